@@ -1,0 +1,422 @@
+//! MTV's own resources (`forklift.konveyor.io/v1beta1`), as far as a runner reads and writes them.
+//!
+//! Source: forklift.md §1, MTV 2.9 to 2.12. Optional fields are skipped when unset, because a
+//! version that does not know a field refuses it under strict validation.
+
+use std::collections::BTreeMap;
+
+use kube::CustomResource;
+use serde::{Deserialize, Serialize};
+
+use super::condition::Condition;
+
+/// `{id, name, namespace, type}`; unset when id, name and type are all empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ref {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub type_: Option<String>,
+}
+
+impl Ref {
+    /// A reference by the platform's id.
+    pub fn by_id(id: impl Into<String>) -> Self {
+        Self { id: Some(id.into()), ..Self::default() }
+    }
+    /// A reference by name.
+    pub fn by_name(name: impl Into<String>) -> Self {
+        Self { name: Some(name.into()), ..Self::default() }
+    }
+}
+
+/// A reference to another object; only namespace and name are used.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ObjRef {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+impl ObjRef {
+    /// A reference to `namespace/name`.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: Some(namespace.into()), name: Some(name.into()) }
+    }
+}
+
+/// Source and destination provider.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Pair {
+    pub source: ObjRef,
+    pub destination: ObjRef,
+}
+
+/// A source or destination platform.
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "forklift.konveyor.io",
+    version = "v1beta1",
+    kind = "Provider",
+    namespaced,
+    status = "ProviderStatus",
+    schema = "disabled"
+)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ProviderSpec {
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// Empty for the cluster that MTV itself runs on.
+    pub url: String,
+    /// `{}` for the cluster that MTV itself runs on.
+    pub secret: ObjRef,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ProviderStatus {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    pub conditions: Vec<Condition>,
+    pub observed_generation: i64,
+}
+
+/// Which source storage lands on which storage class.
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "forklift.konveyor.io",
+    version = "v1beta1",
+    kind = "StorageMap",
+    namespaced,
+    status = "MapStatus",
+    schema = "disabled"
+)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StorageMapSpec {
+    pub provider: Pair,
+    pub map: Vec<StoragePair>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StoragePair {
+    pub source: Ref,
+    pub destination: StorageDestination,
+    /// Copy-offload; kept as JSON until the platform that needs it gives it types.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offload_plugin: Option<serde_json::Value>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StorageDestination {
+    pub storage_class: String,
+    /// `Filesystem` or `Block`; CDI's StorageProfile decides when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume_mode: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_mode: Option<String>,
+}
+
+/// Which source network lands on the pod network or on which NAD.
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "forklift.konveyor.io",
+    version = "v1beta1",
+    kind = "NetworkMap",
+    namespaced,
+    status = "MapStatus",
+    schema = "disabled"
+)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NetworkMapSpec {
+    pub provider: Pair,
+    pub map: Vec<NetworkPair>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NetworkPair {
+    pub source: Ref,
+    pub destination: NetworkDestination,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NetworkDestination {
+    /// `pod`, `multus` or `ignored`.
+    #[serde(rename = "type")]
+    pub type_: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// Status of both maps; `references` are the resolved sources.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MapStatus {
+    pub conditions: Vec<Condition>,
+    pub references: Vec<Ref>,
+    pub observed_generation: i64,
+}
+
+/// What is to be migrated, and how.
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "forklift.konveyor.io",
+    version = "v1beta1",
+    kind = "Plan",
+    namespaced,
+    status = "PlanStatus",
+    schema = "disabled"
+)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PlanSpec {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    pub target_namespace: String,
+    pub provider: Pair,
+    pub map: PlanMap,
+    pub vms: Vec<PlanVm>,
+    pub warm: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archived: Option<bool>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub target_labels: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub target_node_selector: BTreeMap<String, String>,
+    /// A core/v1 Affinity, as JSON so that nothing of it is lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_affinity: Option<serde_json::Value>,
+    #[serde(rename = "preserveStaticIPs", skip_serializing_if = "Option::is_none")]
+    pub preserve_static_ips: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pvc_name_template: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pvc_name_template_use_generate_name: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_power_state: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delete_vm_on_fail_migration: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_preflight_inspection: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub migrate_shared_disks: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enable_nested_virtualization: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub xfs_compatibility: Option<bool>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PlanMap {
+    pub network: ObjRef,
+    pub storage: ObjRef,
+}
+
+/// One VM of a Plan.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PlanVm {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookRef>,
+    /// Exact target VM name, MTV 2.9 and later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_name: Option<String>,
+    /// `on`, `off` or `auto`; overrides the Plan's, MTV 2.10 and later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_power_state: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HookRef {
+    /// `PreHook` or `PostHook`.
+    pub step: String,
+    pub hook: ObjRef,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PlanStatus {
+    pub conditions: Vec<Condition>,
+    pub observed_generation: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub migration: Option<PlanMigration>,
+}
+
+/// `status.migration` of a Plan.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PlanMigration {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completed: Option<String>,
+    pub history: Vec<serde_json::Value>,
+    pub vms: Vec<VmStatus>,
+}
+
+/// The progress of one VM, identical in Plan and Migration status.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct VmStatus {
+    pub id: String,
+    pub name: String,
+    pub phase: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operating_system: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restore_power_state: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completed: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<StepError>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warm: Option<Warm>,
+    pub pipeline: Vec<Step>,
+    pub conditions: Vec<Condition>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StepError {
+    pub phase: String,
+    pub reasons: Vec<String>,
+}
+
+/// One pipeline step; a task has the same shape without `tasks`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Step {
+    pub name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub phase: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completed: Option<String>,
+    pub progress: Progress,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<StepError>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<Step>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Progress {
+    pub completed: i64,
+    pub total: i64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Warm {
+    pub successes: i64,
+    pub failures: i64,
+    pub consecutive_failures: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_precopy_at: Option<String>,
+    pub precopies: Vec<Precopy>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Precopy {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
+}
+
+/// One execution of a Plan.
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "forklift.konveyor.io",
+    version = "v1beta1",
+    kind = "Migration",
+    namespaced,
+    status = "MigrationStatus",
+    schema = "disabled"
+)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MigrationSpec {
+    pub plan: ObjRef,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cancel: Vec<Ref>,
+    /// RFC 3339; warm only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cutover: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MigrationStatus {
+    pub conditions: Vec<Condition>,
+    pub observed_generation: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completed: Option<String>,
+    pub vms: Vec<VmStatus>,
+}
+
+/// An Ansible playbook that MTV runs before or after a VM's migration.
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "forklift.konveyor.io",
+    version = "v1beta1",
+    kind = "Hook",
+    namespaced,
+    status = "HookStatus",
+    schema = "disabled"
+)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HookSpec {
+    pub image: String,
+    /// Base64 of the playbook.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub playbook: Option<String>,
+    /// Seconds; 0 is no deadline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<i64>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HookStatus {
+    pub conditions: Vec<Condition>,
+    pub observed_generation: i64,
+}

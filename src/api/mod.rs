@@ -1,0 +1,14 @@
+//! Resource types and names: the vocabulary that every other room shares.
+//!
+//! Floor 0. No I/O happens here, and nothing here knows a room above it. The Kubernetes types
+//! are narrow: they hold the fields we read or write, tolerate everything else, and never refuse
+//! an object because it has a field we do not know.
+
+pub mod cdi;
+pub mod condition;
+pub mod forklift;
+pub mod kubevirt;
+pub mod multus;
+pub mod names;
+pub mod openshift;
+pub mod vm;

@@ -1,0 +1,203 @@
+//! Every name that reaches a cluster or a source platform is built here, with its length rule.
+//!
+//! Names are a readable head, at least 40 random bits that tell one run from another, and a
+//! suffix. One that would be too long keeps its head and ends in a hash of the whole, so that two
+//! different long names never become one. Nothing is ever found again by part of its name: that
+//! is what [`RUN_LABEL`] and [`CELL_LABEL`] are for.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// Label on every Kubernetes object that a run creates; its value is the run id.
+pub const RUN_LABEL: &str = "mtv-matrix.io/run-id";
+/// Label on every Kubernetes object that a cell creates; its value is [`CellId::slug`].
+pub const CELL_LABEL: &str = "mtv-matrix.io/cell";
+/// Label that tells people who made an object.
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+/// The value of [`MANAGED_BY_LABEL`].
+pub const MANAGED_BY: &str = "mtv-matrix";
+/// Annotation with the creation time (RFC 3339), so that a sweep can tell old from new.
+pub const CREATED_ANNOTATION: &str = "mtv-matrix.io/created-at";
+
+/// Longest DNS-1123 label: namespaces, VM names, label values.
+pub const MAX_LABEL: usize = 63;
+/// Longest Linux bridge name that a CNI plugin accepts.
+pub const MAX_BRIDGE: usize = 15;
+
+const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+
+/// `n` characters of 5 random bits each, safe in DNS names and without look-alikes.
+pub fn random_chars(n: usize) -> String {
+    let bytes = uuid::Uuid::new_v4().into_bytes();
+    let more = uuid::Uuid::new_v4().into_bytes();
+    // Bytes 6 and 8 of a version 4 UUID carry fixed bits, so they are left out.
+    let random = bytes.iter().chain(more.iter()).enumerate().filter(|(i, _)| !matches!(i % 16, 6 | 8)).map(|(_, b)| b);
+    random.take(n).map(|b| char::from(ALPHABET[usize::from(b % 32)])).collect()
+}
+
+/// `n` characters that depend on `text` alone.
+pub fn hash_chars(text: &str, n: usize) -> String {
+    Sha256::digest(text.as_bytes()).iter().take(n).map(|b| char::from(ALPHABET[usize::from(b % 32)])).collect()
+}
+
+/// Lower-case DNS-1123 label of at most `max` characters made from any text.
+///
+/// Other characters become `-`; an over-long or empty result keeps its head and gets a hash.
+pub fn dns_label(text: &str, max: usize) -> String {
+    let mapped: String = text
+        .to_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' })
+        .collect();
+    let trimmed = mapped.trim_matches('-');
+    if !trimmed.is_empty() && trimmed.len() <= max {
+        return trimmed.to_owned();
+    }
+    let hash = hash_chars(text, 8.min(max));
+    let head_room = max.saturating_sub(hash.len() + 1);
+    let head = trimmed.get(..head_room.min(trimmed.len())).unwrap_or_default().trim_end_matches('-');
+    if head.is_empty() { hash } else { format!("{head}-{hash}") }
+}
+
+/// One run: `mm-` and 10 characters, 50 random bits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(String);
+
+impl RunId {
+    /// A fresh id.
+    pub fn random() -> Self {
+        Self(format!("mm-{}", random_chars(10)))
+    }
+    /// An id given from outside; `None` unless it is a DNS label of at most 20 characters.
+    pub fn parse(text: &str) -> Option<Self> {
+        (!text.is_empty() && text.len() <= 20 && dns_label(text, 20) == text).then(|| Self(text.to_owned()))
+    }
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+    /// The run's own namespace: Providers and their Secrets live there.
+    pub fn namespace(&self) -> String {
+        self.0.clone()
+    }
+    /// A run-wide object, e.g. the Provider of a profile.
+    pub fn object(&self, what: &str) -> String {
+        dns_label(&format!("{}-{what}", self.0), MAX_LABEL)
+    }
+    /// A source-side clone of `base` for `cell`. The random end tells attempts apart.
+    pub fn clone_name(&self, base: &str) -> String {
+        let head = dns_label(&format!("{}-{base}", self.0), MAX_LABEL - 7);
+        format!("{head}-{}", random_chars(6))
+    }
+    /// What every clone of this run begins with, dash included.
+    pub fn clone_prefix(&self) -> String {
+        format!("{}-", self.0)
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One provider profile × one scenario (× storage class), e.g. `vsphere/test_sanity_cold_mtv_migration`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CellId(String);
+
+impl CellId {
+    /// The storage class is part of the id only where a run has more than one.
+    pub fn new(profile: &str, scenario: &str, storage_class: Option<&str>) -> Self {
+        match storage_class {
+            Some(class) => Self(format!("{profile}/{scenario}@{class}")),
+            None => Self(format!("{profile}/{scenario}")),
+        }
+    }
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+    /// The id as a DNS label, 40 characters at most; a hash keeps it unique.
+    pub fn slug(&self) -> String {
+        let readable = dns_label(&self.0.replace("test_", "").replace("_mtv_migration", ""), 33);
+        format!("{}-{}", readable.get(..33.min(readable.len())).unwrap_or_default(), hash_chars(&self.0, 6))
+    }
+    /// The cell's namespace in a run; `attempt` counts from 1, so that a retry does not wait for
+    /// the namespace of the attempt before it to go.
+    pub fn namespace(&self, run: &RunId, attempt: u32) -> String {
+        let tail = if attempt > 1 { format!("-r{attempt}") } else { String::new() };
+        format!("{}{tail}", dns_label(&format!("{run}-{}", self.slug()), MAX_LABEL - tail.len()))
+    }
+    /// A further namespace that the scenario asks for by `name` (`vm_target_namespace`): the name
+    /// with the cell's hash, because cells run at the same time.
+    pub fn extra_namespace(&self, run: &RunId, name: &str, attempt: u32) -> String {
+        let hash = hash_chars(&format!("{run}/{}/{attempt}", self.0), 8);
+        format!("{}-{hash}", dns_label(name, MAX_LABEL - 9))
+    }
+    /// The `n`th NAD (from 1) and its bridge: at most 15 characters, the limit of a Linux bridge.
+    pub fn nad(&self, run: &RunId, attempt: u32, n: usize) -> String {
+        format!("mm{}-{n}", hash_chars(&format!("{run}/{}/{attempt}", self.0), 8))
+    }
+}
+
+impl fmt::Display for CellId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The target VM's name that MTV derives from a source name (forklift.md §7.1).
+///
+/// `_`, `.` and any other character outside `[a-z0-9-]` become `-`, ends are trimmed to
+/// alphanumerics, at most 63 characters.
+pub fn target_vm_name(source: &str) -> String {
+    let mapped: String = source
+        .to_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' })
+        .collect();
+    let trimmed = mapped.trim_matches('-');
+    trimmed.get(..MAX_LABEL.min(trimmed.len())).unwrap_or_default().trim_end_matches('-').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn is_dns_label(s: &str) -> bool {
+        !s.is_empty()
+            && s.len() <= MAX_LABEL
+            && s.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+            && !s.starts_with('-')
+            && !s.ends_with('-')
+    }
+
+    proptest! {
+        #[test]
+        fn every_built_name_is_a_dns_label(profile in ".{0,80}", scenario in ".{0,120}", attempt in 1u32..30) {
+            let run = RunId::random();
+            let cell = CellId::new(&profile, &scenario, None);
+            prop_assert!(is_dns_label(&cell.slug()));
+            prop_assert!(is_dns_label(&cell.namespace(&run, attempt)));
+            prop_assert!(is_dns_label(&cell.extra_namespace(&run, &scenario, attempt)));
+            prop_assert!(is_dns_label(&run.clone_name(&scenario)));
+            prop_assert!(is_dns_label(&run.object(&profile)));
+            prop_assert!(cell.nad(&run, attempt, 9).len() <= MAX_BRIDGE);
+        }
+
+        #[test]
+        fn long_names_that_differ_stay_different(a in "[a-z]{60,90}", b in "[a-z]{60,90}") {
+            prop_assume!(a != b);
+            prop_assert_ne!(dns_label(&a, 40), dns_label(&b, 40));
+        }
+    }
+
+    #[test]
+    fn a_run_id_carries_at_least_forty_random_bits() {
+        assert_eq!(RunId::random().as_str().len(), 3 + 10);
+        assert_ne!(RunId::random(), RunId::random());
+    }
+}

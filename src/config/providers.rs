@@ -1,0 +1,117 @@
+//! Provider profiles: the entries of `providers.json`, typed.
+//!
+//! An existing file of the Python suite loads unchanged (peer.md §1.4). This module only holds the
+//! types and the parse of one entry; reading files and layers is `layers`' work.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+/// A source platform, as MTV names it in a Provider's `spec.type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Platform {
+    Vsphere,
+    Ovirt,
+    Openstack,
+    Openshift,
+    Ova,
+    Hyperv,
+    Ec2,
+}
+
+impl Platform {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Vsphere => "vsphere",
+            Self::Ovirt => "ovirt",
+            Self::Openstack => "openstack",
+            Self::Openshift => "openshift",
+            Self::Ova => "ova",
+            Self::Hyperv => "hyperv",
+            Self::Ec2 => "ec2",
+        }
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    pub username: String,
+    pub password: SecretString,
+}
+
+/// Logins into guests, by operating system.
+#[derive(Debug, Clone, Default)]
+pub struct GuestCredentials {
+    pub linux: Option<Credentials>,
+    pub windows: Option<Credentials>,
+}
+
+/// One source platform with its credentials.
+#[derive(Debug, Clone)]
+pub struct ProviderProfile {
+    /// The key in `providers.json`.
+    pub name: String,
+    pub platform: Platform,
+    pub version: String,
+    /// Host name of the endpoint; falls back to the host of `api_url`.
+    pub fqdn: String,
+    /// `spec.url` of the Provider.
+    pub api_url: String,
+    pub login: Credentials,
+    pub guest: GuestCredentials,
+    /// Cells at once on this profile; `None`: the settings' `max_concurrent`.
+    pub max_concurrent: Option<usize>,
+    /// PEM of a pinned CA; without it the CA is fetched from the endpoint when TLS is verified.
+    pub ca_pem: Option<String>,
+    pub config: PlatformConfig,
+}
+
+/// What only one platform has.
+#[derive(Debug, Clone)]
+pub enum PlatformConfig {
+    Vsphere(VsphereConfig),
+    Ovirt {
+        insecure: bool,
+    },
+    Openstack(OpenstackConfig),
+    Openshift,
+    Ova,
+    Hyperv {
+        smb_url: String,
+        smb: Option<Credentials>,
+    },
+    /// Keys as given; typed when the platform gets its driver.
+    Ec2(BTreeMap<String, SecretString>),
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct VsphereConfig {
+    pub vddk_init_image: Option<String>,
+    /// An ESXi host addressed directly, instead of a vCenter.
+    pub esxi: bool,
+    /// Name of the profile that clones for an ESXi endpoint.
+    pub clone_provider: Option<String>,
+    /// The copy-offload section as given, environment overrides applied; typed by its own scenarios.
+    pub copyoffload: Option<BTreeMap<String, serde_json::Value>>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct OpenstackConfig {
+    pub project_name: String,
+    pub region_name: String,
+    pub user_domain_name: String,
+    pub user_domain_id: String,
+    pub project_domain_id: String,
+}
+
+/// All profiles by name.
+pub type Providers = BTreeMap<String, ProviderProfile>;

@@ -1,0 +1,254 @@
+//! Scenarios: the named migrations under `config/scenarios/`.
+//!
+//! One YAML file holds one or more scenarios, name → plan. Key names are those of the Python
+//! suite's `tests_params` (peer.md §1.3); `tags`, `requires`, `destination`, `cutover` and
+//! `known_issues` are ours. A value that the run fills in (`null` in labels and selectors) stays
+//! `None` here.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::duration;
+use super::providers::Platform;
+
+/// All scenarios by name.
+pub type Scenarios = BTreeMap<String, Scenario>;
+
+/// One named migration plan and what is expected of it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// The key in the file; not written inside the scenario.
+    #[serde(skip)]
+    pub name: String,
+    /// One sentence for `list` and the report.
+    #[serde(default)]
+    pub description: String,
+    #[serde(default)]
+    pub tags: Vec<String>,
+    #[serde(default)]
+    pub requires: Requires,
+    /// Where the VMs go: the cluster that MTV runs on, or the same registered by URL and token.
+    #[serde(default)]
+    pub destination: Destination,
+    pub virtual_machines: Vec<ScenarioVm>,
+    #[serde(default)]
+    pub warm_migration: bool,
+    #[serde(default)]
+    pub cutover: Cutover,
+    #[serde(default)]
+    pub preserve_static_ips: bool,
+    #[serde(default)]
+    pub pvc_name_template: Option<String>,
+    #[serde(default)]
+    pub pvc_name_template_use_generate_name: Option<bool>,
+    /// Expected power of the migrated VMs, and the Plan's `targetPowerState`.
+    #[serde(default)]
+    pub target_power_state: Option<PowerState>,
+    /// Exactly one entry; a `null` value is filled with the run id, and a worker gets the label.
+    #[serde(default)]
+    pub target_node_selector: BTreeMap<String, Option<String>>,
+    /// A `null` value is filled with the run id.
+    #[serde(default)]
+    pub target_labels: BTreeMap<String, Option<String>>,
+    /// A core/v1 Affinity.
+    #[serde(default)]
+    pub target_affinity: Option<serde_json::Value>,
+    /// Namespace of the migrated VMs; a suffix keeps cells apart.
+    #[serde(default)]
+    pub vm_target_namespace: Option<String>,
+    /// Namespace of the NADs; the VMs' own by default.
+    #[serde(default)]
+    pub multus_namespace: Option<String>,
+    /// Seconds or `10m`; the settings' `guest_agent` bound by default.
+    #[serde(default, deserialize_with = "optional_duration")]
+    #[schemars(with = "Option<String>")]
+    pub guest_agent_timeout: Option<Duration>,
+    #[serde(default)]
+    pub pre_hook: Option<HookPlan>,
+    #[serde(default)]
+    pub post_hook: Option<HookPlan>,
+    #[serde(default)]
+    pub expected_migration_result: ExpectedResult,
+    /// Off: skip verification of this scenario.
+    #[serde(default = "yes")]
+    pub check_vms_signals: bool,
+    /// Copy-offload plan (vSphere only).
+    #[serde(default)]
+    pub copyoffload: bool,
+    /// Cells of one group share the bound `max_concurrent` of the group.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// Expected run time, for balanced shards and for the order of work.
+    #[serde(default, deserialize_with = "optional_duration")]
+    #[schemars(with = "Option<String>")]
+    pub expected_duration: Option<Duration>,
+    #[serde(default)]
+    pub known_issues: Vec<KnownIssue>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn optional_duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    duration::deserialize(deserializer).map(Some)
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Destination {
+    #[default]
+    Local,
+    /// An explicit OpenShift Provider with URL and token; gated by `remote_ocp_cluster`.
+    Remote,
+}
+
+/// What must be given for the scenario to make sense.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Requires {
+    /// e.g. `2.10`.
+    pub min_mtv_version: Option<String>,
+    /// Empty: every platform that the support rules allow.
+    pub platforms: Vec<Platform>,
+}
+
+/// When a warm migration is cut over. Unset fields come from the settings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cutover {
+    /// After this many successful precopies.
+    pub after_precopies: Option<u32>,
+    /// This many minutes after the Migration was created.
+    pub minutes: Option<u32>,
+}
+
+/// A cell that meets an open issue is skipped, naming it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KnownIssue {
+    /// e.g. `MTV-2846`.
+    pub id: String,
+    #[serde(default)]
+    pub platforms: Vec<Platform>,
+    /// First MTV version that has the fix; unset: open.
+    #[serde(default)]
+    pub fixed_in: Option<String>,
+    pub summary: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PowerState {
+    On,
+    Off,
+}
+
+impl PowerState {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ExpectedResult {
+    #[default]
+    Succeed,
+    Fail,
+}
+
+/// A hook: either a built-in playbook that succeeds or fails, or one of the user's.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HookPlan {
+    #[serde(default)]
+    pub expected_result: Option<ExpectedResult>,
+    /// Strict base64 of a YAML list.
+    #[serde(default)]
+    pub playbook_base64: Option<String>,
+}
+
+/// One VM of a scenario.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScenarioVm {
+    /// Source VM, or template on platforms that clone from one.
+    pub name: String,
+    /// Power of the clone before migration; also the expected power afterwards, unless
+    /// `target_power_state` says otherwise.
+    #[serde(default)]
+    pub source_vm_power: Option<PowerState>,
+    /// Wait for and require the guest agent on the migrated VM.
+    #[serde(default)]
+    pub guest_agent: bool,
+    /// Enables the profile's `default_vm_name`; VMs are cloned in any case (peer.md §1.3).
+    #[serde(default)]
+    pub clone: bool,
+    /// Base name of the clone instead of `name`.
+    #[serde(default)]
+    pub clone_name: Option<String>,
+    /// Keep upper-case letters and underscores of `clone_name`.
+    #[serde(default)]
+    pub preserve_name_format: bool,
+    #[serde(default)]
+    pub disk_type: Option<DiskType>,
+    #[serde(default)]
+    pub add_disks: Vec<AddDisk>,
+    /// Snapshots to make on the clone before migrating.
+    #[serde(default)]
+    pub snapshots: u32,
+    #[serde(default)]
+    pub target_datastore_id: Option<String>,
+    #[serde(default)]
+    pub target_power_state: Option<PowerState>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskType {
+    Thin,
+    ThickLazy,
+    ThickEager,
+}
+
+/// A further disk for the clone.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddDisk {
+    /// GiB.
+    #[serde(default)]
+    pub size_gb: Option<u32>,
+    #[serde(default)]
+    pub provision_type: Option<DiskType>,
+    #[serde(default)]
+    pub disk_mode: Option<DiskMode>,
+    #[serde(default)]
+    pub datastore_id: Option<String>,
+    #[serde(default)]
+    pub datastore_path: Option<String>,
+    #[serde(default)]
+    pub rdm_type: Option<RdmType>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DiskMode {
+    Persistent,
+    IndependentPersistent,
+    IndependentNonpersistent,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RdmType {
+    Virtual,
+    Physical,
+}

@@ -1,0 +1,153 @@
+//! Settings of a run: where the cluster is, how long to wait, how much at once.
+//!
+//! Key names are those of the Python suite where it has one (peer.md §1.2), so that a user's file
+//! keeps its meaning. Defaults live in `config/default.yaml`, not here.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use super::duration;
+
+/// Everything that is not a provider profile and not a scenario.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    // ---- the OpenShift cluster; all unset: in-cluster service account, else kubeconfig
+    /// API URL, e.g. `https://api.lab.example.com:6443`.
+    pub cluster_host: Option<String>,
+    pub cluster_username: Option<String>,
+    pub cluster_password: Option<SecretString>,
+    /// Wins over user and password.
+    pub cluster_token: Option<SecretString>,
+    pub kubeconfig: Option<PathBuf>,
+    pub kubeconfig_context: Option<String>,
+    /// PEM file with the CA of the API server (and of the OAuth route).
+    pub cluster_ca_file: Option<PathBuf>,
+    /// Skip TLS verification towards the OpenShift side. Off by default.
+    pub insecure_verify_skip: bool,
+    /// `insecureSkipVerify` of the source Providers; when off, the CA is fetched and stored.
+    pub source_provider_insecure_skip_verify: bool,
+    /// MTV's own namespace.
+    pub mtv_namespace: String,
+    /// A part of the API host that `remote` scenarios require (peer.md §1.2); empty: they are skipped.
+    pub remote_ocp_cluster: String,
+    /// Put before the run's generated namespace names; `auto` adds nothing.
+    pub target_namespace_prefix: String,
+
+    // ---- the matrix
+    /// Destination storage classes; more than one multiplies the matrix. The key may be written as one
+    /// name (`storage_class: nfs`) or a list.
+    #[serde(deserialize_with = "one_or_many")]
+    pub storage_class: Vec<String>,
+    /// Path of `providers.json`.
+    pub providers_json: Option<PathBuf>,
+    /// Only this profile (the Python suite's key); `--provider` is the same.
+    pub source_provider: Option<String>,
+
+    // ---- migrations
+    /// Minutes between precopies, set on the ForkliftController for the run and given back.
+    pub snapshots_interval: u32,
+    /// Warm: cut over this many minutes after the Migration is created …
+    pub mins_before_cutover: u32,
+    /// … or after this many successful precopies, where set.
+    pub cutover_after_precopies: Option<u32>,
+    /// Verify migrated VMs; off only to time migrations.
+    pub check_vms_signals: bool,
+
+    // ---- the engine
+    /// Cells at once in the whole run.
+    pub jobs: usize,
+    /// Cells at once per profile, where the profile sets none.
+    pub max_concurrent: usize,
+    /// Further attempts for a cell that did not pass.
+    pub retries: u32,
+    /// Start no further cell after the first that fails.
+    pub fail_fast: bool,
+    pub keep: Keep,
+    pub results: PathBuf,
+    pub timeouts: Timeouts,
+}
+
+/// When to leave a cell's objects where they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keep {
+    Never,
+    OnFailure,
+    Always,
+}
+
+/// Every bound in one table. Stage bounds end a stage; the others end one wait inside it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timeouts {
+    // stages
+    #[serde(with = "duration")]
+    pub prepare: Duration,
+    #[serde(with = "duration")]
+    pub storage_map: Duration,
+    #[serde(with = "duration")]
+    pub network_map: Duration,
+    /// Plan `Ready`.
+    #[serde(with = "duration")]
+    pub plan: Duration,
+    /// Migration terminal (`plan_wait_timeout` of the Python suite).
+    #[serde(with = "duration")]
+    pub migrate: Duration,
+    #[serde(with = "duration")]
+    pub verify: Duration,
+    #[serde(with = "duration")]
+    pub teardown: Duration,
+    // waits
+    #[serde(with = "duration")]
+    pub connect: Duration,
+    /// One request to the API server or a source platform.
+    #[serde(with = "duration")]
+    pub request: Duration,
+    #[serde(with = "duration")]
+    pub provider_ready: Duration,
+    #[serde(with = "duration")]
+    pub inventory: Duration,
+    #[serde(with = "duration")]
+    pub clone: Duration,
+    #[serde(with = "duration")]
+    pub power: Duration,
+    #[serde(with = "duration")]
+    pub guest_info: Duration,
+    #[serde(with = "duration")]
+    pub guest_agent: Duration,
+    #[serde(with = "duration")]
+    pub ssh: Duration,
+    #[serde(with = "duration")]
+    pub delete: Duration,
+    /// A stage that runs longer than this says what it waits for, and again after each further such span.
+    #[serde(with = "duration")]
+    pub slow_after: Duration,
+}
+
+fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct Visitor;
+    impl<'de> serde::de::Visitor<'de> for Visitor {
+        type Value = Vec<String>;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a storage class name or a list of them")
+        }
+        fn visit_unit<E>(self) -> Result<Vec<String>, E> {
+            Ok(Vec::new())
+        }
+        fn visit_str<E>(self, one: &str) -> Result<Vec<String>, E> {
+            Ok(if one.is_empty() { Vec::new() } else { vec![one.to_owned()] })
+        }
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<String>, A::Error> {
+            let mut many = Vec::new();
+            while let Some(one) = seq.next_element()? {
+                many.push(one);
+            }
+            Ok(many)
+        }
+    }
+    deserializer.deserialize_any(Visitor)
+}

@@ -1,0 +1,1 @@
+//! MTV, KubeVirt and storage, as clients of the API server.

@@ -1,0 +1,1 @@
+//! Ways in which a migration goes wrong although MTV says Succeeded.

@@ -1,0 +1,1 @@
+//! Guests: SSH servers behind KubeVirt's port-forward.

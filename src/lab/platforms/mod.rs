@@ -1,0 +1,1 @@
+//! Source platforms over one world.

@@ -1,0 +1,44 @@
+//! Cells: provider profile × scenario (× storage class), each *run* or *skip with a reason*.
+//!
+//! Floor 0: reads `config`'s types, touches nothing. Everything here is decided before a run
+//! creates its first object.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::api::names::CellId;
+use crate::config::{ProviderProfile, Scenario};
+use crate::event::CellInfo;
+
+/// What is to become of a cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    Run,
+    Skip(String),
+}
+
+/// The unit that is scheduled, reported, retried and sharded.
+#[derive(Debug, Clone)]
+pub struct Cell {
+    pub id: CellId,
+    pub profile: Arc<ProviderProfile>,
+    pub scenario: Arc<Scenario>,
+    pub storage_class: String,
+    pub decision: Decision,
+    /// For the order of work and balanced shards.
+    pub expected: Duration,
+}
+
+impl Cell {
+    /// What reports need to know of it.
+    pub fn info(&self) -> CellInfo {
+        CellInfo {
+            id: self.id.clone(),
+            profile: self.profile.name.clone(),
+            platform: self.profile.platform.name().to_owned(),
+            scenario: self.scenario.name.clone(),
+            storage_class: self.storage_class.clone(),
+            tags: self.scenario.tags.clone(),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Source platforms behind one trait: find, clone, power, read, delete.
+//!
+//! Floor 1. A platform's words stay in its own file; nobody above may name one. A driver holds one
+//! session for a profile, shared by all cells of that profile, and is safe to call concurrently.
+//! Every clone is written to the ledger before it is asked for.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::api::names::{CellId, RunId};
+use crate::api::vm::{Power, SourceVm};
+use crate::config::scenarios::{AddDisk, DiskType};
+use crate::config::{Platform, ProviderProfile, Timeouts};
+use crate::ledger::{Ledger, LedgerError};
+
+pub mod vsphere;
+
+/// Why a source platform did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Unreachable, TLS, timeout: the environment.
+    #[error("{profile}: failed to reach {endpoint}: {cause}")]
+    Unreachable { profile: String, endpoint: String, cause: String },
+    #[error("{profile}: {endpoint} refused the login of {username}: {cause}")]
+    Login { profile: String, endpoint: String, username: String, cause: String },
+    #[error("{profile}: there is no {kind} called {name}{hint}")]
+    NotFound { profile: String, kind: String, name: String, hint: String },
+    /// The platform answered that the operation failed.
+    #[error("{profile}: failed to {what}: {cause}")]
+    Operation { profile: String, what: String, cause: String },
+    /// The wait ended first; `last` is the last state seen.
+    #[error("{profile}: gave up after {waited:?} waiting for {what}; last seen: {last}")]
+    Timeout { profile: String, what: String, waited: Duration, last: String },
+    /// The scenario asks for something that this platform cannot do.
+    #[error("{profile}: {what} is not possible on {platform}")]
+    Unsupported { profile: String, platform: Platform, what: String },
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// A VM on the platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VmRef {
+    /// The id that MTV's inventory uses.
+    pub id: String,
+    pub name: String,
+}
+
+/// A clone to make for a cell.
+#[derive(Debug, Clone)]
+pub struct CloneRequest<'a> {
+    pub cell: &'a CellId,
+    pub run: &'a RunId,
+    /// Source VM or template.
+    pub base: &'a str,
+    /// The exact name of the clone, from `api::names`.
+    pub name: String,
+    /// Make the clone fit for warm migration (vSphere: changed block tracking).
+    pub warm: bool,
+    pub disk_type: Option<DiskType>,
+    pub add_disks: &'a [AddDisk],
+    pub target_storage: Option<&'a str>,
+}
+
+/// A network of a VM or template, known before a clone exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceNetwork {
+    pub id: String,
+    pub name: String,
+}
+
+/// Who is answering: for reports and version rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// e.g. `VMware vCenter Server`.
+    pub product: String,
+    pub version: String,
+    pub facts: BTreeMap<String, String>,
+}
+
+/// One profile's platform.
+#[async_trait]
+pub trait SourceDriver: Send + Sync {
+    fn platform(&self) -> Platform;
+
+    /// Logs in (again) and reads who is there. The session is kept.
+    async fn connect(&self) -> Result<About, SourceError>;
+
+    /// Finds a VM (or template) by its exact name.
+    async fn find(&self, name: &str) -> Result<Option<VmRef>, SourceError>;
+
+    /// Distinct networks of a VM or template in the order of its NICs.
+    async fn networks_of(&self, base: &str) -> Result<Vec<SourceNetwork>, SourceError>;
+
+    /// Clones; returns when the clone exists, powered off. Writes intent before and *done* after.
+    async fn clone_vm(&self, request: CloneRequest<'_>, ledger: &Ledger) -> Result<VmRef, SourceError>;
+
+    /// Powers on or off and waits for it. Off asks the guest first where tools run, then forces;
+    /// the returned text says which it was.
+    async fn set_power(&self, vm: &VmRef, on: bool) -> Result<String, SourceError>;
+
+    /// Waits until the guest of a running VM reports its network (tools running, addresses known).
+    async fn wait_guest_info(&self, vm: &VmRef, limit: Duration) -> Result<(), SourceError>;
+
+    /// Makes a snapshot, without memory.
+    async fn snapshot(&self, vm: &VmRef, name: &str) -> Result<(), SourceError>;
+
+    /// Reads everything that the checks compare. Never changes power.
+    async fn describe(&self, vm: &VmRef) -> Result<SourceVm, SourceError>;
+
+    /// Power only: cheaper than [`SourceDriver::describe`].
+    async fn power(&self, vm: &VmRef) -> Result<Power, SourceError>;
+
+    /// Removes the VM of exactly this name with its disks and verifies that it is gone. Waits for a
+    /// clone of that name that is still being made. `Ok(false)`: there was none.
+    async fn delete_vm(&self, name: &str) -> Result<bool, SourceError>;
+
+    /// VMs whose name begins with `prefix` (a run's `clone_prefix`), for a sweep.
+    async fn list_by_prefix(&self, prefix: &str) -> Result<Vec<VmRef>, SourceError>;
+
+    /// Ends the session.
+    async fn disconnect(&self);
+}
+
+/// What a driver is made from.
+#[derive(Debug, Clone)]
+pub struct DriverOptions {
+    pub timeouts: Timeouts,
+    /// Skip TLS verification towards the platform.
+    pub insecure: bool,
+}
+
+/// The driver of a profile. No connection is made yet.
+pub fn driver(profile: &Arc<ProviderProfile>, options: &DriverOptions) -> Result<Arc<dyn SourceDriver>, SourceError> {
+    match profile.platform {
+        Platform::Vsphere => Ok(Arc::new(vsphere::VsphereDriver::new(profile.clone(), options.clone())?)),
+        platform => Err(SourceError::Unsupported {
+            profile: profile.name.clone(),
+            platform,
+            what: "driving source VMs".to_owned(),
+        }),
+    }
+}
+
+/// The certificate chain that `host:port` presents, PEM, by one TLS handshake that validates
+/// nothing. Only for storing a CA that the user chose to trust on first use.
+pub async fn fetch_ca(host: &str, port: u16, limit: Duration) -> Result<String, String> {
+    let _ = (host, port, limit, IpAddr::from([127, 0, 0, 1]));
+    unimplemented!()
+}
