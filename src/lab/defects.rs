@@ -1,1 +1,105 @@
-//! Ways in which a migration goes wrong although MTV says Succeeded.
+//! Ways in which a migration goes wrong although MTV says Succeeded: the oracle for `check`.
+//!
+//! Each defect breaks exactly one thing, so that exactly one check must find it.
+
+/// One way to be wrong, with the check that must notice it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Defect {
+    /// The source VM is running after migration.
+    SourceLeftOn,
+    /// The migrated VM's power is the opposite of what was asked.
+    WrongPower,
+    /// One socket too many.
+    WrongCpu,
+    /// Half the memory.
+    WrongMemory,
+    /// EFI became BIOS or the other way round.
+    WrongFirmware,
+    /// The serial number is another VM's.
+    WrongSerial,
+    /// The last NIC is attached to another network than the map says.
+    WrongNetwork,
+    /// A NIC came with a new MAC.
+    NewMac,
+    /// The last disk is missing.
+    LostDisk,
+    /// The last disk is smaller than its source.
+    TruncatedDisk,
+    /// The first two disks changed places (needs a VM of two disks).
+    SwappedDisks,
+    /// The first disk's PVC has another storage class.
+    WrongStorageClass,
+    /// The first disk's PVC has another access mode.
+    WrongAccessMode,
+    /// The first disk's PVC has another volume mode.
+    WrongVolumeMode,
+    /// PVC names do not follow the template.
+    WrongPvcName,
+    /// The guest agent never connects.
+    NoGuestAgent,
+    /// The guest refuses the login.
+    LoginRefused,
+    /// The guest came up with DHCP instead of its static address.
+    LostStaticIp,
+    /// The VM runs on another worker than the selector says.
+    WrongNode,
+    /// A target label is missing.
+    LostLabel,
+    /// The affinity is missing.
+    LostAffinity,
+    /// The Provider's Secret says the opposite about TLS verification.
+    InsecureProvider,
+    /// MTV's own snapshot stays on the source VM.
+    LeftoverSnapshot,
+}
+
+/// Every defect with its name on the command line and the check that finds it.
+pub const CATALOGUE: &[(Defect, &str, &str)] = &[
+    (Defect::SourceLeftOn, "source-left-on", "source-power"),
+    (Defect::WrongPower, "wrong-power", "power"),
+    (Defect::WrongCpu, "wrong-cpu", "cpu"),
+    (Defect::WrongMemory, "wrong-memory", "memory"),
+    (Defect::WrongFirmware, "wrong-firmware", "firmware"),
+    (Defect::WrongSerial, "wrong-serial", "serial"),
+    (Defect::WrongNetwork, "wrong-network", "network"),
+    (Defect::NewMac, "new-mac", "network"),
+    (Defect::LostDisk, "lost-disk", "disk-count"),
+    (Defect::TruncatedDisk, "truncated-disk", "disk-size"),
+    (Defect::SwappedDisks, "swapped-disks", "disk-order"),
+    (Defect::WrongStorageClass, "wrong-storage-class", "storage-class"),
+    (Defect::WrongAccessMode, "wrong-access-mode", "access-mode"),
+    (Defect::WrongVolumeMode, "wrong-volume-mode", "volume-mode"),
+    (Defect::WrongPvcName, "wrong-pvc-name", "pvc-names"),
+    (Defect::NoGuestAgent, "no-guest-agent", "guest-agent"),
+    (Defect::LoginRefused, "login-refused", "ssh-login"),
+    (Defect::LostStaticIp, "lost-static-ip", "static-ip"),
+    (Defect::WrongNode, "wrong-node", "node-placement"),
+    (Defect::LostLabel, "lost-label", "labels"),
+    (Defect::LostAffinity, "lost-affinity", "affinity"),
+    (Defect::InsecureProvider, "insecure-provider", "provider-tls"),
+    (Defect::LeftoverSnapshot, "leftover-snapshot", "snapshots"),
+];
+
+/// The defects switched on in a lab.
+#[derive(Debug, Clone, Default)]
+pub struct Defects(Vec<Defect>);
+
+impl Defects {
+    /// From names; the first unknown one is the error.
+    pub fn parse(names: &[String]) -> Result<Self, super::LabError> {
+        let mut on = Vec::new();
+        for name in names {
+            match CATALOGUE.iter().find(|(_, known, _)| known == name) {
+                Some((defect, _, _)) => on.push(*defect),
+                None => {
+                    let known: Vec<&str> = CATALOGUE.iter().map(|(_, name, _)| *name).collect();
+                    return Err(super::LabError::UnknownDefect { name: name.clone(), known: known.join(", ") });
+                }
+            }
+        }
+        Ok(Self(on))
+    }
+    pub fn has(&self, defect: Defect) -> bool {
+        self.0.contains(&defect)
+    }
+}

@@ -6,12 +6,16 @@
 use std::path::PathBuf;
 
 pub mod apiserver;
+pub mod clock;
 pub mod controllers;
 pub mod defects;
 pub mod guests;
+pub mod hooks;
 pub mod inventory;
+pub mod pki;
 pub mod platforms;
 pub mod seed;
+pub mod serve;
 
 /// How the lab behaves.
 #[derive(Debug, Clone)]

@@ -1,1 +1,4 @@
 //! Source platforms over one world.
+
+pub mod vsphere;
+pub mod world;

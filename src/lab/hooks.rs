@@ -1,0 +1,71 @@
+//! What one part of the lab asks of another, as traits: so that each can be built, tested and
+//! replaced alone.
+
+use std::net::IpAddr;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A byte stream to a guest's port.
+pub trait GuestStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> GuestStream for T {}
+
+/// Why a KubeVirt subresource could not be served; becomes a `Status` body.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SubresourceError {
+    /// 404, 409, 500 …
+    pub code: u16,
+    /// `NotFound`, `Conflict`, `InternalError` …
+    pub reason: String,
+    pub message: String,
+}
+
+/// KubeVirt's subresources (`subresources.kubevirt.io/v1`), served by the API server, answered by
+/// the KubeVirt part.
+#[async_trait]
+pub trait KubevirtSubresources: Send + Sync {
+    /// Opens a stream to a port of a running VMI's guest.
+    async fn portforward(
+        &self,
+        namespace: &str,
+        name: &str,
+        port: u16,
+    ) -> Result<Box<dyn GuestStream>, SubresourceError>;
+    /// `start`, `stop` or `restart` of a VirtualMachine.
+    async fn power(&self, namespace: &str, name: &str, verb: &str) -> Result<(), SubresourceError>;
+    /// `guestosinfo`, `userlist`, `filesystemlist` of a VMI.
+    async fn guest_info(&self, namespace: &str, name: &str, what: &str) -> Result<serde_json::Value, SubresourceError>;
+}
+
+/// One interface inside a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuestNic {
+    /// `eth0`, `Ethernet0` …
+    pub name: String,
+    /// Lower case with colons.
+    pub mac: String,
+    /// Address and prefix length.
+    pub addresses: Vec<(IpAddr, u8)>,
+    pub is_static: bool,
+    pub gateway: Option<IpAddr>,
+    pub dns: Vec<IpAddr>,
+}
+
+/// What is installed on a VM's disks, wherever the VM runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuestProfile {
+    pub windows: bool,
+    pub hostname: String,
+    /// e.g. `Red Hat Enterprise Linux 8.10`.
+    pub pretty_name: String,
+    /// User and password.
+    pub users: Vec<(String, String)>,
+    pub nics: Vec<GuestNic>,
+}
+
+/// Knows the guests of the source world, so that a migrated VM answers as its source would.
+pub trait GuestDirectory: Send + Sync {
+    /// The guest that has an adapter with this MAC.
+    fn by_mac(&self, mac: &str) -> Option<GuestProfile>;
+}

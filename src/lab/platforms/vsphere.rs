@@ -1,0 +1,1 @@
+//! The vSphere endpoint (SOAP).

@@ -1,0 +1,82 @@
+//! Serving an axum router over TLS on loopback: every HTTP endpoint of the lab goes through here.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::LabError;
+
+/// A running HTTPS endpoint; dropping it stops it, [`Endpoint::stop`] also waits.
+pub struct Endpoint {
+    addr: SocketAddr,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Endpoint {
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+    pub fn port(&self) -> u16 {
+        self.addr.port()
+    }
+    /// Cancels every connection and waits for its task.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Binds `address:port` (0: a free port) before the router exists, so that it may know its own port.
+pub async fn bind(part: &str, address: IpAddr, port: u16) -> Result<TcpListener, LabError> {
+    TcpListener::bind((address, port)).await.map_err(|e| LabError::Start {
+        part: part.to_owned(),
+        cause: format!("cannot listen on {address}:{port}: {e}"),
+    })
+}
+
+/// Serves `router` over TLS until the endpoint is stopped. HTTP/1.1 upgrades work.
+pub fn https(part: &str, listener: TcpListener, tls: Arc<ServerConfig>, router: Router) -> Result<Endpoint, LabError> {
+    let addr = listener.local_addr().map_err(|e| LabError::Start { part: part.to_owned(), cause: e.to_string() })?;
+    let stop = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    let acceptor = TlsAcceptor::from(tls);
+    let (accept_stop, accept_tasks) = (stop.clone(), tasks.clone());
+    tasks.spawn(async move {
+        loop {
+            let stream = tokio::select! {
+                () = accept_stop.cancelled() => break,
+                accepted = listener.accept() => match accepted { Ok((stream, _)) => stream, Err(_) => continue },
+            };
+            let _ = stream.set_nodelay(true);
+            let (acceptor, router, stop) = (acceptor.clone(), router.clone(), accept_stop.clone());
+            accept_tasks.spawn(async move {
+                let serve = async {
+                    let Ok(tls) = acceptor.accept(stream).await else { return };
+                    let service = TowerToHyperService::new(router);
+                    let builder = auto::Builder::new(TokioExecutor::new());
+                    // A client that goes away in mid-answer is not an error of the lab.
+                    let _ = builder.serve_connection_with_upgrades(TokioIo::new(tls), service).await;
+                };
+                tokio::select! { () = stop.cancelled() => {}, () = serve => {} }
+            });
+        }
+    });
+    Ok(Endpoint { addr, stop, tasks })
+}
