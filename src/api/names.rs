@@ -91,6 +91,11 @@ impl RunId {
         let head = dns_label(&format!("{}-{base}", self.0), MAX_LABEL - 7);
         format!("{head}-{}", random_chars(6))
     }
+    /// Likewise, keeping upper-case letters and underscores of `base` (`preserve_name_format`).
+    pub fn clone_name_as_written(&self, base: &str) -> String {
+        let head: String = format!("{}-{base}", self.0).chars().take(MAX_LABEL - 7).collect();
+        format!("{head}-{}", random_chars(6))
+    }
     /// What every clone of this run begins with, dash included.
     pub fn clone_prefix(&self) -> String {
         format!("{}-", self.0)
@@ -146,20 +151,6 @@ impl fmt::Display for CellId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// The target VM's name that MTV derives from a source name (forklift.md §7.1).
-///
-/// `_`, `.` and any other character outside `[a-z0-9-]` become `-`, ends are trimmed to
-/// alphanumerics, at most 63 characters.
-pub fn target_vm_name(source: &str) -> String {
-    let mapped: String = source
-        .to_lowercase()
-        .chars()
-        .map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' })
-        .collect();
-    let trimmed = mapped.trim_matches('-');
-    trimmed.get(..MAX_LABEL.min(trimmed.len())).unwrap_or_default().trim_end_matches('-').to_owned()
 }
 
 #[cfg(test)]

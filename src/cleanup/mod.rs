@@ -1,1 +1,83 @@
-//! cleanup
+//! `clean`: finishing what a crashed, killed or kept run left behind.
+//!
+//! Floor 3. Two independent ways back: the ledger (what was written down), and a sweep by run id
+//! (what carries the label, or the name on a source platform). Nothing without a run's label or
+//! prefix is ever touched.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::api::names::RunId;
+use crate::cluster::{Cluster, sweep};
+use crate::config::Settings;
+use crate::ledger::{Ledger, LedgerError, Thing};
+use crate::migration::teardown::{Leftover, Undo};
+use crate::source::SourceDriver;
+
+/// What a clean did.
+#[derive(Debug, Clone, Default)]
+pub struct Cleaned {
+    /// Removed and verified.
+    pub removed: Vec<String>,
+    pub leftovers: Vec<Leftover>,
+}
+
+/// What cleaning needs.
+pub struct Cleaner<'a> {
+    pub cluster: &'a Cluster,
+    pub settings: &'a Settings,
+    pub drivers: BTreeMap<String, Arc<dyn SourceDriver>>,
+}
+
+impl Cleaner<'_> {
+    /// Finishes one ledger, then sweeps for what it did not know.
+    pub async fn finish(&self, ledger: &Ledger) -> Result<Cleaned, LedgerError> {
+        self.note_strays(ledger).await?;
+        let before = ledger.open_entries();
+        let timeouts = &self.settings.timeouts;
+        let undo = Undo {
+            cluster: self.cluster,
+            ledger,
+            drivers: &self.drivers,
+            limit: timeouts.delete,
+            cancel_limit: timeouts.delete,
+        };
+        let leftovers = undo.run(before.clone()).await;
+        let open: Vec<_> = ledger.open_entries().into_iter().map(|e| e.id).collect();
+        let removed = before.iter().filter(|e| !open.contains(&e.id)).map(|e| e.thing.describe()).collect();
+        Ok(Cleaned { removed, leftovers })
+    }
+
+    /// Adds to the ledger what carries the run's label or name and is not in it.
+    async fn note_strays(&self, ledger: &Ledger) -> Result<(), LedgerError> {
+        let known: Vec<Thing> = ledger.open_entries().into_iter().map(|e| e.thing).collect();
+        let is_known = |thing: &Thing| known.iter().any(|k| k.describe() == thing.describe());
+        for thing in sweep::find_by_run(self.cluster, ledger.run()).await {
+            if !is_known(&thing) {
+                ledger.intent(None, thing)?;
+            }
+        }
+        for (profile, driver) in &self.drivers {
+            // A platform that can't be asked now is not a reason to leave the rest.
+            let Ok(vms) = driver.list_by_prefix(&ledger.run().clone_prefix()).await else { continue };
+            for vm in vms {
+                let thing = Thing::SourceVm {
+                    profile: profile.clone(),
+                    platform: driver.platform().name().to_owned(),
+                    name: vm.name,
+                    id: Some(vm.id),
+                };
+                if !is_known(&thing) {
+                    ledger.intent(None, thing)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs with objects on the cluster older than `age`.
+    pub async fn runs_older_than(&self, age: Duration) -> Vec<RunId> {
+        sweep::runs_older_than(self.cluster, age).await
+    }
+}

@@ -1,5 +1,88 @@
-//! The command line.
+//! The command line: arguments → a command → an exit code.
+//!
+//! Floor 4. Composes the rooms below; holds no rule of its own. Values that configuration knows
+//! have no default here, so that their layer stays visible.
+
+mod args;
+mod bus;
+mod clean_cmd;
+mod common;
+pub mod config_cmd;
+mod lab_cmd;
+pub mod list_cmd;
+mod report_cmd;
+mod run_cmd;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+
+/// Exit codes, as the README lists them.
+pub mod exit {
+    pub const PASSED: u8 = 0;
+    /// Some cell failed.
+    pub const FAILED: u8 = 1;
+    /// Bad configuration or usage.
+    pub const USAGE: u8 = 2;
+    /// The environment broke.
+    pub const ENVIRONMENT: u8 = 3;
+    /// All passed, but something was left behind.
+    pub const LEFTOVERS: u8 = 4;
+    /// Interrupted and cleaned up.
+    pub const INTERRUPTED: u8 = 130;
+}
+
+/// An error that ends a command: what to print, and the exit code.
+#[derive(Debug)]
+pub struct Stop {
+    code: u8,
+    message: String,
+}
+
+impl Stop {
+    fn usage(message: impl ToString) -> Self {
+        Self { code: exit::USAGE, message: message.to_string() }
+    }
+    fn environment(message: impl ToString) -> Self {
+        Self { code: exit::ENVIRONMENT, message: message.to_string() }
+    }
+}
+
 /// Runs the program.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    // One provider for every TLS client and server of the process; two compiled in would panic at
+    // the first handshake.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: failed to start the async runtime: {error}");
+            return ExitCode::from(exit::ENVIRONMENT);
+        }
+    };
+    let result = runtime.block_on(dispatch(args));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(stop) => {
+            eprintln!("error: {}", stop.message);
+            ExitCode::from(stop.code)
+        }
+    }
+}
+
+async fn dispatch(args: Args) -> Result<u8, Stop> {
+    match args.command {
+        Command::Run(run) => run_cmd::run(&args.config, run).await,
+        Command::List(list) => list_cmd::run(&args.config, &list),
+        Command::Config { command } => config_cmd::run(&args.config, &command),
+        Command::Doctor(lab) => run_cmd::doctor(&args.config, &lab).await,
+        Command::Clean(clean) => clean_cmd::run(&args.config, clean).await,
+        Command::Report { dir } => report_cmd::run(&dir),
+        Command::Lab(lab) => lab_cmd::run(&lab).await,
+    }
 }

@@ -1,1 +1,68 @@
-//! migration
+//! The life of one cell: prepare, maps, plan, migrate, verify; and undoing it.
+//!
+//! Floor 2. Knows no platform's words: those are in `source` and in `forklift`'s adapters. Says
+//! what happens by events only. A cell's future may be dropped at any await: whatever it created
+//! is in the ledger, and [`teardown`] undoes it from there.
+
+pub mod artifacts;
+mod cell;
+pub mod context;
+mod execute;
+mod prepare;
+mod stages;
+pub mod teardown;
+mod verify;
+
+pub use cell::{Outcome, run};
+pub use context::{ContextParts, RunContext};
+
+use crate::cluster::{ApplyError, WaitError};
+use crate::event::{Problem, Verdict};
+use crate::forklift::MtvError;
+use crate::source::SourceError;
+
+/// Why a stage did not pass.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failure {
+    /// `Failed` or `Errored`.
+    pub verdict: Verdict,
+    pub problem: Problem,
+}
+
+impl Failure {
+    /// MTV or the migrated VM is wrong.
+    pub fn product(problem: Problem) -> Self {
+        Self { verdict: Verdict::Failed, problem }
+    }
+    /// The environment or the harness broke.
+    pub fn environment(problem: Problem) -> Self {
+        Self { verdict: Verdict::Errored, problem }
+    }
+}
+
+impl From<MtvError> for Failure {
+    fn from(error: MtvError) -> Self {
+        match error {
+            MtvError::Product(problem) => Self::product(problem),
+            MtvError::Environment(problem) => Self::environment(problem),
+        }
+    }
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Self {
+        Self::environment(Problem::new(error.to_string()))
+    }
+}
+
+impl From<ApplyError> for Failure {
+    fn from(error: ApplyError) -> Self {
+        Self::environment(Problem::new(error.to_string()))
+    }
+}
+
+impl From<WaitError> for Failure {
+    fn from(error: WaitError) -> Self {
+        Self::environment(error.problem())
+    }
+}

@@ -1,0 +1,196 @@
+//! Flags and commands.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use crate::config::Keep;
+
+/// Runs end-to-end tests of the Migration Toolkit for Virtualization.
+#[derive(Debug, Parser)]
+#[command(name = "mtv-matrix", version, about, max_term_width = 100)]
+pub struct Args {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Where configuration comes from; every command takes these.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct ConfigArgs {
+    /// A settings file, or a directory of settings and scenarios; later ones win.
+    #[arg(long, short = 'c', global = true, value_name = "PATH")]
+    pub config: Vec<PathBuf>,
+    /// A mounted Secret: one file a key (cluster_host, cluster_token, providers.json …).
+    #[arg(long, global = true, value_name = "DIR", env = "MTV_SECRETS_DIR")]
+    pub secrets: Option<PathBuf>,
+    /// The provider file; wins over every other layer.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub providers_json: Option<PathBuf>,
+    /// One setting, e.g. `--set timeouts.plan=10m`; wins over files and environment.
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the matrix.
+    Run(RunArgs),
+    /// Show the cells: what would run, what would be skipped, and why.
+    List(ListArgs),
+    /// Show the effective configuration, or its schema.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Look at the cluster before a run: every missing thing at once.
+    Doctor(LabArgs),
+    /// Remove what crashed, killed or kept runs left behind.
+    Clean(CleanArgs),
+    /// Render the reports of a finished run again from its events.jsonl.
+    Report {
+        /// The run's directory, e.g. results/latest.
+        dir: PathBuf,
+    },
+    /// Start the built-in lab and keep it up.
+    Lab(LabServerArgs),
+}
+
+/// Which cells.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct SelectArgs {
+    /// Only these provider profiles (globs allowed).
+    #[arg(long, short = 'p', value_name = "NAME")]
+    pub provider: Vec<String>,
+    /// Only these scenarios (globs allowed).
+    #[arg(long, short = 's', value_name = "NAME")]
+    pub scenario: Vec<String>,
+    /// Only scenarios with one of these tags.
+    #[arg(long, short = 't', value_name = "TAG")]
+    pub tag: Vec<String>,
+    /// A filter expression, e.g. `tag(tier0) and provider(vsphere*) and not tag(warm)`.
+    #[arg(long, short = 'E', value_name = "EXPRESSION")]
+    pub filter: Option<String>,
+}
+
+/// The built-in lab in place of a cluster.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct LabArgs {
+    /// Run on the built-in lab: a simulated OpenShift, MTV, vSphere and guests.
+    #[arg(long)]
+    pub lab: bool,
+    /// Simulated seconds in one real second.
+    #[arg(long, value_name = "N", requires = "lab")]
+    pub lab_clock_scale: Option<f64>,
+    /// The MTV version that the lab plays: 2.9, 2.10, 2.11 or 2.12.
+    #[arg(long, value_name = "X.Y", requires = "lab")]
+    pub lab_mtv_version: Option<String>,
+    /// A way in which migrations go wrong although MTV says Succeeded; `--defect help` lists them.
+    #[arg(long, value_name = "NAME", requires = "lab")]
+    pub defect: Vec<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub select: SelectArgs,
+    #[command(flatten)]
+    pub lab: LabArgs,
+    /// Cells at once.
+    #[arg(long, short = 'j', value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Further attempts for a cell that did not pass; passing then is reported as flaky.
+    #[arg(long, value_name = "N")]
+    pub retries: Option<u32>,
+    /// Start no further cell after the first that does not pass.
+    #[arg(long)]
+    pub fail_fast: bool,
+    /// When to leave a cell's objects where they are.
+    #[arg(long, value_enum)]
+    pub keep: Option<Keep>,
+    /// Destination storage class; repeat to multiply the matrix.
+    #[arg(long, value_name = "NAME")]
+    pub storage_class: Vec<String>,
+    /// Where the results go: DIR/<run-id>/.
+    #[arg(long, value_name = "DIR")]
+    pub results: Option<PathBuf>,
+    /// How the run is told on the console.
+    #[arg(long, value_enum, default_value_t = LogFormat::Auto)]
+    pub log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Progress lines on a terminal, plain lines elsewhere.
+    Auto,
+    Plain,
+    /// One event a line, as in events.jsonl.
+    Json,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ListArgs {
+    #[command(flatten)]
+    pub select: SelectArgs,
+    #[command(flatten)]
+    pub lab: LabArgs,
+    #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+    pub format: ListFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Every effective value with the layer it came from; secrets masked.
+    Show,
+    /// JSON Schema of settings, providers or scenarios.
+    Schema {
+        #[arg(value_enum)]
+        of: SchemaOf,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    Settings,
+    Providers,
+    Scenarios,
+}
+
+#[derive(Debug, ClapArgs)]
+#[group(required = true, multiple = true, id = "which")]
+pub struct CleanArgs {
+    /// A results directory, or one run's directory in it: finish every ledger there.
+    #[arg(long, value_name = "DIR", group = "which")]
+    pub results: Option<PathBuf>,
+    /// Sweep the cluster and the platforms for this run.
+    #[arg(long, value_name = "ID", group = "which")]
+    pub run_id: Option<String>,
+    /// Sweep for every run older than this, e.g. 24h.
+    #[arg(long, value_name = "AGE", group = "which")]
+    pub older_than: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct LabServerArgs {
+    /// Port of the API server; 0 picks a free one.
+    #[arg(long, default_value_t = 0)]
+    pub port: u16,
+    /// Where kubeconfig, CA and providers.json are written.
+    #[arg(long, value_name = "DIR", default_value = "lab")]
+    pub dir: PathBuf,
+    /// Simulated seconds in one real second.
+    #[arg(long, value_name = "N")]
+    pub clock_scale: Option<f64>,
+    /// 2.9, 2.10, 2.11 or 2.12.
+    #[arg(long, value_name = "X.Y")]
+    pub mtv_version: Option<String>,
+    #[arg(long, value_name = "NAME")]
+    pub defect: Vec<String>,
+}

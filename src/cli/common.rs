@@ -1,0 +1,97 @@
+//! What several commands do: load configuration, start a lab, select cells.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::Stop;
+use super::args::{ConfigArgs, LabArgs, SelectArgs};
+use crate::config::{LoadRequest, Loaded};
+use crate::lab::{Lab, LabOptions, defects};
+use crate::matrix::{self, Cell, Filter, Selection};
+
+/// Where a cluster's Secret is mounted in the shipped Job.
+const SECRETS_DIR: &str = "/etc/mtv-matrix/secrets";
+
+/// A setting given by a flag: key, value, flag.
+pub type Flag = (String, Value, String);
+
+/// Loads all layers. `lab`: the running lab's values win over files and environment.
+pub fn load(args: &ConfigArgs, mut flags: Vec<Flag>, lab: Option<&Lab>) -> Result<Loaded, Stop> {
+    let env: BTreeMap<String, String> = std::env::vars().collect();
+    let mounted = Path::new(SECRETS_DIR);
+    let secrets_dir = args.secrets.clone().or_else(|| mounted.is_dir().then(|| mounted.to_owned()));
+    if let Some(path) = &args.providers_json {
+        flags.push(("providers_json".to_owned(), json!(path), "--providers-json".to_owned()));
+    }
+    let mut request = LoadRequest {
+        config: args.config.clone(),
+        secrets_dir,
+        env,
+        set: args.set.clone(),
+        flags,
+        providers_text: None,
+        scenarios_default: true,
+    };
+    if let Some(lab) = lab {
+        let mut lab_flags: Vec<Flag> = lab_settings(lab)
+            .into_iter()
+            .filter(|(key, _)| !request.flags.iter().any(|(given, _, _)| given == key))
+            .map(|(key, value)| (key.to_owned(), value, "--lab".to_owned()))
+            .collect();
+        // `--set` comes after flags given by hand, and must win over the lab's own values.
+        lab_flags.retain(|(key, _, _)| !args.set.iter().any(|s| s.split('=').next() == Some(key)));
+        request.flags.extend(lab_flags);
+        if args.providers_json.is_none() {
+            request.providers_text = Some((lab.providers_json(), "the lab".to_owned()));
+        }
+    }
+    let loaded = crate::config::load(&request).map_err(Stop::usage)?;
+    for warning in &loaded.warnings {
+        eprintln!("warning: {warning}");
+    }
+    Ok(loaded)
+}
+
+/// What a run on the lab is set to, unless the user says otherwise.
+fn lab_settings(lab: &Lab) -> Vec<(&'static str, Value)> {
+    vec![
+        ("cluster_host", json!(lab.url())),
+        ("storage_class", json!([lab.storage_class()])),
+        ("remote_ocp_cluster", json!("127.0.0.1")),
+        // Wall-clock minutes would make a simulated warm migration wait for real.
+        ("cutover_after_precopies", json!(2)),
+    ]
+}
+
+/// Starts the lab when it was asked for.
+pub async fn start_lab(args: &LabArgs) -> Result<Option<Lab>, Stop> {
+    if args.defect.iter().any(|name| name == "help") {
+        let lines: Vec<String> =
+            defects::CATALOGUE.iter().map(|(_, name, check)| format!("  {name:<22} found by {check}")).collect();
+        return Err(Stop::usage(format!("the lab's defects are:\n{}", lines.join("\n"))));
+    }
+    if !args.lab {
+        return Ok(None);
+    }
+    let mut options = LabOptions { defects: args.defect.clone(), ..LabOptions::default() };
+    if let Some(scale) = args.lab_clock_scale {
+        options.clock_scale = scale;
+    }
+    if let Some(version) = &args.lab_mtv_version {
+        options.mtv_version.clone_from(version);
+    }
+    Lab::start(options).await.map(Some).map_err(Stop::usage)
+}
+
+/// The cells that the flags select.
+pub fn cells(loaded: &Loaded, select: &SelectArgs) -> Result<Vec<Cell>, Stop> {
+    let filter = select.filter.as_deref().map(Filter::parse).transpose().map_err(Stop::usage)?;
+    let mut providers = select.provider.clone();
+    if providers.is_empty() {
+        providers.extend(loaded.settings.source_provider.clone());
+    }
+    let selection = Selection { providers, scenarios: select.scenario.clone(), tags: select.tag.clone(), filter };
+    matrix::expand(&loaded.settings, &loaded.providers, &loaded.scenarios, &selection).map_err(Stop::usage)
+}

@@ -1,0 +1,33 @@
+//! `mtv-matrix lab`: the lab as a server.
+
+use super::args::LabServerArgs;
+use super::{Stop, exit};
+use crate::lab::{Lab, LabOptions};
+
+pub async fn run(args: &LabServerArgs) -> Result<u8, Stop> {
+    let mut options = LabOptions { port: args.port, defects: args.defect.clone(), ..LabOptions::default() };
+    if let Some(scale) = args.clock_scale {
+        options.clock_scale = scale;
+    }
+    if let Some(version) = &args.mtv_version {
+        options.mtv_version.clone_from(version);
+    }
+    let lab = Lab::start(options).await.map_err(Stop::environment)?;
+    let kubeconfig = lab.write_client_files(&args.dir).map_err(Stop::environment)?;
+    println!("The lab is up at {}. Ctrl-C stops it.\n", lab.url());
+    println!("  export KUBECONFIG={}", kubeconfig.display());
+    println!("  kubectl get providers -A");
+    println!(
+        "  mtv-matrix --providers-json {} run --storage-class {} --set cutover_after_precopies=2",
+        args.dir.join("providers.json").display(),
+        lab.storage_class()
+    );
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .map_err(|e| Stop::environment(format!("failed to listen for SIGTERM: {e}")))?;
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+    lab.stop().await;
+    Ok(exit::PASSED)
+}

@@ -1,0 +1,331 @@
+//! `mtv-matrix run` and `doctor`.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::args::{ConfigArgs, LabArgs, LogFormat, RunArgs};
+use super::bus::Bus;
+use super::common::Flag;
+use super::{Stop, common, exit, signals};
+use crate::api::names::RunId;
+use crate::cluster::Cluster;
+use crate::cluster::health::{InventoryAddress, inventory_address};
+use crate::config::{Keep, Loaded};
+use crate::doctor::{self, Report};
+use crate::engine::{Engine, EngineOptions, RunSummary};
+use crate::event::{Environment, EventKind, Events, Problem, SCHEMA, Verdict};
+use crate::forklift::inventory::Inventory;
+use crate::lab::Lab;
+use crate::ledger::Ledger;
+use crate::matrix::{self, Cell, Decision};
+use crate::migration::{ContextParts, RunContext};
+use crate::report::{self, Reporter, console};
+
+pub async fn run(config: &ConfigArgs, args: RunArgs) -> Result<u8, Stop> {
+    let lab = common::start_lab(&args.lab).await?;
+    let result = run_with(config, &args, lab.as_ref()).await;
+    if let Some(lab) = lab {
+        lab.stop().await;
+    }
+    result
+}
+
+async fn run_with(config: &ConfigArgs, args: &RunArgs, lab: Option<&Lab>) -> Result<u8, Stop> {
+    let loaded = common::load(config, flags(args), lab)?;
+    let cells = common::cells(&loaded, &args.select)?;
+    let run = RunId::random();
+    let dir = open_results(&loaded.settings.results, &run)?;
+    let bus = Arc::new(
+        Bus::create(&dir.join("events.jsonl"), vec![console(args.log_format)]).map_err(Stop::environment)?,
+    );
+    let events: Events = bus.clone();
+
+    let ran = run_cells(&loaded, cells, lab, &run, &dir, &events).await;
+    let (code, problem) = match &ran {
+        Ok(ended) => (ended.code, None),
+        Err(problem) => (exit::ENVIRONMENT, Some(problem.clone())),
+    };
+    let leftovers = ran.as_ref().map_or(0, |ended| ended.leftovers);
+    events.emit(EventKind::RunFinished { verdict: verdict_of(code), leftovers, exit_code: code, problem });
+    let (all, broken) = bus.finish();
+    let written = report::write_all(&dir, &all).map_err(Stop::environment)?;
+    push_traces(&written).await;
+    println!("results: {}", dir.display());
+    if let Some(error) = broken {
+        return Err(Stop::environment(error));
+    }
+    Ok(code)
+}
+
+/// First-class flags as settings.
+fn flags(args: &RunArgs) -> Vec<Flag> {
+    let mut flags: Vec<Flag> = Vec::new();
+    let mut add = |key: &str, value: serde_json::Value, flag: &str| flags.push((key.to_owned(), value, flag.to_owned()));
+    if let Some(jobs) = args.jobs {
+        add("jobs", json!(jobs), "--jobs");
+    }
+    if let Some(retries) = args.retries {
+        add("retries", json!(retries), "--retries");
+    }
+    if args.fail_fast {
+        add("fail_fast", json!(true), "--fail-fast");
+    }
+    if let Some(keep) = args.keep {
+        let word = match keep {
+            Keep::Never => "never",
+            Keep::OnFailure => "on-failure",
+            Keep::Always => "always",
+        };
+        add("keep", json!(word), "--keep");
+    }
+    if !args.storage_class.is_empty() {
+        add("storage_class", json!(args.storage_class), "--storage-class");
+    }
+    if let Some(results) = &args.results {
+        add("results", json!(results), "--results");
+    }
+    flags
+}
+
+/// `results/<run-id>/`, and `latest` pointing to it.
+fn open_results(root: &Path, run: &RunId) -> Result<PathBuf, Stop> {
+    let dir = root.join(run.as_str());
+    std::fs::create_dir_all(&dir)
+        .map_err(|e| Stop::environment(format!("failed to make the results directory {}: {e}", dir.display())))?;
+    let link = root.join("latest");
+    // Only a link is replaced: a directory of that name is somebody's.
+    if link.is_symlink() {
+        let _ = std::fs::remove_file(&link);
+    }
+    if let Err(error) = std::os::unix::fs::symlink(run.as_str(), &link) {
+        eprintln!("warning: failed to make the link {}: {error}", link.display());
+    }
+    Ok(dir)
+}
+
+fn console(format: LogFormat) -> Box<dyn Reporter> {
+    let terminal = std::io::stdout().is_terminal();
+    let mode = match format {
+        LogFormat::Json => console::Mode::Json,
+        LogFormat::Plain => console::Mode::Plain,
+        LogFormat::Auto if terminal => console::Mode::Live,
+        LogFormat::Auto => console::Mode::Plain,
+    };
+    let color = terminal && std::env::var_os("NO_COLOR").is_none();
+    Box::new(console::Console::new(mode, color, Box::new(std::io::stdout())))
+}
+
+async fn connect(loaded: &Loaded, lab: Option<&Lab>) -> Result<Cluster, Problem> {
+    let connected = match lab {
+        Some(lab) => {
+            let token = SecretString::from(lab.token().to_owned());
+            let limit = loaded.settings.timeouts.request;
+            Cluster::from_parts(lab.url(), Some(lab.ca_pem()), token, false, limit).await
+        }
+        None => Cluster::connect(&loaded.settings).await,
+    };
+    connected.map_err(|error| Problem::new(error.to_string()))
+}
+
+struct RunEnd {
+    code: u8,
+    leftovers: u32,
+}
+
+async fn run_cells(
+    loaded: &Loaded,
+    mut cells: Vec<Cell>,
+    lab: Option<&Lab>,
+    run: &RunId,
+    dir: &Path,
+    events: &Events,
+) -> Result<RunEnd, Problem> {
+    let started = |cells: &[Cell], environment| {
+        let cells = cells.iter().map(Cell::info).collect();
+        events.emit(EventKind::RunStarted { schema: SCHEMA, run: run.clone(), environment, cells, shard: None });
+    };
+    let found = match connect(loaded, lab).await {
+        Ok(cluster) => {
+            let report = doctor::examine(&cluster, &loaded.settings).await;
+            Ok((cluster, report))
+        }
+        Err(problem) => Err(problem),
+    };
+    let (cluster, report) = match found {
+        Ok(found) => found,
+        Err(problem) => {
+            started(&cells, environment(loaded, None, lab.is_some()));
+            return Err(problem);
+        }
+    };
+    if let Some(mtv) = &report.versions.mtv {
+        matrix::decide_version(&mut cells, mtv);
+    }
+    started(&cells, environment(loaded, Some(&report), lab.is_some()));
+    for probe in &report.probes {
+        let (probe, ok, message) = (probe.name.clone(), probe.ok, probe.message.clone());
+        events.emit(EventKind::Preflight { probe, ok, message });
+    }
+    let missing = report.missing();
+    if !missing.is_empty() {
+        let mut problem = Problem::new("the cluster is not ready for a run; nothing was created");
+        problem.details = missing.iter().map(|p| format!("{}: {}", p.name, p.message)).collect();
+        return Err(problem);
+    }
+    let address = inventory_address(&cluster, &loaded.settings.mtv_namespace)
+        .await
+        .map_err(|cause| Problem::new(format!("failed to find MTV's inventory: {cause}")))?;
+    let context = open_context(loaded, &cells, run, dir, events, cluster, &report, address, lab)?;
+    execute(loaded, cells, lab, events, Arc::new(context)).await
+}
+
+#[expect(clippy::too_many_arguments, reason = "the one place where a run's parts meet")]
+fn open_context(
+    loaded: &Loaded,
+    cells: &[Cell],
+    run: &RunId,
+    dir: &Path,
+    events: &Events,
+    cluster: Cluster,
+    report: &Report,
+    address: InventoryAddress,
+    lab: Option<&Lab>,
+) -> Result<RunContext, Problem> {
+    let ledger = Ledger::create(&dir.join("ledger.jsonl"), run).map_err(|e| Problem::new(e.to_string()))?;
+    let mut profiles: Vec<_> =
+        cells.iter().filter(|c| c.decision == Decision::Run).map(|c| c.profile.clone()).collect();
+    profiles.sort_by(|a, b| a.name.cmp(&b.name));
+    profiles.dedup_by(|a, b| a.name == b.name);
+    let ca_file = loaded.settings.cluster_ca_file.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
+    Ok(RunContext::new(ContextParts {
+        run: run.clone(),
+        settings: Arc::new(loaded.settings.clone()),
+        inventory: Inventory::new(cluster.clone(), address),
+        cluster,
+        ledger: Arc::new(ledger),
+        events: events.clone(),
+        mtv_version: report.versions.mtv.clone(),
+        ocp_version: report.versions.openshift.clone(),
+        profiles,
+        results: dir.to_owned(),
+        cluster_ca: lab.map(|lab| lab.ca_pem().to_owned()).or(ca_file),
+    }))
+}
+
+async fn execute(
+    loaded: &Loaded,
+    cells: Vec<Cell>,
+    lab: Option<&Lab>,
+    events: &Events,
+    context: Arc<RunContext>,
+) -> Result<RunEnd, Problem> {
+    let (cancel, abort) = (CancellationToken::new(), CancellationToken::new());
+    let _signals = signals::listen(events.clone(), cancel.clone(), abort.clone())
+        .map_err(|e| Problem::new(format!("failed to listen for signals: {e}")))?;
+    if cells.iter().any(|c| c.decision == Decision::Run) {
+        context.open().await.map_err(|failure| failure.problem)?;
+    }
+    let settings = &loaded.settings;
+    let options = EngineOptions {
+        jobs: settings.jobs,
+        max_concurrent: settings.max_concurrent,
+        retries: settings.retries,
+        fail_fast: settings.fail_fast,
+        keep: settings.keep,
+    };
+    let engine = Engine::new(context.clone(), options, &cells, cancel.clone(), abort);
+    let mut summary = engine.run(&cells).await;
+    // What the user asked to keep is no leftover, and an interrupted run's are the ledger's matter.
+    if let Some(lab) = lab
+        && !context.parts.ledger.open_entries().iter().any(|e| e.kept)
+    {
+        summary.leftovers += check_lab(lab, events).await;
+    }
+    let code = exit_code(&summary, cancel.is_cancelled());
+    Ok(RunEnd { code, leftovers: summary.leftovers })
+}
+
+/// The lab can be asked what stands in it beyond what it started with; a run must have left nothing.
+async fn check_lab(lab: &Lab, events: &Events) -> u32 {
+    let left = lab.leftovers().await;
+    for what in &left {
+        let because = "the lab still holds it after the run".to_owned();
+        events.emit(EventKind::Leftover { cell: None, what: what.clone(), because });
+    }
+    if left.is_empty() {
+        let message = "the lab's API server and platforms hold nothing that this run made".to_owned();
+        events.emit(EventKind::Note { cell: None, level: crate::event::Level::Info, message });
+    }
+    u32::try_from(left.len()).unwrap_or(u32::MAX)
+}
+
+fn exit_code(summary: &RunSummary, interrupted: bool) -> u8 {
+    if interrupted {
+        exit::INTERRUPTED
+    } else if summary.count(Verdict::Failed) > 0 {
+        exit::FAILED
+    } else if summary.count(Verdict::Errored) > 0 {
+        exit::ENVIRONMENT
+    } else if summary.leftovers > 0 {
+        exit::LEFTOVERS
+    } else {
+        exit::PASSED
+    }
+}
+
+fn verdict_of(code: u8) -> Verdict {
+    match code {
+        exit::PASSED | exit::LEFTOVERS => Verdict::Passed,
+        exit::FAILED => Verdict::Failed,
+        exit::INTERRUPTED => Verdict::Interrupted,
+        _ => Verdict::Errored,
+    }
+}
+
+fn environment(loaded: &Loaded, report: Option<&Report>, lab: bool) -> Environment {
+    let versions = report.map(|r| r.versions.clone()).unwrap_or_default();
+    Environment {
+        mtv_version: versions.mtv,
+        ocp_version: versions.openshift,
+        kubernetes_version: versions.kubernetes,
+        cluster: loaded.settings.cluster_host.clone(),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        lab,
+        notes: Default::default(),
+    }
+}
+
+/// Sends the traces on where OpenTelemetry's own variable asks for it; a failure is a warning.
+async fn push_traces(written: &[PathBuf]) {
+    let Ok(endpoint) = std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT") else { return };
+    let Some(path) = written.iter().find(|p| p.file_name().is_some_and(|n| n == "traces.jsonl")) else { return };
+    if endpoint.is_empty() {
+        return;
+    }
+    let headers = std::env::var("OTEL_EXPORTER_OTLP_HEADERS").unwrap_or_default();
+    if let Err(error) = report::trace::push_file(&endpoint, &headers, path).await {
+        eprintln!("warning: traces were not sent to {endpoint}: {error}");
+    }
+}
+
+/// `mtv-matrix doctor`: what a run would ask first.
+pub async fn doctor(config: &ConfigArgs, args: &LabArgs) -> Result<u8, Stop> {
+    let lab = common::start_lab(args).await?;
+    let loaded = common::load(config, Vec::new(), lab.as_ref())?;
+    let cluster = connect(&loaded, lab.as_ref()).await.map_err(|p| Stop::environment(p.message))?;
+    let report = doctor::examine(&cluster, &loaded.settings).await;
+    for probe in &report.probes {
+        println!("{} {:<24} {}", if probe.ok { "ok     " } else { "MISSING" }, probe.name, probe.message);
+    }
+    let code = if report.missing().is_empty() { exit::PASSED } else { exit::ENVIRONMENT };
+    drop(cluster);
+    if let Some(lab) = lab {
+        lab.stop().await;
+    }
+    Ok(code)
+}

@@ -1,0 +1,274 @@
+//! Running a Plan: the Migration, its progress, its end, and cancelling it.
+//!
+//! A Plan's own status is what is watched: the controller writes it first (peer.md §6.5), and it
+//! carries every VM's pipeline.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::MtvError;
+use crate::api::condition::Conditions;
+use crate::api::forklift::{Migration, MigrationSpec, ObjRef, Plan, Ref, Step, VmStatus};
+use crate::cluster::wait::{self, Poll};
+use crate::cluster::{Cluster, Tracked, WaitError};
+use crate::event::{Problem, VmProgress};
+
+/// When a warm migration is cut over. Whichever comes first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CutoverRule {
+    pub after_precopies: Option<u32>,
+    /// Counted from the moment the Migration is created.
+    pub after: Option<Duration>,
+}
+
+/// How a Plan's execution ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ended {
+    Succeeded(Vec<VmStatus>),
+    Failed(Vec<VmStatus>),
+    Canceled(Vec<VmStatus>),
+}
+
+/// Creates the Migration. The cutover time is fixed now where the rule has one.
+pub async fn start(
+    tracked: &Tracked,
+    namespace: &str,
+    name: &str,
+    plan: &str,
+    cutover: Option<CutoverRule>,
+) -> Result<(), MtvError> {
+    let at = cutover.and_then(|rule| rule.after).and_then(|after| {
+        let after = jiff::SignedDuration::try_from(after).ok()?;
+        Timestamp::now().checked_add(after).ok()
+    });
+    let spec = MigrationSpec { plan: ObjRef::new(namespace, plan), cancel: Vec::new(), cutover: at.map(rfc3339) };
+    let mut migration = Migration::new(name, spec);
+    migration.metadata.namespace = Some(namespace.to_owned());
+    tracked.create(migration).await?;
+    Ok(())
+}
+
+fn rfc3339(at: Timestamp) -> String {
+    at.round(jiff::Unit::Second).unwrap_or(at).to_string()
+}
+
+fn vms(plan: &Plan) -> &[VmStatus] {
+    plan.status.as_ref().and_then(|s| s.migration.as_ref()).map_or(&[], |m| m.vms.as_slice())
+}
+
+fn ended(plan: &Plan) -> Option<Ended> {
+    let conditions = plan.status.as_ref()?.conditions.as_slice();
+    if conditions.holds("Executing") {
+        return None;
+    }
+    if conditions.holds("Succeeded") {
+        Some(Ended::Succeeded(vms(plan).to_vec()))
+    } else if conditions.holds("Failed") {
+        Some(Ended::Failed(vms(plan).to_vec()))
+    } else if conditions.holds("Canceled") {
+        Some(Ended::Canceled(vms(plan).to_vec()))
+    } else {
+        None
+    }
+}
+
+/// Waits for the end, telling `progress` of every change. Blocking conditions are fatal before the
+/// migration executes; while it executes MTV itself decides (forklift.md §4.3).
+pub async fn wait_end(
+    cluster: &Cluster,
+    namespace: &str,
+    plan: &str,
+    limit: Duration,
+    mut progress: impl FnMut(Vec<VmProgress>) + Send,
+) -> Result<Ended, MtvError> {
+    let what = format!("Plan {namespace}/{plan} to end");
+    let mut last = Vec::new();
+    wait::until(cluster, Some(namespace), plan, &what, limit, |found: Option<&Plan>| {
+        let Some(found) = found else {
+            return Poll::Failed(Problem::new(format!("Plan {namespace}/{plan} is gone while its migration ran")));
+        };
+        let now: Vec<VmProgress> = vms(found).iter().map(vm_progress).collect();
+        if now != last {
+            progress(now.clone());
+            last = now;
+        }
+        if let Some(end) = ended(found) {
+            return Poll::Done(end);
+        }
+        let conditions = found.status.as_ref().map_or(&[][..], |s| s.conditions.as_slice());
+        if !conditions.holds("Executing") && !conditions.blockers().is_empty() {
+            let lines: Vec<String> = conditions.blockers().iter().map(|c| c.line()).collect();
+            return Poll::Failed(Problem::new(format!("Plan {namespace}/{plan} is blocked: {}", lines.join("; "))));
+        }
+        Poll::NotYet(describe(&last, conditions.summary()))
+    })
+    .await
+    .map_err(|error| super::product(error, format!("oc -n {namespace} describe plan {plan}")))
+}
+
+/// Waits until every VM has made `count` precopies, then cuts over now. Ends quietly when the
+/// migration ends first.
+pub async fn cut_over_after(
+    tracked: &Tracked,
+    namespace: &str,
+    plan: &str,
+    migration: &str,
+    count: u32,
+    limit: Duration,
+) -> Result<(), MtvError> {
+    let what = format!("{count} precopies of Plan {namespace}/{plan}");
+    let due = wait::until(&tracked.cluster, Some(namespace), plan, &what, limit, |found: Option<&Plan>| {
+        let Some(found) = found else { return Poll::Done(false) };
+        if ended(found).is_some() {
+            return Poll::Done(false);
+        }
+        let made: Vec<i64> = vms(found).iter().map(|vm| vm.warm.as_ref().map_or(0, |w| w.successes)).collect();
+        let enough = !made.is_empty() && made.iter().all(|&n| n >= i64::from(count));
+        if enough { Poll::Done(true) } else { Poll::NotYet(format!("precopies so far: {made:?}")) }
+    })
+    .await
+    .map_err(|error| super::product(error, format!("oc -n {namespace} describe plan {plan}")))?;
+    if due {
+        let patch = serde_json::json!({"spec": {"cutover": rfc3339(Timestamp::now())}});
+        tracked.patch_merge::<Migration>(Some(namespace), migration, &patch).await?;
+    }
+    Ok(())
+}
+
+/// Cancels every VM of a running Migration and waits until MTV says so. A migration that has ended
+/// (or that never began) is left as it is.
+pub async fn cancel(cluster: &Cluster, namespace: &str, plan: &str, limit: Duration) -> Result<(), WaitError> {
+    let plans: kube::Api<Plan> = kube::Api::namespaced(cluster.client(), namespace);
+    let watch_error = |what: &str, error: kube::Error| WaitError::Watch { what: what.to_owned(), cause: error.to_string() };
+    let Some(found) = plans.get_opt(plan).await.map_err(|e| watch_error("the Plan to cancel", e))? else { return Ok(()) };
+    let migrations: kube::Api<Migration> = kube::Api::namespaced(cluster.client(), namespace);
+    let all = migrations.list(&kube::api::ListParams::default()).await.map_err(|e| watch_error("the Migrations to cancel", e))?;
+    let running: Vec<&Migration> = all
+        .items
+        .iter()
+        .filter(|m| m.spec.plan.name.as_deref() == Some(plan))
+        .filter(|m| {
+            let conditions = m.status.as_ref().map_or(&[][..], |s| s.conditions.as_slice());
+            !["Succeeded", "Failed", "Canceled"].iter().any(|end| conditions.holds(end))
+        })
+        .collect();
+    if running.is_empty() || ended(&found).is_some() {
+        return Ok(());
+    }
+    let refs: Vec<Ref> = found.spec.vms.iter().filter_map(|vm| vm.id.clone()).map(Ref::by_id).collect();
+    for migration in running {
+        let name = migration.metadata.name.as_deref().unwrap_or_default();
+        let patch = kube::api::Patch::Merge(serde_json::json!({"spec": {"cancel": refs}}));
+        migrations
+            .patch(name, &kube::api::PatchParams::default(), &patch)
+            .await
+            .map_err(|e| watch_error("the Migration to be cancelled", e))?;
+    }
+    let what = format!("Plan {namespace}/{plan} to be cancelled");
+    wait::until(cluster, Some(namespace), plan, &what, limit, |found: Option<&Plan>| match found {
+        None => Poll::Done(()),
+        Some(found) if ended(found).is_some() => Poll::Done(()),
+        Some(found) => {
+            Poll::NotYet(found.status.as_ref().map_or_else(|| "no status".to_owned(), |s| s.conditions.summary()))
+        }
+    })
+    .await
+}
+
+fn running_step(vm: &VmStatus) -> Option<&Step> {
+    vm.pipeline.iter().find(|step| step.phase == "Running")
+}
+
+fn vm_progress(vm: &VmStatus) -> VmProgress {
+    let step = running_step(vm);
+    let percent = step
+        .filter(|s| s.progress.total > 0)
+        .map(|s| (s.progress.completed as f64 * 100.0 / s.progress.total as f64).clamp(0.0, 100.0).round());
+    VmProgress {
+        vm: vm.name.clone(),
+        phase: vm.phase.clone(),
+        step: step.map(|s| s.name.clone()),
+        percent,
+        precopies: vm.warm.as_ref().and_then(|w| u32::try_from(w.successes).ok()),
+    }
+}
+
+fn describe(vms: &[VmProgress], otherwise: String) -> String {
+    if vms.is_empty() {
+        return otherwise;
+    }
+    let lines: Vec<String> = vms
+        .iter()
+        .map(|vm| {
+            let percent = vm.percent.map(|p| format!(" {p:.0}%")).unwrap_or_default();
+            format!("{} in {}{percent}", vm.vm, vm.step.as_deref().unwrap_or(&vm.phase))
+        })
+        .collect();
+    lines.join("; ")
+}
+
+/// The pipeline step at which a VM failed: the first with an error, else the phase of the VM's error.
+pub fn failed_step(vm: &VmStatus) -> Option<String> {
+    let step = vm.pipeline.iter().find(|step| step.error.is_some()).map(|step| step.name.clone());
+    step.or_else(|| vm.error.as_ref().map(|error| error.phase.clone()).filter(|phase| !phase.is_empty()))
+}
+
+/// What MTV says of a VM that failed, one line a reason.
+pub fn failure_lines(vm: &VmStatus) -> Vec<String> {
+    let mut lines = Vec::new();
+    for step in &vm.pipeline {
+        let tasks = step.tasks.iter().filter_map(|t| t.error.as_ref().map(|e| (format!("{} {}", step.name, t.name), e)));
+        let own = step.error.iter().map(|e| (step.name.clone(), e));
+        for (place, error) in own.chain(tasks) {
+            lines.push(format!("{}: {place}: {}", vm.name, error.reasons.join("; ")));
+        }
+    }
+    if lines.is_empty()
+        && let Some(error) = &vm.error
+    {
+        lines.push(format!("{}: {}: {}", vm.name, error.phase, error.reasons.join("; ")));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::condition::Condition;
+    use crate::api::forklift::{PlanMigration, PlanSpec, PlanStatus, StepError};
+
+    fn plan(conditions: &[&str]) -> Plan {
+        let mut plan = Plan::new("p", PlanSpec::default());
+        plan.status = Some(PlanStatus {
+            conditions: conditions
+                .iter()
+                .map(|t| Condition { type_: (*t).to_owned(), status: "True".to_owned(), ..Condition::default() })
+                .collect(),
+            migration: Some(PlanMigration::default()),
+            ..PlanStatus::default()
+        });
+        plan
+    }
+
+    #[test]
+    fn canceled_is_an_end_and_executing_is_none() {
+        assert_eq!(ended(&plan(&["Ready", "Executing"])), None);
+        assert_eq!(ended(&plan(&["Canceled"])), Some(Ended::Canceled(Vec::new())));
+        assert_eq!(ended(&plan(&["Ready", "Succeeded"])), Some(Ended::Succeeded(Vec::new())));
+        assert_eq!(ended(&plan(&["Ready"])), None);
+    }
+
+    #[test]
+    fn the_failed_step_is_the_first_that_carries_an_error() {
+        let mut vm = VmStatus { name: "a".to_owned(), ..VmStatus::default() };
+        vm.pipeline = ["PreHook", "DiskTransfer", "PostHook"]
+            .iter()
+            .map(|n| Step { name: (*n).to_owned(), ..Step::default() })
+            .collect();
+        assert_eq!(failed_step(&vm), None);
+        vm.pipeline[2].error = Some(StepError { phase: "Running".to_owned(), reasons: vec!["Job failed".to_owned()] });
+        assert_eq!(failed_step(&vm).as_deref(), Some("PostHook"));
+        assert_eq!(failure_lines(&vm), ["a: PostHook: Job failed"]);
+    }
+}

@@ -1,0 +1,118 @@
+//! Hooks and the Plan.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{MtvError, product, ready};
+use crate::api::forklift::{Hook, HookRef, HookSpec, ObjRef, Pair, Plan, PlanMap, PlanSpec, PlanVm};
+use crate::cluster::Tracked;
+use crate::cluster::wait;
+use crate::config::{ExpectedResult, HookPlan, Scenario};
+
+/// The image that MTV's own documentation names for playbooks.
+const HOOK_IMAGE: &str = "quay.io/konveyor/hook-runner";
+
+/// The playbook of a hook as base64: the user's own, or one that does what is expected of it.
+pub fn playbook(hook: &HookPlan) -> String {
+    match (&hook.playbook_base64, hook.expected_result.unwrap_or_default()) {
+        (Some(own), _) => own.clone(),
+        (None, ExpectedResult::Succeed) => STANDARD.encode(
+            "- name: mtv-matrix hook that succeeds\n  hosts: localhost\n  tasks:\n    - name: Say so\n      ansible.builtin.debug:\n        msg: the hook ran\n",
+        ),
+        (None, ExpectedResult::Fail) => STANDARD.encode(
+            "- name: mtv-matrix hook that fails\n  hosts: localhost\n  tasks:\n    - name: Fail as the scenario asks\n      ansible.builtin.fail:\n        msg: this hook fails on purpose\n",
+        ),
+    }
+}
+
+/// Creates a Hook and waits until it is `Ready`.
+pub async fn create_hook(
+    tracked: &Tracked,
+    namespace: &str,
+    name: &str,
+    hook: &HookPlan,
+    limit: Duration,
+) -> Result<ObjRef, MtvError> {
+    let spec = HookSpec { image: HOOK_IMAGE.to_owned(), playbook: Some(playbook(hook)), deadline: None };
+    let mut object = Hook::new(name, spec);
+    object.metadata.namespace = Some(namespace.to_owned());
+    tracked.create(object).await?;
+    let what = format!("Hook {namespace}/{name}");
+    wait::until(&tracked.cluster, Some(namespace), name, &format!("{what} to be Ready"), limit, |h: Option<&Hook>| {
+        ready(&what, h.and_then(|h| h.status.as_ref()).map(|s| s.conditions.as_slice()))
+    })
+    .await
+    .map_err(|error| product(error, format!("oc -n {namespace} describe hook {name}")))?;
+    Ok(ObjRef::new(namespace, name))
+}
+
+/// One VM of the Plan to be built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedVm {
+    pub id: String,
+    pub target_power_state: Option<&'static str>,
+}
+
+/// What a Plan is built from.
+pub struct PlanRequest<'a> {
+    pub scenario: &'a Scenario,
+    pub namespace: &'a str,
+    pub name: &'a str,
+    pub target_namespace: &'a str,
+    pub provider: Pair,
+    pub map: PlanMap,
+    pub vms: Vec<PlannedVm>,
+    pub hooks: Vec<HookRef>,
+    pub target_labels: BTreeMap<String, String>,
+    pub target_node_selector: BTreeMap<String, String>,
+}
+
+/// The Plan of a scenario. Optional fields are set only when the scenario asks for them, so that
+/// MTV's defaults are what is tested.
+pub fn build(request: PlanRequest<'_>) -> Plan {
+    let scenario = request.scenario;
+    let spec = PlanSpec {
+        description: Some(format!("mtv-matrix: {}", scenario.name)),
+        target_namespace: request.target_namespace.to_owned(),
+        provider: request.provider,
+        map: request.map,
+        vms: request
+            .vms
+            .into_iter()
+            .map(|vm| PlanVm {
+                id: Some(vm.id),
+                hooks: request.hooks.clone(),
+                target_power_state: vm.target_power_state.map(str::to_owned),
+                ..PlanVm::default()
+            })
+            .collect(),
+        warm: scenario.warm_migration,
+        target_labels: request.target_labels,
+        target_node_selector: request.target_node_selector,
+        target_affinity: scenario.target_affinity.clone(),
+        preserve_static_ips: Some(scenario.preserve_static_ips),
+        pvc_name_template: scenario.pvc_name_template.clone(),
+        pvc_name_template_use_generate_name: scenario.pvc_name_template_use_generate_name,
+        target_power_state: scenario.target_power_state.map(|p| p.name().to_owned()),
+        ..PlanSpec::default()
+    };
+    let mut plan = Plan::new(request.name, spec);
+    plan.metadata.namespace = Some(request.namespace.to_owned());
+    plan
+}
+
+/// Creates the Plan and waits until it is `Ready`; a blocking condition fails at once.
+pub async fn create_plan(tracked: &Tracked, plan: Plan, limit: Duration) -> Result<(), MtvError> {
+    let namespace = plan.metadata.namespace.clone().unwrap_or_default();
+    let name = plan.metadata.name.clone().unwrap_or_default();
+    tracked.create(plan).await?;
+    let what = format!("Plan {namespace}/{name}");
+    wait::until(&tracked.cluster, Some(&namespace), &name, &format!("{what} to be Ready"), limit, |p: Option<&Plan>| {
+        ready(&what, p.and_then(|p| p.status.as_ref()).map(|s| s.conditions.as_slice()))
+    })
+    .await
+    .map_err(|error| product(error, format!("oc -n {namespace} describe plan {name}")))
+}

@@ -1,0 +1,87 @@
+//! vSphere as MTV sees it (forklift.md §2.3, §2.4, §3.3, §8.5).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::adapter::{Adapter, ProviderWiring, SourceRef, distinct};
+use crate::api::vm::{Mac, Power, SourceVm};
+use crate::config::{PlatformConfig, ProviderProfile};
+
+pub(super) struct Vsphere;
+
+impl Adapter for Vsphere {
+    fn wants_ca(&self, _: &ProviderProfile) -> bool {
+        true
+    }
+
+    fn wire(&self, profile: &ProviderProfile, insecure: bool, ca_pem: Option<&str>) -> ProviderWiring {
+        let mut secret = BTreeMap::from([
+            ("url".to_owned(), profile.api_url.clone().into()),
+            ("user".to_owned(), profile.login.username.clone().into()),
+            ("password".to_owned(), profile.login.password.clone()),
+            ("insecureSkipVerify".to_owned(), insecure.to_string().into()),
+        ]);
+        if let Some(pem) = ca_pem {
+            secret.insert("cacert".to_owned(), pem.to_owned().into());
+        }
+        let mut settings = BTreeMap::new();
+        if let PlatformConfig::Vsphere(config) = &profile.config {
+            if let Some(image) = &config.vddk_init_image {
+                settings.insert("vddkInitImage".to_owned(), image.clone());
+            }
+            let endpoint = if config.esxi { "esxi" } else { "vcenter" };
+            settings.insert("sdkEndpoint".to_owned(), endpoint.to_owned());
+        }
+        ProviderWiring { secret, settings, url: profile.api_url.clone() }
+    }
+
+    fn complete(&self, vm: &Value, live: &SourceVm) -> Result<(), String> {
+        let id = vm.get("id").and_then(Value::as_str).unwrap_or_default();
+        if id != live.id {
+            return Err(format!("the inventory knows it as {id}, the platform as {}", live.id));
+        }
+        let list = |key: &str| vm.get(key).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let disks = list("disks").len();
+        if disks != live.disks.len() {
+            return Err(format!("the inventory shows {disks} disks, the platform {}", live.disks.len()));
+        }
+        let known: BTreeSet<Mac> =
+            list("nics").iter().filter_map(|n| n.get("mac").and_then(Value::as_str)).map(Mac::new).collect();
+        let wanted: BTreeSet<Mac> = live.nics.iter().map(|n| n.mac.clone()).collect();
+        if known != wanted {
+            return Err(format!("the inventory shows the MACs {known:?}, the platform {wanted:?}"));
+        }
+        let power = vm.get("powerState").and_then(Value::as_str).unwrap_or_default();
+        let wanted = match live.power {
+            Power::On => "poweredOn",
+            Power::Off => "poweredOff",
+            Power::Other(_) => power,
+        };
+        if power != wanted {
+            return Err(format!("the inventory shows it {power}, the platform {wanted}"));
+        }
+        // From 2.11 a running VM whose tools the inventory has not seen yet blocks the Plan.
+        let tools = vm.get("toolsRunningStatus").and_then(Value::as_str);
+        if live.power == Power::On
+            && live.guest_agent_running == Some(true)
+            && tools.is_some_and(|tools| tools != "guestToolsRunning")
+        {
+            return Err(format!("the inventory shows its tools as {}", tools.unwrap_or_default()));
+        }
+        // The inventory must know the addresses before a Plan that keeps them is validated.
+        let reported = live.nics.iter().filter(|n| n.guest.as_ref().is_some_and(|g| !g.addresses.is_empty())).count();
+        if live.power == Power::On && reported > 0 && list("guestNetworks").is_empty() {
+            return Err("the inventory has not seen the guest's addresses".to_owned());
+        }
+        Ok(())
+    }
+
+    fn storages(&self, vms: &[SourceVm]) -> Vec<SourceRef> {
+        distinct(vms.iter().flat_map(|vm| vm.disks.iter().map(|d| (d.storage_id.clone(), d.storage_name.clone()))))
+    }
+
+    fn networks(&self, vms: &[SourceVm]) -> Vec<SourceRef> {
+        distinct(vms.iter().flat_map(|vm| vm.nics.iter().map(|n| (n.network_id.clone(), n.network_name.clone()))))
+    }
+}

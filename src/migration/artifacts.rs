@@ -1,0 +1,116 @@
+//! What a person needs to diagnose a failed cell without its cluster: the objects as YAML, the
+//! events, the pods' logs.
+//!
+//! Best effort and bounded in time and size: a failure to collect is a note, never a verdict.
+//! Secrets are never read here.
+
+use std::path::Path;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, DynamicObject, ListParams, LogParams};
+use kube::core::{ApiResource, GroupVersionKind};
+
+use super::context::RunContext;
+use crate::event::{EventKind, Level};
+use crate::matrix::Cell;
+
+/// Longest time to spend on one cell.
+const LIMIT: Duration = Duration::from_secs(30);
+/// Lines of each container's log.
+const LOG_LINES: i64 = 2_000;
+
+/// Group, version, kind, plural of what is written down.
+const KINDS: &[(&str, &str, &str, &str)] = &[
+    ("forklift.konveyor.io", "v1beta1", "Plan", "plans"),
+    ("forklift.konveyor.io", "v1beta1", "Migration", "migrations"),
+    ("forklift.konveyor.io", "v1beta1", "StorageMap", "storagemaps"),
+    ("forklift.konveyor.io", "v1beta1", "NetworkMap", "networkmaps"),
+    ("forklift.konveyor.io", "v1beta1", "Hook", "hooks"),
+    ("forklift.konveyor.io", "v1beta1", "Provider", "providers"),
+    ("k8s.cni.cncf.io", "v1", "NetworkAttachmentDefinition", "network-attachment-definitions"),
+    ("kubevirt.io", "v1", "VirtualMachine", "virtualmachines"),
+    ("kubevirt.io", "v1", "VirtualMachineInstance", "virtualmachineinstances"),
+    ("cdi.kubevirt.io", "v1beta1", "DataVolume", "datavolumes"),
+    ("batch", "v1", "Job", "jobs"),
+    ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
+    ("", "v1", "Pod", "pods"),
+    ("", "v1", "Event", "events"),
+];
+
+/// Writes the artifacts of one attempt and tells of each file by an event.
+pub async fn collect(context: &RunContext, cell: &Cell, attempt: u32) {
+    if tokio::time::timeout(LIMIT, collect_all(context, cell, attempt)).await.is_err() {
+        context.note(Some(&cell.id), Level::Warning, format!("artifacts are incomplete: collecting took over {LIMIT:?}"));
+    }
+}
+
+async fn collect_all(context: &RunContext, cell: &Cell, attempt: u32) {
+    let run = &context.parts.run;
+    let own = cell.id.namespace(run, attempt);
+    let mut namespaces = vec![own, run.namespace()];
+    if let Some(name) = &cell.scenario.vm_target_namespace {
+        namespaces.insert(1, cell.id.extra_namespace(run, name, attempt));
+    }
+    let relative = format!("artifacts/{}/attempt-{attempt}", cell.id.slug());
+    let dir = context.parts.results.join(&relative);
+    if let Err(error) = std::fs::create_dir_all(&dir) {
+        context.note(Some(&cell.id), Level::Warning, format!("failed to make {}: {error}", dir.display()));
+        return;
+    }
+    for (group, version, kind, plural) in KINDS {
+        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+        for namespace in &namespaces {
+            let api: Api<DynamicObject> = Api::namespaced_with(context.parts.cluster.client(), namespace, &resource);
+            // A kind that this cluster does not have is no loss.
+            let Ok(list) = api.list(&ListParams::default()).await else { continue };
+            if list.items.is_empty() {
+                continue;
+            }
+            let text = list.items.iter().map(yaml).collect::<Vec<_>>().join("---\n");
+            save(context, cell, &dir, &relative, &format!("{namespace}-{plural}.yaml"), kind, &text);
+        }
+    }
+    for namespace in &namespaces {
+        save_logs(context, cell, &dir, &relative, namespace).await;
+    }
+}
+
+fn yaml(object: &DynamicObject) -> String {
+    let mut object = object.clone();
+    object.metadata.managed_fields = None;
+    serde_saphyr::to_string(&object).unwrap_or_else(|error| format!("# failed to write as YAML: {error}\n"))
+}
+
+async fn save_logs(context: &RunContext, cell: &Cell, dir: &Path, relative: &str, namespace: &str) {
+    let pods: Api<Pod> = Api::namespaced(context.parts.cluster.client(), namespace);
+    let Ok(list) = pods.list(&ListParams::default()).await else { return };
+    for pod in list.items {
+        let Some(name) = pod.metadata.name else { continue };
+        let containers = pod.spec.map(|s| s.containers).unwrap_or_default();
+        for container in containers {
+            let params = LogParams {
+                container: Some(container.name.clone()),
+                tail_lines: Some(LOG_LINES),
+                ..LogParams::default()
+            };
+            let Ok(text) = pods.logs(&name, &params).await else { continue };
+            if !text.is_empty() {
+                save(context, cell, dir, relative, &format!("{namespace}-{name}-{}.log", container.name), "log", &text);
+            }
+        }
+    }
+}
+
+fn save(context: &RunContext, cell: &Cell, dir: &Path, relative: &str, file: &str, what: &str, text: &str) {
+    match std::fs::write(dir.join(file), text) {
+        Ok(()) => context.parts.events.emit(EventKind::Artifact {
+            cell: cell.id.clone(),
+            path: format!("{relative}/{file}"),
+            what: what.to_owned(),
+        }),
+        Err(error) => {
+            context.note(Some(&cell.id), Level::Warning, format!("failed to write {relative}/{file}: {error}"));
+        }
+    }
+}

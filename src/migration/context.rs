@@ -1,0 +1,246 @@
+//! What all cells of a run share: the cluster, the ledger, the open profiles, the destinations.
+//!
+//! Things that many cells need are made once, by the first that asks, and awaited by the others:
+//! a source Provider, a destination, the precopy interval. A failure is shared, too: the cells of a
+//! profile whose login is refused all end with that one problem.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+
+use super::Failure;
+use crate::api::forklift::{ForkliftController, ObjRef};
+use crate::api::names::{CellId, RunId};
+use crate::cluster::{Cluster, Tracked, target};
+use crate::config::scenarios::Destination;
+use crate::config::{ProviderProfile, Settings};
+use crate::event::{EventKind, Events, Level, Problem};
+use crate::forklift::adapter::{Adapter, adapter};
+use crate::forklift::inventory::Inventory;
+use crate::forklift::providers::{self, ReadyProvider, RemoteDestination};
+use crate::ledger::Ledger;
+use crate::source::{self, DriverOptions, SourceDriver};
+
+/// Access modes and volume mode that a class gets where a map names none.
+pub type StorageDefaults = (Vec<String>, Option<String>);
+
+/// A profile that is connected and whose Provider is `Ready`.
+#[derive(Clone)]
+pub struct OpenProfile {
+    pub profile: Arc<ProviderProfile>,
+    pub driver: Arc<dyn SourceDriver>,
+    pub adapter: &'static dyn Adapter,
+    pub provider: ReadyProvider,
+}
+
+type Shared<T> = OnceCell<Result<T, Failure>>;
+
+/// What a context is made from.
+pub struct ContextParts {
+    pub run: RunId,
+    pub settings: Arc<Settings>,
+    pub cluster: Cluster,
+    pub ledger: Arc<Ledger>,
+    pub events: Events,
+    pub inventory: Inventory,
+    pub mtv_version: Option<String>,
+    pub ocp_version: Option<String>,
+    pub profiles: Vec<Arc<ProviderProfile>>,
+    pub results: PathBuf,
+    /// PEM of the API server's CA where the connection pins one: a remote destination needs it.
+    pub cluster_ca: Option<String>,
+}
+
+/// Shared by every cell of a run.
+pub struct RunContext {
+    pub parts: ContextParts,
+    drivers: BTreeMap<String, Result<Arc<dyn SourceDriver>, String>>,
+    opened: BTreeMap<String, Shared<OpenProfile>>,
+    local: Shared<ReadyProvider>,
+    remote: Shared<ReadyProvider>,
+    precopy: Shared<()>,
+    defaults: tokio::sync::Mutex<BTreeMap<String, Arc<OnceCell<StorageDefaults>>>>,
+}
+
+impl RunContext {
+    pub fn new(parts: ContextParts) -> Self {
+        let options = DriverOptions {
+            timeouts: parts.settings.timeouts.clone(),
+            insecure: parts.settings.source_provider_insecure_skip_verify,
+        };
+        let drivers = parts
+            .profiles
+            .iter()
+            .map(|p| (p.name.clone(), source::driver(p, &options).map_err(|e| e.to_string())))
+            .collect();
+        let opened = parts.profiles.iter().map(|p| (p.name.clone(), OnceCell::new())).collect();
+        Self {
+            parts,
+            drivers,
+            opened,
+            local: OnceCell::new(),
+            remote: OnceCell::new(),
+            precopy: OnceCell::new(),
+            defaults: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Creates the run's own namespace. Done once, before the first cell.
+    pub async fn open(&self) -> Result<(), Failure> {
+        Ok(self.tracked(None).create_namespace(&self.parts.run.namespace(), &[]).await?)
+    }
+
+    /// The way to create things for a cell (`None`: for the run).
+    pub fn tracked(&self, cell: Option<&CellId>) -> Tracked {
+        Tracked::new(self.parts.cluster.clone(), self.parts.ledger.clone(), cell.cloned())
+    }
+
+    /// Tells a line of a cell's story.
+    pub fn note(&self, cell: Option<&CellId>, level: Level, message: impl Into<String>) {
+        self.parts.events.emit(EventKind::Note { cell: cell.cloned(), level, message: message.into() });
+    }
+
+    /// The driver of a profile, connected or not.
+    pub fn driver(&self, profile: &str) -> Option<&Arc<dyn SourceDriver>> {
+        self.drivers.get(profile).and_then(|d| d.as_ref().ok())
+    }
+
+    /// Ends every platform session.
+    pub async fn disconnect(&self) {
+        futures::future::join_all(self.drivers.values().flatten().map(|d| d.disconnect())).await;
+    }
+
+    /// The profile's Provider and session; the first caller makes them.
+    pub async fn profile(&self, profile: &Arc<ProviderProfile>) -> Result<OpenProfile, Failure> {
+        let Some(cell) = self.opened.get(&profile.name) else {
+            return Err(Failure::environment(Problem::new(format!("profile {} is not part of this run", profile.name))));
+        };
+        cell.get_or_init(|| self.open_profile(profile)).await.clone()
+    }
+
+    async fn open_profile(&self, profile: &Arc<ProviderProfile>) -> Result<OpenProfile, Failure> {
+        let driver = match self.drivers.get(&profile.name) {
+            Some(Ok(driver)) => driver.clone(),
+            Some(Err(cause)) => return Err(Failure::environment(Problem::new(cause.clone()))),
+            None => return Err(Failure::environment(Problem::new(format!("profile {} has no driver", profile.name)))),
+        };
+        let Some(adapter) = adapter(profile.platform) else {
+            let message = format!("{}: MTV's wiring of {} is not built yet", profile.name, profile.platform);
+            return Err(Failure::environment(Problem::new(message)));
+        };
+        let settings = &self.parts.settings;
+        let insecure = settings.source_provider_insecure_skip_verify;
+        let ca = if adapter.wants_ca(profile) && !insecure { Some(self.ca_of(profile).await?) } else { None };
+        let wiring = adapter.wire(profile, insecure, ca.as_deref());
+        let name = self.parts.run.object(&profile.name);
+        // MTV's Provider comes first: what it says of a refused login is what users will search for.
+        let provider = providers::create_source(
+            &self.tracked(None),
+            &self.parts.run.namespace(),
+            &name,
+            profile.platform.name(),
+            wiring,
+            settings.timeouts.provider_ready,
+        )
+        .await
+        .map_err(|error| {
+            let mut failure = Failure::from(error);
+            failure.problem.details.insert(0, format!("profile {}, endpoint {}", profile.name, profile.api_url));
+            failure
+        })?;
+        let about = driver.connect().await?;
+        self.note(None, Level::Info, format!("{}: {} {}, Provider {name} is Ready", profile.name, about.product, about.version));
+        Ok(OpenProfile { profile: profile.clone(), driver, adapter, provider })
+    }
+
+    async fn ca_of(&self, profile: &ProviderProfile) -> Result<String, Failure> {
+        if let Some(pem) = &profile.ca_pem {
+            return Ok(pem.clone());
+        }
+        let url = url::Url::parse(&profile.api_url).ok();
+        let host = url.as_ref().and_then(|u| u.host_str()).unwrap_or(&profile.fqdn).to_owned();
+        let port = url.as_ref().and_then(url::Url::port_or_known_default).unwrap_or(443);
+        source::fetch_ca(&host, port, self.parts.settings.timeouts.connect).await.map_err(|cause| {
+            let message = format!("{}: failed to fetch the certificate of {host}:{port}: {cause}", profile.name);
+            Failure::environment(Problem::new(message).detail(
+                "set `ca_file` of the profile, or `source_provider_insecure_skip_verify: true` to go without",
+            ))
+        })
+    }
+
+    /// The destination Provider; the first caller makes it.
+    pub async fn destination(&self, destination: Destination) -> Result<ReadyProvider, Failure> {
+        let run = &self.parts.run;
+        let limit = self.parts.settings.timeouts.provider_ready;
+        match destination {
+            Destination::Local => {
+                let make = async || {
+                    let tracked = self.tracked(None);
+                    Ok(providers::create_local_destination(&tracked, &run.namespace(), &run.object("local"), limit).await?)
+                };
+                self.local.get_or_init(make).await.clone()
+            }
+            Destination::Remote => self.remote.get_or_init(|| self.open_remote()).await.clone(),
+        }
+    }
+
+    async fn open_remote(&self) -> Result<ReadyProvider, Failure> {
+        let parts = &self.parts;
+        let (url, wanted) = (parts.cluster.url().to_owned(), &parts.settings.remote_ocp_cluster);
+        if !url.contains(wanted.as_str()) {
+            return Err(Failure::environment(Problem::new(format!(
+                "`remote_ocp_cluster` is {wanted}, but the connected cluster is {url}: refusing to migrate to the wrong cluster"
+            ))));
+        }
+        let Some(token) = parts.cluster.token().await else {
+            return Err(Failure::environment(Problem::new(
+                "a remote destination needs a bearer token, and this connection has none: set `cluster_token`, or user and password",
+            )));
+        };
+        let remote = RemoteDestination {
+            url: &url,
+            token,
+            insecure: parts.settings.insecure_verify_skip,
+            ca_pem: parts.cluster_ca.clone(),
+        };
+        let limit = parts.settings.timeouts.provider_ready;
+        let name = parts.run.object("remote");
+        Ok(providers::create_remote_destination(&self.tracked(None), &parts.run.namespace(), &name, remote, limit).await?)
+    }
+
+    /// Sets the precopy interval for the run; given back at its end from the ledger.
+    pub async fn borrow_precopy_interval(&self) -> Result<(), Failure> {
+        let set = async || {
+            let settings = &self.parts.settings;
+            let minutes = settings.snapshots_interval;
+            let borrowed = self
+                .tracked(None)
+                .borrow_setting::<ForkliftController>(
+                    Some(&settings.mtv_namespace),
+                    "forklift-controller",
+                    "/spec/controller_precopy_interval",
+                    serde_json::json!(minutes),
+                )
+                .await?;
+            if borrowed.is_some() {
+                let message = format!("precopy interval of {} set to {minutes} minutes for this run", settings.mtv_namespace);
+                self.note(None, Level::Info, message);
+            }
+            Ok(())
+        };
+        self.precopy.get_or_init(set).await.clone()
+    }
+
+    /// What CDI gives a class where a map names no modes.
+    pub async fn storage_defaults(&self, class: &str) -> StorageDefaults {
+        let cell = self.defaults.lock().await.entry(class.to_owned()).or_default().clone();
+        cell.get_or_init(|| target::storage_defaults(&self.parts.cluster, class)).await.clone()
+    }
+
+    /// The Provider of a profile as it was created.
+    pub fn provider_ref(open: &OpenProfile) -> &ObjRef {
+        &open.provider.reference
+    }
+}

@@ -1,0 +1,142 @@
+//! `migrate`: the Migration, its cutover, and what its end means for this scenario.
+
+use std::time::Duration;
+
+use super::Failure;
+use super::cell::{MIGRATION, PLAN, Prepared};
+use super::context::RunContext;
+use crate::api::forklift::VmStatus;
+use crate::config::{ExpectedResult, Scenario};
+use crate::event::{EventKind, Level, Problem};
+use crate::forklift::execution::{self, CutoverRule, Ended};
+use crate::matrix::Cell;
+
+/// What MTV left for `verify`.
+pub(super) struct Migrated {
+    pub vms: Vec<VmStatus>,
+    /// Whether target VMs exist that can be judged.
+    pub has_targets: bool,
+}
+
+pub(super) async fn migrate(
+    context: &RunContext,
+    cell: &Cell,
+    attempt: u32,
+    prepared: &Prepared,
+) -> Result<Migrated, Failure> {
+    let namespace = prepared.namespace.as_str();
+    let limit = context.parts.settings.timeouts.migrate;
+    let rule = cell.scenario.warm_migration.then(|| cutover_rule(context, &cell.scenario));
+    let tracked = context.tracked(Some(&cell.id));
+    execution::start(&tracked, namespace, MIGRATION, PLAN, rule).await?;
+
+    let events = &context.parts.events;
+    let end = execution::wait_end(&context.parts.cluster, namespace, PLAN, limit, |vms| {
+        events.emit(EventKind::Progress { cell: cell.id.clone(), attempt, vms });
+    });
+    let cutover = async {
+        if let Some(count) = rule.and_then(|r| r.after_precopies) {
+            execution::cut_over_after(&tracked, namespace, PLAN, MIGRATION, count, limit).await?;
+        }
+        Ok(())
+    };
+    let (end, ()) = futures::future::try_join(end, cutover).await?;
+    if cell.scenario.warm_migration {
+        require_precopies(&end)?;
+    }
+    match cell.scenario.expected_migration_result {
+        ExpectedResult::Succeed => expect_success(end),
+        ExpectedResult::Fail => expect_failure(context, cell, end),
+    }
+}
+
+fn cutover_rule(context: &RunContext, scenario: &Scenario) -> CutoverRule {
+    let settings = &context.parts.settings;
+    let after_precopies = scenario.cutover.after_precopies.or(settings.cutover_after_precopies);
+    let minutes = scenario.cutover.minutes.or_else(|| {
+        // Minutes of the settings are the default rule; a rule by precopies replaces them.
+        after_precopies.is_none().then_some(settings.mins_before_cutover)
+    });
+    CutoverRule { after_precopies, after: minutes.map(|m| Duration::from_secs(u64::from(m) * 60)) }
+}
+
+/// A warm migration that never copied ahead of its cutover was a cold one.
+fn require_precopies(end: &Ended) -> Result<(), Failure> {
+    let Ended::Succeeded(vms) = end else { return Ok(()) };
+    let without: Vec<&str> = vms
+        .iter()
+        .filter(|vm| vm.warm.as_ref().is_none_or(|w| w.precopies.is_empty()))
+        .map(|vm| vm.name.as_str())
+        .collect();
+    if without.is_empty() {
+        return Ok(());
+    }
+    let message = format!("the warm migration ended without a single precopy of {}", without.join(", "));
+    Err(Failure::product(Problem::new(message)))
+}
+
+fn expect_success(end: Ended) -> Result<Migrated, Failure> {
+    let (vms, word) = match end {
+        Ended::Succeeded(vms) => return Ok(Migrated { vms, has_targets: true }),
+        Ended::Failed(vms) => (vms, "failed"),
+        Ended::Canceled(vms) => (vms, "was cancelled by somebody else"),
+    };
+    let mut problem = Problem::new(format!("the migration {word}{}", at_steps(&vms)));
+    problem.details = vms.iter().flat_map(execution::failure_lines).collect();
+    Err(Failure::product(problem))
+}
+
+fn at_steps(vms: &[VmStatus]) -> String {
+    let mut steps: Vec<String> = vms.iter().filter_map(execution::failed_step).collect();
+    steps.dedup();
+    if steps.is_empty() { String::new() } else { format!(" at {}", steps.join(", ")) }
+}
+
+/// The step at which the scenario wants the migration to fail: the first hook that is told to.
+fn expected_step(scenario: &Scenario) -> Option<&'static str> {
+    let fails = |hook: &Option<crate::config::HookPlan>| {
+        hook.as_ref().is_some_and(|h| h.expected_result == Some(ExpectedResult::Fail))
+    };
+    if fails(&scenario.pre_hook) {
+        Some("PreHook")
+    } else if fails(&scenario.post_hook) {
+        Some("PostHook")
+    } else {
+        None
+    }
+}
+
+/// Every VM must have failed, and all at the step that the scenario names.
+fn expect_failure(context: &RunContext, cell: &Cell, end: Ended) -> Result<Migrated, Failure> {
+    let expected = expected_step(&cell.scenario);
+    let wanted = expected.map_or_else(|| "at some step".to_owned(), |step| format!("at {step}"));
+    let vms = match end {
+        Ended::Failed(vms) => vms,
+        Ended::Succeeded(_) => {
+            let message = format!("expected the migration to fail {wanted}, but it succeeded");
+            return Err(Failure::product(Problem::new(message)));
+        }
+        Ended::Canceled(_) => {
+            let message = format!("expected the migration to fail {wanted}, but it was cancelled");
+            return Err(Failure::product(Problem::new(message)));
+        }
+    };
+    let steps: Vec<(String, Option<String>)> =
+        vms.iter().map(|vm| (vm.name.clone(), execution::failed_step(vm))).collect();
+    let first = steps.first().and_then(|(_, step)| step.clone());
+    let agree = first.is_some() && steps.iter().all(|(_, step)| *step == first);
+    let right = agree && expected.is_none_or(|step| first.as_deref() == Some(step));
+    if !right {
+        let mut problem = Problem::new(format!("expected the migration to fail {wanted}, but it failed elsewhere"));
+        problem.details = steps
+            .iter()
+            .map(|(vm, step)| format!("{vm} failed at {}", step.as_deref().unwrap_or("a step that MTV does not name")))
+            .chain(vms.iter().flat_map(execution::failure_lines))
+            .collect();
+        return Err(Failure::product(problem));
+    }
+    let step = first.unwrap_or_default();
+    context.note(Some(&cell.id), Level::Info, format!("the migration failed at {step}, as the scenario expects"));
+    // A PostHook fails after the VM was created, and MTV keeps the VM (forklift.md §4.11).
+    Ok(Migrated { vms, has_targets: step == "PostHook" })
+}

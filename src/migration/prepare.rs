@@ -1,0 +1,204 @@
+//! `prepare`: everything that must exist before MTV is asked to migrate.
+
+use std::collections::BTreeMap;
+
+use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::Node;
+
+use super::Failure;
+use super::cell::{Prepared, PreparedVm};
+use super::context::{OpenProfile, RunContext};
+use crate::api::forklift::HookRef;
+use crate::api::multus::{NetworkAttachmentDefinition, NetworkAttachmentDefinitionSpec};
+use crate::api::names::{MAX_LABEL, dns_label, hash_chars};
+use crate::config::{PowerState, ScenarioVm};
+use crate::event::{Level, Problem};
+use crate::forklift::plan;
+use crate::matrix::Cell;
+use crate::source::CloneRequest;
+
+/// KubeVirt's and OpenShift's labels for a namespace that VMs with their own MACs land in.
+const NAMESPACE_LABELS: &[(&str, &str)] = &[
+    ("mutatevirtualmachines.kubemacpool.io", "ignore"),
+    ("pod-security.kubernetes.io/enforce", "restricted"),
+    ("pod-security.kubernetes.io/enforce-version", "latest"),
+];
+
+pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> Result<Prepared, Failure> {
+    let scenario = &cell.scenario;
+    let run = &context.parts.run;
+    let open = context.profile(&cell.profile).await?;
+    let destination = context.destination(scenario.destination).await?;
+    if scenario.warm_migration {
+        context.borrow_precopy_interval().await?;
+    }
+
+    let tracked = context.tracked(Some(&cell.id));
+    let namespace = cell.id.namespace(run, attempt);
+    tracked.create_namespace(&namespace, NAMESPACE_LABELS).await?;
+    let target_namespace = match &scenario.vm_target_namespace {
+        Some(name) => {
+            let name = cell.id.extra_namespace(run, name, attempt);
+            tracked.create_namespace(&name, NAMESPACE_LABELS).await?;
+            name
+        }
+        None => namespace.clone(),
+    };
+
+    let clones = scenario.virtual_machines.iter().map(|wanted| prepare_vm(context, cell, &open, wanted));
+    let vms = try_join_all(clones).await?;
+    let nads = create_nads(context, cell, attempt, &open, &vms, &target_namespace).await?;
+    let hooks = create_hooks(context, cell, &namespace).await?;
+    let (node_selector, labelled_node) = choose_node(context, cell, attempt).await?;
+    let target_labels = scenario
+        .target_labels
+        .iter()
+        .map(|(key, value)| (key.clone(), value.clone().unwrap_or_else(|| run.to_string())))
+        .collect();
+    Ok(Prepared {
+        open,
+        destination,
+        namespace,
+        target_namespace,
+        vms,
+        nads,
+        hooks,
+        target_labels,
+        node_selector,
+        labelled_node,
+    })
+}
+
+/// Clones one VM, brings it into the state that the scenario asks for, reads it, and waits until
+/// MTV's inventory sees it so.
+async fn prepare_vm(
+    context: &RunContext,
+    cell: &Cell,
+    open: &OpenProfile,
+    wanted: &ScenarioVm,
+) -> Result<PreparedVm, Failure> {
+    let parts = &context.parts;
+    let timeouts = &parts.settings.timeouts;
+    let base = wanted.clone_name.as_deref().unwrap_or(&wanted.name);
+    let name =
+        if wanted.preserve_name_format { parts.run.clone_name_as_written(base) } else { parts.run.clone_name(base) };
+    let request = CloneRequest {
+        cell: &cell.id,
+        run: &parts.run,
+        base: &wanted.name,
+        name,
+        warm: cell.scenario.warm_migration,
+        disk_type: wanted.disk_type,
+        add_disks: &wanted.add_disks,
+        target_storage: wanted.target_datastore_id.as_deref(),
+    };
+    let reference = open.driver.clone_vm(request, &parts.ledger).await?;
+    context.note(Some(&cell.id), Level::Info, format!("cloned {} as {}", wanted.name, reference.name));
+
+    for number in 1..=wanted.snapshots {
+        open.driver.snapshot(&reference, &format!("mtv-matrix-{number}")).await?;
+    }
+    if let Some(power) = wanted.source_vm_power {
+        let how = open.driver.set_power(&reference, power == PowerState::On).await?;
+        context.note(Some(&cell.id), Level::Info, format!("{}: {how}", reference.name));
+    }
+    if wanted.source_vm_power == Some(PowerState::On) {
+        let limit = timeouts.guest_info;
+        if let Err(error) = open.driver.wait_guest_info(&reference, limit).await {
+            // Without the guest's own facts a static address can't be judged, so the cell can't go on.
+            if cell.scenario.preserve_static_ips {
+                return Err(error.into());
+            }
+            context.note(Some(&cell.id), Level::Warning, format!("going on without guest facts: {error}"));
+        }
+    }
+    let before = open.driver.describe(&reference).await?;
+    parts
+        .inventory
+        .wait_vm(&open.provider.path, &reference.name, timeouts.inventory, |seen| open.adapter.complete(seen, &before))
+        .await?;
+    Ok(PreparedVm { wanted: wanted.clone(), reference, before })
+}
+
+/// One NAD for each distinct network after the first.
+async fn create_nads(
+    context: &RunContext,
+    cell: &Cell,
+    attempt: u32,
+    open: &OpenProfile,
+    vms: &[PreparedVm],
+    target_namespace: &str,
+) -> Result<Vec<(String, String)>, Failure> {
+    let sources: Vec<_> = vms.iter().map(|vm| vm.before.clone()).collect();
+    let networks = open.adapter.networks(&sources);
+    if networks.is_empty() {
+        return Err(Failure::environment(Problem::new("none of the scenario's VMs has a network: there is nothing to map")));
+    }
+    let namespace = cell.scenario.multus_namespace.as_deref().unwrap_or(target_namespace);
+    let tracked = context.tracked(Some(&cell.id));
+    let mut nads = Vec::new();
+    for number in 1..networks.len() {
+        let name = cell.id.nad(&context.parts.run, attempt, number);
+        let config = serde_json::json!({
+            "cniVersion": "0.3.1", "name": name, "type": "bridge", "bridge": name, "ipam": {},
+        });
+        let mut nad =
+            NetworkAttachmentDefinition::new(&name, NetworkAttachmentDefinitionSpec { config: config.to_string() });
+        nad.metadata.namespace = Some(namespace.to_owned());
+        tracked.create(nad).await?;
+        nads.push((namespace.to_owned(), name));
+    }
+    Ok(nads)
+}
+
+async fn create_hooks(context: &RunContext, cell: &Cell, namespace: &str) -> Result<Vec<HookRef>, Failure> {
+    let tracked = context.tracked(Some(&cell.id));
+    let limit = context.parts.settings.timeouts.plan;
+    let mut hooks = Vec::new();
+    for (step, name, wanted) in
+        [("PreHook", "pre-hook", &cell.scenario.pre_hook), ("PostHook", "post-hook", &cell.scenario.post_hook)]
+    {
+        if let Some(wanted) = wanted {
+            let hook = plan::create_hook(&tracked, namespace, name, wanted, limit).await?;
+            hooks.push(HookRef { step: step.to_owned(), hook });
+        }
+    }
+    Ok(hooks)
+}
+
+/// Labels a worker for the scenario's node selector. A key whose value the run fills in becomes
+/// unique to the cell, because two cells may choose the same worker.
+async fn choose_node(
+    context: &RunContext,
+    cell: &Cell,
+    attempt: u32,
+) -> Result<(BTreeMap<String, String>, Option<String>), Failure> {
+    let Some((key, value)) = cell.scenario.target_node_selector.iter().next() else {
+        return Ok((BTreeMap::new(), None));
+    };
+    let run = &context.parts.run;
+    let (key, value) = match value {
+        Some(value) => (key.clone(), value.clone()),
+        None => {
+            let unique = hash_chars(&format!("{run}/{}/{attempt}", cell.id), 8);
+            (format!("{}-{unique}", dns_label(key, MAX_LABEL - 9)), run.to_string())
+        }
+    };
+    let choice = crate::cluster::placement::choose_worker(&context.parts.cluster)
+        .await
+        .map_err(|cause| Failure::environment(Problem::new(format!("failed to choose a worker: {cause}"))))?;
+    match &choice.fallback {
+        None => context.note(Some(&cell.id), Level::Info, format!("worker {} has most free memory", choice.node)),
+        Some(why) => {
+            let message = format!("took worker {} without knowing free memory: {why}", choice.node);
+            context.note(Some(&cell.id), Level::Warning, message);
+        }
+    }
+    // In a JSON pointer `~` and `/` are escaped.
+    let pointer = format!("/metadata/labels/{}", key.replace('~', "~0").replace('/', "~1"));
+    context
+        .tracked(Some(&cell.id))
+        .borrow_setting::<Node>(None, &choice.node, &pointer, serde_json::Value::String(value.clone()))
+        .await?;
+    Ok((BTreeMap::from([(key, value)]), Some(choice.node)))
+}

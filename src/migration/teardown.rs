@@ -1,0 +1,150 @@
+//! Undoing what the ledger holds, in reverse, and verifying that it is gone.
+//!
+//! Works from the ledger alone, so that it does the same after a passed cell, a dropped one, and a
+//! crash that `clean` finishes. Order: cancel a running migration; then namespaces (with all that
+//! is in them), shared settings and source VMs at the same time. What can't be removed is returned.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use crate::cluster::{Cluster, apply};
+use crate::forklift::execution;
+use crate::ledger::{Ledger, OpenEntry, Thing};
+use crate::source::SourceDriver;
+
+/// Something that is still there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    pub what: String,
+    pub because: String,
+}
+
+/// What undoing needs. Drivers by profile; one that is missing makes its VMs leftovers.
+pub struct Undo<'a> {
+    pub cluster: &'a Cluster,
+    pub ledger: &'a Ledger,
+    pub drivers: &'a BTreeMap<String, Arc<dyn SourceDriver>>,
+    /// Bound for each object.
+    pub limit: Duration,
+    /// Bound for a cancelled migration to end.
+    pub cancel_limit: Duration,
+}
+
+impl Undo<'_> {
+    /// Undoes `entries` (newest first).
+    pub async fn run(&self, entries: Vec<OpenEntry>) -> Vec<Leftover> {
+        let mut leftovers = self.cancel_migrations(&entries).await;
+        let namespaces: BTreeSet<String> = entries.iter().filter_map(|e| namespace_of(&e.thing)).collect();
+        let (inside, outside): (Vec<OpenEntry>, Vec<OpenEntry>) =
+            entries.into_iter().partition(|e| is_inside(&e.thing, &namespaces));
+        let done = join_all(outside.into_iter().map(|entry| self.undo_outside(entry))).await;
+        let mut gone = BTreeSet::new();
+        for result in done {
+            match result {
+                Ok(Some(namespace)) => {
+                    gone.insert(namespace);
+                }
+                Ok(None) => {}
+                Err(leftover) => leftovers.push(leftover),
+            }
+        }
+        // What lived in a namespace that is verified to be gone is gone with it.
+        for entry in inside {
+            let namespace = inner_namespace(&entry.thing).unwrap_or_default();
+            if gone.contains(namespace) {
+                if let Err(error) = self.ledger.gone(entry.id) {
+                    leftovers.push(leftover(&entry, error.to_string()));
+                }
+            } else {
+                leftovers.push(leftover(&entry, format!("namespace {namespace} is still there")));
+            }
+        }
+        leftovers
+    }
+
+    async fn cancel_migrations(&self, entries: &[OpenEntry]) -> Vec<Leftover> {
+        let plans = entries.iter().filter_map(|entry| match &entry.thing {
+            Thing::Object { kind, namespace: Some(namespace), name, .. } if kind == "Plan" => Some((entry, namespace, name)),
+            _ => None,
+        });
+        let cancels = plans.map(|(entry, namespace, name)| async move {
+            let cancelled = execution::cancel(self.cluster, namespace, name, self.cancel_limit).await;
+            cancelled.err().map(|error| leftover(entry, format!("its migration could not be cancelled: {error}")))
+        });
+        join_all(cancels).await.into_iter().flatten().collect()
+    }
+
+    /// The name of the namespace when it was one.
+    async fn undo_outside(&self, entry: OpenEntry) -> Result<Option<String>, Leftover> {
+        match &entry.thing {
+            Thing::SourceVm { profile, name, .. } => {
+                let Some(driver) = self.drivers.get(profile) else {
+                    return Err(leftover(&entry, format!("profile {profile} is not among the configured providers")));
+                };
+                driver.delete_vm(name).await.map_err(|e| leftover(&entry, e.to_string()))?;
+                self.ledger.gone(entry.id).map_err(|e| leftover(&entry, e.to_string()))?;
+                Ok(None)
+            }
+            Thing::SourceItem { profile, .. } => {
+                Err(leftover(&entry, format!("removing this kind of item from {profile} is not built yet")))
+            }
+            Thing::Object { .. } | Thing::Setting { .. } => {
+                apply::undo(self.cluster, self.ledger, &entry, self.limit)
+                    .await
+                    .map_err(|e| leftover(&entry, e.to_string()))?;
+                Ok(namespace_of(&entry.thing))
+            }
+        }
+    }
+}
+
+fn leftover(entry: &OpenEntry, because: String) -> Leftover {
+    Leftover { what: entry.thing.describe(), because }
+}
+
+/// The name of a namespace entry.
+fn namespace_of(thing: &Thing) -> Option<String> {
+    match thing {
+        Thing::Object { kind, name, .. } if kind == "Namespace" => Some(name.clone()),
+        _ => None,
+    }
+}
+
+fn inner_namespace(thing: &Thing) -> Option<&str> {
+    match thing {
+        Thing::Object { namespace, .. } => namespace.as_deref(),
+        _ => None,
+    }
+}
+
+/// Whether the thing goes with one of these namespaces.
+fn is_inside(thing: &Thing, namespaces: &BTreeSet<String>) -> bool {
+    inner_namespace(thing).is_some_and(|ns| namespaces.contains(ns))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(kind: &str, namespace: Option<&str>, name: &str) -> Thing {
+        Thing::Object {
+            api_version: "v1".into(),
+            kind: kind.into(),
+            plural: String::new(),
+            namespace: namespace.map(str::to_owned),
+            name: name.into(),
+            cluster: String::new(),
+        }
+    }
+
+    #[test]
+    fn objects_go_with_their_namespace_only_when_the_run_made_that_namespace() {
+        let ours = BTreeSet::from(["mm-a".to_owned()]);
+        assert!(is_inside(&object("Plan", Some("mm-a"), "plan"), &ours));
+        assert!(!is_inside(&object("NetworkAttachmentDefinition", Some("default"), "nad"), &ours));
+        assert!(!is_inside(&object("Namespace", None, "mm-a"), &ours));
+    }
+}

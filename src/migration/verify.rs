@@ -1,0 +1,218 @@
+//! `verify`: reading each migrated VM and judging it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Failure;
+use super::cell::{Maps, Prepared, PreparedVm};
+use super::context::RunContext;
+use super::execute::Migrated;
+use crate::api::condition::Conditions;
+use crate::api::kubevirt::{VirtualMachine, VirtualMachineInstance};
+use crate::api::vm::{GuestLogin, GuestOs, Power, SourceVm, TargetVm};
+use crate::check::{self, Facts, ProviderFacts};
+use crate::cluster::wait::{self, Poll};
+use crate::cluster::{guest, target};
+use crate::config::{Credentials, PowerState};
+use crate::event::{EventKind, Finding, Level, Outcome, Problem};
+use crate::forklift::providers;
+use crate::matrix::Cell;
+
+pub(super) async fn verify(
+    context: &RunContext,
+    cell: &Cell,
+    attempt: u32,
+    prepared: &Prepared,
+    maps: &Maps,
+    migrated: &Migrated,
+) -> Result<(), Failure> {
+    if !migrated.has_targets {
+        context.note(Some(&cell.id), Level::Info, "nothing to verify: the migration failed before a VM was created");
+        return Ok(());
+    }
+    if !(cell.scenario.check_vms_signals && context.parts.settings.check_vms_signals) {
+        context.note(Some(&cell.id), Level::Warning, "verification is switched off (`check_vms_signals: false`)");
+        return Ok(());
+    }
+    let (insecure_skip_verify, connection_insecure) =
+        providers::read_tls_choice(&context.parts.cluster, &prepared.open.provider.reference).await;
+    let provider = ProviderFacts {
+        insecure_skip_verify,
+        wanted_insecure: context.parts.settings.source_provider_insecure_skip_verify,
+        connection_insecure,
+    };
+    let defaults = BTreeMap::from([(cell.storage_class.clone(), context.storage_defaults(&cell.storage_class).await)]);
+    let judge = prepared.vms.iter().map(|vm| judge_vm(context, cell, prepared, maps, migrated, &provider, &defaults, vm));
+    let findings: Vec<Finding> = futures::future::join_all(judge).await.into_iter().flatten().collect();
+    for finding in &findings {
+        let finding = finding.clone();
+        context.parts.events.emit(EventKind::CheckFinished { cell: cell.id.clone(), attempt, finding });
+    }
+    report(&findings)
+}
+
+/// One failure for all checks that failed; every one is listed.
+fn report(findings: &[Finding]) -> Result<(), Failure> {
+    let failed: Vec<String> = findings
+        .iter()
+        .filter_map(|f| match &f.outcome {
+            Outcome::Failed { expected, actual } => {
+                let subject = f.subject.as_deref().map(|s| format!(" of {s}")).unwrap_or_default();
+                Some(format!("{}{subject}, VM {}: expected {expected}, found {actual}", f.check, f.vm))
+            }
+            _ => None,
+        })
+        .collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let mut problem = Problem::new(match failed.as_slice() {
+        [one] => format!("a check failed: {one}"),
+        many => format!("{} checks failed, the first: {}", many.len(), many[0]),
+    });
+    problem.details = failed;
+    Err(Failure::product(problem))
+}
+
+#[expect(clippy::too_many_arguments, reason = "the facts of one VM come from all stages before")]
+async fn judge_vm(
+    context: &RunContext,
+    cell: &Cell,
+    prepared: &Prepared,
+    maps: &Maps,
+    migrated: &Migrated,
+    provider: &ProviderFacts,
+    defaults: &BTreeMap<String, (Vec<String>, Option<String>)>,
+    vm: &PreparedVm,
+) -> Vec<Finding> {
+    let status = migrated.vms.iter().find(|s| s.id == vm.reference.id);
+    let name = status.and_then(|s| s.new_name.clone()).unwrap_or_else(|| vm.reference.name.clone());
+    let expected_power = expected_power(cell, vm);
+    let target = read_settled(context, cell, prepared, vm, &name, &expected_power).await;
+    let after = prepared.open.driver.describe(&vm.reference).await.map_err(|e| e.to_string());
+    let facts = Facts {
+        platform: prepared.open.profile.platform,
+        scenario: &cell.scenario,
+        vm: &vm.wanted,
+        before: &vm.before,
+        source_power_after: after.as_ref().map(|vm| vm.power.clone()).map_err(Clone::clone),
+        source_after: after.as_ref().map_err(Clone::clone),
+        target: target.as_ref().map(Option::as_ref).map_err(Clone::clone),
+        storage_map: &maps.storage,
+        network_map: &maps.network,
+        storage_defaults: defaults,
+        provider,
+        target_labels: &prepared.target_labels,
+        labelled_node: prepared.labelled_node.as_deref(),
+        ocp_version: context.parts.ocp_version.as_deref(),
+        mtv_version: context.parts.mtv_version.as_deref(),
+    };
+    check::judge(&facts)
+}
+
+/// The power that the migrated VM is to settle in.
+fn expected_power(cell: &Cell, vm: &PreparedVm) -> Power {
+    let asked = vm.wanted.target_power_state.or(cell.scenario.target_power_state).or(vm.wanted.source_vm_power);
+    match asked {
+        Some(PowerState::On) => Power::On,
+        Some(PowerState::Off) => Power::Off,
+        None => vm.before.power.clone(),
+    }
+}
+
+/// Waits until the VM has settled (and, when it runs, until its agent answers), reads it, logs in.
+/// What does not come in time is not an error here: the checks say what is missing.
+async fn read_settled(
+    context: &RunContext,
+    cell: &Cell,
+    prepared: &Prepared,
+    vm: &PreparedVm,
+    name: &str,
+    expected: &Power,
+) -> Result<Option<TargetVm>, String> {
+    let cluster = &context.parts.cluster;
+    let namespace = prepared.target_namespace.as_str();
+    let timeouts = &context.parts.settings.timeouts;
+    let wanted = if *expected == Power::On { "Running" } else { "Stopped" };
+    let what = format!("VirtualMachine {namespace}/{name} to be {wanted}");
+    let settled = wait::until(cluster, Some(namespace), name, &what, timeouts.power, |found: Option<&VirtualMachine>| {
+        let Some(found) = found else { return Poll::Done(()) };
+        let now = found.status.as_ref().map_or("", |s| s.printable_status.as_str());
+        // A VM that is told to stay in the opposite state will not change by itself.
+        let halted = found.spec.fields.get("runStrategy").and_then(|s| s.as_str()) == Some("Halted");
+        let opposite = if wanted == "Running" { halted && now == "Stopped" } else { !halted && now == "Running" };
+        let resting = now == wanted || opposite;
+        if resting { Poll::Done(()) } else { Poll::NotYet(now.to_owned()) }
+    })
+    .await;
+    if let Err(error) = settled {
+        context.note(Some(&cell.id), Level::Warning, error.to_string());
+    }
+    if vm.wanted.guest_agent && *expected == Power::On {
+        let limit = cell.scenario.guest_agent_timeout.unwrap_or(timeouts.guest_agent);
+        wait_agent(context, cell, namespace, name, limit).await;
+    }
+    let mut target = target::read_target(cluster, namespace, name).await?;
+    if let Some(target) = &mut target {
+        target.login = log_in(context, prepared, vm, target).await;
+    }
+    Ok(target)
+}
+
+async fn wait_agent(context: &RunContext, cell: &Cell, namespace: &str, name: &str, limit: Duration) {
+    let what = format!("the guest agent of VirtualMachineInstance {namespace}/{name}");
+    let cluster = &context.parts.cluster;
+    let connected =
+        wait::until(cluster, Some(namespace), name, &what, limit, |found: Option<&VirtualMachineInstance>| {
+            let Some(status) = found.and_then(|f| f.status.as_ref()) else { return Poll::NotYet("no VMI".to_owned()) };
+            if status.conditions.holds("AgentConnected") {
+                Poll::Done(())
+            } else {
+                Poll::NotYet(format!("phase {}, {}", status.phase, status.conditions.summary()))
+            }
+        })
+        .await;
+    if let Err(error) = connected {
+        context.note(Some(&cell.id), Level::Warning, error.to_string());
+    }
+}
+
+async fn log_in(context: &RunContext, prepared: &Prepared, vm: &PreparedVm, target: &TargetVm) -> GuestLogin {
+    if target.power != Power::On {
+        return GuestLogin::NotTried(format!("the VM is {}", target.printable_status));
+    }
+    let Some(credentials) = credentials(prepared, &vm.before) else {
+        let keys = match vm.before.os {
+            GuestOs::Windows => "`guest_vm_win_user` and `guest_vm_win_password`",
+            _ => "`guest_vm_linux_user` and `guest_vm_linux_password`",
+        };
+        return GuestLogin::NotTried(format!("profile {} has no {keys}", prepared.open.profile.name));
+    };
+    let cluster = &context.parts.cluster;
+    let limit = context.parts.settings.timeouts.ssh;
+    guest::login(cluster, &target.namespace, &target.name, vm.before.os, credentials, limit).await
+}
+
+fn credentials<'a>(prepared: &'a Prepared, vm: &SourceVm) -> Option<&'a Credentials> {
+    let guest = &prepared.open.profile.guest;
+    match vm.os {
+        GuestOs::Windows => guest.windows.as_ref(),
+        GuestOs::Linux | GuestOs::Unknown => guest.linux.as_ref(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_check_names_vm_expected_and_actual() {
+        let finding = |outcome| Finding { check: "disk-count".into(), vm: "a".into(), subject: None, outcome };
+        let failed = finding(Outcome::Failed { expected: "2 disks".into(), actual: "1 disk".into() });
+        let unjudged = finding(Outcome::NotJudged { because: "off".into() });
+        assert_eq!(report(&[unjudged.clone()]), Ok(()));
+        let problem = report(&[unjudged, failed]).unwrap_err().problem;
+        assert_eq!(problem.message, "a check failed: disk-count, VM a: expected 2 disks, found 1 disk");
+        assert_eq!(problem.details.len(), 1);
+    }
+}
