@@ -1,19 +1,76 @@
-//! Creating, changing and removing objects, each written to the ledger first.
+//! Creating and changing objects, each written to the ledger first. Removing them is [`super::undo`].
+//!
+//! A create that was answered with a definite refusal leaves no entry; one whose answer was lost
+//! keeps its intent, and undo looks for the object.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Resource;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::{Resource, ResourceExt};
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
 
-use super::Cluster;
-use crate::api::names::CellId;
-use crate::ledger::{Ledger, OpenEntry};
+pub use super::undo::undo;
+use super::{Cluster, Poll, WaitError, retry, wait};
+use crate::api::names::{CELL_LABEL, CREATED_ANNOTATION, CellId, MANAGED_BY, MANAGED_BY_LABEL, RUN_LABEL};
+use crate::ledger::{EntryId, Ledger, LedgerError, Thing};
 
+/// Retries of one write last this many request timeouts.
+const RETRY_FACTOR: u32 = 3;
+/// A namespace is active within milliseconds.
+const NAMESPACE_LIMIT: Duration = Duration::from_secs(60);
+/// Other writers may get in between; more often than this is a fight.
+const CONFLICT_TRIES: usize = 5;
+
+/// Why something was not created, changed or removed. `thing` is `Kind namespace/name`.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    #[error("{0}")]
-    Placeholder(String),
+    #[error("failed to {verb} {thing}: {cause}")]
+    Request { verb: &'static str, thing: String, cause: String, code: Option<u16> },
+    #[error("{thing} exists already and is not this run's; it was left alone")]
+    Foreign { thing: String },
+    #[error("{thing} exists already and is being deleted")]
+    Terminating { thing: String },
+    #[error("{thing} is not this run's (no label {RUN_LABEL}={run}); it was not deleted")]
+    NotOurs { thing: String, run: String },
+    #[error(
+        "{thing} was changed by somebody else to {found} meanwhile; it was left so, its value before the run was {before}"
+    )]
+    SettingChanged { thing: String, found: String, before: String },
+    #[error("{thing} is on {cluster}, not on this cluster")]
+    OtherCluster { thing: String, cluster: String },
+    #[error("{thing} is not on the cluster; its platform's driver removes it")]
+    NotOnCluster { thing: String },
+    #[error("{thing} can't be made: {cause}")]
+    Malformed { thing: String, cause: String },
+    #[error(transparent)]
+    Wait(#[from] WaitError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl ApplyError {
+    /// The HTTP status of a refused request.
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            Self::Request { code, .. } => *code,
+            _ => None,
+        }
+    }
+
+    pub(super) fn request(verb: &'static str, thing: &str, error: &kube::Error) -> Self {
+        Self::Request { verb, thing: thing.to_owned(), cause: retry::short(error), code: code_of(error) }
+    }
+}
+
+/// The HTTP status that the API server answered with.
+pub(super) fn code_of(error: &kube::Error) -> Option<u16> {
+    match error {
+        kube::Error::Api(status) => Some(status.code),
+        _ => None,
+    }
 }
 
 /// The only way to create: a cluster, a ledger, and whose objects these are.
@@ -35,14 +92,84 @@ impl Tracked {
     where
         K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + std::fmt::Debug + Send + Sync + 'static,
     {
-        let _ = object;
-        unimplemented!()
+        let kind = ApiResource::erase::<K>(&());
+        let namespace = object.meta().namespace.clone();
+        let name = object.meta().name.clone().unwrap_or_default();
+        let thing = self.object(&kind, namespace.as_deref(), &name);
+        let described = thing.describe();
+        let malformed = |cause: String| ApplyError::Malformed { thing: described.clone(), cause };
+        if name.is_empty() {
+            return Err(malformed("it has no name".to_owned()));
+        }
+        let mut body = serde_json::to_value(&object).map_err(|e| malformed(e.to_string()))?;
+        self.mark(&mut body, &kind);
+        let body: DynamicObject = serde_json::from_value(body).map_err(|e| malformed(e.to_string()))?;
+        let api = dynamic_api(&self.cluster, &kind, namespace.as_deref());
+
+        let entry = self.ledger.intent(self.cell.as_ref(), thing)?;
+        let limit = self.cluster.request_timeout() * RETRY_FACTOR;
+        let params = PostParams::default();
+        let made = retry::transient(&described, limit, || api.create(&params, &body)).await;
+        let made = match made {
+            Ok(made) => made,
+            Err(error) if code_of(&error) == Some(409) => self.adopt(&api, &name, &described, entry, &error).await?,
+            Err(error) => {
+                if is_definite(&error) {
+                    self.ledger.gone(entry)?;
+                }
+                return Err(ApplyError::request("create", &described, &error));
+            }
+        };
+        self.ledger.done(entry, made.uid())?;
+        wait::parse::<K>(&made, &kind).map_err(|e| malformed(format!("the answer can't be read: {e}")))
     }
 
-    /// A namespace with `labels` besides ours.
+    /// The object that is there already, if it is this run's.
+    async fn adopt(
+        &self,
+        api: &Api<DynamicObject>,
+        name: &str,
+        described: &str,
+        entry: EntryId,
+        refusal: &kube::Error,
+    ) -> Result<DynamicObject, ApplyError> {
+        let there = match read(api, name).await {
+            Ok(Some(there)) => there,
+            // Gone meanwhile: the refusal stands, nothing of ours exists.
+            Ok(None) => {
+                self.ledger.gone(entry)?;
+                return Err(ApplyError::request("create", described, refusal));
+            }
+            Err(error) => return Err(ApplyError::request("read", described, &error)),
+        };
+        let thing = described.to_owned();
+        if there.labels().get(RUN_LABEL).map(String::as_str) != Some(self.ledger.run().as_str()) {
+            self.ledger.gone(entry)?;
+            return Err(ApplyError::Foreign { thing });
+        }
+        if there.metadata.deletion_timestamp.is_some() {
+            // Ours, but going: the entry stays, undo verifies the end.
+            return Err(ApplyError::Terminating { thing });
+        }
+        Ok(there)
+    }
+
+    /// A namespace with `labels` besides ours; waits until it is active.
     pub async fn create_namespace(&self, name: &str, labels: &[(&str, &str)]) -> Result<(), ApplyError> {
-        let _ = (name, labels);
-        unimplemented!()
+        let mut namespace = Namespace::default();
+        namespace.metadata.name = Some(name.to_owned());
+        namespace.metadata.labels = Some(labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
+        let made = self.create(namespace).await?;
+        if phase(&made) == "Active" {
+            return Ok(());
+        }
+        let what = format!("namespace {name} to be active");
+        let done = wait::until::<Namespace, ()>(&self.cluster, None, name, &what, NAMESPACE_LIMIT, |seen| match seen {
+            Some(seen) if phase(seen) == "Active" => Poll::Done(()),
+            Some(seen) => Poll::NotYet(format!("phase `{}`", phase(seen))),
+            None => Poll::NotYet("absent".to_owned()),
+        });
+        Ok(done.await?)
     }
 
     /// Changes one field of a shared object and remembers its former value; `Ok(None)` when it already had it.
@@ -57,14 +184,165 @@ impl Tracked {
     where
         K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + std::fmt::Debug + Send + Sync + 'static,
     {
-        let _ = (namespace, name, pointer, value);
-        unimplemented!()
+        let kind = ApiResource::erase::<K>(&());
+        let api = dynamic_api(&self.cluster, &kind, namespace);
+        let mut last = None;
+        for _ in 0..CONFLICT_TRIES {
+            let described = format!("{} {name}", kind.kind);
+            let there = api.get(name).await.map_err(|e| ApplyError::request("read", &described, &e))?;
+            let before = field(&there, pointer);
+            if before.as_ref() == Some(&value) {
+                return Ok(None);
+            }
+            let thing = Thing::Setting {
+                api_version: kind.api_version.clone(),
+                kind: kind.kind.clone(),
+                plural: kind.plural.clone(),
+                namespace: namespace.map(str::to_owned),
+                name: name.to_owned(),
+                pointer: pointer.to_owned(),
+                before,
+                after: value.clone(),
+                cluster: self.cluster.url().to_owned(),
+            };
+            let described = thing.describe();
+            let entry = self.ledger.intent(self.cell.as_ref(), thing)?;
+            let patch = guarded(merge_for(pointer, value.clone()), &there);
+            match api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+                Ok(_) => {
+                    self.ledger.done(entry, there.uid())?;
+                    return Ok(Some(entry));
+                }
+                Err(error) => {
+                    if is_definite(&error) || code_of(&error) == Some(409) {
+                        self.ledger.gone(entry)?;
+                    }
+                    let failed = ApplyError::request("change", &described, &error);
+                    if code_of(&error) != Some(409) {
+                        return Err(failed);
+                    }
+                    last = Some(failed);
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| ApplyError::Malformed { thing: name.to_owned(), cause: "never tried".to_owned() }))
+    }
+
+    fn object(&self, kind: &ApiResource, namespace: Option<&str>, name: &str) -> Thing {
+        Thing::Object {
+            api_version: kind.api_version.clone(),
+            kind: kind.kind.clone(),
+            plural: kind.plural.clone(),
+            namespace: namespace.map(str::to_owned),
+            name: name.to_owned(),
+            cluster: self.cluster.url().to_owned(),
+        }
+    }
+
+    /// Type, labels and creation time.
+    fn mark(&self, body: &mut Value, kind: &ApiResource) {
+        let mut labels = json!({ RUN_LABEL: self.ledger.run().as_str(), MANAGED_BY_LABEL: MANAGED_BY });
+        if let Some(cell) = &self.cell {
+            labels[CELL_LABEL] = json!(cell.slug());
+        }
+        let ours = json!({
+            "apiVersion": kind.api_version,
+            "kind": kind.kind,
+            "metadata": {
+                "labels": labels,
+                "annotations": { CREATED_ANNOTATION: jiff::Timestamp::now().to_string() },
+            },
+        });
+        json_patch::merge(body, &ours);
     }
 }
 
-/// Undoes one ledger entry that lives on the cluster (an object or a setting), verifies it, writes *gone*.
-/// Never deletes an object without this run's label.
-pub async fn undo(cluster: &Cluster, ledger: &Ledger, entry: &OpenEntry, limit: Duration) -> Result<(), ApplyError> {
-    let _ = (cluster, ledger, entry, limit);
-    unimplemented!()
+/// Merges `patch` into an object that this run may change. Not for shared settings: those are borrowed.
+pub async fn patch_merge<K>(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+    name: &str,
+    patch: &Value,
+) -> Result<K, ApplyError>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned,
+{
+    let kind = ApiResource::erase::<K>(&());
+    let described = format!("{} {}", kind.kind, namespace.map_or(name.to_owned(), |ns| format!("{ns}/{name}")));
+    let api = dynamic_api(cluster, &kind, namespace);
+    let changed = api
+        .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+        .await
+        .map_err(|e| ApplyError::request("change", &described, &e))?;
+    wait::parse::<K>(&changed, &kind).map_err(|e| ApplyError::Malformed { thing: described, cause: e.to_string() })
 }
+
+/// Objects of a kind with a label selector; `namespace` `None`: of all namespaces.
+pub async fn list_labelled<K>(cluster: &Cluster, namespace: Option<&str>, selector: &str) -> Result<Vec<K>, ApplyError>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned,
+{
+    let kind = ApiResource::erase::<K>(&());
+    let api = dynamic_api(cluster, &kind, namespace);
+    let described = format!("{} with {selector}", kind.plural);
+    let list = api
+        .list(&ListParams::default().labels(selector))
+        .await
+        .map_err(|e| ApplyError::request("list", &described, &e))?;
+    let parsed: Result<Vec<K>, _> = list.items.iter().map(|item| wait::parse::<K>(item, &kind)).collect();
+    parsed.map_err(|e| ApplyError::Malformed { thing: described, cause: e.to_string() })
+}
+
+/// The object, or `None` when it, or its kind, is not there. kube's own `get_opt` goes by the reason text.
+pub(super) async fn read(api: &Api<DynamicObject>, name: &str) -> Result<Option<DynamicObject>, kube::Error> {
+    match api.get(name).await {
+        Ok(there) => Ok(Some(there)),
+        Err(error) if code_of(&error) == Some(404) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The API of a kind known at run time; `None` for cluster-scoped kinds and for all namespaces.
+pub(super) fn dynamic_api(cluster: &Cluster, kind: &ApiResource, namespace: Option<&str>) -> Api<DynamicObject> {
+    match namespace {
+        Some(namespace) => Api::namespaced_with(cluster.client(), namespace, kind),
+        None => Api::all_with(cluster.client(), kind),
+    }
+}
+
+fn phase(namespace: &Namespace) -> &str {
+    namespace.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default()
+}
+
+/// Refused for good: nothing was created. 408, 409 and 429 leave doubt or mean something else.
+fn is_definite(error: &kube::Error) -> bool {
+    code_of(error).is_some_and(|code| (400..500).contains(&code) && !matches!(code, 408 | 409 | 429))
+}
+
+/// The field at a JSON pointer; `None` when it is absent or null.
+pub(super) fn field(object: &DynamicObject, pointer: &str) -> Option<Value> {
+    serde_json::to_value(object).ok()?.pointer(pointer).filter(|v| !v.is_null()).cloned()
+}
+
+/// A merge patch that sets only the field at `pointer`.
+pub(super) fn merge_for(pointer: &str, value: Value) -> Value {
+    pointer
+        .split('/')
+        .skip(1)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+        .fold(value, |inner, part| json!({ part.replace("~1", "/").replace("~0", "~"): inner }))
+}
+
+/// The patch with the version it was made for, so that a change in between is a conflict.
+pub(super) fn guarded(mut patch: Value, seen: &DynamicObject) -> Value {
+    if let Some(version) = &seen.metadata.resource_version {
+        json_patch::merge(&mut patch, &json!({ "metadata": { "resourceVersion": version } }));
+    }
+    patch
+}
+
+#[cfg(test)]
+#[path = "apply_tests.rs"]
+mod tests;

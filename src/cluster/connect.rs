@@ -1,39 +1,400 @@
 //! Connecting: in-cluster service account, kubeconfig, token, or user and password.
+//!
+//! Knows TLS, tokens and time limits; not what the requests are about. One TLS stack (rustls with
+//! ring); kube's own retry layer is off, ours is in [`super::transport`].
 
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::client::ClientBuilder;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use secrecy::SecretString;
 
+use super::hub::Hub;
+use super::oauth::Login;
+use super::retry::chain;
+use super::token::{Source, Tokens};
+use super::transport::TransportLayer;
 use crate::config::Settings;
 
+/// A watch lives 290 s at most; a connection that says nothing for longer is dead.
+const READ_TIMEOUT: Duration = Duration::from_secs(310);
+
+/// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     #[error("{0}")]
-    Placeholder(String),
+    Config(String),
+    #[error("failed to reach {url}: {cause}")]
+    Unreachable { url: String, cause: String },
+    #[error(
+        "the certificate of {url} is not trusted ({cause}); give its CA with cluster_ca_file, or set \
+         insecure_verify_skip to skip the check"
+    )]
+    Untrusted { url: String, cause: String },
+    #[error("failed to log in to {url} as {user}: {because}")]
+    Login { user: String, url: String, because: String },
+    #[error("{url} refused the credentials (401): {how} is wrong or has expired")]
+    Unauthorized { url: String, how: String },
+    #[error("{url} accepts the credentials but forbids the request (403): {message}")]
+    Forbidden { url: String, message: String },
 }
 
 /// A connected cluster. Cheap to clone; all clones share connections and token.
 #[derive(Clone)]
 pub struct Cluster {
     client: kube::Client,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    url: String,
+    tokens: Arc<Tokens>,
+    http: reqwest::Client,
+    openshift: bool,
+    request_timeout: Duration,
+    hub: Hub,
+}
+
+/// What is needed to build the clients, however it was found.
+struct Plan {
+    config: kube::Config,
+    source: Source,
+    /// For messages: where the credentials came from.
+    how: String,
 }
 
 impl Cluster {
+    /// Connects as the settings say: token, user and password, explicit kubeconfig, service account,
+    /// default kubeconfig, in this order.
     pub async fn connect(settings: &Settings) -> Result<Self, ClusterError> {
-        let _ = settings;
-        unimplemented!()
+        install_provider();
+        let plan = plan(settings).await?;
+        Self::build(plan, settings.timeouts.connect, settings.timeouts.request).await
     }
+
+    /// Connects to `url` with a token. `ca_pem`: `None` for the system's CAs.
+    pub async fn from_parts(
+        url: &str,
+        ca_pem: Option<&str>,
+        token: SecretString,
+        insecure: bool,
+        request_timeout: Duration,
+    ) -> Result<Self, ClusterError> {
+        install_provider();
+        let mut config = base_config(url)?;
+        config.root_cert = ca_pem.map(|pem| parse_ca(pem, "the given CA")).transpose()?;
+        config.accept_invalid_certs = insecure;
+        let plan = Plan { config, source: Source::Fixed(token), how: "the token".to_owned() };
+        Self::build(plan, request_timeout, request_timeout).await
+    }
+
+    /// Around a client that exists already, e.g. one over a mock service. Nothing is probed.
+    pub fn from_client(client: kube::Client, url: &str, request_timeout: Duration) -> Result<Self, ClusterError> {
+        install_provider();
+        let http = http_client(None, false, request_timeout, request_timeout, false)?;
+        let inner = Inner {
+            url: trim(url),
+            tokens: Arc::new(Tokens::new(Source::None)),
+            http,
+            openshift: false,
+            request_timeout,
+            hub: Hub::default(),
+        };
+        Ok(Self { client, inner: Arc::new(inner) })
+    }
+
+    async fn build(plan: Plan, connect: Duration, request: Duration) -> Result<Self, ClusterError> {
+        let Plan { mut config, source, how } = plan;
+        let url = trim(&config.cluster_url.to_string());
+        config.default_retry = false;
+        config.connect_timeout = Some(connect);
+        config.write_timeout = Some(request);
+        config.read_timeout = Some(READ_TIMEOUT);
+        // Otherwise a connection's time in the pool would count as silence.
+        config.reset_reader_on_write = true;
+        let mut roots = config.root_cert.clone();
+        if let Some(path) = &config.root_cert_file {
+            roots = Some(read_ca(path)?);
+        }
+        let http = http_client(roots.as_deref(), config.accept_invalid_certs, connect, request, true)?;
+        let tokens = Arc::new(Tokens::new(source));
+        if let Err(because) = tokens.current().await {
+            return Err(ClusterError::Config(because));
+        }
+        let layer = TransportLayer { tokens: Arc::clone(&tokens), request_timeout: request };
+        let client = ClientBuilder::try_from(config)
+            .map_err(|e| ClusterError::Config(format!("failed to set up the client for {url}: {}", chain(&e))))?
+            .with_layer(&layer)
+            .build();
+        let openshift = probe(&client, &url, &how).await?;
+        let inner = Inner { url, tokens, http, openshift, request_timeout: request, hub: Hub::default() };
+        Ok(Self { client, inner: Arc::new(inner) })
+    }
+
     pub fn client(&self) -> kube::Client {
         self.client.clone()
     }
     /// API URL without a trailing slash.
     pub fn url(&self) -> &str {
-        unimplemented!()
+        &self.inner.url
     }
     /// The bearer token in use now (renewed when it expires); `None` with a client certificate.
     pub async fn token(&self) -> Option<SecretString> {
-        unimplemented!()
+        match self.inner.tokens.current().await {
+            Ok(token) => token,
+            Err(because) => {
+                tracing::warn!(because, "no token");
+                None
+            }
+        }
+    }
+    /// A token other than `refused`; `None` when there is no other.
+    pub async fn renewed_token(&self, refused: &SecretString) -> Option<SecretString> {
+        if !self.inner.tokens.can_renew() {
+            return None;
+        }
+        self.inner.tokens.renew(refused).await.ok().flatten()
     }
     /// A client for OpenShift routes (inventory, Prometheus): same TLS choice, token per request.
     pub fn http(&self) -> reqwest::Client {
-        unimplemented!()
+        self.inner.http.clone()
+    }
+    /// Whether the API server serves OpenShift's groups.
+    pub fn is_openshift(&self) -> bool {
+        self.inner.openshift
+    }
+    /// The bound of one request.
+    pub fn request_timeout(&self) -> Duration {
+        self.inner.request_timeout
+    }
+    pub(super) fn hub(&self) -> &Hub {
+        &self.inner.hub
+    }
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("url", &self.inner.url).finish_non_exhaustive()
+    }
+}
+
+/// kube and reqwest both take the process' default; a second call changes nothing.
+fn install_provider() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+fn trim(url: &str) -> String {
+    url.trim_end_matches('/').to_owned()
+}
+
+fn base_config(url: &str) -> Result<kube::Config, ClusterError> {
+    let uri: http::Uri =
+        trim(url).parse().map_err(|e| ClusterError::Config(format!("cluster_host `{url}` is not a URL: {e}")))?;
+    if uri.scheme().is_none() {
+        return Err(ClusterError::Config(format!("cluster_host `{url}` needs a scheme, e.g. https://{url}")));
+    }
+    Ok(kube::Config::new(uri))
+}
+
+async fn plan(settings: &Settings) -> Result<Plan, ClusterError> {
+    let ca = settings.cluster_ca_file.as_deref().map(read_ca).transpose()?;
+    let adjust = |mut config: kube::Config| {
+        if let Some(ca) = &ca {
+            config.root_cert = Some(ca.clone());
+            config.root_cert_file = None;
+        }
+        config.accept_invalid_certs |= settings.insecure_verify_skip;
+        config
+    };
+    if let Some(host) = settings.cluster_host.as_deref().filter(|h| !h.is_empty()) {
+        let config = adjust(base_config(host)?);
+        if let Some(token) = &settings.cluster_token {
+            return Ok(Plan { config, source: Source::Fixed(token.clone()), how: "cluster_token".to_owned() });
+        }
+        let (Some(username), Some(password)) = (&settings.cluster_username, &settings.cluster_password) else {
+            return Err(ClusterError::Config(
+                "cluster_host is set, but neither cluster_token nor cluster_username and cluster_password".to_owned(),
+            ));
+        };
+        let timeouts = &settings.timeouts;
+        let http = http_client(ca.as_deref(), config.accept_invalid_certs, timeouts.connect, timeouts.request, false)?;
+        let login = Login { url: trim(host), username: username.clone(), password: password.clone(), http };
+        return Ok(Plan { config, source: Source::Password(login), how: "the user's token".to_owned() });
+    }
+    if settings.kubeconfig.is_some() || settings.kubeconfig_context.is_some() {
+        return Ok(from_kubeconfig(settings, adjust).await?.plan());
+    }
+    if let Ok(mut config) = kube::Config::incluster() {
+        let file = config.auth_info.token_file.take();
+        let source = file.map_or(Source::None, |path| Source::File(path.into()));
+        return Ok(Plan { config: adjust(config), source, how: "the service account's token".to_owned() });
+    }
+    Ok(from_kubeconfig(settings, adjust).await?.plan())
+}
+
+struct FromKubeconfig {
+    config: kube::Config,
+    how: String,
+}
+
+impl FromKubeconfig {
+    /// A plain token becomes ours, so that routes get it too; anything else stays kube's business.
+    fn plan(self) -> Plan {
+        let Self { mut config, how } = self;
+        let source = if let Some(token) = config.auth_info.token.take() {
+            use secrecy::ExposeSecret as _;
+            Source::Fixed(SecretString::from(token.expose_secret()))
+        } else if let Some(file) = config.auth_info.token_file.take() {
+            Source::File(file.into())
+        } else {
+            Source::None
+        };
+        Plan { config, source, how }
+    }
+}
+
+async fn from_kubeconfig(
+    settings: &Settings,
+    adjust: impl Fn(kube::Config) -> kube::Config,
+) -> Result<FromKubeconfig, ClusterError> {
+    let options = KubeConfigOptions { context: settings.kubeconfig_context.clone(), ..KubeConfigOptions::default() };
+    let (what, config) = match &settings.kubeconfig {
+        Some(path) => {
+            let what = format!("the kubeconfig {}", path.display());
+            let read = Kubeconfig::read_from(path)
+                .map_err(|e| ClusterError::Config(format!("failed to read {what}: {}", chain(&e))))?;
+            (what, kube::Config::from_custom_kubeconfig(read, &options).await)
+        }
+        None => ("the default kubeconfig".to_owned(), kube::Config::from_kubeconfig(&options).await),
+    };
+    let config = config.map_err(|e| {
+        ClusterError::Config(format!(
+            "failed to use {what}: {}; set cluster_host with cluster_token, or cluster_username and \
+             cluster_password, or kubeconfig, or run in the cluster",
+            chain(&e)
+        ))
+    })?;
+    Ok(FromKubeconfig { config: adjust(config), how: format!("the login in {what}") })
+}
+
+fn read_ca(path: &Path) -> Result<Vec<Vec<u8>>, ClusterError> {
+    let pem = std::fs::read_to_string(path)
+        .map_err(|e| ClusterError::Config(format!("failed to read the CA file {}: {e}", path.display())))?;
+    parse_ca(&pem, &path.display().to_string())
+}
+
+/// Every certificate of a PEM text as DER.
+fn parse_ca(pem: &str, place: &str) -> Result<Vec<Vec<u8>>, ClusterError> {
+    use rustls_pki_types::pem::PemObject as _;
+    let certificates: Result<Vec<Vec<u8>>, _> =
+        rustls_pki_types::CertificateDer::pem_slice_iter(pem.as_bytes()).map(|c| c.map(|c| c.to_vec())).collect();
+    match certificates {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(ClusterError::Config(format!("{place} holds no PEM certificate"))),
+        Err(e) => Err(ClusterError::Config(format!("{place} is not PEM: {e}"))),
+    }
+}
+
+fn http_client(
+    roots: Option<&[Vec<u8>]>,
+    insecure: bool,
+    connect: Duration,
+    request: Duration,
+    redirects: bool,
+) -> Result<reqwest::Client, ClusterError> {
+    let failed = |e: reqwest::Error| ClusterError::Config(format!("failed to set up the HTTP client: {}", chain(&e)));
+    let builder = || {
+        let policy = if redirects { reqwest::redirect::Policy::default() } else { reqwest::redirect::Policy::none() };
+        reqwest::Client::builder()
+            .connect_timeout(connect)
+            .timeout(request)
+            .redirect(policy)
+            .tls_danger_accept_invalid_certs(insecure)
+    };
+    let certificates = roots
+        .unwrap_or_default()
+        .iter()
+        .map(|der| reqwest::Certificate::from_der(der))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(failed)?;
+    if certificates.is_empty() {
+        return builder().build().map_err(failed);
+    }
+    // Routes may have a public certificate although the API server has not: both are trusted. A
+    // container without system CAs has only ours.
+    match builder().tls_certs_merge(certificates.clone()).build() {
+        Ok(client) => Ok(client),
+        Err(_) => builder().tls_certs_only(certificates).build().map_err(failed),
+    }
+}
+
+/// Lists the API groups: proves connection, TLS and token, and tells OpenShift from Kubernetes.
+async fn probe(client: &kube::Client, url: &str, how: &str) -> Result<bool, ClusterError> {
+    let url = url.to_owned();
+    match client.list_api_groups().await {
+        Ok(groups) => {
+            Ok(groups.groups.iter().any(|g| g.name == "config.openshift.io" || g.name == "route.openshift.io"))
+        }
+        Err(kube::Error::Api(status)) if status.code == 401 => {
+            Err(ClusterError::Unauthorized { url, how: how.to_owned() })
+        }
+        Err(kube::Error::Api(status)) if status.code == 403 => {
+            Err(ClusterError::Forbidden { url, message: status.message })
+        }
+        Err(error) => Err(classify(&url, &error)),
+    }
+}
+
+/// A transport error in plain words.
+pub(super) fn classify(url: &str, error: &(dyn std::error::Error + 'static)) -> ClusterError {
+    let text = chain(error);
+    let lower = text.to_lowercase();
+    let url = url.to_owned();
+    if ["unknownissuer", "invalid peer certificate", "self-signed", "self signed", "certificate verify"]
+        .iter()
+        .any(|sign| lower.contains(sign))
+    {
+        return ClusterError::Untrusted { url, cause: text };
+    }
+    let cause =
+        if lower.contains("dns error") || lower.contains("failed to lookup") || lower.contains("name or service") {
+            format!("its name can't be resolved ({text})")
+        } else if lower.contains("refused") {
+            format!("nothing listens there ({text})")
+        } else if lower.contains("timed out") || lower.contains("timeout") || lower.contains("no answer within") {
+            format!("no answer in time ({text})")
+        } else {
+            text
+        };
+    ClusterError::Unreachable { url, cause }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_untrusted_certificate_says_how_to_give_a_ca() {
+        let error = std::io::Error::other("invalid peer certificate: UnknownIssuer");
+        let said = classify("https://api", &error).to_string();
+        assert!(said.contains("cluster_ca_file"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn nothing_listening_is_told_in_plain_words() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let limit = Duration::from_millis(300);
+        let said = Cluster::from_parts(&url, None, "t".into(), true, limit).await.unwrap_err().to_string();
+        assert!(said.contains("nothing listens there"), "{said}");
+    }
+
+    #[test]
+    fn a_host_without_a_scheme_and_an_empty_ca_are_refused() {
+        assert!(base_config("api.example.com:6443").is_err());
+        assert!(parse_ca("nothing", "x").is_err());
     }
 }

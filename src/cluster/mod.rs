@@ -6,11 +6,18 @@
 pub mod apply;
 pub mod connect;
 pub mod guest;
+mod hub;
+mod oauth;
 pub mod placement;
+pub mod retry;
+pub mod sweep;
 pub mod target;
+mod token;
+mod transport;
+mod undo;
 pub mod versions;
 pub mod wait;
 
-pub use apply::{ApplyError, Tracked};
+pub use apply::{ApplyError, Tracked, undo};
 pub use connect::{Cluster, ClusterError};
 pub use wait::{Poll, WaitError};

@@ -1,12 +1,28 @@
 //! The one place that waits on the cluster: watches with deadlines.
+//!
+//! [`until`] looks at one object through a shared watch ([`super::hub`]); [`poll`] asks again and
+//! again where nothing can be watched. Both say what they wait for in [`WAITING`], if it is set.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kube::Resource;
+use kube::api::{ApiResource, DynamicObject, TypeMeta};
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use super::Cluster;
+use super::hub::View;
 use crate::event::Problem;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+tokio::task_local! {
+    /// What the current task waits for and what it saw last, for a caller that reports slowness:
+    /// `WAITING.scope(Arc::clone(&text), stage).await`.
+    pub static WAITING: Arc<Mutex<String>>;
+}
 
 /// What a look at the object said.
 pub enum Poll<T> {
@@ -38,6 +54,26 @@ impl WaitError {
     }
 }
 
+/// Sleeps. Nothing outside `cluster` may; retries in `cluster` pause with it.
+pub(super) async fn pause(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+fn say(what: &str, last: &str) {
+    // Not set: nobody asked.
+    let _ = WAITING.try_with(|waiting| {
+        if let Ok(mut text) = waiting.lock() {
+            *text = format!("{what}; last seen: {last}");
+        }
+    });
+}
+
+fn timeout(what: &str, begun: Instant, last: String) -> WaitError {
+    // Whole tenths are enough for people.
+    let waited = Duration::from_millis(begun.elapsed().as_millis() as u64 / 100 * 100);
+    WaitError::Timeout { what: what.to_owned(), waited, last }
+}
+
 /// Waits until `look` (given the object, or `None` while it is absent) says done or failed.
 /// `what` completes "waiting for …". Survives expired watches, resets, 429 and 5xx until the deadline.
 pub async fn until<K, T>(
@@ -46,21 +82,123 @@ pub async fn until<K, T>(
     name: &str,
     what: &str,
     limit: Duration,
-    look: impl FnMut(Option<&K>) -> Poll<T> + Send,
+    mut look: impl FnMut(Option<&K>) -> Poll<T> + Send,
 ) -> Result<T, WaitError>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned + Clone + std::fmt::Debug + Send + Sync + 'static,
 {
-    let _ = (cluster, namespace, name, what, limit, look);
-    unimplemented!()
+    let kind = ApiResource::erase::<K>(&());
+    until_dynamic(cluster, &kind, namespace, name, what, limit, |object| match object {
+        None => look(None),
+        Some(object) => match parse::<K>(object, &kind) {
+            Ok(object) => look(Some(&object)),
+            Err(cause) => Poll::NotYet(format!("{} {name} can't be read: {cause}", kind.kind)),
+        },
+    })
+    .await
+}
+
+/// A dynamic object as `K`. Items of lists come without their type.
+pub(super) fn parse<K: DeserializeOwned>(object: &DynamicObject, kind: &ApiResource) -> Result<K, serde_json::Error> {
+    let mut object = object.clone();
+    object.types.get_or_insert_with(|| TypeMeta { api_version: kind.api_version.clone(), kind: kind.kind.clone() });
+    serde_json::from_value(serde_json::to_value(object)?)
+}
+
+/// [`until`] for a kind known only at run time.
+pub async fn until_dynamic<T>(
+    cluster: &Cluster,
+    kind: &ApiResource,
+    namespace: Option<&str>,
+    name: &str,
+    what: &str,
+    limit: Duration,
+    mut look: impl FnMut(Option<&DynamicObject>) -> Poll<T> + Send,
+) -> Result<T, WaitError> {
+    let begun = Instant::now();
+    let deadline = begun + limit;
+    let shared = cluster.hub().join(&cluster.client(), kind, namespace);
+    let mut changes = shared.changes();
+    let mut last = "nothing yet".to_owned();
+    say(what, &last);
+    loop {
+        changes.mark_unchanged();
+        match shared.view(name) {
+            View::Refused(cause) => return Err(WaitError::Watch { what: what.to_owned(), cause }),
+            View::Unknown(trouble) => {
+                if let Some(trouble) = trouble {
+                    last = trouble;
+                }
+            }
+            View::Known(object) => match look(object.as_deref()) {
+                Poll::Done(value) => return Ok(value),
+                Poll::Failed(problem) => return Err(WaitError::Failed(problem)),
+                Poll::NotYet(seen) => last = seen,
+            },
+        }
+        say(what, &last);
+        match tokio::time::timeout_at(deadline, changes.changed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => {
+                let cause = "the watch ended".to_owned();
+                return Err(WaitError::Watch { what: what.to_owned(), cause });
+            }
+            Err(_) => return Err(timeout(what, begun, last)),
+        }
+    }
 }
 
 /// Calls `attempt` with growing pauses until it says done or failed or the limit is over: for what
 /// cannot be watched (MTV's inventory, a guest's SSH, a source platform's task).
-pub async fn poll<T, F>(what: &str, limit: Duration, attempt: impl FnMut() -> F + Send) -> Result<T, WaitError>
+pub async fn poll<T, F>(what: &str, limit: Duration, mut attempt: impl FnMut() -> F + Send) -> Result<T, WaitError>
 where
     F: Future<Output = Poll<T>> + Send,
 {
-    let _ = (what, limit, attempt);
-    unimplemented!()
+    let begun = Instant::now();
+    let deadline = begun + limit;
+    let mut rest = FIRST_PAUSE;
+    let mut last = "nothing yet".to_owned();
+    say(what, &last);
+    loop {
+        match tokio::time::timeout_at(deadline, attempt()).await {
+            Ok(Poll::Done(value)) => return Ok(value),
+            Ok(Poll::Failed(problem)) => return Err(WaitError::Failed(problem)),
+            Ok(Poll::NotYet(seen)) => last = seen,
+            Err(_) => return Err(timeout(what, begun, last)),
+        }
+        say(what, &last);
+        let now = Instant::now();
+        if now >= deadline {
+            return Err(timeout(what, begun, last));
+        }
+        // The last look is at the deadline, not before it.
+        pause(rest.min(deadline - now)).await;
+        rest = (rest * 3 / 2).min(LONGEST_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_poll_that_never_ends_says_what_it_saw_last() {
+        let text = Arc::new(Mutex::new(String::new()));
+        let error = WAITING
+            .scope(Arc::clone(&text), async {
+                poll::<(), _>("the moon", Duration::from_secs(7), || async { Poll::NotYet("clouds".into()) }).await
+            })
+            .await
+            .unwrap_err();
+        assert_eq!(error.to_string(), "gave up after 7s waiting for the moon; last seen: clouds");
+        assert_eq!(*text.lock().unwrap(), "the moon; last seen: clouds");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_hangs_does_not_outlive_the_limit() {
+        let begun = Instant::now();
+        let error = poll::<(), _>("x", Duration::from_secs(3), || std::future::pending()).await.unwrap_err();
+        assert!(matches!(error, WaitError::Timeout { .. }));
+        assert_eq!(begun.elapsed(), Duration::from_secs(3));
+    }
 }
