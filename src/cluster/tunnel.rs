@@ -130,3 +130,75 @@ fn refusal(body: &[u8]) -> String {
         None => String::from_utf8_lossy(body).trim().chars().take(200).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::net::{TcpListener, TcpStream};
+
+    async fn read_head(stream: &mut TcpStream) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        String::from_utf8(head).unwrap()
+    }
+
+    /// Answers one upgrade as virt-api does, pings, and echoes what comes.
+    async fn echo(mut stream: TcpStream) {
+        let head = read_head(&mut stream).await;
+        let key = head.lines().find_map(|l| l.strip_prefix("sec-websocket-key: ")).unwrap();
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
+             sec-websocket-accept: {}\r\nsec-websocket-protocol: {PROTOCOL}\r\n\r\n",
+            derive_accept_key(key.as_bytes())
+        );
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+        socket.send(Message::Ping("keep alive".into())).await.unwrap();
+        while let Some(Ok(message)) = socket.next().await {
+            if let Message::Binary(bytes) = message {
+                socket.send(Message::Binary(bytes)).await.unwrap();
+            }
+        }
+    }
+
+    async fn refuse(mut stream: TcpStream) {
+        read_head(&mut stream).await;
+        let body = r#"{"kind":"Status","code":409,"message":"VMI is not started"}"#;
+        let answer = format!("HTTP/1.1 409 Conflict\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await;
+    }
+
+    async fn cluster() -> (Cluster, TcpListener) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = kube::Client::try_from(kube::Config::new(url.parse().unwrap())).unwrap();
+        (Cluster::from_client(client, &url, Duration::from_secs(5)).unwrap(), listener)
+    }
+
+    #[tokio::test]
+    async fn bytes_go_through_the_port_forward_both_ways() {
+        let (cluster, listener) = cluster().await;
+        let server = tokio::spawn(async move { echo(listener.accept().await.unwrap().0).await });
+        let (_tunnel, mut stream) = open(&cluster, "ns", "vm", 22).await.unwrap();
+        stream.write_all(b"hello").await.unwrap();
+        let mut back = [0u8; 5];
+        stream.read_exact(&mut back).await.unwrap();
+        assert_eq!(&back, b"hello");
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn a_refused_port_forward_tells_the_servers_reason() {
+        let (cluster, listener) = cluster().await;
+        let server = tokio::spawn(async move { refuse(listener.accept().await.unwrap().0).await });
+        let said = open(&cluster, "ns", "vm", 22).await.err().unwrap();
+        assert!(said.contains("VMI is not started (HTTP 409)"), "{said}");
+        server.abort();
+    }
+}
