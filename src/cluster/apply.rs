@@ -186,13 +186,20 @@ impl Tracked {
     {
         let kind = ApiResource::erase::<K>(&());
         let api = dynamic_api(&self.cluster, &kind, namespace);
-        let mut last = None;
+        let described = format!("{} {name}", kind.kind);
+        // The entry of a try that ended in a conflict, and the conflict.
+        let mut tried: Option<(EntryId, ApplyError)> = None;
         for _ in 0..CONFLICT_TRIES {
-            let described = format!("{} {name}", kind.kind);
             let there = api.get(name).await.map_err(|e| ApplyError::request("read", &described, &e))?;
             let before = field(&there, pointer);
             if before.as_ref() == Some(&value) {
-                return Ok(None);
+                // A change whose answer was lost is repeated by the transport and then conflicts with itself.
+                let Some((entry, _)) = tried else { return Ok(None) };
+                self.ledger.done(entry, there.uid())?;
+                return Ok(Some(entry));
+            }
+            if let Some((entry, _)) = tried.take() {
+                self.ledger.gone(entry)?;
             }
             let thing = Thing::Setting {
                 api_version: kind.api_version.clone(),
@@ -205,7 +212,7 @@ impl Tracked {
                 after: value.clone(),
                 cluster: self.cluster.url().to_owned(),
             };
-            let described = thing.describe();
+            let what = thing.describe();
             let entry = self.ledger.intent(self.cell.as_ref(), thing)?;
             let patch = guarded(merge_for(pointer, value.clone()), &there);
             match api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
@@ -213,19 +220,20 @@ impl Tracked {
                     self.ledger.done(entry, there.uid())?;
                     return Ok(Some(entry));
                 }
+                Err(error) if code_of(&error) == Some(409) => {
+                    tried = Some((entry, ApplyError::request("change", &what, &error)));
+                }
                 Err(error) => {
-                    if is_definite(&error) || code_of(&error) == Some(409) {
+                    if is_definite(&error) {
                         self.ledger.gone(entry)?;
                     }
-                    let failed = ApplyError::request("change", &described, &error);
-                    if code_of(&error) != Some(409) {
-                        return Err(failed);
-                    }
-                    last = Some(failed);
+                    return Err(ApplyError::request("change", &what, &error));
                 }
             }
         }
-        Err(last.unwrap_or_else(|| ApplyError::Malformed { thing: name.to_owned(), cause: "never tried".to_owned() }))
+        // The last entry stays open: undo compares values and closes it.
+        let never = || ApplyError::Malformed { thing: described.clone(), cause: "never tried".to_owned() };
+        Err(tried.map_or_else(never, |(_, conflict)| conflict))
     }
 
     fn object(&self, kind: &ApiResource, namespace: Option<&str>, name: &str) -> Thing {

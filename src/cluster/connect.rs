@@ -123,7 +123,7 @@ impl Cluster {
         if let Err(because) = tokens.current().await {
             return Err(ClusterError::Config(because));
         }
-        let layer = TransportLayer { tokens: Arc::clone(&tokens), request_timeout: request };
+        let layer = TransportLayer::new(Arc::clone(&tokens), request);
         let client = ClientBuilder::try_from(config)
             .map_err(|e| ClusterError::Config(format!("failed to set up the client for {url}: {}", chain(&e))))?
             .with_layer(&layer)

@@ -1,10 +1,33 @@
 //! Logging in to a migrated guest: SSH through KubeVirt's port-forward subresource.
+//!
+//! Reads only. A guest that boots refuses connections for a while; that is *not yet*, within the
+//! limit. A guest that refuses the password three times in a row is an answer.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::Cluster;
-use crate::api::vm::{GuestLogin, GuestOs};
+use russh::client::{self, AuthResult, Handle, KeyboardInteractiveAuthResponse};
+use russh::keys::PublicKeyOrCertificate;
+use russh::{ChannelMsg, Disconnect};
+use secrecy::ExposeSecret;
+
+use super::guest_parse::{linux_interfaces, windows_interfaces};
+use super::tunnel::{self, Tunnel};
+use super::{Cluster, Poll, retry, wait};
+use crate::api::vm::{GuestInterface, GuestLogin, GuestOs};
 use crate::config::Credentials;
+use crate::event::Problem;
+
+const SSH_PORT: u16 = 22;
+/// One try, from the port-forward to the login.
+const TRY_LIMIT: Duration = Duration::from_secs(30);
+/// One command; Windows is slow after its first boot.
+const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+/// After that many refused passwords in a row the guest means it.
+const AUTH_TRIES: u32 = 3;
+/// Rounds of questions of keyboard-interactive.
+const QUESTION_ROUNDS: usize = 5;
 
 /// Logs in over `…/virtualmachineinstances/NAME/portforward/22/tcp` and reads the guest's interfaces
 /// (Linux and Windows). Tries until `limit`; never fails but by its result.
@@ -16,6 +39,160 @@ pub async fn login(
     credentials: &Credentials,
     limit: Duration,
 ) -> GuestLogin {
-    let _ = (cluster, namespace, vm, os, credentials, limit);
-    unimplemented!()
+    let refused = AtomicU32::new(0);
+    let what = format!("a login to {namespace}/{vm} as {} over SSH", credentials.username);
+    let tried = wait::poll(&what, limit, || async {
+        let attempt = tokio::time::timeout(TRY_LIMIT, connect(cluster, namespace, vm, credentials)).await;
+        match attempt {
+            Ok(Ok(session)) => Poll::Done(session),
+            Ok(Err(Refusal::Password)) => {
+                let times = refused.fetch_add(1, Ordering::Relaxed) + 1;
+                let said = format!("the guest refuses the password of {}", credentials.username);
+                if times < AUTH_TRIES {
+                    return Poll::NotYet(said);
+                }
+                Poll::Failed(Problem::new(format!("{said} ({times} times in a row)")))
+            }
+            Ok(Err(Refusal::Transport(cause))) => {
+                refused.store(0, Ordering::Relaxed);
+                Poll::NotYet(cause)
+            }
+            Err(_) => {
+                refused.store(0, Ordering::Relaxed);
+                Poll::NotYet(format!("no SSH answer within {TRY_LIMIT:?}"))
+            }
+        }
+    });
+    let session = match tried.await {
+        Ok(session) => session,
+        Err(error) => return GuestLogin::Failed(error.problem().message),
+    };
+    let interfaces = match os {
+        GuestOs::Linux => session.linux().await,
+        GuestOs::Windows => session.windows().await,
+        GuestOs::Unknown => session.any().await,
+    };
+    session.end().await;
+    GuestLogin::Ok { interfaces }
+}
+
+enum Refusal {
+    Password,
+    Transport(String),
+}
+
+/// A logged-in session; dropping it ends the tunnel, and with it the SSH task.
+struct Session {
+    handle: Handle<AcceptHost>,
+    _tunnel: Tunnel,
+}
+
+/// The host key of a VM that has just been migrated is known to nobody; the way to it is the API
+/// server's TLS. Any key is accepted, RSA too (old guests have no other).
+struct AcceptHost;
+
+impl client::Handler for AcceptHost {
+    type Error = russh::Error;
+
+    async fn check_server_key(&mut self, _: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
+        Ok(true)
+    }
+}
+
+fn broken(error: &russh::Error) -> Refusal {
+    Refusal::Transport(format!("SSH broke: {}", retry::chain(error)))
+}
+
+async fn connect(cluster: &Cluster, namespace: &str, vm: &str, credentials: &Credentials) -> Result<Session, Refusal> {
+    let (tunnel, stream) = tunnel::open(cluster, namespace, vm, SSH_PORT).await.map_err(Refusal::Transport)?;
+    let config = client::Config { inactivity_timeout: Some(COMMAND_LIMIT), ..client::Config::default() };
+    let mut handle = client::connect_stream(Arc::new(config), stream, AcceptHost).await.map_err(|e| broken(&e))?;
+    let user = credentials.username.as_str();
+    let password = credentials.password.expose_secret();
+    let answer = handle.authenticate_password(user, password).await.map_err(|e| broken(&e))?;
+    if matches!(answer, AuthResult::Success) || by_questions(&mut handle, user, password).await? {
+        return Ok(Session { handle, _tunnel: tunnel });
+    }
+    Err(Refusal::Password)
+}
+
+/// Some guests ask for the password instead of taking it: every question is answered with it.
+async fn by_questions(handle: &mut Handle<AcceptHost>, user: &str, password: &str) -> Result<bool, Refusal> {
+    // A server that hangs up after the refused password has refused it.
+    let Ok(mut answer) = handle.authenticate_keyboard_interactive_start(user, None).await else { return Ok(false) };
+    for _ in 0..QUESTION_ROUNDS {
+        match answer {
+            KeyboardInteractiveAuthResponse::Success => return Ok(true),
+            KeyboardInteractiveAuthResponse::Failure { .. } => return Ok(false),
+            KeyboardInteractiveAuthResponse::InfoRequest { prompts, .. } => {
+                let answers = prompts.iter().map(|_| password.to_owned()).collect();
+                match handle.authenticate_keyboard_interactive_respond(answers).await {
+                    Ok(next) => answer = next,
+                    Err(_) => return Ok(false),
+                }
+            }
+        }
+    }
+    Ok(false)
+}
+
+impl Session {
+    /// Standard output of a command that ended with 0.
+    async fn run(&self, command: &str) -> Result<String, String> {
+        let failed = |because: String| format!("`{command}` failed in the guest: {because}");
+        let running = async {
+            let mut channel = self.handle.channel_open_session().await.map_err(|e| e.to_string())?;
+            channel.exec(true, command).await.map_err(|e| e.to_string())?;
+            let (mut out, mut err, mut code) = (Vec::new(), Vec::new(), None);
+            while let Some(message) = channel.wait().await {
+                match message {
+                    ChannelMsg::Data { data } => out.extend_from_slice(&data),
+                    ChannelMsg::ExtendedData { data, .. } => err.extend_from_slice(&data),
+                    ChannelMsg::ExitStatus { exit_status } => code = Some(exit_status),
+                    ChannelMsg::Failure => return Err("the guest refuses to run commands".to_owned()),
+                    _ => {}
+                }
+            }
+            match code {
+                Some(0) => Ok(String::from_utf8_lossy(&out).into_owned()),
+                // Windows' sshd sometimes ends without a status; what it printed counts.
+                None if !out.is_empty() => Ok(String::from_utf8_lossy(&out).into_owned()),
+                None => Err("the connection ended".to_owned()),
+                Some(code) => {
+                    let said: String = String::from_utf8_lossy(&err).trim().chars().take(200).collect();
+                    Err(format!("exit code {code} {said}"))
+                }
+            }
+        };
+        match tokio::time::timeout(COMMAND_LIMIT, running).await {
+            Ok(result) => result.map_err(failed),
+            Err(_) => Err(failed(format!("no end within {COMMAND_LIMIT:?}"))),
+        }
+    }
+
+    async fn linux(&self) -> Result<Vec<GuestInterface>, String> {
+        let addresses = self.run("ip -j addr show").await?;
+        let routes = self.run("ip -j route show default").await?;
+        // Further facts, which not every guest has.
+        let resolv = self.run("cat /etc/resolv.conf").await.unwrap_or_default();
+        let nmcli = self.run("nmcli -t -f GENERAL.DEVICE,DHCP4 device show").await.unwrap_or_default();
+        linux_interfaces(&addresses, &routes, &resolv, &nmcli)
+    }
+
+    async fn windows(&self) -> Result<Vec<GuestInterface>, String> {
+        let text = self.run("ipconfig /all").await?;
+        let found = windows_interfaces(&text);
+        if found.is_empty() { Err("`ipconfig /all` shows no adapter".to_owned()) } else { Ok(found) }
+    }
+
+    async fn any(&self) -> Result<Vec<GuestInterface>, String> {
+        match self.linux().await {
+            Ok(found) => Ok(found),
+            Err(linux) => self.windows().await.map_err(|windows| format!("{linux}; {windows}")),
+        }
+    }
+
+    async fn end(self) {
+        let _ = self.handle.disconnect(Disconnect::ByApplication, "done", "").await;
+    }
 }

@@ -6,14 +6,18 @@
 pub mod apply;
 pub mod connect;
 pub mod guest;
+pub mod guest_parse;
+pub mod health;
 mod hub;
 mod oauth;
 pub mod placement;
+pub mod quantity;
 pub mod retry;
 pub mod sweep;
 pub mod target;
 mod token;
 mod transport;
+mod tunnel;
 mod undo;
 pub mod versions;
 pub mod wait;

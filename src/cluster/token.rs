@@ -64,7 +64,14 @@ impl Tokens {
         if let Some(token) = self.fresh() {
             return Ok(Some(token));
         }
-        self.fetch().await.map(Some)
+        match self.fetch().await {
+            Ok(token) => Ok(Some(token)),
+            // Asked early on purpose: the old one works for a while yet.
+            Err(because) => match self.last() {
+                Some(token) => Ok(Some(token)),
+                None => Err(because),
+            },
+        }
     }
 
     /// A token other than `refused`, which the server did not accept.
@@ -81,6 +88,10 @@ impl Tokens {
         let held = self.held.lock().ok()?;
         let held = held.as_ref()?;
         held.renew_at.is_none_or(|at| Instant::now() < at).then(|| held.token.clone())
+    }
+
+    fn last(&self) -> Option<SecretString> {
+        self.held.lock().ok()?.as_ref().map(|held| held.token.clone())
     }
 
     async fn fetch(&self) -> Result<SecretString, String> {

@@ -5,6 +5,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -24,12 +25,22 @@ use super::wait::pause;
 
 /// How long one request may take, as a multiple of the configured time, with all its retries.
 const RETRY_FACTOR: u32 = 3;
+/// Before the first answer ever, a wrong address is likelier than weather: say so soon.
+const FIRST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Adds [`Transport`] to a stack.
 #[derive(Clone)]
 pub struct TransportLayer {
     pub tokens: Arc<Tokens>,
     pub request_timeout: Duration,
+    /// The server has answered at least once.
+    answered: Arc<AtomicBool>,
+}
+
+impl TransportLayer {
+    pub fn new(tokens: Arc<Tokens>, request_timeout: Duration) -> Self {
+        Self { tokens, request_timeout, answered: Arc::default() }
+    }
 }
 
 impl<S> Layer<S> for TransportLayer {
@@ -89,13 +100,16 @@ impl TransportLayer {
     where
         S: Service<Request<Body>, Response = Response<B>, Error = BoxError>,
     {
-        let mut pauses = Pauses::new(self.request_timeout * RETRY_FACTOR);
+        let whole = self.request_timeout * RETRY_FACTOR;
+        let answered = self.answered.load(Ordering::Relaxed);
+        let mut pauses = Pauses::new(if answered { whole } else { whole.min(FIRST_PATIENCE) });
         let mut token = self.tokens.current().await.map_err(TransportError::Token)?;
         let mut renewed = false;
         loop {
             let answer = self.once(inner, &parts, &body, token.as_ref()).await;
             // Taken out first: a borrowed answer must not live across an await.
             let status = answer.as_ref().ok().map(Response::status);
+            self.answered.fetch_or(answer.is_ok(), Ordering::Relaxed);
             let asked = answer.as_ref().ok().and_then(after);
             if status == Some(StatusCode::UNAUTHORIZED) && !renewed && self.tokens.can_renew() {
                 renewed = true;
@@ -191,13 +205,13 @@ fn after<B>(response: &Response<B>) -> Option<Duration> {
 mod tests {
     use super::*;
     use crate::cluster::token::Source;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     fn client<F>(tokens: Tokens, answer: F) -> kube::Client
     where
         F: Fn(&Request<Body>) -> Response<Body> + Clone + Send + 'static,
     {
-        let layer = TransportLayer { tokens: Arc::new(tokens), request_timeout: Duration::from_secs(5) };
+        let layer = TransportLayer::new(Arc::new(tokens), Duration::from_secs(5));
         let inner = tower::service_fn(move |request: Request<Body>| {
             let answer = answer(&request);
             async move { Ok::<_, BoxError>(answer) }

@@ -91,11 +91,15 @@ async fn remove(
         preconditions: uid.clone().map(|uid| Preconditions { uid: Some(uid), resource_version: None }),
         ..DeleteParams::default()
     };
-    match api.delete(name, &params).await {
-        // Deleted at once; a Status answer leaves nothing to wait for but the watch's word.
-        Ok(_) => {}
-        Err(error) if code_of(&error) == Some(404) => return Ok(()),
-        Err(error) => return Err(ApplyError::request("delete", &thing, &error)),
+    // A second DELETE of a namespace on its way out is answered 409.
+    if there.metadata.deletion_timestamp.is_none() {
+        match api.delete(name, &params).await {
+            Ok(_) => {}
+            Err(error) if code_of(&error) == Some(404) => return Ok(()),
+            // Going already, or another object by now: the reads below tell.
+            Err(error) if code_of(&error) == Some(409) => {}
+            Err(error) => return Err(ApplyError::request("delete", &thing, &error)),
+        }
     }
     // Most objects are gone with the answer; one read is cheaper than a watch.
     match read(&api, name).await {

@@ -1,6 +1,13 @@
 //! Which OpenShift, Kubernetes and MTV are installed.
 
+use kube::ResourceExt;
+use kube::api::{DynamicObject, ListParams};
+use serde_json::Value;
+
 use super::Cluster;
+use super::apply::{dynamic_api, read};
+use super::undo::resource;
+use crate::api::openshift::ClusterVersionStatus;
 
 /// A version's leading numbers, compared number by number; pre-release tags are ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,8 +20,23 @@ pub struct Version {
 impl Version {
     /// `2.10`, `v2.10.3`, `4.20.0-rc.1`.
     pub fn parse(text: &str) -> Option<Self> {
-        let _ = text;
-        unimplemented!()
+        let text = text.trim();
+        let text = text.strip_prefix('v').unwrap_or(text);
+        let numbers = text.split(['-', '+', ' ']).next().unwrap_or_default();
+        let mut parts = numbers.split('.');
+        let major = parts.next()?.parse().ok()?;
+        let minor = parts.next()?.parse().ok()?;
+        let patch = match parts.next() {
+            None => 0,
+            Some(patch) => patch.parse().ok()?,
+        };
+        Some(Self { major, minor, patch })
+    }
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
     }
 }
 
@@ -27,7 +49,94 @@ pub struct Versions {
     pub mtv: Option<String>,
 }
 
+/// Reads what is readable; what is not stays `None`.
 pub async fn read_versions(cluster: &Cluster, mtv_namespace: &str) -> Versions {
-    let _ = (cluster, mtv_namespace);
-    unimplemented!()
+    let kubernetes = cluster.client().apiserver_version().await.ok().map(|info| info.git_version);
+    let openshift = if cluster.is_openshift() { openshift(cluster).await } else { None };
+    let mtv = match from_olm(cluster, mtv_namespace).await {
+        Some(version) => Some(version),
+        None => from_crds(cluster).await,
+    };
+    Versions { kubernetes, openshift, mtv }
+}
+
+/// The newest completed update; the desired version while the first one still runs.
+async fn openshift(cluster: &Cluster) -> Option<String> {
+    let kind = resource("config.openshift.io/v1", "ClusterVersion", "clusterversions");
+    let there = read(&dynamic_api(cluster, &kind, None), "version").await.ok()??;
+    let status: ClusterVersionStatus = serde_json::from_value(there.data.get("status")?.clone()).ok()?;
+    let done = status.history.into_iter().find(|r| r.state.as_deref() == Some("Completed")).map(|r| r.version);
+    done.or(Some(status.desired.version)).filter(|v| !v.is_empty())
+}
+
+/// The operator's package names, downstream and upstream.
+const PACKAGES: [&str; 2] = ["mtv-operator", "forklift-operator"];
+
+async fn from_olm(cluster: &Cluster, namespace: &str) -> Option<String> {
+    let group = "operators.coreos.com/v1alpha1";
+    let subscriptions = resource(group, "Subscription", "subscriptions");
+    let csvs =
+        dynamic_api(cluster, &resource(group, "ClusterServiceVersion", "clusterserviceversions"), Some(namespace));
+    let listed = dynamic_api(cluster, &subscriptions, Some(namespace)).list(&ListParams::default()).await;
+    for subscription in listed.map(|l| l.items).unwrap_or_default() {
+        let package = text(&subscription, "/spec/name");
+        let Some(installed) = text(&subscription, "/status/installedCSV") else { continue };
+        if !package.is_some_and(|p| PACKAGES.contains(&p)) {
+            continue;
+        }
+        let named = installed.split_once(".v").map(|(_, v)| v.to_owned());
+        let csv = read(&csvs, installed).await.ok().flatten();
+        return csv.as_ref().and_then(|c| text(c, "/spec/version")).map(str::to_owned).or(named);
+    }
+    // Installed without a Subscription of its own, or we may not read it.
+    let listed = csvs.list(&ListParams::default()).await.ok()?;
+    let ours = listed.items.iter().find(|csv| {
+        let name = csv.name_any();
+        PACKAGES.iter().any(|p| name.starts_with(&format!("{p}.")))
+            && text(csv, "/status/phase") == Some("Succeeded")
+            && !csv.labels().contains_key("olm.copiedFrom")
+    })?;
+    text(ours, "/spec/version").map(str::to_owned)
+}
+
+/// By what the Plan's schema knows (forklift.md §9.4).
+async fn from_crds(cluster: &Cluster) -> Option<String> {
+    let kind = resource("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions");
+    let api = dynamic_api(cluster, &kind, None);
+    let plan = read(&api, "plans.forklift.konveyor.io").await.ok()??;
+    let conversions = read(&api, "conversions.forklift.konveyor.io").await.ok().flatten().is_some();
+    let spec = plan.data.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties");
+    let has = |field: &str| spec.and_then(|s| s.get(field)).is_some();
+    let version = if conversions || has("tagMapping") {
+        "2.12"
+    } else if has("conversionTempStorageClass") {
+        "2.11"
+    } else if has("type") {
+        "2.10"
+    } else if spec.is_some() {
+        "2.9"
+    } else {
+        return None;
+    };
+    Some(format!("{version} (from its CRDs)"))
+}
+
+fn text<'a>(object: &'a DynamicObject, pointer: &str) -> Option<&'a str> {
+    object.data.pointer(pointer).and_then(Value::as_str).filter(|t| !t.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare_number_by_number() {
+        let v = |text| Version::parse(text).unwrap();
+        assert!(v("2.10") > v("2.9.7"));
+        assert_eq!(v("v4.20.0-rc.1"), v("4.20"));
+        assert_eq!(v("2.11 (from its CRDs)"), v("2.11.0"));
+        assert_eq!(v("v1.33.4+abc").to_string(), "1.33.4");
+        assert_eq!(Version::parse("latest"), None);
+        assert_eq!(Version::parse("2"), None);
+    }
 }

@@ -197,7 +197,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_attempt_that_hangs_does_not_outlive_the_limit() {
         let begun = Instant::now();
-        let error = poll::<(), _>("x", Duration::from_secs(3), || std::future::pending()).await.unwrap_err();
+        let error = poll::<(), _>("x", Duration::from_secs(3), std::future::pending).await.unwrap_err();
         assert!(matches!(error, WaitError::Timeout { .. }));
         assert_eq!(begun.elapsed(), Duration::from_secs(3));
     }

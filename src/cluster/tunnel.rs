@@ -1,0 +1,204 @@
+//! A TCP connection to a guest's port through KubeVirt's port-forward subresource (cluster.md §2.4).
+//!
+//! `kube::Client::connect` offers other sub-protocols and refuses the answer, so the upgrade is
+//! made here. Binary messages carry raw bytes both ways; KubeVirt never sends a Close frame.
+
+use std::io;
+
+use futures::{SinkExt, StreamExt};
+use http::{Request, StatusCode, header};
+use http_body_util::BodyExt;
+use hyper_util::rt::TokioIo;
+use kube::client::Body;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::task::AbortHandle;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use super::{Cluster, retry};
+
+const PROTOCOL: &str = "plain.kubevirt.io";
+/// Bytes under way in one direction.
+const BUFFER: usize = 64 * 1024;
+
+/// Ends the pump when dropped.
+pub(super) struct Tunnel {
+    pump: AbortHandle,
+}
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        self.pump.abort();
+    }
+}
+
+/// Opens a connection to `port` of the running VM. The stream lives as long as the [`Tunnel`].
+pub(super) async fn open(
+    cluster: &Cluster,
+    namespace: &str,
+    vm: &str,
+    port: u16,
+) -> Result<(Tunnel, DuplexStream), String> {
+    let path = format!(
+        "/apis/subresources.kubevirt.io/v1/namespaces/{namespace}/virtualmachineinstances/{vm}/portforward/{port}/tcp"
+    );
+    let key = generate_key();
+    let request = Request::get(&path)
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_VERSION, "13")
+        .header(header::SEC_WEBSOCKET_KEY, &key)
+        .header(header::SEC_WEBSOCKET_PROTOCOL, PROTOCOL)
+        .body(Body::empty())
+        .map_err(|e| format!("`{path}` is not a path: {e}"))?;
+    let answer = cluster
+        .client()
+        .send(request)
+        .await
+        .map_err(|e| format!("failed to ask for a port-forward: {}", retry::short(&e)))?;
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let status = answer.status();
+        let body = answer.into_body().collect().await.map(|b| b.to_bytes()).unwrap_or_default();
+        return Err(format!("the port-forward was refused: {} (HTTP {})", refusal(&body), status.as_u16()));
+    }
+    agreed(answer.headers(), &key)?;
+    let upgraded =
+        hyper::upgrade::on(answer).await.map_err(|e| format!("the port-forward broke: {}", retry::chain(&e)))?;
+    let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, None).await;
+    let (near, far) = tokio::io::duplex(BUFFER);
+    let pump = tokio::spawn(async move {
+        if let Err(error) = pump(socket, far).await {
+            tracing::debug!(%error, "port-forward ended");
+        }
+    });
+    Ok((Tunnel { pump: pump.abort_handle() }, near))
+}
+
+/// Whether the server speaks WebSocket and our sub-protocol.
+fn agreed(headers: &http::HeaderMap, key: &str) -> Result<(), String> {
+    let says = |name: header::HeaderName| headers.get(name).and_then(|v| v.to_str().ok());
+    if says(header::SEC_WEBSOCKET_ACCEPT) != Some(derive_accept_key(key.as_bytes()).as_str()) {
+        return Err("the port-forward was answered by something that is no WebSocket server".to_owned());
+    }
+    if says(header::SEC_WEBSOCKET_PROTOCOL) != Some(PROTOCOL) {
+        return Err(format!("the port-forward did not agree to the sub-protocol {PROTOCOL}"));
+    }
+    Ok(())
+}
+
+/// Either side's end ends both: there is no half-close.
+async fn pump<S>(socket: WebSocketStream<S>, far: DuplexStream) -> io::Result<()>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let (mut to_guest, mut from_guest) = socket.split();
+    let (mut reader, mut writer) = tokio::io::split(far);
+    let mut buffer = vec![0u8; BUFFER];
+    loop {
+        tokio::select! {
+            read = reader.read(&mut buffer) => match read? {
+                0 => {
+                    let _ = to_guest.close().await;
+                    return Ok(());
+                }
+                n => {
+                    let bytes = bytes::Bytes::copy_from_slice(buffer.get(..n).unwrap_or_default());
+                    to_guest.send(Message::Binary(bytes)).await.map_err(io::Error::other)?;
+                }
+            },
+            message = from_guest.next() => match message {
+                Some(Ok(Message::Binary(bytes))) => writer.write_all(&bytes).await?,
+                // The library queues the Pong; flushing sends it.
+                Some(Ok(Message::Ping(_))) => to_guest.flush().await.map_err(io::Error::other)?,
+                Some(Ok(Message::Close(_))) | None => return Ok(()),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(io::Error::other(error)),
+            },
+        }
+    }
+}
+
+/// The message of a Status, or the text itself.
+fn refusal(body: &[u8]) -> String {
+    let status: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+    let message = status.as_ref().and_then(|s| s.get("message")).and_then(|m| m.as_str());
+    match message {
+        Some(message) => message.to_owned(),
+        None => String::from_utf8_lossy(body).trim().chars().take(200).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::net::{TcpListener, TcpStream};
+
+    async fn read_head(stream: &mut TcpStream) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        String::from_utf8(head).unwrap()
+    }
+
+    /// Answers one upgrade as virt-api does, pings, and echoes what comes.
+    async fn echo(mut stream: TcpStream) {
+        let head = read_head(&mut stream).await;
+        let key = head.lines().find_map(|l| l.strip_prefix("sec-websocket-key: ")).unwrap();
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
+             sec-websocket-accept: {}\r\nsec-websocket-protocol: {PROTOCOL}\r\n\r\n",
+            derive_accept_key(key.as_bytes())
+        );
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+        socket.send(Message::Ping("keep alive".into())).await.unwrap();
+        while let Some(Ok(message)) = socket.next().await {
+            if let Message::Binary(bytes) = message {
+                socket.send(Message::Binary(bytes)).await.unwrap();
+            }
+        }
+    }
+
+    async fn refuse(mut stream: TcpStream) {
+        read_head(&mut stream).await;
+        let body = r#"{"kind":"Status","code":409,"message":"VMI is not started"}"#;
+        let answer = format!("HTTP/1.1 409 Conflict\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await;
+    }
+
+    async fn cluster() -> (Cluster, TcpListener) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = kube::Client::try_from(kube::Config::new(url.parse().unwrap())).unwrap();
+        (Cluster::from_client(client, &url, Duration::from_secs(5)).unwrap(), listener)
+    }
+
+    #[tokio::test]
+    async fn bytes_go_through_the_port_forward_both_ways() {
+        let (cluster, listener) = cluster().await;
+        let server = tokio::spawn(async move { echo(listener.accept().await.unwrap().0).await });
+        let (_tunnel, mut stream) = open(&cluster, "ns", "vm", 22).await.unwrap();
+        stream.write_all(b"hello").await.unwrap();
+        let mut back = [0u8; 5];
+        stream.read_exact(&mut back).await.unwrap();
+        assert_eq!(&back, b"hello");
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn a_refused_port_forward_tells_the_servers_reason() {
+        let (cluster, listener) = cluster().await;
+        let server = tokio::spawn(async move { refuse(listener.accept().await.unwrap().0).await });
+        let said = open(&cluster, "ns", "vm", 22).await.err().unwrap();
+        assert!(said.contains("VMI is not started (HTTP 409)"), "{said}");
+        server.abort();
+    }
+}
