@@ -61,6 +61,7 @@ fn aggregated_resource(def: &ResourceDef) -> Value {
         "singularResource": def.singular,
         "verbs": def.verbs(),
         "shortNames": def.short_names,
+        "categories": def.categories(),
     });
     if !below.is_empty() {
         resource["subresources"] = json!(below);
@@ -142,6 +143,9 @@ pub(super) fn resources(registry: &Registry, group: &str, version: &str) -> Resu
         });
         if !def.short_names.is_empty() {
             row["shortNames"] = json!(def.short_names);
+        }
+        if !def.categories().is_empty() {
+            row["categories"] = json!(def.categories());
         }
         rows.push(row);
         for (name, verbs) in subresources(def) {

@@ -2,6 +2,7 @@
 //! deletion, and the emptying of terminating namespaces. Driven by the store's work list, never by
 //! polling.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -104,6 +105,7 @@ fn namespace(state: &State, name: &str) {
         }
     }
     let left = state.store.contents(name);
+    let (resources, finalizers) = count(state, &left);
     let _ = state.store.write(&key, |_, current| {
         let current = current.ok_or_else(ApiError::no_such_resource)?;
         let mut namespace = Value::clone(current);
@@ -111,14 +113,17 @@ fn namespace(state: &State, name: &str) {
             namespace["spec"]["finalizers"] = json!([]);
             return Ok(Action::Remove(namespace));
         }
-        set_conditions(&mut namespace, state, &left);
+        set_conditions(&mut namespace, &resources, &finalizers);
         Ok(Action::Put(namespace))
     });
 }
 
-fn set_conditions(namespace: &mut Value, state: &State, left: &[ObjectKey]) {
-    let mut resources = std::collections::BTreeMap::<String, usize>::new();
-    let mut finalizers = std::collections::BTreeMap::<String, usize>::new();
+/// How often something is left in a namespace.
+type Counts = BTreeMap<String, usize>;
+
+/// What is left, by resource and by finalizer.
+fn count(state: &State, left: &[ObjectKey]) -> (Counts, Counts) {
+    let (mut resources, mut finalizers) = (Counts::new(), Counts::new());
     for key in left {
         *resources.entry(format!("{}.{}", key.storage.1, key.storage.0)).or_default() += 1;
         let object = state.store.get(key).unwrap_or_default();
@@ -126,11 +131,16 @@ fn set_conditions(namespace: &mut Value, state: &State, left: &[ObjectKey]) {
             *finalizers.entry(finalizer.to_owned()).or_default() += 1;
         }
     }
-    let count = |map: &std::collections::BTreeMap<String, usize>, what: &str| -> String {
+    (resources, finalizers)
+}
+
+/// Says what a terminating namespace waits for.
+fn set_conditions(namespace: &mut Value, resources: &Counts, finalizers: &Counts) {
+    let list = |map: &Counts, what: &str| -> String {
         map.iter().map(|(name, n)| format!("{name} {what} {n} resource instances")).collect::<Vec<_>>().join(", ")
     };
-    let remaining = format!("Some resources are remaining: {}", count(&resources, "has"));
-    let holding = format!("Some content in the namespace has finalizers remaining: {}", count(&finalizers, "in"));
+    let remaining = format!("Some resources are remaining: {}", list(resources, "has"));
+    let holding = format!("Some content in the namespace has finalizers remaining: {}", list(finalizers, "in"));
     let wanted = [
         (
             "NamespaceDeletionDiscoveryFailure",

@@ -74,6 +74,16 @@ impl ResourceDef {
     pub fn qualified(&self) -> String {
         if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
     }
+    /// `all` for what `kubectl get all` shows.
+    pub fn categories(&self) -> &'static [&'static str] {
+        let in_all = match self.group.as_str() {
+            "" => matches!(self.plural.as_str(), "pods" | "services"),
+            "apps" | "batch" | "kubevirt.io" => true,
+            "cdi.kubevirt.io" => self.plural == "datavolumes",
+            _ => false,
+        };
+        if in_all { &["all"] } else { &[] }
+    }
     pub fn verbs(&self) -> &'static [&'static str] {
         if self.review {
             return &["create"];

@@ -12,7 +12,6 @@ use kube::core::DynamicObject;
 use kube::{Client, Config, Resource, ResourceExt};
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::api::forklift::{Plan, Provider};
@@ -582,15 +581,4 @@ async fn the_snapshot_names_every_object() {
     let new: Vec<_> = after.iter().filter(|o| !before.contains(o)).collect();
     assert_eq!(new.len(), 1);
     assert_eq!((new[0].kind.as_str(), new[0].namespace.as_str(), new[0].name.as_str()), ("ConfigMap", "default", "a"));
-}
-
-/// Holds a server open for a client from outside, e.g. kubectl: the port is in the file that
-/// `LAB_KUBECONFIG` names.
-#[tokio::test]
-async fn zz_manual() {
-    let Ok(path) = std::env::var("LAB_KUBECONFIG") else { return };
-    let world = world().await;
-    std::fs::write(format!("{path}.ca"), world.ca.ca_pem()).unwrap();
-    std::fs::write(&path, format!("apiVersion: v1\nkind: Config\nclusters: [{{name: l, cluster: {{server: '{}', certificate-authority: {path}.ca}}}}]\nusers: [{{name: l, user: {{token: '{TOKEN}'}}}}]\ncontexts: [{{name: l, context: {{cluster: l, user: l, namespace: default}}}}]\ncurrent-context: l\n", world.server.url())).unwrap();
-    tokio::time::sleep(Duration::from_secs(240)).await;
 }
