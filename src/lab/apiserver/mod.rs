@@ -29,6 +29,7 @@ mod error;
 mod gc;
 mod paging;
 mod patch;
+mod prepare;
 mod proxy;
 mod render;
 mod request;

@@ -131,7 +131,8 @@ async fn splice(upgraded: Upgraded, guest: Box<dyn GuestStream>) {
         while let Some(Ok(message)) = from_client.next().await {
             match message {
                 Message::Binary(bytes) => {
-                    if to_guest.write_all(&bytes).await.is_err() || to_guest.flush().await.is_err() {
+                    let written = to_guest.write_all(&bytes).await;
+                    if written.is_err() || to_guest.flush().await.is_err() {
                         return;
                     }
                 }

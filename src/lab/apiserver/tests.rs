@@ -561,7 +561,8 @@ async fn port_forward_carries_bytes_over_a_websocket() {
 async fn the_service_proxy_reaches_a_service() {
     let world = world().await;
     let listener = serve::bind("service", IpAddr::from([127, 0, 0, 1]), 0).await.unwrap();
-    let router = Router::new().fallback(|request: Request<Body>| async move { request.uri().to_string() });
+    let router = Router::new()
+        .fallback(|request: Request<Body>| async move { request.uri().path_and_query().unwrap().to_string() });
     let tls = world.ca.server_config(&["127.0.0.1".to_owned()]).unwrap();
     let service = serve::https("service", listener, tls, router).unwrap();
     let url = format!("https://{}", service.addr());
