@@ -1,0 +1,137 @@
+//! The four kinds of patch.
+
+use serde_json::{Value, json};
+
+use super::error::ApiError;
+
+/// By content type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PatchKind {
+    Json,
+    Merge,
+    Strategic,
+    Apply,
+}
+
+impl PatchKind {
+    pub fn from_content_type(content_type: &str) -> Option<Self> {
+        Some(match content_type.split(';').next().unwrap_or_default().trim() {
+            "application/json-patch+json" => Self::Json,
+            "application/merge-patch+json" => Self::Merge,
+            "application/strategic-merge-patch+json" => Self::Strategic,
+            "application/apply-patch+yaml" | "application/apply-patch+json" => Self::Apply,
+            _ => return None,
+        })
+    }
+}
+
+/// Everything but apply.
+pub(super) fn patched(kind: PatchKind, current: &Value, patch: &Value) -> Result<Value, ApiError> {
+    let mut object = current.clone();
+    match kind {
+        PatchKind::Json => json_patch(&mut object, patch)?,
+        PatchKind::Merge => json_patch::merge(&mut object, patch),
+        PatchKind::Strategic | PatchKind::Apply => strategic(&mut object, patch),
+    }
+    Ok(object)
+}
+
+fn json_patch(object: &mut Value, patch: &Value) -> Result<(), ApiError> {
+    let operations: Vec<json_patch::PatchOperation> =
+        serde_json::from_value(patch.clone()).map_err(|e| ApiError::bad_request(format!("invalid JSON patch: {e}")))?;
+    for operation in operations {
+        // As the real one: replacing a leaf that is missing adds it.
+        let operation = match operation {
+            json_patch::PatchOperation::Replace(replace) if object.pointer(replace.path.as_str()).is_none() => {
+                json_patch::PatchOperation::Add(json_patch::AddOperation { path: replace.path, value: replace.value })
+            }
+            other => other,
+        };
+        json_patch::patch(object, &[operation]).map_err(|_| ApiError::unprocessable())?;
+    }
+    Ok(())
+}
+
+/// The field by which the items of a list are told apart, where strategic merge and apply merge lists.
+pub(super) fn merge_key(field: &str) -> Option<&'static str> {
+    Some(match field {
+        "conditions" => "type",
+        "ownerReferences" => "uid",
+        "containers" | "initContainers" | "env" | "volumes" | "imagePullSecrets" | "secrets" => "name",
+        "volumeMounts" => "mountPath",
+        "ports" => "containerPort",
+        "addresses" => "type",
+        "taints" => "key",
+        _ => return None,
+    })
+}
+
+/// Merges `patch` into `target` as strategic merge does: maps by key, known lists by merge key,
+/// finalizers as a set, other lists replaced; null deletes.
+fn strategic(target: &mut Value, patch: &Value) {
+    let Some(changes) = patch.as_object() else {
+        *target = patch.clone();
+        return;
+    };
+    if changes.get("$patch") == Some(&json!("replace")) {
+        let mut whole = patch.clone();
+        if let Some(fields) = whole.as_object_mut() {
+            fields.remove("$patch");
+        }
+        *target = whole;
+        return;
+    }
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (field, change) in changes {
+        if let Some(list) = field.strip_prefix("$deleteFromPrimitiveList/") {
+            let gone = change.as_array().cloned().unwrap_or_default();
+            if let Some(items) = target[list].as_array_mut() {
+                items.retain(|item| !gone.contains(item));
+            }
+            continue;
+        }
+        if field.starts_with('$') {
+            continue;
+        }
+        match (change, merge_key(field)) {
+            (Value::Null, _) => drop(target.as_object_mut().and_then(|t| t.remove(field))),
+            (Value::Object(_), _) => {
+                if target.get(field).is_none() {
+                    target[field] = json!({});
+                }
+                strategic(&mut target[field], change);
+            }
+            (Value::Array(items), Some(key)) => merge_list(&mut target[field], items, key),
+            (Value::Array(items), None) if field == "finalizers" => {
+                let mut all = target[field].as_array().cloned().unwrap_or_default();
+                all.extend(items.iter().filter(|i| !all.contains(i)).cloned().collect::<Vec<_>>());
+                target[field] = Value::Array(all);
+            }
+            (other, _) => target[field] = other.clone(),
+        }
+    }
+}
+
+fn merge_list(target: &mut Value, items: &[Value], key: &str) {
+    // Items without the key can only be taken as they are.
+    if items.iter().any(|item| item.get(key).is_none() && item.get("$patch").is_none()) {
+        *target = Value::Array(items.to_vec());
+        return;
+    }
+    let mut merged = target.as_array().cloned().unwrap_or_default();
+    if items.iter().any(|item| item["$patch"] == json!("replace")) {
+        merged.clear();
+    }
+    for item in items {
+        let place = merged.iter().position(|old| old.get(key).is_some() && old.get(key) == item.get(key));
+        match (item["$patch"].as_str(), place) {
+            (Some("delete"), Some(at)) => drop(merged.remove(at)),
+            (Some(_), _) => {}
+            (None, Some(at)) => strategic(&mut merged[at], item),
+            (None, None) => merged.push(item.clone()),
+        }
+    }
+    *target = Value::Array(merged);
+}

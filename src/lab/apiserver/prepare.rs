@@ -1,0 +1,208 @@
+//! What an object looks like when it is stored: defaults, forced fields, and on an update the
+//! parts that the writer may not change.
+
+use serde_json::{Value, json};
+
+use super::error::ApiError;
+use super::resources::{ResourceDef, StatusMode};
+use super::store::{ObjectKey, is_deleting, metadata};
+use super::validate;
+use super::write::{Part, now};
+
+/// Refuses a body of another kind or version; native kinds may leave both out.
+pub(super) fn check_types(def: &ResourceDef, body: &mut Value) -> Result<(), ApiError> {
+    if !body.is_object() {
+        return Err(ApiError::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error",
+            def.kind
+        )));
+    }
+    let expected = def.api_version();
+    for (field, wanted) in [("kind", &def.kind), ("apiVersion", &expected)] {
+        match body[field].as_str().unwrap_or_default() {
+            "" if def.custom => {
+                let what = if field == "kind" { "Kind" } else { "apiVersion" };
+                return Err(ApiError::bad_request(format!("Object '{what}' is missing in the body")));
+            }
+            "" => body[field] = json!(wanted),
+            found if found != wanted && field == "apiVersion" => {
+                return Err(ApiError::bad_request(format!(
+                    "the API version in the data ({found}) does not match the expected API version ({wanted})"
+                )));
+            }
+            found if found != wanted => {
+                return Err(ApiError::bad_request(format!(
+                    "{found} in version \"{}\" cannot be handled as a {wanted}: no kind \"{found}\" is registered for this resource",
+                    def.version
+                )));
+            }
+            _ => {}
+        }
+    }
+    if !body["metadata"].is_object() {
+        body["metadata"] = json!({});
+    }
+    Ok(())
+}
+
+/// Secrets: `stringData` goes over `data` and is never stored.
+pub(super) fn normalise(def: &ResourceDef, object: &mut Value) {
+    if def.storage.0.is_empty() && def.plural == "secrets" {
+        use base64::Engine;
+        let texts = object.as_object_mut().and_then(|o| o.remove("stringData"));
+        for (name, text) in texts.as_ref().and_then(Value::as_object).into_iter().flatten() {
+            let encoded = base64::engine::general_purpose::STANDARD.encode(text.as_str().unwrap_or_default());
+            object["data"][name] = json!(encoded);
+        }
+        if object["type"].as_str().is_none_or(str::is_empty) {
+            object["type"] = json!("Opaque");
+        }
+    }
+    if def.is_namespaces() {
+        let name = metadata(object, "name").to_owned();
+        object["metadata"]["labels"]["kubernetes.io/metadata.name"] = json!(name);
+    }
+}
+
+/// What native kinds get when they are created.
+pub(super) fn defaults(def: &ResourceDef, object: &mut Value) {
+    if !def.storage.0.is_empty() && !def.is_crds() {
+        return;
+    }
+    match def.plural.as_str() {
+        "namespaces" | "projects" | "projectrequests" => {
+            object["spec"]["finalizers"] = json!(["kubernetes"]);
+            object["status"] = json!({"phase": "Active"});
+        }
+        "pods" => object["status"] = json!({"phase": "Pending", "qosClass": "BestEffort"}),
+        "persistentvolumeclaims" => {
+            object["status"] = json!({"phase": "Pending"});
+            if object["spec"]["volumeMode"].is_null() {
+                object["spec"]["volumeMode"] = json!("Filesystem");
+            }
+        }
+        "persistentvolumes" => object["status"] = json!({"phase": "Available"}),
+        "customresourcedefinitions" => {
+            let condition = |kind: &str, reason: &str, message: &str| json!({"type": kind, "status": "True", "lastTransitionTime": now(), "reason": reason, "message": message});
+            let versions = object["spec"]["versions"].as_array().into_iter().flatten();
+            let stored: Vec<&Value> = versions.filter(|v| v["storage"] == json!(true)).map(|v| &v["name"]).collect();
+            object["status"] = json!({
+                "acceptedNames": object["spec"]["names"],
+                "storedVersions": stored,
+                "conditions": [
+                    condition("NamesAccepted", "NoConflicts", "no conflicts found"),
+                    condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
+                ],
+            });
+        }
+        _ => {}
+    }
+}
+
+/// Makes `wanted` storable: identity and generation from the stored object, only the `part` changed.
+pub(super) fn prepare(
+    def: &ResourceDef,
+    key: &ObjectKey,
+    part: Part,
+    current: &Value,
+    mut wanted: Value,
+) -> Result<Value, ApiError> {
+    if !wanted["metadata"].is_object() {
+        wanted["metadata"] = json!({});
+    }
+    let name = metadata(&wanted, "name");
+    if !name.is_empty() && name != key.name {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            key.name
+        )));
+    }
+    let version = metadata(&wanted, "resourceVersion");
+    if !version.is_empty() && version != metadata(current, "resourceVersion") {
+        return Err(ApiError::stale(def, &key.name));
+    }
+    let uid = metadata(&wanted, "uid");
+    if !uid.is_empty() && uid != metadata(current, "uid") {
+        let why = format!(
+            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            metadata(current, "uid")
+        );
+        return Err(ApiError::conflict(def, &key.name, &why));
+    }
+    let mut object = match part {
+        Part::Main => wanted,
+        Part::Status => {
+            let mut object = with_field(current, "status", wanted.get("status"));
+            if let Some(fields) = wanted["metadata"].get("managedFields") {
+                object["metadata"]["managedFields"] = fields.clone();
+            }
+            object
+        }
+        Part::Finalize => with_field(current, "spec", wanted.get("spec")),
+    };
+    if part == Part::Main && (def.status == StatusMode::Separate) {
+        object = with_field(&object, "status", current.get("status"));
+    }
+    for field in ["apiVersion", "kind"] {
+        object[field] = current[field].clone();
+    }
+    const IDENTITY: [&str; 8] = [
+        "name",
+        "namespace",
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+        "resourceVersion",
+    ];
+    for field in IDENTITY {
+        match current["metadata"].get(field) {
+            Some(value) => object["metadata"][field] = value.clone(),
+            None => drop(object["metadata"].as_object_mut().and_then(|m| m.remove(field))),
+        }
+    }
+    if is_deleting(current) {
+        let had: Vec<&Value> = current["metadata"]["finalizers"].as_array().into_iter().flatten().collect();
+        let now = object["metadata"]["finalizers"].as_array().into_iter().flatten();
+        if let Some(new) = now.into_iter().find(|f| !had.contains(f)) {
+            let why = format!(
+                "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{new}}}"
+            );
+            return Err(ApiError::invalid(def, &key.name, "metadata.finalizers", "FieldValueForbidden", &why));
+        }
+    }
+    normalise(def, &mut object);
+    validate::metadata(def, &object)?;
+    if def.generation && changed(def, current, &object) {
+        let generation = current["metadata"]["generation"].as_i64().unwrap_or(1);
+        object["metadata"]["generation"] = json!(generation + 1);
+    }
+    Ok(object)
+}
+
+/// Any difference outside metadata and status.
+fn changed(def: &ResourceDef, old: &Value, new: &Value) -> bool {
+    let status_counts = def.status == StatusMode::None;
+    let fields = |object: &Value| -> Vec<(String, Value)> {
+        let mut fields: Vec<_> = object
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(name, _)| *name != "metadata" && (status_counts || *name != "status"))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        fields.sort_by(|a, b| a.0.cmp(&b.0));
+        fields
+    };
+    fields(old) != fields(new)
+}
+
+fn with_field(object: &Value, field: &str, value: Option<&Value>) -> Value {
+    let mut object = object.clone();
+    match value {
+        Some(value) => object[field] = value.clone(),
+        None => drop(object.as_object_mut().and_then(|o| o.remove(field))),
+    }
+    object
+}

@@ -1,0 +1,350 @@
+//! The objects, in memory, under one lock and one resourceVersion counter, with the recent
+//! changes of every resource for watches. Knows nothing of HTTP or of what a write may contain.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Value, json};
+use tokio::sync::{broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::error::ApiError;
+use super::resources::StorageKey;
+
+/// Changes that a resource remembers; a watch from before them gets 410.
+const HISTORY: usize = 8192;
+/// Changes that a slow watch may lag behind before it gets 410.
+const LIVE: usize = 4096;
+
+/// Where an object is stored; the namespace is empty for cluster-scoped ones.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct ObjectKey {
+    pub storage: StorageKey,
+    pub namespace: String,
+    pub name: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ChangeKind {
+    Added,
+    Modified,
+    Deleted,
+}
+
+/// One write, as watches see it.
+#[derive(Debug)]
+pub(super) struct Change {
+    pub version: u64,
+    pub kind: ChangeKind,
+    pub object: Arc<Value>,
+    pub previous: Option<Arc<Value>>,
+}
+
+/// What a writer wants done.
+pub(super) enum Action {
+    /// Nothing; the answer is this object.
+    Keep(Value),
+    Put(Value),
+    /// Store nothing more; the answer and the DELETED event carry this object.
+    Remove(Value),
+}
+
+/// Work for the garbage collector.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// An owner of this object is gone or never was.
+    Examine(ObjectKey),
+    /// This object waits for its dependents to go (foreground deletion).
+    Foreground(ObjectKey),
+    /// A terminating namespace may have become empty, or has just become terminating.
+    Namespace(String),
+}
+
+struct Bucket {
+    objects: BTreeMap<(String, String), Arc<Value>>,
+    history: VecDeque<Arc<Change>>,
+    /// The newest change that `history` no longer has.
+    forgotten: u64,
+    live: broadcast::Sender<Arc<Change>>,
+}
+
+impl Default for Bucket {
+    fn default() -> Self {
+        Self { objects: BTreeMap::new(), history: VecDeque::new(), forgotten: 0, live: broadcast::channel(LIVE).0 }
+    }
+}
+
+/// The state under the lock; writers read it to judge a write.
+#[derive(Default)]
+pub(super) struct Objects {
+    version: u64,
+    buckets: BTreeMap<StorageKey, Bucket>,
+    uids: HashMap<String, ObjectKey>,
+    /// Owner uid → its dependents.
+    dependents: HashMap<String, BTreeSet<ObjectKey>>,
+}
+
+pub(super) struct Store {
+    objects: Mutex<Objects>,
+    work: mpsc::UnboundedSender<Work>,
+    /// Ends every watch.
+    pub stop: CancellationToken,
+}
+
+/// What a watch starts from.
+pub(super) struct Subscription {
+    pub version: u64,
+    /// The state, when the watch begins with it.
+    pub initial: Vec<Arc<Value>>,
+    /// The changes since the version that the watch asked for.
+    pub missed: Vec<Arc<Change>>,
+    pub live: broadcast::Receiver<Arc<Change>>,
+}
+
+pub(super) fn metadata<'a>(object: &'a Value, field: &str) -> &'a str {
+    object["metadata"][field].as_str().unwrap_or_default()
+}
+
+pub(super) fn is_deleting(object: &Value) -> bool {
+    object["metadata"]["deletionTimestamp"].is_string()
+}
+
+pub(super) fn has_finalizers(object: &Value) -> bool {
+    object["metadata"]["finalizers"].as_array().is_some_and(|f| !f.is_empty())
+}
+
+pub(super) fn owner_uids(object: &Value) -> Vec<&str> {
+    let owners = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+    owners.filter_map(|o| o["uid"].as_str()).collect()
+}
+
+fn namespaces() -> StorageKey {
+    (String::new(), "namespaces".to_owned())
+}
+
+impl Objects {
+    pub fn get(&self, key: &ObjectKey) -> Option<&Arc<Value>> {
+        self.buckets.get(&key.storage)?.objects.get(&(key.namespace.clone(), key.name.clone()))
+    }
+    pub fn namespace(&self, name: &str) -> Option<&Arc<Value>> {
+        self.buckets.get(&namespaces())?.objects.get(&(String::new(), name.to_owned()))
+    }
+    pub fn has_uid(&self, uid: &str) -> bool {
+        self.uids.contains_key(uid)
+    }
+    pub fn has_dependents(&self, uid: &str) -> bool {
+        self.dependents.get(uid).is_some_and(|d| !d.is_empty())
+    }
+    fn index(&mut self, key: &ObjectKey, old: Option<&Value>, new: Option<&Value>) -> Vec<Work> {
+        let mut work = Vec::new();
+        let owners = |object: Option<&Value>| -> BTreeSet<String> {
+            object.map(owner_uids).unwrap_or_default().into_iter().map(str::to_owned).collect()
+        };
+        let (before, after) = (owners(old), owners(new));
+        for uid in before.difference(&after) {
+            let Some(set) = self.dependents.get_mut(uid) else { continue };
+            set.remove(key);
+            if set.is_empty() {
+                self.dependents.remove(uid);
+                work.extend(self.uids.get(uid).cloned().map(Work::Foreground));
+            }
+        }
+        for uid in after.difference(&before) {
+            self.dependents.entry(uid.clone()).or_default().insert(key.clone());
+            if !self.uids.contains_key(uid) {
+                work.push(Work::Examine(key.clone()));
+            }
+        }
+        work
+    }
+
+    fn record(&mut self, key: &ObjectKey, change: Change) {
+        let bucket = self.buckets.entry(key.storage.clone()).or_default();
+        let place = (key.namespace.clone(), key.name.clone());
+        match change.kind {
+            ChangeKind::Deleted => bucket.objects.remove(&place),
+            _ => bucket.objects.insert(place, change.object.clone()),
+        };
+        let change = Arc::new(change);
+        bucket.history.push_back(change.clone());
+        if bucket.history.len() > HISTORY
+            && let Some(old) = bucket.history.pop_front()
+        {
+            bucket.forgotten = old.version;
+        }
+        // Nobody watching is no error.
+        let _ = bucket.live.send(change);
+    }
+}
+
+/// Equal but for the resourceVersion and the times in managedFields.
+fn same(a: &Value, b: &Value) -> bool {
+    let strip = |value: &Value| {
+        let mut value = value.clone();
+        if let Some(meta) = value["metadata"].as_object_mut() {
+            meta.remove("resourceVersion");
+            if let Some(fields) = meta.get_mut("managedFields").and_then(Value::as_array_mut) {
+                fields.iter_mut().filter_map(Value::as_object_mut).for_each(|f| drop(f.remove("time")));
+            }
+        }
+        value
+    };
+    strip(a) == strip(b)
+}
+
+impl Store {
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<Work>) {
+        let (work, inbox) = mpsc::unbounded_channel();
+        (Self { objects: Mutex::default(), work, stop: CancellationToken::new() }, inbox)
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, Objects> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn get(&self, key: &ObjectKey) -> Option<Arc<Value>> {
+        self.lock().get(key).cloned()
+    }
+
+    /// Everything of a resource in one namespace (or all), ordered, with the current version.
+    pub fn list(&self, storage: &StorageKey, namespace: Option<&str>) -> (u64, Vec<Arc<Value>>) {
+        let objects = self.lock();
+        (objects.version, objects.select(storage, namespace))
+    }
+
+    pub fn version(&self) -> u64 {
+        self.lock().version
+    }
+
+    /// Every object's key and value.
+    pub fn everything(&self) -> Vec<(ObjectKey, Arc<Value>)> {
+        let objects = self.lock();
+        let all = objects.buckets.iter().flat_map(|(storage, bucket)| {
+            bucket.objects.iter().map(|((namespace, name), object)| {
+                let key = ObjectKey { storage: storage.clone(), namespace: namespace.clone(), name: name.clone() };
+                (key, object.clone())
+            })
+        });
+        all.collect()
+    }
+
+    /// The keys of an owner's dependents.
+    pub fn dependents(&self, uid: &str) -> Vec<ObjectKey> {
+        self.lock().dependents.get(uid).into_iter().flatten().cloned().collect()
+    }
+
+    /// The contents of a namespace.
+    pub fn contents(&self, namespace: &str) -> Vec<ObjectKey> {
+        let objects = self.lock();
+        let mut found = Vec::new();
+        for (storage, bucket) in &objects.buckets {
+            let range = bucket.objects.range((namespace.to_owned(), String::new())..);
+            for ((ns, name), _) in range.take_while(|((ns, _), _)| ns == namespace) {
+                found.push(ObjectKey { storage: storage.clone(), namespace: ns.clone(), name: name.clone() });
+            }
+        }
+        found
+    }
+
+    /// One write: `decide` sees the state and the stored object, and says what becomes of it.
+    pub fn write(
+        &self,
+        key: &ObjectKey,
+        decide: impl FnOnce(&Objects, Option<&Arc<Value>>) -> Result<Action, ApiError>,
+    ) -> Result<Arc<Value>, ApiError> {
+        let mut guard = self.lock();
+        let objects = &mut *guard;
+        let previous = objects.get(key).cloned();
+        let (mut object, kind) = match decide(objects, previous.as_ref())? {
+            Action::Keep(object) => return Ok(Arc::new(object)),
+            Action::Put(object) => match &previous {
+                Some(old) if same(old, &object) => return Ok(old.clone()),
+                Some(_) => (object, ChangeKind::Modified),
+                None => (object, ChangeKind::Added),
+            },
+            Action::Remove(object) => (object, ChangeKind::Deleted),
+        };
+        objects.version += 1;
+        let version = objects.version;
+        object["metadata"]["resourceVersion"] = json!(version.to_string());
+        let object = Arc::new(object);
+        let uid = metadata(&object, "uid").to_owned();
+        let mut work = Vec::new();
+        if kind == ChangeKind::Deleted {
+            work.extend(objects.index(key, previous.as_deref(), None));
+            objects.uids.remove(&uid);
+            work.extend(objects.dependents.get(&uid).into_iter().flatten().cloned().map(Work::Examine));
+            if !key.namespace.is_empty() && objects.namespace(&key.namespace).is_some_and(|n| is_deleting(n)) {
+                work.push(Work::Namespace(key.namespace.clone()));
+            }
+        } else {
+            work.extend(objects.index(key, previous.as_deref(), Some(&object)));
+            objects.uids.insert(uid, key.clone());
+            if is_deleting(&object) {
+                work.push(if key.storage == namespaces() {
+                    Work::Namespace(key.name.clone())
+                } else {
+                    Work::Foreground(key.clone())
+                });
+            }
+        }
+        objects.record(key, Change { version, kind, object: object.clone(), previous });
+        drop(guard);
+        for item in work {
+            // The collector stops with the server.
+            let _ = self.work.send(item);
+        }
+        Ok(object)
+    }
+
+    /// Begins a watch. `since` of `None`: with the state as it is. An `Err` is the oldest version
+    /// that can still be watched from.
+    pub fn subscribe(
+        &self,
+        storage: &StorageKey,
+        namespace: Option<&str>,
+        since: Option<u64>,
+    ) -> Result<Subscription, u64> {
+        let mut objects = self.lock();
+        let version = objects.version;
+        let initial = match since {
+            None => objects.select(storage, namespace),
+            Some(_) => Vec::new(),
+        };
+        let bucket = objects.buckets.entry(storage.clone()).or_default();
+        let mut missed = Vec::new();
+        if let Some(since) = since {
+            if since < bucket.forgotten {
+                return Err(bucket.forgotten);
+            }
+            let first = bucket.history.partition_point(|c| c.version <= since);
+            missed.extend(bucket.history.range(first..).cloned());
+        }
+        Ok(Subscription { version, initial, missed, live: bucket.live.subscribe() })
+    }
+
+    /// Forgets the changes so far, as a compaction does: older watches get 410.
+    pub fn compact(&self) {
+        let mut objects = self.lock();
+        let version = objects.version;
+        for bucket in objects.buckets.values_mut() {
+            bucket.history.clear();
+            bucket.forgotten = version;
+        }
+    }
+}
+
+impl Objects {
+    fn select(&self, storage: &StorageKey, namespace: Option<&str>) -> Vec<Arc<Value>> {
+        let Some(bucket) = self.buckets.get(storage) else { return Vec::new() };
+        match namespace {
+            None => bucket.objects.values().cloned().collect(),
+            Some(wanted) => bucket
+                .objects
+                .range((wanted.to_owned(), String::new())..)
+                .take_while(|((ns, _), _)| ns == wanted)
+                .map(|(_, object)| object.clone())
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Tables for `kubectl get`: a Name column, then the resource's printer columns.
+
+use serde_json::{Value, json};
+
+use super::resources::{Column, ResourceDef};
+
+/// `97s`, `5m`, `3h`, `2d`: how kubectl shows an age.
+fn age(timestamp: &str) -> String {
+    let Ok(then) = timestamp.parse::<jiff::Timestamp>() else { return "<unknown>".to_owned() };
+    let seconds = (jiff::Timestamp::now().as_second() - then.as_second()).max(0);
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7200 => format!("{}m", seconds / 60),
+        7200..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// The value at a path as printer columns write it: fields, `[0]`, `[?(@.type=="Ready")]`.
+fn lookup<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
+    let mut value = object;
+    let mut rest = path.trim().trim_start_matches('{').trim_end_matches('}');
+    while !rest.is_empty() {
+        if let Some(tail) = rest.strip_prefix("[?(@.") {
+            let (filter, after) = tail.split_once(")]")?;
+            let (field, wanted) = filter.split_once("==")?;
+            let wanted = wanted.trim().trim_matches(['"', '\'']);
+            value = value.as_array()?.iter().find(|i| i[field.trim()].as_str() == Some(wanted))?;
+            rest = after;
+        } else if let Some(tail) = rest.strip_prefix('[') {
+            let (index, after) = tail.split_once(']')?;
+            value = match index.parse::<usize>() {
+                Ok(index) => value.get(index)?,
+                Err(_) => value.get(index.trim_matches(['"', '\'']))?,
+            };
+            rest = after;
+        } else {
+            let tail = rest.strip_prefix('.').unwrap_or(rest);
+            // A dot after a backslash belongs to the field's name.
+            let mut end = 0;
+            let bytes = tail.as_bytes();
+            while end < bytes.len()
+                && ((bytes[end] != b'.' && bytes[end] != b'[') || (end > 0 && bytes[end - 1] == b'\\'))
+            {
+                end += 1;
+            }
+            value = value.get(tail[..end].replace('\\', ""))?;
+            rest = &tail[end..];
+        }
+    }
+    Some(value)
+}
+
+fn cell(object: &Value, column: &Column) -> Value {
+    match lookup(object, &column.path) {
+        None | Some(Value::Null) => match column.kind.as_str() {
+            "date" => json!("<unknown>"),
+            "string" => json!(""),
+            _ => Value::Null,
+        },
+        Some(Value::String(text)) if column.kind == "date" => json!(age(text)),
+        Some(Value::Array(items)) => {
+            let items: Vec<String> =
+                items.iter().map(|i| i.as_str().map_or_else(|| i.to_string(), str::to_owned)).collect();
+            json!(items.join(","))
+        }
+        Some(value) if column.kind == "string" && !value.is_string() => json!(value.to_string()),
+        Some(value) => value.clone(),
+    }
+}
+
+fn columns(def: &ResourceDef) -> Vec<Column> {
+    if !def.columns.is_empty() {
+        return def.columns.clone();
+    }
+    let path = ".metadata.creationTimestamp".to_owned();
+    vec![Column { name: "Age".to_owned(), kind: "date".to_owned(), path, priority: 0 }]
+}
+
+pub(super) fn table(def: &ResourceDef, objects: &[Value], version: Value, with_columns: bool) -> Value {
+    let columns = columns(def);
+    let definitions: Vec<Value> =
+        std::iter::once(json!({
+            "name": "Name", "type": "string", "format": "name", "description": "Name of the object", "priority": 0
+        }))
+        .chain(columns.iter().map(
+            |c| json!({"name": c.name, "type": c.kind, "format": "", "description": c.name, "priority": c.priority}),
+        ))
+        .collect();
+    let rows: Vec<Value> = objects
+        .iter()
+        .map(|object| {
+            let name = object["metadata"]["name"].clone();
+            let cells: Vec<Value> = std::iter::once(name).chain(columns.iter().map(|c| cell(object, c))).collect();
+            let partial = json!({
+                "kind": "PartialObjectMetadata",
+                "apiVersion": "meta.k8s.io/v1",
+                "metadata": object["metadata"],
+            });
+            json!({"cells": cells, "object": partial})
+        })
+        .collect();
+    json!({
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": {"resourceVersion": version},
+        "columnDefinitions": if with_columns { json!(definitions) } else { Value::Null },
+        "rows": rows,
+    })
+}

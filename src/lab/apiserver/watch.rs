@@ -1,0 +1,203 @@
+//! Watches: the state, what was missed, then every change as it happens, as JSON lines.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::State;
+use super::error::{ApiError, typed_response};
+use super::render::Renderer;
+use super::request::{Query, Target};
+use super::resources::ResourceDef;
+use super::selectors::Selector;
+use super::store::{Change, ChangeKind};
+
+/// A watch without `timeoutSeconds` lasts this long.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2400);
+/// Time between bookmarks.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+
+struct Watch {
+    lines: VecDeque<Bytes>,
+    live: broadcast::Receiver<Arc<Change>>,
+    namespace: Option<String>,
+    selector: Selector,
+    renderer: Renderer,
+    /// The newest version that this watch has seen.
+    version: u64,
+    bookmarks: bool,
+    next_bookmark: Instant,
+    deadline: Instant,
+    stop: CancellationToken,
+    ended: bool,
+}
+
+fn line(kind: &str, object: &Value) -> Bytes {
+    let mut bytes = serde_json::to_vec(&json!({"type": kind, "object": object})).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes.into()
+}
+
+impl Watch {
+    fn bookmark(&mut self, initial_end: bool) {
+        let object = self.renderer.bookmark(self.version, initial_end);
+        self.lines.push_back(line("BOOKMARK", &object));
+    }
+
+    fn error(&mut self, error: &ApiError) {
+        self.lines.push_back(line("ERROR", &error.body()));
+        self.ended = true;
+    }
+
+    /// What a change looks like through the selector: coming into view is ADDED, going out DELETED.
+    fn push(&mut self, change: &Change) {
+        if change.version <= self.version {
+            return;
+        }
+        self.version = change.version;
+        if let Some(namespace) = &self.namespace
+            && change.object["metadata"]["namespace"].as_str() != Some(namespace)
+        {
+            return;
+        }
+        let before = change.previous.as_ref().is_some_and(|p| self.selector.matches(p));
+        let after = change.kind != ChangeKind::Deleted && self.selector.matches(&change.object);
+        let (kind, object) = match (before, after) {
+            (false, true) => ("ADDED", self.renderer.event(&change.object)),
+            (true, true) => ("MODIFIED", self.renderer.event(&change.object)),
+            (true, false) => {
+                // The last matching state, with the version of the change that ended it.
+                let mut last = change.previous.as_deref().unwrap_or(&change.object).clone();
+                last["metadata"]["resourceVersion"] = json!(change.version.to_string());
+                ("DELETED", self.renderer.event(&last))
+            }
+            (false, false) => return,
+        };
+        self.lines.push_back(line(kind, &object));
+    }
+
+    async fn next(mut self) -> Option<(Result<Bytes, std::convert::Infallible>, Self)> {
+        loop {
+            if let Some(line) = self.lines.pop_front() {
+                return Some((Ok(line), self));
+            }
+            if self.ended {
+                return None;
+            }
+            let (deadline, next_bookmark, stop) = (self.deadline, self.next_bookmark, self.stop.clone());
+            tokio::select! {
+                biased;
+                change = self.live.recv() => match change {
+                    Ok(change) => self.push(&change),
+                    Err(RecvError::Lagged(_)) => {
+                        let message = format!("too old resource version: {}", self.version);
+                        self.error(&ApiError::expired(message));
+                    }
+                    Err(RecvError::Closed) => return None,
+                },
+                () = stop.cancelled() => return None,
+                () = tokio::time::sleep_until(deadline) => {
+                    self.ended = true;
+                    if self.bookmarks {
+                        self.bookmark(false);
+                    }
+                }
+                () = tokio::time::sleep_until(next_bookmark), if self.bookmarks => {
+                    self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
+                    self.bookmark(false);
+                }
+            }
+        }
+    }
+}
+
+fn check(query: &Query) -> Result<(), ApiError> {
+    let refuse = |field: &str, why: &str| {
+        let message = format!("ListOptions.meta.k8s.io \"\" is invalid: {field}: Forbidden: {why}");
+        Err(ApiError::new(422, "Invalid", message))
+    };
+    let matching = query.get("resourceVersionMatch");
+    if query.get("sendInitialEvents").is_some() {
+        if matching != Some("NotOlderThan") {
+            return refuse(
+                "resourceVersionMatch",
+                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+            );
+        }
+    } else if matching.is_some() {
+        return refuse(
+            "resourceVersionMatch",
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        );
+    }
+    Ok(())
+}
+
+pub(super) fn watch(
+    state: &State,
+    def: &Arc<ResourceDef>,
+    target: &Target,
+    query: &Query,
+    mut renderer: Renderer,
+) -> Result<Response, ApiError> {
+    check(query)?;
+    renderer.in_watch = true;
+    let mut selector = Selector::parse(query.get("labelSelector"), query.get("fieldSelector"))?;
+    if let Some(name) = &target.name {
+        selector.require_name(name);
+    }
+    let asked = query.number("resourceVersion")?.filter(|v| *v > 0);
+    let initial_events = query.get("sendInitialEvents").map(|_| query.flag("sendInitialEvents"));
+    let bookmarks = query.flag("allowWatchBookmarks");
+    let since = match initial_events {
+        Some(true) => None,
+        Some(false) => Some(asked.unwrap_or_else(|| state.store.version())),
+        None => asked,
+    };
+    let timeout = query.number("timeoutSeconds")?.filter(|s| *s > 0).map_or(DEFAULT_TIMEOUT, Duration::from_secs);
+    let now = Instant::now();
+    let subscribed = state.store.subscribe(&def.storage, target.namespace.as_deref(), since);
+    let subscription = match subscribed {
+        Ok(subscription) => subscription,
+        Err(oldest) => {
+            let message = format!("too old resource version: {} ({oldest})", since.unwrap_or_default());
+            let body = line("ERROR", &ApiError::expired(message).body());
+            return Ok(typed_response(200, "application/json", body));
+        }
+    };
+    let mut watch = Watch {
+        lines: VecDeque::new(),
+        live: subscription.live,
+        namespace: target.namespace.clone(),
+        selector,
+        renderer,
+        version: since.unwrap_or(subscription.version),
+        bookmarks,
+        next_bookmark: now + BOOKMARK_EVERY,
+        deadline: now + timeout,
+        stop: state.store.stop.clone(),
+        ended: false,
+    };
+    for object in &subscription.initial {
+        if watch.selector.matches(object) {
+            let event = watch.renderer.event(object);
+            watch.lines.push_back(line("ADDED", &event));
+        }
+    }
+    for change in &subscription.missed {
+        watch.push(change);
+    }
+    if initial_events == Some(true) && bookmarks {
+        watch.bookmark(true);
+    }
+    let body = Body::from_stream(futures::stream::unfold(watch, Watch::next));
+    Ok(typed_response(200, "application/json", body))
+}

@@ -1,0 +1,286 @@
+//! Create, update and delete: what a real API server sets, checks and refuses.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::State;
+use super::error::ApiError;
+use super::prepare::{check_types, defaults, normalise, prepare};
+use super::resources::{ResourceDef, StatusMode, from_crd};
+use super::store::{Action, ObjectKey, has_finalizers, is_deleting, metadata};
+use super::validate;
+
+/// Characters of a generated name's end.
+const SUFFIX: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+
+/// Which part of an object a write may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Main,
+    Status,
+    /// `namespaces/NAME/finalize`: `spec.finalizers`.
+    Finalize,
+}
+
+/// Options of a DELETE, from the body or the query.
+#[derive(Debug, Clone, Default)]
+pub(super) struct DeleteOptions {
+    pub policy: Option<String>,
+    pub uid: Option<String>,
+    pub resource_version: Option<String>,
+    pub dry_run: bool,
+}
+
+pub(super) fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+pub(super) fn key(def: &ResourceDef, namespace: Option<&str>, name: &str) -> ObjectKey {
+    let namespace = if def.namespaced { namespace.unwrap_or_default() } else { "" };
+    ObjectKey { storage: def.storage.clone(), namespace: namespace.to_owned(), name: name.to_owned() }
+}
+
+fn generated(base: &str) -> String {
+    let random = uuid::Uuid::new_v4().into_bytes();
+    // Bytes 6 and 8 of a version 4 UUID carry fixed bits.
+    let suffix = random.iter().take(5).map(|b| char::from(SUFFIX[usize::from(*b) % SUFFIX.len()]));
+    base.chars().take(58).chain(suffix).collect()
+}
+
+impl State {
+    /// POST, and apply to a name that is not there.
+    pub fn create(
+        &self,
+        def: &ResourceDef,
+        namespace: Option<&str>,
+        mut object: Value,
+        dry_run: bool,
+    ) -> Result<Arc<Value>, ApiError> {
+        check_types(def, &mut object)?;
+        if def.namespaced {
+            let own = metadata(&object, "namespace");
+            if !own.is_empty() && Some(own) != namespace {
+                return Err(ApiError::bad_request(
+                    "the namespace of the provided object does not match the namespace sent on the request",
+                ));
+            }
+            object["metadata"]["namespace"] = json!(namespace.unwrap_or_default());
+        } else if let Some(meta) = object["metadata"].as_object_mut() {
+            meta.remove("namespace");
+        }
+        if !metadata(&object, "resourceVersion").is_empty() {
+            return Err(ApiError::new(500, "", "resourceVersion should not be set on objects to be created"));
+        }
+        // A project is stored as the namespace that it is.
+        if let Some(stored) = self.registry.stored(&def.storage).filter(|s| s.kind != def.kind) {
+            object["kind"] = json!(stored.kind);
+            object["apiVersion"] = json!(stored.api_version());
+        }
+        let base = metadata(&object, "generateName").to_owned();
+        let asked = metadata(&object, "name").to_owned();
+        if asked.is_empty() && base.is_empty() {
+            let why = "Required value: name or generateName is required";
+            return Err(ApiError::invalid(def, "", "metadata.name", "FieldValueRequired", why));
+        }
+        if let Some(meta) = object["metadata"].as_object_mut() {
+            for field in
+                ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "generation"]
+            {
+                meta.remove(field);
+            }
+        }
+        object["metadata"]["uid"] = json!(uuid::Uuid::new_v4().to_string());
+        object["metadata"]["creationTimestamp"] = json!(now());
+        if def.generation {
+            object["metadata"]["generation"] = json!(1);
+        }
+        if def.status == StatusMode::Separate
+            && let Some(fields) = object.as_object_mut()
+        {
+            fields.remove("status");
+        }
+        let mut tries = if asked.is_empty() { 8 } else { 1 };
+        loop {
+            tries -= 1;
+            let name = if asked.is_empty() { generated(&base) } else { asked.clone() };
+            let mut object = object.clone();
+            object["metadata"]["name"] = json!(name);
+            normalise(def, &mut object);
+            defaults(def, &mut object);
+            validate::name(def, &name)?;
+            validate::metadata(def, &object)?;
+            match self.insert(def, &key(def, namespace, &name), object, dry_run) {
+                Err(e) if e.reason == "AlreadyExists" && tries > 0 => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn insert(&self, def: &ResourceDef, key: &ObjectKey, object: Value, dry_run: bool) -> Result<Arc<Value>, ApiError> {
+        let created = self.store.write(key, |objects, existing| {
+            if let Some(existing) = existing {
+                return Err(ApiError::already_exists(def, &key.name, is_deleting(existing)));
+            }
+            if def.namespaced {
+                let namespace = objects.namespace(&key.namespace);
+                let namespace = namespace.ok_or_else(|| ApiError::namespace_not_found(&key.namespace))?;
+                if is_deleting(namespace) {
+                    return Err(ApiError::terminating(def, &key.name, &key.namespace));
+                }
+            }
+            Ok(if dry_run { Action::Keep(object) } else { Action::Put(object) })
+        })?;
+        if !dry_run {
+            self.after_create(def, &created);
+        }
+        Ok(created)
+    }
+
+    fn after_create(&self, def: &ResourceDef, created: &Value) {
+        if def.is_crds() {
+            self.registry.add(from_crd(created));
+        }
+        if def.is_namespaces()
+            && let Some(accounts) = self.registry.find("", "v1", "serviceaccounts")
+        {
+            let account = json!({"metadata": {"name": "default"}});
+            // It can only be there already.
+            let _ = self.create(&accounts, Some(metadata(created, "name")), account, false);
+        }
+    }
+
+    /// PUT and PATCH: `change` makes the new object of the stored one.
+    pub fn update(
+        &self,
+        def: &ResourceDef,
+        key: &ObjectKey,
+        part: Part,
+        dry_run: bool,
+        change: impl FnOnce(&Value) -> Result<Value, ApiError>,
+    ) -> Result<Arc<Value>, ApiError> {
+        let updated = self.store.write(key, |_, current| {
+            let current = current.ok_or_else(|| ApiError::not_found(def, &key.name))?;
+            let wanted = change(current)?;
+            let object = prepare(def, key, part, current, wanted)?;
+            if dry_run {
+                return Ok(Action::Keep(object));
+            }
+            let done = is_deleting(&object) && !has_finalizers(&object) && !def.is_namespaces();
+            Ok(if done { Action::Remove(object) } else { Action::Put(object) })
+        })?;
+        if def.is_crds() && !dry_run {
+            self.registry.add(from_crd(&updated));
+        }
+        Ok(updated)
+    }
+
+    /// DELETE. The second value is false when the object still waits for finalizers.
+    pub fn delete(
+        &self,
+        def: &ResourceDef,
+        key: &ObjectKey,
+        options: &DeleteOptions,
+    ) -> Result<(Arc<Value>, bool), ApiError> {
+        let mut gone = false;
+        let mut orphans = None;
+        let object = self.store.write(key, |objects, current| {
+            let current = current.ok_or_else(|| ApiError::not_found(def, &key.name))?;
+            check_preconditions(def, key, current, options)?;
+            let mut object = Value::clone(current);
+            let uid = metadata(current, "uid");
+            match options.policy.as_deref() {
+                Some("Foreground") if objects.has_dependents(uid) => add_finalizer(&mut object, "foregroundDeletion"),
+                Some("Orphan") => orphans = Some(uid.to_owned()),
+                _ => {}
+            }
+            if !has_finalizers(&object) && !def.is_namespaces() {
+                gone = true;
+                return Ok(if options.dry_run { Action::Keep(object) } else { Action::Remove(object) });
+            }
+            if !is_deleting(&object) {
+                object["metadata"]["deletionTimestamp"] = json!(now());
+                if def.is_namespaces() {
+                    object["status"]["phase"] = json!("Terminating");
+                } else {
+                    object["metadata"]["deletionGracePeriodSeconds"] = json!(0);
+                }
+                if let Some(generation) = object["metadata"]["generation"].as_i64() {
+                    object["metadata"]["generation"] = json!(generation + 1);
+                }
+            }
+            Ok(if options.dry_run { Action::Keep(object) } else { Action::Put(object) })
+        })?;
+        if options.dry_run {
+            return Ok((object, gone));
+        }
+        if let Some(uid) = orphans {
+            self.strip_owner(&uid);
+        }
+        if gone && def.is_crds() {
+            self.drop_custom_resource(&object);
+        }
+        Ok((object, gone))
+    }
+
+    /// Takes an owner out of its dependents' references.
+    pub fn strip_owner(&self, uid: &str) {
+        for key in self.store.dependents(uid) {
+            // A dependent that has just gone needs nothing.
+            let _ = self.store.write(&key, |_, current| {
+                let mut object = current.map(|c| Value::clone(c)).ok_or_else(ApiError::no_such_resource)?;
+                if let Some(owners) = object["metadata"]["ownerReferences"].as_array_mut() {
+                    owners.retain(|o| o["uid"] != json!(uid));
+                }
+                Ok(Action::Put(object))
+            });
+        }
+    }
+
+    fn drop_custom_resource(&self, crd: &Value) {
+        let text = |pointer: &str| crd.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (group, plural) = (text("/spec/group"), text("/spec/names/plural"));
+        let storage = (group.clone(), plural.clone());
+        for object in self.store.list(&storage, None).1 {
+            let key = ObjectKey {
+                storage: storage.clone(),
+                namespace: metadata(&object, "namespace").to_owned(),
+                name: metadata(&object, "name").to_owned(),
+            };
+            // Instances go with their definition, finalizers or not.
+            let _ = self.store.write(&key, |_, current| {
+                Ok(Action::Remove(Value::clone(current.ok_or_else(ApiError::no_such_resource)?)))
+            });
+        }
+        self.registry.remove(&group, &plural);
+    }
+}
+
+fn add_finalizer(object: &mut Value, finalizer: &str) {
+    match object["metadata"]["finalizers"].as_array_mut() {
+        Some(finalizers) if finalizers.iter().any(|f| f == finalizer) => {}
+        Some(finalizers) => finalizers.push(json!(finalizer)),
+        None => object["metadata"]["finalizers"] = json!([finalizer]),
+    }
+}
+
+fn check_preconditions(
+    def: &ResourceDef,
+    key: &ObjectKey,
+    current: &Value,
+    options: &DeleteOptions,
+) -> Result<(), ApiError> {
+    let checks = [("UID", &options.uid, "uid"), ("ResourceVersion", &options.resource_version, "resourceVersion")];
+    for (what, wanted, field) in checks {
+        let found = metadata(current, field);
+        if let Some(wanted) = wanted
+            && wanted != found
+        {
+            let why = format!(
+                "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object might have been deleted and then recreated"
+            );
+            return Err(ApiError::conflict(def, &key.name, &why));
+        }
+    }
+    Ok(())
+}
