@@ -1,0 +1,1 @@
+//! Every rule against a table of truth.
