@@ -1,1 +1,110 @@
-//! report
+//! Reports: folds over events, and nothing else.
+//!
+//! Floor 1. Knows `event` (and the names inside events). It does not know the engine: a live run
+//! and `mtv-matrix report` on an old `events.jsonl` render through the same functions.
+
+pub mod console;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod html;
+pub mod junit;
+pub mod model;
+pub mod summary;
+pub mod trace;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::event::Event;
+
+pub use model::RunModel;
+
+/// Why a report could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    #[error("failed to write the report {path}: {source}")]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("failed to write to the console: {0}")]
+    Console(#[from] std::io::Error),
+    #[error("failed to render {what}: {message}")]
+    Render { what: &'static str, message: String },
+    #[error("failed to push traces to {endpoint}: {message}")]
+    Push { endpoint: String, message: String },
+}
+
+/// Something that watches a run, one event at a time.
+pub trait Reporter: Send {
+    fn event(&mut self, event: &Event);
+    /// Called once, after the last event.
+    fn finish(&mut self) -> Result<(), ReportError>;
+}
+
+/// Writes every report of a run into `dir`; each file appears whole or not at all.
+pub fn write_all(dir: &Path, events: &[Event]) -> Result<Vec<PathBuf>, ReportError> {
+    let model = RunModel::from_events(events);
+    let files: [(&str, Vec<u8>); 4] = [
+        ("junit.xml", junit::render(&model)?.into_bytes()),
+        ("traces.jsonl", trace::render(&model)?.into_bytes()),
+        ("run.json", summary::render(&model)?.into_bytes()),
+        ("report.html", html::render(&model).into_bytes()),
+    ];
+    files.into_iter().map(|(name, content)| write_atomically(&dir.join(name), &content)).collect()
+}
+
+fn write_atomically(path: &Path, content: &[u8]) -> Result<PathBuf, ReportError> {
+    let fail = |source| ReportError::Write { path: path.to_owned(), source };
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let temporary = PathBuf::from(temporary);
+    let mut file = std::fs::File::create(&temporary).map_err(fail)?;
+    file.write_all(content).and_then(|()| file.sync_all()).map_err(fail)?;
+    std::fs::rename(&temporary, path).map_err(fail)?;
+    Ok(path.to_owned())
+}
+
+/// `1m 05s`, `4.2s`, `2h 03m`.
+pub(crate) fn duration_text(milliseconds: i64) -> String {
+    let seconds = milliseconds / 1000;
+    match seconds {
+        s if s >= 3600 => format!("{}h {:02}m", s / 3600, s % 3600 / 60),
+        s if s >= 60 => format!("{}m {:02}s", s / 60, s % 60),
+        s => format!("{s}.{}s", milliseconds % 1000 / 100),
+    }
+}
+
+/// Text without terminal escapes and without characters that XML 1.0 forbids.
+pub(crate) fn clean(text: &str) -> String {
+    let plain = ::console::strip_ansi_codes(text);
+    plain
+        .chars()
+        .filter(|c| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{7e}' | '\u{85}' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_reports_are_written_and_no_temporary_file_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = write_all(dir.path(), &fixture::events()).unwrap();
+        assert_eq!(paths.len(), 4);
+        let mut names: Vec<_> =
+            std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        assert_eq!(names, ["junit.xml", "report.html", "run.json", "traces.jsonl"]);
+    }
+
+    #[test]
+    fn escapes_and_forbidden_characters_are_dropped() {
+        assert_eq!(clean("\u{1b}[31mred\u{1b}[0m \u{0}\u{8}ok\u{fffe}"), "red ok");
+    }
+
+    #[test]
+    fn durations_read_well() {
+        assert_eq!(duration_text(4_250), "4.2s");
+        assert_eq!(duration_text(65_000), "1m 05s");
+        assert_eq!(duration_text(7_380_000), "2h 03m");
+    }
+}

@@ -1,0 +1,152 @@
+//! The guest: its agent, a login, and the static addresses it had.
+
+use std::net::IpAddr;
+
+use crate::api::vm::{AddressOrigin, GuestAddress, GuestInterface, GuestLogin, Mac, SourceNic, TargetVm};
+use crate::event::Outcome;
+
+use super::{Facts, Judgement, failed, not_judged, not_running, part, passed, whole};
+
+pub(super) fn agent_applies(facts: &Facts<'_>) -> bool {
+    facts.vm.guest_agent
+}
+
+pub(super) fn agent(_: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
+    if let Some(off) = not_running(target) {
+        return whole(off);
+    }
+    whole(match target.agent_connected {
+        Some(true) => passed("connected"),
+        Some(false) => failed("guest agent connected", "AgentConnected did not come"),
+        None => not_judged("KubeVirt does not tell whether the agent is connected"),
+    })
+}
+
+pub(super) fn ssh_login(_: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
+    if let Some(off) = not_running(target) {
+        return whole(off);
+    }
+    whole(match &target.login {
+        GuestLogin::Ok { .. } => passed("logged in"),
+        GuestLogin::Failed(why) => failed("a login over SSH", why.clone()),
+        GuestLogin::NotTried(why) => not_judged(why.clone()),
+    })
+}
+
+pub(super) fn static_ip_applies(facts: &Facts<'_>) -> bool {
+    facts.scenario.preserve_static_ips
+}
+
+/// An address that the world outside a link can use.
+fn counts(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local(),
+        IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local(),
+    }
+}
+
+fn text(address: &GuestAddress) -> String {
+    match address.prefix {
+        Some(prefix) => format!("{}/{prefix}", address.ip),
+        None => address.ip.to_string(),
+    }
+}
+
+/// What is known of the migrated guest's addresses, best witness first.
+enum Witness<'a> {
+    Login(&'a [GuestInterface]),
+    Agent,
+    Nobody(String),
+}
+
+fn witness(target: &TargetVm) -> Witness<'_> {
+    let why = match &target.login {
+        GuestLogin::Ok { interfaces: Ok(interfaces) } => return Witness::Login(interfaces),
+        GuestLogin::Ok { interfaces: Err(why) } => format!("the guest's interfaces could not be read: {why}"),
+        GuestLogin::Failed(_) => "the login failed (see ssh-login)".to_owned(),
+        GuestLogin::NotTried(why) => format!("no login was tried: {why}"),
+    };
+    // Without the agent KubeVirt shows the pod's address, not the guest's.
+    if target.agent_connected == Some(true) && target.nics.iter().any(|nic| !nic.addresses.is_empty()) {
+        Witness::Agent
+    } else {
+        Witness::Nobody(format!("{why}, and no guest agent tells the addresses"))
+    }
+}
+
+pub(super) fn static_ip(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
+    if let Some(off) = not_running(target) {
+        return whole(off);
+    }
+    if facts.before.nics.iter().all(|nic| nic.guest.is_none()) {
+        return whole(not_judged("the source guest told no addresses before migration"));
+    }
+    let witness = witness(target);
+    let mut judgements = Vec::new();
+    for nic in &facts.before.nics {
+        let Some(guest) = &nic.guest else { continue };
+        let wanted = guest.addresses.iter().filter(|a| a.origin == AddressOrigin::Static && counts(a.ip));
+        for address in wanted {
+            judgements.push(part(
+                format!("{} {}", nic.mac, address.ip),
+                judge_address(target, nic, guest, address, &witness),
+            ));
+        }
+    }
+    if judgements.is_empty() { whole(not_judged("the source guest has no static address")) } else { judgements }
+}
+
+fn judge_address(
+    target: &TargetVm,
+    nic: &SourceNic,
+    guest: &GuestInterface,
+    wanted: &GuestAddress,
+    witness: &Witness<'_>,
+) -> Outcome {
+    let on_target = target.nics.iter().find(|candidate| candidate.mac.as_ref() == Some(&nic.mac));
+    match witness {
+        Witness::Nobody(why) => not_judged(why.clone()),
+        _ if on_target.is_none() => not_judged("the migrated VM has no NIC with this MAC (see network)"),
+        Witness::Login(interfaces) => by_login(interfaces, &nic.mac, guest, wanted),
+        Witness::Agent => {
+            let addresses = on_target.map(|nic| nic.addresses.as_slice()).unwrap_or_default();
+            if addresses.contains(&wanted.ip) {
+                passed(format!("{} (by the guest agent)", wanted.ip))
+            } else {
+                let seen: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                let seen = if seen.is_empty() { "no address".to_owned() } else { seen.join(", ") };
+                failed(wanted.ip.to_string(), format!("{seen} (by the guest agent)"))
+            }
+        }
+    }
+}
+
+fn by_login(interfaces: &[GuestInterface], mac: &Mac, source: &GuestInterface, wanted: &GuestAddress) -> Outcome {
+    let expected = match source.gateway {
+        Some(gateway) => format!("{} static, gateway {gateway}", text(wanted)),
+        None => format!("{} static", text(wanted)),
+    };
+    let Some(interface) = interfaces.iter().find(|interface| interface.mac.as_ref() == Some(mac)) else {
+        return failed(expected, format!("the guest has no interface with MAC {mac}"));
+    };
+    let Some(found) = interface.addresses.iter().find(|address| address.ip == wanted.ip) else {
+        let seen: Vec<String> = interface.addresses.iter().filter(|a| counts(a.ip)).map(text).collect();
+        return failed(expected, if seen.is_empty() { "no address".to_owned() } else { seen.join(", ") });
+    };
+    if let (Some(wanted), Some(actual)) = (wanted.prefix, found.prefix)
+        && wanted != actual
+    {
+        return failed(expected, text(found));
+    }
+    if found.origin == AddressOrigin::Dhcp {
+        return failed(expected, format!("{} from DHCP", text(found)));
+    }
+    // A guest that tells no gateway for the interface is not evidence of a lost one.
+    if let (Some(wanted), Some(actual)) = (source.gateway, interface.gateway)
+        && wanted != actual
+        && wanted.is_ipv4() == actual.is_ipv4()
+    {
+        return failed(expected, format!("{}, gateway {actual}", text(found)));
+    }
+    passed(text(found))
+}

@@ -1,0 +1,122 @@
+//! CPU, memory, firmware and serial number.
+
+use crate::api::vm::{CpuTopology, Firmware, FirmwareKind, TargetVm};
+use crate::config::Platform;
+
+use super::{Facts, Judgement, count, failed, major_minor, not_judged, passed, whole};
+
+/// First OpenShift whose MTV writes VMware-style serials.
+const VMWARE_SERIAL_OCP: (u32, u32) = (4, 20);
+/// First MTV that has the gate; before it the serial was always the UUID.
+const VMWARE_SERIAL_MTV: (u32, u32) = (2, 10);
+
+fn cpu_text(cpu: CpuTopology) -> String {
+    format!(
+        "{} × {} × {}",
+        count(cpu.sockets as usize, "socket"),
+        count(cpu.cores as usize, "core"),
+        count(cpu.threads as usize, "thread")
+    )
+}
+
+/// The topology must stay: sockets, cores, and the product where a side tells no threads.
+pub(super) fn cpu(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
+    let Some(before) = facts.before.cpu.filter(|cpu| cpu.sockets > 0 && cpu.cores > 0) else {
+        return whole(not_judged("the source platform does not tell the CPU topology"));
+    };
+    let Some(after) = target.cpu else {
+        return whole(not_judged("the migrated VM does not tell its CPU topology"));
+    };
+    let same =
+        before.sockets == after.sockets && before.cores == after.cores && before.threads.max(1) == after.threads.max(1);
+    whole(if same { passed(cpu_text(after)) } else { failed(cpu_text(before), cpu_text(after)) })
+}
+
+pub(super) fn memory(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
+    whole(match (facts.before.memory_mib.filter(|mib| *mib > 0), target.memory_mib) {
+        (None, _) => not_judged("the source platform does not tell the memory size"),
+        (_, None) => not_judged("the migrated VM does not tell its memory size"),
+        (Some(before), Some(after)) if before == after => passed(format!("{after} MiB")),
+        (Some(before), Some(after)) => failed(format!("{before} MiB"), format!("{after} MiB")),
+    })
+}
+
+/// Which parts of the firmware MTV carries over from a platform (forklift.md §7.3–7.8).
+fn carried(platform: Platform) -> (bool, bool) {
+    match platform {
+        Platform::Vsphere | Platform::Openshift | Platform::Hyperv => (true, true),
+        Platform::Ova => (true, false),
+        // MTV drops secure boot and decides TPM by the operating system.
+        Platform::Ovirt | Platform::Openstack | Platform::Ec2 => (false, false),
+    }
+}
+
+fn firmware_text(firmware: Firmware, (secure_boot, tpm): (bool, bool)) -> String {
+    let mut text = match firmware.kind {
+        FirmwareKind::Bios => "BIOS",
+        FirmwareKind::Efi => "EFI",
+    }
+    .to_owned();
+    if secure_boot {
+        text.push_str(if firmware.secure_boot { ", secure boot" } else { ", no secure boot" });
+    }
+    if tpm {
+        text.push_str(if firmware.tpm { ", TPM" } else { ", no TPM" });
+    }
+    text
+}
+
+pub(super) fn firmware(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
+    let Some(before) = facts.before.firmware else {
+        return whole(not_judged("the source platform does not tell the firmware"));
+    };
+    let Some(after) = target.firmware else {
+        return whole(not_judged("the migrated VM does not tell its firmware"));
+    };
+    let parts = carried(facts.platform);
+    let same = before.kind == after.kind
+        && (!parts.0 || before.secure_boot == after.secure_boot)
+        && (!parts.1 || before.tpm == after.tpm);
+    let text = |firmware| firmware_text(firmware, parts);
+    whole(if same { passed(text(after)) } else { failed(text(before), text(after)) })
+}
+
+pub(super) fn serial_applies(facts: &Facts<'_>) -> bool {
+    facts.platform == Platform::Vsphere
+}
+
+/// `VMware-42 1e … 33-aa bb … 11` from a canonical UUID; any other text stays as it is.
+pub(super) fn vmware_serial(uuid: &str) -> String {
+    let hex: Vec<char> = uuid.chars().filter(|c| *c != '-').collect();
+    if hex.len() != 32 || !hex.iter().all(char::is_ascii_hexdigit) {
+        return uuid.to_owned();
+    }
+    let pairs: Vec<String> = hex.chunks(2).map(|pair| pair.iter().collect::<String>().to_lowercase()).collect();
+    let (first, last) = pairs.split_at(8);
+    format!("VMware-{}-{}", first.join(" "), last.join(" "))
+}
+
+/// The rule by version (peer.md §7.7, forklift.md §7.3); letters compare without case.
+pub(super) fn serial(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
+    let Some(uuid) = facts.before.uuid.as_deref().filter(|uuid| !uuid.is_empty()) else {
+        return whole(not_judged("the source VM tells no UUID"));
+    };
+    let Some(ocp) = facts.ocp_version.and_then(major_minor) else {
+        return whole(not_judged("the OpenShift version, which decides the serial's form, is unknown"));
+    };
+    let mtv = facts.mtv_version.and_then(major_minor);
+    let expected = match mtv {
+        _ if ocp < VMWARE_SERIAL_OCP => uuid.to_owned(),
+        Some(mtv) if mtv < VMWARE_SERIAL_MTV => uuid.to_owned(),
+        Some(_) => vmware_serial(uuid),
+        None => return whole(not_judged("the MTV version, which decides the serial's form, is unknown")),
+    };
+    let actual = target.serial.as_deref().unwrap_or_default().trim();
+    whole(if actual.eq_ignore_ascii_case(&expected) {
+        passed(actual)
+    } else if actual.is_empty() {
+        failed(expected, "no serial")
+    } else {
+        failed(expected, actual)
+    })
+}

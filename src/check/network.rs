@@ -1,0 +1,98 @@
+//! Every NIC arrives with its MAC, on the network that the map really created says.
+
+use crate::api::forklift::{NetworkDestination, NetworkPair, Ref};
+use crate::api::vm::{SourceNic, TargetNetwork, TargetVm};
+use crate::config::Platform;
+
+use super::{Facts, Judgement, failed, not_judged, part, passed, whole};
+
+/// Whether a map row's source is the thing with this id and name.
+///
+/// The id decides where the row has one. A name may be a path or `namespace/name`, so its last
+/// segment counts too.
+pub(super) fn row_is(source: &Ref, id: &str, name: &str) -> bool {
+    if let Some(row_id) = source.id.as_deref().filter(|row_id| !row_id.is_empty()) {
+        return row_id == id;
+    }
+    match source.name.as_deref().filter(|row_name| !row_name.is_empty()) {
+        Some(row_name) => row_name == name || row_name.rsplit('/').next() == Some(name),
+        None => source.type_.as_deref().is_some_and(|type_| type_ == name || type_ == id),
+    }
+}
+
+fn row<'a>(rows: &'a [NetworkPair], nic: &SourceNic) -> Option<&'a NetworkDestination> {
+    rows.iter().find(|row| row_is(&row.source, &nic.network_id, &nic.network_name)).map(|row| &row.destination)
+}
+
+fn wanted_text(wanted: &NetworkDestination) -> String {
+    match (wanted.type_.as_str(), &wanted.namespace, &wanted.name) {
+        ("multus", Some(namespace), Some(name)) => format!("{namespace}/{name}"),
+        ("multus", None, Some(name)) => name.clone(),
+        (other, ..) => other.to_owned(),
+    }
+}
+
+fn is_on(wanted: &NetworkDestination, actual: &TargetNetwork) -> bool {
+    match actual {
+        TargetNetwork::Pod => wanted.type_ == "pod",
+        TargetNetwork::Multus { namespace, name } => {
+            wanted.type_ == "multus"
+                && wanted.name.as_ref() == Some(name)
+                && wanted.namespace.as_ref().is_none_or(|wanted| wanted == namespace)
+        }
+    }
+}
+
+pub(super) fn network(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
+    if facts.platform == Platform::Openshift {
+        return whole(not_judged("MTV keeps an OpenShift source's own network definitions"));
+    }
+    if facts.before.nics.is_empty() && target.nics.is_empty() {
+        return whole(passed("no NIC on either side"));
+    }
+    let known: Vec<String> = target.nics.iter().filter_map(|nic| nic.mac.as_ref()).map(ToString::to_string).collect();
+    let nameless = target.nics.len() > known.len();
+    let mut judgements: Vec<Judgement> = facts
+        .before
+        .nics
+        .iter()
+        .map(|nic| part(nic.mac.to_string(), source_nic(facts, target, nic, nameless)))
+        .collect();
+    // The other direction: a NIC that nobody asked for.
+    for nic in &target.nics {
+        let Some(mac) = &nic.mac else { continue };
+        if !facts.before.nics.iter().any(|source| &source.mac == mac) {
+            judgements.push(part(mac.to_string(), failed("no NIC with this MAC", format!("NIC {}", nic.name))));
+        }
+    }
+    judgements
+}
+
+fn source_nic(facts: &Facts<'_>, target: &TargetVm, nic: &SourceNic, nameless: bool) -> crate::event::Outcome {
+    let found = target.nics.iter().find(|candidate| candidate.mac.as_ref() == Some(&nic.mac));
+    let Some(wanted) = row(facts.network_map, nic) else {
+        return failed(
+            format!("a NetworkMap row for {} ({})", nic.network_name, nic.network_id),
+            "the map has no row for this network",
+        );
+    };
+    let ignored = wanted.type_ == "ignored";
+    match found {
+        None if ignored => passed("no NIC, because its network is mapped to ignored"),
+        Some(found) if ignored => failed("no NIC (its network is mapped to ignored)", format!("NIC {}", found.name)),
+        None if nameless => not_judged("a NIC of the migrated VM tells no MAC, so it cannot be matched"),
+        None => {
+            let macs: Vec<&str> =
+                target.nics.iter().filter_map(|nic| nic.mac.as_ref()).map(|mac| mac.as_str()).collect();
+            let macs = if macs.is_empty() { "none".to_owned() } else { macs.join(", ") };
+            failed(format!("a NIC with MAC {} on {}", nic.mac, wanted_text(wanted)), format!("NICs: {macs}"))
+        }
+        Some(found) => match &found.network {
+            Some(actual) if is_on(wanted, actual) => passed(actual.to_string()),
+            Some(actual) => failed(wanted_text(wanted), actual.to_string()),
+            None => {
+                failed(wanted_text(wanted), format!("NIC {} names a network that the VM does not define", found.name))
+            }
+        },
+    }
+}

@@ -1,0 +1,311 @@
+//! Every rule against a healthy VM and against one thing that is wrong.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::*;
+use crate::api::forklift::{NetworkDestination, Ref, StorageDestination};
+use crate::api::vm::*;
+use crate::config::Scenario;
+
+const MAC_A: &str = "00:50:56:00:00:01";
+const MAC_B: &str = "00:50:56:00:00:02";
+const UUID: &str = "421e5a0b-7c11-2233-aabb-ccddeeff0011";
+
+/// Everything that [`Facts`] borrows.
+struct World {
+    scenario: Scenario,
+    before: SourceVm,
+    after: SourceVm,
+    source_power: Power,
+    target: Option<TargetVm>,
+    storage_map: Vec<StoragePair>,
+    network_map: Vec<NetworkPair>,
+    defaults: BTreeMap<String, (Vec<String>, Option<String>)>,
+    provider: ProviderFacts,
+    labels: BTreeMap<String, String>,
+    ocp: &'static str,
+}
+
+fn guest(mac: &str, ip: &str) -> GuestInterface {
+    GuestInterface {
+        name: Some("eth0".into()),
+        mac: Some(Mac::new(mac)),
+        addresses: vec![GuestAddress { ip: ip.parse().unwrap(), prefix: Some(24), origin: AddressOrigin::Static }],
+        gateway: Some("10.1.0.1".parse().unwrap()),
+        dns: Vec::new(),
+    }
+}
+
+impl World {
+    fn healthy() -> Self {
+        let scenario: Scenario = serde_json::from_value(json!({
+            "virtual_machines": [{"name": "vm", "source_vm_power": "on", "guest_agent": true}],
+            "preserve_static_ips": true,
+            "pvc_name_template": "{{ .VmName }}-disk-{{ .DiskIndex }}",
+            "pvc_name_template_use_generate_name": false,
+            "target_node_selector": {"mtv": null},
+            "target_labels": {"team": "a", "run": null},
+            "target_affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "zone"}]}},
+        }))
+        .unwrap();
+        let nic = |label: &str, mac: &str, network: &str, ip: &str| SourceNic {
+            label: label.into(),
+            mac: Mac::new(mac),
+            network_id: format!("id-{network}"),
+            network_name: network.into(),
+            connected: true,
+            guest: Some(guest(mac, ip)),
+        };
+        let disk = |i: u64, gib: u64| SourceDisk {
+            id: format!("{}", 2000 + i),
+            label: format!("Hard disk {}", i + 1),
+            file_name: Some(format!("vm_{i}.vmdk")),
+            capacity_bytes: gib << 30,
+            storage_id: "datastore-10".into(),
+            storage_name: "datastore1".into(),
+        };
+        let before = SourceVm {
+            id: "vm-1".into(),
+            uuid: Some(UUID.into()),
+            name: "vm".into(),
+            power: Power::On,
+            os: GuestOs::Linux,
+            cpu: Some(CpuTopology { sockets: 2, cores: 1, threads: 1 }),
+            memory_mib: Some(2048),
+            firmware: Some(Firmware { kind: FirmwareKind::Efi, secure_boot: false, tpm: false }),
+            nics: vec![nic("a", MAC_A, "VM Network", "10.1.0.5"), nic("b", MAC_B, "Mgmt", "10.1.0.6")],
+            disks: vec![disk(0, 10), disk(1, 20)],
+            snapshots: vec![SourceSnapshot {
+                id: "snapshot-1".into(),
+                name: "mine".into(),
+                created: Some("2026-01-02T03:04:05Z".into()),
+                state: None,
+            }],
+            guest_agent_running: Some(true),
+        };
+        let target_nic = |name: &str, mac: &str, network, ip: &str| TargetNic {
+            name: name.into(),
+            mac: Some(Mac::new(mac)),
+            network: Some(network),
+            addresses: vec![ip.parse().unwrap()],
+            link_up: Some(true),
+        };
+        let target_disk = |i: u64, gib: u64| TargetDisk {
+            pvc: format!("vm-disk-{i}"),
+            capacity_bytes: gib << 30,
+            storage_class: Some("rbd".into()),
+            access_modes: vec!["ReadWriteMany".into()],
+            volume_mode: Some("Block".into()),
+            boot_order: None,
+            disk_source: Some(format!("[datastore1] vm/vm_{i}.vmdk")),
+        };
+        let nad = TargetNetwork::Multus { namespace: "ns".into(), name: "nad-1".into() };
+        let labels = BTreeMap::from([("team".to_owned(), "a".to_owned()), ("run".to_owned(), "mm-1".to_owned())]);
+        let target = TargetVm {
+            namespace: "ns".into(),
+            name: "vm".into(),
+            power: Power::On,
+            printable_status: "Running".into(),
+            cpu: before.cpu,
+            memory_mib: Some(2048),
+            firmware: before.firmware,
+            serial: Some("VMware-42 1e 5a 0b 7c 11 22 33-aa bb cc dd ee ff 00 11".into()),
+            nics: vec![
+                target_nic("net-0", MAC_A, TargetNetwork::Pod, "10.1.0.5"),
+                target_nic("net-1", MAC_B, nad, "10.1.0.6"),
+            ],
+            disks: vec![target_disk(0, 10), target_disk(1, 20)],
+            agent_connected: Some(true),
+            node: Some("worker-1".into()),
+            labels: labels.clone(),
+            node_selector: BTreeMap::new(),
+            affinity: Some(json!({"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
+                [{"topologyKey": "zone", "namespaces": []}]}})),
+            login: GuestLogin::Ok { interfaces: Ok(vec![guest(MAC_A, "10.1.0.5"), guest(MAC_B, "10.1.0.6")]) },
+        };
+        Self {
+            scenario,
+            after: before.clone(),
+            before,
+            source_power: Power::Off,
+            target: Some(target),
+            storage_map: vec![StoragePair {
+                source: Ref::by_id("datastore-10"),
+                destination: StorageDestination { storage_class: "rbd".into(), ..StorageDestination::default() },
+                ..StoragePair::default()
+            }],
+            network_map: vec![
+                NetworkPair {
+                    source: Ref::by_id("id-VM Network"),
+                    destination: NetworkDestination { type_: "pod".into(), ..NetworkDestination::default() },
+                },
+                NetworkPair {
+                    source: Ref::by_name("Mgmt"),
+                    destination: NetworkDestination {
+                        type_: "multus".into(),
+                        namespace: Some("ns".into()),
+                        name: Some("nad-1".into()),
+                    },
+                },
+            ],
+            defaults: BTreeMap::from([("rbd".into(), (vec!["ReadWriteMany".into()], Some("Block".into())))]),
+            provider: ProviderFacts {
+                insecure_skip_verify: Ok("false".into()),
+                wanted_insecure: false,
+                connection_insecure: false,
+            },
+            labels,
+            ocp: "4.20.1",
+        }
+    }
+
+    fn t(&mut self) -> &mut TargetVm {
+        self.target.as_mut().unwrap()
+    }
+
+    fn judge(&self) -> Vec<Finding> {
+        judge(&Facts {
+            platform: Platform::Vsphere,
+            scenario: &self.scenario,
+            vm: &self.scenario.virtual_machines[0],
+            before: &self.before,
+            source_power_after: Ok(self.source_power.clone()),
+            source_after: Ok(&self.after),
+            target: Ok(self.target.as_ref()),
+            storage_map: &self.storage_map,
+            network_map: &self.network_map,
+            storage_defaults: &self.defaults,
+            provider: &self.provider,
+            target_labels: &self.labels,
+            labelled_node: Some("worker-1"),
+            ocp_version: Some(self.ocp),
+            mtv_version: Some("2.11.3"),
+        })
+    }
+
+    fn failed(&self) -> Vec<String> {
+        let mut failed: Vec<String> = self
+            .judge()
+            .into_iter()
+            .filter(|finding| matches!(finding.outcome, Outcome::Failed { .. }))
+            .map(|finding| finding.check)
+            .collect();
+        failed.dedup();
+        failed
+    }
+}
+
+#[test]
+fn a_healthy_vm_passes_every_check_and_each_check_speaks() {
+    let findings = World::healthy().judge();
+    for check in ALL {
+        let of_check: Vec<_> = findings.iter().filter(|finding| finding.check == *check).collect();
+        assert!(!of_check.is_empty(), "{check} is silent");
+        assert!(of_check.iter().all(|f| matches!(f.outcome, Outcome::Passed { .. })), "{of_check:#?}");
+    }
+}
+
+#[test]
+fn each_thing_that_is_wrong_fails_its_own_check_and_no_other() {
+    type Break = fn(&mut World);
+    let cases: &[(&str, Break)] = &[
+        ("target-exists", |w| w.target = None),
+        ("source-power", |w| w.source_power = Power::On),
+        ("power", |w| {
+            w.t().power = Power::Off;
+            w.t().agent_connected = None;
+            w.t().node = None;
+            w.t().login = GuestLogin::NotTried("off".into());
+        }),
+        ("cpu", |w| w.t().cpu = Some(CpuTopology { sockets: 3, cores: 1, threads: 1 })),
+        ("memory", |w| w.t().memory_mib = Some(1024)),
+        ("firmware", |w| {
+            w.t().firmware = Some(Firmware { kind: FirmwareKind::Bios, secure_boot: false, tpm: false });
+        }),
+        ("serial", |w| w.t().serial = Some("other".into())),
+        ("serial", |w| w.ocp = "4.19.7"),
+        ("network", |w| w.t().nics[1].network = Some(TargetNetwork::Pod)),
+        ("network", |w| {
+            w.t().nics[0].mac = Some(Mac::new("00:50:56:ff:ff:ff"));
+            w.t().login = GuestLogin::Ok { interfaces: Ok(vec![guest("00:50:56:ff:ff:ff", "10.1.0.5")]) };
+            w.t().nics.truncate(1);
+        }),
+        ("disk-count", |w| w.t().disks.truncate(1)),
+        ("disk-count", |w| {
+            w.t().disks.remove(0);
+        }),
+        ("disk-count", |w| {
+            w.t().disks.remove(0);
+            w.t().disks[0].disk_source = None;
+        }),
+        ("disk-size", |w| w.t().disks[1].capacity_bytes = 19 << 30),
+        ("disk-order", |w| w.t().disks.swap(0, 1)),
+        ("disk-order", |w| {
+            w.t().disks.swap(0, 1);
+            w.t().disks.iter_mut().for_each(|disk| disk.disk_source = None);
+        }),
+        ("storage-class", |w| w.t().disks[0].storage_class = Some("nfs".into())),
+        ("access-mode", |w| w.t().disks[0].access_modes = vec!["ReadWriteOnce".into()]),
+        ("access-mode", |w| w.storage_map[0].destination.access_mode = Some("ReadWriteOnce".into())),
+        ("volume-mode", |w| w.t().disks[0].volume_mode = Some("Filesystem".into())),
+        ("pvc-names", |w| w.t().disks[0].pvc = "other".into()),
+        ("guest-agent", |w| w.t().agent_connected = Some(false)),
+        ("ssh-login", |w| w.t().login = GuestLogin::Failed("permission denied".into())),
+        ("static-ip", |w| {
+            w.t().login = GuestLogin::Ok { interfaces: Ok(vec![guest(MAC_A, "10.1.0.99"), guest(MAC_B, "10.1.0.6")]) };
+        }),
+        ("static-ip", |w| {
+            w.t().login = GuestLogin::NotTried("no credentials".into());
+            w.t().nics[0].addresses = vec!["10.1.0.99".parse().unwrap()];
+        }),
+        ("node-placement", |w| w.t().node = Some("worker-2".into())),
+        ("labels", |w| {
+            w.t().labels.remove("team");
+        }),
+        ("affinity", |w| w.t().affinity = None),
+        ("provider-tls", |w| {
+            w.provider.insecure_skip_verify = Ok("true".into());
+            w.provider.connection_insecure = true;
+        }),
+        ("snapshots", |w| {
+            let mut left = w.before.snapshots[0].clone();
+            left.id = "snapshot-2".into();
+            left.name = "forklift-migration-precopy".into();
+            w.after.snapshots.push(left);
+        }),
+        ("snapshots", |w| w.after.snapshots.clear()),
+    ];
+    for (check, break_it) in cases {
+        let mut world = World::healthy();
+        break_it(&mut world);
+        let failed = world.failed();
+        // Only the first row of serial per version changes no VM; the name says which check.
+        assert_eq!(failed, vec![(*check).to_owned()], "{:#?}", world.judge());
+    }
+}
+
+#[test]
+fn a_lost_disk_is_told_with_both_counts() {
+    let mut world = World::healthy();
+    world.t().disks.truncate(1);
+    let finding = world.judge().into_iter().find(|finding| finding.check == "disk-count").unwrap();
+    assert_eq!(finding.outcome, Outcome::Failed { expected: "2 disks".into(), actual: "1 disk".into() });
+}
+
+#[test]
+fn what_cannot_be_known_is_not_judged_and_never_passed() {
+    let mut world = World::healthy();
+    world.before.cpu = None;
+    world.t().login = GuestLogin::NotTried("no credentials".into());
+    world.t().agent_connected = Some(false);
+    world.scenario.virtual_machines[0].guest_agent = false;
+    let findings = world.judge();
+    for check in ["cpu", "ssh-login", "static-ip"] {
+        let of_check: Vec<_> = findings.iter().filter(|finding| finding.check == check).collect();
+        assert!(!of_check.is_empty());
+        assert!(of_check.iter().all(|f| matches!(f.outcome, Outcome::NotJudged { .. })), "{of_check:#?}");
+    }
+    assert!(!findings.iter().any(|finding| finding.check == "guest-agent"), "nobody asked for the agent");
+}

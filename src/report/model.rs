@@ -1,0 +1,325 @@
+//! One run as a value: the fold of its events that every report renders from.
+
+use std::collections::VecDeque;
+
+use jiff::Timestamp;
+
+use crate::api::names::{CellId, RunId};
+use crate::event::{
+    CellInfo, Environment, Event, EventKind, Finding, Level, Outcome, Problem, Stage, Verdict, VmProgress,
+};
+
+/// Lines kept of one cell's story; older ones go first.
+pub const LOG_LINES: usize = 500;
+
+/// A line of a cell's or the run's story.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    pub at: Timestamp,
+    pub level: Level,
+    pub text: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct StageModel {
+    pub stage: Stage,
+    pub started: Timestamp,
+    pub ended: Option<Timestamp>,
+    pub verdict: Option<Verdict>,
+    pub problem: Option<Problem>,
+}
+
+/// One attempt at a cell.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    pub number: u32,
+    pub namespace: String,
+    pub started: Timestamp,
+    pub ended: Option<Timestamp>,
+    pub stages: Vec<StageModel>,
+    pub findings: Vec<(Timestamp, Finding)>,
+    pub progress: Vec<VmProgress>,
+    pub verdict: Option<Verdict>,
+    pub problem: Option<Problem>,
+}
+
+#[derive(Debug, Clone)]
+pub struct ArtifactModel {
+    pub path: String,
+    pub what: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct LeftoverModel {
+    pub cell: Option<CellId>,
+    pub what: String,
+    pub because: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct CellModel {
+    pub info: CellInfo,
+    pub skipped: Option<String>,
+    pub attempts: Vec<Attempt>,
+    pub log: VecDeque<LogLine>,
+    /// Lines that the bound of the log dropped.
+    pub log_dropped: usize,
+    pub artifacts: Vec<ArtifactModel>,
+}
+
+impl CellModel {
+    fn new(info: CellInfo) -> Self {
+        Self { info, skipped: None, attempts: Vec::new(), log: VecDeque::new(), log_dropped: 0, artifacts: Vec::new() }
+    }
+    /// The last attempt's verdict. `None`: it has not ended (yet).
+    pub fn verdict(&self) -> Option<Verdict> {
+        if self.skipped.is_some() { Some(Verdict::Skipped) } else { self.attempts.last().and_then(|a| a.verdict) }
+    }
+    /// For a run that is over: a cell without a verdict was interrupted.
+    pub fn final_verdict(&self) -> Verdict {
+        self.verdict().unwrap_or(Verdict::Interrupted)
+    }
+    /// Passed, but not at once.
+    pub fn flaky(&self) -> bool {
+        self.attempts.len() > 1 && self.verdict() == Some(Verdict::Passed)
+    }
+    pub fn problem(&self) -> Option<&Problem> {
+        self.attempts.last().and_then(|attempt| attempt.problem.as_ref())
+    }
+    pub fn name(&self) -> &str {
+        self.info.id.as_str()
+    }
+    pub fn started(&self) -> Option<Timestamp> {
+        self.attempts.first().map(|attempt| attempt.started)
+    }
+    pub fn ended(&self) -> Option<Timestamp> {
+        self.attempts.last().and_then(|attempt| attempt.ended)
+    }
+    /// From the first attempt's start to the last one's end.
+    pub fn milliseconds(&self) -> i64 {
+        span(self.started(), self.ended())
+    }
+    /// Findings of the last attempt.
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.attempts.last().into_iter().flat_map(|attempt| attempt.findings.iter().map(|(_, finding)| finding))
+    }
+    /// What the last attempt could not judge.
+    pub fn not_judged(&self) -> usize {
+        self.findings().filter(|finding| matches!(finding.outcome, Outcome::NotJudged { .. })).count()
+    }
+}
+
+/// How the run ended.
+#[derive(Debug, Clone)]
+pub struct RunEnd {
+    pub verdict: Verdict,
+    pub exit_code: u8,
+    pub problem: Option<Problem>,
+}
+
+/// A probe of the environment.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    pub probe: String,
+    pub ok: bool,
+    pub message: String,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct RunModel {
+    pub run: Option<RunId>,
+    pub environment: Environment,
+    pub shard: Option<String>,
+    pub started: Option<Timestamp>,
+    /// Time of the last event.
+    pub last: Option<Timestamp>,
+    pub cells: Vec<CellModel>,
+    pub log: VecDeque<LogLine>,
+    pub preflight: Vec<Probe>,
+    pub leftovers: Vec<LeftoverModel>,
+    pub interrupted: Option<String>,
+    pub end: Option<RunEnd>,
+}
+
+/// How many cells ended how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    pub total: usize,
+    pub passed: usize,
+    pub failed: usize,
+    pub errored: usize,
+    pub skipped: usize,
+    pub interrupted: usize,
+    /// Among the passed.
+    pub flaky: usize,
+}
+
+/// Milliseconds between two times; 0 where one is unknown or the clock went back.
+pub(crate) fn span(from: Option<Timestamp>, to: Option<Timestamp>) -> i64 {
+    match (from, to) {
+        (Some(from), Some(to)) => (to.as_millisecond() - from.as_millisecond()).max(0),
+        _ => 0,
+    }
+}
+
+impl RunModel {
+    pub fn from_events(events: &[Event]) -> Self {
+        let mut model = Self::default();
+        for event in events {
+            model.apply(event);
+        }
+        model
+    }
+
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts { total: self.cells.len(), ..Counts::default() };
+        for cell in &self.cells {
+            match cell.final_verdict() {
+                Verdict::Passed => counts.passed += 1,
+                Verdict::Failed => counts.failed += 1,
+                Verdict::Errored => counts.errored += 1,
+                Verdict::Skipped => counts.skipped += 1,
+                Verdict::Interrupted => counts.interrupted += 1,
+            }
+            counts.flaky += usize::from(cell.flaky());
+        }
+        counts
+    }
+
+    pub fn milliseconds(&self) -> i64 {
+        span(self.started, self.last)
+    }
+
+    pub fn run_name(&self) -> &str {
+        self.run.as_ref().map_or("unknown", RunId::as_str)
+    }
+
+    pub fn cell(&self, id: &CellId) -> Option<&CellModel> {
+        self.cells.iter().find(|cell| &cell.info.id == id)
+    }
+
+    fn cell_mut(&mut self, id: &CellId) -> Option<&mut CellModel> {
+        self.cells.iter_mut().find(|cell| &cell.info.id == id)
+    }
+
+    fn attempt(&mut self, id: &CellId, number: u32) -> Option<&mut Attempt> {
+        self.cell_mut(id)?.attempts.iter_mut().rev().find(|attempt| attempt.number == number)
+    }
+
+    fn log(&mut self, cell: Option<&CellId>, at: Timestamp, level: Level, text: String) {
+        let line = LogLine { at, level, text };
+        match cell.and_then(|id| self.cell_mut(id)) {
+            Some(cell) => {
+                cell.log.push_back(line);
+                if cell.log.len() > LOG_LINES {
+                    cell.log.pop_front();
+                    cell.log_dropped += 1;
+                }
+            }
+            None => {
+                self.log.push_back(line);
+                if self.log.len() > LOG_LINES {
+                    self.log.pop_front();
+                }
+            }
+        }
+    }
+
+    /// Takes one event in. An event of an unknown cell or attempt changes nothing.
+    pub fn apply(&mut self, event: &Event) {
+        let at = event.at;
+        self.last = Some(at);
+        match &event.kind {
+            EventKind::RunStarted { run, environment, cells, shard, .. } => {
+                self.run = Some(run.clone());
+                self.environment = environment.clone();
+                self.shard.clone_from(shard);
+                self.started = Some(at);
+                self.cells = cells.iter().cloned().map(CellModel::new).collect();
+            }
+            EventKind::CellSkipped { cell, reason } => {
+                if let Some(cell) = self.cell_mut(cell) {
+                    cell.skipped = Some(reason.clone());
+                }
+            }
+            EventKind::CellStarted { cell, attempt, namespace } => {
+                self.log(Some(cell), at, Level::Info, format!("attempt {attempt} starts in namespace {namespace}"));
+                if let Some(cell) = self.cell_mut(cell) {
+                    cell.attempts.push(Attempt {
+                        number: *attempt,
+                        namespace: namespace.clone(),
+                        started: at,
+                        ended: None,
+                        stages: Vec::new(),
+                        findings: Vec::new(),
+                        progress: Vec::new(),
+                        verdict: None,
+                        problem: None,
+                    });
+                }
+            }
+            EventKind::StageStarted { cell, attempt, stage } => {
+                self.log(Some(cell), at, Level::Info, format!("{stage} starts"));
+                if let Some(attempt) = self.attempt(cell, *attempt) {
+                    let started = StageModel { stage: *stage, started: at, ended: None, verdict: None, problem: None };
+                    attempt.stages.push(started);
+                }
+            }
+            EventKind::StageSlow { cell, stage, elapsed_ms, waiting_for, .. } => {
+                let elapsed = super::duration_text(i64::try_from(*elapsed_ms).unwrap_or(i64::MAX));
+                self.log(
+                    Some(cell),
+                    at,
+                    Level::Warning,
+                    format!("{stage} is slow ({elapsed}): waiting for {waiting_for}"),
+                );
+            }
+            EventKind::StageFinished { cell, attempt, stage, verdict, problem } => {
+                let because = problem.as_ref().map(|p| format!(": {}", p.message)).unwrap_or_default();
+                self.log(Some(cell), at, Level::Info, format!("{stage} {verdict}{because}"));
+                let stages = self.attempt(cell, *attempt).map(|attempt| &mut attempt.stages);
+                if let Some(open) =
+                    stages.and_then(|s| s.iter_mut().rev().find(|s| s.stage == *stage && s.ended.is_none()))
+                {
+                    open.ended = Some(at);
+                    open.verdict = Some(*verdict);
+                    open.problem.clone_from(problem);
+                }
+            }
+            EventKind::Progress { cell, attempt, vms } => {
+                if let Some(attempt) = self.attempt(cell, *attempt) {
+                    attempt.progress.clone_from(vms);
+                }
+            }
+            EventKind::Note { cell, level, message } => self.log(cell.as_ref(), at, *level, message.clone()),
+            EventKind::CheckFinished { cell, attempt, finding } => {
+                if let Some(attempt) = self.attempt(cell, *attempt) {
+                    attempt.findings.push((at, finding.clone()));
+                }
+            }
+            EventKind::Artifact { cell, path, what } => {
+                if let Some(cell) = self.cell_mut(cell) {
+                    cell.artifacts.push(ArtifactModel { path: path.clone(), what: what.clone() });
+                }
+            }
+            EventKind::Leftover { cell, what, because } => {
+                let leftover = LeftoverModel { cell: cell.clone(), what: what.clone(), because: because.clone() };
+                self.leftovers.push(leftover);
+            }
+            EventKind::CellFinished { cell, attempt, verdict, problem, .. } => {
+                if let Some(attempt) = self.attempt(cell, *attempt) {
+                    attempt.ended = Some(at);
+                    attempt.verdict = Some(*verdict);
+                    attempt.problem.clone_from(problem);
+                }
+            }
+            EventKind::Preflight { probe, ok, message } => {
+                self.preflight.push(Probe { probe: probe.clone(), ok: *ok, message: message.clone() });
+            }
+            EventKind::Interrupted { signal } => self.interrupted = Some(signal.clone()),
+            EventKind::RunFinished { verdict, exit_code, problem, .. } => {
+                self.end = Some(RunEnd { verdict: *verdict, exit_code: *exit_code, problem: problem.clone() });
+            }
+        }
+    }
+}

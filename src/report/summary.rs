@@ -1,0 +1,155 @@
+//! `run.json`: the run for scripts.
+//!
+//! `schema` counts up when a field changes its meaning or goes; new fields do not count. Times are
+//! RFC 3339 in UTC, durations whole milliseconds. `cells[].verdict` is one of passed, failed,
+//! errored, skipped, interrupted; `flaky` means passed after a retry.
+
+use serde::Serialize;
+
+use super::ReportError;
+use super::model::{CellModel, Counts, RunModel};
+use crate::event::{Environment, Outcome, Problem, Verdict};
+
+/// Version of the file's form.
+pub const RUN_SCHEMA: u32 = 1;
+
+#[derive(Debug, Serialize)]
+struct Run<'a> {
+    schema: u32,
+    run: &'a str,
+    verdict: Verdict,
+    /// `None` when the run was killed before its end.
+    exit_code: Option<u8>,
+    problem: Option<&'a Problem>,
+    interrupted_by: Option<&'a str>,
+    started: Option<String>,
+    ended: Option<String>,
+    duration_ms: i64,
+    environment: &'a Environment,
+    shard: Option<&'a str>,
+    counts: Counts,
+    cells: Vec<Cell<'a>>,
+    leftovers: Vec<Leftover<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Cell<'a> {
+    id: &'a str,
+    profile: &'a str,
+    platform: &'a str,
+    scenario: &'a str,
+    storage_class: &'a str,
+    verdict: Verdict,
+    attempts: usize,
+    flaky: bool,
+    duration_ms: i64,
+    skipped_because: Option<&'a str>,
+    problem: Option<&'a Problem>,
+    checks: Checks,
+    stages: Vec<Stage>,
+    artifacts: Vec<&'a str>,
+}
+
+/// Findings of the last attempt.
+#[derive(Debug, Default, Serialize)]
+struct Checks {
+    passed: usize,
+    failed: usize,
+    not_judged: usize,
+}
+
+/// Stages of the last attempt.
+#[derive(Debug, Serialize)]
+struct Stage {
+    stage: crate::event::Stage,
+    verdict: Verdict,
+    duration_ms: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct Leftover<'a> {
+    cell: Option<&'a str>,
+    what: &'a str,
+    because: &'a str,
+}
+
+fn cell(cell: &CellModel) -> Cell<'_> {
+    let mut checks = Checks::default();
+    for finding in cell.findings() {
+        match finding.outcome {
+            Outcome::Passed { .. } => checks.passed += 1,
+            Outcome::Failed { .. } => checks.failed += 1,
+            Outcome::NotJudged { .. } => checks.not_judged += 1,
+        }
+    }
+    let stages = cell.attempts.last().map(|attempt| attempt.stages.as_slice()).unwrap_or_default();
+    Cell {
+        id: cell.name(),
+        profile: &cell.info.profile,
+        platform: &cell.info.platform,
+        scenario: &cell.info.scenario,
+        storage_class: &cell.info.storage_class,
+        verdict: cell.final_verdict(),
+        attempts: cell.attempts.len(),
+        flaky: cell.flaky(),
+        duration_ms: cell.milliseconds(),
+        skipped_because: cell.skipped.as_deref(),
+        problem: cell.problem(),
+        checks,
+        stages: stages
+            .iter()
+            .map(|stage| Stage {
+                stage: stage.stage,
+                verdict: stage.verdict.unwrap_or(Verdict::Interrupted),
+                duration_ms: super::model::span(Some(stage.started), stage.ended),
+            })
+            .collect(),
+        artifacts: cell.artifacts.iter().map(|artifact| artifact.path.as_str()).collect(),
+    }
+}
+
+/// `run.json` as text.
+pub fn render(model: &RunModel) -> Result<String, ReportError> {
+    let leftovers = model.leftovers.iter().map(|leftover| Leftover {
+        cell: leftover.cell.as_ref().map(|cell| cell.as_str()),
+        what: &leftover.what,
+        because: &leftover.because,
+    });
+    let run = Run {
+        schema: RUN_SCHEMA,
+        run: model.run_name(),
+        verdict: model.end.as_ref().map_or(Verdict::Interrupted, |end| end.verdict),
+        exit_code: model.end.as_ref().map(|end| end.exit_code),
+        problem: model.end.as_ref().and_then(|end| end.problem.as_ref()),
+        interrupted_by: model.interrupted.as_deref(),
+        started: model.started.map(|at| at.to_string()),
+        ended: model.last.map(|at| at.to_string()),
+        duration_ms: model.milliseconds(),
+        environment: &model.environment,
+        shard: model.shard.as_deref(),
+        counts: model.counts(),
+        cells: model.cells.iter().map(cell).collect(),
+        leftovers: leftovers.collect(),
+    };
+    let text = serde_json::to_string_pretty(&run);
+    text.map(|text| text + "\n").map_err(|error| ReportError::Render { what: "run.json", message: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_find_verdicts_counts_and_flaky_cells() {
+        let model = RunModel::from_events(&crate::report::fixture::events());
+        let run: serde_json::Value = serde_json::from_str(&render(&model).unwrap()).unwrap();
+        assert_eq!(run["counts"]["passed"], 2);
+        assert_eq!(run["counts"]["failed"], 1);
+        assert_eq!(run["counts"]["flaky"], 1);
+        assert_eq!(run["exit_code"], 1);
+        assert_eq!(run["cells"][1]["verdict"], "failed");
+        assert_eq!(run["cells"][1]["checks"]["not_judged"], 1);
+        assert_eq!(run["cells"][3]["attempts"], 2);
+        assert_eq!(run["leftovers"][0]["what"], "PVC ns/data");
+    }
+}

@@ -1,0 +1,324 @@
+//! Traces: run → cell → stage, as OTLP/JSON lines.
+//!
+//! Spans are built from events with ids that depend on the run, cell, attempt and stage alone, so
+//! that spans made live inside a stage can name their parent ([`stage_context`]) and a report
+//! rendered again has the same trace.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use opentelemetry::trace::{
+    SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId, TraceState, TracerProvider,
+};
+use opentelemetry::{Context, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanEvents, SpanExporter, SpanLinks};
+use sha2::{Digest, Sha256};
+use tracing::Subscriber;
+use tracing_subscriber::registry::LookupSpan;
+
+use super::ReportError;
+use super::model::{Attempt, CellModel, RunModel, StageModel};
+use crate::api::names::{CellId, RunId};
+use crate::event::{Finding, Outcome, Problem, Stage, Verdict};
+
+const SCOPE: &str = "mtv-matrix";
+
+fn digest<const N: usize>(text: &str) -> [u8; N] {
+    let hash = Sha256::digest(text.as_bytes());
+    let mut bytes = [0; N];
+    bytes.iter_mut().zip(hash.iter()).for_each(|(to, from)| *to = *from);
+    bytes
+}
+
+fn trace_id(run: &str) -> TraceId {
+    TraceId::from_bytes(digest(&format!("trace/{run}")))
+}
+
+fn run_span(run: &str) -> SpanId {
+    SpanId::from_bytes(digest(&format!("run/{run}")))
+}
+
+fn cell_span(run: &str, cell: &str, attempt: u32) -> SpanId {
+    SpanId::from_bytes(digest(&format!("cell/{run}/{cell}/{attempt}")))
+}
+
+fn stage_span(run: &str, cell: &str, attempt: u32, stage: Stage) -> SpanId {
+    SpanId::from_bytes(digest(&format!("stage/{run}/{cell}/{attempt}/{stage}")))
+}
+
+fn context(run: &str, span: SpanId) -> SpanContext {
+    SpanContext::new(trace_id(run), span, TraceFlags::SAMPLED, false, TraceState::default())
+}
+
+/// The parent for spans that are made inside a stage.
+pub fn stage_context(run: &RunId, cell: &CellId, attempt: u32, stage: Stage) -> Context {
+    let span = stage_span(run.as_str(), cell.as_str(), attempt, stage);
+    let remote = SpanContext::new(trace_id(run.as_str()), span, TraceFlags::SAMPLED, true, TraceState::default());
+    Context::new().with_remote_span_context(remote)
+}
+
+fn system_time(at: Timestamp) -> SystemTime {
+    let nanoseconds = u64::try_from(at.as_nanosecond()).unwrap_or(0);
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds)
+}
+
+struct Draft<'a> {
+    span: SpanId,
+    parent: SpanId,
+    name: String,
+    started: Timestamp,
+    ended: Timestamp,
+    verdict: Option<Verdict>,
+    problem: Option<&'a Problem>,
+    attributes: Vec<KeyValue>,
+    events: Vec<opentelemetry::trace::Event>,
+}
+
+impl Draft<'_> {
+    fn build(self, run: &str) -> SpanData {
+        let mut attributes = self.attributes;
+        let verdict = self.verdict.unwrap_or(Verdict::Interrupted);
+        attributes.push(KeyValue::new("mtv_matrix.verdict", verdict.name()));
+        let status = match verdict {
+            Verdict::Passed | Verdict::Skipped => Status::Ok,
+            _ => Status::error(self.problem.map_or_else(|| verdict.name().to_owned(), |p| super::clean(&p.message))),
+        };
+        let mut events = SpanEvents::default();
+        events.events = self.events;
+        SpanData {
+            span_context: context(run, self.span),
+            parent_span_id: self.parent,
+            parent_span_is_remote: false,
+            span_kind: SpanKind::Internal,
+            name: self.name.into(),
+            start_time: system_time(self.started),
+            end_time: system_time(self.ended.max(self.started)),
+            attributes,
+            dropped_attributes_count: 0,
+            events,
+            links: SpanLinks::default(),
+            status,
+            instrumentation_scope: InstrumentationScope::builder(SCOPE).build(),
+        }
+    }
+}
+
+fn check_event(at: Timestamp, finding: &Finding) -> opentelemetry::trace::Event {
+    let mut attributes = vec![KeyValue::new("check", finding.check.clone()), KeyValue::new("vm", finding.vm.clone())];
+    if let Some(subject) = &finding.subject {
+        attributes.push(KeyValue::new("subject", subject.clone()));
+    }
+    let (outcome, texts) = match &finding.outcome {
+        Outcome::Passed { actual } => ("passed", vec![("actual", actual)]),
+        Outcome::Failed { expected, actual } => ("failed", vec![("expected", expected), ("actual", actual)]),
+        Outcome::NotJudged { because } => ("not-judged", vec![("because", because)]),
+    };
+    attributes.push(KeyValue::new("outcome", outcome));
+    attributes.extend(texts.into_iter().map(|(key, text)| KeyValue::new(key, super::clean(text))));
+    opentelemetry::trace::Event::new("check", system_time(at), attributes, 0)
+}
+
+fn attempt_spans(run: &str, cell: &CellModel, attempt: &Attempt, end: Timestamp, spans: &mut Vec<SpanData>) {
+    let name = cell.name();
+    let parent = cell_span(run, name, attempt.number);
+    let number = i64::from(attempt.number);
+    spans.push(
+        Draft {
+            span: parent,
+            parent: run_span(run),
+            name: name.to_owned(),
+            started: attempt.started,
+            ended: attempt.ended.unwrap_or(end),
+            verdict: attempt.verdict,
+            problem: attempt.problem.as_ref(),
+            attributes: vec![
+                KeyValue::new("mtv_matrix.cell", name.to_owned()),
+                KeyValue::new("mtv_matrix.attempt", number),
+                KeyValue::new("mtv_matrix.profile", cell.info.profile.clone()),
+                KeyValue::new("mtv_matrix.platform", cell.info.platform.clone()),
+                KeyValue::new("mtv_matrix.scenario", cell.info.scenario.clone()),
+                KeyValue::new("k8s.namespace.name", attempt.namespace.clone()),
+            ],
+            events: Vec::new(),
+        }
+        .build(run),
+    );
+    for stage in &attempt.stages {
+        spans.push(stage_draft(run, name, attempt, stage, parent, end).build(run));
+    }
+}
+
+fn stage_draft<'a>(
+    run: &str,
+    cell: &str,
+    attempt: &Attempt,
+    stage: &'a StageModel,
+    parent: SpanId,
+    end: Timestamp,
+) -> Draft<'a> {
+    let findings = attempt.findings.iter().filter(|_| stage.stage == Stage::Verify);
+    Draft {
+        span: stage_span(run, cell, attempt.number, stage.stage),
+        parent,
+        name: stage.stage.name().to_owned(),
+        started: stage.started,
+        ended: stage.ended.or(attempt.ended).unwrap_or(end),
+        verdict: stage.verdict,
+        problem: stage.problem.as_ref(),
+        attributes: vec![
+            KeyValue::new("mtv_matrix.cell", cell.to_owned()),
+            KeyValue::new("mtv_matrix.stage", stage.stage.name()),
+        ],
+        events: findings.map(|(at, finding)| check_event(*at, finding)).collect(),
+    }
+}
+
+/// The spans of a run, parents before children.
+pub fn spans(model: &RunModel) -> Vec<SpanData> {
+    let (Some(started), Some(end)) = (model.started, model.last) else { return Vec::new() };
+    let run = model.run_name();
+    let attributes = vec![KeyValue::new("mtv_matrix.run", run.to_owned())];
+    let root = Draft {
+        span: run_span(run),
+        parent: SpanId::INVALID,
+        name: format!("run {run}"),
+        started,
+        ended: end,
+        verdict: model.end.as_ref().map(|end| end.verdict),
+        problem: model.end.as_ref().and_then(|end| end.problem.as_ref()),
+        attributes,
+        events: Vec::new(),
+    };
+    let mut spans = vec![root.build(run)];
+    for cell in &model.cells {
+        for attempt in &cell.attempts {
+            attempt_spans(run, cell, attempt, end, &mut spans);
+        }
+    }
+    spans
+}
+
+fn resource() -> Resource {
+    Resource::builder_empty().with_attributes([KeyValue::new("service.name", SCOPE)]).build()
+}
+
+fn request(spans: Vec<SpanData>) -> ExportTraceServiceRequest {
+    let resource = (&resource()).into();
+    ExportTraceServiceRequest { resource_spans: group_spans_by_resource_and_scope(spans, &resource) }
+}
+
+/// Spans a line: small enough for any collector, few enough lines for any run.
+const SPANS_A_LINE: usize = 512;
+
+/// `traces.jsonl` as text: one OTLP/JSON export request a line.
+pub fn render(model: &RunModel) -> Result<String, ReportError> {
+    let fail = |error: serde_json::Error| ReportError::Render { what: "traces.jsonl", message: error.to_string() };
+    let mut out = String::new();
+    for spans in spans(model).chunks(SPANS_A_LINE) {
+        out.push_str(&serde_json::to_string(&request(spans.to_vec())).map_err(fail)?);
+        out.push('\n');
+    }
+    Ok(out)
+}
+
+/// Posts one export request a line of `body` to a collector's `/v1/traces`.
+pub async fn push(endpoint: &str, headers: &[(String, String)], body: &str) -> Result<(), ReportError> {
+    let fail = |error: reqwest::Error| ReportError::Push {
+        endpoint: endpoint.to_owned(),
+        message: error.without_url().to_string(),
+    };
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().map_err(fail)?;
+    let url = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
+    for line in body.lines() {
+        let mut post = client.post(&url).header("content-type", "application/json").body(line.to_owned());
+        for (name, value) in headers {
+            post = post.header(name, value);
+        }
+        post.send().await.and_then(reqwest::Response::error_for_status).map_err(fail)?;
+    }
+    Ok(())
+}
+
+/// An exporter that appends OTLP/JSON lines to a writer shared by everybody who has a clone.
+#[derive(Clone)]
+pub struct SharedExporter(Arc<Mutex<Box<dyn Write + Send>>>);
+
+impl SharedExporter {
+    pub fn new(writer: Box<dyn Write + Send>) -> Self {
+        Self(Arc::new(Mutex::new(writer)))
+    }
+}
+
+impl std::fmt::Debug for SharedExporter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SharedExporter")
+    }
+}
+
+impl SpanExporter for SharedExporter {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let failed = |error: String| OTelSdkError::InternalFailure(error);
+        let mut line = serde_json::to_vec(&request(batch)).map_err(|error| failed(error.to_string()))?;
+        line.push(b'\n');
+        let mut writer = self.0.lock().map_err(|_| failed("a writer panicked".to_owned()))?;
+        writer.write_all(&line).map_err(|error| failed(error.to_string()))
+    }
+}
+
+/// A `tracing` layer whose spans go to `exporter`. Keep the provider and shut it down at the end.
+pub fn layer<S>(exporter: SharedExporter) -> (impl tracing_subscriber::Layer<S>, SdkTracerProvider)
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let provider = SdkTracerProvider::builder().with_resource(resource()).with_simple_exporter(exporter).build();
+    let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer(SCOPE));
+    (layer, provider)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn the_tree_is_run_then_cell_then_stage() {
+        let model = RunModel::from_events(&crate::report::fixture::events());
+        let text = render(&model).unwrap();
+        let request: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        let spans = request["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap();
+        let by_id: BTreeMap<&str, &serde_json::Value> =
+            spans.iter().map(|s| (s["spanId"].as_str().unwrap(), s)).collect();
+        assert_eq!(spans.len(), 1 + 4 * 4, "a run, four attempts of three stages");
+        for span in spans {
+            assert_eq!(span["traceId"].as_str().unwrap().len(), 32);
+            let parent = by_id.get(span["parentSpanId"].as_str().unwrap_or_default());
+            match span["name"].as_str().unwrap() {
+                name if name.starts_with("run ") => assert!(parent.is_none()),
+                name if name.starts_with("vsphere/") => {
+                    assert!(parent.unwrap()["name"].as_str().unwrap().starts_with("run "))
+                }
+                _ => assert!(parent.unwrap()["name"].as_str().unwrap().starts_with("vsphere/")),
+            }
+        }
+        let again: ExportTraceServiceRequest = serde_json::from_value(request).unwrap();
+        assert_eq!(again.resource_spans.len(), 1);
+    }
+
+    #[test]
+    fn a_live_span_is_a_child_of_its_stage() {
+        let run = RunId::parse("mm-abcdefghij").unwrap();
+        let cell = crate::report::fixture::cell("cold");
+        let context = stage_context(&run, &cell, 1, Stage::Plan);
+        let model = RunModel::from_events(&crate::report::fixture::events());
+        let stage = spans(&model).into_iter().find(|span| span.name == "plan").unwrap();
+        assert_eq!(context.span().span_context().span_id(), stage.span_context.span_id());
+        assert_eq!(context.span().span_context().trace_id(), stage.span_context.trace_id());
+    }
+}
