@@ -11,7 +11,8 @@ use crate::lab::hooks::{GuestNic, GuestProfile};
 const LEASE_SECONDS: u32 = 3600;
 /// What iproute2 prints for an address that never ends.
 const FOREVER: u32 = u32::MAX;
-const KERNEL: &str = "4.18.0-553.el8_10.x86_64";
+/// The kernel that `uname -r` and the agent name.
+pub const KERNEL: &str = "4.18.0-553.el8_10.x86_64";
 
 /// Answers one command of a line.
 pub fn answer(guest: &GuestProfile, words: &[String]) -> Answer {
@@ -307,9 +308,4 @@ pub fn os_id(guest: &GuestProfile) -> &'static str {
         () if name.contains("centos") => "centos",
         () => "rhel",
     }
-}
-
-/// The kernel that `uname -r` and the agent name.
-pub fn kernel() -> &'static str {
-    KERNEL
 }

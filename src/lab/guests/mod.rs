@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use russh::keys::{Algorithm, PrivateKey};
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::defects::{Defect, Defects};
-use super::hooks::{GuestDirectory, GuestStream};
+use super::hooks::{GuestDirectory, GuestProfile, GuestStream};
 
 mod linux;
 mod shell;
@@ -76,9 +77,20 @@ impl Guests {
     }
 
     /// What the guest with these MACs looks like now.
-    pub fn view(&self, macs: &[String]) -> super::hooks::GuestProfile {
+    pub fn view(&self, macs: &[String]) -> GuestProfile {
         view::current(self.directory.as_ref(), &self.defects, macs)
     }
+}
+
+/// What the guest agent reports of the system (`guestOSInfo`).
+pub fn os_info(guest: &GuestProfile) -> Value {
+    let version = linux::version_of(&guest.pretty_name);
+    let kernel = if guest.windows { windows::version(&guest.pretty_name) } else { linux::KERNEL };
+    json!({
+        "name": linux::name_of(&guest.pretty_name), "prettyName": guest.pretty_name, "version": version,
+        "versionId": version, "id": linux::os_id(guest), "kernelRelease": kernel, "kernelVersion": kernel,
+        "machine": "x86_64",
+    })
 }
 
 impl Drop for Guests {
