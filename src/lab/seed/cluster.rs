@@ -99,9 +99,12 @@ fn node(name: &str, role: &str, memory: &str) -> Value {
                 "osImage": "Red Hat Enterprise Linux CoreOS", "systemUUID": ""}}})
 }
 
+/// Access mode and volume mode.
+type Mode = (&'static str, &'static str);
+
 fn storage(all: &mut Vec<(&'static str, Value)>) {
     let block = [("ReadWriteMany", "Block"), ("ReadWriteOnce", "Block"), ("ReadWriteOnce", "Filesystem")];
-    let classes: [(&str, &str, bool, &[(&str, &str)]); 2] = [
+    let classes: [(&str, &str, bool, &[Mode]); 2] = [
         ("ocs-storagecluster-ceph-rbd-virtualization", "openshift-storage.rbd.csi.ceph.com", true, &block),
         ("nfs", "nfs.csi.k8s.io", false, &[("ReadWriteMany", "Filesystem")]),
     ];

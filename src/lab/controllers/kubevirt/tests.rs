@@ -42,3 +42,25 @@ fn an_unbound_claim_shows_as_waiting_for_volume_binding() {
     let waiting = decide(&vm("Always"), Some(&vmi("Pending")), Claims::Unbound, NOW);
     assert_eq!(waiting.status["printableStatus"], "WaitingForVolumeBinding");
 }
+
+#[test]
+fn a_stop_of_an_always_vm_rewrites_its_spec_and_a_second_start_is_refused() {
+    use super::subresources::{Power, plan_power};
+    let live = vmi("Running");
+    let stop = plan_power(&vm("Always"), Some(&live), "stop");
+    assert_eq!(stop, Ok(Power::Spec(json!({"spec": {"runStrategy": "Halted"}}))));
+    assert_eq!(plan_power(&vm("Halted"), Some(&live), "start"), Err("VM is already running".to_owned()));
+}
+
+#[test]
+fn a_node_selector_is_obeyed_unless_the_defect_says_otherwise() {
+    let node = |name: &str| {
+        json!({"metadata": {"name": name, "labels": {"node-role.kubernetes.io/worker": "", "kubernetes.io/hostname": name}},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]}})
+    };
+    let nodes = [node("worker-0"), node("worker-1")];
+    let mut instance = vmi("Scheduling");
+    instance["spec"]["nodeSelector"] = json!({"kubernetes.io/hostname": "worker-1"});
+    assert_eq!(super::nodes::choose(&nodes, &instance, false).as_deref(), Some("worker-1"));
+    assert_eq!(super::nodes::choose(&nodes, &instance, true).as_deref(), Some("worker-0"));
+}

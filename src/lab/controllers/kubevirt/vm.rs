@@ -184,10 +184,9 @@ fn conditions(vm: &Value, vmi: Option<&Value>, now: &str) -> Value {
     };
     let mut ready = of_vmi.unwrap_or_else(|| json!({"type": "Ready", "status": "False", "reason": reason, "message": message, "lastProbeTime": null, "lastTransitionTime": now}));
     // A condition that says the same as before keeps its time: else every reconcile would be a write.
-    if let Some(before) = condition(vm, "Ready") {
-        if text(before, "/status") == text(&ready, "/status") && text(before, "/reason") == text(&ready, "/reason") {
-            ready["lastTransitionTime"] = before["lastTransitionTime"].clone();
-        }
+    let same = |before: &Value| ["/status", "/reason"].iter().all(|at| text(before, at) == text(&ready, at));
+    if let Some(before) = condition(vm, "Ready").filter(|before| same(before)) {
+        ready["lastTransitionTime"] = before["lastTransitionTime"].clone();
     }
     all.insert(0, ready);
     Value::Array(all)
