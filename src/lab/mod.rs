@@ -12,6 +12,7 @@ pub mod defects;
 pub mod guests;
 pub mod hooks;
 pub mod inventory;
+pub mod monitoring;
 pub mod pki;
 pub mod platforms;
 pub mod seed;

@@ -1,1 +1,106 @@
-//! The objects that the API server starts with.
+//! The objects that the API server starts with: what an OpenShift with MTV and Virtualization holds
+//! before anybody migrates. Deterministic; an object that exists already is left alone.
+
+use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
+use serde_json::Value;
+
+use super::LabError;
+
+mod cluster;
+mod mtv;
+
+/// What the seed depends on.
+#[derive(Debug, Clone)]
+pub struct SeedOptions {
+    /// `2.9` …, or with a patch number.
+    pub mtv_version: String,
+    pub ocp_version: String,
+    /// `host:port` of the inventory.
+    pub inventory_addr: String,
+    /// `host:port` of the fake Thanos.
+    pub thanos_addr: String,
+}
+
+/// Creates everything, namespaces first.
+pub async fn seed(client: &Client, options: &SeedOptions) -> Result<(), LabError> {
+    for (plural, object) in cluster::objects(options).into_iter().chain(mtv::objects(options)) {
+        put(client, plural, &object).await.map_err(|error| LabError::Start {
+            part: "seed".to_owned(),
+            cause: format!("{plural} {}: {error}", object["metadata"]["name"].as_str().unwrap_or_default()),
+        })?;
+    }
+    Ok(())
+}
+
+/// Creates one object and writes its status.
+async fn put(client: &Client, plural: &str, object: &Value) -> Result<(), kube::Error> {
+    let field = |name: &str| object[name].as_str().unwrap_or_default();
+    let (group, version) = field("apiVersion").split_once('/').unwrap_or(("", field("apiVersion")));
+    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, field("kind")), plural);
+    let api: Api<DynamicObject> = match object["metadata"]["namespace"].as_str() {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    let typed: DynamicObject = serde_json::from_value(object.clone()).map_err(kube::Error::SerdeError)?;
+    match api.create(&PostParams::default(), &typed).await {
+        Err(kube::Error::Api(status)) if status.code == 409 => return Ok(()),
+        other => drop(other?),
+    }
+    if let Some(status) = object.get("status") {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let patch = Patch::Merge(serde_json::json!({"status": status}));
+        match api.patch_status(name, &PatchParams::default(), &patch).await {
+            // A kind without a status subresource takes its status with the object.
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                api.patch(name, &PatchParams::default(), &patch).await.map(drop)?;
+            }
+            other => drop(other?),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(mtv_version: &str) -> SeedOptions {
+        SeedOptions {
+            mtv_version: mtv_version.to_owned(),
+            ocp_version: "4.20.3".to_owned(),
+            inventory_addr: "127.0.0.1:1".to_owned(),
+            thanos_addr: "127.0.0.1:2".to_owned(),
+        }
+    }
+
+    #[test]
+    fn every_object_has_a_kind_a_name_and_a_seeded_namespace() {
+        let all: Vec<_> =
+            cluster::objects(&options("2.11")).into_iter().chain(mtv::objects(&options("2.11"))).collect();
+        let mut namespaces = Vec::new();
+        for (plural, object) in &all {
+            let name = object["metadata"]["name"].as_str().unwrap();
+            assert!(object["kind"].is_string() && object["apiVersion"].is_string(), "{plural} {name}");
+            if *plural == "namespaces" {
+                namespaces.push(name.to_owned());
+            }
+            if let Some(namespace) = object["metadata"]["namespace"].as_str() {
+                assert!(namespaces.iter().any(|n| n == namespace), "{plural} {name} comes before its namespace");
+            }
+        }
+    }
+
+    #[test]
+    fn the_plan_schema_tells_the_version() {
+        let properties = |version: &str| {
+            let all = mtv::objects(&options(version));
+            let plan = all.iter().find(|(_, o)| o["metadata"]["name"] == "plans.forklift.konveyor.io").unwrap();
+            plan.1["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"].clone()
+        };
+        assert!(properties("2.9").get("type").is_none());
+        assert!(properties("2.10").get("type").is_some());
+        assert!(properties("2.10").get("conversionTempStorageClass").is_none());
+        assert!(properties("2.12.1").get("tagMapping").is_some());
+    }
+}

@@ -1,1 +1,4 @@
-//! MTV, KubeVirt and storage, as clients of the API server.
+//! The controllers of the lab: MTV, KubeVirt and storage, each an ordinary client of the API server.
+
+pub mod kubevirt;
+pub mod storage;

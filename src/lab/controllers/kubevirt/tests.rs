@@ -1,0 +1,66 @@
+use serde_json::{Value, json};
+
+use super::vm::{Claims, decide};
+
+const NOW: &str = "2026-01-01T00:00:00Z";
+
+fn vm(strategy: &str) -> Value {
+    json!({"metadata": {"name": "a", "namespace": "n", "uid": "u", "generation": 1},
+        "spec": {"runStrategy": strategy, "template": {"spec": {"domain": {}, "volumes": []}}}})
+}
+
+fn vmi(phase: &str) -> Value {
+    json!({"metadata": {"name": "a", "namespace": "n", "uid": "i"}, "spec": {}, "status": {"phase": phase}})
+}
+
+#[test]
+fn always_creates_an_instance_and_halted_deletes_it() {
+    let started = decide(&vm("Always"), None, Claims::Bound, NOW);
+    assert!(started.create_vmi);
+    assert_eq!(started.status["printableStatus"], "Starting");
+    let stopped = decide(&vm("Halted"), Some(&vmi("Running")), Claims::Bound, NOW);
+    assert!(stopped.delete_vmi);
+    assert_eq!(stopped.status["printableStatus"], "Stopping");
+    let rest = decide(&vm("Halted"), None, Claims::Bound, NOW);
+    assert_eq!(rest.status["printableStatus"], "Stopped");
+    assert!(!rest.create_vmi);
+}
+
+#[test]
+fn a_status_that_was_written_is_not_written_again() {
+    let mut machine = vm("Always");
+    machine["status"] = decide(&machine, Some(&vmi("Running")), Claims::Bound, NOW).status;
+    let again = decide(&machine, Some(&vmi("Running")), Claims::Bound, "2026-01-01T00:09:00Z");
+    machine["status"].as_object_mut().unwrap().shift_remove("stateChangeRequests");
+    let mut status = again.status;
+    status.as_object_mut().unwrap().shift_remove("stateChangeRequests");
+    assert_eq!(machine["status"], status);
+}
+
+#[test]
+fn an_unbound_claim_shows_as_waiting_for_volume_binding() {
+    let waiting = decide(&vm("Always"), Some(&vmi("Pending")), Claims::Unbound, NOW);
+    assert_eq!(waiting.status["printableStatus"], "WaitingForVolumeBinding");
+}
+
+#[test]
+fn a_stop_of_an_always_vm_rewrites_its_spec_and_a_second_start_is_refused() {
+    use super::subresources::{Power, plan_power};
+    let live = vmi("Running");
+    let stop = plan_power(&vm("Always"), Some(&live), "stop");
+    assert_eq!(stop, Ok(Power::Spec(json!({"spec": {"runStrategy": "Halted"}}))));
+    assert_eq!(plan_power(&vm("Halted"), Some(&live), "start"), Err("VM is already running".to_owned()));
+}
+
+#[test]
+fn a_node_selector_is_obeyed_unless_the_defect_says_otherwise() {
+    let node = |name: &str| {
+        json!({"metadata": {"name": name, "labels": {"node-role.kubernetes.io/worker": "", "kubernetes.io/hostname": name}},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]}})
+    };
+    let nodes = [node("worker-0"), node("worker-1")];
+    let mut instance = vmi("Scheduling");
+    instance["spec"]["nodeSelector"] = json!({"kubernetes.io/hostname": "worker-1"});
+    assert_eq!(super::nodes::choose(&nodes, &instance, false).as_deref(), Some("worker-1"));
+    assert_eq!(super::nodes::choose(&nodes, &instance, true).as_deref(), Some("worker-0"));
+}

@@ -1,0 +1,124 @@
+//! OpenShift itself: namespaces, nodes, version, storage, virtualization, monitoring.
+
+use serde_json::{Value, json};
+
+use super::SeedOptions;
+
+/// When the lab's world began.
+pub const STAMP: &str = "2026-01-01T00:00:00Z";
+const NAMESPACES: &[&str] = &[
+    "default",
+    "kube-system",
+    "kube-public",
+    "openshift-mtv",
+    "openshift-cnv",
+    "openshift-monitoring",
+    "openshift-ingress",
+    "openshift-config",
+    "openshift-storage",
+];
+
+/// Plural and object, in the order of creation.
+pub fn objects(options: &SeedOptions) -> Vec<(&'static str, Value)> {
+    let mut all: Vec<(&'static str, Value)> = NAMESPACES
+        .iter()
+        .map(|name| {
+            (
+                "namespaces",
+                json!({"apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}}}),
+            )
+        })
+        .collect();
+    all.push(("nodes", node("master-0", "control-plane", "14Gi")));
+    // Different sizes, so that a choice by free memory has one answer.
+    for (name, memory) in [("worker-0", "60Gi"), ("worker-1", "62Gi"), ("worker-2", "58Gi")] {
+        all.push(("nodes", node(name, "worker", memory)));
+    }
+    let release = |state: Option<&str>| {
+        let mut release =
+            json!({"version": options.ocp_version, "image": "quay.io/openshift-release-dev/ocp-release@sha256:lab"});
+        if let Some(state) = state {
+            release["state"] = json!(state);
+            release["startedTime"] = json!(STAMP);
+            release["completionTime"] = json!(STAMP);
+            release["verified"] = json!(true);
+        }
+        release
+    };
+    all.push(("clusterversions", json!({"apiVersion": "config.openshift.io/v1", "kind": "ClusterVersion",
+        "metadata": {"name": "version"}, "spec": {"clusterID": "00000000-0000-4000-8000-000000000001", "channel": "stable"},
+        "status": {"desired": release(None), "history": [release(Some("Completed"))], "availableUpdates": null,
+            "observedGeneration": 1, "versionHash": "lab", "conditions": [condition("Available", "True")]}})));
+    storage(&mut all);
+    all.push((
+        "kubevirts",
+        json!({"apiVersion": "kubevirt.io/v1", "kind": "KubeVirt",
+        "metadata": {"name": "kubevirt-kubevirt-hyperconverged", "namespace": "openshift-cnv"}, "spec": {},
+        "status": {"phase": "Deployed", "observedKubeVirtVersion": "v1.6.2", "operatorVersion": "v1.6.2",
+            "targetKubeVirtVersion": "v1.6.2", "conditions": [condition("Available", "True")]}}),
+    ));
+    all.push((
+        "routes",
+        route("thanos-querier", "openshift-monitoring", &options.thanos_addr, Some("/api"), "reencrypt"),
+    ));
+    all
+}
+
+pub fn condition(kind: &str, status: &str) -> Value {
+    json!({"type": kind, "status": status, "reason": "AsExpected", "message": "", "lastTransitionTime": STAMP})
+}
+
+/// An admitted Route.
+pub fn route(name: &str, namespace: &str, host: &str, path: Option<&str>, termination: &str) -> Value {
+    let mut route = json!({"apiVersion": "route.openshift.io/v1", "kind": "Route",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"host": host, "to": {"kind": "Service", "name": name, "weight": 100},
+            "tls": {"termination": termination, "insecureEdgeTerminationPolicy": "Redirect"}, "wildcardPolicy": "None"},
+        "status": {"ingress": [{"host": host, "routerName": "default", "wildcardPolicy": "None",
+            "conditions": [{"type": "Admitted", "status": "True", "lastTransitionTime": STAMP}]}]}});
+    if let Some(path) = path {
+        route["spec"]["path"] = json!(path);
+    }
+    route
+}
+
+fn node(name: &str, role: &str, memory: &str) -> Value {
+    let resources = json!({"cpu": "16", "memory": memory, "pods": "250", "devices.kubevirt.io/kvm": "1k"});
+    json!({"apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux",
+            "kubernetes.io/arch": "amd64", format!("node-role.kubernetes.io/{role}"): "",
+            "kubevirt.io/schedulable": if role == "worker" { "true" } else { "false" }}},
+        "spec": {},
+        "status": {"capacity": resources, "allocatable": resources,
+            "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready status",
+                "lastHeartbeatTime": STAMP, "lastTransitionTime": STAMP}],
+            "addresses": [{"type": "Hostname", "address": name}],
+            "nodeInfo": {"architecture": "amd64", "bootID": "", "containerRuntimeVersion": "cri-o://1.33", "kernelVersion": "5.14",
+                "kubeProxyVersion": "", "kubeletVersion": "v1.33.5", "machineID": "", "operatingSystem": "linux",
+                "osImage": "Red Hat Enterprise Linux CoreOS", "systemUUID": ""}}})
+}
+
+/// Access mode and volume mode.
+type Mode = (&'static str, &'static str);
+
+fn storage(all: &mut Vec<(&'static str, Value)>) {
+    let block = [("ReadWriteMany", "Block"), ("ReadWriteOnce", "Block"), ("ReadWriteOnce", "Filesystem")];
+    let classes: [(&str, &str, bool, &[Mode]); 2] = [
+        ("ocs-storagecluster-ceph-rbd-virtualization", "openshift-storage.rbd.csi.ceph.com", true, &block),
+        ("nfs", "nfs.csi.k8s.io", false, &[("ReadWriteMany", "Filesystem")]),
+    ];
+    for (name, provisioner, default, sets) in classes {
+        let flag = default.to_string();
+        all.push(("storageclasses", json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+            "metadata": {"name": name, "annotations": {"storageclass.kubernetes.io/is-default-class": flag,
+                "storageclass.kubevirt.io/is-default-virt-class": flag}},
+            "provisioner": provisioner, "reclaimPolicy": "Delete", "volumeBindingMode": "Immediate", "allowVolumeExpansion": true})));
+        let sets: Vec<Value> =
+            sets.iter().map(|(access, mode)| json!({"accessModes": [access], "volumeMode": mode})).collect();
+        all.push(("storageprofiles", json!({"apiVersion": "cdi.kubevirt.io/v1beta1", "kind": "StorageProfile",
+            "metadata": {"name": name}, "spec": {},
+            "status": {"storageClass": name, "provisioner": provisioner, "cloneStrategy": "csi-clone", "claimPropertySets": sets,
+                "conditions": [{"type": "Recognized", "status": "True", "reason": "RecognizedProvisioner", "message": "Provisioner is recognized"}]}})));
+    }
+}

@@ -1,0 +1,137 @@
+//! MTV as its operator leaves it: OLM objects, ForkliftController, workloads, CRDs, Route, host Provider.
+
+use serde_json::{Map, Value, json};
+
+use super::SeedOptions;
+use super::cluster::{STAMP, condition, route};
+
+const NAMESPACE: &str = "openshift-mtv";
+const GROUP: &str = "forklift.konveyor.io";
+const DEPLOYMENTS: &[&str] = &[
+    "forklift-operator",
+    "forklift-controller",
+    "forklift-api",
+    "forklift-validation",
+    "forklift-volume-populator-controller",
+    "forklift-ui-plugin",
+];
+
+/// `2.11` → `2.11.0`.
+fn full_version(version: &str) -> String {
+    let version = version.trim_start_matches('v');
+    if version.split('.').count() < 3 { format!("{version}.0") } else { version.to_owned() }
+}
+
+/// The second number of the version.
+fn minor(version: &str) -> u32 {
+    full_version(version).split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or(u32::MAX)
+}
+
+/// Plural and object, in the order of creation.
+pub fn objects(options: &SeedOptions) -> Vec<(&'static str, Value)> {
+    let (version, minor) = (full_version(&options.mtv_version), minor(&options.mtv_version));
+    let csv = format!("mtv-operator.v{version}");
+    let mut all = crds(minor);
+    all.push(("subscriptions", json!({"apiVersion": "operators.coreos.com/v1alpha1", "kind": "Subscription",
+        "metadata": {"name": "mtv-operator", "namespace": NAMESPACE},
+        "spec": {"name": "mtv-operator", "channel": format!("release-v2.{minor}"), "source": "redhat-operators", "sourceNamespace": "openshift-marketplace"},
+        "status": {"installedCSV": csv, "currentCSV": csv, "state": "AtLatestKnown", "lastUpdated": STAMP}})));
+    all.push(("clusterserviceversions", json!({"apiVersion": "operators.coreos.com/v1alpha1", "kind": "ClusterServiceVersion",
+        "metadata": {"name": csv, "namespace": NAMESPACE},
+        "spec": {"version": version, "displayName": "Migration Toolkit for Virtualization Operator", "install": {"strategy": "deployment"}},
+        "status": {"phase": "Succeeded", "reason": "InstallSucceeded"}})));
+    all.push(("forkliftcontrollers", json!({"apiVersion": format!("{GROUP}/v1beta1"), "kind": "ForkliftController",
+        "metadata": {"name": "forklift-controller", "namespace": NAMESPACE, "finalizers": [format!("{GROUP}/finalizer")]},
+        "spec": controller_spec(minor),
+        "status": {"conditions": [
+            {"type": "Running", "status": "True", "reason": "Successful", "message": "Awaiting next reconciliation", "lastTransitionTime": STAMP},
+            {"type": "Successful", "status": "True", "reason": "Successful", "message": "Last reconciliation succeeded", "lastTransitionTime": STAMP},
+            {"type": "Failure", "status": "False", "reason": "", "message": "", "lastTransitionTime": STAMP}]}})));
+    for name in DEPLOYMENTS {
+        let labels = json!({"app": "forklift", "name": name});
+        let template = json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": name, "image": "lab/forklift:latest"}]}});
+        all.push(("deployments", json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels},
+            "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template},
+            "status": {"observedGeneration": 1, "replicas": 1, "readyReplicas": 1, "updatedReplicas": 1, "availableReplicas": 1,
+                "conditions": [condition("Available", "True"), condition("Progressing", "True")]}})));
+        all.push(("pods", json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": format!("{name}-0"), "namespace": NAMESPACE, "labels": labels},
+            "spec": {"nodeName": "worker-0", "containers": [{"name": name, "image": "lab/forklift:latest"}]},
+            "status": {"phase": "Running", "conditions": [condition("Ready", "True")],
+                "containerStatuses": [{"name": name, "ready": true, "restartCount": 0, "image": "lab/forklift:latest", "imageID": ""}]}})));
+    }
+    all.push(("services", json!({"apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "forklift-inventory", "namespace": NAMESPACE},
+        "spec": {"ports": [{"name": "api-https", "port": 8443, "targetPort": 8443, "protocol": "TCP"}], "selector": {"app": "forklift"}}})));
+    all.push(("routes", route("forklift-inventory", NAMESPACE, &options.inventory_addr, None, "reencrypt")));
+    all.push((
+        "providers",
+        json!({"apiVersion": format!("{GROUP}/v1beta1"), "kind": "Provider",
+        "metadata": {"name": "host", "namespace": NAMESPACE}, "spec": {"type": "openshift", "secret": {}, "url": ""}}),
+    ));
+    all
+}
+
+/// The operator's defaults (forklift.md §9.2); up to 2.9 switches are booleans, later strings.
+fn controller_spec(minor: u32) -> Value {
+    let switch = |on: bool| if minor <= 9 { json!(on) } else { json!(on.to_string()) };
+    let mut spec = json!({"controller_precopy_interval": 60, "controller_max_vm_inflight": 20});
+    for name in ["feature_ui_plugin", "feature_validation", "feature_volume_populator", "feature_auth_required"] {
+        spec[name] = switch(true);
+    }
+    spec["feature_copy_offload"] = switch(minor >= 11);
+    if minor >= 10 {
+        spec["feature_ocp_live_migration"] = switch(minor >= 11);
+    }
+    spec
+}
+
+fn crds(minor: u32) -> Vec<(&'static str, Value)> {
+    let kinds = [
+        ("Provider", "providers", true),
+        ("Plan", "plans", true),
+        ("Migration", "migrations", true),
+        ("NetworkMap", "networkmaps", true),
+        ("StorageMap", "storagemaps", true),
+        ("Hook", "hooks", true),
+        ("Host", "hosts", true),
+        ("ForkliftController", "forkliftcontrollers", true),
+        ("Conversion", "conversions", minor >= 12),
+    ];
+    let wanted = kinds.into_iter().filter(|(_, _, present)| *present);
+    wanted.map(|(kind, plural, _)| ("customresourcedefinitions", crd(kind, plural, minor))).collect()
+}
+
+fn crd(kind: &str, plural: &str, minor: u32) -> Value {
+    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let mut spec = open.clone();
+    if kind == "Plan" {
+        let mut properties = Map::new();
+        let known = [
+            ("targetNamespace", "string", 0),
+            ("warm", "boolean", 0),
+            ("pvcNameTemplate", "string", 8),
+            ("type", "string", 10),
+            ("targetPowerState", "string", 10),
+            ("preserveStaticIPs", "boolean", 0),
+            ("conversionTempStorageClass", "string", 11),
+        ];
+        for (name, kind, _) in known.into_iter().filter(|(_, _, since)| minor >= *since) {
+            properties.insert(name.to_owned(), json!({"type": kind}));
+        }
+        for (name, _) in [("targetLabels", 10), ("targetNodeSelector", 10), ("targetAffinity", 10), ("tagMapping", 12)]
+            .into_iter()
+            .filter(|(_, since)| minor >= *since)
+        {
+            properties.insert(name.to_owned(), open.clone());
+        }
+        spec["properties"] = Value::Object(properties);
+    }
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{plural}.{GROUP}")},
+        "spec": {"group": GROUP, "scope": "Namespaced",
+            "names": {"kind": kind, "listKind": format!("{kind}List"), "plural": plural, "singular": kind.to_lowercase()},
+            "versions": [{"name": "v1beta1", "served": true, "storage": true, "subresources": {"status": {}},
+                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec, "status": open}}}}]}})
+}
