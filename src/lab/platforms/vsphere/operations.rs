@@ -26,6 +26,7 @@ const STEPS: u32 = 4;
 const CHANGED_BYTES: i64 = 64 << 20;
 
 type Made = Result<Option<(EntityKind, String)>, WorldError>;
+type Check = Box<dyn FnOnce(&State) -> Result<(), WorldError> + Send>;
 type Finish = Box<dyn FnOnce(&mut State) -> Made + Send>;
 
 /// A task to run: what it is called, how long it takes, what it does at its end.
@@ -37,7 +38,7 @@ struct Job {
     reserves: Option<(String, String)>,
     cancelable: bool,
     /// Refusals that are known before any work is done.
-    check: Box<dyn FnOnce(&State) -> Result<(), WorldError> + Send>,
+    check: Check,
     finish: Finish,
 }
 

@@ -97,7 +97,7 @@ fn device_change(state: &State, change: &Node) -> Result<DeviceChange, Fault> {
             DeviceChange::AddController { key, bus: device.number("busNumber").unwrap_or(0), kind }
         }
         ("add", ..) if kind == "VirtualDisk" => add_disk(device),
-        (_, ..) if kind == "VirtualDisk" => DeviceChange::EditDisk {
+        _ if kind == "VirtualDisk" => DeviceChange::EditDisk {
             key,
             capacity: capacity(device).filter(|bytes| *bytes > 0),
             mode: device.child("backing").and_then(|backing| backing.string("diskMode")),

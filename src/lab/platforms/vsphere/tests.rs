@@ -360,13 +360,3 @@ async fn updates_come_as_enter_modify_and_leave() {
     cancelled.unwrap();
     assert_eq!(waited.unwrap_err(), "RequestCanceled");
 }
-
-#[tokio::test]
-async fn by_hand() {
-    if std::env::var("BY_HAND").is_err() {
-        return;
-    }
-    let client = Client::new(600.0).await;
-    std::fs::write("/tmp/vworld.url", &client.url).unwrap();
-    tokio::time::sleep(Duration::from_secs(600)).await;
-}

@@ -15,6 +15,7 @@ mod baseline;
 mod change;
 mod model;
 mod operate;
+mod reconfigure;
 mod seed;
 mod task;
 #[cfg(test)]

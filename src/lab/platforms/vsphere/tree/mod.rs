@@ -8,6 +8,7 @@ use super::value::{Ref, Val};
 mod device;
 mod infra;
 mod service;
+mod store;
 mod vm;
 
 pub use service::{API_VERSION, content, option_values, service_ref, settings, user_session};
@@ -84,10 +85,27 @@ fn own_names(kind: &str) -> &'static [&'static str] {
         "Datacenter" => {
             &["vmFolder", "hostFolder", "datastoreFolder", "networkFolder", "datastore", "network", "configuration"]
         }
-        "ClusterComputeResource" => &["configuration", "recommendation", "drsRecommendation", "summaryEx"],
-        "ComputeResource" => {
-            &["resourcePool", "host", "datastore", "network", "summary", "environmentBrowser", "configurationEx"]
-        }
+        "ClusterComputeResource" => &[
+            "configuration",
+            "recommendation",
+            "drsRecommendation",
+            "summaryEx",
+            "hciConfig",
+            "migrationHistory",
+            "actionHistory",
+            "drsFault",
+        ],
+        "ComputeResource" => &[
+            "resourcePool",
+            "host",
+            "datastore",
+            "network",
+            "summary",
+            "environmentBrowser",
+            "configurationEx",
+            "lifecycleManaged",
+            "configManagerEnabled",
+        ],
         "HostSystem" => &[
             "runtime",
             "summary",
@@ -101,6 +119,13 @@ fn own_names(kind: &str) -> &'static [&'static str] {
             "network",
             "datastoreBrowser",
             "systemResources",
+            "remediationState",
+            "precheckRemediationResult",
+            "remediationResult",
+            "complianceCheckState",
+            "complianceCheckResult",
+            "answerFileValidationState",
+            "answerFileValidationResult",
         ],
         "ResourcePool" => {
             &["summary", "runtime", "owner", "resourcePool", "vm", "config", "namespace", "childConfiguration"]
