@@ -1,1 +1,0 @@
-//! The vSphere endpoint (SOAP).

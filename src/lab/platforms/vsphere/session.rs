@@ -1,0 +1,96 @@
+//! Sessions and what they own: views, collectors, filters. All of it ends with the session.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::collector::Collector;
+use super::tree::{Scope, is_a};
+use super::value::{Ref, mo};
+
+/// One login.
+pub struct Session {
+    pub key: String,
+    pub user: String,
+    pub login_time: String,
+    pub views: BTreeMap<String, View>,
+    pub collectors: BTreeMap<String, Collector>,
+    /// Fires when the session ends.
+    pub ended: Arc<watch::Sender<bool>>,
+    last_id: u64,
+}
+
+impl Session {
+    pub fn new(user: &str) -> Self {
+        Self {
+            key: uuid::Uuid::new_v4().to_string(),
+            user: user.to_owned(),
+            login_time: jiff::Timestamp::now().to_string(),
+            views: BTreeMap::new(),
+            collectors: BTreeMap::from([("propertyCollector".to_owned(), Collector::default())]),
+            ended: Arc::new(watch::Sender::new(false)),
+            last_id: 0,
+        }
+    }
+
+    /// Id of an object that lives as long as the session.
+    pub fn fresh_id(&mut self) -> String {
+        self.last_id += 1;
+        format!("session[{}]{}", self.key, uuid::Uuid::new_v4())
+    }
+}
+
+/// A container view, or a list view when it has a fixed list.
+#[derive(Debug, Clone)]
+pub struct View {
+    pub container: Ref,
+    pub kinds: Vec<String>,
+    pub recursive: bool,
+    pub list: Option<Vec<Ref>>,
+}
+
+impl View {
+    pub fn members(&self, scope: &Scope<'_>) -> Vec<Ref> {
+        if let Some(list) = &self.list {
+            return list.iter().filter(|object| scope.exists(object)).cloned().collect();
+        }
+        let mut found = Vec::new();
+        let mut waiting = below(scope, &self.container);
+        while let Some(object) = waiting.pop() {
+            if found.contains(&object) {
+                continue;
+            }
+            if self.recursive {
+                waiting.extend(below(scope, &object));
+            }
+            found.push(object);
+        }
+        found.retain(|object| self.kinds.is_empty() || self.kinds.iter().any(|kind| is_a(&object.kind, kind)));
+        found.sort();
+        found
+    }
+}
+
+/// Inventory objects directly below another.
+pub fn below(scope: &Scope<'_>, object: &Ref) -> Vec<Ref> {
+    let paths: &[&str] = match object.kind.as_str() {
+        "Folder" => &["childEntity"],
+        "Datacenter" => &["vmFolder", "hostFolder", "datastoreFolder", "networkFolder"],
+        "ComputeResource" | "ClusterComputeResource" => &["host", "resourcePool"],
+        "ResourcePool" => &["resourcePool", "vm"],
+        "HostSystem" => &["vm"],
+        _ => &[],
+    };
+    paths
+        .iter()
+        .filter_map(|path| scope.get(object, path).ok().flatten())
+        .flat_map(|value| value.references())
+        .collect()
+}
+
+/// A reference element of a request.
+pub fn reference(node: &super::xml::Node) -> Ref {
+    let kind = node.ref_type.clone().or_else(|| node.xsi_type.clone()).unwrap_or_default();
+    mo(&kind, node.text.trim())
+}

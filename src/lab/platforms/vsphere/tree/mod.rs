@@ -1,0 +1,236 @@
+//! The world as a tree of managed objects with properties.
+
+use super::super::world::State;
+use super::fault::{Fault, invalid_property, object_gone};
+use super::session::Session;
+use super::value::{Ref, Val};
+
+mod device;
+mod infra;
+mod service;
+mod store;
+mod vm;
+
+pub use service::{API_VERSION, content, option_values, service_ref, settings, user_session};
+
+/// What properties are computed from.
+pub struct Scope<'a> {
+    pub state: &'a State,
+    pub session: Option<&'a Session>,
+    /// Stable id of this vCenter.
+    pub instance: &'a str,
+}
+
+const ENTITY: &[&str] = &[
+    "value",
+    "availableField",
+    "parent",
+    "customValue",
+    "overallStatus",
+    "configStatus",
+    "configIssue",
+    "effectiveRole",
+    "permission",
+    "name",
+    "disabledMethod",
+    "recentTask",
+    "declaredAlarmState",
+    "triggeredAlarmState",
+    "alarmActionsEnabled",
+    "tag",
+];
+
+/// The kinds above a kind, nearest first.
+fn bases(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "ClusterComputeResource" => &["ComputeResource", "ManagedEntity", "ExtensibleManagedObject"],
+        "DistributedVirtualPortgroup" => &["Network", "ManagedEntity", "ExtensibleManagedObject"],
+        "VmwareDistributedVirtualSwitch" => &["DistributedVirtualSwitch", "ManagedEntity", "ExtensibleManagedObject"],
+        "VirtualMachine" | "Folder" | "Datacenter" | "ComputeResource" | "HostSystem" | "ResourcePool" | "Network"
+        | "Datastore" => &["ManagedEntity", "ExtensibleManagedObject"],
+        "VirtualMachineSnapshot" | "Task" => &["ExtensibleManagedObject"],
+        "ContainerView" | "ListView" => &["ManagedObjectView", "View"],
+        _ => &[],
+    }
+}
+
+/// Is `kind` a `wanted`?
+pub fn is_a(kind: &str, wanted: &str) -> bool {
+    kind == wanted || wanted == "ManagedObject" || bases(kind).contains(&wanted)
+}
+
+fn own_names(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "VirtualMachine" => &[
+            "capability",
+            "config",
+            "layout",
+            "layoutEx",
+            "storage",
+            "environmentBrowser",
+            "resourcePool",
+            "parentVApp",
+            "resourceConfig",
+            "runtime",
+            "guest",
+            "summary",
+            "datastore",
+            "network",
+            "snapshot",
+            "rootSnapshot",
+            "guestHeartbeatStatus",
+        ],
+        "VirtualMachineSnapshot" => &["config", "childSnapshot", "vm"],
+        "Folder" => &["childType", "childEntity", "namespace"],
+        "Datacenter" => {
+            &["vmFolder", "hostFolder", "datastoreFolder", "networkFolder", "datastore", "network", "configuration"]
+        }
+        "ClusterComputeResource" => &[
+            "configuration",
+            "recommendation",
+            "drsRecommendation",
+            "summaryEx",
+            "hciConfig",
+            "migrationHistory",
+            "actionHistory",
+            "drsFault",
+        ],
+        "ComputeResource" => &[
+            "resourcePool",
+            "host",
+            "datastore",
+            "network",
+            "summary",
+            "environmentBrowser",
+            "configurationEx",
+            "lifecycleManaged",
+            "configManagerEnabled",
+        ],
+        "HostSystem" => &[
+            "runtime",
+            "summary",
+            "hardware",
+            "capability",
+            "licensableResource",
+            "configManager",
+            "config",
+            "vm",
+            "datastore",
+            "network",
+            "datastoreBrowser",
+            "systemResources",
+            "remediationState",
+            "precheckRemediationResult",
+            "remediationResult",
+            "complianceCheckState",
+            "complianceCheckResult",
+            "answerFileValidationState",
+            "answerFileValidationResult",
+        ],
+        "ResourcePool" => {
+            &["summary", "runtime", "owner", "resourcePool", "vm", "config", "namespace", "childConfiguration"]
+        }
+        "Datastore" => &["info", "summary", "host", "vm", "browser", "capability", "iormConfiguration"],
+        "Network" => &["summary", "host", "vm"],
+        "DistributedVirtualPortgroup" => &["key", "config", "portKeys"],
+        "DistributedVirtualSwitch" => {
+            &["uuid", "capability", "summary", "config", "networkResourcePool", "portgroup", "runtime"]
+        }
+        "Task" => &["info"],
+        "ServiceInstance" => &["serverClock", "capability", "content"],
+        "TaskManager" => &["recentTask", "description", "maxCollector"],
+        "View" => &["view"],
+        "ContainerView" => &["container", "type", "recursive"],
+        "SessionManager" => {
+            &["sessionList", "currentSession", "message", "messageLocaleList", "supportedLocaleList", "defaultLocale"]
+        }
+        "AuthorizationManager" => &["privilegeList", "roleList", "description"],
+        "OptionManager" => &["supportedOption", "setting"],
+        "CustomFieldsManager" => &["field"],
+        "ExtensionManager" => &["extensionList"],
+        "ViewManager" => &["viewList"],
+        "PropertyCollector" => &["filter"],
+        "EventManager" => &["description", "latestEvent", "maxCollector"],
+        "HostDatastoreBrowser" => &["datastore", "supportedType"],
+        "GuestOperationsManager" => &["authManager", "fileManager", "processManager"],
+        "ManagedEntity" => ENTITY,
+        _ => &[],
+    }
+}
+
+/// Every property that an object of this kind may have.
+pub fn names(kind: &str) -> impl Iterator<Item = &'static str> {
+    std::iter::once(own_names(kind)).chain(bases(kind).iter().map(|base| own_names(base))).flatten().copied()
+}
+
+impl Scope<'_> {
+    /// Is there such an object?
+    pub fn exists(&self, object: &Ref) -> bool {
+        let id = object.id.as_str();
+        let state = self.state;
+        match object.kind.as_str() {
+            "VirtualMachine" => state.vms.contains_key(id),
+            "VirtualMachineSnapshot" => state.snapshot(id).is_some(),
+            "Task" => state.tasks.contains_key(id),
+            "Folder" => state.folders.contains_key(id),
+            "Datacenter" => state.datacenter.0 == id,
+            "ClusterComputeResource" | "ComputeResource" => state.cluster.id == id,
+            "HostSystem" => state.hosts.iter().any(|host| host.id == id),
+            "ResourcePool" => state.pools.iter().any(|pool| pool.id == id),
+            "Datastore" => state.datastore(id).is_some(),
+            "Network" | "DistributedVirtualPortgroup" => state.network(id).is_some(),
+            "VmwareDistributedVirtualSwitch" | "DistributedVirtualSwitch" => state.switch.0 == id,
+            "ContainerView" | "ListView" => self.session.is_some_and(|session| session.views.contains_key(id)),
+            "PropertyCollector" => {
+                id == "propertyCollector" || self.session.is_some_and(|session| session.collectors.contains_key(id))
+            }
+            _ => true,
+        }
+    }
+
+    /// A property of the object itself; `None` is unset.
+    fn own(&self, object: &Ref, name: &str) -> Option<Val> {
+        match object.kind.as_str() {
+            "VirtualMachine" => vm::property(self, &object.id, name),
+            "VirtualMachineSnapshot" => vm::snapshot_property(self, &object.id, name),
+            "Task"
+            | "ServiceInstance"
+            | "TaskManager"
+            | "ContainerView"
+            | "ListView"
+            | "SessionManager"
+            | "AuthorizationManager"
+            | "OptionManager"
+            | "CustomFieldsManager"
+            | "ExtensionManager"
+            | "ViewManager"
+            | "EventManager"
+            | "GuestOperationsManager"
+            | "PropertyCollector" => service::property(self, object, name),
+            _ => infra::property(self, object, name),
+        }
+    }
+
+    /// The value at a dotted path; unset is `None`, a first segment that the kind does not have is a
+    /// fault.
+    pub fn get(&self, object: &Ref, path: &str) -> Result<Option<Val>, Fault> {
+        if !self.exists(object) {
+            return Err(object_gone(object.clone()));
+        }
+        let (segment, rest) = super::value::split(path);
+        let (root, key) = match segment.split_once('[') {
+            Some((root, key)) => (root, Some(key.trim_end_matches(']').trim_matches('"'))),
+            None => (segment, None),
+        };
+        if !names(&object.kind).any(|known| known == root) {
+            return Err(invalid_property(path));
+        }
+        let Some(value) = self.own(object, root) else { return Ok(None) };
+        let value = match key {
+            Some(key) => value.keyed(key).and_then(|element| element.at(rest)).cloned(),
+            None if rest.is_empty() => Some(value),
+            None => value.at(rest).cloned(),
+        };
+        Ok(value)
+    }
+}

@@ -1,0 +1,175 @@
+//! Properties of the service's own objects: content, sessions, tasks, views, options.
+
+use super::super::super::world::{Task, TaskState};
+use super::super::fault::{Fault, entity};
+use super::super::session::Session;
+use super::super::value::{Obj, Ref, Val, member, mo, obj, objs, refs, strings, time};
+use super::Scope;
+
+pub const API_VERSION: &str = "8.0.3.0";
+
+/// What MTV asks for before it calls a provider fit.
+const PRIVILEGES: &[&str] = &[
+    "System.Anonymous",
+    "System.Read",
+    "System.View",
+    "VirtualMachine.State.CreateSnapshot",
+    "VirtualMachine.State.RemoveSnapshot",
+    "VirtualMachine.Interact.PowerOn",
+    "VirtualMachine.Interact.PowerOff",
+    "VirtualMachine.Provisioning.DiskRandomRead",
+    "VirtualMachine.Provisioning.GetVmFiles",
+    "VirtualMachine.Config.ChangeTracking",
+    "Datastore.Browse",
+    "Datastore.FileManagement",
+];
+
+/// Well-known objects in the order of `ServiceContent`: member, type, id.
+const MANAGERS: &[(&str, &str, &str)] = &[
+    ("setting", "OptionManager", "VpxSettings"),
+    ("sessionManager", "SessionManager", "SessionManager"),
+    ("authorizationManager", "AuthorizationManager", "AuthorizationManager"),
+    ("eventManager", "EventManager", "EventManager"),
+    ("taskManager", "TaskManager", "TaskManager"),
+    ("extensionManager", "ExtensionManager", "ExtensionManager"),
+    ("customFieldsManager", "CustomFieldsManager", "CustomFieldsManager"),
+    ("searchIndex", "SearchIndex", "SearchIndex"),
+    ("fileManager", "FileManager", "FileManager"),
+    ("virtualDiskManager", "VirtualDiskManager", "virtualDiskManager"),
+    ("guestOperationsManager", "GuestOperationsManager", "guestOperationsManager"),
+];
+
+pub fn service_ref(kind: &str) -> Ref {
+    MANAGERS.iter().find(|(_, known, _)| *known == kind).map_or_else(|| mo(kind, kind), |(_, kind, id)| mo(kind, id))
+}
+
+pub fn about(instance: &str) -> Obj {
+    obj("AboutInfo")
+        .set("name", "VMware vCenter Server")
+        .set("fullName", "VMware vCenter Server 8.0.3 build-24322831")
+        .set("vendor", "VMware, Inc.")
+        .set("version", "8.0.3")
+        .set("build", "24322831")
+        .set("localeVersion", "INTL")
+        .set("localeBuild", "000")
+        .set("osType", "linux-x64")
+        .set("productLineId", "vpx")
+        .set("apiType", "VirtualCenter")
+        .set("apiVersion", API_VERSION)
+        .set("instanceUuid", instance)
+        .set("licenseProductName", "VMware VirtualCenter Server")
+        .set("licenseProductVersion", "8.0")
+}
+
+pub fn content(instance: &str) -> Obj {
+    let head = obj("ServiceContent")
+        .set("rootFolder", mo("Folder", "group-d1"))
+        .set("propertyCollector", mo("PropertyCollector", "propertyCollector"))
+        .set("viewManager", mo("ViewManager", "ViewManager"))
+        .set("about", about(instance));
+    MANAGERS.iter().fold(head, |content, (name, kind, id)| content.set(name, mo(kind, id)))
+}
+
+pub fn user_session(session: &Session) -> Obj {
+    obj("UserSession")
+        .set("key", &session.key)
+        .set("userName", &session.user)
+        .set("fullName", "Administrator vsphere.local")
+        .set("loginTime", time(&session.login_time))
+        .set("lastActiveTime", time(&session.login_time))
+        .set("locale", "en")
+        .set("messageLocale", "en")
+        .set("extensionSession", false)
+        .set("ipAddress", "127.0.0.1")
+        .set("userAgent", "")
+        .set("callCount", 0_i64)
+}
+
+/// `TaskInfo`, always whole.
+fn task_info(task: &Task) -> Obj {
+    let (state, result, error) = match &task.state {
+        TaskState::Queued => ("queued", None, None),
+        TaskState::Running => ("running", None, None),
+        TaskState::Success(made) => ("success", made.as_ref().map(|(kind, id)| entity(*kind, id)), None),
+        TaskState::Error(error) => ("error", None, Some(Fault::from(error.clone()).localized())),
+    };
+    let description = match task.operation {
+        "CloneVM_Task" => "VirtualMachine.clone",
+        "ReconfigVM_Task" => "VirtualMachine.reconfigure",
+        "PowerOnVM_Task" => "VirtualMachine.powerOn",
+        "PowerOffVM_Task" => "VirtualMachine.powerOff",
+        "CreateSnapshot_Task" => "VirtualMachine.createSnapshot",
+        "RemoveSnapshot_Task" => "vm.Snapshot.remove",
+        "RemoveAllSnapshots_Task" => "VirtualMachine.removeAllSnapshots",
+        "Rename_Task" => "ManagedEntity.rename",
+        _ => "ManagedEntity.destroy",
+    };
+    let info = obj("TaskInfo")
+        .set("key", &task.id)
+        .set("task", mo("Task", &task.id))
+        .set("name", task.operation)
+        .set("descriptionId", description)
+        .set("entity", entity(task.entity.0, &task.entity.1))
+        .set("entityName", &task.entity_name)
+        .set("state", member("TaskInfoState", state))
+        .set("cancelled", task.cancelled)
+        .set("cancelable", task.cancelable && !task.is_over())
+        .opt("error", error);
+    let info = match result {
+        Some(result) => info.any("result", result),
+        None => info,
+    };
+    info.opt("progress", task.progress.filter(|_| !task.is_over()).map(i32::from))
+        .set("reason", obj("TaskReasonUser").set("userName", &task.user))
+        .set("queueTime", time(&task.queued))
+        .opt("startTime", task.started.as_ref().map(|at| time(at)))
+        .opt("completeTime", task.completed.as_ref().map(|at| time(at)))
+        .set("eventChainId", task.id.rsplit('-').next().and_then(|tail| tail.parse::<i32>().ok()).unwrap_or(1))
+}
+
+/// The few options that clients read.
+pub fn settings() -> Vec<(&'static str, &'static str)> {
+    vec![("VirtualCenter.InstanceName", "vcenter.lab.example"), ("config.vpxd.hostnameUrl", "vcenter.lab.example")]
+}
+
+pub fn option_values(options: Vec<(&'static str, &'static str)>) -> Val {
+    objs("OptionValue", options.into_iter().map(|(key, value)| obj("OptionValue").set("key", key).any("value", value)))
+}
+
+pub(super) fn property(scope: &Scope<'_>, object: &Ref, name: &str) -> Option<Val> {
+    let state = scope.state;
+    Some(match (object.kind.as_str(), name) {
+        ("Task", "info") => task_info(state.tasks.get(&object.id)?).into(),
+        ("TaskManager", "recentTask") => {
+            refs(state.tasks.values().filter(|task| !task.is_over()).map(|task| mo("Task", &task.id)))
+        }
+        ("TaskManager" | "EventManager", "maxCollector") => 32.into(),
+        ("ServiceInstance", "content") => content(scope.instance).into(),
+        ("ServiceInstance", "serverClock") => time(&jiff::Timestamp::now().to_string()),
+        ("ServiceInstance", "capability") => {
+            obj("Capability").set("provisioningSupported", true).set("multiHostSupported", true).into()
+        }
+        ("SessionManager", "currentSession") => user_session(scope.session?).into(),
+        ("SessionManager", "sessionList") => objs("UserSession", [user_session(scope.session?)]),
+        ("SessionManager", "defaultLocale") => "en".into(),
+        ("AuthorizationManager", "privilegeList") => {
+            let privilege = |id: &&str| {
+                obj("AuthorizationPrivilege")
+                    .set("privId", *id)
+                    .set("onParent", false)
+                    .set("name", id.rsplit('.').next().unwrap_or(id))
+                    .set("privGroupName", id.rsplit_once('.').map_or(*id, |(group, _)| group))
+            };
+            objs("AuthorizationPrivilege", PRIVILEGES.iter().map(privilege))
+        }
+        ("AuthorizationManager", "description") => obj("AuthorizationDescription").into(),
+        ("OptionManager", "setting") => option_values(if object.id == "VpxSettings" { settings() } else { Vec::new() }),
+        ("CustomFieldsManager", "field") => Val::Array("CustomFieldDef", Vec::new()),
+        ("ExtensionManager", "extensionList") => Val::Array("Extension", Vec::new()),
+        ("ContainerView", "container") => scope.session?.views.get(&object.id)?.container.clone().into(),
+        ("ContainerView", "recursive") => scope.session?.views.get(&object.id)?.recursive.into(),
+        ("ContainerView", "type") => strings(scope.session?.views.get(&object.id)?.kinds.iter().cloned()),
+        ("ContainerView" | "ListView", "view") => refs(scope.session?.views.get(&object.id)?.members(scope)),
+        _ => return None,
+    })
+}

@@ -1,0 +1,140 @@
+//! VMs, disks, networks and datastores that every platform shows in its own words.
+//!
+//! One state behind one lock and one change counter. It knows what machines are and what may be
+//! done to them; it knows no protocol, and it keeps no time: whoever serves it says when an
+//! operation ends.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::super::hooks::{GuestDirectory, GuestNic, GuestProfile};
+
+mod baseline;
+mod change;
+mod model;
+mod operate;
+mod reconfigure;
+mod seed;
+mod task;
+#[cfg(test)]
+mod tests;
+
+pub use change::{CloneOrder, DeviceChange, DiskPlacement, NicEdit, VmChange};
+pub use model::{
+    Adapter, Cluster, Controller, ControllerKind, Datastore, Disk, Folder, FolderKind, GuestAdapter, GuestOs, Host,
+    Network, Nic, Pool, Snapshot, State, Vm,
+};
+pub use task::{EntityKind, Task, TaskState};
+
+/// Why the world refuses.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WorldError {
+    #[error("{kind} {id} does not exist")]
+    Gone { kind: EntityKind, id: String },
+    #[error("the name '{name}' already exists ({id})")]
+    NameTaken { name: String, id: String },
+    #[error("the name '{name}' is not valid")]
+    BadName { name: String },
+    #[error("VM {vm} is {existing}, which does not allow this")]
+    WrongPower { vm: String, requested: &'static str, existing: &'static str },
+    #[error("another task is already in progress: {task}")]
+    Busy { task: String },
+    #[error("VMware Tools are not running in VM {vm}")]
+    NoTools { vm: String },
+    #[error("a specified parameter was not correct: {what}")]
+    BadArgument { what: String },
+    #[error("invalid configuration for device '{index}'")]
+    BadDevice { index: usize },
+    #[error("the operation is not allowed in the current state of {vm}")]
+    BadState { vm: String },
+    #[error("the task was canceled by a user")]
+    Canceled,
+}
+
+/// The simulated source world.
+pub struct World {
+    state: Mutex<State>,
+    changes: watch::Sender<u64>,
+    requests: AtomicU64,
+    baseline: baseline::Baseline,
+}
+
+impl World {
+    /// The world as every lab starts.
+    pub fn new() -> Arc<Self> {
+        let state = seed::state();
+        let baseline = baseline::Baseline::of(&state);
+        Arc::new(Self {
+            state: Mutex::new(state),
+            changes: watch::Sender::new(0),
+            requests: AtomicU64::new(0),
+            baseline,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panicking test may poison the lock; the state itself is changed in whole steps.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the state. Must not call back into the world.
+    pub fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.lock())
+    }
+
+    /// Changes the state and tells everybody who waits. Must not call back into the world.
+    pub fn change<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        let answer = act(&mut self.lock());
+        self.changes.send_modify(|count| *count += 1);
+        answer
+    }
+
+    /// A receiver that wakes at every change.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Platform endpoints count their requests here.
+    pub fn count_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests of all platform endpoints since the start.
+    pub fn request_count(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// What differs from the start: further VMs, missing VMs, snapshots, power, folders.
+    pub fn baseline_diff(&self) -> Vec<String> {
+        self.read(|state| self.baseline.diff(state))
+    }
+}
+
+impl GuestDirectory for World {
+    fn by_mac(&self, mac: &str) -> Option<GuestProfile> {
+        let mac = mac.to_ascii_lowercase();
+        self.read(|state| {
+            let vm = state.vms.values().find(|vm| vm.nics.iter().any(|nic| nic.mac == mac))?;
+            Some(GuestProfile {
+                windows: vm.os.windows,
+                hostname: vm.os.hostname.clone(),
+                pretty_name: vm.os.pretty_name.clone(),
+                users: vm.os.users.clone(),
+                nics: vm.nics.iter().map(guest_nic).collect(),
+            })
+        })
+    }
+}
+
+fn guest_nic(nic: &Nic) -> GuestNic {
+    GuestNic {
+        name: nic.guest.name.clone(),
+        mac: nic.mac.clone(),
+        addresses: nic.addresses(),
+        is_static: nic.guest.fixed.is_some(),
+        gateway: Some(nic.gateway()),
+        dns: nic.guest.dns.clone(),
+    }
+}

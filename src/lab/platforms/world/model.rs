@@ -1,0 +1,320 @@
+//! What the world consists of.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::task::Task;
+
+/// Everything; ids are the managed object ids that vSphere shows.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    pub vms: BTreeMap<String, Vm>,
+    pub folders: BTreeMap<String, Folder>,
+    pub networks: Vec<Network>,
+    pub datastores: Vec<Datastore>,
+    pub hosts: Vec<Host>,
+    pub cluster: Cluster,
+    pub pools: Vec<Pool>,
+    /// Id and name.
+    pub datacenter: (String, String),
+    /// Id, name and uuid of the distributed switch.
+    pub switch: (String, String, String),
+    pub tasks: BTreeMap<String, Task>,
+    pub(super) last_id: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FolderKind {
+    Root,
+    Vm,
+    Host,
+    Datastore,
+    Network,
+}
+
+#[derive(Debug, Clone)]
+pub struct Folder {
+    pub id: String,
+    pub name: String,
+    pub kind: FolderKind,
+    /// A folder, the datacenter, or nothing for the root.
+    pub parent: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Network {
+    pub id: String,
+    pub name: String,
+    /// A portgroup of the distributed switch, with its VLAN.
+    pub vlan: Option<i32>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Datastore {
+    pub id: String,
+    pub name: String,
+    /// `VMFS` or `NFS`.
+    pub kind: &'static str,
+    pub capacity: i64,
+    pub free: i64,
+}
+
+#[derive(Debug, Clone)]
+pub struct Host {
+    pub id: String,
+    pub name: String,
+    pub address: Ipv4Addr,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Cluster {
+    pub id: String,
+    pub name: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct Pool {
+    pub id: String,
+    pub name: String,
+    /// Another pool, or nothing for the cluster's root pool.
+    pub parent: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ControllerKind {
+    ParaVirtual,
+    LsiSas,
+    Sata,
+    Nvme,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Controller {
+    pub key: i32,
+    pub bus: i32,
+    pub kind: ControllerKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    pub key: i32,
+    pub controller: i32,
+    pub unit: i32,
+    pub capacity: i64,
+    pub thin: bool,
+    pub eager: bool,
+    pub mode: String,
+    pub datastore: String,
+    /// Path on the datastore, without snapshot suffix: `vm/vm.vmdk`.
+    pub path: String,
+    pub uuid: String,
+    /// Raw device name and whether it is mapped physically.
+    pub raw: Option<(String, bool)>,
+    /// Only in a snapshot's disk, and only with change tracking.
+    pub change_id: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adapter {
+    Vmxnet3,
+    E1000e,
+    E1000,
+}
+
+/// What the guest does with an adapter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuestAdapter {
+    /// `eth0`, `Ethernet0` …
+    pub name: String,
+    /// Static address and prefix length; nothing: DHCP.
+    pub fixed: Option<(Ipv4Addr, u8)>,
+    pub dns: Vec<IpAddr>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nic {
+    pub key: i32,
+    pub adapter: Adapter,
+    /// Lower case with colons.
+    pub mac: String,
+    /// The MAC was given, not generated.
+    pub manual: bool,
+    pub network: String,
+    pub start_connected: bool,
+    pub connected: bool,
+    pub guest: GuestAdapter,
+}
+
+impl Nic {
+    /// Static address, or the one that the lab's DHCP derives from the MAC.
+    pub fn addresses(&self) -> Vec<(IpAddr, u8)> {
+        let (address, prefix) = self.guest.fixed.unwrap_or_else(|| (self.lease(), 16));
+        vec![(IpAddr::V4(address), prefix)]
+    }
+
+    /// First address of the subnet.
+    pub fn gateway(&self) -> IpAddr {
+        let (address, prefix) = self.guest.fixed.unwrap_or_else(|| (self.lease(), 16));
+        let mask = u32::MAX.checked_shl(32 - u32::from(prefix.clamp(1, 32))).unwrap_or(0);
+        IpAddr::V4(Ipv4Addr::from((u32::from(address) & mask) + 1))
+    }
+
+    fn lease(&self) -> Ipv4Addr {
+        let octet = |index: usize| {
+            self.mac.split(':').nth(index).and_then(|text| u8::from_str_radix(text, 16).ok()).unwrap_or_default()
+        };
+        // .0.0, .0.1 and .255.255 are nobody's lease.
+        Ipv4Addr::new(10, 60, octet(4).clamp(1, 254), octet(5).clamp(2, 254))
+    }
+}
+
+/// What is installed on the disks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuestOs {
+    pub windows: bool,
+    /// `rhel8_64Guest` …
+    pub guest_id: String,
+    /// `Red Hat Enterprise Linux 8 (64-bit)` …
+    pub full_name: String,
+    pub pretty_name: String,
+    pub hostname: String,
+    pub users: Vec<(String, String)>,
+    pub tools: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub id: String,
+    pub number: i32,
+    pub name: String,
+    pub description: String,
+    pub created: String,
+    pub quiesced: bool,
+    pub powered_on: bool,
+    pub parent: Option<String>,
+    pub disks: Vec<Disk>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Vm {
+    pub id: String,
+    pub name: String,
+    pub folder: String,
+    pub template: bool,
+    /// BIOS uuid: the guest sees it.
+    pub uuid: String,
+    pub instance_uuid: String,
+    pub efi: bool,
+    pub secure_boot: bool,
+    pub tpm: bool,
+    pub cpus: i32,
+    pub cores_per_socket: i32,
+    pub memory_mb: i32,
+    pub annotation: String,
+    pub os: GuestOs,
+    pub change_tracking: bool,
+    pub extra_config: Vec<(String, String)>,
+    pub controllers: Vec<Controller>,
+    pub disks: Vec<Disk>,
+    pub nics: Vec<Nic>,
+    pub powered_on: bool,
+    pub tools_running: bool,
+    pub host: String,
+    /// Nothing for a template.
+    pub pool: Option<String>,
+    /// Where the configuration file lies.
+    pub datastore: String,
+    pub snapshots: Vec<Snapshot>,
+    pub current_snapshot: Option<String>,
+    /// The task that holds this VM.
+    pub busy: Option<String>,
+    pub created: String,
+    /// Counts power-ons, so that a late event of an earlier boot is recognised.
+    pub boots: u64,
+    /// Counts changes of the configuration.
+    pub revision: u64,
+    pub change_sequence: u64,
+}
+
+impl Vm {
+    pub fn power(&self) -> &'static str {
+        if self.powered_on { "poweredOn" } else { "poweredOff" }
+    }
+
+    /// Change tracking by flag or by extra configuration.
+    pub fn tracks_changes(&self) -> bool {
+        self.change_tracking
+            || self
+                .extra_config
+                .iter()
+                .any(|(key, value)| key.eq_ignore_ascii_case("ctkEnabled") && value.eq_ignore_ascii_case("true"))
+    }
+
+    /// The networks in the order of the NICs, each once.
+    pub fn networks(&self) -> Vec<String> {
+        let mut networks: Vec<String> = Vec::new();
+        for nic in &self.nics {
+            if !networks.contains(&nic.network) {
+                networks.push(nic.network.clone());
+            }
+        }
+        networks
+    }
+
+    /// The datastores of configuration and disks, each once.
+    pub fn datastores(&self) -> Vec<String> {
+        let mut stores = vec![self.datastore.clone()];
+        for disk in &self.disks {
+            if !stores.contains(&disk.datastore) {
+                stores.push(disk.datastore.clone());
+            }
+        }
+        stores
+    }
+}
+
+impl State {
+    /// A fresh managed object id, e.g. `vm-1001`.
+    pub fn fresh_id(&mut self, prefix: &str) -> String {
+        self.last_id += 1;
+        format!("{prefix}-{}", self.last_id)
+    }
+
+    pub fn datastore(&self, id: &str) -> Option<&Datastore> {
+        self.datastores.iter().find(|store| store.id == id)
+    }
+
+    pub fn network(&self, id: &str) -> Option<&Network> {
+        self.networks.iter().find(|network| network.id == id)
+    }
+
+    /// The VM and the snapshot of this id.
+    pub fn snapshot(&self, id: &str) -> Option<(&Vm, &Snapshot)> {
+        self.vms.values().find_map(|vm| Some((vm, vm.snapshots.iter().find(|snapshot| snapshot.id == id)?)))
+    }
+
+    pub fn vm_by_name(&self, name: &str) -> Option<&Vm> {
+        self.vms.values().find(|vm| vm.name == name)
+    }
+}
+
+/// A MAC of VMware's range for generated addresses that no VM has.
+pub(super) fn fresh_mac(state: &State) -> String {
+    loop {
+        let [a, b, c]: [u8; 3] = rand::random();
+        // vCenter generates from 80 upwards; below is for manual addresses.
+        let mac = format!("00:50:56:{:02x}:{b:02x}:{c:02x}", a | 0x80);
+        if !state.vms.values().flat_map(|vm| &vm.nics).any(|nic| nic.mac == mac) {
+            return mac;
+        }
+    }
+}
+
+pub(super) fn fresh_uuid() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+/// The present as RFC 3339 in UTC.
+pub(super) fn now() -> String {
+    jiff::Timestamp::now().to_string()
+}
