@@ -60,6 +60,8 @@ pub(crate) struct Gathered {
     pub copyoffload: BTreeMap<String, (String, String)>,
     pub problems: Vec<Problem>,
     pub warnings: Vec<String>,
+    /// Values of profiles and scenarios for people; secrets are masked.
+    pub shown: BTreeMap<String, String>,
 }
 
 pub(crate) fn gather(request: &LoadRequest) -> Gathered {

@@ -41,6 +41,8 @@ pub struct Loaded {
     pub scenarios: Scenarios,
     /// By dotted key: `timeouts.plan`, `providers.NAME.api_url`, `scenarios.NAME`.
     pub provenance: BTreeMap<String, Origin>,
+    /// The values for people, by the keys of `provenance`; secrets are masked.
+    pub shown: BTreeMap<String, String>,
     pub warnings: Vec<String>,
 }
 
@@ -77,6 +79,13 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigErrors> {
     let whole = Origin { layer: Layer::Default, source: "settings".into(), line: None };
     let failed = |message: String| ConfigErrors(vec![Problem { origin: whole.clone(), message }]);
     let (merged, mut provenance) = merge::merge(&gathered.settings).map_err(failed)?;
+    let mut shown = BTreeMap::new();
+    let whole_settings = Node::from_json(merged.clone());
+    for path in whole_settings.leaves() {
+        let key = path.join(".");
+        let value = whole_settings.at(&path).map(|n| show_value(&key, n)).unwrap_or_default();
+        shown.insert(key, value);
+    }
     let settings: Settings = typed(&merged).map_err(|(path, message)| failed(format!("`{path}`: {message}")))?;
     for (key, wrong) in settings_complaints(&settings) {
         let origin = provenance.get(key).cloned().unwrap_or_else(|| whole.clone());
@@ -88,7 +97,8 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigErrors> {
     let providers = profiles(&mut gathered, &items, &mut provenance);
     let scenarios = scenarios(&mut gathered, &items, &mut provenance);
     if gathered.problems.is_empty() {
-        Ok(Loaded { settings, providers, scenarios, provenance, warnings: gathered.warnings })
+        shown.append(&mut gathered.shown);
+        Ok(Loaded { settings, providers, scenarios, provenance, shown, warnings: gathered.warnings })
     } else {
         Err(ConfigErrors(gathered.problems))
     }
@@ -264,9 +274,15 @@ fn scenarios(gathered: &mut Gathered, items: &[Item], provenance: &mut BTreeMap<
     let all = assemble(gathered, items, Kind::Scenario, &schema::scenario(), "scenario");
     let mut out = Scenarios::new();
     for (name, found) in all {
-        provenance.insert(format!("scenarios.{name}"), found.origin.clone());
+        let key = format!("scenarios.{name}");
+        let description = found.node.get("description").map(|d| show_value("", d)).unwrap_or_default();
+        gathered.shown.insert(key.clone(), description);
+        provenance.insert(key, found.origin.clone());
         for (path, origin) in &found.overrides {
-            provenance.insert(format!("scenarios.{name}.{}", path.join(".")), origin.clone());
+            let key = format!("scenarios.{name}.{}", path.join("."));
+            let value = found.node.at(path).map(|n| show_value("", n)).unwrap_or_default();
+            gathered.shown.insert(key.clone(), value);
+            provenance.insert(key, origin.clone());
         }
         match typed::<Scenario>(&found.node.to_json()) {
             Ok(mut scenario) => {
@@ -296,7 +312,10 @@ fn profiles(gathered: &mut Gathered, items: &[Item], provenance: &mut BTreeMap<S
     for (name, found) in &mut all {
         copyoffload_variables(gathered, name, found);
         for path in found.node.leaves() {
-            provenance.insert(format!("providers.{name}.{}", path.join(".")), found.origin_of(&path));
+            let key = format!("providers.{name}.{}", path.join("."));
+            let value = found.node.at(&path).map(|n| show_value(&key, n)).unwrap_or_default();
+            gathered.shown.insert(key.clone(), value);
+            provenance.insert(key, found.origin_of(&path));
         }
         if let Some(Node { data: Data::Scalar(Value::Number(n)), .. }) = found.node.get("version") {
             let version = Value::String(n.to_string());
@@ -367,6 +386,20 @@ fn copyoffload_variables(gathered: &mut Gathered, name: &str, found: &mut Assemb
                 gathered.problems.push(Problem { origin, message });
             }
         }
+    }
+}
+
+/// A value for people: secrets masked, one line.
+fn show_value(key: &str, node: &Node) -> String {
+    match node.to_json() {
+        Value::Null => "null".to_owned(),
+        _ if is_secret(key) => "********".to_owned(),
+        Value::String(text) if text.contains('\n') => {
+            format!("{} ...", text.lines().next().unwrap_or_default())
+        }
+        Value::String(text) if text.is_empty() => "\"\"".to_owned(),
+        Value::String(text) => text,
+        other => other.to_string(),
     }
 }
 
