@@ -83,7 +83,12 @@ impl fmt::Display for ConfigErrors {
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
-        .map(|k| (strsim::jaro_winkler(&word.to_lowercase(), &k.to_lowercase()), k))
+        .map(|k| {
+            let (a, b) = (word.to_lowercase(), k.to_lowercase());
+            // Two swapped letters in a short word are alike, whatever Jaro and Winkler say.
+            let slip = if strsim::damerau_levenshtein(&a, &b) == 1 { 0.9 } else { 0.0 };
+            (strsim::jaro_winkler(&a, &b).max(slip), k)
+        })
         .filter(|(score, _)| *score > 0.75)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, k)| k)

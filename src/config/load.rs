@@ -257,7 +257,7 @@ fn assemble(
         schema::coerce(schema, &mut found.node, item.textual);
         found.overrides.push((item.path.clone(), item.origin.clone()));
     }
-    for (name, found) in &all {
+    for (name, found) in &mut all {
         let is_ec2 = found.node.get("type").is_some_and(|t| t.to_json() == "ec2");
         if kind == Kind::Provider && is_ec2 {
             continue;
@@ -265,6 +265,8 @@ fn assemble(
         for unknown in schema::unknown_keys(schema, &found.node, &format!("{noun} key")) {
             let origin = found.origin_of(&unknown.path);
             gathered.problems.push(Problem { origin, message: format!("{noun} `{name}`: {}", unknown.message) });
+            // It has been told; what is left is judged for its types.
+            found.node.remove(&unknown.path);
         }
     }
     all
@@ -293,8 +295,6 @@ fn scenarios(gathered: &mut Gathered, items: &[Item], provenance: &mut BTreeMap<
                 scenario.name.clone_from(&name);
                 out.insert(name, scenario);
             }
-            // Unknown keys have their own message already.
-            Err((_, message)) if message.starts_with("unknown field") => {}
             Err((path, message)) => {
                 let parts = split_path(&path);
                 let at = if parts.is_empty() { String::new() } else { format!("`{path}`: ") };
@@ -349,7 +349,6 @@ fn profiles(gathered: &mut Gathered, items: &[Item], provenance: &mut BTreeMap<S
                     }
                 }
             }
-            Err((_, message)) if message.starts_with("unknown field") => {}
             Err((path, message)) => {
                 let parts = split_path(&path);
                 let message = if is_secret(&path) { "expected a text; put it in quotes".to_owned() } else { message };
@@ -420,9 +419,8 @@ fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, (String, String)> {
 
 /// serde's words in ours.
 fn plain(message: &str) -> String {
-    let message =
-        message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: ")).unwrap_or(message);
-    let Some((got, expected)) = message.split_once(", expected ") else { return message.to_owned() };
+    let stripped = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
+    let Some((got, expected)) = stripped.and_then(|m| m.split_once(", expected ")) else { return message.to_owned() };
     let expected = match expected {
         "u32" | "usize" | "u64" => "a whole number",
         "a boolean" => "true or false",

@@ -16,6 +16,8 @@ pub mod scenarios;
 pub mod schema;
 pub mod settings;
 mod shipped;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 pub use errors::{ConfigErrors, Layer, Origin, Problem, nearest};

@@ -83,6 +83,23 @@ impl Node {
         path.iter().try_fold(self, |node, key| node.get(key))
     }
 
+    /// Removes what is at a path of keys and list positions.
+    pub fn remove(&mut self, path: &[String]) {
+        let Some((first, rest)) = path.split_first() else { return };
+        if rest.is_empty() {
+            self.take(first);
+            return;
+        }
+        let next = match &mut self.data {
+            Data::Map(entries) => entries.iter_mut().find(|e| e.key == *first).map(|e| &mut e.node),
+            Data::Seq(items) => first.parse::<usize>().ok().and_then(|at| items.get_mut(at)),
+            Data::Scalar(_) => None,
+        };
+        if let Some(next) = next {
+            next.remove(rest);
+        }
+    }
+
     /// Takes a key out of a map.
     pub fn take(&mut self, key: &str) -> Option<Entry> {
         let Data::Map(entries) = &mut self.data else { return None };

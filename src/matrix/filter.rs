@@ -12,6 +12,9 @@ use super::{Cell, glob};
 /// Longer expressions are refused, so that nesting can't exhaust the stack.
 const MAX_LENGTH: usize = 1000;
 
+/// Deeper nesting is refused for the same reason.
+const MAX_NESTING: usize = 64;
+
 /// What a predicate looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
@@ -58,6 +61,18 @@ impl Filter {
         };
         if text.len() > MAX_LENGTH {
             return Err(fail(0, format!("longer than {MAX_LENGTH} characters")));
+        }
+        let opened = text.chars().filter(|c| *c == '!').count() + text.matches("not").count();
+        let mut depth = 0usize;
+        for (offset, c) in text.char_indices() {
+            match c {
+                '(' => depth += 1,
+                ')' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            if depth + opened > MAX_NESTING {
+                return Err(fail(offset, format!("more than {MAX_NESTING} levels of brackets and negations")));
+            }
         }
         delimited(space, any_of, space).parse(text).map_err(|error| {
             let offset = error.offset();

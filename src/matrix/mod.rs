@@ -8,6 +8,8 @@ pub mod filter;
 pub mod glob;
 pub mod shard;
 pub mod support;
+#[cfg(test)]
+mod tests;
 mod version;
 
 pub use expand::{MatrixError, Selection, expand};
