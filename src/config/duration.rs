@@ -5,6 +5,16 @@ use std::time::Duration;
 
 use serde::{Deserializer, Serializer, de};
 
+/// For the schema: how a duration is written.
+#[derive(schemars::JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) enum DurationText {
+    /// `90s`, `5m`, `1h 30m`.
+    Text(String),
+    Seconds(u64),
+}
+
 /// Reads `90s`, `5m`, `1h 30m`, `250ms` or a number of seconds.
 pub fn parse(text: &str) -> Result<Duration, String> {
     let text = text.trim();

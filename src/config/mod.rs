@@ -5,10 +5,23 @@
 //! brought them. From here on a secret is a `secrecy` type.
 
 pub mod duration;
+pub mod errors;
+pub mod layers;
+pub mod load;
+mod merge;
+mod node;
+mod profile;
 pub mod providers;
 pub mod scenarios;
+pub mod schema;
 pub mod settings;
+mod shipped;
+#[cfg(test)]
+mod tests;
+mod validate;
 
+pub use errors::{ConfigErrors, Layer, Origin, Problem, nearest};
+pub use load::{LoadRequest, Loaded, load};
 pub use providers::{Credentials, GuestCredentials, Platform, PlatformConfig, ProviderProfile, Providers};
 pub use scenarios::{ExpectedResult, HookPlan, PowerState, Scenario, ScenarioVm, Scenarios};
 pub use settings::{Keep, Settings, Timeouts};

@@ -93,7 +93,7 @@ pub enum PlatformConfig {
     Ec2(BTreeMap<String, SecretString>),
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct VsphereConfig {
     pub vddk_init_image: Option<String>,
     /// An ESXi host addressed directly, instead of a vCenter.
@@ -102,6 +102,18 @@ pub struct VsphereConfig {
     pub clone_provider: Option<String>,
     /// The copy-offload section as given, environment overrides applied; typed by its own scenarios.
     pub copyoffload: Option<BTreeMap<String, serde_json::Value>>,
+}
+
+// By hand: the copy-offload section holds passwords.
+impl fmt::Debug for VsphereConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VsphereConfig")
+            .field("vddk_init_image", &self.vddk_init_image)
+            .field("esxi", &self.esxi)
+            .field("clone_provider", &self.clone_provider)
+            .field("copyoffload", &self.copyoffload.as_ref().map(|c| c.keys().collect::<Vec<_>>()))
+            .finish()
+    }
 }
 
 #[derive(Debug, Clone, Default)]

@@ -65,7 +65,7 @@ pub struct Scenario {
     pub multus_namespace: Option<String>,
     /// Seconds or `10m`; the settings' `guest_agent` bound by default.
     #[serde(default, deserialize_with = "optional_duration")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<duration::DurationText>")]
     pub guest_agent_timeout: Option<Duration>,
     #[serde(default)]
     pub pre_hook: Option<HookPlan>,
@@ -84,7 +84,7 @@ pub struct Scenario {
     pub group: Option<String>,
     /// Expected run time, for balanced shards and for the order of work.
     #[serde(default, deserialize_with = "optional_duration")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<duration::DurationText>")]
     pub expected_duration: Option<Duration>,
     #[serde(default)]
     pub known_issues: Vec<KnownIssue>,

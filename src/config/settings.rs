@@ -12,15 +12,17 @@ use serde::Deserialize;
 use super::duration;
 
 /// Everything that is not a provider profile and not a scenario.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     // ---- the OpenShift cluster; all unset: in-cluster service account, else kubeconfig
     /// API URL, e.g. `https://api.lab.example.com:6443`.
     pub cluster_host: Option<String>,
     pub cluster_username: Option<String>,
+    #[schemars(with = "Option<String>")]
     pub cluster_password: Option<SecretString>,
     /// Wins over user and password.
+    #[schemars(with = "Option<String>")]
     pub cluster_token: Option<SecretString>,
     pub kubeconfig: Option<PathBuf>,
     pub kubeconfig_context: Option<String>,
@@ -41,6 +43,7 @@ pub struct Settings {
     /// Destination storage classes; more than one multiplies the matrix. The key may be written as one
     /// name (`storage_class: nfs`) or a list.
     #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany")]
     pub storage_class: Vec<String>,
     /// Path of `providers.json`.
     pub providers_json: Option<PathBuf>,
@@ -72,7 +75,7 @@ pub struct Settings {
 }
 
 /// When to leave a cell's objects where they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Keep {
     Never,
@@ -81,51 +84,78 @@ pub enum Keep {
 }
 
 /// Every bound in one table. Stage bounds end a stage; the others end one wait inside it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Timeouts {
     // stages
     #[serde(with = "duration")]
+    #[schemars(with = "duration::DurationText")]
     pub prepare: Duration,
     #[serde(with = "duration")]
+    #[schemars(with = "duration::DurationText")]
     pub storage_map: Duration,
     #[serde(with = "duration")]
+    #[schemars(with = "duration::DurationText")]
     pub network_map: Duration,
     /// Plan `Ready`.
     #[serde(with = "duration")]
+    #[schemars(with = "duration::DurationText")]
     pub plan: Duration,
     /// Migration terminal (`plan_wait_timeout` of the Python suite).
     #[serde(with = "duration")]
+    #[schemars(with = "duration::DurationText")]
     pub migrate: Duration,
     #[serde(with = "duration")]
+    #[schemars(with = "duration::DurationText")]
     pub verify: Duration,
     #[serde(with = "duration")]
+    #[schemars(with = "duration::DurationText")]
     pub teardown: Duration,
     // waits
     #[serde(with = "duration")]
+    #[schemars(with = "duration::DurationText")]
     pub connect: Duration,
     /// One request to the API server or a source platform.
     #[serde(with = "duration")]
+    #[schemars(with = "duration::DurationText")]
     pub request: Duration,
     #[serde(with = "duration")]
+    #[schemars(with = "duration::DurationText")]
     pub provider_ready: Duration,
     #[serde(with = "duration")]
+    #[schemars(with = "duration::DurationText")]
     pub inventory: Duration,
     #[serde(with = "duration")]
+    #[schemars(with = "duration::DurationText")]
     pub clone: Duration,
     #[serde(with = "duration")]
+    #[schemars(with = "duration::DurationText")]
     pub power: Duration,
     #[serde(with = "duration")]
+    #[schemars(with = "duration::DurationText")]
     pub guest_info: Duration,
     #[serde(with = "duration")]
+    #[schemars(with = "duration::DurationText")]
     pub guest_agent: Duration,
     #[serde(with = "duration")]
+    #[schemars(with = "duration::DurationText")]
     pub ssh: Duration,
     #[serde(with = "duration")]
+    #[schemars(with = "duration::DurationText")]
     pub delete: Duration,
     /// A stage that runs longer than this says what it waits for, and again after each further such span.
     #[serde(with = "duration")]
+    #[schemars(with = "duration::DurationText")]
     pub slow_after: Duration,
+}
+
+/// For the schema: one name or a list of them.
+#[derive(schemars::JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
 }
 
 fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {

@@ -3,6 +3,20 @@
 //! Floor 0: reads `config`'s types, touches nothing. Everything here is decided before a run
 //! creates its first object.
 
+mod expand;
+pub mod filter;
+pub mod glob;
+pub mod shard;
+pub mod support;
+#[cfg(test)]
+mod tests;
+mod version;
+
+pub use expand::{MatrixError, Selection, expand};
+pub use filter::Filter;
+pub use shard::Shard;
+pub use version::decide_version;
+
 use std::sync::Arc;
 use std::time::Duration;
 

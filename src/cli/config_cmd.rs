@@ -1,0 +1,40 @@
+//! `mtv-matrix config`: what is in force and where it came from, and the schemas.
+
+use crate::config::{Loaded, schema as schemas};
+
+/// Which schema to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum SchemaKind {
+    Settings,
+    Providers,
+    Scenarios,
+}
+
+/// Every value with the layer and the place it came from; secrets are masked.
+pub fn show(loaded: &Loaded) -> String {
+    let mut out = String::new();
+    let key_width = loaded.shown.keys().map(String::len).max().unwrap_or(0);
+    // A long value must not push the places of all others to the right.
+    let value_width = loaded.shown.values().map(|v| v.chars().count()).filter(|w| *w <= 48).max().unwrap_or(0);
+    for (key, value) in &loaded.shown {
+        let place = match loaded.provenance.get(key) {
+            Some(origin) => format!("{} ({origin})", origin.layer.name()),
+            None => "-".to_owned(),
+        };
+        out.push_str(&format!("{key:key_width$}  {value:value_width$}  {place}\n"));
+    }
+    for warning in &loaded.warnings {
+        out.push_str(&format!("warning: {warning}\n"));
+    }
+    out
+}
+
+/// JSON Schema as text.
+pub fn schema(which: SchemaKind) -> String {
+    let schema = match which {
+        SchemaKind::Settings => schemas::settings(),
+        SchemaKind::Providers => schemas::providers(),
+        SchemaKind::Scenarios => schemas::scenarios(),
+    };
+    format!("{schema:#}\n")
+}

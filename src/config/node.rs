@@ -1,0 +1,330 @@
+//! A parsed file that still knows its lines.
+//!
+//! Knows YAML and JSON, nothing of what the keys mean. No `Debug`: a node may hold a secret.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, SeqAccess};
+use serde_json::{Map, Value};
+use serde_saphyr::Spanned;
+
+/// One value with the line it starts on; 0 where there is none (environment, flags).
+#[derive(Clone)]
+pub(crate) struct Node {
+    pub line: usize,
+    pub data: Data,
+}
+
+#[derive(Clone)]
+pub(crate) enum Data {
+    /// Null, bool, number or string.
+    Scalar(Value),
+    Seq(Vec<Node>),
+    Map(Vec<Entry>),
+}
+
+/// One key of a map.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    pub key: String,
+    pub line: usize,
+    pub node: Node,
+}
+
+impl Node {
+    pub fn scalar(value: Value) -> Self {
+        Self { line: 0, data: Data::Scalar(value) }
+    }
+
+    pub fn empty_map() -> Self {
+        Self { line: 0, data: Data::Map(Vec::new()) }
+    }
+
+    /// A JSON value without lines.
+    pub fn from_json(value: Value) -> Self {
+        let data = match value {
+            Value::Array(items) => Data::Seq(items.into_iter().map(Self::from_json).collect()),
+            Value::Object(map) => Data::Map(
+                map.into_iter().map(|(key, value)| Entry { key, line: 0, node: Self::from_json(value) }).collect(),
+            ),
+            scalar => Data::Scalar(scalar),
+        };
+        Self { line: 0, data }
+    }
+
+    pub fn to_json(&self) -> Value {
+        match &self.data {
+            Data::Scalar(value) => value.clone(),
+            Data::Seq(items) => Value::Array(items.iter().map(Self::to_json).collect()),
+            Data::Map(entries) => {
+                Value::Object(entries.iter().map(|e| (e.key.clone(), e.node.to_json())).collect::<Map<_, _>>())
+            }
+        }
+    }
+
+    pub fn is_null(&self) -> bool {
+        matches!(&self.data, Data::Scalar(Value::Null))
+    }
+
+    pub fn entries(&self) -> &[Entry] {
+        match &self.data {
+            Data::Map(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        self.entries().iter().find(|e| e.key == key).map(|e| &e.node)
+    }
+
+    /// The value at a path of map keys.
+    pub fn at(&self, path: &[String]) -> Option<&Node> {
+        path.iter().try_fold(self, |node, key| node.get(key))
+    }
+
+    /// Removes what is at a path of keys and list positions.
+    pub fn remove(&mut self, path: &[String]) {
+        let Some((first, rest)) = path.split_first() else { return };
+        if rest.is_empty() {
+            self.take(first);
+            return;
+        }
+        let next = match &mut self.data {
+            Data::Map(entries) => entries.iter_mut().find(|e| e.key == *first).map(|e| &mut e.node),
+            Data::Seq(items) => first.parse::<usize>().ok().and_then(|at| items.get_mut(at)),
+            Data::Scalar(_) => None,
+        };
+        if let Some(next) = next {
+            next.remove(rest);
+        }
+    }
+
+    /// Takes a key out of a map.
+    pub fn take(&mut self, key: &str) -> Option<Entry> {
+        let Data::Map(entries) = &mut self.data else { return None };
+        let at = entries.iter().position(|e| e.key == key)?;
+        Some(entries.remove(at))
+    }
+
+    /// Puts a value at a path, making maps on the way. What stood there is replaced.
+    pub fn put(&mut self, path: &[&str], line: usize, node: Node) {
+        let Some((first, rest)) = path.split_first() else {
+            *self = node;
+            return;
+        };
+        if let (Data::Seq(items), Ok(at)) = (&mut self.data, first.parse::<usize>())
+            && let Some(item) = items.get_mut(at)
+        {
+            item.put(rest, line, node);
+            return;
+        }
+        if !matches!(self.data, Data::Map(_)) {
+            self.data = Data::Map(Vec::new());
+        }
+        let Data::Map(entries) = &mut self.data else { return };
+        let at = entries.iter().position(|e| e.key == *first).unwrap_or_else(|| {
+            entries.push(Entry { key: (*first).to_owned(), line, node: Node::empty_map() });
+            entries.len() - 1
+        });
+        if let Some(entry) = entries.get_mut(at) {
+            if rest.is_empty() {
+                entry.line = line;
+            }
+            entry.node.put(rest, line, node);
+        }
+    }
+
+    /// The line of the deepest part of `path` that exists: of its key in a map.
+    pub fn line_of(&self, path: &[&str]) -> usize {
+        let Some((first, rest)) = path.split_first() else { return self.line };
+        let (line, next) = match &self.data {
+            Data::Map(entries) => match entries.iter().find(|e| e.key == *first) {
+                Some(entry) => (entry.line, &entry.node),
+                None => return self.line,
+            },
+            Data::Seq(items) => match first.parse::<usize>().ok().and_then(|at| items.get(at)) {
+                Some(item) => (item.line, item),
+                None => return self.line,
+            },
+            Data::Scalar(_) => return self.line,
+        };
+        if rest.is_empty() { line } else { next.line_of_or(rest, line) }
+    }
+
+    fn line_of_or(&self, path: &[&str], outer: usize) -> usize {
+        match &self.data {
+            Data::Scalar(_) => outer,
+            Data::Map(_) if self.get(path.first().copied().unwrap_or_default()).is_none() => outer,
+            _ => self.line_of(path),
+        }
+    }
+
+    /// Paths of all leaves; a list counts as a leaf.
+    pub fn leaves(&self) -> Vec<Vec<String>> {
+        fn walk(node: &Node, path: &mut Vec<String>, out: &mut Vec<Vec<String>>) {
+            match &node.data {
+                Data::Map(entries) if !entries.is_empty() => {
+                    for entry in entries {
+                        path.push(entry.key.clone());
+                        walk(&entry.node, path, out);
+                        path.pop();
+                    }
+                }
+                _ => out.push(path.clone()),
+            }
+        }
+        let mut out = Vec::new();
+        if !self.entries().is_empty() {
+            walk(self, &mut Vec::new(), &mut out);
+        }
+        out
+    }
+}
+
+/// Why a text could not be parsed, and where.
+pub(crate) struct ParseError {
+    pub line: usize,
+    pub message: String,
+}
+
+/// Reads one YAML document.
+pub(crate) fn parse_yaml(text: &str) -> Result<Node, ParseError> {
+    if text.lines().all(|l| l.trim().is_empty() || l.trim_start().starts_with('#')) {
+        return Ok(Node::empty_map());
+    }
+    // Snippets would print the lines around an error, and with them perhaps a password.
+    let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
+    serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options)
+        .map(|s| node(s.value, s.referenced.line()))
+        .map_err(|error| {
+            let line = error.location().map_or(0, |l| usize::try_from(l.line()).unwrap_or(0));
+            ParseError { line, message: "is not YAML: ".to_owned() + first_line(&error.to_string()) }
+        })
+}
+
+/// Reads one JSON document: strictly, with lines where they can be told.
+pub(crate) fn parse_json(text: &str) -> Result<Node, ParseError> {
+    let value: Value = serde_json::from_str(text)
+        .map_err(|error| ParseError { line: error.line(), message: format!("is not JSON: {error}") })?;
+    // JSON is a part of YAML but for tabs between tokens; a JSON string can't hold a raw tab.
+    match parse_yaml(&text.replace('\t', " ")) {
+        Ok(node) if node.to_json() == value => Ok(node),
+        _ => Ok(Node::from_json(value)),
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+fn node(raw: Raw, line: u64) -> Node {
+    let data = match raw {
+        Raw::Scalar(value) => Data::Scalar(value),
+        Raw::Seq(items) => Data::Seq(items.into_iter().map(|i| node(i.value, i.referenced.line())).collect()),
+        Raw::Map(entries) => Data::Map(
+            entries
+                .into_iter()
+                .map(|(key, value)| Entry {
+                    line: usize::try_from(key.referenced.line()).unwrap_or(0),
+                    key: key.value,
+                    node: node(value.value, value.referenced.line()),
+                })
+                .collect(),
+        ),
+    };
+    Node { line: usize::try_from(line).unwrap_or(0), data }
+}
+
+/// What the YAML reader hands over before lines become plain numbers.
+enum Raw {
+    Scalar(Value),
+    Seq(Vec<Spanned<Raw>>),
+    Map(Vec<(Spanned<String>, Spanned<Raw>)>),
+}
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RawVisitor)
+    }
+}
+
+struct RawVisitor;
+
+impl<'de> de::Visitor<'de> for RawVisitor {
+    type Value = Raw;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+    fn visit_bool<E>(self, v: bool) -> Result<Raw, E> {
+        Ok(Raw::Scalar(v.into()))
+    }
+    fn visit_i64<E>(self, v: i64) -> Result<Raw, E> {
+        Ok(Raw::Scalar(v.into()))
+    }
+    fn visit_u64<E>(self, v: u64) -> Result<Raw, E> {
+        Ok(Raw::Scalar(v.into()))
+    }
+    fn visit_f64<E>(self, v: f64) -> Result<Raw, E> {
+        Ok(Raw::Scalar(v.into()))
+    }
+    fn visit_str<E>(self, v: &str) -> Result<Raw, E> {
+        Ok(Raw::Scalar(v.into()))
+    }
+    fn visit_unit<E>(self) -> Result<Raw, E> {
+        Ok(Raw::Scalar(Value::Null))
+    }
+    fn visit_none<E>(self) -> Result<Raw, E> {
+        Ok(Raw::Scalar(Value::Null))
+    }
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Raw, D::Error> {
+        Raw::deserialize(deserializer)
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Raw, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Raw::Seq(items))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Raw::Map(entries))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn yaml_keys_know_their_lines() {
+        let text = "# head\na: 1\nb:\n  c: [x, y]\n  d: on\nlist:\n  - name: one\n    n: ~\n";
+        let Ok(node) = parse_yaml(text) else { panic!("parses") };
+        assert_eq!(node.line_of(&["a"]), 2);
+        assert_eq!(node.line_of(&["b", "d"]), 5);
+        assert_eq!(node.line_of(&["list", "0", "n"]), 8);
+        assert_eq!(node.line_of(&["b", "missing"]), 3);
+        assert_eq!(
+            node.to_json(),
+            serde_json::json!({"a": 1, "b": {"c": ["x", "y"], "d": "on"}, "list": [{"name": "one", "n": null}]})
+        );
+    }
+
+    #[test]
+    fn json_with_tabs_and_escapes_keeps_values_and_lines() {
+        let text = "{\n\t\"a\": \"x\\/y \\u00e9\",\n\t\"b\": {\"true\": \"true\", \"n\": 1.5}\n}";
+        let Ok(node) = parse_json(text) else { panic!("parses") };
+        assert_eq!(node.to_json(), serde_json::json!({"a": "x/y é", "b": {"true": "true", "n": 1.5}}));
+        assert_eq!(node.line_of(&["b", "n"]), 3);
+    }
+
+    #[test]
+    fn a_duplicate_key_is_refused_with_its_line() {
+        let Err(error) = parse_yaml("a: 1\nb: 2\na: 3\n") else { panic!("refused") };
+        assert_eq!(error.line, 3, "{}", error.message);
+    }
+}

@@ -1,0 +1,254 @@
+//! One entry of `providers.json`, from its keys to a typed profile.
+//!
+//! Every key of the Python suite's file is accepted (peer.md §1.4). No `Debug`: passwords.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use super::providers::{
+    Credentials, GuestCredentials, OpenstackConfig, Platform, PlatformConfig, ProviderProfile, VsphereConfig,
+};
+
+/// A profile as written.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawProfile {
+    #[serde(rename = "type")]
+    pub platform: Platform,
+    #[serde(default)]
+    version: Option<String>,
+    /// Host name of the endpoint; the host of `api_url` where unset.
+    #[serde(default)]
+    fqdn: Option<String>,
+    /// `spec.url` of the Provider.
+    #[serde(default)]
+    api_url: Option<String>,
+    #[serde(default)]
+    username: Option<String>,
+    #[serde(default)]
+    password: Option<String>,
+    #[serde(default)]
+    guest_vm_linux_user: Option<String>,
+    #[serde(default)]
+    guest_vm_linux_password: Option<String>,
+    #[serde(default)]
+    guest_vm_win_user: Option<String>,
+    #[serde(default)]
+    guest_vm_win_password: Option<String>,
+    /// Cells at once on this profile.
+    #[serde(default)]
+    max_concurrent: Option<usize>,
+    /// PEM of the endpoint's CA.
+    #[serde(default)]
+    ca_pem: Option<String>,
+    /// The same in a file.
+    #[serde(default)]
+    ca_file: Option<String>,
+    // vSphere
+    #[serde(default)]
+    vddk_init_image: Option<String>,
+    /// `vcenter` or `esxi`.
+    #[serde(default)]
+    endpoint_type: Option<EndpointType>,
+    /// Profile that clones for an ESXi endpoint.
+    #[serde(default)]
+    clone_provider: Option<String>,
+    #[serde(default)]
+    luks_passphrase: Option<String>,
+    #[serde(default)]
+    copyoffload: Option<BTreeMap<String, serde_json::Value>>,
+    // oVirt
+    #[serde(default)]
+    insecure: Option<bool>,
+    // OpenStack
+    #[serde(default)]
+    project_name: Option<String>,
+    #[serde(default)]
+    region_name: Option<String>,
+    #[serde(default)]
+    user_domain_name: Option<String>,
+    #[serde(default)]
+    user_domain_id: Option<String>,
+    #[serde(default)]
+    project_domain_id: Option<String>,
+    // OpenShift: accepted, not used
+    #[serde(default)]
+    host: Option<String>,
+    #[serde(default)]
+    storage_class: Option<String>,
+    // Hyper-V
+    #[serde(default)]
+    smb_url: Option<String>,
+    #[serde(default)]
+    smb_user: Option<String>,
+    #[serde(default)]
+    smb_password: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum EndpointType {
+    Vcenter,
+    Esxi,
+}
+
+/// Keys of a copy-offload section; those with `true` have a `COPYOFFLOAD_…` variable.
+pub(crate) const COPYOFFLOAD_KEYS: &[(&str, bool)] = &[
+    ("storage_vendor_product", false),
+    ("datastore_id", false),
+    ("secondary_datastore_id", false),
+    ("non_xcopy_datastore_id", false),
+    ("default_vm_name", false),
+    ("template_name", false),
+    ("resource_pool", false),
+    ("storage_hostname", true),
+    ("storage_username", true),
+    ("storage_password", true),
+    ("ontap_svm", true),
+    ("vantara_storage_id", true),
+    ("vantara_storage_port", true),
+    ("vantara_hostgroup_id_list", true),
+    ("pure_cluster_prefix", true),
+    ("powerflex_system_id", true),
+    ("powermax_symmetrix_id", true),
+    ("storage_secret_extra", true),
+    ("dedicated_migration_hosts", false),
+    ("esxi_clone_method", false),
+    ("esxi_host", true),
+    ("esxi_user", true),
+    ("esxi_password", true),
+    ("rdm_lun_uuid", false),
+];
+
+/// What is wrong: the key it is about, and a sentence without values.
+pub(crate) type Complaint = (String, String);
+
+fn given(text: Option<String>) -> Option<String> {
+    text.filter(|t| !t.trim().is_empty())
+}
+
+fn pair(user: Option<String>, password: Option<String>) -> Option<Credentials> {
+    Some(Credentials { username: given(user)?, password: SecretString::from(given(password)?) })
+}
+
+/// Host of a URL, or what stands before the first `:` or `/` (NFS shares).
+fn host_of(url: &str) -> String {
+    let parsed = url::Url::parse(url).ok().and_then(|u| u.host_str().map(str::to_owned));
+    parsed.unwrap_or_else(|| url.trim_start_matches('/').split([':', '/']).next().unwrap_or_default().to_owned())
+}
+
+impl RawProfile {
+    /// The typed profile, or all complaints about it. Warnings go to `warnings`.
+    pub fn into_profile(self, name: &str, warnings: &mut Vec<Complaint>) -> Result<ProviderProfile, Vec<Complaint>> {
+        let mut complaints: Vec<Complaint> = Vec::new();
+        let platform = self.platform;
+        let mut required = |key: &str, value: Option<String>, needed: bool| -> String {
+            let value = given(value);
+            if needed && value.is_none() {
+                complaints.push((key.to_owned(), format!("`{key}` is required for a profile of type {platform}")));
+            }
+            value.unwrap_or_default()
+        };
+        let logs_in = matches!(platform, Platform::Vsphere | Platform::Ovirt | Platform::Openstack | Platform::Hyperv);
+        let has_url = matches!(platform, Platform::Vsphere | Platform::Ovirt | Platform::Openstack | Platform::Ova);
+        let openstack = platform == Platform::Openstack;
+        let api_url = required("api_url", self.api_url, has_url);
+        let username = required("username", self.username, logs_in);
+        let password = SecretString::from(required("password", self.password, logs_in));
+        let smb_url = required("smb_url", self.smb_url, platform == Platform::Hyperv);
+        let openstack_config = OpenstackConfig {
+            project_name: required("project_name", self.project_name, openstack),
+            region_name: required("region_name", self.region_name, openstack),
+            user_domain_name: required("user_domain_name", self.user_domain_name, openstack),
+            user_domain_id: self.user_domain_id.unwrap_or_default(),
+            project_domain_id: self.project_domain_id.unwrap_or_default(),
+        };
+        let mut ca_pem = given(self.ca_pem);
+        if let Some(path) = given(self.ca_file) {
+            match std::fs::read_to_string(&path) {
+                Ok(pem) => ca_pem = Some(pem),
+                Err(error) => complaints.push(("ca_file".into(), format!("`ca_file` {path} can't be read: {error}"))),
+            }
+        }
+        if ca_pem.as_ref().is_some_and(|pem| !pem.contains("-----BEGIN CERTIFICATE-----")) {
+            complaints.push(("ca_pem".into(), "the CA is not a PEM certificate".into()));
+        }
+        if self.max_concurrent == Some(0) {
+            complaints.push(("max_concurrent".into(), "`max_concurrent` must be at least 1".into()));
+        }
+        for (key, idle) in [
+            ("luks_passphrase", self.luks_passphrase.is_some()),
+            ("copyoffload", self.copyoffload.is_some() && platform != Platform::Vsphere),
+            ("vddk_init_image", self.vddk_init_image.is_some() && platform != Platform::Vsphere),
+            ("host", self.host.is_some() && platform != Platform::Openshift),
+            ("storage_class", self.storage_class.is_some() && platform != Platform::Openshift),
+        ] {
+            if idle {
+                warnings.push((key.to_owned(), format!("`{key}` has no effect on a profile of type {platform}")));
+            }
+        }
+        for key in self.copyoffload.iter().flat_map(BTreeMap::keys) {
+            if !COPYOFFLOAD_KEYS.iter().any(|(known, _)| known == key) {
+                let known = COPYOFFLOAD_KEYS.iter().map(|(k, _)| *k);
+                let hint = super::errors::hint(key, known, "");
+                complaints.push((format!("copyoffload.{key}"), format!("`{key}` is not a key of copyoffload{hint}")));
+            }
+        }
+        if !complaints.is_empty() {
+            return Err(complaints);
+        }
+        let config = match platform {
+            Platform::Vsphere => PlatformConfig::Vsphere(VsphereConfig {
+                vddk_init_image: given(self.vddk_init_image),
+                esxi: self.endpoint_type == Some(EndpointType::Esxi),
+                clone_provider: given(self.clone_provider),
+                copyoffload: self.copyoffload,
+            }),
+            Platform::Ovirt => PlatformConfig::Ovirt { insecure: self.insecure.unwrap_or(true) },
+            Platform::Openstack => PlatformConfig::Openstack(openstack_config),
+            Platform::Openshift => PlatformConfig::Openshift,
+            Platform::Ova => PlatformConfig::Ova,
+            Platform::Hyperv => PlatformConfig::Hyperv { smb_url, smb: pair(self.smb_user, self.smb_password) },
+            // Read by `ec2` below, which keeps all keys.
+            Platform::Ec2 => PlatformConfig::Ec2(BTreeMap::new()),
+        };
+        Ok(ProviderProfile {
+            name: name.to_owned(),
+            platform,
+            version: self.version.unwrap_or_default(),
+            fqdn: given(self.fqdn).unwrap_or_else(|| host_of(&api_url)),
+            api_url,
+            login: Credentials { username, password },
+            guest: GuestCredentials {
+                linux: pair(self.guest_vm_linux_user, self.guest_vm_linux_password),
+                windows: pair(self.guest_vm_win_user, self.guest_vm_win_password),
+            },
+            max_concurrent: self.max_concurrent,
+            ca_pem,
+            config,
+        })
+    }
+}
+
+/// An EC2 profile: its keys are kept as given until the platform has its driver.
+pub(crate) fn ec2(name: &str, entry: &serde_json::Value) -> ProviderProfile {
+    let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let keys: BTreeMap<String, String> =
+        entry.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), text(v))).collect();
+    let key = |k: &str| keys.get(k).cloned().unwrap_or_default();
+    ProviderProfile {
+        name: name.to_owned(),
+        platform: Platform::Ec2,
+        version: key("version"),
+        fqdn: Some(key("fqdn")).filter(|f| !f.is_empty()).unwrap_or_else(|| host_of(&key("api_url"))),
+        api_url: key("api_url"),
+        login: Credentials { username: key("username"), password: SecretString::from(key("password")) },
+        guest: GuestCredentials::default(),
+        max_concurrent: keys.get("max_concurrent").and_then(|n| n.parse().ok()),
+        ca_pem: None,
+        config: PlatformConfig::Ec2(keys.into_iter().map(|(k, v)| (k, SecretString::from(v))).collect()),
+    }
+}

@@ -1,0 +1,77 @@
+//! What a scenario must hold beyond its types.
+
+use base64::Engine as _;
+
+use super::node;
+use super::scenarios::{HookPlan, PowerState, Scenario};
+
+/// Complaints as (path inside the scenario, sentence).
+pub(crate) fn scenario(name: &str, s: &Scenario) -> Vec<(Vec<String>, String)> {
+    let mut out = Vec::new();
+    let mut say = |path: &[&str], text: String| out.push((path.iter().map(|p| (*p).to_owned()).collect(), text));
+    let good_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if name.is_empty() || !name.chars().all(good_name) {
+        say(&[], "a scenario's name is made of letters, digits, `_`, `-` and `.`".into());
+    }
+    if s.virtual_machines.is_empty() {
+        say(&["virtual_machines"], "`virtual_machines` is empty: a scenario needs at least one VM".into());
+    }
+    for (n, vm) in s.virtual_machines.iter().enumerate() {
+        let n = n.to_string();
+        if vm.name.trim().is_empty() {
+            say(&["virtual_machines", &n, "name"], "a VM without a name".into());
+        }
+        if s.preserve_static_ips && vm.source_vm_power != Some(PowerState::On) {
+            let text = format!(
+                "`preserve_static_ips` needs `source_vm_power: \"on\"` on VM `{}`: a VM that is off does not tell its addresses",
+                vm.name
+            );
+            say(&["virtual_machines", &n], text);
+        }
+        for (d, disk) in vm.add_disks.iter().enumerate() {
+            let path = ["virtual_machines", &n, "add_disks", &d.to_string()];
+            if disk.rdm_type.is_none() && !disk.size_gb.is_some_and(|gb| gb > 0) {
+                say(&path, format!("`size_gb` is required for an added disk of VM `{}` unless it is an RDM", vm.name));
+            }
+        }
+    }
+    if s.target_node_selector.len() > 1 {
+        say(&["target_node_selector"], "`target_node_selector` has at most one entry".into());
+    }
+    for (key, hook) in [("pre_hook", &s.pre_hook), ("post_hook", &s.post_hook)] {
+        if let Some(text) = hook.as_ref().and_then(|h| hook_complaint(key, h)) {
+            say(&[key], text);
+        }
+    }
+    for (key, version) in [("requires.min_mtv_version", s.requires.min_mtv_version.as_ref())]
+        .into_iter()
+        .chain(s.known_issues.iter().map(|i| ("known_issues.fixed_in", i.fixed_in.as_ref())))
+    {
+        if version.is_some_and(|v| v.split('.').any(|p| p.parse::<u32>().is_err())) {
+            say(&[key.split('.').next().unwrap_or(key)], format!("`{key}` is a version such as 2.10"));
+        }
+    }
+    out
+}
+
+fn hook_complaint(key: &str, hook: &HookPlan) -> Option<String> {
+    match (&hook.expected_result, &hook.playbook_base64) {
+        (Some(_), None) => None,
+        (None, Some(text)) => playbook_complaint(key, text),
+        _ => Some(format!("`{key}` needs exactly one of `expected_result` and `playbook_base64`")),
+    }
+}
+
+fn playbook_complaint(key: &str, text: &str) -> Option<String> {
+    let key = format!("`{key}.playbook_base64`");
+    let Ok(bytes) = base64::engine::general_purpose::STANDARD.decode(text) else {
+        return Some(format!("{key} is not base64"));
+    };
+    let Ok(playbook) = String::from_utf8(bytes) else {
+        return Some(format!("{key} is not UTF-8 text"));
+    };
+    match node::parse_yaml(&playbook).map(|n| n.data) {
+        Ok(node::Data::Seq(plays)) if !plays.is_empty() => None,
+        _ => Some(format!("{key} is not a YAML list of plays")),
+    }
+}

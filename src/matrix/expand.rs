@@ -1,0 +1,132 @@
+//! From profiles and scenarios to cells.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Cell, Decision, Filter, glob, support};
+use crate::api::names::CellId;
+use crate::config::scenarios::Destination;
+use crate::config::{ProviderProfile, Providers, Scenario, Scenarios, Settings, nearest};
+
+/// A scenario that says nothing of its duration is taken to last this long.
+const DEFAULT_EXPECTED: Duration = Duration::from_secs(20 * 60);
+
+/// Which cells are wanted; an empty list means all.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// Names or globs.
+    pub providers: Vec<String>,
+    /// Names or globs.
+    pub scenarios: Vec<String>,
+    /// Scenarios with any of these tags.
+    pub tags: Vec<String>,
+    pub filter: Option<Filter>,
+}
+
+/// Why there is no matrix.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MatrixError {
+    #[error("there is no {kind} `{name}`{hint}")]
+    Unknown { kind: &'static str, name: String, hint: String },
+    #[error("no provider profiles: give providers_json, or `providers:` in a --config file")]
+    NoProviders,
+    #[error("no scenarios")]
+    NoScenarios,
+    #[error("the selection matches no cell")]
+    NothingSelected,
+}
+
+/// All selected cells, the longest expected first, each decided before anything is touched.
+pub fn expand(
+    settings: &Settings,
+    providers: &Providers,
+    scenarios: &Scenarios,
+    selection: &Selection,
+) -> Result<Vec<Cell>, MatrixError> {
+    if providers.is_empty() {
+        return Err(MatrixError::NoProviders);
+    }
+    if scenarios.is_empty() {
+        return Err(MatrixError::NoScenarios);
+    }
+    let wanted_providers = match (&settings.source_provider, selection.providers.is_empty()) {
+        (Some(one), true) => std::slice::from_ref(one),
+        _ => &selection.providers,
+    };
+    let names: Vec<&str> = providers.keys().map(String::as_str).collect();
+    known("provider profile", wanted_providers, &names)?;
+    let names: Vec<&str> = scenarios.keys().map(String::as_str).collect();
+    known("scenario", &selection.scenarios, &names)?;
+    let tags: Vec<&str> = scenarios.values().flat_map(|s| &s.tags).map(String::as_str).collect();
+    known("tag", &selection.tags, &tags)?;
+
+    let mut classes: Vec<String> = Vec::new();
+    for class in &settings.storage_class {
+        if !classes.contains(class) {
+            classes.push(class.clone());
+        }
+    }
+    let many = classes.len() > 1;
+    if classes.is_empty() {
+        // The cluster's default class; its name is known once the cluster is.
+        classes.push(String::new());
+    }
+
+    let any = |patterns: &[String], name: &str| patterns.is_empty() || patterns.iter().any(|p| glob::matches(p, name));
+    let mut cells = Vec::new();
+    for profile in providers.values().filter(|p| any(wanted_providers, &p.name)) {
+        let profile = Arc::new(profile.clone());
+        for scenario in scenarios.values().filter(|s| any(&selection.scenarios, &s.name)) {
+            if !selection.tags.is_empty() && !scenario.tags.iter().any(|t| any(&selection.tags, t)) {
+                continue;
+            }
+            let scenario = Arc::new(scenario.clone());
+            for class in &classes {
+                let cell = Cell {
+                    id: CellId::new(&profile.name, &scenario.name, many.then_some(class.as_str())),
+                    profile: Arc::clone(&profile),
+                    scenario: Arc::clone(&scenario),
+                    storage_class: class.clone(),
+                    decision: decide(settings, &profile, &scenario),
+                    expected: scenario.expected_duration.unwrap_or(DEFAULT_EXPECTED),
+                };
+                if selection.filter.as_ref().is_none_or(|f| f.matches(&cell)) {
+                    cells.push(cell);
+                }
+            }
+        }
+    }
+    if cells.is_empty() {
+        return Err(MatrixError::NothingSelected);
+    }
+    cells.sort_by_cached_key(|c| (Reverse(c.expected), c.id.clone()));
+    Ok(cells)
+}
+
+fn known(kind: &'static str, wanted: &[String], names: &[&str]) -> Result<(), MatrixError> {
+    for name in wanted {
+        if !names.iter().any(|n| glob::matches(name, n)) {
+            let hint = match nearest(name, names.iter().copied()) {
+                Some(near) if !glob::is_glob(name) => format!("; did you mean `{near}`?"),
+                _ => String::new(),
+            };
+            return Err(MatrixError::Unknown { kind, name: name.clone(), hint });
+        }
+    }
+    Ok(())
+}
+
+fn decide(settings: &Settings, profile: &ProviderProfile, scenario: &Scenario) -> Decision {
+    if let Some(reason) = support::reason_against(profile, scenario) {
+        return Decision::Skip(reason);
+    }
+    if scenario.destination == Destination::Remote && settings.remote_ocp_cluster.is_empty() {
+        return Decision::Skip("`remote_ocp_cluster` is not set".into());
+    }
+    let meets = |platforms: &[_]| platforms.is_empty() || platforms.contains(&profile.platform);
+    match scenario.known_issues.iter().find(|i| i.fixed_in.is_none() && meets(&i.platforms)) {
+        Some(issue) => Decision::Skip(format!("known issue {}: {}", issue.id, issue.summary)),
+        None => Decision::Run,
+    }
+}

@@ -1,0 +1,186 @@
+//! Expansion, decisions, filters and shards.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::{LoadRequest, Loaded, load};
+
+fn loaded(set: &[&str]) -> Loaded {
+    let dir = tempfile::tempdir().unwrap();
+    let providers = r#"{"vsphere": {"type": "vsphere", "api_url": "https://v/sdk", "username": "u", "password": "p"},
+        "ovirt": {"type": "ovirt", "api_url": "https://o/api", "username": "u", "password": "p"},
+        "ova": {"type": "ova", "api_url": "n:/s"}}"#;
+    let request = LoadRequest {
+        secrets_dir: Some(dir.path().to_owned()),
+        set: set.iter().map(|s| (*s).to_owned()).collect(),
+        providers_text: Some((providers.to_owned(), "test".to_owned())),
+        scenarios_default: true,
+        ..LoadRequest::default()
+    };
+    load(&request).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn cells(loaded: &Loaded, selection: &Selection) -> Result<Vec<Cell>, MatrixError> {
+    expand(&loaded.settings, &loaded.providers, &loaded.scenarios, selection)
+}
+
+fn reason<'a>(cells: &'a [Cell], id: &str) -> &'a str {
+    match &cells.iter().find(|c| c.id.as_str() == id).unwrap().decision {
+        Decision::Run => "run",
+        Decision::Skip(reason) => reason,
+    }
+}
+
+#[test]
+fn every_profile_meets_every_scenario_and_each_cell_is_decided() {
+    let all = cells(&loaded(&[]), &Selection::default()).unwrap();
+    assert_eq!(all.len(), 24);
+    assert_eq!(reason(&all, "vsphere/test_sanity_cold_mtv_migration"), "run");
+    assert_eq!(reason(&all, "vsphere/test_warm_remote_ocp"), "`remote_ocp_cluster` is not set");
+    assert_eq!(reason(&all, "ova/test_sanity_warm_mtv_migration"), "ova does not support warm migration");
+    assert_eq!(reason(&all, "ovirt/test_sanity_cold_mtv_migration"), "ovirt has no driver yet in this version");
+    assert!(all.windows(2).all(|w| w[0].expected >= w[1].expected));
+    let remote = cells(&loaded(&["remote_ocp_cluster=lab"]), &Selection::default()).unwrap();
+    assert_eq!(remote.iter().filter(|c| c.decision == Decision::Run).count(), 8);
+}
+
+#[test]
+fn storage_classes_multiply_and_are_named_only_where_there_are_several() {
+    let one = cells(&loaded(&["storage_class=nfs"]), &Selection::default()).unwrap();
+    assert_eq!((one.len(), one[0].storage_class.as_str()), (24, "nfs"));
+    assert!(one.iter().all(|c| !c.id.as_str().contains('@')));
+    let two = cells(&loaded(&["storage_class=nfs,rbd,nfs"]), &Selection::default()).unwrap();
+    assert_eq!(two.len(), 48);
+    assert!(two.iter().all(|c| c.id.as_str().ends_with(&format!("@{}", c.storage_class))));
+}
+
+#[test]
+fn selection_takes_names_globs_and_tags_and_refuses_what_is_not_there() {
+    let loaded = loaded(&[]);
+    let pick = |providers: &[&str], scenarios: &[&str], tags: &[&str]| {
+        let own = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
+        let selection =
+            Selection { providers: own(providers), scenarios: own(scenarios), tags: own(tags), filter: None };
+        cells(&loaded, &selection).map(|c| c.len()).map_err(|e| e.to_string())
+    };
+    assert_eq!(pick(&["ov*"], &["*cold*"], &[]), Ok(6));
+    assert_eq!(pick(&["vsphere"], &[], &["remote", "hooks"]), Ok(3));
+    assert_eq!(
+        pick(&["vspere"], &[], &[]),
+        Err("there is no provider profile `vspere`; did you mean `vsphere`?".into())
+    );
+    assert_eq!(pick(&[], &[], &["teir0"]), Err("there is no tag `teir0`; did you mean `tier0`?".into()));
+    assert_eq!(pick(&[], &["*hook*"], &["remote"]), Err("the selection matches no cell".into()));
+}
+
+#[test]
+fn filters_bind_not_before_and_before_or() {
+    let loaded = loaded(&[]);
+    let count = |text: &str| {
+        let selection = Selection { filter: Some(Filter::parse(text).unwrap()), ..Selection::default() };
+        cells(&loaded, &selection).unwrap().len()
+    };
+    assert_eq!(count("tag(tier0) and provider(vsphere*) and not tag(warm)"), 3);
+    assert_eq!(count("platform(ova) or tag(hooks) & !provider(ova)"), 8 + 2);
+    assert_eq!(count("(platform(ova)|tag(hooks)) & !provider(ova)"), 2);
+    assert_eq!(count("scenario(*remote*)"), 6);
+}
+
+#[test]
+fn a_filter_error_points_at_its_place() {
+    let shown = |text: &str| Filter::parse(text).unwrap_err();
+    assert_eq!(shown("tag(a) and tga(b)").column, 11, "{}", shown("tag(a) and tga(b)"));
+    assert!(shown("tag(a) and tga(b)").to_string().contains("did you mean `tag(...)`?"));
+    assert_eq!(shown("tag(a").column, 5, "{}", shown("tag(a"));
+    assert_eq!(shown("tag(a) tag(b)").column, 7, "{}", shown("tag(a) tag(b)"));
+    assert_eq!(shown("tag()").column, 4, "{}", shown("tag()"));
+    assert_eq!(shown("").column, 0);
+    assert!(shown("é(").to_string().ends_with("\n  é(\n  ^"), "{}", shown("é("));
+    assert!(Filter::parse(&"(".repeat(5000)).is_err());
+    assert!(Filter::parse(&"(".repeat(999)).is_err());
+}
+
+#[test]
+fn the_mtv_version_decides_late() {
+    let loaded = loaded(&[
+        "scenarios.test_sanity_cold_mtv_migration.requires={min_mtv_version: \"2.10\"}",
+        "scenarios.test_post_hook_retain_failed_vm.known_issues=[{id: MTV-1, summary: broken, fixed_in: 2.9.3}]",
+    ]);
+    let decided = |version: &str| {
+        let mut all = cells(&loaded, &Selection::default()).unwrap();
+        decide_version(&mut all, version);
+        ["test_sanity_cold_mtv_migration", "test_post_hook_retain_failed_vm"]
+            .map(|s| reason(&all, &format!("vsphere/{s}")).to_owned())
+    };
+    assert_eq!(decided("2.10.0"), ["run", "run"]);
+    assert_eq!(decided("v2.9.3"), ["needs MTV 2.10 or newer, v2.9.3 is installed", "run"]);
+    assert!(decided("2.9.2")[1].starts_with("known issue MTV-1: broken"));
+}
+
+#[test]
+fn shards_split_all_cells_evenly_and_each_runs_once() {
+    let loaded = loaded(&["remote_ocp_cluster=lab"]);
+    let mut ran = Vec::new();
+    for index in 1..=3 {
+        let mut all = cells(&loaded, &Selection::default()).unwrap();
+        Shard { index, of: 3 }.apply(&mut all);
+        let mine: Vec<_> = all.into_iter().filter(|c| c.decision == Decision::Run).collect();
+        let minutes: u64 = mine.iter().map(|c| c.expected.as_secs() / 60).sum();
+        assert!((65..=100).contains(&minutes), "shard {index}: {minutes} minutes");
+        ran.extend(mine.into_iter().map(|c| c.id));
+    }
+    ran.sort();
+    ran.dedup();
+    assert_eq!(ran.len(), 8);
+    assert!("0/3".parse::<Shard>().is_err() && "4/3".parse::<Shard>().is_err() && "x".parse::<Shard>().is_err());
+}
+
+/// An expression as text together with its value, computed without the parser.
+fn expression(cell: Arc<Cell>) -> impl Strategy<Value = (String, bool)> {
+    let has = |c: &Cell, t: &str| c.scenario.tags.iter().any(|x| x == t);
+    let tags = ["tier0", "warm", "remote", "hooks"].map(|t| (format!("tag({t})"), has(&cell, t)));
+    let others = [
+        ("provider( vs* )".to_owned(), cell.profile.name.starts_with("vs")),
+        ("platform(ova)".to_owned(), cell.profile.platform.name() == "ova"),
+        ("scenario(*cold*)".to_owned(), cell.scenario.name.contains("cold")),
+    ];
+    let leaves: Vec<(String, bool)> = tags.into_iter().chain(others).collect();
+    // Everything is in brackets but chains of one operator, so that no precedence is assumed.
+    prop::sample::select(leaves).prop_recursive(4, 24, 3, |inner| {
+        prop_oneof![
+            (inner.clone(), any::<bool>())
+                .prop_map(|((t, v), word)| (if word { format!("not ({t})") } else { format!("!({t})") }, !v)),
+            prop::collection::vec(inner.clone(), 1..4).prop_map(|parts| {
+                let text: Vec<String> = parts.iter().map(|(t, _)| format!("({t})")).collect();
+                (text.join(" and "), parts.iter().all(|(_, v)| *v))
+            }),
+            prop::collection::vec(inner, 1..4).prop_map(|parts| {
+                let text: Vec<String> = parts.iter().map(|(t, _)| format!("({t})")).collect();
+                (text.join("|"), parts.iter().any(|(_, v)| *v))
+            }),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn a_filter_says_what_an_independent_reading_says(
+        (cell, (text, expected)) in (0usize..24).prop_flat_map(|n| {
+            let all = cells(&loaded(&[]), &Selection::default()).unwrap();
+            let cell = Arc::new(all[n].clone());
+            (Just(Arc::clone(&cell)), expression(cell))
+        })
+    ) {
+        prop_assume!(text.len() <= 1000);
+        let filter = Filter::parse(&text).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        prop_assert_eq!(filter.matches(&cell), expected, "{}", text);
+    }
+
+    #[test]
+    fn no_text_breaks_the_parser(text in ".{0,60}") {
+        let _ = Filter::parse(&text);
+    }
+}
