@@ -6,6 +6,9 @@ use super::xml::{Element, Writer};
 /// An answer that is not what the protocol allows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
+    /// For the caller's transport: no answer came.
+    #[error("no answer: {0}")]
+    Transport(String),
     #[error("the answer is not XML: {0}")]
     Xml(String),
     #[error("the answer is no SOAP answer (HTTP {status}): {begin}")]

@@ -1,1 +1,3 @@
 //! MTV, KubeVirt and storage, as clients of the API server.
+
+pub mod mtv;
