@@ -126,3 +126,51 @@ pub fn to_pem(chain: &[CertificateDer<'_>]) -> String {
     }
     pem
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A TLS server with a fresh self-signed certificate; its port and its certificate.
+    async fn serve() -> (u16, String) {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let _ = acceptor.accept(socket).await;
+            }
+        });
+        (port, to_pem(&[made.cert.der().clone()]))
+    }
+
+    async fn handshake(port: u16, pem: &str) -> bool {
+        let socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(client_config(Some(pem)).unwrap()));
+        connector.connect(ServerName::try_from("localhost").unwrap(), socket).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn what_an_endpoint_presents_is_trusted_afterwards_and_nothing_else() {
+        let (port, pem) = serve().await;
+        let (_, stranger) = serve().await;
+        let fetched = crate::source::fetch_ca("127.0.0.1", port, Duration::from_secs(5)).await.unwrap();
+        assert_eq!(fetched, pem);
+        assert!(handshake(port, &fetched).await);
+        assert!(!handshake(port, &stranger).await);
+    }
+
+    #[test]
+    fn a_ca_that_is_no_pem_is_refused() {
+        assert!(client_config(Some("")).is_err());
+        assert!(client_config(Some("no pem")).is_err());
+    }
+}

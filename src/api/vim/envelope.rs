@@ -27,7 +27,7 @@ pub struct Fault {
     /// The server's own words.
     pub text: String,
     /// The fault's own elements.
-    pub detail: Element,
+    pub detail: Box<Element>,
 }
 
 impl Fault {
@@ -37,7 +37,7 @@ impl Fault {
         Self {
             kind: detail.xsi_type.clone().unwrap_or_default(),
             text: element.text_at("localizedMessage").unwrap_or_default().to_owned(),
-            detail,
+            detail: Box::new(detail),
         }
     }
     pub fn is(&self, kind: &str) -> bool {
@@ -94,7 +94,7 @@ pub fn returned(status: u16, answer: &[u8]) -> Result<Vec<Element>, WireError> {
     let kind =
         detail.xsi_type.clone().unwrap_or_else(|| detail.name.strip_suffix("Fault").unwrap_or(&detail.name).to_owned());
     let text = content.text_at("faultstring").unwrap_or_default().to_owned();
-    Err(WireError::Fault(Fault { kind, text, detail }))
+    Err(WireError::Fault(Fault { kind, text, detail: Box::new(detail) }))
 }
 
 /// The one return value that `method` must have.

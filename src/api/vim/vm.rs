@@ -172,7 +172,7 @@ impl TaskInfo {
             Some("error") => TaskState::Error(info.child("error").map(Fault::localized).unwrap_or_else(|| Fault {
                 kind: String::new(),
                 text: String::new(),
-                detail: Element::default(),
+                detail: Box::default(),
             })),
             Some("running") => TaskState::Running { percent: info.parse_at("progress") },
             _ => TaskState::Queued,

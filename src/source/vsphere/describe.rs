@@ -40,6 +40,7 @@ pub(super) fn power(state: Option<&str>) -> Power {
 /// `datastores`: names by id.
 pub(super) fn source_vm(vm: &ObjectContent, networks: &[Network], datastores: &BTreeMap<String, String>) -> SourceVm {
     let hardware = Hardware::of(&vm.props);
+    let power = power(vm.text("runtime.powerState"));
     let guests = guest_nics(&vm.props);
     let (routes, stack_dns) = guest_routes(&vm.props);
     let nics = hardware
@@ -52,7 +53,8 @@ pub(super) fn source_vm(vm: &ObjectContent, networks: &[Network], datastores: &B
                 mac: Mac::new(&nic.mac),
                 network_id: network.map(|n| n.moref.id.clone()).unwrap_or_default(),
                 network_name: network.map(|n| n.name.clone()).unwrap_or_default(),
-                connected: nic.connected,
+                // A card of a VM that is off is never connected; what counts then is what will be.
+                connected: if power == Power::On { nic.connected } else { nic.start_connected },
                 guest: guests
                     .iter()
                     .find(|g| Mac::new(&g.mac) == Mac::new(&nic.mac))
@@ -88,7 +90,7 @@ pub(super) fn source_vm(vm: &ObjectContent, networks: &[Network], datastores: &B
         id: vm.obj.id.clone(),
         uuid: vm.text("config.uuid").map(str::to_owned),
         name: decode_name(vm.text("name").unwrap_or_default()),
-        power: power(vm.text("runtime.powerState")),
+        power,
         os: guest_os(vm.text("guest.guestFamily"), vm.text("config.guestId")),
         cpu: cpu(vm),
         memory_mib: vm.parse_prop("config.hardware.memoryMB"),

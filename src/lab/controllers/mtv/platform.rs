@@ -41,6 +41,7 @@ pub struct InvDisk {
     pub mode: String,
 }
 
+#[allow(clippy::type_complexity)]
 #[derive(Debug, Clone, PartialEq)]
 pub struct InvVm {
     pub id: String,
