@@ -11,4 +11,5 @@ pub mod kubevirt;
 pub mod multus;
 pub mod names;
 pub mod openshift;
+pub mod vim;
 pub mod vm;

@@ -1,4 +1,3 @@
-//! The controllers of the lab: MTV, KubeVirt and storage, each an ordinary client of the API server.
+//! MTV, KubeVirt and storage, as clients of the API server.
 
-pub mod kubevirt;
-pub mod storage;
+pub mod mtv;

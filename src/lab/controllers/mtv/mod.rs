@@ -1,0 +1,4 @@
+//! The lab's MTV.
+
+pub mod platform;
+pub mod vsphere_client;

@@ -1,0 +1,124 @@
+//! What the lab's MTV needs of a source platform.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Login {
+    pub url: String,
+    pub user: String,
+    pub password: String,
+    pub insecure: bool,
+    pub ca_pem: Option<String>,
+    pub sdk_endpoint: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum ConnectError {
+    Auth(String),
+    Failed(String),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct InvNic {
+    pub mac: String,
+    pub network_id: String,
+    pub device_key: i64,
+    pub order: i64,
+    pub connected: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct InvDisk {
+    pub key: i64,
+    pub unit_number: i64,
+    pub controller_key: i64,
+    pub file: String,
+    pub datastore_id: String,
+    pub capacity_bytes: u64,
+    pub bus: String,
+    pub mode: String,
+}
+
+#[allow(clippy::type_complexity)]
+#[derive(Debug, Clone, PartialEq)]
+pub struct InvVm {
+    pub id: String,
+    pub name: String,
+    pub uuid: String,
+    pub is_template: bool,
+    pub power_on: bool,
+    pub firmware_efi: bool,
+    pub secure_boot: bool,
+    pub tpm: bool,
+    pub cpu_count: u32,
+    pub cores_per_socket: u32,
+    pub memory_mb: u64,
+    pub guest_id: String,
+    pub guest_name: String,
+    pub host_id: String,
+    pub folder_id: String,
+    pub tools_running: bool,
+    pub tools_status: String,
+    pub changed_block_tracking: bool,
+    pub snapshot_ids: Vec<String>,
+    pub nics: Vec<InvNic>,
+    pub disks: Vec<InvDisk>,
+    /// device, mac, ip, prefix, origin, gateway, dns
+    pub guest_networks: Vec<(String, String, String, u8, String, Option<String>, Vec<String>)>,
+    pub guest_ip: String,
+    pub revision: u64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct InvNetwork {
+    pub id: String,
+    pub name: String,
+    pub kind: String,
+    pub key: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct InvDatastore {
+    pub id: String,
+    pub name: String,
+    pub capacity: i64,
+    pub free: i64,
+    pub kind: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct InvHost {
+    pub id: String,
+    pub name: String,
+    pub cluster_id: String,
+    pub in_maintenance: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inventory {
+    pub vms: Vec<InvVm>,
+    pub networks: Vec<InvNetwork>,
+    pub datastores: Vec<InvDatastore>,
+    pub hosts: Vec<InvHost>,
+    pub instance_uuid: String,
+    pub product: String,
+    pub version: String,
+}
+
+#[async_trait]
+pub trait PlatformClient: Send + Sync {
+    async fn collect(&self) -> Result<Inventory, String>;
+    async fn changed(&self) -> Result<(), String>;
+    async fn power(&self, vm_id: &str, on: bool) -> Result<(), String>;
+    async fn power_state(&self, vm_id: &str) -> Result<bool, String>;
+    async fn create_snapshot(&self, vm_id: &str, name: &str) -> Result<String, String>;
+    async fn remove_snapshot(&self, vm_id: &str, snapshot_id: &str) -> Result<(), String>;
+    async fn logout(&self);
+}
+
+#[async_trait]
+pub trait PlatformConnector: Send + Sync {
+    async fn connect(&self, provider_type: &str, login: &Login) -> Result<Arc<dyn PlatformClient>, ConnectError>;
+}

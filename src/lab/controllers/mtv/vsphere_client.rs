@@ -1,0 +1,456 @@
+//! The lab's MTV as a client of vSphere: what its collector reads and its migrations ask for.
+//!
+//! Ordinary SOAP through `api::vim`, so that it works as well against vcsim or a real vCenter.
+//! Knows nothing of the lab's own platforms.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Mutex;
+
+use super::platform::*;
+use crate::api::vim::device::{Hardware, Network};
+use crate::api::vim::op::{self, ServiceContent};
+use crate::api::vim::property::{self, FilterSpec, PropertySpec, Select, UpdateSet};
+use crate::api::vim::vm::{TaskInfo, TaskState, guest_nics, guest_routes, snapshots};
+use crate::api::vim::{self, Element, MoRef, ObjectContent, WireError, decode_name, envelope};
+
+/// One request, a long poll's own time aside.
+const REQUEST: Duration = Duration::from_secs(30);
+/// One long poll in seconds.
+const POLL_SECONDS: u64 = 20;
+/// Objects a page of the collector.
+const PAGE: u32 = 200;
+/// What MTV tells of a wrong login; it looks for these very words.
+const WRONG_LOGIN: &str = "Cannot complete login due to an incorrect user name or password.";
+
+/// Logs in to vSphere.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct VsphereConnector;
+
+#[async_trait]
+impl PlatformConnector for VsphereConnector {
+    async fn connect(&self, provider_type: &str, login: &Login) -> Result<Arc<dyn PlatformClient>, ConnectError> {
+        if provider_type != "vsphere" {
+            return Err(ConnectError::Failed(format!("the lab has no client for provider type {provider_type}")));
+        }
+        Ok(Arc::new(VsphereClient::login(login).await?))
+    }
+}
+
+/// A private collector with a filter on everything that makes the inventory change.
+#[derive(Debug)]
+struct Watch {
+    collector: MoRef,
+    version: String,
+}
+
+#[derive(Debug)]
+struct VsphereClient {
+    http: reqwest::Client,
+    url: String,
+    cookie: String,
+    content: ServiceContent,
+    view: MoRef,
+    /// Held during a long poll: a collector answers one at a time.
+    watch: Mutex<Watch>,
+    revision: std::sync::atomic::AtomicU64,
+}
+
+async fn post(
+    http: &reqwest::Client,
+    url: &str,
+    cookie: &str,
+    body: String,
+    extra: Duration,
+) -> Result<(Vec<Element>, Option<String>), WireError> {
+    let lost = |e: reqwest::Error| WireError::Transport(format!("{:?}", e.without_url()));
+    let mut request = http
+        .post(url)
+        .header("SOAPAction", vim::soap_action(None))
+        .header("Content-Type", vim::CONTENT_TYPE)
+        .timeout(REQUEST + extra)
+        .body(body);
+    if !cookie.is_empty() {
+        request = request.header("Cookie", cookie);
+    }
+    let answer = request.send().await.map_err(lost)?;
+    let status = answer.status().as_u16();
+    let cookie = answer.headers().get_all("set-cookie").iter().find_map(|value| {
+        let pair = value.to_str().ok()?.split(';').next()?.trim();
+        pair.starts_with("vmware_soap_session=").then(|| pair.to_owned())
+    });
+    let bytes = answer.bytes().await.map_err(lost)?;
+    Ok((vim::returned(status, &bytes)?, cookie))
+}
+
+impl VsphereClient {
+    async fn login(login: &Login) -> Result<Self, ConnectError> {
+        let failed = |e: &dyn std::fmt::Display| ConnectError::Failed(e.to_string());
+        let mut builder = reqwest::Client::builder().http1_only().connect_timeout(REQUEST);
+        if login.insecure {
+            builder = builder.tls_danger_accept_invalid_certs(true);
+        } else if let Some(pem) = &login.ca_pem {
+            let roots = reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(|e| failed(&e))?;
+            builder = builder.tls_certs_only(roots);
+        }
+        let http = builder.build().map_err(|e| failed(&e))?;
+        let (values, _) = post(&http, &login.url, "", op::retrieve_service_content(), Duration::ZERO)
+            .await
+            .map_err(|e| failed(&e))?;
+        let content = ServiceContent::parse(&values).ok_or_else(|| failed(&"the server is no vSphere server"))?;
+        let manager = content.session_manager.clone().ok_or_else(|| failed(&"no session manager"))?;
+        let body = op::login(&manager, &login.user, &login.password);
+        let (_, cookie) = post(&http, &login.url, "", body, Duration::ZERO).await.map_err(|e| match e {
+            WireError::Fault(fault) if fault.is("InvalidLogin") => ConnectError::Auth(WRONG_LOGIN.to_owned()),
+            other => failed(&other),
+        })?;
+        let cookie = cookie.ok_or_else(|| failed(&"the login brought no session cookie"))?;
+        let nowhere = MoRef::new("", "");
+        let mut client = Self {
+            http,
+            url: login.url.clone(),
+            cookie,
+            content,
+            view: nowhere.clone(),
+            watch: Mutex::new(Watch { collector: nowhere, version: String::new() }),
+            revision: std::sync::atomic::AtomicU64::new(0),
+        };
+        client.prepare().await.map_err(|e| failed(&e))?;
+        Ok(client)
+    }
+
+    /// The view that is collected from, and the filter that tells of changes.
+    async fn prepare(&mut self) -> Result<(), String> {
+        let manager = self.content.view_manager.clone().ok_or("the server has no view manager")?;
+        let kinds = ["VirtualMachine", "Network", "Datastore", "HostSystem"];
+        let body = op::create_container_view(&manager, &self.content.root_folder, &kinds);
+        self.view = self.reference("CreateContainerView", body).await?;
+        let body = op::create_property_collector(&self.content.property_collector);
+        let collector = self.reference("CreatePropertyCollector", body).await?;
+        let paths = ["name", "runtime.powerState", "config", "guest", "snapshot"];
+        let spec = FilterSpec {
+            props: vec![PropertySpec { kind: "VirtualMachine", paths: &paths }],
+            select: Select::View(&self.view),
+        };
+        self.call(op::create_filter(&collector, &spec)).await?;
+        *self.watch.get_mut() = Watch { collector, version: String::new() };
+        // The first answers are the present state, not a change.
+        while let Some(set) = self.poll(1).await? {
+            if !set.truncated {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn call(&self, body: String) -> Result<Vec<Element>, String> {
+        let answer = post(&self.http, &self.url, &self.cookie, body, Duration::ZERO).await;
+        answer.map(|(values, _)| values).map_err(|e| e.to_string())
+    }
+
+    async fn reference(&self, method: &str, body: String) -> Result<MoRef, String> {
+        envelope::reference(method, self.call(body).await?).map_err(|e| e.to_string())
+    }
+
+    async fn poll(&self, seconds: u64) -> Result<Option<UpdateSet>, String> {
+        let mut watch = self.watch.lock().await;
+        let set = self.updates(&watch.collector, &watch.version, seconds).await?;
+        if let Some(set) = &set {
+            watch.version.clone_from(&set.version);
+        }
+        Ok(set)
+    }
+
+    async fn updates(&self, collector: &MoRef, version: &str, seconds: u64) -> Result<Option<UpdateSet>, String> {
+        let body = op::wait_for_updates(collector, version, seconds);
+        let answer = post(&self.http, &self.url, &self.cookie, body, Duration::from_secs(seconds)).await;
+        answer.map(|(values, _)| UpdateSet::parse(&values)).map_err(|e| e.to_string())
+    }
+
+    /// Starts a task and waits for its end on a collector of its own.
+    async fn task(&self, method: &str, body: String) -> Result<Option<Element>, String> {
+        let task = self.reference(method, body).await?;
+        let body = op::create_property_collector(&self.content.property_collector);
+        let collector = self.reference("CreatePropertyCollector", body).await?;
+        let result = self.task_end(&task, &collector).await;
+        let _ = self.call(op::destroy_property_collector(&collector)).await;
+        result
+    }
+
+    async fn task_end(&self, task: &MoRef, collector: &MoRef) -> Result<Option<Element>, String> {
+        let spec = FilterSpec {
+            props: vec![PropertySpec { kind: "Task", paths: &["info"] }],
+            select: Select::Objects(std::slice::from_ref(task)),
+        };
+        self.call(op::create_filter(collector, &spec)).await?;
+        let mut version = String::new();
+        loop {
+            let Some(set) = self.updates(collector, &version, POLL_SECONDS).await? else { continue };
+            for (path, value) in set.updates.iter().flat_map(|u| &u.changes) {
+                let (true, Some(info)) = (path == "info", value) else { continue };
+                match TaskInfo::parse(info).state {
+                    TaskState::Success(result) => return Ok(result),
+                    TaskState::Error(fault) => return Err(fault.to_string()),
+                    TaskState::Queued | TaskState::Running { .. } => {}
+                }
+            }
+            version = set.version;
+        }
+    }
+
+    async fn read_all(&self) -> Result<Vec<ObjectContent>, String> {
+        let spec = FilterSpec {
+            props: vec![
+                PropertySpec { kind: "VirtualMachine", paths: VM_PATHS },
+                PropertySpec { kind: "Network", paths: &["name"] },
+                PropertySpec { kind: "DistributedVirtualPortgroup", paths: &["key"] },
+                PropertySpec {
+                    kind: "Datastore",
+                    paths: &["name", "summary.type", "summary.capacity", "summary.freeSpace"],
+                },
+                PropertySpec { kind: "HostSystem", paths: &["name", "parent", "runtime.inMaintenanceMode"] },
+            ],
+            select: Select::View(&self.view),
+        };
+        let collector = &self.content.property_collector;
+        let values = self.call(op::retrieve_properties(collector, &spec, Some(PAGE))).await?;
+        let (mut objects, mut token) = property::page(&values);
+        while let Some(next) = token {
+            let (more, following) = property::page(&self.call(op::continue_retrieve(collector, &next)).await?);
+            objects.extend(more);
+            token = following;
+        }
+        Ok(objects)
+    }
+}
+
+const VM_PATHS: &[&str] = &[
+    "name",
+    "parent",
+    "config.uuid",
+    "config.template",
+    "config.firmware",
+    "config.bootOptions",
+    "config.guestId",
+    "config.changeTrackingEnabled",
+    "config.extraConfig",
+    "config.hardware.numCPU",
+    "config.hardware.numCoresPerSocket",
+    "config.hardware.memoryMB",
+    "config.hardware.device",
+    "summary.config.guestFullName",
+    "guest.net",
+    "guest.ipStack",
+    "guest.ipAddress",
+    "guest.toolsStatus",
+    "guest.toolsRunningStatus",
+    "runtime.powerState",
+    "runtime.host",
+    "snapshot",
+];
+
+fn name_of(object: &ObjectContent) -> String {
+    decode_name(object.text("name").unwrap_or_default())
+}
+
+fn text(object: &ObjectContent, path: &str) -> String {
+    object.text(path).unwrap_or_default().to_owned()
+}
+
+/// Sorts what was read into MTV's records. A VM without configuration is left out, as MTV does not
+/// know it yet either.
+fn inventory(objects: &[ObjectContent], about: &ServiceContent, revision: u64) -> Inventory {
+    let of = |kind: &'static str| objects.iter().filter(move |o| o.obj.kind == kind);
+    let network_objects: Vec<&ObjectContent> = objects
+        .iter()
+        .filter(|o| matches!(o.obj.kind.as_str(), "Network" | "DistributedVirtualPortgroup" | "OpaqueNetwork"))
+        .collect();
+    let networks: Vec<Network> = network_objects.iter().map(|o| Network::from_object(o)).collect();
+    let ready = |o: &&ObjectContent| o.props.contains_key("config.hardware.numCPU");
+    Inventory {
+        vms: of("VirtualMachine").filter(ready).map(|o| inv_vm(o, &networks, revision)).collect(),
+        networks: networks
+            .iter()
+            .map(|n| InvNetwork {
+                id: n.moref.id.clone(),
+                name: n.name.clone(),
+                kind: n.moref.kind.clone(),
+                key: n.key.clone(),
+            })
+            .collect(),
+        datastores: of("Datastore")
+            .map(|o| InvDatastore {
+                id: o.obj.id.clone(),
+                name: name_of(o),
+                capacity: o.parse_prop("summary.capacity").unwrap_or_default(),
+                free: o.parse_prop("summary.freeSpace").unwrap_or_default(),
+                kind: text(o, "summary.type"),
+            })
+            .collect(),
+        hosts: of("HostSystem")
+            .map(|o| InvHost {
+                id: o.obj.id.clone(),
+                name: name_of(o),
+                cluster_id: o.moref("parent").map(|p| p.id).unwrap_or_default(),
+                in_maintenance: o.flag("runtime.inMaintenanceMode").unwrap_or(false),
+            })
+            .collect(),
+        instance_uuid: about.instance_uuid.clone().unwrap_or_default(),
+        product: about.name.clone(),
+        version: about.version.clone(),
+    }
+}
+
+fn inv_vm(vm: &ObjectContent, networks: &[Network], revision: u64) -> InvVm {
+    let hardware = Hardware::of(&vm.props);
+    let extra: BTreeMap<String, String> = vm
+        .props
+        .get("config.extraConfig")
+        .map(|e| e.children.as_slice())
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|o| Some((o.text_at("key")?.to_lowercase(), o.text_at("value")?.to_lowercase())))
+        .collect();
+    let disks = hardware
+        .disks
+        .iter()
+        .map(|d| InvDisk {
+            key: d.key,
+            unit_number: d.unit,
+            controller_key: d.controller_key,
+            file: d.file.clone(),
+            datastore_id: d.datastore.as_ref().map(|d| d.id.clone()).unwrap_or_default(),
+            capacity_bytes: d.capacity_bytes,
+            bus: hardware.controller(d.controller_key).map(|c| c.bus.name()).unwrap_or_default().to_owned(),
+            mode: d.mode.clone(),
+        })
+        .collect();
+    let nics = hardware
+        .nics
+        .iter()
+        .zip(0..)
+        .map(|(n, order)| InvNic {
+            mac: n.mac.to_lowercase(),
+            network_id: n.backing.find(networks).map(|n| n.moref.id.clone()).unwrap_or_default(),
+            device_key: n.key,
+            order,
+            connected: n.start_connected,
+        })
+        .collect();
+    let (routes, stack_dns) = guest_routes(&vm.props);
+    let mut guest_networks = Vec::new();
+    for (index, nic) in guest_nics(&vm.props).iter().enumerate().filter(|(_, n)| n.has_ip_config) {
+        let gateway = routes.iter().find(|r| r.device == Some(nic.device_key - 4000)).map(|r| r.gateway.to_string());
+        let dns = if nic.dns.is_empty() { &stack_dns } else { &nic.dns };
+        for ip in &nic.ips {
+            guest_networks.push((
+                index.to_string(),
+                nic.mac.to_lowercase(),
+                ip.ip.to_string(),
+                ip.prefix.unwrap_or_default(),
+                ip.origin.clone().unwrap_or_default(),
+                gateway.clone(),
+                dns.iter().map(ToString::to_string).collect(),
+            ));
+        }
+    }
+    InvVm {
+        id: vm.obj.id.clone(),
+        name: name_of(vm),
+        uuid: text(vm, "config.uuid"),
+        is_template: vm.flag("config.template").unwrap_or(false),
+        power_on: vm.text("runtime.powerState") == Some("poweredOn"),
+        firmware_efi: vm.text("config.firmware") == Some("efi"),
+        secure_boot: vm
+            .props
+            .get("config.bootOptions")
+            .and_then(|b| b.flag_at("efiSecureBootEnabled"))
+            .unwrap_or(false),
+        tpm: hardware.tpm,
+        cpu_count: vm.parse_prop("config.hardware.numCPU").unwrap_or_default(),
+        cores_per_socket: vm.parse_prop("config.hardware.numCoresPerSocket").unwrap_or(1),
+        memory_mb: vm.parse_prop("config.hardware.memoryMB").unwrap_or_default(),
+        guest_id: text(vm, "config.guestId"),
+        guest_name: text(vm, "summary.config.guestFullName"),
+        host_id: vm.moref("runtime.host").map(|h| h.id).unwrap_or_default(),
+        folder_id: vm.moref("parent").map(|f| f.id).unwrap_or_default(),
+        tools_running: vm.text("guest.toolsRunningStatus") == Some("guestToolsRunning"),
+        tools_status: text(vm, "guest.toolsStatus"),
+        changed_block_tracking: vm.flag("config.changeTrackingEnabled").unwrap_or(false)
+            || extra.get("ctkenabled").is_some_and(|v| v == "true"),
+        snapshot_ids: snapshots(&vm.props).into_iter().map(|s| s.moref.id).collect(),
+        nics,
+        disks,
+        guest_networks,
+        guest_ip: text(vm, "guest.ipAddress"),
+        revision,
+    }
+}
+
+fn machine(vm_id: &str) -> MoRef {
+    MoRef::new("VirtualMachine", vm_id)
+}
+
+#[async_trait]
+impl PlatformClient for VsphereClient {
+    async fn collect(&self) -> Result<Inventory, String> {
+        let revision = self.revision.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+        Ok(inventory(&self.read_all().await?, &self.content, revision))
+    }
+
+    async fn changed(&self) -> Result<(), String> {
+        // No answer within the poll is "after a while".
+        while let Some(set) = self.poll(POLL_SECONDS).await? {
+            if !set.truncated {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn power(&self, vm_id: &str, on: bool) -> Result<(), String> {
+        if self.power_state(vm_id).await? == on {
+            return Ok(());
+        }
+        let vm = machine(vm_id);
+        if on {
+            self.task("PowerOnVM_Task", op::power_on(&vm)).await?;
+        } else {
+            self.task("PowerOffVM_Task", op::power_off(&vm)).await?;
+        }
+        Ok(())
+    }
+
+    async fn power_state(&self, vm_id: &str) -> Result<bool, String> {
+        let vm = machine(vm_id);
+        let spec = FilterSpec {
+            props: vec![PropertySpec { kind: "VirtualMachine", paths: &["runtime.powerState"] }],
+            select: Select::Objects(std::slice::from_ref(&vm)),
+        };
+        let body = op::retrieve_properties(&self.content.property_collector, &spec, None);
+        let (objects, _) = property::page(&self.call(body).await?);
+        let object = objects.first().ok_or_else(|| format!("there is no VM {vm_id}"))?;
+        Ok(object.text("runtime.powerState") == Some("poweredOn"))
+    }
+
+    async fn create_snapshot(&self, vm_id: &str, name: &str) -> Result<String, String> {
+        let body = op::create_snapshot(&machine(vm_id), name, "", false, true);
+        let result = self.task("CreateSnapshot_Task", body).await?;
+        let snapshot = result.as_ref().and_then(Element::moref);
+        snapshot.map(|s| s.id).ok_or_else(|| "the snapshot's task has no result".to_owned())
+    }
+
+    async fn remove_snapshot(&self, _vm_id: &str, snapshot_id: &str) -> Result<(), String> {
+        let snapshot = MoRef::new("VirtualMachineSnapshot", snapshot_id);
+        self.task("RemoveSnapshot_Task", op::remove_snapshot(&snapshot, false)).await.map(|_| ())
+    }
+
+    async fn logout(&self) {
+        if let Some(manager) = &self.content.session_manager {
+            let _ = self.call(op::logout(manager)).await;
+        }
+    }
+}

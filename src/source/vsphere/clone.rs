@@ -1,0 +1,321 @@
+//! Cloning: from a request to a `VirtualMachineCloneSpec`, and the task.
+
+use std::sync::PoisonError;
+
+use super::VsphereDriver;
+use crate::api::vim::device::Hardware;
+use crate::api::vim::spec::{
+    CloneSpec, ConfigSpec, DeviceChange, DiskBacking, DiskLocator, Provisioning, RelocateSpec, Transform,
+};
+use crate::api::vim::{Element, MoRef, ObjectContent, decode_name, envelope, op};
+use crate::config::Platform;
+use crate::config::scenarios::{AddDisk, DiskMode, DiskType};
+use crate::ledger::{Ledger, Thing};
+use crate::source::{CloneRequest, SourceError, VmRef};
+
+const KIB_PER_GIB: u64 = 1024 * 1024;
+
+/// What a clone needs to know of its base.
+const BASE: &[&str] = &[
+    "name",
+    "parent",
+    "config.template",
+    "config.hardware.device",
+    "datastore",
+    "resourcePool",
+    "runtime.host",
+    "runtime.connectionState",
+];
+
+fn provisioning(kind: DiskType) -> Provisioning {
+    match kind {
+        DiskType::Thin => Provisioning::Thin,
+        DiskType::ThickLazy => Provisioning::ThickLazy,
+        DiskType::ThickEager => Provisioning::ThickEager,
+    }
+}
+
+fn mode(mode: Option<DiskMode>) -> &'static str {
+    match mode {
+        None | Some(DiskMode::Persistent) => "persistent",
+        Some(DiskMode::IndependentPersistent) => "independent_persistent",
+        Some(DiskMode::IndependentNonpersistent) => "independent_nonpersistent",
+    }
+}
+
+/// A disk to add, its datastore resolved.
+#[derive(Debug, Clone)]
+struct NewDisk {
+    gib: u64,
+    provisioning: Provisioning,
+    mode: &'static str,
+    datastore: MoRef,
+    datastore_name: String,
+    /// Directory on the datastore.
+    path: Option<String>,
+}
+
+/// The configuration part of a clone. `Err`: why it cannot be made.
+fn config(
+    hardware: &Hardware,
+    name: &str,
+    annotation: String,
+    new_disks: &[NewDisk],
+    warm: bool,
+) -> Result<ConfigSpec, String> {
+    let mut spec = ConfigSpec { annotation: Some(annotation), ..ConfigSpec::default() };
+    for nic in &hardware.nics {
+        spec.device_changes.push(DeviceChange::RegenerateMac { card: nic.raw.clone() });
+    }
+    let places = hardware
+        .free_scsi_units(new_disks.len())
+        .ok_or_else(|| format!("its SCSI controllers have no room for {} further disks", new_disks.len()))?;
+    if warm {
+        spec.change_tracking = Some(true);
+        spec.extra_config.push(("ctkEnabled".to_owned(), "true".to_owned()));
+        for disk in hardware.disks.iter().filter(|d| d.can_track_changes()) {
+            let controller = hardware.controller(disk.controller_key);
+            let key = controller.and_then(|c| Hardware::change_tracking_key(c, disk.unit));
+            spec.extra_config.extend(key.map(|key| (key, "true".to_owned())));
+        }
+    }
+    for ((disk, (controller, unit)), key) in new_disks.iter().zip(&places).zip((i64::MIN..=-101).rev()) {
+        let file_name = match &disk.path {
+            Some(path) => format!("[{}] {}/{name}_disk_{unit}.vmdk", disk.datastore_name, path.trim_matches('/')),
+            // Without a name the server puts it beside the VM, whatever `datastore` says.
+            None => format!("[{}]", disk.datastore_name),
+        };
+        if warm && disk.mode == "persistent" {
+            let key = Hardware::change_tracking_key(controller, *unit);
+            spec.extra_config.extend(key.map(|key| (key, "true".to_owned())));
+        }
+        spec.device_changes.push(DeviceChange::AddDisk {
+            key,
+            backing: DiskBacking {
+                file_name,
+                datastore: Some(disk.datastore.clone()),
+                disk_mode: disk.mode.to_owned(),
+                provisioning: disk.provisioning,
+            },
+            controller_key: controller.key,
+            unit: *unit,
+            capacity_kb: disk.gib * KIB_PER_GIB,
+        });
+    }
+    Ok(spec)
+}
+
+/// The placement part. Eagerly zeroed is no transformation, so each disk says it for itself.
+fn location(
+    hardware: &Hardware,
+    datastore: MoRef,
+    pool: Option<MoRef>,
+    host: Option<MoRef>,
+    kind: Option<DiskType>,
+) -> RelocateSpec {
+    let disks = match kind {
+        Some(DiskType::ThickEager) => hardware
+            .disks
+            .iter()
+            .filter(|d| d.backing == "VirtualDiskFlatVer2BackingInfo")
+            .map(|disk| DiskLocator {
+                disk_id: disk.key,
+                datastore: datastore.clone(),
+                backing: Some(DiskBacking {
+                    file_name: String::new(),
+                    datastore: None,
+                    disk_mode: disk.mode.clone(),
+                    provisioning: Provisioning::ThickEager,
+                }),
+            })
+            .collect(),
+        _ => Vec::new(),
+    };
+    let transform = kind.map(|kind| match kind {
+        DiskType::Thin => Transform::Sparse,
+        DiskType::ThickLazy | DiskType::ThickEager => Transform::Flat,
+    });
+    RelocateSpec { datastore: Some(datastore), pool, host, disks, transform }
+}
+
+impl VsphereDriver {
+    pub(super) async fn make_clone(&self, request: &CloneRequest<'_>, ledger: &Ledger) -> Result<VmRef, SourceError> {
+        let what = format!("clone {} to {}", request.base, request.name);
+        let live = self.session.live().await?;
+        if self.config.esxi || !live.content.is_vcenter() {
+            return Err(self.unsupported(match &self.config.clone_provider {
+                Some(other) => format!("cloning on an ESXi host itself (clone through its clone_provider `{other}`)"),
+                None => "cloning on an ESXi host (it has no CloneVM; set clone_provider)".to_owned(),
+            }));
+        }
+        if request.add_disks.iter().any(|d| d.rdm_type.is_some()) {
+            return Err(self.unsupported("adding a raw device mapping to a clone"));
+        }
+        let base = self.require(request.base).await?;
+        let object = self.props(&base, BASE).await?;
+        let hardware = Hardware::of(&object.props);
+        if let Some("inaccessible" | "orphaned" | "invalid") = object.text("runtime.connectionState") {
+            let state = object.text("runtime.connectionState").unwrap_or_default();
+            return Err(self
+                .session
+                .refused(what, format!("{} is {state}: its datastore cannot be read", request.base)));
+        }
+        if !object.props.contains_key("config.hardware.device") {
+            return Err(self
+                .session
+                .refused(what, format!("{} has no configuration (missing vmx file)", request.base)));
+        }
+        let (datastore, host) = self.target(request, &object, &what).await?;
+        let pool = self.pool(&object, host.as_ref()).await?;
+        let folder = object.moref("parent").ok_or_else(|| {
+            self.session.refused(&what, format!("{} lies in a vApp: no folder to clone into", request.base))
+        })?;
+        let new_disks = self.new_disks(request, &datastore, &what).await?;
+        for disk in &new_disks {
+            if let Some(path) = &disk.path {
+                self.make_directory(&disk.datastore_name, path, &folder).await?;
+            }
+        }
+        let annotation = format!("mtv-matrix run {} cell {}", request.run, request.cell);
+        let spec = CloneSpec {
+            location: location(&hardware, datastore, pool, host, request.disk_type),
+            config: config(&hardware, &request.name, annotation, &new_disks, request.warm)
+                .map_err(|cause| self.session.refused(&what, cause))?,
+        };
+        let entry = ledger.intent(
+            Some(request.cell),
+            Thing::SourceVm {
+                profile: self.profile.name.clone(),
+                platform: Platform::Vsphere.name().to_owned(),
+                name: request.name.clone(),
+                id: None,
+            },
+        )?;
+        let values = self
+            .session
+            .call(|_| op::clone_vm(&base, &folder, &request.name, &spec))
+            .await
+            .map_err(|e| self.session.failed(&what, e))?;
+        let task =
+            envelope::reference("CloneVM_Task", values).map_err(|e| self.session.refused(&what, e.to_string()))?;
+        self.cloning.lock().unwrap_or_else(PoisonError::into_inner).insert(request.name.clone(), task.clone());
+        let result = self.session.finish(&task, &what, self.options.timeouts.clone).await;
+        // A clone that ran out of time goes on: teardown must find its task.
+        if !matches!(result, Err(super::session::CallError::Source(_))) {
+            self.cloning.lock().unwrap_or_else(PoisonError::into_inner).remove(&request.name);
+        }
+        let result = result.map_err(|e| self.session.failed(&what, e))?;
+        let vm = match result.as_ref().and_then(Element::moref) {
+            Some(vm) => vm,
+            None => self.require(&request.name).await?,
+        };
+        ledger.done(entry, Some(vm.id.clone()))?;
+        self.remember(&request.name, &vm);
+        Ok(self.vm_ref(&request.name, &vm))
+    }
+
+    /// A key of the copy-offload section stands for its value; anything else for itself.
+    fn resolve<'a>(&'a self, wanted: &'a str) -> &'a str {
+        self.offload(wanted).unwrap_or(wanted)
+    }
+
+    fn offload(&self, key: &str) -> Option<&str> {
+        self.config.copyoffload.as_ref()?.get(key)?.as_str().filter(|v| !v.is_empty())
+    }
+
+    /// Datastore, and the host where copy offload pins one to its datastore.
+    async fn target(
+        &self,
+        request: &CloneRequest<'_>,
+        base: &ObjectContent,
+        what: &str,
+    ) -> Result<(MoRef, Option<MoRef>), SourceError> {
+        let Some(wanted) = request.target_storage.map(|w| self.resolve(w)) else {
+            let first = base.morefs("datastore").into_iter().next();
+            let first =
+                first.ok_or_else(|| self.session.refused(what, format!("{} has no datastore", request.base)))?;
+            return Ok((first, None));
+        };
+        let datastore = self.by_id_or_name("Datastore", wanted).await?.obj;
+        let host = match self.offload("esxi_host") {
+            Some(host) if self.offload("datastore_id") == Some(wanted) => {
+                Some(self.by_id_or_name("HostSystem", host).await?.obj)
+            }
+            _ => None,
+        };
+        Ok((datastore, host))
+    }
+
+    /// The target host's pool, else the base's own; a template has none, so its host's.
+    async fn pool(&self, base: &ObjectContent, host: Option<&MoRef>) -> Result<Option<MoRef>, SourceError> {
+        if host.is_none()
+            && let Some(pool) = base.moref("resourcePool")
+        {
+            return Ok(Some(pool));
+        }
+        let Some(host) = host.cloned().or_else(|| base.moref("runtime.host")) else { return Ok(None) };
+        let Some(cluster) = self.props(&host, &["parent"]).await?.moref("parent") else { return Ok(None) };
+        Ok(self.props(&cluster, &["resourcePool"]).await?.moref("resourcePool"))
+    }
+
+    /// Resolves the datastores of the disks to add and checks that what is allocated at once fits.
+    async fn new_disks(
+        &self,
+        request: &CloneRequest<'_>,
+        target: &MoRef,
+        what: &str,
+    ) -> Result<Vec<NewDisk>, SourceError> {
+        let mut disks = Vec::new();
+        let mut thick: std::collections::BTreeMap<String, (u64, u64)> = std::collections::BTreeMap::new();
+        for disk in request.add_disks {
+            let AddDisk { size_gb, provision_type, disk_mode, datastore_id, datastore_path, .. } = disk;
+            let gib = u64::from(size_gb.unwrap_or_default());
+            if gib == 0 {
+                return Err(self.session.refused(what, "a disk to add has no size_gb"));
+            }
+            let wanted = datastore_id.as_deref().map_or(target.id.as_str(), |id| self.resolve(id));
+            let datastore = self.by_id_or_name("Datastore", wanted).await?;
+            let datastore_name = decode_name(datastore.text("name").unwrap_or_default());
+            let provisioning = provisioning(provision_type.unwrap_or(DiskType::Thin));
+            if provisioning != Provisioning::Thin
+                && let Some(free) = datastore.parse_prop::<u64>("summary.freeSpace")
+            {
+                let sum = thick.entry(datastore_name.clone()).or_insert((0, free));
+                sum.0 += gib * KIB_PER_GIB * 1024;
+                if sum.0 > sum.1 {
+                    let cause =
+                        format!("datastore {datastore_name} has {} bytes free, thick disks need {}", sum.1, sum.0);
+                    return Err(self.session.refused(what, cause));
+                }
+            }
+            disks.push(NewDisk {
+                gib,
+                provisioning,
+                mode: mode(*disk_mode),
+                datastore: datastore.obj,
+                datastore_name,
+                path: datastore_path.clone().filter(|p| !p.is_empty()),
+            });
+        }
+        Ok(disks)
+    }
+
+    async fn make_directory(&self, datastore: &str, path: &str, folder: &MoRef) -> Result<(), SourceError> {
+        let path = format!("[{datastore}] {}", path.trim_matches('/'));
+        let what = format!("make directory {path}");
+        let live = self.session.live().await?;
+        let manager = live.content.file_manager.clone();
+        let manager = manager.ok_or_else(|| self.session.refused(&what, "the server has no file manager"))?;
+        // The datacenter of the VM; its datastores are those that the VM's hosts see.
+        let mut above = Some(folder.clone());
+        while let Some(object) = above.clone().filter(|o| o.kind != "Datacenter") {
+            above = self.props(&object, &["parent"]).await?.moref("parent");
+        }
+        match self.session.call(|_| op::make_directory(&manager, &path, above.as_ref())).await {
+            Ok(_) => Ok(()),
+            // Both mean that it is there.
+            Err(error) if error.is("FileAlreadyExists") || error.is("CannotCreateFile") => Ok(()),
+            Err(error) => Err(self.session.failed(what, error)),
+        }
+    }
+}

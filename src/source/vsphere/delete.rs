@@ -1,0 +1,100 @@
+//! Removing a VM for good, also one whose clone is still being made.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use super::VsphereDriver;
+use super::wait::Look;
+use crate::api::vim::property::{FilterSpec, PropertySpec, Select};
+use crate::api::vim::vm::TaskInfo;
+use crate::api::vim::{MoRef, op};
+use crate::source::SourceError;
+
+impl VsphereDriver {
+    pub(super) async fn delete(&self, name: &str) -> Result<bool, SourceError> {
+        let limit = self.options.timeouts.delete;
+        self.stop_own_clone(name, limit).await?;
+        let mut found = self.find_fresh(name).await?;
+        if found.is_none() && self.wait_for_other_clones(limit).await? {
+            found = self.find_fresh(name).await?;
+        }
+        let Some(vm) = found else { return Ok(false) };
+        let object = match self.props(&vm, &["runtime.powerState"]).await {
+            Ok(object) => object,
+            Err(SourceError::NotFound { .. }) => return Ok(true),
+            Err(error) => return Err(error),
+        };
+        if object.text("runtime.powerState").is_some_and(|state| state != "poweredOff") {
+            self.force_off(&vm, name).await?;
+        }
+        let what = format!("delete {name}");
+        match self.session.run_task("Destroy_Task", &what, limit, |_| op::destroy(&vm)).await {
+            Ok(_) => {}
+            Err(error) if error.is("ManagedObjectNotFound") => {}
+            Err(error) => return Err(self.session.failed(&what, error)),
+        }
+        self.forget(name);
+        match self.find_fresh(name).await? {
+            None => Ok(true),
+            Some(left) => Err(self.session.refused(what, format!("{left} is still there after it was destroyed"))),
+        }
+    }
+
+    /// Cancels a clone of that name that this process asked for, and waits for its end.
+    async fn stop_own_clone(&self, name: &str, limit: Duration) -> Result<(), SourceError> {
+        let task = self.cloning.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        let Some(task) = task else { return Ok(()) };
+        // Refused when it has ended or cannot be cancelled: then it is only waited for.
+        let _ = self.session.call(|_| op::cancel_task(&task)).await;
+        self.wait_tasks_over(&[task], limit).await
+    }
+
+    /// A clone that an earlier process began appears in the inventory late, and its task names the
+    /// source only. So unfinished clones of our own login are waited for; they are never cancelled,
+    /// because they may belong to another run. `false`: there were none.
+    async fn wait_for_other_clones(&self, limit: Duration) -> Result<bool, SourceError> {
+        let live = self.session.live().await?;
+        let Some(manager) = live.content.task_manager.clone() else { return Ok(false) };
+        let tasks = self.props(&manager, &["recentTask"]).await?.morefs("recentTask");
+        if tasks.is_empty() {
+            return Ok(false);
+        }
+        let mut running: Vec<MoRef> = Vec::new();
+        for task in &tasks {
+            let props = vec![PropertySpec { kind: "Task", paths: &["info"] }];
+            let spec = FilterSpec { props, select: Select::Objects(std::slice::from_ref(task)) };
+            // A task may be purged between both reads.
+            let Ok(found) = self.session.read(&spec).await else { continue };
+            let ours = |info: &TaskInfo| info.user.as_ref().is_none_or(|user| user.eq_ignore_ascii_case(&live.user));
+            let info = found.first().and_then(|o| o.props.get("info")).map(TaskInfo::parse);
+            if info.is_some_and(|info| info.is_clone() && !info.is_over() && ours(&info)) {
+                running.push(task.clone());
+            }
+        }
+        if running.is_empty() {
+            return Ok(false);
+        }
+        self.wait_tasks_over(&running, limit).await?;
+        Ok(true)
+    }
+
+    /// Waits until none of the tasks runs any more, or the limit is over.
+    async fn wait_tasks_over(&self, tasks: &[MoRef], limit: Duration) -> Result<(), SourceError> {
+        let waited = self
+            .session
+            .wait_for(tasks, &["info"], limit, |known| {
+                let infos = known.values().filter_map(|p| p.get("info")).map(TaskInfo::parse);
+                match infos.filter(|info| !info.is_over()).count() {
+                    0 => Look::Done(()),
+                    n => Look::NotYet(format!("{n} clones run")),
+                }
+            })
+            .await;
+        match waited {
+            Ok(_) => Ok(()),
+            // Ended and purged.
+            Err(error) if error.is("ManagedObjectNotFound") => Ok(()),
+            Err(error) => Err(self.session.failed("wait for running clones", error)),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Finding things by exact name: one listing, kept, refreshed on a miss.
+
+use std::collections::HashMap;
+
+use super::VsphereDriver;
+use crate::api::vim::device::Network;
+use crate::api::vim::property::{FilterSpec, PropertySpec, Select};
+use crate::api::vim::{MoRef, ObjectContent, decode_name};
+use crate::source::{SourceError, VmRef};
+
+/// VMs by name; names are unique within a folder only.
+pub(super) type Index = HashMap<String, Vec<MoRef>>;
+
+impl VsphereDriver {
+    /// Reads the names of all VMs and templates.
+    pub(super) async fn refresh(&self) -> Result<Index, SourceError> {
+        let props = vec![PropertySpec { kind: "VirtualMachine", paths: &["name"] }];
+        let objects = self.session.list(props).await.map_err(|e| self.session.failed("list the VMs", e))?;
+        let mut index = Index::new();
+        for object in objects {
+            if let Some(name) = object.text("name") {
+                index.entry(decode_name(name)).or_default().push(object.obj);
+            }
+        }
+        *self.index.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = index.clone();
+        Ok(index)
+    }
+
+    fn known(&self, name: &str) -> Option<MoRef> {
+        let index = self.index.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match index.get(name).map(Vec::as_slice) {
+            Some([one]) => Some(one.clone()),
+            _ => None,
+        }
+    }
+
+    /// Keeps a VM just made.
+    pub(super) fn remember(&self, name: &str, vm: &MoRef) {
+        let mut index = self.index.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        index.insert(name.to_owned(), vec![vm.clone()]);
+    }
+
+    pub(super) fn forget(&self, name: &str) {
+        self.index.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(name);
+    }
+
+    /// The VM of that name, by a fresh listing.
+    pub(super) async fn find_fresh(&self, name: &str) -> Result<Option<MoRef>, SourceError> {
+        let mut index = self.refresh().await?;
+        let mut found = index.remove(name).unwrap_or_default();
+        match found.len() {
+            0 | 1 => Ok(found.pop()),
+            n => {
+                let ids: Vec<&str> = found.iter().map(|m| m.id.as_str()).collect();
+                let cause = format!("{n} VMs have this name ({}); names must be unique to be found", ids.join(", "));
+                Err(self.session.refused(format!("find VM {name}"), cause))
+            }
+        }
+    }
+
+    /// The VM of that name; what is known already is verified by one cheap read.
+    pub(super) async fn find_vm(&self, name: &str) -> Result<Option<MoRef>, SourceError> {
+        if let Some(vm) = self.known(name) {
+            match self.props(&vm, &["name"]).await {
+                Ok(object) if object.text("name").map(decode_name).as_deref() == Some(name) => return Ok(Some(vm)),
+                Ok(_) | Err(SourceError::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.find_fresh(name).await
+    }
+
+    /// Likewise, or an error that names similar VMs.
+    pub(super) async fn require(&self, name: &str) -> Result<MoRef, SourceError> {
+        if let Some(vm) = self.find_vm(name).await? {
+            return Ok(vm);
+        }
+        let index = self.index.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let near = index
+            .keys()
+            .map(|known| (strsim::jaro_winkler(known, name), known))
+            .filter(|(score, _)| *score > 0.85)
+            .max_by(|a, b| a.0.total_cmp(&b.0));
+        let hint = match near {
+            Some((_, near)) => format!("; did you mean {near}?"),
+            None => format!("; {} VMs are visible to this login", index.len()),
+        };
+        Err(self.missing("VM or template", name, hint))
+    }
+
+    pub(super) fn missing(&self, kind: &str, name: &str, hint: String) -> SourceError {
+        SourceError::NotFound { profile: self.profile.name.clone(), kind: kind.to_owned(), name: name.to_owned(), hint }
+    }
+
+    /// Properties of one object.
+    pub(super) async fn props(&self, object: &MoRef, paths: &[&str]) -> Result<ObjectContent, SourceError> {
+        let objects = std::slice::from_ref(object);
+        let props = vec![PropertySpec { kind: &object.kind, paths }];
+        let read = self.session.read(&FilterSpec { props, select: Select::Objects(objects) }).await;
+        let gone = || self.missing(&object.kind, &object.id, String::new());
+        match read {
+            Ok(found) => found.into_iter().next().ok_or_else(gone),
+            Err(error) if error.is("ManagedObjectNotFound") => Err(gone()),
+            Err(error) => Err(self.session.failed(format!("read {object}"), error)),
+        }
+    }
+
+    /// Properties of several objects of one read.
+    async fn props_of(
+        &self,
+        objects: &[MoRef],
+        props: Vec<PropertySpec<'_>>,
+    ) -> Result<Vec<ObjectContent>, SourceError> {
+        if objects.is_empty() {
+            return Ok(Vec::new());
+        }
+        let spec = FilterSpec { props, select: Select::Objects(objects) };
+        self.session.read(&spec).await.map_err(|e| self.session.failed("read names", e))
+    }
+
+    /// The networks that a VM refers to.
+    pub(super) async fn networks(&self, refs: &[MoRef]) -> Result<Vec<Network>, SourceError> {
+        let props = vec![
+            PropertySpec { kind: "Network", paths: &["name"] },
+            PropertySpec { kind: "DistributedVirtualPortgroup", paths: &["key"] },
+            PropertySpec { kind: "OpaqueNetwork", paths: &["summary"] },
+        ];
+        Ok(self.props_of(refs, props).await?.iter().map(Network::from_object).collect())
+    }
+
+    /// Names of datastores by id.
+    pub(super) async fn datastore_names(
+        &self,
+        refs: &[MoRef],
+    ) -> Result<std::collections::BTreeMap<String, String>, SourceError> {
+        let props = vec![PropertySpec { kind: "Datastore", paths: &["name"] }];
+        let objects = self.props_of(refs, props).await?;
+        let name = |o: &ObjectContent| decode_name(o.text("name").unwrap_or_default());
+        Ok(objects.iter().map(|o| (o.obj.id.clone(), name(o))).collect())
+    }
+
+    /// An object of a kind by its id or its exact name.
+    pub(super) async fn by_id_or_name(&self, kind: &str, wanted: &str) -> Result<ObjectContent, SourceError> {
+        let paths: &[&str] = if kind == "Datastore" { &["name", "summary.freeSpace"] } else { &["name", "parent"] };
+        let objects = self
+            .session
+            .list(vec![PropertySpec { kind, paths }])
+            .await
+            .map_err(|e| self.session.failed(format!("list objects of kind {kind}"), e))?;
+        let by_id = objects.iter().find(|o| o.obj.id == wanted);
+        let by_name = || objects.iter().find(|o| o.text("name").map(decode_name).as_deref() == Some(wanted));
+        by_id.or_else(by_name).cloned().ok_or_else(|| self.missing(kind, wanted, String::new()))
+    }
+
+    pub(super) fn vm_ref(&self, name: &str, vm: &MoRef) -> VmRef {
+        VmRef { id: vm.id.clone(), name: name.to_owned() }
+    }
+}

@@ -1,0 +1,171 @@
+//! The vSphere driver: one vCenter (or ESXi host) behind the trait of this room.
+//!
+//! Speaks SOAP through `api::vim`. Every wait is a long poll on a private property collector;
+//! every clone is in the ledger before it is asked for.
+
+mod clone;
+mod delete;
+mod describe;
+mod lookup;
+mod power;
+mod session;
+mod wait;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{About, CloneRequest, DriverOptions, SourceDriver, SourceError, SourceNetwork, VmRef};
+use crate::api::vim::device::Hardware;
+use crate::api::vim::{MoRef, op};
+use crate::api::vm::{Power, SourceVm};
+use crate::config::providers::VsphereConfig;
+use crate::config::{Platform, PlatformConfig, ProviderProfile};
+use crate::ledger::Ledger;
+use session::Session;
+
+/// The driver of one vSphere profile.
+#[derive(Debug)]
+pub struct VsphereDriver {
+    profile: Arc<ProviderProfile>,
+    options: DriverOptions,
+    config: VsphereConfig,
+    session: Session,
+    index: Mutex<lookup::Index>,
+    /// Clones that this process asked for and did not see end: what a dropped cell leaves behind.
+    cloning: Mutex<HashMap<String, MoRef>>,
+}
+
+impl VsphereDriver {
+    pub fn new(profile: Arc<ProviderProfile>, options: DriverOptions) -> Result<Self, SourceError> {
+        let PlatformConfig::Vsphere(config) = &profile.config else {
+            return Err(SourceError::Unsupported {
+                profile: profile.name.clone(),
+                platform: profile.platform,
+                what: "driving it as vSphere".to_owned(),
+            });
+        };
+        Ok(Self {
+            config: config.clone(),
+            session: Session::new(profile.clone(), options.clone()),
+            profile,
+            options,
+            index: Mutex::default(),
+            cloning: Mutex::default(),
+        })
+    }
+
+    fn unsupported(&self, what: impl Into<String>) -> SourceError {
+        SourceError::Unsupported { profile: self.profile.name.clone(), platform: Platform::Vsphere, what: what.into() }
+    }
+
+    fn moref(vm: &VmRef) -> MoRef {
+        MoRef::new("VirtualMachine", &vm.id)
+    }
+}
+
+#[async_trait]
+impl SourceDriver for VsphereDriver {
+    fn platform(&self) -> Platform {
+        Platform::Vsphere
+    }
+
+    async fn connect(&self) -> Result<About, SourceError> {
+        let live = self.session.connect().await?;
+        let content = &live.content;
+        let mut facts = BTreeMap::from([
+            ("apiType".to_owned(), content.api_type.clone()),
+            ("apiVersion".to_owned(), content.api_version.clone()),
+            ("build".to_owned(), content.build.clone()),
+        ]);
+        if let Some(uuid) = &content.instance_uuid {
+            facts.insert("instanceUuid".to_owned(), uuid.clone());
+        }
+        Ok(About { product: content.name.clone(), version: content.version.clone(), facts })
+    }
+
+    async fn find(&self, name: &str) -> Result<Option<VmRef>, SourceError> {
+        Ok(self.find_vm(name).await?.map(|vm| self.vm_ref(name, &vm)))
+    }
+
+    async fn networks_of(&self, base: &str) -> Result<Vec<SourceNetwork>, SourceError> {
+        let vm = self.require(base).await?;
+        let object = self.props(&vm, &["config.hardware.device", "network"]).await?;
+        let networks = self.networks(&object.morefs("network")).await?;
+        let mut found: Vec<SourceNetwork> = Vec::new();
+        for nic in Hardware::of(&object.props).nics {
+            let Some(network) = nic.backing.find(&networks) else {
+                let what = format!("resolve the network of {} of {base}", nic.label);
+                return Err(self
+                    .session
+                    .refused(what, "the VM does not list the network that this card is plugged into"));
+            };
+            let one = SourceNetwork { id: network.moref.id.clone(), name: network.name.clone() };
+            if !found.contains(&one) {
+                found.push(one);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn clone_vm(&self, request: CloneRequest<'_>, ledger: &Ledger) -> Result<VmRef, SourceError> {
+        self.make_clone(&request, ledger).await
+    }
+
+    async fn set_power(&self, vm: &VmRef, on: bool) -> Result<String, SourceError> {
+        if on { self.power_on(vm).await } else { self.shut_down(vm).await }
+    }
+
+    async fn wait_guest_info(&self, vm: &VmRef, limit: Duration) -> Result<(), SourceError> {
+        self.guest_info(vm, limit).await
+    }
+
+    async fn snapshot(&self, vm: &VmRef, name: &str) -> Result<(), SourceError> {
+        let what = format!("snapshot {} as {name}", vm.name);
+        let body = op::create_snapshot(&Self::moref(vm), name, "made by mtv-matrix", false, false);
+        self.session
+            .run_task("CreateSnapshot_Task", &what, self.options.timeouts.clone, |_| body.clone())
+            .await
+            .map_err(|e| self.session.failed(&what, e))?;
+        Ok(())
+    }
+
+    async fn describe(&self, vm: &VmRef) -> Result<SourceVm, SourceError> {
+        let object = self.props(&Self::moref(vm), describe::PATHS).await?;
+        if object.text("config.hardware.numCPU").is_none() {
+            let why = object.missing.first().map(|(path, fault)| format!("{path}: {fault}"));
+            let cause =
+                why.unwrap_or_else(|| "it has no configuration: inaccessible, orphaned or still being made".to_owned());
+            return Err(self.session.refused(format!("read VM {}", vm.name), cause));
+        }
+        let networks = self.networks(&object.morefs("network")).await?;
+        let datastores = self.datastore_names(&object.morefs("datastore")).await?;
+        Ok(describe::source_vm(&object, &networks, &datastores))
+    }
+
+    async fn power(&self, vm: &VmRef) -> Result<Power, SourceError> {
+        let object = self.props(&Self::moref(vm), &["runtime.powerState"]).await?;
+        Ok(describe::power(object.text("runtime.powerState")))
+    }
+
+    async fn delete_vm(&self, name: &str) -> Result<bool, SourceError> {
+        self.delete(name).await
+    }
+
+    async fn list_by_prefix(&self, prefix: &str) -> Result<Vec<VmRef>, SourceError> {
+        let mut found: Vec<VmRef> = Vec::new();
+        for (name, vms) in self.refresh().await? {
+            if name.starts_with(prefix) {
+                found.extend(vms.iter().map(|vm| self.vm_ref(&name, vm)));
+            }
+        }
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
+    }
+
+    async fn disconnect(&self) {
+        self.session.disconnect().await;
+    }
+}

@@ -1,0 +1,156 @@
+//! Waiting on vSphere: long polls of the property collector, with a deadline. Nothing sleeps.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::session::{CallError, Live, Session};
+use crate::api::vim::property::{FilterSpec, ObjectUpdate, PropertySpec, Select, UpdateKind, UpdateSet};
+use crate::api::vim::vm::{TaskInfo, TaskState};
+use crate::api::vim::{Element, MoRef, Props, envelope, op};
+use crate::source::SourceError;
+
+/// Longest single poll in seconds.
+const POLL_SECONDS: u64 = 20;
+
+/// What a look at the properties said.
+pub(super) enum Look<T> {
+    Done(T),
+    /// Not yet; the state seen, in a few words.
+    NotYet(String),
+}
+
+/// How a wait ended.
+pub(super) enum Waited<T> {
+    Done(T),
+    /// The deadline came first; the last state seen.
+    Timeout {
+        last: String,
+    },
+}
+
+impl Session {
+    /// Waits until `look` is content with `paths` of `objects`, by updates of a private collector.
+    /// An object that is gone has no properties.
+    pub(super) async fn wait_for<T>(
+        &self,
+        objects: &[MoRef],
+        paths: &[&str],
+        limit: Duration,
+        mut look: impl FnMut(&BTreeMap<MoRef, Props>) -> Look<T>,
+    ) -> Result<Waited<T>, CallError> {
+        let deadline = Instant::now() + limit;
+        let mut live = self.live().await?;
+        let mut renewed = false;
+        loop {
+            match self.poll_until(&live, objects, paths, deadline, &mut look).await {
+                Err(error) if error.is("NotAuthenticated") && !renewed => {
+                    renewed = true;
+                    live = self.renew(&live).await?;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn poll_until<T>(
+        &self,
+        live: &Live,
+        objects: &[MoRef],
+        paths: &[&str],
+        deadline: Instant,
+        look: &mut impl FnMut(&BTreeMap<MoRef, Props>) -> Look<T>,
+    ) -> Result<Waited<T>, CallError> {
+        let values = self.post(live, op::create_property_collector(&live.collector), Duration::ZERO).await?;
+        let collector = envelope::reference("CreatePropertyCollector", values)
+            .map_err(|e| CallError::Source(self.unreachable(e.to_string())))?;
+        let result = self.poll_collector(live, &collector, objects, paths, deadline, look).await;
+        // Filters go with their collector; a collector that stays goes with the session.
+        let _ = self.post(live, op::destroy_property_collector(&collector), Duration::ZERO).await;
+        result
+    }
+
+    async fn poll_collector<T>(
+        &self,
+        live: &Live,
+        collector: &MoRef,
+        objects: &[MoRef],
+        paths: &[&str],
+        deadline: Instant,
+        look: &mut impl FnMut(&BTreeMap<MoRef, Props>) -> Look<T>,
+    ) -> Result<Waited<T>, CallError> {
+        let mut kinds: Vec<&str> = objects.iter().map(|o| o.kind.as_str()).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let props = kinds.into_iter().map(|kind| PropertySpec { kind, paths }).collect();
+        let spec = FilterSpec { props, select: Select::Objects(objects) };
+        self.post(live, op::create_filter(collector, &spec), Duration::ZERO).await?;
+        let mut known: BTreeMap<MoRef, Props> = BTreeMap::new();
+        let mut version = String::new();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let seconds = left.as_secs().clamp(1, POLL_SECONDS);
+            let poll = op::wait_for_updates(collector, &version, seconds);
+            let values = self.post(live, poll, Duration::from_secs(seconds)).await?;
+            if let Some(set) = UpdateSet::parse(&values) {
+                version = set.version;
+                for update in &set.updates {
+                    apply(update, &mut known);
+                }
+                if set.truncated {
+                    continue;
+                }
+            }
+            match look(&known) {
+                Look::Done(value) => return Ok(Waited::Done(value)),
+                Look::NotYet(last) if Instant::now() >= deadline => return Ok(Waited::Timeout { last }),
+                Look::NotYet(_) => {}
+            }
+        }
+    }
+
+    /// Waits for a task; its result, where it has one.
+    pub(super) async fn finish(&self, task: &MoRef, what: &str, limit: Duration) -> Result<Option<Element>, CallError> {
+        let waited = self
+            .wait_for(std::slice::from_ref(task), &["info"], limit, |known| {
+                let Some(info) = known.get(task).and_then(|props| props.get("info")).map(TaskInfo::parse) else {
+                    return Look::NotYet("the task tells nothing".to_owned());
+                };
+                match info.state {
+                    TaskState::Success(result) => Look::Done(Ok(result)),
+                    TaskState::Error(fault) => Look::Done(Err(fault)),
+                    state => Look::NotYet(state.to_string()),
+                }
+            })
+            .await?;
+        match waited {
+            Waited::Done(result) => result.map_err(CallError::Fault),
+            Waited::Timeout { last } => Err(CallError::Source(self.timeout(what, limit, last))),
+        }
+    }
+
+    /// Starts a task and waits for it.
+    pub(super) async fn run_task(
+        &self,
+        method: &str,
+        what: &str,
+        limit: Duration,
+        make: impl Fn(&Live) -> String,
+    ) -> Result<Option<Element>, CallError> {
+        let values = self.call(make).await?;
+        let task =
+            envelope::reference(method, values).map_err(|e| CallError::Source(self.refused(what, e.to_string())))?;
+        self.finish(&task, what, limit).await
+    }
+
+    pub(super) fn timeout(&self, what: &str, waited: Duration, last: String) -> SourceError {
+        SourceError::Timeout { profile: self.profile_name().to_owned(), what: what.to_owned(), waited, last }
+    }
+}
+
+fn apply(update: &ObjectUpdate, known: &mut BTreeMap<MoRef, Props>) {
+    if update.kind == UpdateKind::Leave {
+        known.remove(&update.obj);
+        return;
+    }
+    update.apply(known.entry(update.obj.clone()).or_default());
+}
