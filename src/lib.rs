@@ -11,6 +11,8 @@
 //! 0   config   matrix   api   event   ledger
 //! ```
 
+#![recursion_limit = "256"]
+
 pub mod api;
 pub mod check;
 pub mod cleanup;

@@ -102,7 +102,10 @@ fn every_room_imports_only_from_floors_below_its_own() {
                 None => floor < own || excepted,
             };
             if !allowed {
-                wrong.push(format!("src/{}:{line}: {room} (floor {own}) imports {other} (floor {floor})", path.display()));
+                wrong.push(format!(
+                    "src/{}:{line}: {room} (floor {own}) imports {other} (floor {floor})",
+                    path.display()
+                ));
             }
         }
     }

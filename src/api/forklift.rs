@@ -423,7 +423,13 @@ pub struct HookStatus {
 
 /// The operator's configuration; its keys vary by version (forklift.md §9.2), so it stays JSON.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[kube(group = "forklift.konveyor.io", version = "v1beta1", kind = "ForkliftController", namespaced, schema = "disabled")]
+#[kube(
+    group = "forklift.konveyor.io",
+    version = "v1beta1",
+    kind = "ForkliftController",
+    namespaced,
+    schema = "disabled"
+)]
 #[serde(transparent, default)]
 pub struct ForkliftControllerSpec {
     pub fields: serde_json::Value,

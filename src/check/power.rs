@@ -1,6 +1,5 @@
 //! Does the VM exist, and is each side powered as the scenario says?
 
-use crate::api::names::target_vm_name;
 use crate::api::vm::{Power, TargetVm};
 use crate::config::PowerState;
 
@@ -11,7 +10,7 @@ pub(super) fn target_exists(facts: &Facts<'_>) -> Vec<Judgement> {
     whole(match &facts.target {
         Ok(Some(target)) => passed(format!("{}/{}", target.namespace, target.name)),
         Ok(None) => {
-            let name = target_vm_name(&facts.before.name);
+            let name = &facts.before.name;
             failed(format!("the migrated VM {name}"), "no such VM on the cluster")
         }
         Err(why) => not_judged(format!("the migrated VM could not be read: {why}")),

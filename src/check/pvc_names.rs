@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::api::names::{MAX_LABEL, target_vm_name};
+use crate::api::names::MAX_LABEL;
 use crate::api::vm::{SourceDisk, TargetVm};
 use crate::config::Platform;
 use crate::event::Outcome;
@@ -77,7 +77,7 @@ pub(super) fn expected(rendered: &str, generate_name: bool) -> Result<Expected, 
 fn render(facts: &Facts<'_>, template: &str, index: usize, disk: &SourceDisk) -> Result<String, Outcome> {
     let target_name = match &facts.target {
         Ok(Some(target)) => target.name.clone(),
-        _ => target_vm_name(&facts.before.name),
+        _ => facts.before.name.clone(),
     };
     let old = facts.mtv_version.and_then(major_minor).is_some_and(|mtv| mtv < ORIGINAL_VM_NAME);
     let vm_name = if old { target_name.clone() } else { facts.before.name.clone() };

@@ -78,6 +78,6 @@ impl Cleaner<'_> {
 
     /// Runs with objects on the cluster older than `age`.
     pub async fn runs_older_than(&self, age: Duration) -> Vec<RunId> {
-        sweep::runs_older_than(self.cluster, age).await
+        sweep::runs_older_than(self.cluster, age).await.into_iter().map(|(run, _)| run).collect()
     }
 }

@@ -152,15 +152,8 @@ pub enum ConfigCommand {
     /// JSON Schema of settings, providers or scenarios.
     Schema {
         #[arg(value_enum)]
-        of: SchemaOf,
+        of: super::config_cmd::SchemaKind,
     },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SchemaOf {
-    Settings,
-    Providers,
-    Scenarios,
 }
 
 #[derive(Debug, ClapArgs)]

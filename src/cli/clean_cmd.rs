@@ -27,7 +27,10 @@ pub async fn run(config: &ConfigArgs, args: CleanArgs) -> Result<u8, Stop> {
     }
     let mut runs = Vec::new();
     if let Some(text) = &args.run_id {
-        runs.push(RunId::parse(text).ok_or_else(|| Stop::usage(format!("`{text}` is not a run id: it looks like mm-abcdefghij")))?);
+        runs.push(
+            RunId::parse(text)
+                .ok_or_else(|| Stop::usage(format!("`{text}` is not a run id: it looks like mm-abcdefghij")))?,
+        );
     }
     if let Some(age) = &args.older_than {
         runs.extend(cleaner.runs_older_than(duration::parse(age).map_err(Stop::usage)?).await);

@@ -1,6 +1,22 @@
 //! `mtv-matrix list`: the cells and what is to become of them.
 
+use super::args::{ConfigArgs, ListArgs, ListFormat};
+use super::{Stop, common, exit};
 use crate::matrix::{Cell, Decision};
+
+pub(super) async fn run(config: &ConfigArgs, args: &ListArgs) -> Result<u8, Stop> {
+    let lab = common::start_lab(&args.lab).await?;
+    let listed = common::load(config, Vec::new(), lab.as_ref()).and_then(|loaded| common::cells(&loaded, &args.select));
+    if let Some(lab) = lab {
+        lab.stop().await;
+    }
+    let cells = listed?;
+    match args.format {
+        ListFormat::Table => print!("{}", list_table(&cells)),
+        ListFormat::Json => println!("{}", list_json(&cells)),
+    }
+    Ok(exit::PASSED)
+}
 
 /// A table for people.
 pub fn list_table(cells: &[Cell]) -> String {

@@ -78,7 +78,7 @@ pub fn main() -> ExitCode {
 async fn dispatch(args: Args) -> Result<u8, Stop> {
     match args.command {
         Command::Run(run) => run_cmd::run(&args.config, run).await,
-        Command::List(list) => list_cmd::run(&args.config, &list),
+        Command::List(list) => list_cmd::run(&args.config, &list).await,
         Command::Config { command } => config_cmd::run(&args.config, &command),
         Command::Doctor(lab) => run_cmd::doctor(&args.config, &lab).await,
         Command::Clean(clean) => clean_cmd::run(&args.config, clean).await,

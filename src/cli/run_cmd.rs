@@ -40,9 +40,8 @@ async fn run_with(config: &ConfigArgs, args: &RunArgs, lab: Option<&Lab>) -> Res
     let cells = common::cells(&loaded, &args.select)?;
     let run = RunId::random();
     let dir = open_results(&loaded.settings.results, &run)?;
-    let bus = Arc::new(
-        Bus::create(&dir.join("events.jsonl"), vec![console(args.log_format)]).map_err(Stop::environment)?,
-    );
+    let bus =
+        Arc::new(Bus::create(&dir.join("events.jsonl"), vec![console(args.log_format)]).map_err(Stop::environment)?);
     let events: Events = bus.clone();
 
     let ran = run_cells(&loaded, cells, lab, &run, &dir, &events).await;
@@ -65,7 +64,8 @@ async fn run_with(config: &ConfigArgs, args: &RunArgs, lab: Option<&Lab>) -> Res
 /// First-class flags as settings.
 fn flags(args: &RunArgs) -> Vec<Flag> {
     let mut flags: Vec<Flag> = Vec::new();
-    let mut add = |key: &str, value: serde_json::Value, flag: &str| flags.push((key.to_owned(), value, flag.to_owned()));
+    let mut add =
+        |key: &str, value: serde_json::Value, flag: &str| flags.push((key.to_owned(), value, flag.to_owned()));
     if let Some(jobs) = args.jobs {
         add("jobs", json!(jobs), "--jobs");
     }
@@ -125,7 +125,7 @@ async fn connect(loaded: &Loaded, lab: Option<&Lab>) -> Result<Cluster, Problem>
         Some(lab) => {
             let token = SecretString::from(lab.token().to_owned());
             let limit = loaded.settings.timeouts.request;
-            Cluster::from_parts(lab.url(), Some(lab.ca_pem()), token, false, limit).await
+            Cluster::from_parts(&lab.url(), Some(lab.ca_pem()), token, false, limit).await
         }
         None => Cluster::connect(&loaded.settings).await,
     };
@@ -307,8 +307,14 @@ async fn push_traces(written: &[PathBuf]) {
     if endpoint.is_empty() {
         return;
     }
-    let headers = std::env::var("OTEL_EXPORTER_OTLP_HEADERS").unwrap_or_default();
-    if let Err(error) = report::trace::push_file(&endpoint, &headers, path).await {
+    let headers: Vec<(String, String)> = std::env::var("OTEL_EXPORTER_OTLP_HEADERS")
+        .unwrap_or_default()
+        .split(',')
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
+        .collect();
+    let body = std::fs::read_to_string(path).unwrap_or_default();
+    if let Err(error) = report::trace::push(&endpoint, &headers, &body).await {
         eprintln!("warning: traces were not sent to {endpoint}: {error}");
     }
 }

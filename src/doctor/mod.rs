@@ -2,9 +2,9 @@
 //!
 //! Floor 3. Reads only.
 
+use crate::cluster::Cluster;
 use crate::cluster::health::{self, Probe};
 use crate::cluster::versions::{Versions, read_versions};
-use crate::cluster::Cluster;
 use crate::config::Settings;
 
 /// What was found.

@@ -186,7 +186,8 @@ impl Engine {
         let ledger = &self.context.parts.ledger;
         let entries = ledger.open_entries_of(Some(&cell.id));
         let kept = entries.iter().filter(|e| ledger.kept(e.id).is_ok()).count();
-        let message = format!("kept {kept} objects; remove them with `mtv-matrix clean --run-id {}`", self.context.parts.run);
+        let message =
+            format!("kept {kept} objects; remove them with `mtv-matrix clean --run-id {}`", self.context.parts.run);
         self.context.note(Some(&cell.id), Level::Warning, message);
         0
     }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::MtvError;
 use crate::api::condition::Conditions;
 use crate::api::forklift::{Migration, MigrationSpec, ObjRef, Plan, Ref, Step, VmStatus};
+use crate::cluster::apply::patch_merge;
 use crate::cluster::wait::{self, Poll};
 use crate::cluster::{Cluster, Tracked, WaitError};
 use crate::event::{Problem, VmProgress};
@@ -131,7 +132,7 @@ pub async fn cut_over_after(
     .map_err(|error| super::product(error, format!("oc -n {namespace} describe plan {plan}")))?;
     if due {
         let patch = serde_json::json!({"spec": {"cutover": rfc3339(Timestamp::now())}});
-        tracked.patch_merge::<Migration>(Some(namespace), migration, &patch).await?;
+        patch_merge::<Migration>(&tracked.cluster, Some(namespace), migration, &patch).await?;
     }
     Ok(())
 }
@@ -140,10 +141,16 @@ pub async fn cut_over_after(
 /// (or that never began) is left as it is.
 pub async fn cancel(cluster: &Cluster, namespace: &str, plan: &str, limit: Duration) -> Result<(), WaitError> {
     let plans: kube::Api<Plan> = kube::Api::namespaced(cluster.client(), namespace);
-    let watch_error = |what: &str, error: kube::Error| WaitError::Watch { what: what.to_owned(), cause: error.to_string() };
-    let Some(found) = plans.get_opt(plan).await.map_err(|e| watch_error("the Plan to cancel", e))? else { return Ok(()) };
+    let watch_error =
+        |what: &str, error: kube::Error| WaitError::Watch { what: what.to_owned(), cause: error.to_string() };
+    let Some(found) = plans.get_opt(plan).await.map_err(|e| watch_error("the Plan to cancel", e))? else {
+        return Ok(());
+    };
     let migrations: kube::Api<Migration> = kube::Api::namespaced(cluster.client(), namespace);
-    let all = migrations.list(&kube::api::ListParams::default()).await.map_err(|e| watch_error("the Migrations to cancel", e))?;
+    let all = migrations
+        .list(&kube::api::ListParams::default())
+        .await
+        .map_err(|e| watch_error("the Migrations to cancel", e))?;
     let running: Vec<&Migration> = all
         .items
         .iter()
@@ -218,7 +225,8 @@ pub fn failed_step(vm: &VmStatus) -> Option<String> {
 pub fn failure_lines(vm: &VmStatus) -> Vec<String> {
     let mut lines = Vec::new();
     for step in &vm.pipeline {
-        let tasks = step.tasks.iter().filter_map(|t| t.error.as_ref().map(|e| (format!("{} {}", step.name, t.name), e)));
+        let tasks =
+            step.tasks.iter().filter_map(|t| t.error.as_ref().map(|e| (format!("{} {}", step.name, t.name), e)));
         let own = step.error.iter().map(|e| (step.name.clone(), e));
         for (place, error) in own.chain(tasks) {
             lines.push(format!("{}: {place}: {}", vm.name, error.reasons.join("; ")));

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::cluster::Cluster;
 use crate::cluster::health::{self, InventoryAddress};
 use crate::cluster::wait::{self, Poll, WaitError};
-use crate::cluster::Cluster;
 use crate::event::Problem;
 
 /// What the inventory answered to one question.
@@ -62,7 +62,8 @@ impl Inventory {
                 // A restart of the inventory shows as 5xx for a while, so only the deadline ends the wait.
                 Answer::Refused(why) => return Poll::NotYet(why),
             };
-            let found = list.as_array().into_iter().flatten().find(|vm| vm.get("name").and_then(Value::as_str) == Some(name));
+            let found =
+                list.as_array().into_iter().flatten().find(|vm| vm.get("name").and_then(Value::as_str) == Some(name));
             let Some(vm) = found else { return Poll::NotYet("not in the inventory".to_owned()) };
             match fit(vm) {
                 Ok(()) => Poll::Done(vm.clone()),
@@ -77,9 +78,10 @@ impl Inventory {
         match self.get(&format!("{}/{collection}", provider.base())).await {
             Answer::Found(Value::Array(items)) => Ok(items),
             Answer::Found(_) => Ok(Vec::new()),
-            Answer::NotYet(why) | Answer::Refused(why) => {
-                Err(Problem::new(format!("failed to read {collection} of {} from MTV's inventory: {why}", provider.name)))
-            }
+            Answer::NotYet(why) | Answer::Refused(why) => Err(Problem::new(format!(
+                "failed to read {collection} of {} from MTV's inventory: {why}",
+                provider.name
+            ))),
         }
     }
 }

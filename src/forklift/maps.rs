@@ -17,7 +17,10 @@ pub fn storage_rows(storages: &[SourceRef], storage_class: &str) -> Vec<StorageP
         .iter()
         .map(|storage| StoragePair {
             source: storage.reference.clone(),
-            destination: StorageDestination { storage_class: storage_class.to_owned(), ..StorageDestination::default() },
+            destination: StorageDestination {
+                storage_class: storage_class.to_owned(),
+                ..StorageDestination::default()
+            },
             offload_plugin: None,
         })
         .collect()
@@ -51,9 +54,14 @@ pub async fn create_storage_map(
     object.metadata.namespace = Some(namespace.to_owned());
     tracked.create(object).await?;
     let what = format!("StorageMap {namespace}/{name}");
-    wait::until(&tracked.cluster, Some(namespace), name, &format!("{what} to be Ready"), limit, |m: Option<&StorageMap>| {
-        ready(&what, m.and_then(|m| m.status.as_ref()).map(|s| s.conditions.as_slice()))
-    })
+    wait::until(
+        &tracked.cluster,
+        Some(namespace),
+        name,
+        &format!("{what} to be Ready"),
+        limit,
+        |m: Option<&StorageMap>| ready(&what, m.and_then(|m| m.status.as_ref()).map(|s| s.conditions.as_slice())),
+    )
     .await
     .map_err(|error| product(error, format!("oc -n {namespace} describe storagemap {name}")))
 }
@@ -71,9 +79,14 @@ pub async fn create_network_map(
     object.metadata.namespace = Some(namespace.to_owned());
     tracked.create(object).await?;
     let what = format!("NetworkMap {namespace}/{name}");
-    wait::until(&tracked.cluster, Some(namespace), name, &format!("{what} to be Ready"), limit, |m: Option<&NetworkMap>| {
-        ready(&what, m.and_then(|m| m.status.as_ref()).map(|s| s.conditions.as_slice()))
-    })
+    wait::until(
+        &tracked.cluster,
+        Some(namespace),
+        name,
+        &format!("{what} to be Ready"),
+        limit,
+        |m: Option<&NetworkMap>| ready(&what, m.and_then(|m| m.status.as_ref()).map(|s| s.conditions.as_slice())),
+    )
     .await
     .map_err(|error| product(error, format!("oc -n {namespace} describe networkmap {name}")))
 }
@@ -93,7 +106,13 @@ mod tests {
         let rows = network_rows(&[source("a"), source("b"), source("c")], &nads);
         let targets: Vec<String> = rows
             .iter()
-            .map(|r| format!("{}:{}", r.source.id.clone().unwrap(), r.destination.name.clone().unwrap_or(r.destination.type_.clone())))
+            .map(|r| {
+                format!(
+                    "{}:{}",
+                    r.source.id.clone().unwrap(),
+                    r.destination.name.clone().unwrap_or(r.destination.type_.clone())
+                )
+            })
             .collect();
         assert_eq!(targets, ["a:pod", "b:nad-1", "c:nad-2"]);
     }

@@ -37,7 +37,17 @@ pub async fn create_source(
         ("createdForResource".to_owned(), name.to_owned()),
     ]);
     tracked.create(secret(namespace, name, labels, wiring.secret)).await?;
-    create_and_wait(tracked, namespace, name, platform, wiring.url, ObjRef::new(namespace, name), wiring.settings, limit).await
+    create_and_wait(
+        tracked,
+        namespace,
+        name,
+        platform,
+        wiring.url,
+        ObjRef::new(namespace, name),
+        wiring.settings,
+        limit,
+    )
+    .await
 }
 
 /// The cluster that MTV itself runs on, as a destination: no URL, no Secret.
@@ -80,7 +90,12 @@ pub async fn create_remote_destination(
     create_and_wait(tracked, namespace, name, "openshift", url, reference, BTreeMap::new(), limit).await
 }
 
-fn secret(namespace: &str, name: &str, labels: BTreeMap<String, String>, data: BTreeMap<String, SecretString>) -> Secret {
+fn secret(
+    namespace: &str,
+    name: &str,
+    labels: BTreeMap<String, String>,
+    data: BTreeMap<String, SecretString>,
+) -> Secret {
     Secret {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
@@ -105,8 +120,7 @@ async fn create_and_wait(
     settings: BTreeMap<String, String>,
     limit: Duration,
 ) -> Result<ReadyProvider, MtvError> {
-    let mut provider =
-        Provider::new(name, ProviderSpec { type_: platform.to_owned(), url, secret, settings });
+    let mut provider = Provider::new(name, ProviderSpec { type_: platform.to_owned(), url, secret, settings });
     provider.metadata.namespace = Some(namespace.to_owned());
     tracked.create(provider).await?;
     let what = format!("Provider {namespace}/{name}");
@@ -147,7 +161,9 @@ pub async fn read_tls_choice(cluster: &Cluster, provider: &ObjRef) -> (Result<St
     let (namespace, name) = (provider.namespace.clone().unwrap_or_default(), provider.name.clone().unwrap_or_default());
     let providers: kube::Api<Provider> = kube::Api::namespaced(cluster.client(), &namespace);
     let insecure_condition = match providers.get(&name).await {
-        Ok(found) => found.status.is_some_and(|s| crate::api::condition::Conditions::holds(s.conditions.as_slice(), "ConnectionInsecure")),
+        Ok(found) => found
+            .status
+            .is_some_and(|s| crate::api::condition::Conditions::holds(s.conditions.as_slice(), "ConnectionInsecure")),
         Err(error) => return (Err(format!("failed to read Provider {namespace}/{name}: {error}")), false),
     };
     let secrets: kube::Api<Secret> = kube::Api::namespaced(cluster.client(), &namespace);

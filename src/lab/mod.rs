@@ -3,7 +3,35 @@
 //! Floor 1; imports `api` only. The runner talks to it as it would to the real thing: HTTP, SOAP,
 //! WebSocket and SSH over loopback. Nothing of the lab is known to the rooms beside it.
 
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use apiserver::{ApiServer, ApiServerOptions};
+use clock::Clock;
+use controllers::kubevirt::{self, KubevirtOptions, Subresources};
+use controllers::mtv::vsphere_client::VsphereConnector;
+use controllers::mtv::{self, MtvOptions, MtvVersion};
+use controllers::storage::{self, StorageOptions};
+use defects::Defects;
+use guests::Guests;
+use inventory::InventoryDb;
+use pki::LabCa;
+use platforms::vsphere::{VsphereEndpoint, VsphereOptions};
+use platforms::world::World;
+use seed::SeedOptions;
+use serve::Endpoint;
+
+/// Logins of the lab; they guard nothing.
+const VSPHERE_USER: &str = "administrator@vsphere.local";
+const VSPHERE_PASSWORD: &str = "lab-vsphere";
+const CLUSTER_USER: &str = "kubeadmin";
+const CLUSTER_PASSWORD: &str = "lab-admin";
+const KUBERNETES_VERSION: &str = "v1.33.5";
+const MTV_NAMESPACE: &str = "openshift-mtv";
 
 pub mod apiserver;
 pub mod clock;
@@ -58,53 +86,215 @@ pub enum LabError {
 
 /// A running lab.
 pub struct Lab {
-    inner: (),
+    ca: LabCa,
+    token: String,
+    api: Arc<ApiServer>,
+    world: Arc<World>,
+    vsphere: VsphereEndpoint,
+    endpoints: Vec<Endpoint>,
+    controllers: TaskTracker,
+    stop: CancellationToken,
+    /// Objects that the lab started with.
+    baseline: BTreeSet<String>,
 }
 
 impl Lab {
+    /// Starts every part; returns when clients can connect.
     pub async fn start(options: LabOptions) -> Result<Self, LabError> {
-        let _ = options;
-        unimplemented!()
+        let defects = Defects::parse(&options.defects)?;
+        let version = MtvVersion::parse(&options.mtv_version).ok_or_else(|| LabError::Start {
+            part: "MTV".to_owned(),
+            cause: format!("`{}` is not a version that the lab plays: 2.9, 2.10, 2.11 or 2.12", options.mtv_version),
+        })?;
+        let clock = Clock::new(options.clock_scale);
+        let ca = LabCa::new()?;
+        let token = format!("sha256~lab-{}", crate::api::names::random_chars(24));
+        let stop = CancellationToken::new();
+        let controllers = TaskTracker::new();
+
+        let world = World::new();
+        let vsphere_options = VsphereOptions {
+            listen: options.listen,
+            port: 0,
+            username: VSPHERE_USER.to_owned(),
+            password: VSPHERE_PASSWORD.to_owned(),
+            clock,
+        };
+        let vsphere = platforms::vsphere::start(world.clone(), vsphere_options, &ca).await?;
+        let api_options = ApiServerOptions {
+            listen: options.listen,
+            port: options.port,
+            kubernetes_version: KUBERNETES_VERSION.to_owned(),
+            users: vec![(CLUSTER_USER.to_owned(), CLUSTER_PASSWORD.to_owned())],
+            token: token.clone(),
+            subresources: None,
+            inventory: None,
+        };
+        let api = Arc::new(ApiServer::start(api_options, &ca).await?);
+
+        let inventory_listener = serve::bind("inventory", options.listen, 0).await?;
+        let thanos_listener = serve::bind("monitoring", options.listen, 0).await?;
+        let address = |listener: &tokio::net::TcpListener| {
+            listener
+                .local_addr()
+                .map(|a| a.to_string())
+                .map_err(|e| LabError::Start { part: "endpoints".to_owned(), cause: e.to_string() })
+        };
+        let (inventory_addr, thanos_addr) = (address(&inventory_listener)?, address(&thanos_listener)?);
+        let seed_options = SeedOptions {
+            mtv_version: options.mtv_version.clone(),
+            ocp_version: options.ocp_version.clone(),
+            inventory_addr: inventory_addr.clone(),
+            thanos_addr,
+        };
+        seed::seed(&api.client(), &seed_options).await?;
+        api.set_service_proxy(
+            MTV_NAMESPACE,
+            "forklift-inventory",
+            format!("https://{inventory_addr}"),
+            ca.ca_pem().to_owned(),
+        );
+
+        let guests = Arc::new(Guests::new(world.clone(), defects.clone()));
+        api.set_subresources(Arc::new(Subresources::new(api.client(), guests)));
+        let db = Arc::new(InventoryDb::default());
+        let accepted = {
+            let api = api.clone();
+            Arc::new(move |token: &str| api.accepts(token))
+        };
+        let tls = ca.server_config(&[options.listen.to_string(), "localhost".to_owned()])?;
+        let inventory_router = inventory::router(db.clone(), api.client(), accepted.clone());
+        let endpoints = vec![
+            serve::https("inventory", inventory_listener, tls.clone(), inventory_router)?,
+            serve::https("monitoring", thanos_listener, tls, monitoring::router(api.client(), accepted))?,
+        ];
+        let baseline = names(&api);
+        controllers.spawn(mtv::run(
+            MtvOptions {
+                client: api.client(),
+                clock,
+                version,
+                namespace: MTV_NAMESPACE.to_owned(),
+                defects: defects.clone(),
+                connector: Arc::new(VsphereConnector),
+                stop: stop.clone(),
+            },
+            db,
+        ));
+        controllers.spawn(kubevirt::run(KubevirtOptions {
+            client: api.client(),
+            clock,
+            defects,
+            guests: world.clone(),
+            stop: stop.clone(),
+        }));
+        controllers.spawn(storage::run(StorageOptions { client: api.client(), clock, stop: stop.clone() }));
+        Ok(Self { ca, token, api, world, vsphere, endpoints, controllers, stop, baseline })
     }
+
     /// API server URL.
-    pub fn url(&self) -> &str {
-        let _ = self.inner;
-        unimplemented!()
+    pub fn url(&self) -> String {
+        self.api.url()
     }
     /// PEM of the CA that signed every endpoint of the lab.
     pub fn ca_pem(&self) -> &str {
-        unimplemented!()
+        self.ca.ca_pem()
     }
     /// A cluster-admin token.
     pub fn token(&self) -> &str {
-        unimplemented!()
+        &self.token
     }
     /// A kubeconfig as YAML.
     pub fn kubeconfig(&self) -> String {
-        unimplemented!()
+        let ca = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, self.ca_pem());
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: lab\nclusters:\n- name: lab\n  cluster:\n    server: {}\n    certificate-authority-data: {ca}\nusers:\n- name: lab\n  user:\n    token: {}\ncontexts:\n- name: lab\n  context:\n    cluster: lab\n    user: lab\n    namespace: default\n",
+            self.url(),
+            self.token
+        )
     }
-    /// A `providers.json` with the lab's profiles (`vsphere` …).
+    /// A `providers.json` with the lab's profiles.
     pub fn providers_json(&self) -> String {
-        unimplemented!()
+        let profiles = serde_json::json!({
+            "vsphere": {
+                "type": "vsphere",
+                "version": "8.0.3",
+                "fqdn": "127.0.0.1",
+                "api_url": self.vsphere.url(),
+                "username": VSPHERE_USER,
+                "password": VSPHERE_PASSWORD,
+                "guest_vm_linux_user": "root",
+                "guest_vm_linux_password": "lab-linux",
+                "guest_vm_win_user": "Administrator",
+                "guest_vm_win_password": "lab-windows",
+            }
+        });
+        format!("{profiles:#}\n")
     }
     /// The storage class that the lab offers first.
     pub fn storage_class(&self) -> &str {
-        unimplemented!()
+        "ocs-storagecluster-ceph-rbd-virtualization"
     }
     /// What stands in the lab beyond what it started with: objects in the API server, VMs and
-    /// snapshots on the platforms. Empty after a clean run.
+    /// snapshots on the platforms. Empty after a clean run. Garbage collection gets a moment.
     pub async fn leftovers(&self) -> Vec<String> {
-        unimplemented!()
+        let mut left = Vec::new();
+        for _ in 0..30 {
+            left = names(&self.api).difference(&self.baseline).cloned().collect();
+            left.extend(self.world.baseline_diff());
+            if left.is_empty() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        left
     }
-    /// Counts since the start, e.g. `api_requests`, `soap_requests`, for benchmarks.
-    pub fn counters(&self) -> std::collections::BTreeMap<String, u64> {
-        unimplemented!()
+    /// Counts since the start, for benchmarks.
+    pub fn counters(&self) -> BTreeMap<String, u64> {
+        BTreeMap::from([
+            ("api_requests".to_owned(), self.api.request_count()),
+            ("soap_requests".to_owned(), self.world.request_count()),
+        ])
     }
     /// Stops every task and waits for them.
-    pub async fn stop(self) {}
-    /// A directory for files that clients need (kubeconfig, CA), written on demand.
-    pub fn write_client_files(&self, dir: &std::path::Path) -> Result<PathBuf, LabError> {
-        let _ = dir;
-        unimplemented!()
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.controllers.close();
+        self.controllers.wait().await;
+        for endpoint in &self.endpoints {
+            endpoint.stop().await;
+        }
+        self.vsphere.stop().await;
+        self.api.stop().await;
     }
+    /// Writes kubeconfig, CA and providers.json for other clients; returns the kubeconfig's path.
+    pub fn write_client_files(&self, dir: &Path) -> Result<PathBuf, LabError> {
+        let failed = |e: std::io::Error| LabError::Start {
+            part: "client files".to_owned(),
+            cause: format!("failed to write to {}: {e}", dir.display()),
+        };
+        std::fs::create_dir_all(dir).map_err(failed)?;
+        let kubeconfig = dir.join("kubeconfig");
+        for (path, text) in [
+            (kubeconfig.clone(), self.kubeconfig()),
+            (dir.join("providers.json"), self.providers_json()),
+            (dir.join("ca.pem"), self.ca_pem().to_owned()),
+        ] {
+            std::fs::write(path, text).map_err(failed)?;
+        }
+        Ok(kubeconfig)
+    }
+}
+
+/// Every object that a run could leave behind, one line each.
+fn names(api: &ApiServer) -> BTreeSet<String> {
+    api.snapshot()
+        .into_iter()
+        // Events expire by themselves.
+        .filter(|o| o.kind != "Event")
+        .map(|o| match o.namespace.as_str() {
+            "" => format!("{} {}", o.kind, o.name),
+            ns => format!("{} {ns}/{}", o.kind, o.name),
+        })
+        .collect()
 }

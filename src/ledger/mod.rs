@@ -89,18 +89,18 @@ enum Line {
     /// The first line.
     Opened { version: u32, run: RunId, at: Timestamp },
     Intent {
-        id: EntryId,
+        entry: EntryId,
         at: Timestamp,
         cell: Option<CellId>,
         #[serde(flatten)]
         thing: Thing,
     },
     /// `platform_id` is the uid or the source platform's id.
-    Done { id: EntryId, at: Timestamp, platform_id: Option<String> },
+    Done { entry: EntryId, at: Timestamp, platform_id: Option<String> },
     /// Verified: it is not there any more, or the setting has its former value.
-    Gone { id: EntryId, at: Timestamp },
+    Gone { entry: EntryId, at: Timestamp },
     /// The user asked to keep it (`--keep`); `clean` still removes it.
-    Kept { id: EntryId, at: Timestamp },
+    Kept { entry: EntryId, at: Timestamp },
 }
 
 /// What replay knows of one entry that is not gone.
@@ -198,7 +198,7 @@ impl Ledger {
                 at,
             };
             state.entries.insert(given, entry);
-            Line::Intent { id: given, at, cell: cell.cloned(), thing: thing.clone() }
+            Line::Intent { entry: given, at, cell: cell.cloned(), thing: thing.clone() }
         })?;
         Ok(given)
     }
@@ -210,7 +210,7 @@ impl Ledger {
                 entry.done = true;
                 entry.platform_id.clone_from(&platform_id);
             }
-            Line::Done { id, at: Timestamp::now(), platform_id }
+            Line::Done { entry: id, at: Timestamp::now(), platform_id }
         })
     }
 
@@ -218,7 +218,7 @@ impl Ledger {
     pub fn gone(&self, id: EntryId) -> Result<(), LedgerError> {
         self.write(|state| {
             state.entries.remove(&id);
-            Line::Gone { id, at: Timestamp::now() }
+            Line::Gone { entry: id, at: Timestamp::now() }
         })
     }
 
@@ -228,7 +228,7 @@ impl Ledger {
             if let Some(entry) = state.entries.get_mut(&id) {
                 entry.kept = true;
             }
-            Line::Kept { id, at: Timestamp::now() }
+            Line::Kept { entry: id, at: Timestamp::now() }
         })
     }
 
@@ -281,20 +281,20 @@ fn replay(path: &Path) -> Result<Replayed, LedgerError> {
                 return Err(LedgerError::Version { path: path.to_owned(), found: version });
             }
             Line::Opened { run: id, .. } => run = Some(id),
-            Line::Intent { id, at, cell, thing } => {
+            Line::Intent { entry: id, at, cell, thing } => {
                 next = next.max(id.0 + 1);
                 entries.insert(id, OpenEntry { id, cell, thing, done: false, platform_id: None, kept: false, at });
             }
-            Line::Done { id, platform_id, .. } => {
+            Line::Done { entry: id, platform_id, .. } => {
                 if let Some(entry) = entries.get_mut(&id) {
                     entry.done = true;
                     entry.platform_id = platform_id;
                 }
             }
-            Line::Gone { id, .. } => {
+            Line::Gone { entry: id, .. } => {
                 entries.remove(&id);
             }
-            Line::Kept { id, .. } => {
+            Line::Kept { entry: id, .. } => {
                 if let Some(entry) = entries.get_mut(&id) {
                     entry.kept = true;
                 }

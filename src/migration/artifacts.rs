@@ -41,7 +41,11 @@ const KINDS: &[(&str, &str, &str, &str)] = &[
 /// Writes the artifacts of one attempt and tells of each file by an event.
 pub async fn collect(context: &RunContext, cell: &Cell, attempt: u32) {
     if tokio::time::timeout(LIMIT, collect_all(context, cell, attempt)).await.is_err() {
-        context.note(Some(&cell.id), Level::Warning, format!("artifacts are incomplete: collecting took over {LIMIT:?}"));
+        context.note(
+            Some(&cell.id),
+            Level::Warning,
+            format!("artifacts are incomplete: collecting took over {LIMIT:?}"),
+        );
     }
 }
 

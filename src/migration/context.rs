@@ -24,7 +24,8 @@ use crate::ledger::Ledger;
 use crate::source::{self, DriverOptions, SourceDriver};
 
 /// Access modes and volume mode that a class gets where a map names none.
-pub type StorageDefaults = (Vec<String>, Option<String>);
+/// `None` when that could not be read.
+pub type StorageDefaults = Option<(Vec<String>, Option<String>)>;
 
 /// A profile that is connected and whose Provider is `Ready`.
 #[derive(Clone)]
@@ -115,7 +116,10 @@ impl RunContext {
     /// The profile's Provider and session; the first caller makes them.
     pub async fn profile(&self, profile: &Arc<ProviderProfile>) -> Result<OpenProfile, Failure> {
         let Some(cell) = self.opened.get(&profile.name) else {
-            return Err(Failure::environment(Problem::new(format!("profile {} is not part of this run", profile.name))));
+            return Err(Failure::environment(Problem::new(format!(
+                "profile {} is not part of this run",
+                profile.name
+            ))));
         };
         cell.get_or_init(|| self.open_profile(profile)).await.clone()
     }
@@ -151,7 +155,11 @@ impl RunContext {
             failure
         })?;
         let about = driver.connect().await?;
-        self.note(None, Level::Info, format!("{}: {} {}, Provider {name} is Ready", profile.name, about.product, about.version));
+        self.note(
+            None,
+            Level::Info,
+            format!("{}: {} {}, Provider {name} is Ready", profile.name, about.product, about.version),
+        );
         Ok(OpenProfile { profile: profile.clone(), driver, adapter, provider })
     }
 
@@ -164,9 +172,11 @@ impl RunContext {
         let port = url.as_ref().and_then(url::Url::port_or_known_default).unwrap_or(443);
         source::fetch_ca(&host, port, self.parts.settings.timeouts.connect).await.map_err(|cause| {
             let message = format!("{}: failed to fetch the certificate of {host}:{port}: {cause}", profile.name);
-            Failure::environment(Problem::new(message).detail(
-                "set `ca_file` of the profile, or `source_provider_insecure_skip_verify: true` to go without",
-            ))
+            Failure::environment(
+                Problem::new(message).detail(
+                    "set `ca_file` of the profile, or `source_provider_insecure_skip_verify: true` to go without",
+                ),
+            )
         })
     }
 
@@ -178,7 +188,8 @@ impl RunContext {
             Destination::Local => {
                 let make = async || {
                     let tracked = self.tracked(None);
-                    Ok(providers::create_local_destination(&tracked, &run.namespace(), &run.object("local"), limit).await?)
+                    Ok(providers::create_local_destination(&tracked, &run.namespace(), &run.object("local"), limit)
+                        .await?)
                 };
                 self.local.get_or_init(make).await.clone()
             }
@@ -207,7 +218,8 @@ impl RunContext {
         };
         let limit = parts.settings.timeouts.provider_ready;
         let name = parts.run.object("remote");
-        Ok(providers::create_remote_destination(&self.tracked(None), &parts.run.namespace(), &name, remote, limit).await?)
+        Ok(providers::create_remote_destination(&self.tracked(None), &parts.run.namespace(), &name, remote, limit)
+            .await?)
     }
 
     /// Sets the precopy interval for the run; given back at its end from the ledger.
@@ -225,7 +237,8 @@ impl RunContext {
                 )
                 .await?;
             if borrowed.is_some() {
-                let message = format!("precopy interval of {} set to {minutes} minutes for this run", settings.mtv_namespace);
+                let message =
+                    format!("precopy interval of {} set to {minutes} minutes for this run", settings.mtv_namespace);
                 self.note(None, Level::Info, message);
             }
             Ok(())
@@ -236,7 +249,15 @@ impl RunContext {
     /// What CDI gives a class where a map names no modes.
     pub async fn storage_defaults(&self, class: &str) -> StorageDefaults {
         let cell = self.defaults.lock().await.entry(class.to_owned()).or_default().clone();
-        cell.get_or_init(|| target::storage_defaults(&self.parts.cluster, class)).await.clone()
+        let read = async || match target::storage_defaults(&self.parts.cluster, class).await {
+            Ok(defaults) => Some(defaults),
+            Err(cause) => {
+                let message = format!("what CDI gives storage class {class} by default is not known: {cause}");
+                self.note(None, Level::Warning, message);
+                None
+            }
+        };
+        cell.get_or_init(read).await.clone()
     }
 
     /// The Provider of a profile as it was created.

@@ -132,7 +132,9 @@ async fn create_nads(
     let sources: Vec<_> = vms.iter().map(|vm| vm.before.clone()).collect();
     let networks = open.adapter.networks(&sources);
     if networks.is_empty() {
-        return Err(Failure::environment(Problem::new("none of the scenario's VMs has a network: there is nothing to map")));
+        return Err(Failure::environment(Problem::new(
+            "none of the scenario's VMs has a network: there is nothing to map",
+        )));
     }
     let namespace = cell.scenario.multus_namespace.as_deref().unwrap_or(target_namespace);
     let tracked = context.tracked(Some(&cell.id));

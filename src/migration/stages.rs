@@ -78,10 +78,8 @@ pub async fn stage<T>(
         () = slow => unreachable_slow(),
     };
     let result = result.unwrap_or_else(|_| {
-        let mut problem = Problem::new(format!(
-            "stage {stage} did not end within {}",
-            crate::config::duration::show(limit)
-        ));
+        let mut problem =
+            Problem::new(format!("stage {stage} did not end within {}", crate::config::duration::show(limit)));
         if !seen().is_empty() {
             problem = problem.detail(format!("it was waiting for {}", seen()));
         }

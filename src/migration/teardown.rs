@@ -67,7 +67,9 @@ impl Undo<'_> {
 
     async fn cancel_migrations(&self, entries: &[OpenEntry]) -> Vec<Leftover> {
         let plans = entries.iter().filter_map(|entry| match &entry.thing {
-            Thing::Object { kind, namespace: Some(namespace), name, .. } if kind == "Plan" => Some((entry, namespace, name)),
+            Thing::Object { kind, namespace: Some(namespace), name, .. } if kind == "Plan" => {
+                Some((entry, namespace, name))
+            }
             _ => None,
         });
         let cancels = plans.map(|(entry, namespace, name)| async move {

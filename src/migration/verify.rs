@@ -41,8 +41,10 @@ pub(super) async fn verify(
         wanted_insecure: context.parts.settings.source_provider_insecure_skip_verify,
         connection_insecure,
     };
-    let defaults = BTreeMap::from([(cell.storage_class.clone(), context.storage_defaults(&cell.storage_class).await)]);
-    let judge = prepared.vms.iter().map(|vm| judge_vm(context, cell, prepared, maps, migrated, &provider, &defaults, vm));
+    let known = context.storage_defaults(&cell.storage_class).await;
+    let defaults = known.into_iter().map(|known| (cell.storage_class.clone(), known)).collect();
+    let judge =
+        prepared.vms.iter().map(|vm| judge_vm(context, cell, prepared, maps, migrated, &provider, &defaults, vm));
     let findings: Vec<Finding> = futures::future::join_all(judge).await.into_iter().flatten().collect();
     for finding in &findings {
         let finding = finding.clone();
@@ -135,16 +137,17 @@ async fn read_settled(
     let timeouts = &context.parts.settings.timeouts;
     let wanted = if *expected == Power::On { "Running" } else { "Stopped" };
     let what = format!("VirtualMachine {namespace}/{name} to be {wanted}");
-    let settled = wait::until(cluster, Some(namespace), name, &what, timeouts.power, |found: Option<&VirtualMachine>| {
-        let Some(found) = found else { return Poll::Done(()) };
-        let now = found.status.as_ref().map_or("", |s| s.printable_status.as_str());
-        // A VM that is told to stay in the opposite state will not change by itself.
-        let halted = found.spec.fields.get("runStrategy").and_then(|s| s.as_str()) == Some("Halted");
-        let opposite = if wanted == "Running" { halted && now == "Stopped" } else { !halted && now == "Running" };
-        let resting = now == wanted || opposite;
-        if resting { Poll::Done(()) } else { Poll::NotYet(now.to_owned()) }
-    })
-    .await;
+    let settled =
+        wait::until(cluster, Some(namespace), name, &what, timeouts.power, |found: Option<&VirtualMachine>| {
+            let Some(found) = found else { return Poll::Done(()) };
+            let now = found.status.as_ref().map_or("", |s| s.printable_status.as_str());
+            // A VM that is told to stay in the opposite state will not change by itself.
+            let halted = found.spec.fields.get("runStrategy").and_then(|s| s.as_str()) == Some("Halted");
+            let opposite = if wanted == "Running" { halted && now == "Stopped" } else { !halted && now == "Running" };
+            let resting = now == wanted || opposite;
+            if resting { Poll::Done(()) } else { Poll::NotYet(now.to_owned()) }
+        })
+        .await;
     if let Err(error) = settled {
         context.note(Some(&cell.id), Level::Warning, error.to_string());
     }

@@ -207,6 +207,11 @@ impl ApiServer {
         self.state.store.everything().iter().map(|(_, object)| summary(object)).collect()
     }
 
+    /// Whether somebody holds this bearer token.
+    pub fn accepts(&self, token: &str) -> bool {
+        self.state.auth.holder(token).is_some()
+    }
+
     /// Requests from outside since the start.
     pub fn request_count(&self) -> u64 {
         self.state.requests.load(Ordering::Relaxed)

@@ -1,3 +1,9 @@
 //! MTV, KubeVirt and storage, as clients of the API server.
+//!
+//! They are ordinary Kubernetes clients, so that they run against any API server. Each part is one
+//! function that runs until it is stopped and owns every task it starts.
 
+pub mod kubevirt;
 pub mod mtv;
+pub mod objects;
+pub mod storage;

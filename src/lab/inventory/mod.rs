@@ -1,1 +1,230 @@
-//! The inventory service.
+//! The inventory service: what MTV's collectors know, as REST.
+//!
+//! Loading shows as 404 and then 206, as the real one does (Forklift's inventory web handlers).
+//! Key names and casing are those of MTV 2.11; each handler is a view of [`InventoryDb`].
+
+mod views;
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+use axum::Router;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::lab::controllers::mtv::platform::{InvVm, Inventory};
+
+/// One provider's part.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub type_: String,
+    pub namespace: String,
+    pub name: String,
+    /// The Provider as last seen.
+    pub object: Value,
+    /// `None` while it is being loaded.
+    pub content: Option<Arc<Inventory>>,
+}
+
+/// Everything collected, by Provider uid.
+pub struct InventoryDb {
+    entries: RwLock<HashMap<String, Entry>>,
+    version: watch::Sender<u64>,
+}
+
+impl Default for InventoryDb {
+    fn default() -> Self {
+        Self { entries: RwLock::default(), version: watch::channel(0).0 }
+    }
+}
+
+impl InventoryDb {
+    /// Registers a provider whose inventory is still being loaded, or updates its object.
+    pub fn register(&self, uid: &str, mut entry: Entry) {
+        if let Ok(mut entries) = self.entries.write() {
+            if let Some(known) = entries.get(uid) {
+                entry.content.clone_from(&known.content);
+            }
+            entries.insert(uid.to_owned(), entry);
+        }
+        self.ring();
+    }
+
+    /// Stores what a collector saw.
+    pub fn fill(&self, uid: &str, content: Inventory) {
+        if let Ok(mut entries) = self.entries.write()
+            && let Some(entry) = entries.get_mut(uid)
+        {
+            entry.content = Some(Arc::new(content));
+        }
+        self.ring();
+    }
+
+    /// Drops a provider; its REST resources answer 404 from now on.
+    pub fn remove(&self, uid: &str) {
+        if let Ok(mut entries) = self.entries.write() {
+            entries.remove(uid);
+        }
+        self.ring();
+    }
+
+    /// The loaded content of a provider.
+    pub fn content(&self, uid: &str) -> Option<Arc<Inventory>> {
+        self.entries.read().ok()?.get(uid)?.content.clone()
+    }
+
+    /// One VM of a provider by id.
+    pub fn vm(&self, uid: &str, id: &str) -> Option<InvVm> {
+        self.content(uid)?.vms.iter().find(|vm| vm.id == id).cloned()
+    }
+
+    /// Rings on every change.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    fn ring(&self) {
+        self.version.send_modify(|v| *v += 1);
+    }
+
+    fn entry(&self, uid: &str) -> Option<Entry> {
+        self.entries.read().ok()?.get(uid).cloned()
+    }
+
+    fn all(&self) -> Vec<(String, Entry)> {
+        self.entries.read().map(|e| e.iter().map(|(k, v)| (k.clone(), v.clone())).collect()).unwrap_or_default()
+    }
+}
+
+type Accepts = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+#[derive(Clone)]
+struct Service {
+    db: Arc<InventoryDb>,
+    client: kube::Client,
+    accepted: Accepts,
+}
+
+/// The REST service; `accepted` judges bearer tokens.
+pub fn router(db: Arc<InventoryDb>, client: kube::Client, accepted: Accepts) -> Router {
+    Router::new()
+        .route("/providers", get(providers))
+        .route("/providers/{type}", get(providers_of))
+        .route("/providers/{type}/{uid}", get(provider))
+        .route("/providers/{type}/{uid}/{collection}", get(collection))
+        .route("/providers/{type}/{uid}/{collection}/{id}", get(object))
+        .with_state(Service { db, client, accepted })
+}
+
+impl Service {
+    fn authorised(&self, headers: &HeaderMap) -> bool {
+        let header = headers.get("authorization").and_then(|h| h.to_str().ok()).unwrap_or_default();
+        header.strip_prefix("Bearer ").is_some_and(|token| (self.accepted)(token))
+    }
+
+    /// The entry of a provider of this type, or the answer that says why not.
+    fn find(&self, headers: &HeaderMap, type_: &str, uid: &str) -> Result<Entry, Response> {
+        if !self.authorised(headers) {
+            return Err(StatusCode::UNAUTHORIZED.into_response());
+        }
+        match self.db.entry(uid) {
+            None => Err((StatusCode::NOT_FOUND, [("X-Reason", "ProviderNotFound")]).into_response()),
+            Some(entry) if entry.type_ != type_ => Err(StatusCode::NOT_FOUND.into_response()),
+            Some(entry) => Ok(entry),
+        }
+    }
+}
+
+fn ok(value: &Value) -> Response {
+    axum::Json(value).into_response()
+}
+
+async fn providers(State(service): State<Service>, headers: HeaderMap) -> Response {
+    if !service.authorised(&headers) {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    let mut by_type = json!({"openshift": [], "vsphere": [], "ovirt": [], "openstack": [], "ova": []});
+    for (uid, entry) in service.db.all() {
+        if let Some(list) = by_type[entry.type_.as_str()].as_array_mut() {
+            list.push(views::provider(&uid, &entry));
+        }
+    }
+    ok(&by_type)
+}
+
+async fn providers_of(State(service): State<Service>, headers: HeaderMap, Path(type_): Path<String>) -> Response {
+    if !service.authorised(&headers) {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    let all = service.db.all();
+    let list: Vec<Value> =
+        all.iter().filter(|(_, e)| e.type_ == type_).map(|(uid, e)| views::provider(uid, e)).collect();
+    ok(&Value::Array(list))
+}
+
+async fn provider(
+    State(service): State<Service>,
+    headers: HeaderMap,
+    Path((type_, uid)): Path<(String, String)>,
+) -> Response {
+    match service.find(&headers, &type_, &uid) {
+        Ok(entry) => ok(&views::provider(&uid, &entry)),
+        Err(answer) => answer,
+    }
+}
+
+async fn items(service: &Service, entry: &Entry, uid: &str, collection: &str) -> Result<Vec<Value>, Response> {
+    if entry.type_ == "openshift" {
+        return Ok(views::openshift(&service.client, uid, collection).await);
+    }
+    match &entry.content {
+        Some(content) => Ok(views::vsphere(content, uid, collection)),
+        None => Err(StatusCode::PARTIAL_CONTENT.into_response()),
+    }
+}
+
+async fn collection(
+    State(service): State<Service>,
+    headers: HeaderMap,
+    Path((type_, uid, collection)): Path<(String, String, String)>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response {
+    let entry = match service.find(&headers, &type_, &uid) {
+        Ok(entry) => entry,
+        Err(answer) => return answer,
+    };
+    if query.get("detail").is_some_and(|d| d != "all" && d.parse::<u32>().is_err()) {
+        return StatusCode::BAD_REQUEST.into_response();
+    }
+    match items(&service, &entry, &uid, &collection).await {
+        Ok(list) => {
+            let wanted = query.get("name");
+            let list: Vec<Value> =
+                list.into_iter().filter(|i| wanted.is_none_or(|name| i["name"] == json!(name))).collect();
+            ok(&Value::Array(list))
+        }
+        Err(answer) => answer,
+    }
+}
+
+async fn object(
+    State(service): State<Service>,
+    headers: HeaderMap,
+    Path((type_, uid, collection, id)): Path<(String, String, String, String)>,
+) -> Response {
+    let entry = match service.find(&headers, &type_, &uid) {
+        Ok(entry) => entry,
+        Err(answer) => return answer,
+    };
+    match items(&service, &entry, &uid, &collection).await {
+        Ok(list) => match list.into_iter().find(|i| i["id"] == json!(id)) {
+            Some(found) => ok(&found),
+            None => StatusCode::NOT_FOUND.into_response(),
+        },
+        Err(answer) => answer,
+    }
+}

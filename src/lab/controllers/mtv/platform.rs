@@ -1,4 +1,4 @@
-//! What the lab's MTV needs of a source platform.
+//! A source platform as the lab's MTV uses it: log in by a Provider's Secret, collect, power, snapshot.
 
 use std::sync::Arc;
 
@@ -14,8 +14,10 @@ pub struct Login {
     pub sdk_endpoint: Option<String>,
 }
 
+/// Why a login did not succeed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ConnectError {
+    /// The credentials were refused; MTV does not try again.
     Auth(String),
     Failed(String),
 }
@@ -34,6 +36,7 @@ pub struct InvDisk {
     pub key: i64,
     pub unit_number: i64,
     pub controller_key: i64,
+    /// `[datastore] dir/file.vmdk`.
     pub file: String,
     pub datastore_id: String,
     pub capacity_bytes: u64,
@@ -41,7 +44,6 @@ pub struct InvDisk {
     pub mode: String,
 }
 
-#[allow(clippy::type_complexity)]
 #[derive(Debug, Clone, PartialEq)]
 pub struct InvVm {
     pub id: String,
@@ -65,7 +67,7 @@ pub struct InvVm {
     pub snapshot_ids: Vec<String>,
     pub nics: Vec<InvNic>,
     pub disks: Vec<InvDisk>,
-    /// device, mac, ip, prefix, origin, gateway, dns
+    /// Device, MAC, address, prefix length, origin, gateway, DNS servers.
     pub guest_networks: Vec<(String, String, String, u8, String, Option<String>, Vec<String>)>,
     pub guest_ip: String,
     pub revision: u64,
@@ -96,6 +98,7 @@ pub struct InvHost {
     pub in_maintenance: bool,
 }
 
+/// Everything the inventory shows of a platform.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inventory {
     pub vms: Vec<InvVm>,
@@ -107,9 +110,11 @@ pub struct Inventory {
     pub version: String,
 }
 
+/// A logged-in session.
 #[async_trait]
 pub trait PlatformClient: Send + Sync {
     async fn collect(&self) -> Result<Inventory, String>;
+    /// Returns when something changed, or after a while.
     async fn changed(&self) -> Result<(), String>;
     async fn power(&self, vm_id: &str, on: bool) -> Result<(), String>;
     async fn power_state(&self, vm_id: &str) -> Result<bool, String>;
@@ -118,6 +123,7 @@ pub trait PlatformClient: Send + Sync {
     async fn logout(&self);
 }
 
+/// Makes sessions.
 #[async_trait]
 pub trait PlatformConnector: Send + Sync {
     async fn connect(&self, provider_type: &str, login: &Login) -> Result<Arc<dyn PlatformClient>, ConnectError>;

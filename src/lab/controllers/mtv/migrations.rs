@@ -1,0 +1,140 @@
+//! Migrations: an index for the Plans that run them, and their own status, copied from the Plan.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use futures::StreamExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::ResourceExt;
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::watcher::{self, Event};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::Mtv;
+use super::conditions::{condition, durable, settle, write_status};
+use crate::api::condition::Conditions;
+use crate::api::forklift::{Migration, MigrationStatus, Plan, VmStatus};
+
+/// Namespace and name of a Plan.
+type PlanKey = (String, String);
+
+/// Every Migration by its Plan, with a bell for each Plan.
+#[derive(Default)]
+pub(super) struct Migrations(Mutex<HashMap<PlanKey, Entry>>);
+
+#[derive(Default, Clone)]
+struct Entry {
+    all: Vec<Arc<Migration>>,
+    bell: Arc<Notify>,
+}
+
+fn key(migration: &Migration) -> PlanKey {
+    let namespace = migration.spec.plan.namespace.clone().or_else(|| migration.namespace()).unwrap_or_default();
+    (namespace, migration.spec.plan.name.clone().unwrap_or_default())
+}
+
+impl Migrations {
+    fn with<T>(&self, plan: PlanKey, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        self.0.lock().ok().map(|mut index| change(index.entry(plan).or_default()))
+    }
+
+    fn put(&self, migration: Migration) {
+        self.with(key(&migration), |entry| {
+            entry.all.retain(|m| m.uid() != migration.uid());
+            entry.all.push(Arc::new(migration));
+            entry.all.sort_by_key(|m| m.creation_timestamp());
+            entry.bell.notify_waiters();
+        });
+    }
+
+    fn remove(&self, migration: &Migration) {
+        self.with(key(migration), |entry| {
+            entry.all.retain(|m| m.uid() != migration.uid());
+            entry.bell.notify_waiters();
+        });
+    }
+
+    /// The oldest that has not ended.
+    pub fn pending(&self, namespace: &str, plan: &str) -> Option<Arc<Migration>> {
+        self.with((namespace.to_owned(), plan.to_owned()), |entry| entry.all.iter().find(|m| !has_ended(m)).cloned())?
+    }
+
+    /// One Migration as it stands; `None` when it is gone.
+    pub fn get(&self, migration: &Migration) -> Option<Arc<Migration>> {
+        self.with(key(migration), |entry| entry.all.iter().find(|m| m.uid() == migration.uid()).cloned())?
+    }
+
+    /// The bell that rings when a Migration of this Plan changes.
+    pub fn bell(&self, namespace: &str, plan: &str) -> Arc<Notify> {
+        self.with((namespace.to_owned(), plan.to_owned()), |entry| entry.bell.clone()).unwrap_or_default()
+    }
+
+    /// Forgets a Plan that is gone.
+    pub fn forget(&self, namespace: &str, plan: &str) {
+        if let Ok(mut index) = self.0.lock() {
+            index.remove(&(namespace.to_owned(), plan.to_owned()));
+        }
+    }
+}
+
+fn has_ended(migration: &Migration) -> bool {
+    let conditions = migration.status.as_ref().map_or(&[][..], |s| s.conditions.as_slice());
+    ["Succeeded", "Failed", "Canceled"].iter().any(|end| conditions.holds(end))
+}
+
+/// Keeps the index. The status is written by the Plan's own task, so that there is one writer.
+pub(super) async fn run(mtv: Arc<Mtv>, stop: CancellationToken) {
+    let api: Api<Migration> = Api::all(mtv.client.clone());
+    let mut events = watcher::watcher(api, watcher::Config::default()).boxed();
+    loop {
+        let event = tokio::select! {
+            () = stop.cancelled() => return,
+            event = events.next() => event,
+        };
+        match event {
+            Some(Ok(Event::Apply(m) | Event::InitApply(m))) => mtv.migrations.put(m),
+            Some(Ok(Event::Delete(m))) => mtv.migrations.remove(&m),
+            Some(Ok(Event::Init | Event::InitDone)) => {}
+            Some(Err(_)) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+            None => return,
+        }
+    }
+}
+
+/// Makes the Plan the owner of its Migration.
+pub(super) async fn adopt(mtv: &Mtv, plan: &Plan, migration: &Migration) {
+    let owner = OwnerReference {
+        api_version: "forklift.konveyor.io/v1beta1".to_owned(),
+        kind: "Plan".to_owned(),
+        name: plan.name_any(),
+        uid: plan.uid().unwrap_or_default(),
+        ..OwnerReference::default()
+    };
+    let api: Api<Migration> = Api::namespaced(mtv.client.clone(), &migration.namespace().unwrap_or_default());
+    let patch = serde_json::json!({"metadata": {"ownerReferences": [owner]}});
+    let _ = api.patch(&migration.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await;
+}
+
+/// Writes the Migration's status. `end`: `Succeeded`, `Failed`, `Canceled`; `None` while it runs.
+/// A cancelled one gets neither `completed` nor fresh VMs, as MTV's does not.
+pub(super) async fn reflect(mtv: &Mtv, migration: &Migration, vms: &[VmStatus], started: &str, end: Option<&str>) {
+    let old = mtv.migrations.get(migration).and_then(|m| m.status.clone()).unwrap_or_default();
+    let mut status = MigrationStatus {
+        observed_generation: migration.metadata.generation.unwrap_or_default(),
+        started: Some(started.to_owned()),
+        vms: if end == Some("Canceled") { old.vms.clone() } else { vms.to_vec() },
+        ..MigrationStatus::default()
+    };
+    let mut conditions = vec![condition("Ready", "Required", "", "The migration is ready.")];
+    match end {
+        None => conditions.push(condition("Running", "Advisory", "", "The migration is RUNNING.")),
+        Some("Canceled") => conditions.push(durable("Canceled", "The plan execution has been CANCELED.")),
+        Some(word) => {
+            conditions.push(durable(word, &format!("The migration has {}.", word.to_uppercase())));
+            status.completed = Some(super::conditions::now());
+        }
+    }
+    status.conditions = settle(conditions, &old.conditions);
+    write_status(&mtv.client, migration, &status).await;
+}

@@ -1,0 +1,118 @@
+//! Which steps a VM's pipeline has, by path and release (Forklift's itineraries).
+
+use std::collections::BTreeMap;
+
+use super::MtvVersion;
+use crate::api::forklift::{Progress, Step};
+
+/// What decides a pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Path {
+    pub warm: bool,
+    /// virt-v2v copies the disks itself: cold, to the cluster that MTV runs on.
+    pub v2v_transfer: bool,
+    pub pre_hook: bool,
+    pub post_hook: bool,
+    pub preflight: bool,
+}
+
+/// The steps in order, all `Pending`.
+pub(super) fn steps(path: Path, version: MtvVersion, disks: &[(String, i64)]) -> Vec<Step> {
+    let mut names = vec!["Initialize"];
+    if path.pre_hook {
+        names.push("PreHook");
+    }
+    if path.warm {
+        if path.preflight && version.at_least(10) {
+            names.push("PreflightInspection");
+        }
+        names.extend(["DiskTransfer", "Cutover", "ImageConversion", "VirtualMachineCreation"]);
+    } else if path.v2v_transfer {
+        names.extend(["DiskAllocation", "ImageConversion", "DiskTransferV2v", "VirtualMachineCreation"]);
+    } else {
+        names.extend(["DiskTransfer", "ImageConversion"]);
+        if !version.at_least(12) {
+            names.push("DiskTransferV2v");
+        }
+        names.push("VirtualMachineCreation");
+    }
+    if path.post_hook {
+        names.push("PostHook");
+    }
+    if path.warm && version.at_least(12) {
+        names.push("WaitForFinalSnapshotConsolidation");
+    }
+    names.into_iter().map(|name| step(name, disks)).collect()
+}
+
+fn description(name: &str) -> &'static str {
+    match name {
+        "Initialize" => "Initialize migration.",
+        "PreHook" => "Run pre-migration hook.",
+        "DiskAllocation" => "Allocate disks.",
+        "DiskTransfer" => "Transfer disks.",
+        "DiskTransferV2v" => "Copy disks.",
+        "ImageConversion" => "Convert image to kubevirt.",
+        "PreflightInspection" => "Inspect VM before migration.",
+        "Cutover" => "Finalize disk transfer.",
+        "VirtualMachineCreation" => "Create VM.",
+        "PostHook" => "Run post-migration hook.",
+        "WaitForFinalSnapshotConsolidation" => "Waiting for final snapshot removal and consolidation",
+        _ => "Unknown",
+    }
+}
+
+/// Disk steps count megabytes with a task a disk; the others count to one.
+fn step(name: &str, disks: &[(String, i64)]) -> Step {
+    let by_disk = matches!(name, "DiskAllocation" | "DiskTransfer" | "DiskTransferV2v" | "Cutover");
+    let unit = || BTreeMap::from([("unit".to_owned(), "MB".to_owned())]);
+    let total = if by_disk { disks.iter().map(|(_, mb)| mb).sum() } else { 1 };
+    let tasks = disks.iter().filter(|_| by_disk).map(|(file, mb)| Step {
+        name: file.clone(),
+        phase: "Pending".to_owned(),
+        progress: Progress { completed: 0, total: *mb },
+        annotations: unit(),
+        ..Step::default()
+    });
+    Step {
+        name: name.to_owned(),
+        description: description(name).to_owned(),
+        // MTV gives Cutover no initial phase.
+        phase: if name == "Cutover" { String::new() } else { "Pending".to_owned() },
+        progress: Progress { completed: 0, total },
+        annotations: if by_disk { unit() } else { BTreeMap::new() },
+        tasks: tasks.collect(),
+        ..Step::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(path: Path, version: &str) -> String {
+        let version = MtvVersion::parse(version).unwrap();
+        steps(path, version, &[]).iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn pipelines_follow_path_and_release() {
+        let cold = Path { warm: false, v2v_transfer: true, pre_hook: true, post_hook: true, preflight: true };
+        assert_eq!(
+            names(cold, "2.11"),
+            "Initialize PreHook DiskAllocation ImageConversion DiskTransferV2v VirtualMachineCreation PostHook"
+        );
+        let remote = Path { v2v_transfer: false, pre_hook: false, post_hook: false, ..cold };
+        assert_eq!(
+            names(remote, "2.11"),
+            "Initialize DiskTransfer ImageConversion DiskTransferV2v VirtualMachineCreation"
+        );
+        assert_eq!(names(remote, "2.12"), "Initialize DiskTransfer ImageConversion VirtualMachineCreation");
+        let warm = Path { warm: true, ..remote };
+        assert_eq!(names(warm, "2.9"), "Initialize DiskTransfer Cutover ImageConversion VirtualMachineCreation");
+        assert_eq!(
+            names(warm, "2.12"),
+            "Initialize PreflightInspection DiskTransfer Cutover ImageConversion VirtualMachineCreation WaitForFinalSnapshotConsolidation"
+        );
+    }
+}

@@ -1,0 +1,178 @@
+//! What speaks against a Plan: its validation conditions, from what the inventory and the maps say.
+
+use std::collections::BTreeSet;
+
+use super::MtvVersion;
+use super::conditions::condition;
+use super::platform::{InvVm, Inventory};
+use crate::api::condition::Condition;
+use crate::api::forklift::{NetworkPair, Plan, Ref};
+
+/// Everything that VM validation looks at.
+pub(super) struct View<'a> {
+    pub plan: &'a Plan,
+    pub inventory: &'a Inventory,
+    /// Resolved sources of the maps.
+    pub storage_refs: &'a [Ref],
+    pub network_refs: &'a [Ref],
+    pub network_rows: &'a [NetworkPair],
+    /// Names of VMs in the target namespace that this Plan did not make.
+    pub taken: &'a BTreeSet<String>,
+    pub version: MtvVersion,
+}
+
+/// A VM as conditions name it.
+pub(super) fn item(vm: &InvVm) -> String {
+    format!(" id:{} name:'{}' ", vm.id, vm.name)
+}
+
+/// The VM that a Plan's entry means.
+pub(super) fn find<'a>(inventory: &'a Inventory, id: Option<&str>, name: Option<&str>) -> Option<&'a InvVm> {
+    match id {
+        Some(id) => inventory.vms.iter().find(|vm| vm.id == id),
+        None => inventory.vms.iter().find(|vm| Some(vm.name.as_str()) == name),
+    }
+}
+
+/// The target name that MTV gives a VM; from 2.10 a name that is no DNS name is rewritten.
+pub(super) fn target_name(source: &str) -> String {
+    let mapped: String = source
+        .to_lowercase()
+        .chars()
+        .filter_map(|c| match c {
+            'a'..='z' | '0'..='9' | '.' | '-' => Some(c),
+            '_' | '+' | '*' | ' ' | '/' | '\\' => Some('-'),
+            _ => None,
+        })
+        .collect();
+    let parts: Vec<String> = mapped
+        .split('.')
+        .map(|part| {
+            let mut part = part.trim_matches('-').to_owned();
+            while part.contains("--") && source != part {
+                part = part.replace("--", "-");
+            }
+            part
+        })
+        .filter(|p| !p.is_empty())
+        .collect();
+    let joined = parts.join(".");
+    joined.get(..63.min(joined.len())).unwrap_or_default().trim_matches(['-', '.']).to_owned()
+}
+
+fn is_dns_subdomain(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 253
+        && name.split('.').all(|part| {
+            !part.is_empty()
+                && !part.starts_with('-')
+                && !part.ends_with('-')
+                && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        })
+}
+
+/// The name of the migrated VM.
+pub(super) fn final_name(vm: &InvVm, wanted: Option<&str>) -> String {
+    match wanted {
+        Some(name) => name.to_owned(),
+        None if is_dns_subdomain(&vm.name) => vm.name.clone(),
+        None => target_name(&vm.name),
+    }
+}
+
+/// Conditions about the VMs of a Plan, one a type.
+pub(super) fn vms(view: &View<'_>) -> Vec<Condition> {
+    let mut found: Vec<Condition> = Vec::new();
+    let mut add = |type_: &str, category: &str, reason: &str, message: &str, item: String| match found
+        .iter_mut()
+        .find(|c| c.type_ == type_)
+    {
+        Some(known) => known.items.push(item),
+        None => found.push(Condition { items: vec![item], ..condition(type_, category, reason, message) }),
+    };
+    let mut seen = BTreeSet::new();
+    for wanted in &view.plan.spec.vms {
+        let label = wanted.id.clone().or_else(|| wanted.name.clone()).unwrap_or_default();
+        if label.is_empty() {
+            add("VMRefNotValid", "Critical", "NotSet", "Either `ID` or `Name` required.", String::new());
+            continue;
+        }
+        let Some(vm) = find(view.inventory, wanted.id.as_deref(), wanted.name.as_deref()) else {
+            add("VMNotFound", "Critical", "NotFound", "VM not found.", format!(" id:{label} name:'' "));
+            continue;
+        };
+        if !seen.insert(vm.id.clone()) {
+            add("DuplicateVM", "Critical", "NotUnique", "Duplicate (source) VM.", item(vm));
+        }
+        if wanted.target_name.is_none() && !is_dns_subdomain(&vm.name) {
+            add("TargetNameNotValid", "Warn", "NotValid", "Target VM name does not comply with DNS1123 RFC.", item(vm));
+        }
+        if view.taken.contains(&final_name(vm, wanted.target_name.as_deref())) {
+            add("VMAlreadyExists", "Critical", "NotUnique", "Target VM already exists.", item(vm));
+        }
+        judge_mappings(view, vm, &mut add);
+        if view.plan.spec.warm {
+            if !vm.changed_block_tracking {
+                let message = "Changed Block Tracking (CBT) has not been enabled on some VM. This feature is a prerequisite for VM warm migration.";
+                add("VMMissingChangedBlockTracking", "Critical", "MissingChangedBlockTracking", message, item(vm));
+            }
+            if view.version.at_least(10) && !vm.snapshot_ids.is_empty() {
+                let message = "VM has pre-existing snapshots which are incompatible with warm migration.";
+                add("VMHasSnapshots", "Critical", "NotValid", message, item(vm));
+            }
+        }
+        if view.version.at_least(11) && vm.power_on && !vm.tools_running {
+            add("GuestToolsIssue", "Critical", "NotValid", "VMware Tools issues detected.", item(vm));
+        }
+        if view.plan.spec.preserve_static_ips == Some(true) && vm.guest_networks.is_empty() {
+            let message = "Guest information on vNICs is missing, cannot preserve static IPs.";
+            add("VMMissingGuestIPs", "Warn", "MissingGuestInformation", message, item(vm));
+        }
+    }
+    found
+}
+
+fn judge_mappings(view: &View<'_>, vm: &InvVm, add: &mut impl FnMut(&str, &str, &str, &str, String)) {
+    let mapped = |refs: &[Ref], id: &str| refs.iter().any(|r| r.id.as_deref() == Some(id));
+    if vm.nics.iter().any(|n| !mapped(view.network_refs, &n.network_id)) {
+        add("VMNetworksNotMapped", "Critical", "NotValid", "VM has unmapped networks.", item(vm));
+    }
+    if vm.disks.iter().any(|d| !mapped(view.storage_refs, &d.datastore_id)) {
+        add("VMStorageNotMapped", "Critical", "NotValid", "VM has unmapped storage.", item(vm));
+    }
+    let on_pod = vm
+        .nics
+        .iter()
+        .filter(|nic| {
+            view.network_rows.iter().any(|row| {
+                let resolved = view.network_refs.iter().find(|r| r.id.as_deref() == Some(nic.network_id.as_str()));
+                row.destination.type_ == "pod" && resolved.is_some_and(|r| same(&row.source, r))
+            })
+        })
+        .count();
+    if on_pod > 1 {
+        let message = "VM has more than one interface mapped to the pod network.";
+        add("VMMultiplePodNetworkMappings", "Critical", "NotValid", message, item(vm));
+    }
+}
+
+/// Whether a map row's source is this resolved reference.
+pub(super) fn same(row: &Ref, resolved: &Ref) -> bool {
+    match &row.id {
+        Some(id) => resolved.id.as_ref() == Some(id),
+        None => row.name.as_deref().and_then(|n| n.rsplit('/').next()) == resolved.name.as_deref(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_rewritten_as_mtv_does() {
+        for (source, target) in [("My_VM 01", "my-vm-01"), ("Prod.DB_1", "prod.db-1"), ("__x__", "x"), ("VM(1)", "vm1")]
+        {
+            assert_eq!(target_name(source), target, "{source}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! One task for each object of a kind: started when the object appears, ended when it goes.
+
+use std::collections::HashMap;
+
+use futures::StreamExt;
+use kube::api::Api;
+use kube::runtime::watcher::{self, Event};
+use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+/// When a running task is replaced by a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restart {
+    /// The object's spec changed.
+    OnNewGeneration,
+    /// Never: the task reads the object again by itself.
+    Never,
+}
+
+/// Runs `work` for every object until `stop`. `gone` is told of objects that were deleted.
+pub async fn one_task_each<K, W>(
+    api: Api<K>,
+    restart: Restart,
+    stop: CancellationToken,
+    work: impl Fn(K) -> W,
+    gone: impl Fn(&K),
+) where
+    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+    W: Future<Output = ()> + Send + 'static,
+{
+    let mut tasks: HashMap<String, (i64, AbortOnDropHandle<()>)> = HashMap::new();
+    // Errors of the stream are retried by the watcher itself.
+    let mut events = watcher::watcher(api, watcher::Config::default()).boxed();
+    loop {
+        let event = tokio::select! {
+            () = stop.cancelled() => break,
+            event = events.next() => event,
+        };
+        match event {
+            Some(Ok(Event::Apply(object) | Event::InitApply(object))) => {
+                let uid = object.uid().unwrap_or_default();
+                let generation = object.meta().generation.unwrap_or_default();
+                let fresh = match tasks.get(&uid) {
+                    None => true,
+                    Some((known, _)) => restart == Restart::OnNewGeneration && *known != generation,
+                };
+                if fresh {
+                    // The old task ends before the new one begins to write.
+                    tasks.remove(&uid);
+                    let handle = AbortOnDropHandle::new(tokio::spawn(work(object)));
+                    tasks.insert(uid, (generation, handle));
+                }
+            }
+            Some(Ok(Event::Delete(object))) => {
+                tasks.remove(&object.uid().unwrap_or_default());
+                gone(&object);
+            }
+            Some(Ok(Event::Init | Event::InitDone)) => {}
+            Some(Err(_)) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+            None => break,
+        }
+    }
+    let mut ending = JoinSet::new();
+    for (_, (_, handle)) in tasks {
+        handle.abort();
+        ending.spawn(async move {
+            let _ = handle.await;
+        });
+    }
+    while ending.join_next().await.is_some() {}
+}
