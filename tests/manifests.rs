@@ -1,6 +1,9 @@
 //! The files that make the program a Job agree with the program: flags, settings, Secret keys, and
 //! the security context that OpenShift's restricted-v2 asks for.
 
+// A helper of a test may unwrap, too: its panic is the report.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
