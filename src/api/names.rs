@@ -69,7 +69,12 @@ pub struct RunId(String);
 impl RunId {
     /// A fresh id.
     pub fn random() -> Self {
-        Self(format!("mm-{}", random_chars(10)))
+        Self::random_with("mm")
+    }
+    /// A fresh id whose head is `prefix`, cut to 9 characters; everything that the run makes begins
+    /// with it.
+    pub fn random_with(prefix: &str) -> Self {
+        Self(format!("{}-{}", dns_label(prefix, 9), random_chars(10)))
     }
     /// An id given from outside; `None` unless it is a DNS label of at most 20 characters.
     pub fn parse(text: &str) -> Option<Self> {
@@ -190,5 +195,7 @@ mod tests {
     fn a_run_id_carries_at_least_forty_random_bits() {
         assert_eq!(RunId::random().as_str().len(), 3 + 10);
         assert_ne!(RunId::random(), RunId::random());
+        let own = RunId::random_with("Nightly_QE-team");
+        assert_eq!(RunId::parse(own.as_str()), Some(own));
     }
 }

@@ -38,7 +38,10 @@ pub async fn run(config: &ConfigArgs, args: RunArgs) -> Result<u8, Stop> {
 async fn run_with(config: &ConfigArgs, args: &RunArgs, lab: Option<&Lab>) -> Result<u8, Stop> {
     let loaded = common::load(config, flags(args), lab)?;
     let cells = common::cells(&loaded, &args.select)?;
-    let run = RunId::random();
+    let run = match loaded.settings.target_namespace_prefix.as_str() {
+        "" | "auto" => RunId::random(),
+        prefix => RunId::random_with(prefix),
+    };
     let dir = open_results(&loaded.settings.results, &run)?;
     let bus =
         Arc::new(Bus::create(&dir.join("events.jsonl"), vec![console(args.log_format)]).map_err(Stop::environment)?);

@@ -268,8 +268,12 @@ async fn collect(mtv: &Mtv, writer: &mut Writer, uid: &str, client: Arc<dyn Plat
 async fn flip_tls_choice(mtv: &Mtv, provider: &Provider) {
     let Some(name) = provider.spec.secret.name.as_deref() else { return };
     let api: Api<Secret> = Api::namespaced(mtv.client.clone(), &provider.namespace().unwrap_or_default());
-    let insecure =
-        secret_data(mtv, provider).await.is_ok_and(|d| d.get("insecureSkipVerify").is_some_and(|v| v == "true"));
+    let data = secret_data(mtv, provider).await.unwrap_or_default();
+    let insecure = data.get("insecureSkipVerify").is_some_and(|v| v == "true");
+    if insecure && !data.contains_key("cacert") && !data.contains_key("ca.crt") {
+        // Verifying without a CA would end the Provider, which is another defect.
+        return;
+    }
     let patch = serde_json::json!({"stringData": {"insecureSkipVerify": (!insecure).to_string()}});
     let _ = api.patch(name, &kube::api::PatchParams::default(), &kube::api::Patch::Merge(patch)).await;
 }
