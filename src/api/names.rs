@@ -131,14 +131,17 @@ impl CellId {
     }
     /// The id as a DNS label, 40 characters at most; a hash keeps it unique.
     pub fn slug(&self) -> String {
-        let readable = dns_label(&self.0.replace("test_", "").replace("_mtv_migration", ""), 33);
-        format!("{}-{}", readable.get(..33.min(readable.len())).unwrap_or_default(), hash_chars(&self.0, 6))
+        let short = self.0.replace("test_", "").replace("_mtv_migration", "");
+        let readable = dns_label(&short, usize::MAX);
+        let head = readable.get(..33.min(readable.len())).unwrap_or_default().trim_end_matches('-');
+        format!("{head}-{}", hash_chars(&self.0, 6))
     }
     /// The cell's namespace in a run; `attempt` counts from 1, so that a retry does not wait for
     /// the namespace of the attempt before it to go.
     pub fn namespace(&self, run: &RunId, attempt: u32) -> String {
         let tail = if attempt > 1 { format!("-r{attempt}") } else { String::new() };
-        format!("{}{tail}", dns_label(&format!("{run}-{}", self.slug()), MAX_LABEL - tail.len()))
+        // At most 20 characters of run id, 40 of slug and 3 of tail.
+        format!("{run}-{}{tail}", self.slug())
     }
     /// A further namespace that the scenario asks for by `name` (`vm_target_namespace`): the name
     /// with the cell's hash, because cells run at the same time.

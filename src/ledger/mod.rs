@@ -335,6 +335,9 @@ mod tests {
     }
 
     proptest! {
+        // Every step is synced to disk, so few cases take as long as many elsewhere.
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
         /// The oracle is the in-memory state of the ledger that wrote the file.
         #[test]
         fn replaying_the_file_gives_what_the_writer_knew(steps in proptest::collection::vec((0u8..4, 0usize..12), 0..40), torn in any::<bool>()) {
