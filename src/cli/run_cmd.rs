@@ -14,7 +14,7 @@ use super::common::Flag;
 use super::{Stop, common, exit, signals};
 use crate::api::names::RunId;
 use crate::cluster::Cluster;
-use crate::cluster::health::{InventoryAddress, inventory_address};
+use crate::cluster::health::{InventoryAddress, default_storage_class, inventory_address};
 use crate::config::{Keep, Loaded};
 use crate::doctor::{self, Report};
 use crate::engine::{Engine, EngineOptions, RunSummary};
@@ -165,6 +165,12 @@ async fn run_cells(
     };
     if let Some(mtv) = &report.versions.mtv {
         matrix::decide_version(&mut cells, mtv);
+    }
+    // Where the cluster has no default, the preflight has said so already.
+    if loaded.settings.storage_class.is_empty()
+        && let Ok(class) = default_storage_class(&cluster).await
+    {
+        cells.iter_mut().for_each(|cell| cell.storage_class.clone_from(&class));
     }
     started(&cells, environment(loaded, Some(&report), lab.is_some()));
     for probe in &report.probes {
