@@ -331,8 +331,9 @@ pub async fn doctor(config: &ConfigArgs, args: &LabArgs) -> Result<u8, Stop> {
     let loaded = common::load(config, Vec::new(), lab.as_ref())?;
     let cluster = connect(&loaded, lab.as_ref()).await.map_err(|p| Stop::environment(p.message))?;
     let report = doctor::examine(&cluster, &loaded.settings).await;
+    let width = report.probes.iter().map(|p| p.name.chars().count()).max().unwrap_or_default();
     for probe in &report.probes {
-        println!("{} {:<24} {}", if probe.ok { "ok     " } else { "MISSING" }, probe.name, probe.message);
+        println!("{} {:<width$}  {}", if probe.ok { "ok     " } else { "MISSING" }, probe.name, probe.message);
     }
     let code = if report.missing().is_empty() { exit::PASSED } else { exit::ENVIRONMENT };
     drop(cluster);
