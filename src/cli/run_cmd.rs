@@ -186,7 +186,7 @@ async fn run_cells(
     let address = inventory_address(&cluster, &loaded.settings.mtv_namespace)
         .await
         .map_err(|cause| Problem::new(format!("failed to find MTV's inventory: {cause}")))?;
-    let context = open_context(loaded, &cells, run, dir, events, cluster, &report, address, lab)?;
+    let context = open_context(loaded, &cells, run, dir, events, cluster, &report, address)?;
     execute(loaded, cells, lab, events, Arc::new(context)).await
 }
 
@@ -200,18 +200,17 @@ fn open_context(
     cluster: Cluster,
     report: &Report,
     address: InventoryAddress,
-    lab: Option<&Lab>,
 ) -> Result<RunContext, Problem> {
     let ledger = Ledger::create(&dir.join("ledger.jsonl"), run).map_err(|e| Problem::new(e.to_string()))?;
     let mut profiles: Vec<_> =
         cells.iter().filter(|c| c.decision == Decision::Run).map(|c| c.profile.clone()).collect();
     profiles.sort_by(|a, b| a.name.cmp(&b.name));
     profiles.dedup_by(|a, b| a.name == b.name);
-    let ca_file = loaded.settings.cluster_ca_file.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
     Ok(RunContext::new(ContextParts {
         run: run.clone(),
         settings: Arc::new(loaded.settings.clone()),
         inventory: Inventory::new(cluster.clone(), address),
+        cluster_ca: cluster.ca_pem().map(str::to_owned),
         cluster,
         ledger: Arc::new(ledger),
         events: events.clone(),
@@ -219,7 +218,6 @@ fn open_context(
         ocp_version: report.versions.openshift.clone(),
         profiles,
         results: dir.to_owned(),
-        cluster_ca: lab.map(|lab| lab.ca_pem().to_owned()).or(ca_file),
     }))
 }
 
