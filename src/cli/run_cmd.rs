@@ -14,7 +14,7 @@ use super::common::Flag;
 use super::{Stop, common, exit, signals};
 use crate::api::names::RunId;
 use crate::cluster::Cluster;
-use crate::cluster::health::{InventoryAddress, inventory_address};
+use crate::cluster::health::{InventoryAddress, default_storage_class, inventory_address};
 use crate::config::{Keep, Loaded};
 use crate::doctor::{self, Report};
 use crate::engine::{Engine, EngineOptions, RunSummary};
@@ -169,6 +169,12 @@ async fn run_cells(
     if let Some(mtv) = &report.versions.mtv {
         matrix::decide_version(&mut cells, mtv);
     }
+    // Where the cluster has no default, the preflight has said so already.
+    if loaded.settings.storage_class.is_empty()
+        && let Ok(class) = default_storage_class(&cluster).await
+    {
+        cells.iter_mut().for_each(|cell| cell.storage_class.clone_from(&class));
+    }
     started(&cells, environment(loaded, Some(&report), lab.is_some()));
     for probe in &report.probes {
         let (probe, ok, message) = (probe.name.clone(), probe.ok, probe.message.clone());
@@ -183,7 +189,7 @@ async fn run_cells(
     let address = inventory_address(&cluster, &loaded.settings.mtv_namespace)
         .await
         .map_err(|cause| Problem::new(format!("failed to find MTV's inventory: {cause}")))?;
-    let context = open_context(loaded, &cells, run, dir, events, cluster, &report, address, lab)?;
+    let context = open_context(loaded, &cells, run, dir, events, cluster, &report, address)?;
     execute(loaded, cells, lab, events, Arc::new(context)).await
 }
 
@@ -197,18 +203,17 @@ fn open_context(
     cluster: Cluster,
     report: &Report,
     address: InventoryAddress,
-    lab: Option<&Lab>,
 ) -> Result<RunContext, Problem> {
     let ledger = Ledger::create(&dir.join("ledger.jsonl"), run).map_err(|e| Problem::new(e.to_string()))?;
     let mut profiles: Vec<_> =
         cells.iter().filter(|c| c.decision == Decision::Run).map(|c| c.profile.clone()).collect();
     profiles.sort_by(|a, b| a.name.cmp(&b.name));
     profiles.dedup_by(|a, b| a.name == b.name);
-    let ca_file = loaded.settings.cluster_ca_file.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
     Ok(RunContext::new(ContextParts {
         run: run.clone(),
         settings: Arc::new(loaded.settings.clone()),
         inventory: Inventory::new(cluster.clone(), address),
+        cluster_ca: cluster.ca_pem().map(str::to_owned),
         cluster,
         ledger: Arc::new(ledger),
         events: events.clone(),
@@ -216,7 +221,6 @@ fn open_context(
         ocp_version: report.versions.openshift.clone(),
         profiles,
         results: dir.to_owned(),
-        cluster_ca: lab.map(|lab| lab.ca_pem().to_owned()).or(ca_file),
     }))
 }
 
@@ -328,8 +332,9 @@ pub async fn doctor(config: &ConfigArgs, args: &LabArgs) -> Result<u8, Stop> {
     let loaded = common::load(config, Vec::new(), lab.as_ref())?;
     let cluster = connect(&loaded, lab.as_ref()).await.map_err(|p| Stop::environment(p.message))?;
     let report = doctor::examine(&cluster, &loaded.settings).await;
+    let width = report.probes.iter().map(|p| p.name.chars().count()).max().unwrap_or_default();
     for probe in &report.probes {
-        println!("{} {:<24} {}", if probe.ok { "ok     " } else { "MISSING" }, probe.name, probe.message);
+        println!("{} {:<width$}  {}", if probe.ok { "ok     " } else { "MISSING" }, probe.name, probe.message);
     }
     let code = if report.missing().is_empty() { exit::PASSED } else { exit::ENVIRONMENT };
     drop(cluster);

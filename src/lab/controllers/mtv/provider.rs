@@ -239,6 +239,9 @@ async fn vsphere(mtv: &Arc<Mtv>, writer: &mut Writer) {
     collect(mtv, writer, &uid, client, base).await;
 }
 
+/// Shortest time between two readings of one Provider's inventory; real, not simulated.
+const COLLECT_PAUSE: Duration = Duration::from_millis(50);
+
 /// Loads the inventory, then follows the platform's changes for as long as the Provider exists.
 async fn collect(mtv: &Mtv, writer: &mut Writer, uid: &str, client: Arc<dyn PlatformClient>, base: Vec<Condition>) {
     let mut announced = false;
@@ -261,6 +264,8 @@ async fn collect(mtv: &Mtv, writer: &mut Writer, uid: &str, client: Arc<dyn Plat
         if client.changed().await.is_err() {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+        // A burst of changes is read once: every reading costs the whole inventory.
+        tokio::time::sleep(COLLECT_PAUSE).await;
     }
 }
 
