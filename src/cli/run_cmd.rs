@@ -47,7 +47,11 @@ async fn run_with(config: &ConfigArgs, args: &RunArgs, lab: Option<&Lab>) -> Res
         Arc::new(Bus::create(&dir.join("events.jsonl"), vec![console(args.log_format)]).map_err(Stop::environment)?);
     let events: Events = bus.clone();
 
-    let ran = run_cells(&loaded, cells, lab, &run, &dir, &events).await;
+    // From here on a signal ends the run in order, however early it comes.
+    let stop = StopTokens::default();
+    let _signals = signals::listen(events.clone(), stop.cancel.clone(), stop.abort.clone())
+        .map_err(|e| Stop::environment(format!("failed to listen for signals: {e}")))?;
+    let ran = run_cells(&loaded, cells, lab, &run, &dir, &events, &stop).await;
     let (code, problem) = match &ran {
         Ok(ended) => (ended.code, None),
         Err(problem) => (exit::ENVIRONMENT, Some(problem.clone())),
@@ -140,6 +144,15 @@ struct RunEnd {
     leftovers: u32,
 }
 
+/// What signals set.
+#[derive(Default)]
+struct StopTokens {
+    /// Stop starting, cancel, tear down, report.
+    cancel: CancellationToken,
+    /// Stop at once.
+    abort: CancellationToken,
+}
+
 async fn run_cells(
     loaded: &Loaded,
     mut cells: Vec<Cell>,
@@ -147,23 +160,25 @@ async fn run_cells(
     run: &RunId,
     dir: &Path,
     events: &Events,
+    stop: &StopTokens,
 ) -> Result<RunEnd, Problem> {
     let started = |cells: &[Cell], environment| {
         let cells = cells.iter().map(Cell::info).collect();
         events.emit(EventKind::RunStarted { schema: SCHEMA, run: run.clone(), environment, cells, shard: None });
     };
-    let found = match connect(loaded, lab).await {
-        Ok(cluster) => {
-            let report = doctor::examine(&cluster, &loaded.settings).await;
-            Ok((cluster, report))
-        }
-        Err(problem) => Err(problem),
+    let look = async {
+        let cluster = connect(loaded, lab).await?;
+        let report = doctor::examine(&cluster, &loaded.settings).await;
+        Ok((cluster, report))
     };
-    let (cluster, report) = match found {
-        Ok(found) => found,
-        Err(problem) => {
+    let (cluster, report) = match stop.cancel.run_until_cancelled(look).await {
+        Some(Ok(found)) => found,
+        ended => {
             started(&cells, environment(loaded, None, lab.is_some()));
-            return Err(problem);
+            return match ended {
+                Some(Err(problem)) => Err(problem),
+                _ => Ok(RunEnd { code: exit::INTERRUPTED, leftovers: 0 }),
+            };
         }
     };
     if let Some(mtv) = &report.versions.mtv {
@@ -190,7 +205,7 @@ async fn run_cells(
         .await
         .map_err(|cause| Problem::new(format!("failed to find MTV's inventory: {cause}")))?;
     let context = open_context(loaded, &cells, run, dir, events, cluster, &report, address)?;
-    execute(loaded, cells, lab, events, Arc::new(context)).await
+    execute(loaded, cells, lab, events, Arc::new(context), stop).await
 }
 
 #[expect(clippy::too_many_arguments, reason = "the one place where a run's parts meet")]
@@ -230,13 +245,8 @@ async fn execute(
     lab: Option<&Lab>,
     events: &Events,
     context: Arc<RunContext>,
+    stop: &StopTokens,
 ) -> Result<RunEnd, Problem> {
-    let (cancel, abort) = (CancellationToken::new(), CancellationToken::new());
-    let _signals = signals::listen(events.clone(), cancel.clone(), abort.clone())
-        .map_err(|e| Problem::new(format!("failed to listen for signals: {e}")))?;
-    if cells.iter().any(|c| c.decision == Decision::Run) {
-        context.open().await.map_err(|failure| failure.problem)?;
-    }
     let settings = &loaded.settings;
     let options = EngineOptions {
         jobs: settings.jobs,
@@ -245,15 +255,22 @@ async fn execute(
         fail_fast: settings.fail_fast,
         keep: settings.keep,
     };
-    let engine = Engine::new(context.clone(), options, &cells, cancel.clone(), abort);
+    let engine = Engine::new(context.clone(), options, &cells, stop.cancel.clone(), stop.abort.clone());
+    if cells.iter().any(|c| c.decision == Decision::Run)
+        && let Some(Err(failure)) = stop.cancel.run_until_cancelled(context.open()).await
+    {
+        engine.close().await;
+        return Err(failure.problem);
+    }
     let mut summary = engine.run(&cells).await;
-    // What the user asked to keep is no leftover, and an interrupted run's are the ledger's matter.
+    // What the user asked to keep is no leftover, and what a run told to stop at once left is told already.
     if let Some(lab) = lab
+        && !stop.abort.is_cancelled()
         && !context.parts.ledger.open_entries().iter().any(|e| e.kept)
     {
         summary.leftovers += check_lab(lab, events).await;
     }
-    let code = exit_code(&summary, cancel.is_cancelled());
+    let code = exit_code(&summary, stop.cancel.is_cancelled());
     Ok(RunEnd { code, leftovers: summary.leftovers })
 }
 
