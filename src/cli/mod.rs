@@ -13,6 +13,7 @@ pub mod list_cmd;
 mod report_cmd;
 mod run_cmd;
 mod signals;
+mod telemetry;
 
 use std::process::ExitCode;
 
@@ -83,6 +84,9 @@ fn print_text(text: &str) {
 }
 
 async fn dispatch(args: Args) -> Result<u8, Stop> {
+    if !matches!(args.command, Command::Run(_)) {
+        telemetry::logs();
+    }
     match args.command {
         Command::Run(run) => run_cmd::run(&args.config, run).await,
         Command::List(list) => list_cmd::run(&args.config, &list).await,
