@@ -13,6 +13,7 @@ pub mod list_cmd;
 mod report_cmd;
 mod run_cmd;
 mod signals;
+mod telemetry;
 
 use std::process::ExitCode;
 
@@ -75,7 +76,17 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Prints a whole text; a reader that went away (`| head`) is no error.
+fn print_text(text: &str) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
 async fn dispatch(args: Args) -> Result<u8, Stop> {
+    if !matches!(args.command, Command::Run(_)) {
+        telemetry::logs();
+    }
     match args.command {
         Command::Run(run) => run_cmd::run(&args.config, run).await,
         Command::List(list) => list_cmd::run(&args.config, &list).await,

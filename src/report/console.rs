@@ -63,7 +63,7 @@ impl Console {
             Verdict::Skipped => Style::new().dim(),
             Verdict::Interrupted => Style::new().magenta(),
         };
-        let padded = format!("{:<11}", verdict.name());
+        let padded = format!("{:<12}", verdict.name());
         if self.color { style.force_styling(true).apply_to(padded).to_string() } else { padded }
     }
 
@@ -176,7 +176,7 @@ impl Console {
             };
             let _ = writeln!(
                 out,
-                "{} {}  {}{not_judged}{flaky}",
+                "{}{}  {}{not_judged}{flaky}",
                 self.paint(cell.final_verdict()),
                 cell.name(),
                 duration_text(cell.milliseconds())
