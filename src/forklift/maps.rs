@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use super::adapter::SourceRef;
-use super::{MtvError, product, ready};
+use super::{MtvError, create_ready};
 use crate::api::forklift::{
     NetworkDestination, NetworkMap, NetworkMapSpec, NetworkPair, Pair, StorageDestination, StorageMap, StorageMapSpec,
     StoragePair,
 };
 use crate::cluster::Tracked;
-use crate::cluster::wait;
 
 /// Every source storage lands on `storage_class`; CDI's StorageProfile decides the modes.
 pub fn storage_rows(storages: &[SourceRef], storage_class: &str) -> Vec<StoragePair> {
@@ -50,20 +49,8 @@ pub async fn create_storage_map(
     map: Vec<StoragePair>,
     limit: Duration,
 ) -> Result<(), MtvError> {
-    let mut object = StorageMap::new(name, StorageMapSpec { provider, map });
-    object.metadata.namespace = Some(namespace.to_owned());
-    tracked.create(object).await?;
-    let what = format!("StorageMap {namespace}/{name}");
-    wait::until(
-        &tracked.cluster,
-        Some(namespace),
-        name,
-        &format!("{what} to be Ready"),
-        limit,
-        |m: Option<&StorageMap>| ready(&what, m.and_then(|m| m.status.as_ref()).map(|s| s.conditions.as_slice())),
-    )
-    .await
-    .map_err(|error| product(error, format!("oc -n {namespace} describe storagemap {name}")))
+    let object = StorageMap::new(name, StorageMapSpec { provider, map });
+    create_ready(tracked, namespace, object, limit).await.map(drop)
 }
 
 /// Creates the map and waits until it is `Ready`.
@@ -75,20 +62,8 @@ pub async fn create_network_map(
     map: Vec<NetworkPair>,
     limit: Duration,
 ) -> Result<(), MtvError> {
-    let mut object = NetworkMap::new(name, NetworkMapSpec { provider, map });
-    object.metadata.namespace = Some(namespace.to_owned());
-    tracked.create(object).await?;
-    let what = format!("NetworkMap {namespace}/{name}");
-    wait::until(
-        &tracked.cluster,
-        Some(namespace),
-        name,
-        &format!("{what} to be Ready"),
-        limit,
-        |m: Option<&NetworkMap>| ready(&what, m.and_then(|m| m.status.as_ref()).map(|s| s.conditions.as_slice())),
-    )
-    .await
-    .map_err(|error| product(error, format!("oc -n {namespace} describe networkmap {name}")))
+    let object = NetworkMap::new(name, NetworkMapSpec { provider, map });
+    create_ready(tracked, namespace, object, limit).await.map(drop)
 }
 
 #[cfg(test)]

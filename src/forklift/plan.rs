@@ -6,10 +6,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{MtvError, product, ready};
+use super::{MtvError, create_ready};
 use crate::api::forklift::{Hook, HookRef, HookSpec, ObjRef, Pair, Plan, PlanMap, PlanSpec, PlanVm};
 use crate::cluster::Tracked;
-use crate::cluster::wait;
 use crate::config::{ExpectedResult, HookPlan, Scenario};
 
 /// The image that MTV's own documentation names for playbooks.
@@ -37,15 +36,7 @@ pub async fn create_hook(
     limit: Duration,
 ) -> Result<ObjRef, MtvError> {
     let spec = HookSpec { image: HOOK_IMAGE.to_owned(), playbook: Some(playbook(hook)), deadline: None };
-    let mut object = Hook::new(name, spec);
-    object.metadata.namespace = Some(namespace.to_owned());
-    tracked.create(object).await?;
-    let what = format!("Hook {namespace}/{name}");
-    wait::until(&tracked.cluster, Some(namespace), name, &format!("{what} to be Ready"), limit, |h: Option<&Hook>| {
-        ready(&what, h.and_then(|h| h.status.as_ref()).map(|s| s.conditions.as_slice()))
-    })
-    .await
-    .map_err(|error| product(error, format!("oc -n {namespace} describe hook {name}")))?;
+    create_ready(tracked, namespace, Hook::new(name, spec), limit).await?;
     Ok(ObjRef::new(namespace, name))
 }
 
@@ -107,12 +98,5 @@ pub fn build(request: PlanRequest<'_>) -> Plan {
 /// Creates the Plan and waits until it is `Ready`; a blocking condition fails at once.
 pub async fn create_plan(tracked: &Tracked, plan: Plan, limit: Duration) -> Result<(), MtvError> {
     let namespace = plan.metadata.namespace.clone().unwrap_or_default();
-    let name = plan.metadata.name.clone().unwrap_or_default();
-    tracked.create(plan).await?;
-    let what = format!("Plan {namespace}/{name}");
-    wait::until(&tracked.cluster, Some(&namespace), &name, &format!("{what} to be Ready"), limit, |p: Option<&Plan>| {
-        ready(&what, p.and_then(|p| p.status.as_ref()).map(|s| s.conditions.as_slice()))
-    })
-    .await
-    .map_err(|error| product(error, format!("oc -n {namespace} describe plan {name}")))
+    create_ready(tracked, &namespace, plan, limit).await.map(drop)
 }

@@ -10,9 +10,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::adapter::ProviderWiring;
 use super::inventory::ProviderPath;
-use super::{MtvError, ready};
+use super::{MtvError, create_ready};
 use crate::api::forklift::{ObjRef, Provider, ProviderSpec};
-use crate::cluster::wait::{self, Poll, WaitError};
 use crate::cluster::{Cluster, Tracked};
 
 /// A Provider that is `Ready`.
@@ -120,31 +119,12 @@ async fn create_and_wait(
     settings: BTreeMap<String, String>,
     limit: Duration,
 ) -> Result<ReadyProvider, MtvError> {
-    let mut provider = Provider::new(name, ProviderSpec { type_: platform.to_owned(), url, secret, settings });
-    provider.metadata.namespace = Some(namespace.to_owned());
-    tracked.create(provider).await?;
-    let what = format!("Provider {namespace}/{name}");
-    let provider = wait::until(
-        &tracked.cluster,
-        Some(namespace),
-        name,
-        &format!("{what} to be Ready"),
-        limit,
-        |provider: Option<&Provider>| {
-            let conditions = provider.and_then(|p| p.status.as_ref()).map(|s| s.conditions.as_slice());
-            match (provider, ready(&what, conditions)) {
-                (Some(provider), Poll::Done(())) => Poll::Done(provider.clone()),
-                (_, Poll::NotYet(seen)) => Poll::NotYet(seen),
-                (_, Poll::Failed(problem)) => Poll::Failed(problem),
-                (None, Poll::Done(())) => Poll::NotYet("gone".to_owned()),
-            }
-        },
-    )
-    .await
-    .map_err(|error: WaitError| {
-        let problem = error.problem().look_at(format!("oc -n {namespace} describe provider {name}"));
-        MtvError::Environment(problem)
-    })?;
+    let spec = ProviderSpec { type_: platform.to_owned(), url, secret, settings };
+    let provider =
+        create_ready(tracked, namespace, Provider::new(name, spec), limit).await.map_err(|error| match error {
+            // A Provider that does not get ready is a login, a certificate, a network: never MTV's fault alone.
+            MtvError::Product(problem) | MtvError::Environment(problem) => MtvError::Environment(problem),
+        })?;
     Ok(ReadyProvider {
         reference: ObjRef::new(namespace, name),
         path: ProviderPath {
