@@ -40,6 +40,8 @@ struct Measured {
     soap_requests: u64,
     peak_mib: f64,
     cpu: f64,
+    /// The lab's own CPU time: where it is a large part of wall time × cores, the lab is what is slow.
+    lab_cpu: f64,
 }
 
 fn main() -> ExitCode {
@@ -61,14 +63,16 @@ fn measure_all() -> Result<(), Failure> {
     let scale = std::env::var("OVERHEAD_SCALE").unwrap_or_else(|_| "600".to_owned());
     let root = std::env::temp_dir().join(format!("mtv-matrix-overhead-{}", std::process::id()));
     println!("lab clock scale {scale}; ideal = the migrate stages alone, packed onto the same jobs");
-    println!("cells  passed  jobs  wall s  ideal s  wall/ideal  outside s/cell  API/cell  SOAP/cell  RSS MiB  CPU s");
+    println!(
+        "cells  passed  jobs  wall s  ideal s  wall/ideal  outside s/cell  API/cell  SOAP/cell  RSS MiB  CPU s  lab CPU s"
+    );
     for size in sizes.split(',') {
         let profiles: usize = size.trim().parse().map_err(|e| format!("OVERHEAD_PROFILES `{sizes}`: {e}"))?;
         let jobs = if profiles == 1 { 4 } else { 32 };
         let m = measure(&root.join(format!("profiles-{profiles}")), profiles, jobs, &scale)?;
         let per_cell = |count: u64| count as f64 / m.cells as f64;
         println!(
-            "{:5}  {:6}  {:4}  {:6.1}  {:7.1}  {:10.2}  {:14.2}  {:8.0}  {:9.0}  {:7.1}  {:5.1}",
+            "{:5}  {:6}  {:4}  {:6.1}  {:7.1}  {:10.2}  {:14.2}  {:8.0}  {:9.0}  {:7.1}  {:5.1}  {:9.1}",
             m.cells,
             m.passed,
             m.jobs,
@@ -80,6 +84,7 @@ fn measure_all() -> Result<(), Failure> {
             per_cell(m.soap_requests),
             m.peak_mib,
             m.cpu,
+            m.lab_cpu,
         );
     }
     if std::env::var_os("OVERHEAD_KEEP").is_some() {
@@ -117,6 +122,7 @@ fn measure(dir: &Path, profiles: usize, jobs: usize, scale: &str) -> Result<Meas
         std::thread::sleep(SAMPLE);
     }
     let wall = begun.elapsed().as_secs_f64();
+    let lab_cpu = cpu_seconds(lab.child.id()).unwrap_or(0.0);
     let counters = lab.stop()?;
     let count = |name: &str| counters.get(name).copied().unwrap_or(0);
     let run = read_run(&dir.join("results/latest"))
@@ -134,6 +140,7 @@ fn measure(dir: &Path, profiles: usize, jobs: usize, scale: &str) -> Result<Meas
         soap_requests: count("soap_requests"),
         peak_mib,
         cpu,
+        lab_cpu,
     })
 }
 
