@@ -125,8 +125,8 @@ fn grid(model: &RunModel, out: &mut String) {
 }
 
 /// Where the time axis begins and how long it is, in SVG units.
-const LEFT: i64 = 330;
-const AXIS: i64 = 950;
+const LEFT: i64 = 370;
+const AXIS: i64 = 900;
 const ROW: usize = 24;
 
 /// A round step that divides the run into four to ten parts, in milliseconds.
