@@ -128,7 +128,11 @@ impl Console {
                 if *verdict == Verdict::Passed {
                     return None;
                 }
-                (Some(cell), format!("{stage} {verdict}{}", because(problem.as_ref())))
+                // What the checks said stands in the lines before.
+                let findings = self.model.cell(cell).into_iter().flat_map(CellModel::findings);
+                let told = *stage == Stage::Verify
+                    && findings.into_iter().any(|finding| matches!(finding.outcome, Outcome::Failed { .. }));
+                (Some(cell), format!("{stage} {verdict}{}", because(problem.as_ref().filter(|_| !told))))
             }
             EventKind::Note { cell, level, message } => {
                 let warning = if *level == Level::Warning { "warning: " } else { "" };
