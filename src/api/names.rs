@@ -69,7 +69,12 @@ pub struct RunId(String);
 impl RunId {
     /// A fresh id.
     pub fn random() -> Self {
-        Self(format!("mm-{}", random_chars(10)))
+        Self::random_with("mm")
+    }
+    /// A fresh id whose head is `prefix`, cut to 9 characters; everything that the run makes begins
+    /// with it.
+    pub fn random_with(prefix: &str) -> Self {
+        Self(format!("{}-{}", dns_label(prefix, 9), random_chars(10)))
     }
     /// An id given from outside; `None` unless it is a DNS label of at most 20 characters.
     pub fn parse(text: &str) -> Option<Self> {
@@ -126,14 +131,17 @@ impl CellId {
     }
     /// The id as a DNS label, 40 characters at most; a hash keeps it unique.
     pub fn slug(&self) -> String {
-        let readable = dns_label(&self.0.replace("test_", "").replace("_mtv_migration", ""), 33);
-        format!("{}-{}", readable.get(..33.min(readable.len())).unwrap_or_default(), hash_chars(&self.0, 6))
+        let short = self.0.replace("test_", "").replace("_mtv_migration", "");
+        let readable = dns_label(&short, usize::MAX);
+        let head = readable.get(..33.min(readable.len())).unwrap_or_default().trim_end_matches('-');
+        format!("{head}-{}", hash_chars(&self.0, 6))
     }
     /// The cell's namespace in a run; `attempt` counts from 1, so that a retry does not wait for
     /// the namespace of the attempt before it to go.
     pub fn namespace(&self, run: &RunId, attempt: u32) -> String {
         let tail = if attempt > 1 { format!("-r{attempt}") } else { String::new() };
-        format!("{}{tail}", dns_label(&format!("{run}-{}", self.slug()), MAX_LABEL - tail.len()))
+        // At most 20 characters of run id, 40 of slug and 3 of tail.
+        format!("{run}-{}{tail}", self.slug())
     }
     /// A further namespace that the scenario asks for by `name` (`vm_target_namespace`): the name
     /// with the cell's hash, because cells run at the same time.
@@ -190,5 +198,7 @@ mod tests {
     fn a_run_id_carries_at_least_forty_random_bits() {
         assert_eq!(RunId::random().as_str().len(), 3 + 10);
         assert_ne!(RunId::random(), RunId::random());
+        let own = RunId::random_with("Nightly_QE-team");
+        assert_eq!(RunId::parse(own.as_str()), Some(own));
     }
 }

@@ -1,13 +1,13 @@
 //! `mtv-matrix config`: what is in force and where it came from, and the schemas.
 
 use super::args::{ConfigArgs, ConfigCommand};
-use super::{Stop, common, exit};
+use super::{Stop, common, exit, print_text};
 use crate::config::{Loaded, schema as schemas};
 
 pub(super) fn run(config: &ConfigArgs, command: &ConfigCommand) -> Result<u8, Stop> {
     match command {
-        ConfigCommand::Show => print!("{}", show(&common::load(config, Vec::new(), None)?)),
-        ConfigCommand::Schema { of } => print!("{}", schema(*of)),
+        ConfigCommand::Show => print_text(&show(&common::load(config, Vec::new(), None)?)),
+        ConfigCommand::Schema { of } => print_text(&schema(*of)),
     }
     Ok(exit::PASSED)
 }

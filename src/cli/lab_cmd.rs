@@ -28,6 +28,9 @@ pub async fn run(args: &LabServerArgs) -> Result<u8, Stop> {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
     }
+    // What clients asked of the lab; `benches/overhead.rs` reads this line.
+    let counters: Vec<String> = lab.counters().iter().map(|(name, count)| format!("{name}={count}")).collect();
+    println!("counters: {}", counters.join(" "));
     lab.stop().await;
     Ok(exit::PASSED)
 }

@@ -1,7 +1,7 @@
 //! `mtv-matrix list`: the cells and what is to become of them.
 
 use super::args::{ConfigArgs, ListArgs, ListFormat};
-use super::{Stop, common, exit};
+use super::{Stop, common, exit, print_text};
 use crate::matrix::{Cell, Decision};
 
 pub(super) async fn run(config: &ConfigArgs, args: &ListArgs) -> Result<u8, Stop> {
@@ -12,8 +12,8 @@ pub(super) async fn run(config: &ConfigArgs, args: &ListArgs) -> Result<u8, Stop
     }
     let cells = listed?;
     match args.format {
-        ListFormat::Table => print!("{}", list_table(&cells)),
-        ListFormat::Json => println!("{}", list_json(&cells)),
+        ListFormat::Table => print_text(&list_table(&cells)),
+        ListFormat::Json => print_text(&list_json(&cells)),
     }
     Ok(exit::PASSED)
 }

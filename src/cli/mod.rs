@@ -76,6 +76,13 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Prints a whole text; a reader that went away (`| head`) is no error.
+fn print_text(text: &str) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
 async fn dispatch(args: Args) -> Result<u8, Stop> {
     if !matches!(args.command, Command::Run(_)) {
         telemetry::logs();

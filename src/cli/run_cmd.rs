@@ -14,7 +14,7 @@ use super::common::Flag;
 use super::{Stop, common, exit, signals, telemetry};
 use crate::api::names::RunId;
 use crate::cluster::Cluster;
-use crate::cluster::health::{InventoryAddress, inventory_address};
+use crate::cluster::health::{InventoryAddress, default_storage_class, inventory_address};
 use crate::config::{Keep, Loaded};
 use crate::doctor::{self, Report};
 use crate::engine::{Engine, EngineOptions, RunSummary};
@@ -38,14 +38,21 @@ pub async fn run(config: &ConfigArgs, args: RunArgs) -> Result<u8, Stop> {
 async fn run_with(config: &ConfigArgs, args: &RunArgs, lab: Option<&Lab>) -> Result<u8, Stop> {
     let loaded = common::load(config, flags(args), lab)?;
     let cells = common::cells(&loaded, &args.select)?;
-    let run = RunId::random();
+    let run = match loaded.settings.target_namespace_prefix.as_str() {
+        "" | "auto" => RunId::random(),
+        prefix => RunId::random_with(prefix),
+    };
     let live = telemetry::start(&run);
     let dir = open_results(&loaded.settings.results, &run)?;
     let bus =
         Arc::new(Bus::create(&dir.join("events.jsonl"), vec![console(args.log_format)]).map_err(Stop::environment)?);
     let events: Events = bus.clone();
 
-    let ran = run_cells(&loaded, cells, lab, &run, &dir, &events).await;
+    // From here on a signal ends the run in order, however early it comes.
+    let stop = StopTokens::default();
+    let _signals = signals::listen(events.clone(), stop.cancel.clone(), stop.abort.clone())
+        .map_err(|e| Stop::environment(format!("failed to listen for signals: {e}")))?;
+    let ran = run_cells(&loaded, cells, lab, &run, &dir, &events, &stop).await;
     let (code, problem) = match &ran {
         Ok(ended) => (ended.code, None),
         Err(problem) => (exit::ENVIRONMENT, Some(problem.clone())),
@@ -148,6 +155,15 @@ struct RunEnd {
     leftovers: u32,
 }
 
+/// What signals set.
+#[derive(Default)]
+struct StopTokens {
+    /// Stop starting, cancel, tear down, report.
+    cancel: CancellationToken,
+    /// Stop at once.
+    abort: CancellationToken,
+}
+
 async fn run_cells(
     loaded: &Loaded,
     mut cells: Vec<Cell>,
@@ -155,27 +171,35 @@ async fn run_cells(
     run: &RunId,
     dir: &Path,
     events: &Events,
+    stop: &StopTokens,
 ) -> Result<RunEnd, Problem> {
     let started = |cells: &[Cell], environment| {
         let cells = cells.iter().map(Cell::info).collect();
         events.emit(EventKind::RunStarted { schema: SCHEMA, run: run.clone(), environment, cells, shard: None });
     };
-    let found = match connect(loaded, lab).await {
-        Ok(cluster) => {
-            let report = doctor::examine(&cluster, &loaded.settings).await;
-            Ok((cluster, report))
-        }
-        Err(problem) => Err(problem),
+    let look = async {
+        let cluster = connect(loaded, lab).await?;
+        let report = doctor::examine(&cluster, &loaded.settings).await;
+        Ok((cluster, report))
     };
-    let (cluster, report) = match found {
-        Ok(found) => found,
-        Err(problem) => {
+    let (cluster, report) = match stop.cancel.run_until_cancelled(look).await {
+        Some(Ok(found)) => found,
+        ended => {
             started(&cells, environment(loaded, None, lab.is_some()));
-            return Err(problem);
+            return match ended {
+                Some(Err(problem)) => Err(problem),
+                _ => Ok(RunEnd { code: exit::INTERRUPTED, leftovers: 0 }),
+            };
         }
     };
     if let Some(mtv) = &report.versions.mtv {
         matrix::decide_version(&mut cells, mtv);
+    }
+    // Where the cluster has no default, the preflight has said so already.
+    if loaded.settings.storage_class.is_empty()
+        && let Ok(class) = default_storage_class(&cluster).await
+    {
+        cells.iter_mut().for_each(|cell| cell.storage_class.clone_from(&class));
     }
     started(&cells, environment(loaded, Some(&report), lab.is_some()));
     for probe in &report.probes {
@@ -191,8 +215,8 @@ async fn run_cells(
     let address = inventory_address(&cluster, &loaded.settings.mtv_namespace)
         .await
         .map_err(|cause| Problem::new(format!("failed to find MTV's inventory: {cause}")))?;
-    let context = open_context(loaded, &cells, run, dir, events, cluster, &report, address, lab)?;
-    execute(loaded, cells, lab, events, Arc::new(context)).await
+    let context = open_context(loaded, &cells, run, dir, events, cluster, &report, address)?;
+    execute(loaded, cells, lab, events, Arc::new(context), stop).await
 }
 
 #[expect(clippy::too_many_arguments, reason = "the one place where a run's parts meet")]
@@ -205,18 +229,17 @@ fn open_context(
     cluster: Cluster,
     report: &Report,
     address: InventoryAddress,
-    lab: Option<&Lab>,
 ) -> Result<RunContext, Problem> {
     let ledger = Ledger::create(&dir.join("ledger.jsonl"), run).map_err(|e| Problem::new(e.to_string()))?;
     let mut profiles: Vec<_> =
         cells.iter().filter(|c| c.decision == Decision::Run).map(|c| c.profile.clone()).collect();
     profiles.sort_by(|a, b| a.name.cmp(&b.name));
     profiles.dedup_by(|a, b| a.name == b.name);
-    let ca_file = loaded.settings.cluster_ca_file.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
     Ok(RunContext::new(ContextParts {
         run: run.clone(),
         settings: Arc::new(loaded.settings.clone()),
         inventory: Inventory::new(cluster.clone(), address),
+        cluster_ca: cluster.ca_pem().map(str::to_owned),
         cluster,
         ledger: Arc::new(ledger),
         events: events.clone(),
@@ -224,7 +247,6 @@ fn open_context(
         ocp_version: report.versions.openshift.clone(),
         profiles,
         results: dir.to_owned(),
-        cluster_ca: lab.map(|lab| lab.ca_pem().to_owned()).or(ca_file),
         stage_span: report::live::stage_spans(run),
     }))
 }
@@ -235,13 +257,8 @@ async fn execute(
     lab: Option<&Lab>,
     events: &Events,
     context: Arc<RunContext>,
+    stop: &StopTokens,
 ) -> Result<RunEnd, Problem> {
-    let (cancel, abort) = (CancellationToken::new(), CancellationToken::new());
-    let _signals = signals::listen(events.clone(), cancel.clone(), abort.clone())
-        .map_err(|e| Problem::new(format!("failed to listen for signals: {e}")))?;
-    if cells.iter().any(|c| c.decision == Decision::Run) {
-        context.open().await.map_err(|failure| failure.problem)?;
-    }
     let settings = &loaded.settings;
     let options = EngineOptions {
         jobs: settings.jobs,
@@ -250,15 +267,22 @@ async fn execute(
         fail_fast: settings.fail_fast,
         keep: settings.keep,
     };
-    let engine = Engine::new(context.clone(), options, &cells, cancel.clone(), abort);
+    let engine = Engine::new(context.clone(), options, &cells, stop.cancel.clone(), stop.abort.clone());
+    if cells.iter().any(|c| c.decision == Decision::Run)
+        && let Some(Err(failure)) = stop.cancel.run_until_cancelled(context.open()).await
+    {
+        engine.close().await;
+        return Err(failure.problem);
+    }
     let mut summary = engine.run(&cells).await;
-    // What the user asked to keep is no leftover, and an interrupted run's are the ledger's matter.
+    // What the user asked to keep is no leftover, and what a run told to stop at once left is told already.
     if let Some(lab) = lab
+        && !stop.abort.is_cancelled()
         && !context.parts.ledger.open_entries().iter().any(|e| e.kept)
     {
         summary.leftovers += check_lab(lab, events).await;
     }
-    let code = exit_code(&summary, cancel.is_cancelled());
+    let code = exit_code(&summary, stop.cancel.is_cancelled());
     Ok(RunEnd { code, leftovers: summary.leftovers })
 }
 
@@ -337,8 +361,9 @@ pub async fn doctor(config: &ConfigArgs, args: &LabArgs) -> Result<u8, Stop> {
     let loaded = common::load(config, Vec::new(), lab.as_ref())?;
     let cluster = connect(&loaded, lab.as_ref()).await.map_err(|p| Stop::environment(p.message))?;
     let report = doctor::examine(&cluster, &loaded.settings).await;
+    let width = report.probes.iter().map(|p| p.name.chars().count()).max().unwrap_or_default();
     for probe in &report.probes {
-        println!("{} {:<24} {}", if probe.ok { "ok     " } else { "MISSING" }, probe.name, probe.message);
+        println!("{} {:<width$}  {}", if probe.ok { "ok     " } else { "MISSING" }, probe.name, probe.message);
     }
     let code = if report.missing().is_empty() { exit::PASSED } else { exit::ENVIRONMENT };
     drop(cluster);

@@ -187,6 +187,7 @@ impl Tracked {
         let kind = ApiResource::erase::<K>(&());
         let api = dynamic_api(&self.cluster, &kind, namespace);
         let described = format!("{} {name}", kind.kind);
+        let _turn = self.cluster.settings_turn().await;
         // The entry of a try that ended in a conflict, and the conflict.
         let mut tried: Option<(EntryId, ApplyError)> = None;
         for _ in 0..CONFLICT_TRIES {

@@ -1,3 +1,5 @@
+//! Tests of creating, adopting and undoing, against a scripted API server.
+
 use super::*;
 use crate::api::names::RunId;
 use crate::ledger::Ledger;

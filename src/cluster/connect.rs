@@ -13,6 +13,7 @@ use secrecy::SecretString;
 
 use super::hub::Hub;
 use super::oauth::Login;
+use super::pem;
 use super::retry::chain;
 use super::token::{Source, Tokens};
 use super::transport::TransportLayer;
@@ -55,6 +56,10 @@ struct Inner {
     openshift: bool,
     request_timeout: Duration,
     hub: Hub,
+    /// PEM of the CA that the connection trusts; `None`: the system's.
+    ca_pem: Option<String>,
+    /// Held while a shared setting is read and changed: cells of one run must not fight over it.
+    settings: tokio::sync::Mutex<()>,
 }
 
 /// What is needed to build the clients, however it was found.
@@ -101,6 +106,8 @@ impl Cluster {
             openshift: false,
             request_timeout,
             hub: Hub::default(),
+            ca_pem: None,
+            settings: tokio::sync::Mutex::default(),
         };
         Ok(Self { client, inner: Arc::new(inner) })
     }
@@ -129,7 +136,16 @@ impl Cluster {
             .with_layer(&layer)
             .build();
         let openshift = probe(&client, &url, &how).await?;
-        let inner = Inner { url, tokens, http, openshift, request_timeout: request, hub: Hub::default() };
+        let inner = Inner {
+            url,
+            tokens,
+            http,
+            openshift,
+            request_timeout: request,
+            hub: Hub::default(),
+            ca_pem: roots.as_deref().map(pem::of_der),
+            settings: tokio::sync::Mutex::default(),
+        };
         Ok(Self { client, inner: Arc::new(inner) })
     }
 
@@ -168,6 +184,14 @@ impl Cluster {
     /// The bound of one request.
     pub fn request_timeout(&self) -> Duration {
         self.inner.request_timeout
+    }
+    /// PEM of the CA that this connection trusts, wherever it came from; `None`: the system's.
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.inner.ca_pem.as_deref()
+    }
+    /// This process' turn to change shared settings; others' changes in between are still conflicts.
+    pub(super) async fn settings_turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.inner.settings.lock().await
     }
     pub(super) fn hub(&self) -> &Hub {
         &self.inner.hub

@@ -5,7 +5,8 @@ use http_body_util::BodyExt;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::storage::v1::StorageClass;
-use kube::api::ApiResource;
+use kube::ResourceExt;
+use kube::api::{Api, ApiResource, ListParams};
 use kube::client::Body;
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -59,7 +60,26 @@ pub async fn probe_mtv(cluster: &Cluster, settings: &Settings) -> Vec<Probe> {
     for class in &settings.storage_class {
         probes.push(Probe::new(format!("storage class {class}"), storage_class(cluster, class).await));
     }
+    if settings.storage_class.is_empty() {
+        probes.push(Probe::new("default storage class", default_storage_class(cluster).await));
+    }
     probes
+}
+
+/// The class that VMs get where none is named: the cluster's default for VMs, else its default.
+pub async fn default_storage_class(cluster: &Cluster) -> Result<String, String> {
+    const FOR_VMS: &str = "storageclass.kubevirt.io/is-default-virt-class";
+    const FOR_ALL: &str = "storageclass.kubernetes.io/is-default-class";
+    let classes = Api::<StorageClass>::all(cluster.client());
+    let listed = classes.list(&ListParams::default()).await;
+    let listed = listed.map_err(|e| format!("failed to list StorageClasses: {}", retry::short(&e)))?;
+    let marked = |annotation: &str| {
+        let is_default = |c: &&StorageClass| c.annotations().get(annotation).is_some_and(|v| v == "true");
+        listed.items.iter().find(is_default).map(ResourceExt::name_any)
+    };
+    marked(FOR_VMS)
+        .or_else(|| marked(FOR_ALL))
+        .ok_or_else(|| "no StorageClass is the cluster's default; name one with `storage_class`".to_owned())
 }
 
 async fn deployment(cluster: &Cluster, namespace: &str, name: &str) -> Result<String, String> {

@@ -10,6 +10,7 @@ pub mod guest_parse;
 pub mod health;
 mod hub;
 mod oauth;
+mod pem;
 pub mod placement;
 pub mod quantity;
 pub mod retry;

@@ -157,6 +157,7 @@ async fn give_back(
     borrowed: Borrowed<'_>,
 ) -> Result<(), ApplyError> {
     let api = dynamic_api(cluster, kind, namespace);
+    let _turn = cluster.settings_turn().await;
     let mut last = None;
     for _ in 0..CONFLICT_TRIES {
         let there = match read(&api, name).await {

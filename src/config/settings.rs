@@ -36,7 +36,7 @@ pub struct Settings {
     pub mtv_namespace: String,
     /// A part of the API host that `remote` scenarios require (peer.md §1.2); empty: they are skipped.
     pub remote_ocp_cluster: String,
-    /// Put before the run's generated namespace names; `auto` adds nothing.
+    /// Head of the run id, and so of every name that the run makes; `auto`: `mm`.
     pub target_namespace_prefix: String,
 
     // ---- the matrix

@@ -113,9 +113,13 @@ impl Engine {
         let mut ended = Ended::default();
         for attempt in 1..=self.options.retries.saturating_add(1) {
             if let Some(reason) = self.refusal() {
-                if attempt == 1 {
-                    ended.verdict = if self.cancel.is_cancelled() { Verdict::Interrupted } else { Verdict::Skipped };
-                    self.emit(EventKind::CellSkipped { cell: cell.id.clone(), reason });
+                match (attempt, reason) {
+                    (1, Refusal::Interrupted) => ended.verdict = Verdict::Interrupted,
+                    (1, Refusal::FailedFast) => {
+                        let reason = "another cell did not pass, and --fail-fast was given".to_owned();
+                        self.emit(EventKind::CellSkipped { cell: cell.id.clone(), reason });
+                    }
+                    _ => {}
                 }
                 break;
             }
@@ -141,11 +145,11 @@ impl Engine {
     }
 
     /// Why no further attempt may begin.
-    fn refusal(&self) -> Option<String> {
+    fn refusal(&self) -> Option<Refusal> {
         if self.cancel.is_cancelled() {
-            Some("the run was interrupted before this cell began".to_owned())
+            Some(Refusal::Interrupted)
         } else if self.failed_fast.load(Ordering::Relaxed) {
-            Some("another cell did not pass, and --fail-fast was given".to_owned())
+            Some(Refusal::FailedFast)
         } else {
             None
         }
@@ -243,7 +247,8 @@ impl Engine {
     }
 
     /// Gives back what belongs to the run: settings, Providers, its namespace, the sessions.
-    async fn close(&self) -> u32 {
+    /// `run` ends with it; by itself it is for a run that could not begin.
+    pub async fn close(&self) -> u32 {
         let ledger = &self.context.parts.ledger;
         let keeps = ledger.open_entries().iter().any(|e| e.kept);
         let mut entries = ledger.open_entries_of(None);
@@ -252,13 +257,16 @@ impl Engine {
             entries.retain(|e| matches!(e.thing, crate::ledger::Thing::Setting { .. }));
         }
         let limit = self.context.parts.settings.timeouts.teardown;
-        let leftovers = tokio::select! {
+        let still_open = |because: &str| {
+            let open = ledger.open_entries_of(None).into_iter();
+            open.map(|e| Leftover { what: e.thing.describe(), because: because.to_owned() }).collect()
+        };
+        let leftovers: Vec<Leftover> = tokio::select! {
             biased;
-            () = self.abort.cancelled() => Vec::new(),
-            done = tokio::time::timeout(limit, self.undo(entries)) => done.unwrap_or_else(|_| {
-                let open = ledger.open_entries_of(None);
-                open.into_iter().map(|e| Leftover { what: e.thing.describe(), because: "teardown ran out of time".to_owned() }).collect()
-            }),
+            () = self.abort.cancelled() => still_open("the run was told to stop at once"),
+            done = tokio::time::timeout(limit, self.undo(entries)) => {
+                done.unwrap_or_else(|_| still_open("teardown ran out of time"))
+            }
         };
         self.report_leftovers(None, &leftovers);
         if !self.abort.is_cancelled() {
@@ -277,6 +285,13 @@ impl Engine {
     fn emit(&self, kind: EventKind) {
         self.context.parts.events.emit(kind);
     }
+}
+
+/// Why an attempt may not begin.
+#[derive(Debug, Clone, Copy)]
+enum Refusal {
+    Interrupted,
+    FailedFast,
 }
 
 #[derive(Debug)]

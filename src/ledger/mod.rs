@@ -92,8 +92,9 @@ enum Line {
         entry: EntryId,
         at: Timestamp,
         cell: Option<CellId>,
+        // Boxed, because it is much larger than every other line.
         #[serde(flatten)]
-        thing: Thing,
+        thing: Box<Thing>,
     },
     /// `platform_id` is the uid or the source platform's id.
     Done { entry: EntryId, at: Timestamp, platform_id: Option<String> },
@@ -198,7 +199,7 @@ impl Ledger {
                 at,
             };
             state.entries.insert(given, entry);
-            Line::Intent { entry: given, at, cell: cell.cloned(), thing: thing.clone() }
+            Line::Intent { entry: given, at, cell: cell.cloned(), thing: Box::new(thing.clone()) }
         })?;
         Ok(given)
     }
@@ -283,7 +284,8 @@ fn replay(path: &Path) -> Result<Replayed, LedgerError> {
             Line::Opened { run: id, .. } => run = Some(id),
             Line::Intent { entry: id, at, cell, thing } => {
                 next = next.max(id.0 + 1);
-                entries.insert(id, OpenEntry { id, cell, thing, done: false, platform_id: None, kept: false, at });
+                entries
+                    .insert(id, OpenEntry { id, cell, thing: *thing, done: false, platform_id: None, kept: false, at });
             }
             Line::Done { entry: id, platform_id, .. } => {
                 if let Some(entry) = entries.get_mut(&id) {
@@ -333,6 +335,9 @@ mod tests {
     }
 
     proptest! {
+        // Every step is synced to disk, so few cases take as long as many elsewhere.
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
         /// The oracle is the in-memory state of the ledger that wrote the file.
         #[test]
         fn replaying_the_file_gives_what_the_writer_knew(steps in proptest::collection::vec((0u8..4, 0usize..12), 0..40), torn in any::<bool>()) {

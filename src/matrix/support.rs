@@ -44,5 +44,9 @@ pub fn reason_against(profile: &ProviderProfile, scenario: &Scenario) -> Option<
     if !DRIVERS.contains(&platform) {
         return Some(format!("{platform} has no driver yet in this version"));
     }
+    // An ordinary migration under the name of a copy-offload scenario would be a false pass.
+    if scenario.copyoffload {
+        return Some("copy-offload is not built yet in this version".to_owned());
+    }
     None
 }

@@ -106,16 +106,17 @@ fn a_filter_error_points_at_its_place() {
 fn the_mtv_version_decides_late() {
     let loaded = loaded(&[
         "scenarios.test_sanity_cold_mtv_migration.requires={min_mtv_version: \"2.10\"}",
-        "scenarios.test_post_hook_retain_failed_vm.known_issues=[{id: MTV-1, summary: broken, fixed_in: 2.9.3}]",
+        "scenarios.test_sanity_warm_mtv_migration.known_issues=[{id: MTV-1, summary: broken, fixed_in: 2.9.3}]",
     ]);
     let decided = |version: &str| {
         let mut all = cells(&loaded, &Selection::default()).unwrap();
         decide_version(&mut all, version);
-        ["test_sanity_cold_mtv_migration", "test_post_hook_retain_failed_vm"]
+        ["test_sanity_cold_mtv_migration", "test_sanity_warm_mtv_migration", "test_post_hook_retain_failed_vm"]
             .map(|s| reason(&all, &format!("vsphere/{s}")).to_owned())
     };
-    assert_eq!(decided("2.10.0"), ["run", "run"]);
-    assert_eq!(decided("v2.9.3"), ["needs MTV 2.10 or newer, v2.9.3 is installed", "run"]);
+    assert_eq!(decided("2.10.0"), ["run", "run", "run"]);
+    let power = "`target_power_state` needs MTV 2.10 or newer, v2.9.3 is installed";
+    assert_eq!(decided("v2.9.3"), ["needs MTV 2.10 or newer, v2.9.3 is installed", "run", power]);
     assert!(decided("2.9.2")[1].starts_with("known issue MTV-1: broken"));
 }
 

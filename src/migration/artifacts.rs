@@ -75,6 +75,9 @@ async fn collect_all(context: &RunContext, cell: &Cell, attempt: u32) {
             save(context, cell, &dir, &relative, &format!("{namespace}-{plural}.yaml"), kind, &text);
         }
     }
+    if let Some(view) = context.inventory_view(&cell.profile.name).await {
+        save(context, cell, &dir, &relative, "inventory-vms.json", "MTV's inventory", &view);
+    }
     for namespace in &namespaces {
         save_logs(context, cell, &dir, &relative, namespace).await;
     }

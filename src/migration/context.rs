@@ -184,6 +184,18 @@ impl RunContext {
         })
     }
 
+    /// What MTV's inventory shows of this run's VMs, as JSON text; `None` before the profile is open.
+    pub async fn inventory_view(&self, profile: &str) -> Option<String> {
+        let open = self.opened.get(profile)?.get()?.as_ref().ok()?;
+        let prefix = self.parts.run.clone_prefix();
+        let all = self.parts.inventory.list(&open.provider.path, "vms").await.ok()?;
+        let own: Vec<_> = all
+            .into_iter()
+            .filter(|vm| vm.get("name").and_then(|n| n.as_str()).is_some_and(|n| n.starts_with(&prefix)))
+            .collect();
+        serde_json::to_string_pretty(&own).ok()
+    }
+
     /// The destination Provider; the first caller makes it.
     pub async fn destination(&self, destination: Destination) -> Result<ReadyProvider, Failure> {
         let run = &self.parts.run;

@@ -64,7 +64,7 @@ impl Console {
             Verdict::Skipped => Style::new().dim(),
             Verdict::Interrupted => Style::new().magenta(),
         };
-        let padded = format!("{:<11}", verdict.name());
+        let padded = format!("{:<12}", verdict.name());
         if self.color { style.force_styling(true).apply_to(padded).to_string() } else { padded }
     }
 
@@ -203,7 +203,7 @@ impl Console {
             remarks.extend(cell.skipped.as_ref().map(|reason| plain(reason)));
             let took = if cell.skipped.is_some() { "-".to_owned() } else { duration_text(cell.milliseconds()) };
             let line = format!(
-                "{} {:width$} {took:>8}  {}",
+                "{}{:width$} {took:>8}  {}",
                 self.paint(cell.final_verdict()),
                 cell.name(),
                 remarks.join(", ")

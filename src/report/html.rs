@@ -289,6 +289,9 @@ fn details(model: &RunModel, cell: &CellModel, out: &mut String) {
     if let Some(reason) = &cell.skipped {
         put!(out, "<p>{}</p>", esc(reason));
     }
+    if let Some((_, problem)) = &cell.unstarted {
+        put_problem(problem, out);
+    }
     for one in cell.attempts.iter().rev() {
         attempt(one, out);
     }

@@ -113,15 +113,7 @@ fn suite(model: &RunModel, cell: &CellModel) -> TestSuite {
     let cases = match (&cell.skipped, cell.attempts.last()) {
         (Some(reason), _) => vec![case("cell", &class, 0, Verdict::Skipped, Some(&Problem::new(reason.clone())))],
         (None, Some(attempt)) => attempt_cases(attempt, &class),
-        (None, None) => {
-            vec![case(
-                "cell",
-                &class,
-                0,
-                Verdict::Interrupted,
-                Some(&Problem::new("the run ended before the cell started")),
-            )]
-        }
+        (None, None) => vec![case("cell", &class, 0, cell.final_verdict(), cell.problem())],
     };
     suite.add_testcases(cases).set_system_out(&log(model, cell)).build()
 }

@@ -60,6 +60,8 @@ pub struct LeftoverModel {
 pub struct CellModel {
     pub info: CellInfo,
     pub skipped: Option<String>,
+    /// How a cell ended that never began, and why: the run ended first.
+    pub unstarted: Option<(Verdict, Problem)>,
     pub attempts: Vec<Attempt>,
     pub log: VecDeque<LogLine>,
     /// Lines that the bound of the log dropped.
@@ -69,11 +71,23 @@ pub struct CellModel {
 
 impl CellModel {
     fn new(info: CellInfo) -> Self {
-        Self { info, skipped: None, attempts: Vec::new(), log: VecDeque::new(), log_dropped: 0, artifacts: Vec::new() }
+        Self {
+            info,
+            skipped: None,
+            unstarted: None,
+            attempts: Vec::new(),
+            log: VecDeque::new(),
+            log_dropped: 0,
+            artifacts: Vec::new(),
+        }
     }
     /// The last attempt's verdict. `None`: it has not ended (yet).
     pub fn verdict(&self) -> Option<Verdict> {
-        if self.skipped.is_some() { Some(Verdict::Skipped) } else { self.attempts.last().and_then(|a| a.verdict) }
+        match (&self.skipped, &self.unstarted) {
+            (Some(_), _) => Some(Verdict::Skipped),
+            (None, Some((verdict, _))) => Some(*verdict),
+            (None, None) => self.attempts.last().and_then(|a| a.verdict),
+        }
     }
     /// For a run that is over: a cell without a verdict was interrupted.
     pub fn final_verdict(&self) -> Verdict {
@@ -84,7 +98,10 @@ impl CellModel {
         self.attempts.len() > 1 && self.verdict() == Some(Verdict::Passed)
     }
     pub fn problem(&self) -> Option<&Problem> {
-        self.attempts.last().and_then(|attempt| attempt.problem.as_ref())
+        match &self.unstarted {
+            Some((_, problem)) => Some(problem),
+            None => self.attempts.last().and_then(|attempt| attempt.problem.as_ref()),
+        }
     }
     pub fn name(&self) -> &str {
         self.info.id.as_str()
@@ -319,6 +336,15 @@ impl RunModel {
             EventKind::Interrupted { signal } => self.interrupted = Some(signal.clone()),
             EventKind::RunFinished { verdict, exit_code, problem, .. } => {
                 self.end = Some(RunEnd { verdict: *verdict, exit_code: *exit_code, problem: problem.clone() });
+                for cell in self.cells.iter_mut().filter(|c| c.skipped.is_none() && c.attempts.is_empty()) {
+                    // What the run stumbled over is told once, for the run.
+                    let why = match problem {
+                        Some(problem) => format!("the run ended before this cell began: {}", problem.message),
+                        None => "the run was interrupted before this cell began".to_owned(),
+                    };
+                    let verdict = if *verdict == Verdict::Interrupted { *verdict } else { Verdict::Errored };
+                    cell.unstarted = Some((verdict, Problem::new(why)));
+                }
             }
         }
     }

@@ -1,3 +1,5 @@
+//! Tests of the simulated guests, by a real SSH client.
+
 use std::sync::Arc;
 
 use russh::ChannelMsg;

@@ -1,3 +1,5 @@
+//! Tests of the KubeVirt part's state machines.
+
 use serde_json::{Value, json};
 
 use super::vm::{Claims, decide};

@@ -72,6 +72,11 @@ pub(super) async fn execute(
         .iter()
         .filter_map(|w| validate::find(inventory.as_deref()?, w.id.as_deref(), w.name.as_deref()).cloned())
         .collect();
+    if vms.len() != plan.spec.vms.len() {
+        // A VM went away since validation, which will say so in a moment.
+        mtv.clock.sleep(PHASE).await;
+        return;
+    }
     let run = Run {
         mtv: mtv.clone(),
         plan: plan.clone(),
@@ -176,13 +181,14 @@ impl Run {
         } else {
             ("Canceled", "The plan execution has been CANCELED.")
         };
-        conditions.push(durable(word, text));
-        self.write(&conditions, &vms, started, Some(word)).await;
         if word == "Succeeded" && self.mtv.defects.has(Defect::SourceLeftOn) {
             for vm in &vms {
                 let _ = self.client.power(&vm.id, true).await;
             }
         }
+        conditions.push(durable(word, text));
+        self.mtv.migrations.mark_ended(&self.migration);
+        self.write(&conditions, &vms, started, Some(word)).await;
     }
 
     /// Changes one VM's status.
@@ -229,6 +235,7 @@ impl Walk<'_> {
             Ok(()) => durable("Succeeded", "The VM migration has SUCCEEDED."),
             Err(Halt::Failed(reason)) => {
                 self.fail(&reason);
+                warm::remove_snapshots(&self).await;
                 durable("Failed", "The VM migration has FAILED.")
             }
             Err(Halt::Canceled) => {

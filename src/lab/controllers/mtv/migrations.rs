@@ -26,6 +26,8 @@ pub(super) struct Migrations(Mutex<HashMap<PlanKey, Entry>>);
 #[derive(Default, Clone)]
 struct Entry {
     all: Vec<Arc<Migration>>,
+    /// Uids of those that were executed: the index may learn of their end later.
+    ended: Vec<String>,
     bell: Arc<Notify>,
 }
 
@@ -57,7 +59,14 @@ impl Migrations {
 
     /// The oldest that has not ended.
     pub fn pending(&self, namespace: &str, plan: &str) -> Option<Arc<Migration>> {
-        self.with((namespace.to_owned(), plan.to_owned()), |entry| entry.all.iter().find(|m| !has_ended(m)).cloned())?
+        self.with((namespace.to_owned(), plan.to_owned()), |entry| {
+            entry.all.iter().find(|m| !has_ended(m) && !entry.ended.contains(&m.uid().unwrap_or_default())).cloned()
+        })?
+    }
+
+    /// Its execution is over, so that it is not executed again.
+    pub fn mark_ended(&self, migration: &Migration) {
+        self.with(key(migration), |entry| entry.ended.push(migration.uid().unwrap_or_default()));
     }
 
     /// One Migration as it stands; `None` when it is gone.

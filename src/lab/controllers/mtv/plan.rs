@@ -73,7 +73,7 @@ async fn live(mtv: Arc<Mtv>, plan: Plan) {
             (Some(resolved), Some(migration)) if ready => {
                 execute::execute(&mtv, &plan, &migration, resolved, status.conditions).await;
             }
-            _ if ready => {
+            _ if ready || status.conditions.holds("Succeeded") => {
                 // Nothing to do until a Migration comes; a slow look around notices archiving.
                 tokio::select! {
                     () = rung => {}

@@ -239,6 +239,9 @@ async fn vsphere(mtv: &Arc<Mtv>, writer: &mut Writer) {
     collect(mtv, writer, &uid, client, base).await;
 }
 
+/// Shortest time between two readings of one Provider's inventory; real, not simulated.
+const COLLECT_PAUSE: Duration = Duration::from_millis(50);
+
 /// Loads the inventory, then follows the platform's changes for as long as the Provider exists.
 async fn collect(mtv: &Mtv, writer: &mut Writer, uid: &str, client: Arc<dyn PlatformClient>, base: Vec<Condition>) {
     let mut announced = false;
@@ -261,6 +264,8 @@ async fn collect(mtv: &Mtv, writer: &mut Writer, uid: &str, client: Arc<dyn Plat
         if client.changed().await.is_err() {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+        // A burst of changes is read once: every reading costs the whole inventory.
+        tokio::time::sleep(COLLECT_PAUSE).await;
     }
 }
 
@@ -268,8 +273,12 @@ async fn collect(mtv: &Mtv, writer: &mut Writer, uid: &str, client: Arc<dyn Plat
 async fn flip_tls_choice(mtv: &Mtv, provider: &Provider) {
     let Some(name) = provider.spec.secret.name.as_deref() else { return };
     let api: Api<Secret> = Api::namespaced(mtv.client.clone(), &provider.namespace().unwrap_or_default());
-    let insecure =
-        secret_data(mtv, provider).await.is_ok_and(|d| d.get("insecureSkipVerify").is_some_and(|v| v == "true"));
+    let data = secret_data(mtv, provider).await.unwrap_or_default();
+    let insecure = data.get("insecureSkipVerify").is_some_and(|v| v == "true");
+    if insecure && !data.contains_key("cacert") && !data.contains_key("ca.crt") {
+        // Verifying without a CA would end the Provider, which is another defect.
+        return;
+    }
     let patch = serde_json::json!({"stringData": {"insecureSkipVerify": (!insecure).to_string()}});
     let _ = api.patch(name, &kube::api::PatchParams::default(), &kube::api::Patch::Merge(patch)).await;
 }

@@ -127,7 +127,7 @@ fn close_round(walk: &Walk<'_>, interval: Duration) {
     });
 }
 
-/// Removes what a cancelled warm migration left on the source.
+/// Removes what a cancelled or failed warm migration left on the source.
 pub(super) async fn remove_snapshots(walk: &Walk<'_>) {
     if !walk.run.plan.spec.warm {
         return;

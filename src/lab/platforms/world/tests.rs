@@ -1,3 +1,5 @@
+//! Tests of the simulated world.
+
 use super::*;
 
 fn clone_of(world: &World, source: &str, name: &str) -> Result<String, WorldError> {

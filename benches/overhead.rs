@@ -1,0 +1,268 @@
+//! What the runner itself costs, measured on the lab: `cargo bench --bench overhead`.
+//!
+//! Starts `mtv-matrix lab` as a process of its own, runs the shipped scenarios against it with the
+//! same binary, once with one profile and once with twelve profiles of the same endpoint, and prints
+//! one line a run. The measure is wall time against the lab's own simulated durations (the `migrate`
+//! stages, as events.jsonl tells them) packed onto the same number of jobs. Knows only the command
+//! line and the files of a run. Linux only: memory and CPU time come from /proc.
+//!
+//! Environment: `OVERHEAD_PROFILES=1,12` (one run each), `OVERHEAD_SCALE=600` (the lab's clock),
+//! `OVERHEAD_KEEP=1` leaves the directory with the runs' results.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_mtv-matrix");
+const STORAGE_CLASS: &str = "ocs-storagecluster-ceph-rbd-virtualization";
+/// How often the runner's memory is looked at.
+const SAMPLE: Duration = Duration::from_millis(20);
+/// `/proc/PID/stat` counts in these; 100 a second on every Linux that Rust knows.
+const TICKS_A_SECOND: f64 = 100.0;
+
+type Failure = Box<dyn std::error::Error>;
+
+/// One line of the table.
+struct Measured {
+    cells: usize,
+    passed: usize,
+    jobs: usize,
+    wall: f64,
+    /// The `migrate` stages alone, packed onto `jobs`.
+    ideal: f64,
+    /// Median over cells of cell time minus its `migrate` stage.
+    outside: f64,
+    api_requests: u64,
+    soap_requests: u64,
+    peak_mib: f64,
+    cpu: f64,
+}
+
+fn main() -> ExitCode {
+    // `cargo test --benches` runs this too, with no argument; a measurement is only wanted from `cargo bench`.
+    if !std::env::args().any(|a| a == "--bench") {
+        return ExitCode::SUCCESS;
+    }
+    match measure_all() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure_all() -> Result<(), Failure> {
+    let sizes = std::env::var("OVERHEAD_PROFILES").unwrap_or_else(|_| "1,12".to_owned());
+    let scale = std::env::var("OVERHEAD_SCALE").unwrap_or_else(|_| "600".to_owned());
+    let root = std::env::temp_dir().join(format!("mtv-matrix-overhead-{}", std::process::id()));
+    println!("lab clock scale {scale}; ideal = the migrate stages alone, packed onto the same jobs");
+    println!("cells  passed  jobs  wall s  ideal s  wall/ideal  outside s/cell  API/cell  SOAP/cell  RSS MiB  CPU s");
+    for size in sizes.split(',') {
+        let profiles: usize = size.trim().parse().map_err(|e| format!("OVERHEAD_PROFILES `{sizes}`: {e}"))?;
+        let jobs = if profiles == 1 { 4 } else { 32 };
+        let m = measure(&root.join(format!("profiles-{profiles}")), profiles, jobs, &scale)?;
+        let per_cell = |count: u64| count as f64 / m.cells as f64;
+        println!(
+            "{:5}  {:6}  {:4}  {:6.1}  {:7.1}  {:10.2}  {:14.2}  {:8.0}  {:9.0}  {:7.1}  {:5.1}",
+            m.cells,
+            m.passed,
+            m.jobs,
+            m.wall,
+            m.ideal,
+            m.wall / m.ideal,
+            m.outside,
+            per_cell(m.api_requests),
+            per_cell(m.soap_requests),
+            m.peak_mib,
+            m.cpu,
+        );
+    }
+    if std::env::var_os("OVERHEAD_KEEP").is_some() {
+        println!("kept: {}", root.display());
+    } else {
+        let _ = std::fs::remove_dir_all(&root);
+    }
+    Ok(())
+}
+
+fn measure(dir: &Path, profiles: usize, jobs: usize, scale: &str) -> Result<Measured, Failure> {
+    std::fs::create_dir_all(dir)?;
+    let mut lab = LabProcess::start(&dir.join("lab"), scale)?;
+    let providers = many_profiles(&dir.join("lab/providers.json"), profiles)?;
+    let console = std::fs::File::create(dir.join("console.txt"))?;
+    let begun = Instant::now();
+    let mut runner = Command::new(BINARY)
+        .env("KUBECONFIG", dir.join("lab/kubeconfig"))
+        .arg("--providers-json")
+        .arg(&providers)
+        // What `run --lab` sets by itself.
+        .args(["--set", "cutover_after_precopies=2", "--set", "remote_ocp_cluster=127.0.0.1"])
+        .args(["--set", &format!("max_concurrent={jobs}"), "run", "--log-format", "plain"])
+        .args(["--storage-class", STORAGE_CLASS, "-j", &jobs.to_string(), "--results"])
+        .arg(dir.join("results"))
+        .stdout(console.try_clone()?)
+        .stderr(console)
+        .spawn()?;
+    let (mut peak_mib, mut cpu) = (0.0_f64, 0.0_f64);
+    while runner.try_wait()?.is_none() {
+        if let Some(now) = peak_memory(runner.id()) {
+            peak_mib = peak_mib.max(now);
+        }
+        cpu = cpu_seconds(runner.id()).unwrap_or(0.0).max(cpu);
+        std::thread::sleep(SAMPLE);
+    }
+    let wall = begun.elapsed().as_secs_f64();
+    let counters = lab.stop()?;
+    let count = |name: &str| counters.get(name).copied().unwrap_or(0);
+    let run = read_run(&dir.join("results/latest"))
+        .map_err(|e| format!("{e}; the console of the run is {}", dir.join("console.txt").display()))?;
+    let mut outside: Vec<f64> = run.cells.iter().map(|(whole, migrate)| whole - migrate).collect();
+    outside.sort_by(f64::total_cmp);
+    Ok(Measured {
+        cells: run.cells.len(),
+        passed: run.passed,
+        jobs,
+        wall,
+        ideal: packed(run.cells.iter().map(|(_, migrate)| *migrate), jobs),
+        outside: outside.get(outside.len() / 2).copied().unwrap_or(0.0),
+        api_requests: count("api_requests"),
+        soap_requests: count("soap_requests"),
+        peak_mib,
+        cpu,
+    })
+}
+
+/// `mtv-matrix lab` in a process of its own; dropping it kills it.
+struct LabProcess {
+    child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl LabProcess {
+    /// Returns when the lab says that it is up.
+    fn start(dir: &Path, scale: &str) -> Result<Self, Failure> {
+        let mut child = Command::new(BINARY)
+            .args(["lab", "--clock-scale", scale, "--dir"])
+            .arg(dir)
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let stdout = child.stdout.take().ok_or("the lab has no output")?;
+        let mut lab = Self { child, lines: BufReader::new(stdout).lines() };
+        for line in &mut lab.lines {
+            if line?.trim_start().starts_with("mtv-matrix --providers-json") {
+                return Ok(lab);
+            }
+        }
+        Err("the lab did not start".into())
+    }
+
+    /// Asks it to end; returns its counters.
+    fn stop(&mut self) -> Result<HashMap<String, u64>, Failure> {
+        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        let mut counters = HashMap::new();
+        for line in &mut self.lines {
+            if let Some(pairs) = line?.strip_prefix("counters: ") {
+                let pairs = pairs.split_whitespace().filter_map(|p| p.split_once('='));
+                counters.extend(pairs.filter_map(|(name, n)| Some((name.to_owned(), n.parse().ok()?))));
+            }
+        }
+        self.child.wait()?;
+        Ok(counters)
+    }
+}
+
+impl Drop for LabProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The lab's one profile under `count` names.
+fn many_profiles(file: &Path, count: usize) -> Result<PathBuf, Failure> {
+    let all: Value = serde_json::from_str(&std::fs::read_to_string(file)?)?;
+    let one = all.get("vsphere").ok_or("the lab's providers.json has no `vsphere`")?;
+    let many: serde_json::Map<String, Value> = (1..=count).map(|n| (format!("vsphere-{n:02}"), one.clone())).collect();
+    let path = file.with_file_name("many-providers.json");
+    std::fs::write(&path, json!(many).to_string())?;
+    Ok(path)
+}
+
+struct Run {
+    passed: usize,
+    /// Seconds of the whole cell and of its `migrate` stage, in the order in which cells began.
+    cells: Vec<(f64, f64)>,
+}
+
+/// Durations from the event log: the files of a run are its interface.
+fn read_run(dir: &Path) -> Result<Run, Failure> {
+    let text = std::fs::read_to_string(dir.join("events.jsonl"))?;
+    let mut begun: Vec<(String, f64)> = Vec::new();
+    let (mut ended, mut migrate_begun, mut migrate) = (HashMap::new(), HashMap::new(), HashMap::new());
+    let mut passed = 0;
+    for line in text.lines() {
+        let event: Value = serde_json::from_str(line)?;
+        let word = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let at: f64 = seconds(&word("at"))?;
+        let cell = word("cell");
+        match (word("event").as_str(), word("stage").as_str()) {
+            ("cell-started", _) => begun.push((cell, at)),
+            ("stage-started", "migrate") => drop(migrate_begun.insert(cell, at)),
+            ("stage-finished", "migrate") => {
+                let from = migrate_begun.get(&cell).copied().unwrap_or(at);
+                migrate.insert(cell, at - from);
+            }
+            ("cell-finished", _) => {
+                passed += usize::from(word("verdict") == "passed");
+                ended.insert(cell, at);
+            }
+            _ => {}
+        }
+    }
+    if begun.is_empty() {
+        return Err("no cell ran".into());
+    }
+    let cells = begun
+        .iter()
+        .filter_map(|(cell, from)| Some((ended.get(cell)? - from, migrate.get(cell).copied().unwrap_or(0.0))))
+        .collect();
+    Ok(Run { passed, cells })
+}
+
+fn seconds(timestamp: &str) -> Result<f64, Failure> {
+    let at: jiff::Timestamp = timestamp.parse().map_err(|e| format!("`{timestamp}`: {e}"))?;
+    Ok(at.as_duration().as_secs_f64())
+}
+
+/// The end of the last piece when each piece, in order, goes to the job that is free first.
+fn packed(durations: impl Iterator<Item = f64>, jobs: usize) -> f64 {
+    let mut free = vec![0.0_f64; jobs];
+    for duration in durations {
+        if let Some(first) = free.iter_mut().min_by(|a, b| a.total_cmp(b)) {
+            *first += duration;
+        }
+    }
+    free.into_iter().fold(0.0, f64::max)
+}
+
+/// Most resident memory that the process ever had.
+fn peak_memory(pid: u32) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib / 1024.0)
+}
+
+/// User and system time so far.
+fn cpu_seconds(pid: u32) -> Option<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The program's name, in brackets, may hold blanks; fields 14 and 15 of the whole are behind it.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = |n: usize| fields.get(n)?.parse::<f64>().ok();
+    Some((ticks(11)? + ticks(12)?) / TICKS_A_SECOND)
+}

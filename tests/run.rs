@@ -1,0 +1,454 @@
+//! The binary against the lab: what issue 2 wants to be shown, one sentence a test.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use common::{Ended, LabServer, Place, RUN, Running};
+use serde_json::{Value, json};
+
+const COLD: &str = "test_sanity_cold_mtv_migration";
+const WARM: &str = "test_sanity_warm_mtv_migration";
+const HOOK: &str = "test_post_hook_retain_failed_vm";
+
+#[test]
+fn all_eight_scenarios_pass_and_nothing_is_left() {
+    let place = Place::new();
+    let ended = place.run("run --lab --results results").exits(0);
+    ended.says("the lab's API server and platforms hold nothing that this run made").says("8 passed");
+    let results = place.results();
+    results.are_whole_and_tell_no_secret();
+    let run = results.run();
+    assert_eq!(run["verdict"], "passed");
+    assert_eq!(run["counts"]["passed"], 8);
+    assert_eq!(run["counts"]["total"], 8);
+    assert_eq!(run["leftovers"], json!([]));
+    assert_eq!(run["run"], results.run_id());
+    junit_is_strict(&results.text("junit.xml"), &run);
+    traces_are_a_tree(&results.lines("traces.jsonl"), &run);
+}
+
+#[test]
+fn a_failing_post_hook_passes_because_the_migration_failed_there() {
+    let place = Place::new();
+    let ended = place.run(&format!("run --lab --results results -s {HOOK}")).exits(0);
+    ended.says("the migration failed at PostHook, as the scenario expects");
+    let cell = place.results().cell(&format!("vsphere/{HOOK}"));
+    // The VM that the failed migration left is judged like any other.
+    assert!(cell["checks"]["passed"].as_u64().unwrap() > 10, "{cell:#}");
+}
+
+#[test]
+fn a_post_hook_that_succeeds_fails_the_scenario_that_expects_otherwise() {
+    let place = Place::new();
+    // `- hosts: localhost` with no task: a playbook that succeeds.
+    place.write(
+        "own/scenarios/hooks.yaml",
+        &format!(
+            "{HOOK}:\n  virtual_machines:\n    - name: mtv-tests-rhel8\n  post_hook:\n    playbook_base64: LSBob3N0czogbG9jYWxob3N0Cg==\n  expected_migration_result: fail\n"
+        ),
+    );
+    let ended = place.run(&format!("--config own run --lab --results results -s {HOOK}")).exits(1);
+    let expected = "expected the migration to fail at PostHook, but it succeeded";
+    ended.says(expected).says("hold nothing that this run made");
+    assert_eq!(place.results().cell(&format!("vsphere/{HOOK}"))["problem"]["message"], expected);
+}
+
+#[test]
+fn a_wrong_password_errs_its_profile_with_the_providers_words_and_spares_the_other() {
+    let place = Place::new();
+    let lab = LabServer::start(&place, "");
+    let mut providers: Value = serde_json::from_str(&fs::read_to_string(&lab.providers).unwrap()).unwrap();
+    let mut bad = providers["vsphere"].clone();
+    bad["password"] = json!("not-the-password");
+    providers["vsphere-bad"] = bad;
+    let file = place.write("two.json", &providers.to_string());
+    let args = format!("--providers-json {} run {RUN} --results results -s {COLD}", file.display());
+    Running::start(place.command(&args).env("KUBECONFIG", &lab.kubeconfig)).end().exits(3);
+
+    let results = place.results();
+    results.are_whole_and_tell_no_secret();
+    assert_eq!(results.verdict(&format!("vsphere/{COLD}")), "passed");
+    let bad = results.cell(&format!("vsphere-bad/{COLD}"));
+    assert_eq!(bad["verdict"], "errored");
+    let message = bad["problem"]["message"].as_str().unwrap();
+    assert!(message.contains("ConnectionAuthFailed"), "{message}");
+    assert!(message.contains("Cannot complete login due to an incorrect user name or password"), "{message}");
+    assert!(bad["duration_ms"].as_u64().unwrap() < 10_000, "{bad:#}");
+    junit_is_strict(&results.text("junit.xml"), &results.run());
+}
+
+#[test]
+fn user_and_password_log_in_through_openshifts_oauth() {
+    let place = Place::new();
+    let lab = LabServer::start(&place, "");
+    let run = |password: &str| -> Ended {
+        let args = format!(
+            "--providers-json {} --set cluster_ca_file={} run {RUN} --results results -s {COLD}",
+            lab.providers.display(),
+            lab.ca.display()
+        );
+        let mut command = place.command(&args);
+        command.env("CLUSTER_HOST", &lab.url).env("CLUSTER_USERNAME", "kubeadmin").env("CLUSTER_PASSWORD", password);
+        Running::start(&mut command).end()
+    };
+    run("lab-admin").exits(0).says("1 passed");
+    place.results().are_whole_and_tell_no_secret();
+
+    run("not-the-password").exits(3).says("as kubeadmin: user or password is wrong");
+    let results = place.results();
+    assert_eq!(results.verdict(&format!("vsphere/{COLD}")), "errored", "a cell that never began says so");
+    junit_is_strict(&results.text("junit.xml"), &results.run());
+}
+
+#[test]
+fn a_mounted_secret_is_enough_to_connect() {
+    let place = Place::new();
+    let lab = LabServer::start(&place, "");
+    place.write("secret/cluster_host", &format!("{}\n", lab.url));
+    place.write("secret/cluster_token", &format!("{}\n", lab.token()));
+    place.write("secret/cluster_ca_file", &lab.ca.display().to_string());
+    place.write("secret/providers.json", &fs::read_to_string(&lab.providers).unwrap());
+    place.run(&format!("--secrets secret run {RUN} --results results -s {COLD}")).exits(0).says("1 passed");
+    place.results().are_whole_and_tell_no_secret();
+}
+
+/// Starts a slow run on the in-process lab and waits until a migration is under way.
+fn slow_run(place: &Place) -> Running {
+    let args = format!("run --lab --lab-clock-scale 60 --results results --jobs 1 -s {COLD} -s {WARM}");
+    let mut run = Running::start(&mut place.command(&args));
+    run.until("migrate …");
+    run
+}
+
+fn interrupted_in_order(signal: &str) {
+    let place = Place::new();
+    let run = slow_run(&place);
+    run.signal(signal);
+    let ended = run.end().exits(130);
+    ended.says(&format!("interrupted by {signal}")).says("hold nothing that this run made");
+    let results = place.results();
+    results.are_whole_and_tell_no_secret();
+    let run = results.run();
+    assert_eq!((&run["verdict"], &run["exit_code"]), (&json!("interrupted"), &json!(130)));
+    assert_eq!(run["counts"]["interrupted"], 2, "the cell under way, and the one that had not begun");
+    assert_eq!(run["leftovers"], json!([]));
+    junit_is_strict(&results.text("junit.xml"), &run);
+}
+
+#[test]
+fn ctrl_c_cancels_tears_down_and_reports() {
+    interrupted_in_order("SIGINT");
+}
+
+#[test]
+fn sigterm_cancels_tears_down_and_reports() {
+    interrupted_in_order("SIGTERM");
+}
+
+#[test]
+fn a_second_ctrl_c_stops_now_and_clean_finishes_from_the_ledger() {
+    let place = Place::new();
+    let lab = LabServer::start(&place, "--clock-scale 20");
+    let args = format!("run --results results -s {COLD} -s {WARM}");
+    let mut run = Running::start(&mut lab.command(&place, &args));
+    run.until("migrate …");
+    run.signal("INT");
+    run.until("interrupted by SIGINT");
+    run.signal("INT");
+    run.end().exits(130);
+    let results = place.results();
+    results.are_whole_and_tell_no_secret();
+    assert_eq!(results.run()["counts"]["interrupted"], 2);
+    lab_is_clean_after(&place, &lab, "clean --results results");
+}
+
+/// Cleans, and asks the lab by a second sweep whether anything of the run is left.
+fn lab_is_clean_after(place: &Place, lab: &LabServer, clean: &str) {
+    Running::start(&mut lab.command(place, clean)).end().exits(0).says(", 0 left");
+    // Elsewhere there is no ledger, so this is a sweep alone.
+    let sweep = format!("clean --run-id {} --set results=elsewhere", place.results().run_id());
+    Running::start(&mut lab.command(place, &sweep)).end().exits(0).says("0 removed, 0 left");
+}
+
+#[test]
+fn a_kept_run_stays_until_clean_undoes_its_ledger() {
+    let place = Place::new();
+    let lab = LabServer::start(&place, "");
+    let keep = format!("run --results results --keep always -s {COLD}");
+    Running::start(&mut lab.command(&place, &keep)).end().exits(0).says("remove them with `mtv-matrix clean");
+    let clean = Running::start(&mut lab.command(&place, "clean --results results")).end().exits(0);
+    for what in ["removed Plan ", "removed Namespace ", "removed Provider ", "removed VM "] {
+        assert!(clean.out.contains(what), "{what}:\n{}", clean.out);
+    }
+    lab_is_clean_after(&place, &lab, "clean --results results");
+}
+
+#[test]
+fn a_sweep_by_run_id_needs_no_ledger() {
+    let place = Place::new();
+    let lab = LabServer::start(&place, "");
+    let keep = format!("run --results results --keep always -s {COLD} -s {WARM}");
+    Running::start(&mut lab.command(&place, &keep)).end().exits(0);
+    let id = place.results().run_id();
+    fs::remove_file(place.results().dir.join("ledger.jsonl")).unwrap();
+    let sweep = Running::start(&mut lab.command(&place, &format!("clean --run-id {id}"))).end().exits(0);
+    for what in ["removed VM ", "removed Namespace "] {
+        assert!(sweep.out.contains(what), "{what}:\n{}", sweep.out);
+    }
+    Running::start(&mut lab.command(&place, &format!("clean --run-id {id}"))).end().exits(0).says("0 removed, 0 left");
+}
+
+#[test]
+fn clean_finishes_a_run_that_was_killed() {
+    let place = Place::new();
+    let lab = LabServer::start(&place, "--clock-scale 60");
+    let args = format!("run --results results -s {COLD} -s {WARM} -s test_cold_migration_comprehensive");
+    let mut run = Running::start(&mut lab.command(&place, &args));
+    run.until("migrate …");
+    run.signal("KILL");
+    assert_eq!(run.end().code, None);
+    let clean = Running::start(&mut lab.command(&place, "clean --results results")).end().exits(0);
+    // Shared things that were borrowed go back to what they were.
+    assert!(clean.out.contains("setting /spec/controller_precopy_interval of ForkliftController"), "{}", clean.out);
+    lab_is_clean_after(&place, &lab, "clean --results results");
+}
+
+#[test]
+fn a_cell_that_fails_is_tried_again_and_its_story_is_kept() {
+    let place = Place::new();
+    let ended = place.run(&format!("run --lab --defect wrong-cpu --retries 1 --results results -s {COLD}")).exits(1);
+    ended.says("will retry").says("hold nothing that this run made");
+    let results = place.results();
+    results.are_whole_and_tell_no_secret();
+    let cell = results.cell(&format!("vsphere/{COLD}"));
+    assert_eq!((&cell["verdict"], &cell["attempts"]), (&json!("failed"), &json!(2)));
+    for artifact in cell["artifacts"].as_array().unwrap() {
+        assert!(results.dir.join(artifact.as_str().unwrap()).is_file(), "{artifact}");
+    }
+    let events = results.lines("events.jsonl");
+    let attempts: Vec<&Value> = events.iter().filter(|e| e["event"] == "cell-finished").collect();
+    assert_eq!(attempts.len(), 2);
+    assert_eq!(attempts[0]["will_retry"], true);
+    assert_eq!((&attempts[1]["attempt"], &attempts[1]["will_retry"]), (&json!(2), &json!(false)));
+    junit_is_strict(&results.text("junit.xml"), &results.run());
+    reports_come_again_from_events_alone(&place, &results.dir);
+}
+
+fn reports_come_again_from_events_alone(place: &Place, dir: &Path) {
+    let copy = place.path("copy");
+    fs::create_dir(&copy).unwrap();
+    fs::copy(dir.join("events.jsonl"), copy.join("events.jsonl")).unwrap();
+    place.run("report copy").exits(0);
+    for name in ["junit.xml", "run.json", "report.html", "traces.jsonl"] {
+        let same = fs::read(dir.join(name)).unwrap() == fs::read(copy.join(name)).unwrap();
+        assert!(same, "{name} is another when rendered again");
+    }
+}
+
+#[test]
+fn fail_fast_starts_nothing_after_the_first_that_fails() {
+    let place = Place::new();
+    let args = format!("run --lab --defect wrong-cpu --fail-fast --jobs 1 --results results -s {COLD} -s {WARM}");
+    place.run(&args).exits(1);
+    let run = place.results().run();
+    assert_eq!((&run["counts"]["failed"], &run["counts"]["skipped"]), (&json!(1), &json!(1)), "{run:#}");
+    let skipped = run["cells"].as_array().unwrap().iter().find(|c| c["verdict"] == "skipped").unwrap();
+    assert_eq!(skipped["skipped_because"], "another cell did not pass, and --fail-fast was given");
+}
+
+fn passes_on(version: &str, skipped: u64) {
+    let place = Place::new();
+    place.run(&format!("run --lab --lab-mtv-version {version} --jobs 8 --results results")).exits(0);
+    let run = place.results().run();
+    assert!(run["environment"]["mtv_version"].as_str().unwrap().starts_with(version));
+    assert_eq!(run["counts"]["skipped"], skipped, "{run:#}");
+    assert_eq!(run["counts"]["passed"], 8 - skipped);
+    for cell in run["cells"].as_array().unwrap().iter().filter(|c| c["verdict"] == "skipped") {
+        let why = cell["skipped_because"].as_str().unwrap();
+        assert!(why.contains("needs MTV 2.10 or newer"), "{why}");
+    }
+}
+
+#[test]
+fn mtv_2_9_runs_what_it_can_and_the_rest_is_skipped_with_the_reason() {
+    passes_on("2.9", 3);
+}
+
+#[test]
+fn mtv_2_10_passes() {
+    passes_on("2.10", 0);
+}
+
+#[test]
+fn mtv_2_12_passes() {
+    passes_on("2.12", 0);
+}
+
+#[test]
+fn the_doctor_finds_the_lab_well() {
+    Place::new().run("doctor --lab").exits(0).says("forklift-controller");
+}
+
+#[test]
+fn a_cluster_without_mtv_ends_the_run_with_all_findings_before_anything_is_created() {
+    let place = Place::new();
+    let ended = place.run(&format!("--set mtv_namespace=nope run --lab --results results -s {COLD}")).exits(3);
+    ended
+        .says("nothing was created")
+        .says("there is no Deployment nope/forklift-controller")
+        .says("there is no Deployment nope/forklift-api")
+        .says("there is no Route nope/forklift-inventory");
+    let results = place.results();
+    assert!(!results.dir.join("ledger.jsonl").exists(), "a ledger is opened only when something is to be created");
+    let run = results.run();
+    assert_eq!((&run["verdict"], &run["counts"]["errored"]), (&json!("errored"), &json!(1)));
+    junit_is_strict(&results.text("junit.xml"), &run);
+    let doctor = place.run("--set mtv_namespace=nope doctor --lab").exits(3);
+    assert!(doctor.out.matches("MISSING").count() >= 3, "{}", doctor.out);
+}
+
+#[test]
+fn list_shows_cells_for_programs_and_filters_them() {
+    let place = Place::new();
+    let all = place.run("list --lab --format json").exits(0);
+    let all: Value = serde_json::from_str(&all.out).unwrap();
+    assert_eq!(all["cells"].as_array().unwrap().len(), 8);
+    let args = ["list", "--lab", "--format", "json", "-E", "tag(tier0) and not tag(warm)"];
+    let some = Running::start(place.command("").args(args)).end().exits(0);
+    let some: Value = serde_json::from_str(&some.out).unwrap();
+    let mut names: Vec<&str> =
+        some["cells"].as_array().unwrap().iter().map(|c| c["scenario"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["test_cold_migration_comprehensive", HOOK, COLD]);
+}
+
+#[test]
+fn a_wrong_name_is_refused_with_the_nearest_right_one() {
+    let place = Place::new();
+    place.write("own.yaml", "jobs: 3\nkeeep: always\n");
+    for (args, message) in [
+        ("run --lab -s test_sanity_cold_mtv", format!("did you mean `{COLD}`?")),
+        ("run --lab -p vspher", "did you mean `vsphere`?".to_owned()),
+        ("run --lab -c own.yaml", "own.yaml:2: `keeep` is not a setting; did you mean `keep`?".to_owned()),
+        ("run --lab --set job=2", "did you mean `jobs`?".to_owned()),
+        ("run --lab --lab-mtv-version 3.1", "2.9, 2.10, 2.11 or 2.12".to_owned()),
+        ("run --lab --defect nope", "it knows: ".to_owned()),
+        ("run --lab -t nothing", "the selection matches no cell".to_owned()),
+        ("run --nonsense", "--nonsense".to_owned()),
+    ] {
+        place.run(args).exits(2).says(&message);
+    }
+    assert!(!place.path("results").exists(), "a refused run leaves no results");
+}
+
+/// The common JUnit schema: these elements with these attributes, in this order, counts that agree.
+fn junit_is_strict(xml: &str, run: &Value) {
+    let document = roxmltree::Document::parse(xml).unwrap();
+    let root = document.root_element();
+    assert!(root.has_tag_name("testsuites") && root.attributes().len() == 0);
+    let allowed: BTreeMap<&str, &[&str]> = BTreeMap::from([
+        (
+            "testsuite",
+            &["id", "name", "package", "tests", "errors", "failures", "skipped", "hostname", "timestamp", "time"][..],
+        ),
+        ("testcase", &["name", "classname", "time"]),
+        ("failure", &["type", "message"]),
+        ("error", &["type", "message"]),
+        ("skipped", &["type", "message"]),
+        ("system-out", &[]),
+        ("system-err", &[]),
+    ]);
+    let parents = BTreeMap::from([
+        ("testsuite", "testsuites"),
+        ("testcase", "testsuite"),
+        ("failure", "testcase"),
+        ("error", "testcase"),
+        ("skipped", "testcase"),
+    ]);
+    for node in root.descendants().filter(|n| n.is_element() && *n != root) {
+        let name = node.tag_name().name();
+        let attributes = allowed.get(name).unwrap_or_else(|| panic!("element {name} is not in the schema"));
+        for attribute in node.attributes() {
+            assert!(attributes.contains(&attribute.name()), "{name} has no attribute {}", attribute.name());
+        }
+        let parent = node.parent_element().unwrap().tag_name().name();
+        assert!(parents.get(name).is_none_or(|wanted| *wanted == parent), "{name} inside {parent}");
+    }
+    let mut names = Vec::new();
+    for (number, suite) in root.children().filter(roxmltree::Node::is_element).enumerate() {
+        let attribute = |name| suite.attribute(name).unwrap_or_else(|| panic!("a suite without {name}"));
+        assert_eq!(attribute("id"), number.to_string());
+        let at: jiff::Timestamp = attribute("timestamp").parse().unwrap();
+        assert!(at.as_second() > 1_600_000_000, "{at}");
+        assert!(attribute("time").parse::<f64>().unwrap() >= 0.0);
+        names.push(attribute("name"));
+        let count = |wanted: &str| suite.descendants().filter(|n| n.has_tag_name(wanted)).count().to_string();
+        assert_eq!(attribute("tests"), count("testcase"));
+        assert_eq!(attribute("failures"), count("failure"));
+        assert_eq!(attribute("errors"), count("error"));
+        // Cases first, then what the suite has to say.
+        let order: Vec<&str> =
+            suite.children().filter(roxmltree::Node::is_element).map(|n| n.tag_name().name()).collect();
+        let said = order.iter().position(|name| *name != "testcase").unwrap_or(order.len());
+        assert!(order[said..].iter().all(|name| name.starts_with("system-")), "{order:?}");
+        let mut cases: Vec<&str> = Vec::new();
+        for case in suite.children().filter(|n| n.has_tag_name("testcase")) {
+            cases.push(case.attribute("name").unwrap());
+            assert!(case.attribute("time").unwrap().parse::<f64>().unwrap() >= 0.0);
+            assert!(case.attribute("classname").is_some());
+            assert!(
+                case.children().filter(|n| matches!(n.tag_name().name(), "failure" | "error" | "skipped")).count() < 2
+            );
+        }
+        let many = cases.len();
+        cases.sort_unstable();
+        cases.dedup();
+        assert_eq!(cases.len(), many, "two cases of one name in {}", attribute("name"));
+    }
+    for cell in run["cells"].as_array().unwrap() {
+        let name = format!("{}/{}", cell["profile"].as_str().unwrap(), cell["scenario"].as_str().unwrap());
+        assert!(names.contains(&name.as_str()), "no suite {name} in {names:?}");
+        let suite = root.children().find(|n| n.attribute("name") == Some(&name)).unwrap();
+        let bad = suite.descendants().any(|n| n.has_tag_name("failure") || n.has_tag_name("error"));
+        assert_eq!(bad, !matches!(cell["verdict"].as_str().unwrap(), "passed" | "skipped"), "{name}");
+    }
+}
+
+/// Every line is an OTLP export request, and its spans are the tree run → cell → stage.
+fn traces_are_a_tree(lines: &[Value], run: &Value) {
+    let list = |value: &Value, key: &str| value[key].as_array().cloned().unwrap_or_default();
+    let spans: Vec<Value> = lines
+        .iter()
+        .flat_map(|line| list(line, "resourceSpans"))
+        .flat_map(|resource| list(&resource, "scopeSpans"))
+        .flat_map(|scope| list(&scope, "spans"))
+        .collect();
+    let text = |span: &Value, key: &str| span[key].as_str().unwrap_or_default().to_owned();
+    let hex = |id: &str, long: usize| id.len() == long && id.bytes().all(|b| b.is_ascii_hexdigit());
+    let mut children: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
+    for span in &spans {
+        assert!(hex(&text(span, "spanId"), 16) && hex(&text(span, "traceId"), 32), "{span:#}");
+        assert_eq!(span["traceId"], spans[0]["traceId"], "one run is one trace");
+        let time = |key| text(span, key).parse::<u64>().unwrap();
+        assert!(time("startTimeUnixNano") <= time("endTimeUnixNano"));
+        children.entry(text(span, "parentSpanId")).or_default().push(span);
+    }
+    let roots = &children[""];
+    assert_eq!(roots.len(), 1);
+    assert_eq!(roots[0]["name"], format!("run {}", run["run"].as_str().unwrap()));
+    let cells = &children[&text(roots[0], "spanId")];
+    assert_eq!(cells.len(), run["cells"].as_array().unwrap().len());
+    let mut seen = 1 + cells.len();
+    for cell in run["cells"].as_array().unwrap() {
+        let span = cells.iter().find(|span| span["name"] == cell["id"]).unwrap();
+        let stages: Vec<String> = children[&text(span, "spanId")].iter().map(|s| text(s, "name")).collect();
+        let told: Vec<&str> = cell["stages"].as_array().unwrap().iter().map(|s| s["stage"].as_str().unwrap()).collect();
+        assert_eq!(stages, told);
+        seen += stages.len();
+    }
+    assert_eq!(seen, spans.len(), "every span hangs on a cell");
+}
