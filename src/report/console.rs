@@ -202,12 +202,8 @@ impl Console {
             }
             remarks.extend(cell.skipped.as_ref().map(|reason| plain(reason)));
             let took = if cell.skipped.is_some() { "-".to_owned() } else { duration_text(cell.milliseconds()) };
-            let line = format!(
-                "{}{:width$} {took:>8}  {}",
-                self.paint(cell.final_verdict()),
-                cell.name(),
-                remarks.join(", ")
-            );
+            let line =
+                format!("{}{:width$} {took:>8}  {}", self.paint(cell.final_verdict()), cell.name(), remarks.join(", "));
             let _ = writeln!(out, "{}", line.trim_end());
         }
         for cell in &model.cells {
