@@ -67,7 +67,12 @@ async fn run_with(config: &ConfigArgs, args: &RunArgs, lab: Option<&Lab>) -> Res
     let (all, broken) = bus.finish();
     let written = report::write_all_with(&dir, &all, &spans).map_err(Stop::environment)?;
     push_traces(&written).await;
-    println!("results: {}", dir.display());
+    // With events on standard output nothing else may stand there.
+    if args.log_format == LogFormat::Json {
+        eprintln!("results: {}", dir.display());
+    } else {
+        println!("results: {}  (report.html, junit.xml, run.json, traces.jsonl, artifacts/)", dir.display());
+    }
     if let Some(error) = broken {
         return Err(Stop::environment(error));
     }

@@ -96,7 +96,7 @@ where
             let answer = rules.run(&inner, parts, body).await;
             match &answer {
                 Ok(answer) => {
-                    told.record("http.response.status_code", answer.status().as_u16());
+                    told.record("http.response.status_code", i64::from(answer.status().as_u16()));
                 }
                 Err(_) => {
                     told.record("otel.status_code", "ERROR");

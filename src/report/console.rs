@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write;
+use std::time::Duration;
 
 use console::{Style, strip_ansi_codes};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -72,10 +73,12 @@ impl Console {
             EventKind::CellStarted { cell, .. } => {
                 if let Some(bars) = &self.bars {
                     let bar = bars.add(ProgressBar::new_spinner());
-                    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {msg} {elapsed}") {
+                    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {elapsed:>4}  {wide_msg}") {
                         bar.set_style(style);
                     }
-                    bar.set_prefix(cell.to_string());
+                    bar.set_prefix(format!("{cell:0$}", self.width(), cell = cell.as_str()));
+                    // A stage can be silent for minutes; the clock shows that the run is alive.
+                    bar.enable_steady_tick(Duration::from_millis(200));
                     self.running.insert(cell.clone(), (bar, None));
                 }
             }
@@ -89,7 +92,7 @@ impl Console {
             EventKind::Progress { cell, vms, .. } => {
                 if let Some((bar, stage)) = self.running.get(cell) {
                     let stage = stage.map_or("", Stage::name);
-                    bar.set_message(format!("{stage} {}", vms.iter().map(vm_text).collect::<Vec<_>>().join(", ")));
+                    bar.set_message(format!("{stage}: {}", vms.iter().map(vm_text).collect::<Vec<_>>().join(", ")));
                     bar.tick();
                 }
             }
@@ -102,9 +105,14 @@ impl Console {
         }
     }
 
+    /// Of the column of cells.
+    fn width(&self) -> usize {
+        self.model.cells.iter().map(|cell| cell.name().chars().count()).max().unwrap_or(0)
+    }
+
     fn text(&self, event: &Event) -> Option<String> {
         let (cell, text) = match &event.kind {
-            EventKind::RunStarted { run, cells, .. } => (None, format!("run {run}: {} cells", cells.len())),
+            EventKind::RunStarted { run, cells, .. } => (None, format!("run {run}: {}", count(cells.len(), "cell"))),
             EventKind::CellSkipped { cell, reason } => {
                 (Some(cell), format!("{}{reason}", self.paint(Verdict::Skipped)))
             }
@@ -120,22 +128,32 @@ impl Console {
                 if *verdict == Verdict::Passed {
                     return None;
                 }
-                (Some(cell), format!("{stage} {verdict}{}", because(problem.as_ref())))
+                // What the checks said stands in the lines before.
+                let findings = self.model.cell(cell).into_iter().flat_map(CellModel::findings);
+                let told = *stage == Stage::Verify
+                    && findings.into_iter().any(|finding| matches!(finding.outcome, Outcome::Failed { .. }));
+                (Some(cell), format!("{stage} {verdict}{}", because(problem.as_ref().filter(|_| !told))))
             }
             EventKind::Note { cell, level, message } => {
                 let warning = if *level == Level::Warning { "warning: " } else { "" };
-                (cell.as_ref(), format!("{warning}{message}"))
+                (cell.as_ref(), format!("{warning}{}", plain(message)))
             }
-            EventKind::CheckFinished { cell, finding, .. } => (Some(cell), finding_text(finding)?),
+            // What was not judged is counted at the end; a line each would hide what failed.
+            EventKind::CheckFinished { cell, finding, .. } => match finding.outcome {
+                Outcome::Failed { .. } => (Some(cell), finding_text(finding)?),
+                Outcome::Passed { .. } | Outcome::NotJudged { .. } => return None,
+            },
             EventKind::Leftover { cell, what, because } => (cell.as_ref(), format!("left behind: {what}: {because}")),
             EventKind::CellFinished { cell, attempt, verdict, problem, will_retry } => {
                 let took = self.model.cell(cell).map_or(0, CellModel::milliseconds);
                 let retry = if *will_retry { ", will retry" } else { "" };
+                // A stage that told it was the line before.
+                let problem = problem.as_ref().filter(|problem| !self.told_by_stage(cell, problem));
                 let text = format!(
                     "{}attempt {attempt}, {}{retry}{}",
                     self.paint(*verdict),
                     duration_text(took),
-                    because(problem.as_ref())
+                    because(problem)
                 );
                 (Some(cell), text)
             }
@@ -148,8 +166,8 @@ impl Console {
             EventKind::Interrupted { signal } => (None, format!("interrupted by {signal}; tearing down")),
             EventKind::Progress { .. } | EventKind::Artifact { .. } | EventKind::RunFinished { .. } => return None,
         };
-        let cell = cell.map(|cell| format!("{cell}  ")).unwrap_or_default();
-        Some(format!("{}  {cell}{text}", event.at.strftime("%H:%M:%SZ")))
+        let cell = cell.map_or("-", |cell| cell.as_str());
+        Some(format!("{}  {cell:2$}  {1}", event.at.strftime("%H:%M:%SZ"), plain_line(&text, self.color), self.width()))
     }
 
     fn worth_a_line(&self, event: &Event) -> bool {
@@ -162,75 +180,109 @@ impl Console {
             )
     }
 
-    /// The table at the end.
+    fn told_by_stage(&self, cell: &CellId, problem: &Problem) -> bool {
+        let attempt = self.model.cell(cell).and_then(|cell| cell.attempts.last());
+        let mut stages = attempt.into_iter().flat_map(|attempt| &attempt.stages);
+        stages.any(|stage| stage.problem.as_ref().is_some_and(|told| told.message == problem.message))
+    }
+
+    /// The table at the end; what needs a reader stands last, next to the prompt.
     fn summary(&self) -> String {
         let model = &self.model;
         let counts = model.counts();
+        let width = self.width();
         let mut out = String::from("\n");
         for cell in &model.cells {
-            let flaky =
-                if cell.flaky() { format!(" (flaky: {} attempts)", cell.attempts.len()) } else { String::new() };
-            let not_judged = match cell.not_judged() {
-                0 => String::new(),
-                n => format!(", {n} not judged"),
-            };
-            let _ = writeln!(
-                out,
-                "{}{}  {}{not_judged}{flaky}",
-                self.paint(cell.final_verdict()),
-                cell.name(),
-                duration_text(cell.milliseconds())
-            );
+            let mut remarks = Vec::new();
+            if cell.flaky() {
+                remarks.push(format!("flaky: {} attempts", cell.attempts.len()));
+            }
+            if cell.not_judged() > 0 {
+                remarks.push(format!("{} not judged", count(cell.not_judged(), "check")));
+            }
+            remarks.extend(cell.skipped.as_ref().map(|reason| plain(reason)));
+            let took = if cell.skipped.is_some() { "-".to_owned() } else { duration_text(cell.milliseconds()) };
+            let line =
+                format!("{}{:width$} {took:>8}  {}", self.paint(cell.final_verdict()), cell.name(), remarks.join(", "));
+            let _ = writeln!(out, "{}", line.trim_end());
+        }
+        for cell in &model.cells {
             self.explain(cell, &mut out);
         }
+        if !model.leftovers.is_empty() {
+            let _ = writeln!(out, "\nleft behind");
+        }
         for left in &model.leftovers {
-            let _ = writeln!(out, "left behind: {}: {}", left.what, left.because);
+            let _ = writeln!(out, "  {}: {}", plain(&left.what), plain(&left.because));
         }
         if let Some(problem) = model.end.as_ref().and_then(|end| end.problem.as_ref()) {
+            let _ = writeln!(out);
             put_problem(problem, "", &mut out);
         }
+        let others = [
+            (counts.failed, "failed"),
+            (counts.errored, "errored"),
+            (counts.skipped, "skipped"),
+            (counts.interrupted, "interrupted"),
+            (counts.flaky, "flaky"),
+            (model.leftovers.len(), "left behind"),
+        ];
+        let others = others.into_iter().filter(|(n, _)| *n > 0).map(|(n, name)| format!(", {n} {name}"));
         let _ = write!(
             out,
-            "\n{} cells in {}: {} passed, {} failed, {} errored, {} skipped, {} interrupted; {} flaky, {} left behind",
-            counts.total,
+            "\n{} in {}: {} passed{}",
+            count(counts.total, "cell"),
             duration_text(model.milliseconds()),
             counts.passed,
-            counts.failed,
-            counts.errored,
-            counts.skipped,
-            counts.interrupted,
-            counts.flaky,
-            model.leftovers.len()
+            others.collect::<String>()
         );
         out
     }
 
     fn explain(&self, cell: &CellModel, out: &mut String) {
-        if let Some(reason) = &cell.skipped {
-            let _ = writeln!(out, "            {reason}");
-        }
         if matches!(cell.final_verdict(), Verdict::Passed | Verdict::Skipped) {
             return;
         }
+        let _ = writeln!(out, "\n{} {}", self.paint(cell.final_verdict()).trim_end(), cell.name());
+        let failed: Vec<&Finding> =
+            cell.findings().filter(|finding| matches!(finding.outcome, Outcome::Failed { .. })).collect();
+        for finding in &failed {
+            let _ = writeln!(out, "  {}", finding_text(finding).unwrap_or_default());
+        }
         if let Some(problem) = cell.problem() {
-            put_problem(problem, "            ", out);
+            // The checks say it in full; the places to look at are the problem's.
+            let shown = if failed.is_empty() {
+                problem.clone()
+            } else {
+                Problem { look_at: problem.look_at.clone(), ..Problem::default() }
+            };
+            put_problem(&shown, "  ", out);
         }
-        for finding in cell.findings().filter(|finding| matches!(finding.outcome, Outcome::Failed { .. })) {
-            let _ = writeln!(out, "            {}", finding_text(finding).unwrap_or_default());
-        }
-        for artifact in &cell.artifacts {
-            let _ = writeln!(out, "            artifact: {} ({})", artifact.path, artifact.what);
+        if !cell.artifacts.is_empty() {
+            let _ = writeln!(out, "  {} collected", count(cell.artifacts.len(), "artifact"));
         }
     }
 }
 
+/// `1 cell`, `2 cells`.
+fn count(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+/// A line stays one line whatever a cluster says; only our own colours pass.
+fn plain_line(text: &str, color: bool) -> String {
+    if color { text.replace(['\n', '\r'], " ") } else { plain(&text.replace(['\n', '\r'], " ")) }
+}
+
 fn put_problem(problem: &Problem, indent: &str, out: &mut String) {
-    let _ = writeln!(out, "{indent}{}", plain(&problem.message));
+    if !problem.message.is_empty() {
+        let _ = writeln!(out, "{indent}{}", plain(&problem.message));
+    }
     for detail in &problem.details {
         let _ = writeln!(out, "{indent}  {}", plain(detail));
     }
     for place in &problem.look_at {
-        let _ = writeln!(out, "{indent}  look at: {}", plain(place));
+        let _ = writeln!(out, "{indent}look at: {}", plain(place));
     }
 }
 
@@ -257,7 +309,7 @@ fn finding_text(finding: &Finding) -> Option<String> {
         Outcome::Failed { expected, actual } => format!("expected {expected}, actual {actual}"),
         Outcome::NotJudged { because } => format!("not judged: {because}"),
     };
-    Some(plain(&format!("{} [{}]{subject}: {text}", finding.check, finding.vm)))
+    Some(plain(&format!("{}{subject}, VM {}: {text}", finding.check, finding.vm)))
 }
 
 impl Reporter for Console {
@@ -293,5 +345,48 @@ impl Reporter for Console {
             self.broken.get_or_insert(error);
         }
         self.broken.take().map_or(Ok(()), |error| Err(error.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn told(mode: Mode) -> String {
+        let page = Page::default();
+        let mut console = Console::new(mode, false, Box::new(page.clone()));
+        for event in crate::report::fixture::events() {
+            console.event(&event);
+        }
+        console.finish().unwrap();
+        let bytes = page.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_log_reader_sees_one_aligned_line_an_event_and_then_the_summary() {
+        insta::assert_snapshot!(told(Mode::Plain));
+    }
+
+    #[test]
+    fn json_mode_is_the_event_log() {
+        let text = told(Mode::Json);
+        assert!(text.lines().all(|line| serde_json::from_str::<Event>(line).is_ok()));
+        assert_eq!(text.lines().count(), crate::report::fixture::events().len());
     }
 }

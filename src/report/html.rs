@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use super::model::{Attempt, CellModel, RunModel, span};
+use super::model::{Attempt, CellModel, RunModel, StageModel, span};
 use super::{clean, duration_text};
-use crate::event::{Finding, Level, Outcome, Problem};
+use crate::event::{Finding, Level, Outcome, Problem, Verdict};
 
 const STYLE: &str = include_str!("report.css");
 
@@ -34,16 +34,27 @@ fn header(model: &RunModel, out: &mut String) {
     let unknown = "unknown";
     put!(out, "<header><h1>MTV matrix <span class=\"pill {verdict}\">{verdict}</span></h1>");
     let environment = &model.environment;
-    put!(
-        out,
-        "<p>run {} · {} · MTV {} · OpenShift {} · mtv-matrix {}{}</p>",
-        esc(model.run_name()),
-        duration_text(model.milliseconds()),
-        esc(environment.mtv_version.as_deref().unwrap_or(unknown)),
-        esc(environment.ocp_version.as_deref().unwrap_or(unknown)),
-        esc(&environment.tool_version),
-        if environment.lab { " · built-in lab" } else { "" }
-    );
+    let started = model.started.map(|at| at.strftime("%Y-%m-%d %H:%M UTC").to_string());
+    let facts = [
+        ("run", Some(model.run_name())),
+        ("started", started.as_deref()),
+        ("took", Some(&*duration_text(model.milliseconds()))),
+        ("MTV", environment.mtv_version.as_deref().or(Some(unknown))),
+        ("OpenShift", environment.ocp_version.as_deref().or(Some(unknown))),
+        ("Kubernetes", environment.kubernetes_version.as_deref()),
+        ("cluster", environment.cluster.as_deref()),
+        ("shard", model.shard.as_deref()),
+        ("mtv-matrix", Some(environment.tool_version.as_str())),
+        ("where", environment.lab.then_some("built-in lab")),
+    ];
+    put!(out, "<dl class=\"facts\">");
+    let notes = environment.notes.iter().map(|(name, text)| (name.as_str(), Some(text.as_str())));
+    for (name, text) in facts.into_iter().chain(notes) {
+        if let Some(text) = text {
+            put!(out, "<div><dt>{}</dt><dd>{}</dd></div>", esc(name), esc(text));
+        }
+    }
+    put!(out, "</dl>");
     let counts = model.counts();
     put!(out, "<ul class=\"counts\">");
     for (n, name) in [
@@ -52,10 +63,13 @@ fn header(model: &RunModel, out: &mut String) {
         (counts.errored, "errored"),
         (counts.skipped, "skipped"),
         (counts.interrupted, "interrupted"),
+        (counts.flaky, "flaky"),
+        (model.leftovers.len(), "left behind"),
     ] {
-        put!(out, "<li class=\"{name}\"><b>{n}</b> {name}</li>");
+        let class = if n == 0 { "none".to_owned() } else { name.replace(' ', "-") };
+        put!(out, "<li class=\"{class}\"><b>{n}</b> {name}</li>");
     }
-    put!(out, "<li><b>{}</b> flaky</li><li><b>{}</b> left behind</li></ul>", counts.flaky, model.leftovers.len());
+    put!(out, "</ul>");
     if let Some(problem) = model.end.as_ref().and_then(|end| end.problem.as_ref()) {
         put_problem(problem, out);
     }
@@ -64,11 +78,13 @@ fn header(model: &RunModel, out: &mut String) {
 
 fn put_problem(problem: &Problem, out: &mut String) {
     put!(out, "<div class=\"problem\"><b>{}</b>", esc(&problem.message));
-    for detail in &problem.details {
+    // A lone detail often is the end of the message.
+    for detail in problem.details.iter().filter(|detail| !problem.message.ends_with(detail.as_str())) {
         put!(out, "<div>{}</div>", esc(detail));
     }
     for place in &problem.look_at {
-        put!(out, "<div>look at: <code>{}</code></div>", esc(place));
+        let shown = if place.starts_with("artifacts/") { artifact(place) } else { esc(place) };
+        put!(out, "<div>look at: <code>{shown}</code></div>");
     }
     put!(out, "</div>");
 }
@@ -83,7 +99,7 @@ fn grid(model: &RunModel, out: &mut String) {
     }
     put!(out, "<h2>Matrix</h2><div class=\"scroll\"><table class=\"grid\"><tr><th></th>");
     for profile in &profiles {
-        put!(out, "<th>{}</th>", esc(profile));
+        put!(out, "<th scope=\"col\">{}</th>", esc(profile));
     }
     put!(out, "</tr>");
     for scenario in scenarios {
@@ -108,50 +124,80 @@ fn grid(model: &RunModel, out: &mut String) {
     put!(out, "</table></div>");
 }
 
-/// Width of the timeline's time axis in SVG units.
-const AXIS: i64 = 1000;
-const ROW: usize = 22;
+/// Where the time axis begins and how long it is, in SVG units.
+const LEFT: i64 = 370;
+const AXIS: i64 = 900;
+const ROW: usize = 24;
+
+/// A round step that divides the run into four to ten parts, in milliseconds.
+fn step(total: i64) -> i64 {
+    const STEPS: [i64; 12] =
+        [100, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000, 600_000, 1_800_000, 3_600_000];
+    STEPS.into_iter().find(|step| total / step <= 10).unwrap_or(7_200_000)
+}
 
 fn timeline(model: &RunModel, out: &mut String) {
     let ran: Vec<&CellModel> = model.cells.iter().filter(|cell| !cell.attempts.is_empty()).collect();
+    if ran.is_empty() {
+        return;
+    }
     let total = model.milliseconds().max(1);
-    let x = |at| span(model.started, at).saturating_mul(AXIS) / total;
+    let place = |milliseconds: i64| LEFT + milliseconds.saturating_mul(AXIS) / total;
+    let height = ran.len() * ROW;
     put!(
         out,
-        "<h2>Timeline</h2><div class=\"scroll\"><svg viewBox=\"0 0 1300 {}\" role=\"img\">",
-        (ran.len() + 1) * ROW
+        "<h2>Timeline</h2><p class=\"key\"><i class=\"rect s-prepare\"></i>prepare, maps and plan <i class=\"rect s-migrate\"></i>migrate <i class=\"rect s-verify\"></i>verify <i class=\"rect s-teardown\"></i>teardown</p><div class=\"scroll\"><svg viewBox=\"0 0 1300 {}\" role=\"img\" aria-label=\"Stages of each cell over time\">",
+        height + 34
     );
+    let mut tick = 0;
+    while tick <= total {
+        let x = place(tick);
+        put!(out, "<line x1=\"{x}\" x2=\"{x}\" y1=\"6\" y2=\"{}\"/>", height + 8);
+        put!(out, "<text class=\"tick\" x=\"{x}\" y=\"{}\">{}</text>", height + 24, duration_text(tick));
+        tick += step(total);
+    }
     for (row, cell) in ran.iter().enumerate() {
-        let y = row * ROW;
-        put!(out, "<text x=\"0\" y=\"{}\">{}</text>", y + 15, esc(&shortened(cell.name())));
+        let y = row * ROW + 8;
+        let verdict = cell.final_verdict();
+        put!(
+            out,
+            "<a href=\"#{}\"><circle class=\"{verdict}\" cx=\"16\" cy=\"{}\" r=\"5\"/>",
+            anchor(model, cell),
+            y + 8
+        );
+        put!(out, "<text x=\"28\" y=\"{}\">{}</text></a>", y + 12, esc(&shortened(cell.name())));
         for attempt in &cell.attempts {
             for stage in &attempt.stages {
-                let (from, to) = (x(Some(stage.started)), x(stage.ended.or(attempt.ended).or(model.last)));
-                let verdict = stage.verdict.map_or("interrupted", |verdict| verdict.name());
-                put!(
-                    out,
-                    "<rect class=\"{verdict} s-{}\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"16\"><title>{} attempt {}: {verdict}, {}</title></rect>",
-                    stage.stage,
-                    300 + from,
-                    y + 3,
-                    (to - from).max(2),
-                    stage.stage,
-                    attempt.number,
-                    duration_text(span(Some(stage.started), stage.ended.or(model.last)))
-                );
+                bar(model, attempt, stage, (y, &place), out);
             }
         }
     }
-    let y = ran.len() * ROW + 15;
+    put!(out, "</svg></div>");
+}
+
+fn bar(
+    model: &RunModel,
+    attempt: &Attempt,
+    stage: &StageModel,
+    (y, place): (usize, &impl Fn(i64) -> i64),
+    out: &mut String,
+) {
+    let ended = stage.ended.or(attempt.ended).or(model.last);
+    let (from, to) = (place(span(model.started, Some(stage.started))), place(span(model.started, ended)));
+    let verdict = stage.verdict.map_or("interrupted", |verdict| verdict.name());
     put!(
         out,
-        "<text x=\"300\" y=\"{y}\">0s</text><text x=\"1240\" y=\"{y}\">{}</text></svg></div>",
-        duration_text(total)
+        "<rect class=\"{verdict} s-{}\" x=\"{from}\" y=\"{y}\" width=\"{}\" height=\"16\" rx=\"2\"><title>{} (attempt {}): {verdict}, {}</title></rect>",
+        stage.stage,
+        (to - from).max(2),
+        stage.stage,
+        attempt.number,
+        duration_text(span(Some(stage.started), ended))
     );
 }
 
 fn shortened(name: &str) -> String {
-    const LONGEST: usize = 42;
+    const LONGEST: usize = 44;
     if name.chars().count() <= LONGEST {
         name.to_owned()
     } else {
@@ -167,18 +213,43 @@ fn finding_row(finding: &Finding, out: &mut String) {
     };
     put!(
         out,
-        "<tr class=\"{class}\"><td>{}</td><td>{}</td><td>{}</td><td><span class=\"pill {class}\">{}</span></td><td>{}</td><td>{}</td></tr>",
-        esc(&finding.check),
-        esc(&finding.vm),
-        esc(finding.subject.as_deref().unwrap_or_default()),
+        "<tr class=\"{class}\"><td><span class=\"pill {class}\">{}</span></td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
         class.replace('-', " "),
+        esc(&finding.check),
+        esc(finding.subject.as_deref().unwrap_or_default()),
         esc(expected),
         esc(actual)
     );
 }
 
+/// A table a VM, what failed first.
+fn checks(attempt: &Attempt, out: &mut String) {
+    let mut vms: Vec<&str> = Vec::new();
+    for (_, finding) in &attempt.findings {
+        if !vms.contains(&finding.vm.as_str()) {
+            vms.push(&finding.vm);
+        }
+    }
+    let rank = |finding: &Finding| match finding.outcome {
+        Outcome::Failed { .. } => 0,
+        Outcome::NotJudged { .. } => 1,
+        Outcome::Passed { .. } => 2,
+    };
+    for vm in vms {
+        let mut findings: Vec<&Finding> =
+            attempt.findings.iter().map(|(_, finding)| finding).filter(|finding| finding.vm == vm).collect();
+        findings.sort_by_key(|finding| rank(finding));
+        put!(out, "<h4>Checks of <code>{}</code></h4><div class=\"scroll\"><table class=\"checks\">", esc(vm));
+        put!(out, "<tr><th>outcome</th><th>check</th><th>subject</th><th>expected</th><th>actual</th></tr>");
+        for finding in findings {
+            finding_row(finding, out);
+        }
+        put!(out, "</table></div>");
+    }
+}
+
 fn attempt(attempt: &Attempt, out: &mut String) {
-    put!(out, "<h4>Attempt {} in <code>{}</code></h4>", attempt.number, esc(&attempt.namespace));
+    put!(out, "<h3>Attempt {} <small>in <code>{}</code></small></h3>", attempt.number, esc(&attempt.namespace));
     if let Some(problem) = &attempt.problem {
         put_problem(problem, out);
     }
@@ -189,21 +260,14 @@ fn attempt(attempt: &Attempt, out: &mut String) {
         put!(out, "<span class=\"pill {verdict}\">{} {took}</span>", stage.stage);
     }
     put!(out, "</p>");
-    for problem in attempt
-        .stages
-        .iter()
-        .filter_map(|stage| stage.problem.as_ref())
-        .filter(|p| Some(*p) != attempt.problem.as_ref())
-    {
-        put_problem(problem, out);
-    }
-    if !attempt.findings.is_empty() {
-        put!(out, "<div class=\"scroll\"><table><tr><th>check<th>VM<th>subject<th>outcome<th>expected<th>actual</tr>");
-        for (_, finding) in &attempt.findings {
-            finding_row(finding, out);
+    // The attempt's problem is some stage's, with more places to look at: it is not told again.
+    let told = attempt.problem.as_ref().map(|problem| problem.message.as_str());
+    for problem in attempt.stages.iter().filter_map(|stage| stage.problem.as_ref()) {
+        if Some(problem.message.as_str()) != told {
+            put_problem(problem, out);
         }
-        put!(out, "</table></div>");
     }
+    checks(attempt, out);
 }
 
 /// A link that stays inside the results directory; other paths are shown as text.
@@ -232,17 +296,17 @@ fn details(model: &RunModel, cell: &CellModel, out: &mut String) {
         attempt(one, out);
     }
     if !cell.artifacts.is_empty() {
-        put!(out, "<h4>Artifacts</h4><ul>");
+        put!(out, "<h4>Artifacts</h4><ul class=\"files\">");
         for one in &cell.artifacts {
-            put!(out, "<li>{} {}</li>", artifact(&one.path), esc(&one.what));
+            put!(out, "<li>{} <small>{}</small></li>", artifact(&one.path), esc(&one.what));
         }
         put!(out, "</ul>");
     }
     if !cell.log.is_empty() {
-        put!(out, "<h4>Log</h4><pre>");
+        put!(out, "<h4>Log</h4><pre tabindex=\"0\">");
         for line in &cell.log {
             let warning = if line.level == Level::Warning { "WARNING " } else { "" };
-            put!(out, "{} {warning}{}", line.at, esc(&line.text));
+            put!(out, "{} {warning}{}", line.at.strftime("%H:%M:%SZ"), esc(&line.text));
         }
         put!(out, "</pre>");
     }
@@ -273,7 +337,10 @@ pub fn render(model: &RunModel) -> String {
         put!(out, "</ul>");
     }
     put!(out, "<h2>Cells</h2>");
-    for cell in &model.cells {
+    // What needs a reader comes first.
+    let good = |cell: &&CellModel| matches!(cell.final_verdict(), Verdict::Passed | Verdict::Skipped);
+    let (rest, first): (Vec<&CellModel>, Vec<&CellModel>) = model.cells.iter().partition(good);
+    for cell in first.into_iter().chain(rest) {
         details(model, cell, &mut out);
     }
     put!(out, "</body></html>");

@@ -103,6 +103,19 @@ mod tests {
     }
 
     #[test]
+    fn rendering_again_from_the_event_log_gives_the_same_bytes_without_the_live_spans() {
+        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        write_all_with(first.path(), &fixture::events(), "{\"resourceSpans\":[]}\n").unwrap();
+        write_all(second.path(), &fixture::events()).unwrap();
+        let read = |dir: &tempfile::TempDir, name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+        for name in ["junit.xml", "run.json", "report.html"] {
+            assert_eq!(read(&first, name), read(&second, name), "{name}");
+        }
+        let (live, plain) = (read(&first, "traces.jsonl"), read(&second, "traces.jsonl"));
+        assert_eq!(live.strip_prefix(&plain), Some("{\"resourceSpans\":[]}\n"));
+    }
+
+    #[test]
     fn escapes_and_forbidden_characters_are_dropped() {
         assert_eq!(clean("\u{1b}[31mred\u{1b}[0m \u{0}\u{8}ok\u{fffe}"), "red ok");
     }
