@@ -10,6 +10,9 @@ use crate::api::vim::vm::TaskInfo;
 use crate::api::vim::{MoRef, op};
 use crate::source::SourceError;
 
+/// How often a VM is destroyed that is on again after it was turned off.
+const DESTROY_TRIES: u32 = 3;
+
 impl VsphereDriver {
     pub(super) async fn delete(&self, name: &str) -> Result<bool, SourceError> {
         let limit = self.options.timeouts.delete;
@@ -19,19 +22,24 @@ impl VsphereDriver {
             found = self.find_fresh(name).await?;
         }
         let Some(vm) = found else { return Ok(false) };
-        let object = match self.props(&vm, &["runtime.powerState"]).await {
-            Ok(object) => object,
-            Err(SourceError::NotFound { .. }) => return Ok(true),
-            Err(error) => return Err(error),
-        };
-        if object.text("runtime.powerState").is_some_and(|state| state != "poweredOff") {
-            self.force_off(&vm, name).await?;
-        }
         let what = format!("delete {name}");
-        match self.session.run_task("Destroy_Task", &what, limit, |_| op::destroy(&vm)).await {
-            Ok(_) => {}
-            Err(error) if error.is("ManagedObjectNotFound") => {}
-            Err(error) => return Err(self.session.failed(&what, error)),
+        let mut tries = 1;
+        loop {
+            let object = match self.props(&vm, &["runtime.powerState"]).await {
+                Ok(object) => object,
+                Err(SourceError::NotFound { .. }) => return Ok(true),
+                Err(error) => return Err(error),
+            };
+            if object.text("runtime.powerState").is_some_and(|state| state != "poweredOff") {
+                self.force_off(&vm, name).await?;
+            }
+            match self.session.run_task("Destroy_Task", &what, limit, |_| op::destroy(&vm)).await {
+                Ok(_) => break,
+                Err(error) if error.is("ManagedObjectNotFound") => break,
+                // A power-on that a killed process had asked for came in between.
+                Err(error) if error.is("InvalidPowerState") && tries < DESTROY_TRIES => tries += 1,
+                Err(error) => return Err(self.session.failed(&what, error)),
+            }
         }
         self.forget(name);
         match self.find_fresh(name).await? {
