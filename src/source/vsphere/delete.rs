@@ -10,7 +10,7 @@ use crate::api::vim::vm::TaskInfo;
 use crate::api::vim::{MoRef, op};
 use crate::source::SourceError;
 
-/// How often a VM is destroyed that is on again after it was turned off.
+/// How often a VM is destroyed that others still work on: a task that a killed process had begun.
 const DESTROY_TRIES: u32 = 3;
 
 impl VsphereDriver {
@@ -25,19 +25,30 @@ impl VsphereDriver {
         let what = format!("delete {name}");
         let mut tries = 1;
         loop {
-            let object = match self.props(&vm, &["runtime.powerState"]).await {
+            let object = match self.props(&vm, &["runtime.powerState", "recentTask"]).await {
                 Ok(object) => object,
                 Err(SourceError::NotFound { .. }) => return Ok(true),
                 Err(error) => return Err(error),
             };
-            if object.text("runtime.powerState").is_some_and(|state| state != "poweredOff") {
-                self.force_off(&vm, name).await?;
+            if object.text("runtime.powerState").is_some_and(|state| state != "poweredOff")
+                && let Err(error) = self.force_off(&vm, name).await
+            {
+                if tries == DESTROY_TRIES {
+                    return Err(error);
+                }
+                tries += 1;
+                self.wait_tasks_over(&object.morefs("recentTask"), limit).await?;
+                continue;
             }
             match self.session.run_task("Destroy_Task", &what, limit, |_| op::destroy(&vm)).await {
                 Ok(_) => break,
                 Err(error) if error.is("ManagedObjectNotFound") => break,
-                // A power-on that a killed process had asked for came in between.
-                Err(error) if error.is("InvalidPowerState") && tries < DESTROY_TRIES => tries += 1,
+                Err(error)
+                    if tries < DESTROY_TRIES && (error.is("InvalidPowerState") || error.is("TaskInProgress")) =>
+                {
+                    tries += 1;
+                    self.wait_tasks_over(&object.morefs("recentTask"), limit).await?;
+                }
                 Err(error) => return Err(self.session.failed(&what, error)),
             }
         }
@@ -88,6 +99,9 @@ impl VsphereDriver {
 
     /// Waits until none of the tasks runs any more, or the limit is over.
     async fn wait_tasks_over(&self, tasks: &[MoRef], limit: Duration) -> Result<(), SourceError> {
+        if tasks.is_empty() {
+            return Ok(());
+        }
         let waited = self
             .session
             .wait_for(tasks, &["info"], limit, |known| {
