@@ -11,5 +11,6 @@ pub mod kubevirt;
 pub mod multus;
 pub mod names;
 pub mod openshift;
+pub mod pem;
 pub mod vim;
 pub mod vm;

@@ -16,21 +16,34 @@ pub struct Args {
     pub command: Command,
 }
 
-/// Where configuration comes from; every command takes these.
+/// Where configuration comes from. The commands that read it take these before and behind their name:
+/// clap's own `global` would let the latter silently replace the former.
 #[derive(Debug, Clone, Default, ClapArgs)]
 pub struct ConfigArgs {
     /// A settings file, or a directory of settings and scenarios; later ones win.
-    #[arg(long, short = 'c', global = true, value_name = "PATH")]
+    #[arg(long, short = 'c', value_name = "PATH")]
     pub config: Vec<PathBuf>,
-    /// A mounted Secret: one file a key (cluster_host, cluster_token, providers.json …).
-    #[arg(long, global = true, value_name = "DIR", env = "MTV_SECRETS_DIR")]
+    /// A mounted Secret: one file a key (cluster_host, cluster_token, providers.json …); MTV_SECRETS_DIR too.
+    #[arg(long, value_name = "DIR")]
     pub secrets: Option<PathBuf>,
     /// The provider file; wins over every other layer.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub providers_json: Option<PathBuf>,
     /// One setting, e.g. `--set timeouts.plan=10m`; wins over files and environment.
-    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+}
+
+impl ConfigArgs {
+    /// What stood before the command's name and what stood behind it; neither hides the other.
+    pub fn and(&self, later: &Self) -> Self {
+        Self {
+            config: [self.config.as_slice(), &later.config].concat(),
+            secrets: later.secrets.clone().or_else(|| self.secrets.clone()),
+            providers_json: later.providers_json.clone().or_else(|| self.providers_json.clone()),
+            set: [self.set.as_slice(), &later.set].concat(),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -41,11 +54,13 @@ pub enum Command {
     List(ListArgs),
     /// Show the effective configuration, or its schema.
     Config {
+        #[command(flatten)]
+        config: ConfigArgs,
         #[command(subcommand)]
         command: ConfigCommand,
     },
     /// Look at the cluster before a run: every missing thing at once.
-    Doctor(LabArgs),
+    Doctor(DoctorArgs),
     /// Remove what crashed, killed or kept runs left behind.
     Clean(CleanArgs),
     /// Render the reports of a finished run again from its events.jsonl.
@@ -92,7 +107,17 @@ pub struct LabArgs {
 }
 
 #[derive(Debug, ClapArgs)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    #[command(flatten)]
+    pub lab: LabArgs,
+}
+
+#[derive(Debug, ClapArgs)]
 pub struct RunArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
     #[command(flatten)]
     pub select: SelectArgs,
     #[command(flatten)]
@@ -132,6 +157,8 @@ pub enum LogFormat {
 #[derive(Debug, ClapArgs)]
 pub struct ListArgs {
     #[command(flatten)]
+    pub config: ConfigArgs,
+    #[command(flatten)]
     pub select: SelectArgs,
     #[command(flatten)]
     pub lab: LabArgs,
@@ -148,7 +175,7 @@ pub enum ListFormat {
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Every effective value with the layer it came from; secrets masked.
-    Show,
+    Show(ConfigArgs),
     /// JSON Schema of settings, providers or scenarios.
     Schema {
         #[arg(value_enum)]
@@ -159,6 +186,8 @@ pub enum ConfigCommand {
 #[derive(Debug, ClapArgs)]
 #[group(required = true, multiple = true, id = "which")]
 pub struct CleanArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
     /// A results directory, or one run's directory in it: finish every ledger there.
     #[arg(long, value_name = "DIR", group = "which")]
     pub results: Option<PathBuf>,

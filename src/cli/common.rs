@@ -1,7 +1,7 @@
 //! What several commands do: load configuration, start a lab, select cells.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -21,7 +21,8 @@ pub type Flag = (String, Value, String);
 pub fn load(args: &ConfigArgs, mut flags: Vec<Flag>, lab: Option<&Lab>) -> Result<Loaded, Stop> {
     let env: BTreeMap<String, String> = std::env::vars().collect();
     let mounted = Path::new(SECRETS_DIR);
-    let secrets_dir = args.secrets.clone().or_else(|| mounted.is_dir().then(|| mounted.to_owned()));
+    let told = env.get("MTV_SECRETS_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let secrets_dir = args.secrets.clone().or(told).or_else(|| mounted.is_dir().then(|| mounted.to_owned()));
     if let Some(path) = &args.providers_json {
         flags.push(("providers_json".to_owned(), json!(path), "--providers-json".to_owned()));
     }

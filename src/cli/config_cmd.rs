@@ -6,7 +6,7 @@ use crate::config::{Loaded, schema as schemas};
 
 pub(super) fn run(config: &ConfigArgs, command: &ConfigCommand) -> Result<u8, Stop> {
     match command {
-        ConfigCommand::Show => print_text(&show(&common::load(config, Vec::new(), None)?)),
+        ConfigCommand::Show(more) => print_text(&show(&common::load(&config.and(more), Vec::new(), None)?)),
         ConfigCommand::Schema { of } => print_text(&schema(*of)),
     }
     Ok(exit::PASSED)

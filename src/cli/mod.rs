@@ -87,12 +87,13 @@ async fn dispatch(args: Args) -> Result<u8, Stop> {
     if !matches!(args.command, Command::Run(_)) {
         telemetry::logs();
     }
+    let before = args.config;
     match args.command {
-        Command::Run(run) => run_cmd::run(&args.config, run).await,
-        Command::List(list) => list_cmd::run(&args.config, &list).await,
-        Command::Config { command } => config_cmd::run(&args.config, &command),
-        Command::Doctor(lab) => run_cmd::doctor(&args.config, &lab).await,
-        Command::Clean(clean) => clean_cmd::run(&args.config, clean).await,
+        Command::Run(run) => run_cmd::run(&before.and(&run.config), run).await,
+        Command::List(list) => list_cmd::run(&before.and(&list.config), &list).await,
+        Command::Config { config, command } => config_cmd::run(&before.and(&config), &command),
+        Command::Doctor(doctor) => run_cmd::doctor(&before.and(&doctor.config), &doctor.lab).await,
+        Command::Clean(clean) => clean_cmd::run(&before.and(&clean.config), clean).await,
         Command::Report { dir } => report_cmd::run(&dir),
         Command::Lab(lab) => lab_cmd::run(&lab).await,
     }

@@ -13,7 +13,6 @@ use secrecy::SecretString;
 
 use super::hub::Hub;
 use super::oauth::Login;
-use super::pem;
 use super::retry::chain;
 use super::token::{Source, Tokens};
 use super::transport::TransportLayer;
@@ -143,7 +142,7 @@ impl Cluster {
             openshift,
             request_timeout: request,
             hub: Hub::default(),
-            ca_pem: roots.as_deref().map(pem::of_der),
+            ca_pem: roots.as_deref().map(crate::api::pem::of_der),
             settings: tokio::sync::Mutex::default(),
         };
         Ok(Self { client, inner: Arc::new(inner) })

@@ -10,7 +10,6 @@ pub mod guest_parse;
 pub mod health;
 mod hub;
 mod oauth;
-mod pem;
 pub mod placement;
 pub mod quantity;
 pub mod retry;

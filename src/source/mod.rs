@@ -153,5 +153,5 @@ pub async fn fetch_ca(host: &str, port: u16, limit: Duration) -> Result<String, 
     if chain.is_empty() {
         return Err("the endpoint presented no certificate".to_owned());
     }
-    Ok(tls::to_pem(&chain))
+    Ok(crate::api::pem::of_der(&chain))
 }

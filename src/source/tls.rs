@@ -110,23 +110,6 @@ pub async fn presented_chain(host: &str, port: u16, limit: Duration) -> Result<V
     }
 }
 
-/// Certificates as PEM.
-pub fn to_pem(chain: &[CertificateDer<'_>]) -> String {
-    use base64::Engine as _;
-    let mut pem = String::new();
-    for certificate in chain {
-        let text = base64::engine::general_purpose::STANDARD.encode(certificate);
-        pem.push_str("-----BEGIN CERTIFICATE-----\n");
-        // Base64 is ASCII, so any byte is a character boundary.
-        for line in text.as_bytes().chunks(64) {
-            pem.push_str(&String::from_utf8_lossy(line));
-            pem.push('\n');
-        }
-        pem.push_str("-----END CERTIFICATE-----\n");
-    }
-    pem
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,7 +132,7 @@ mod tests {
                 let _ = acceptor.accept(socket).await;
             }
         });
-        (port, to_pem(&[made.cert.der().clone()]))
+        (port, crate::api::pem::of_der(&[made.cert.der().clone()]))
     }
 
     async fn handshake(port: u16, pem: &str) -> bool {

@@ -111,7 +111,10 @@ impl Running {
     }
 
     pub fn signal(&self, name: &str) {
-        let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status().unwrap();
+        let status = Command::new("sh")
+            .args(["-c", &format!("kill -{} {}", name.trim_start_matches("SIG"), self.child.id())])
+            .status()
+            .unwrap();
         assert!(status.success());
     }
 

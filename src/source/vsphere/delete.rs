@@ -10,6 +10,9 @@ use crate::api::vim::vm::TaskInfo;
 use crate::api::vim::{MoRef, op};
 use crate::source::SourceError;
 
+/// How often a VM is destroyed that others still work on: a task that a killed process had begun.
+const DESTROY_TRIES: u32 = 3;
+
 impl VsphereDriver {
     pub(super) async fn delete(&self, name: &str) -> Result<bool, SourceError> {
         let limit = self.options.timeouts.delete;
@@ -19,19 +22,35 @@ impl VsphereDriver {
             found = self.find_fresh(name).await?;
         }
         let Some(vm) = found else { return Ok(false) };
-        let object = match self.props(&vm, &["runtime.powerState"]).await {
-            Ok(object) => object,
-            Err(SourceError::NotFound { .. }) => return Ok(true),
-            Err(error) => return Err(error),
-        };
-        if object.text("runtime.powerState").is_some_and(|state| state != "poweredOff") {
-            self.force_off(&vm, name).await?;
-        }
         let what = format!("delete {name}");
-        match self.session.run_task("Destroy_Task", &what, limit, |_| op::destroy(&vm)).await {
-            Ok(_) => {}
-            Err(error) if error.is("ManagedObjectNotFound") => {}
-            Err(error) => return Err(self.session.failed(&what, error)),
+        let mut tries = 1;
+        loop {
+            let object = match self.props(&vm, &["runtime.powerState", "recentTask"]).await {
+                Ok(object) => object,
+                Err(SourceError::NotFound { .. }) => return Ok(true),
+                Err(error) => return Err(error),
+            };
+            if object.text("runtime.powerState").is_some_and(|state| state != "poweredOff")
+                && let Err(error) = self.force_off(&vm, name).await
+            {
+                if tries == DESTROY_TRIES {
+                    return Err(error);
+                }
+                tries += 1;
+                self.wait_tasks_over(&object.morefs("recentTask"), limit).await?;
+                continue;
+            }
+            match self.session.run_task("Destroy_Task", &what, limit, |_| op::destroy(&vm)).await {
+                Ok(_) => break,
+                Err(error) if error.is("ManagedObjectNotFound") => break,
+                Err(error)
+                    if tries < DESTROY_TRIES && (error.is("InvalidPowerState") || error.is("TaskInProgress")) =>
+                {
+                    tries += 1;
+                    self.wait_tasks_over(&object.morefs("recentTask"), limit).await?;
+                }
+                Err(error) => return Err(self.session.failed(&what, error)),
+            }
         }
         self.forget(name);
         match self.find_fresh(name).await? {
@@ -80,6 +99,9 @@ impl VsphereDriver {
 
     /// Waits until none of the tasks runs any more, or the limit is over.
     async fn wait_tasks_over(&self, tasks: &[MoRef], limit: Duration) -> Result<(), SourceError> {
+        if tasks.is_empty() {
+            return Ok(());
+        }
         let waited = self
             .session
             .wait_for(tasks, &["info"], limit, |known| {

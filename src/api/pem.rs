@@ -3,10 +3,10 @@
 use base64::Engine as _;
 
 /// One block a certificate, lines of 64 characters.
-pub(super) fn of_der(certificates: &[Vec<u8>]) -> String {
+pub fn of_der(certificates: &[impl AsRef<[u8]>]) -> String {
     let mut pem = String::new();
     for der in certificates {
-        let text = base64::engine::general_purpose::STANDARD.encode(der);
+        let text = base64::engine::general_purpose::STANDARD.encode(der.as_ref());
         pem.push_str("-----BEGIN CERTIFICATE-----\n");
         for line in text.as_bytes().chunks(64) {
             // Base64 is ASCII, so any byte is a character boundary.
