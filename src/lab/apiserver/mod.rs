@@ -30,6 +30,7 @@ mod gc;
 mod paging;
 mod patch;
 mod prepare;
+mod protobuf;
 mod proxy;
 mod render;
 mod request;

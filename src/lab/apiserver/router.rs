@@ -10,6 +10,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 
 use super::error::{ApiError, json_response, text_response, typed_response};
+use super::protobuf::{self, Refusal};
 use super::request::{Form, Query, Target};
 use super::{InProcess, State, auth, discovery, proxy, resource_handlers, subresources};
 
@@ -121,14 +122,17 @@ async fn resource(
     }
 }
 
-/// A body as JSON; YAML is taken, too.
+/// A body as JSON; YAML is taken, too, and protobuf of the kinds that kubectl sends so.
 pub(super) fn parse_body(bytes: &[u8], content_type: &str) -> Result<Value, ApiError> {
     if content_type.starts_with("application/vnd.kubernetes.protobuf") {
-        return Err(ApiError::new(
-            415,
-            "UnsupportedMediaType",
-            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml",
-        ));
+        return protobuf::decode(bytes).map_err(|refusal| match refusal {
+            Refusal::Malformed => ApiError::bad_request("the object provided is no valid protobuf of Kubernetes"),
+            Refusal::Kind(kind) => ApiError::new(
+                415,
+                "UnsupportedMediaType",
+                format!("the lab does not take a {kind} as protobuf - accepted media types include: application/json, application/yaml"),
+            ),
+        });
     }
     let failed = |e: String| {
         ApiError::bad_request(format!(

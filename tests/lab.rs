@@ -1,0 +1,157 @@
+//! `mtv-matrix lab` as a server, used by the real kubectl: skipped, with a line that says so, where
+//! there is no kubectl.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A running lab, stopped when dropped.
+struct Server {
+    child: Child,
+    dir: tempfile::TempDir,
+}
+
+impl Server {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_mtv-matrix"))
+            .args(["lab", "--clock-scale", "3000", "--dir"])
+            .arg(dir.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let server = Self { child, dir };
+        // The kubeconfig comes when clients can connect; its last line tells that it is whole.
+        eventually("the lab is up", || {
+            std::fs::read_to_string(server.file("ca.pem")).is_ok_and(|text| text.contains("-----END CERTIFICATE"))
+        });
+        server
+    }
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+    fn try_kubectl(&self, args: &[&str]) -> Result<String, String> {
+        let output = Command::new("kubectl")
+            .args(args)
+            .env("KUBECONFIG", self.file("kubeconfig"))
+            .env("HOME", self.dir.path())
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+    fn kubectl(&self, args: &[&str]) -> String {
+        self.try_kubectl(args).unwrap_or_else(|e| panic!("kubectl {args:?}: {e}"))
+    }
+    /// The address of the lab's vCenter, as its provider file names it.
+    fn vsphere(&self) -> String {
+        let text = std::fs::read_to_string(self.file("providers.json")).unwrap();
+        let profiles: serde_json::Value = serde_json::from_str(&text).unwrap();
+        profiles["vsphere"]["api_url"].as_str().unwrap().to_owned()
+    }
+    fn apply(&self, manifest: &str) {
+        let path = self.file("manifest.yaml");
+        std::fs::write(&path, manifest).unwrap();
+        self.kubectl(&["apply", "-f", path.to_str().unwrap()]);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(Instant::now() < end, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn no_kubectl() -> bool {
+    let missing = !std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+        .any(|dir| Path::new(&dir).join("kubectl").is_file());
+    if missing {
+        println!("skipped: there is no kubectl on PATH");
+    }
+    missing
+}
+
+/// A Provider and its Secret in namespace `mig`.
+fn provider(name: &str, url: &str, password: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: mig}}\nstringData: {{user: administrator@vsphere.local, password: {password}, insecureSkipVerify: 'true'}}\n---\napiVersion: forklift.konveyor.io/v1beta1\nkind: Provider\nmetadata: {{name: {name}, namespace: mig}}\nspec: {{type: vsphere, url: '{url}', secret: {{name: {name}, namespace: mig}}}}\n"
+    )
+}
+
+const PAIR: &str =
+    "provider: {source: {name: vc, namespace: mig}, destination: {name: host, namespace: openshift-mtv}}";
+
+#[test]
+fn kubectl_makes_and_removes_the_kinds_it_sends_as_protobuf() {
+    if no_kubectl() {
+        return;
+    }
+    let lab = Server::start();
+    lab.kubectl(&["create", "namespace", "x"]);
+    lab.kubectl(&["create", "secret", "generic", "s", "--from-literal=a=b", "-n", "x"]);
+    lab.kubectl(&["create", "configmap", "c", "--from-literal=a=b", "-n", "x"]);
+    lab.kubectl(&["create", "serviceaccount", "sa", "-n", "x"]);
+    assert_eq!(lab.kubectl(&["get", "secret", "s", "-n", "x", "-o", "jsonpath={.data.a}"]), "Yg==");
+    assert_eq!(lab.kubectl(&["get", "configmap", "c", "-n", "x", "-o", "jsonpath={.data.a}"]), "b");
+    assert_eq!(lab.kubectl(&["auth", "can-i", "create", "pods"]).trim(), "yes");
+    lab.kubectl(&["label", "configmap", "c", "-n", "x", "k=v"]);
+    lab.kubectl(&["annotate", "configmap", "c", "-n", "x", "k=v"]);
+    assert!(lab.kubectl(&["get", "configmap", "-n", "x", "-l", "k=v", "-o", "name"]).contains("configmap/c"));
+    assert!(lab.kubectl(&["api-resources"]).contains("forklift.konveyor.io/v1beta1"));
+    lab.kubectl(&["delete", "namespace", "x", "--timeout=10s"]);
+    assert!(lab.try_kubectl(&["get", "namespace", "x"]).unwrap_err().contains("NotFound"));
+}
+
+#[test]
+fn a_migration_applied_by_hand_runs_and_bad_ones_say_why() {
+    if no_kubectl() {
+        return;
+    }
+    let lab = Server::start();
+    let url = lab.vsphere();
+    lab.kubectl(&["create", "namespace", "mig"]);
+    lab.apply(&format!("{}---\n{}", provider("vc", &url, "lab-vsphere"), provider("locked", &url, "wrong")));
+    lab.kubectl(&["wait", "--for=condition=ConnectionAuthFailed", "provider/locked", "-n", "mig", "--timeout=10s"]);
+    lab.kubectl(&["wait", "--for=condition=Ready", "provider/vc", "-n", "mig", "--timeout=10s"]);
+    // Conditions vanish; they do not turn False.
+    let conditions =
+        lab.kubectl(&["get", "provider", "vc", "-n", "mig", "-o", "jsonpath={.status.conditions[*].type}"]);
+    assert!(conditions.contains("InventoryCreated") && !conditions.contains("LoadInventory"), "{conditions}");
+    let conditions =
+        lab.kubectl(&["get", "provider", "locked", "-n", "mig", "-o", "jsonpath={.status.conditions[*].type}"]);
+    assert!(!conditions.contains("Ready"), "{conditions}");
+    lab.apply(&format!(
+        "apiVersion: forklift.konveyor.io/v1beta1\nkind: StorageMap\nmetadata: {{name: m, namespace: mig}}\nspec: {{{PAIR}, map: [{{source: {{id: datastore-10}}, destination: {{storageClass: ocs-storagecluster-ceph-rbd-virtualization}}}}, {{source: {{id: datastore-11}}, destination: {{storageClass: ocs-storagecluster-ceph-rbd-virtualization}}}}]}}\n---\napiVersion: forklift.konveyor.io/v1beta1\nkind: NetworkMap\nmetadata: {{name: m, namespace: mig}}\nspec: {{{PAIR}, map: [{{source: {{id: network-7}}, destination: {{type: pod}}}}]}}\n"
+    ));
+    let plan = |name: &str, vm: &str| {
+        format!(
+            "apiVersion: forklift.konveyor.io/v1beta1\nkind: Plan\nmetadata: {{name: {name}, namespace: mig}}\nspec: {{{PAIR}, targetNamespace: mig, map: {{storage: {{name: m, namespace: mig}}, network: {{name: m, namespace: mig}}}}, vms: [{{{vm}}}]}}\n"
+        )
+    };
+    lab.apply(&format!("{}---\n{}", plan("good", "name: mtv-tests-rhel8"), plan("bad", "id: vm-9999")));
+    lab.kubectl(&["wait", "--for=condition=VMNotFound", "plan/bad", "-n", "mig", "--timeout=10s"]);
+    lab.kubectl(&["wait", "--for=condition=Ready", "plan/good", "-n", "mig", "--timeout=10s"]);
+    lab.apply("apiVersion: forklift.konveyor.io/v1beta1\nkind: Migration\nmetadata: {name: go, namespace: mig}\nspec: {plan: {name: good, namespace: mig}}\n");
+    lab.kubectl(&["wait", "--for=condition=Succeeded", "migration/go", "-n", "mig", "--timeout=15s"]);
+    let steps = lab.kubectl(&[
+        "get",
+        "plan",
+        "good",
+        "-n",
+        "mig",
+        "-o",
+        "jsonpath={.status.migration.vms[0].pipeline[*].name}",
+    ]);
+    assert_eq!(steps, "Initialize DiskAllocation ImageConversion DiskTransferV2v VirtualMachineCreation");
+    let vm = lab.kubectl(&["get", "vm", "mtv-tests-rhel8", "-n", "mig", "-o", "yaml"]);
+    assert!(vm.contains("kind: VirtualMachine"), "{vm}");
+}
