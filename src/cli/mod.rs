@@ -13,6 +13,7 @@ pub mod list_cmd;
 mod report_cmd;
 mod run_cmd;
 mod signals;
+mod telemetry;
 
 use std::process::ExitCode;
 
@@ -84,6 +85,9 @@ fn print_text(text: &str) {
 
 async fn dispatch(args: Args) -> Result<u8, Stop> {
     let before = args.config;
+    if !matches!(args.command, Command::Run(_)) {
+        telemetry::logs();
+    }
     match args.command {
         Command::Run(run) => run_cmd::run(&before.and(&run.config), run).await,
         Command::List(list) => list_cmd::run(&before.and(&list.config), &list).await,

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::args::{ConfigArgs, LabArgs, LogFormat, RunArgs};
 use super::bus::Bus;
 use super::common::Flag;
-use super::{Stop, common, exit, signals};
+use super::{Stop, common, exit, signals, telemetry};
 use crate::api::names::RunId;
 use crate::cluster::Cluster;
 use crate::cluster::health::{InventoryAddress, default_storage_class, inventory_address};
@@ -42,6 +42,7 @@ async fn run_with(config: &ConfigArgs, args: &RunArgs, lab: Option<&Lab>) -> Res
         "" | "auto" => RunId::random(),
         prefix => RunId::random_with(prefix),
     };
+    let live = telemetry::start(&run);
     let dir = open_results(&loaded.settings.results, &run)?;
     let bus =
         Arc::new(Bus::create(&dir.join("events.jsonl"), vec![console(args.log_format)]).map_err(Stop::environment)?);
@@ -57,9 +58,14 @@ async fn run_with(config: &ConfigArgs, args: &RunArgs, lab: Option<&Lab>) -> Res
         Err(problem) => (exit::ENVIRONMENT, Some(problem.clone())),
     };
     let leftovers = ran.as_ref().map_or(0, |ended| ended.leftovers);
+    let (spans, dropped) = live.take();
+    if dropped > 0 {
+        let message = format!("traces.jsonl lacks {dropped} spans of single requests: there were too many");
+        events.emit(EventKind::Note { cell: None, level: crate::event::Level::Warning, message });
+    }
     events.emit(EventKind::RunFinished { verdict: verdict_of(code), leftovers, exit_code: code, problem });
     let (all, broken) = bus.finish();
-    let written = report::write_all(&dir, &all).map_err(Stop::environment)?;
+    let written = report::write_all_with(&dir, &all, &spans).map_err(Stop::environment)?;
     push_traces(&written).await;
     println!("results: {}", dir.display());
     if let Some(error) = broken {
@@ -236,6 +242,7 @@ fn open_context(
         ocp_version: report.versions.openshift.clone(),
         profiles,
         results: dir.to_owned(),
+        stage_span: report::live::stage_spans(run),
     }))
 }
 

@@ -18,6 +18,7 @@ use http_body_util::BodyExt;
 use kube::client::Body;
 use secrecy::{ExposeSecret, SecretString};
 use tower::{BoxError, Layer, Service};
+use tracing::Instrument;
 
 use super::retry::{Pauses, is_transient_status};
 use super::token::Tokens;
@@ -86,13 +87,39 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let inner = Arc::clone(&self.inner);
         let rules = self.rules.clone();
-        Box::pin(async move {
+        let span = request_span(&request);
+        let told = span.clone();
+        let call = async move {
             let (parts, body) = request.into_parts();
             // Bodies of API requests are in memory; the bytes are kept to send them again.
             let body = body.collect().await?.to_bytes();
-            rules.run(&inner, parts, body).await
-        })
+            let answer = rules.run(&inner, parts, body).await;
+            match &answer {
+                Ok(answer) => {
+                    told.record("http.response.status_code", answer.status().as_u16());
+                }
+                Err(_) => {
+                    told.record("otel.status_code", "ERROR");
+                }
+            }
+            answer
+        };
+        Box::pin(call.instrument(span))
     }
+}
+
+/// A span for traces. Without the query and the headers: they may hold what nobody should keep.
+fn request_span(request: &Request<Body>) -> tracing::Span {
+    let (method, path) = (request.method().as_str(), request.uri().path());
+    tracing::info_span!(
+        "request",
+        otel.name = format!("{method} {path}"),
+        otel.kind = "client",
+        otel.status_code = tracing::field::Empty,
+        http.request.method = method,
+        http.response.status_code = tracing::field::Empty,
+        url.path = path,
+    )
 }
 
 impl TransportLayer {

@@ -10,6 +10,7 @@ use kube::Resource;
 use kube::api::{ApiResource, DynamicObject, TypeMeta};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::Cluster;
 use super::hub::View;
@@ -68,6 +69,10 @@ fn say(what: &str, last: &str) {
     });
 }
 
+fn span(what: &str) -> tracing::Span {
+    tracing::info_span!("wait", otel.name = format!("wait for {what}"))
+}
+
 fn timeout(what: &str, begun: Instant, last: String) -> WaitError {
     // Whole tenths are enough for people.
     let waited = Duration::from_millis(begun.elapsed().as_millis() as u64 / 100 * 100);
@@ -113,6 +118,18 @@ pub async fn until_dynamic<T>(
     name: &str,
     what: &str,
     limit: Duration,
+    look: impl FnMut(Option<&DynamicObject>) -> Poll<T> + Send,
+) -> Result<T, WaitError> {
+    watch(cluster, kind, namespace, name, what, limit, look).instrument(span(what)).await
+}
+
+async fn watch<T>(
+    cluster: &Cluster,
+    kind: &ApiResource,
+    namespace: Option<&str>,
+    name: &str,
+    what: &str,
+    limit: Duration,
     mut look: impl FnMut(Option<&DynamicObject>) -> Poll<T> + Send,
 ) -> Result<T, WaitError> {
     let begun = Instant::now();
@@ -150,7 +167,14 @@ pub async fn until_dynamic<T>(
 
 /// Calls `attempt` with growing pauses until it says done or failed or the limit is over: for what
 /// cannot be watched (MTV's inventory, a guest's SSH, a source platform's task).
-pub async fn poll<T, F>(what: &str, limit: Duration, mut attempt: impl FnMut() -> F + Send) -> Result<T, WaitError>
+pub async fn poll<T, F>(what: &str, limit: Duration, attempt: impl FnMut() -> F + Send) -> Result<T, WaitError>
+where
+    F: Future<Output = Poll<T>> + Send,
+{
+    ask(what, limit, attempt).instrument(span(what)).await
+}
+
+async fn ask<T, F>(what: &str, limit: Duration, mut attempt: impl FnMut() -> F + Send) -> Result<T, WaitError>
 where
     F: Future<Output = Poll<T>> + Send,
 {

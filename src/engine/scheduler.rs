@@ -8,6 +8,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::api::names::CellId;
 use crate::config::Keep;
@@ -201,7 +202,8 @@ impl Engine {
         self.emit(EventKind::StageStarted { cell: id.clone(), attempt, stage: Stage::Teardown });
         let entries = self.context.parts.ledger.open_entries_of(Some(id));
         let limit = self.context.parts.settings.timeouts.teardown;
-        let undo = tokio::time::timeout(limit, self.undo(entries));
+        let span = (self.context.parts.stage_span)(id, attempt, Stage::Teardown);
+        let undo = tokio::time::timeout(limit, self.undo(entries).instrument(span));
         let (leftovers, why) = tokio::select! {
             biased;
             () = self.abort.cancelled() => (None, "the run was told to stop at once".to_owned()),

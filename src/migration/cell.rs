@@ -79,8 +79,8 @@ pub async fn run(context: &RunContext, cell: &Cell, attempt: u32) -> Outcome {
 }
 
 async fn attempt_stages(context: &RunContext, cell: &Cell, attempt: u32) -> Result<(), Failure> {
-    let (events, timeouts) = (&context.parts.events, &context.parts.settings.timeouts);
-    let run_stage = |which| (events, &cell.id, attempt, which, timeouts);
+    let timeouts = &context.parts.settings.timeouts;
+    let run_stage = |which| (&context.parts, &cell.id, attempt, which, timeouts);
 
     let (e, id, a, s, t) = run_stage(Stage::Prepare);
     let prepared = stage(e, id, a, s, t, prepare::prepare(context, cell, attempt)).await?;

@@ -16,7 +16,7 @@ use crate::api::names::{CellId, RunId};
 use crate::cluster::{Cluster, Tracked, target};
 use crate::config::scenarios::Destination;
 use crate::config::{ProviderProfile, Settings};
-use crate::event::{EventKind, Events, Level, Problem};
+use crate::event::{EventKind, Events, Level, Problem, Stage};
 use crate::forklift::adapter::{Adapter, adapter};
 use crate::forklift::inventory::Inventory;
 use crate::forklift::providers::{self, ReadyProvider, RemoteDestination};
@@ -38,6 +38,9 @@ pub struct OpenProfile {
 
 type Shared<T> = OnceCell<Result<T, Failure>>;
 
+/// Makes the span that a stage of a cell runs in; what it is for is the maker's matter.
+pub type StageSpan = Arc<dyn Fn(&CellId, u32, Stage) -> tracing::Span + Send + Sync>;
+
 /// What a context is made from.
 pub struct ContextParts {
     pub run: RunId,
@@ -52,6 +55,7 @@ pub struct ContextParts {
     pub results: PathBuf,
     /// PEM of the API server's CA where the connection pins one: a remote destination needs it.
     pub cluster_ca: Option<String>,
+    pub stage_span: StageSpan,
 }
 
 /// Shared by every cell of a run.

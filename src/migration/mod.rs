@@ -14,7 +14,7 @@ pub mod teardown;
 mod verify;
 
 pub use cell::{Outcome, run};
-pub use context::{ContextParts, RunContext};
+pub use context::{ContextParts, RunContext, StageSpan};
 
 use crate::cluster::{ApplyError, WaitError};
 use crate::event::{Problem, Verdict};

@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use tracing::Instrument;
+
 use super::Failure;
+use super::context::ContextParts;
 use crate::api::names::CellId;
 use crate::cluster::wait::WAITING;
 use crate::config::Timeouts;
@@ -48,22 +51,24 @@ impl Drop for Open<'_> {
 }
 
 /// Runs `work` as `stage` of a cell. Beyond its deadline the stage errs (a migration, which is
-/// MTV's to end, fails), naming what it was waiting for.
+/// MTV's to end, fails), naming what it was waiting for. Spans made by `work` are children of the
+/// stage's.
 pub async fn stage<T>(
-    events: &Events,
+    parts: &ContextParts,
     cell: &CellId,
     attempt: u32,
     stage: Stage,
     timeouts: &Timeouts,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
+    let events = &parts.events;
     events.emit(EventKind::StageStarted { cell: cell.clone(), attempt, stage });
     let mut open = Open { events, cell, attempt, stage, closed: false };
     let waiting = Arc::new(Mutex::new(String::new()));
     let seen = || waiting.lock().map(|text| text.clone()).unwrap_or_default();
     let begun = Instant::now();
     let limit = limit(stage, timeouts);
-    let work = WAITING.scope(waiting.clone(), work);
+    let work = WAITING.scope(waiting.clone(), work).instrument((parts.stage_span)(cell, attempt, stage));
     let slow = async {
         let mut ticks = tokio::time::interval(timeouts.slow_after.max(Duration::from_millis(100)));
         ticks.tick().await;

@@ -8,6 +8,7 @@ pub mod console;
 pub(crate) mod fixture;
 pub mod html;
 pub mod junit;
+pub mod live;
 pub mod model;
 pub mod summary;
 pub mod trace;
@@ -41,10 +42,15 @@ pub trait Reporter: Send {
 
 /// Writes every report of a run into `dir`; each file appears whole or not at all.
 pub fn write_all(dir: &Path, events: &[Event]) -> Result<Vec<PathBuf>, ReportError> {
+    write_all_with(dir, events, "")
+}
+
+/// [`write_all`] with the lines of [`live::Live::take`] after those that events give.
+pub fn write_all_with(dir: &Path, events: &[Event], live_spans: &str) -> Result<Vec<PathBuf>, ReportError> {
     let model = RunModel::from_events(events);
     let files: [(&str, Vec<u8>); 4] = [
         ("junit.xml", junit::render(&model)?.into_bytes()),
-        ("traces.jsonl", trace::render(&model)?.into_bytes()),
+        ("traces.jsonl", (trace::render(&model)? + live_spans).into_bytes()),
         ("run.json", summary::render(&model)?.into_bytes()),
         ("report.html", html::render(&model).into_bytes()),
     ];

@@ -4,30 +4,23 @@
 //! that spans made live inside a stage can name their parent ([`stage_context`]) and a report
 //! rendered again has the same trace.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
-use opentelemetry::trace::{
-    SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId, TraceState, TracerProvider,
-};
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId, TraceState};
 use opentelemetry::{Context, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
-use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanEvents, SpanExporter, SpanLinks};
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use sha2::{Digest, Sha256};
-use tracing::Subscriber;
-use tracing_subscriber::registry::LookupSpan;
 
 use super::ReportError;
 use super::model::{Attempt, CellModel, RunModel, StageModel};
 use crate::api::names::{CellId, RunId};
 use crate::event::{Finding, Outcome, Problem, Stage, Verdict};
 
-const SCOPE: &str = "mtv-matrix";
+pub(super) const SCOPE: &str = "mtv-matrix";
 
 fn digest<const N: usize>(text: &str) -> [u8; N] {
     let hash = Sha256::digest(text.as_bytes());
@@ -36,19 +29,19 @@ fn digest<const N: usize>(text: &str) -> [u8; N] {
     bytes
 }
 
-fn trace_id(run: &str) -> TraceId {
+pub(super) fn trace_id(run: &str) -> TraceId {
     TraceId::from_bytes(digest(&format!("trace/{run}")))
 }
 
-fn run_span(run: &str) -> SpanId {
+pub(super) fn run_span(run: &str) -> SpanId {
     SpanId::from_bytes(digest(&format!("run/{run}")))
 }
 
-fn cell_span(run: &str, cell: &str, attempt: u32) -> SpanId {
+pub(super) fn cell_span(run: &str, cell: &str, attempt: u32) -> SpanId {
     SpanId::from_bytes(digest(&format!("cell/{run}/{cell}/{attempt}")))
 }
 
-fn stage_span(run: &str, cell: &str, attempt: u32, stage: Stage) -> SpanId {
+pub(super) fn stage_span(run: &str, cell: &str, attempt: u32, stage: Stage) -> SpanId {
     SpanId::from_bytes(digest(&format!("stage/{run}/{cell}/{attempt}/{stage}")))
 }
 
@@ -204,7 +197,7 @@ pub fn spans(model: &RunModel) -> Vec<SpanData> {
     spans
 }
 
-fn resource() -> Resource {
+pub(super) fn resource() -> Resource {
     Resource::builder_empty().with_attributes([KeyValue::new("service.name", SCOPE)]).build()
 }
 
@@ -214,17 +207,22 @@ fn request(spans: Vec<SpanData>) -> ExportTraceServiceRequest {
 }
 
 /// Spans a line: small enough for any collector, few enough lines for any run.
-const SPANS_A_LINE: usize = 512;
+pub(super) const SPANS_A_LINE: usize = 512;
 
 /// `traces.jsonl` as text: one OTLP/JSON export request a line.
 pub fn render(model: &RunModel) -> Result<String, ReportError> {
-    let fail = |error: serde_json::Error| ReportError::Render { what: "traces.jsonl", message: error.to_string() };
     let mut out = String::new();
     for spans in spans(model).chunks(SPANS_A_LINE) {
-        out.push_str(&serde_json::to_string(&request(spans.to_vec())).map_err(fail)?);
-        out.push('\n');
+        out.push_str(&line(spans.to_vec())?);
     }
     Ok(out)
+}
+
+/// One line of `traces.jsonl`.
+pub(super) fn line(spans: Vec<SpanData>) -> Result<String, ReportError> {
+    let text = serde_json::to_string(&request(spans));
+    text.map(|text| text + "\n")
+        .map_err(|error| ReportError::Render { what: "traces.jsonl", message: error.to_string() })
 }
 
 /// Posts one export request a line of `body` to a collector's `/v1/traces`.
@@ -243,42 +241,6 @@ pub async fn push(endpoint: &str, headers: &[(String, String)], body: &str) -> R
         post.send().await.and_then(reqwest::Response::error_for_status).map_err(fail)?;
     }
     Ok(())
-}
-
-/// An exporter that appends OTLP/JSON lines to a writer shared by everybody who has a clone.
-#[derive(Clone)]
-pub struct SharedExporter(Arc<Mutex<Box<dyn Write + Send>>>);
-
-impl SharedExporter {
-    pub fn new(writer: Box<dyn Write + Send>) -> Self {
-        Self(Arc::new(Mutex::new(writer)))
-    }
-}
-
-impl std::fmt::Debug for SharedExporter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SharedExporter")
-    }
-}
-
-impl SpanExporter for SharedExporter {
-    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let failed = |error: String| OTelSdkError::InternalFailure(error);
-        let mut line = serde_json::to_vec(&request(batch)).map_err(|error| failed(error.to_string()))?;
-        line.push(b'\n');
-        let mut writer = self.0.lock().map_err(|_| failed("a writer panicked".to_owned()))?;
-        writer.write_all(&line).map_err(|error| failed(error.to_string()))
-    }
-}
-
-/// A `tracing` layer whose spans go to `exporter`. Keep the provider and shut it down at the end.
-pub fn layer<S>(exporter: SharedExporter) -> (impl tracing_subscriber::Layer<S>, SdkTracerProvider)
-where
-    S: Subscriber + for<'span> LookupSpan<'span>,
-{
-    let provider = SdkTracerProvider::builder().with_resource(resource()).with_simple_exporter(exporter).build();
-    let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer(SCOPE));
-    (layer, provider)
 }
 
 #[cfg(test)]

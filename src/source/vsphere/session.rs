@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use tokio::sync::Mutex;
+use tracing::Instrument;
 
 use crate::api::vim::op::{self, ServiceContent};
 use crate::api::vim::property::{self, FilterSpec};
@@ -32,6 +33,14 @@ impl CallError {
     pub(super) fn is(&self, kind: &str) -> bool {
         matches!(self, Self::Fault(fault) if fault.is(kind))
     }
+}
+
+/// The operation that an envelope calls: the first element of its body.
+fn operation(envelope: &str) -> &str {
+    let called = envelope.split_once("Body>").map_or("", |(_, rest)| rest.trim_start());
+    let name = called.strip_prefix('<').unwrap_or_default();
+    let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(name.len());
+    name.get(..end).filter(|name| !name.is_empty()).unwrap_or("call")
 }
 
 /// A login that worked.
@@ -170,8 +179,34 @@ impl Session {
         Ok(Live { http, cookie, collector: content.property_collector.clone(), content, user })
     }
 
-    /// One POST; `extra` is added to the request's bound, for long polls.
+    /// One POST in its own span, which names the operation and nothing of its arguments.
     async fn exchange(
+        &self,
+        http: &reqwest::Client,
+        cookie: &str,
+        api_version: Option<&str>,
+        body: String,
+        extra: Duration,
+    ) -> Result<(Vec<Element>, Option<String>), CallError> {
+        let operation = operation(&body).to_owned();
+        let span = tracing::info_span!(
+            "soap",
+            otel.name = operation,
+            otel.kind = "client",
+            otel.status_code = tracing::field::Empty,
+            rpc.system = "soap",
+            rpc.method = operation,
+            mtv_matrix.profile = self.profile.name,
+        );
+        let answer = self.send(http, cookie, api_version, body, extra).instrument(span.clone()).await;
+        if answer.is_err() {
+            span.record("otel.status_code", "ERROR");
+        }
+        answer
+    }
+
+    /// `extra` is added to the request's bound, for long polls.
+    async fn send(
         &self,
         http: &reqwest::Client,
         cookie: &str,

@@ -1,0 +1,193 @@
+//! Spans made while a run goes: single requests and waits, as children of the stage they serve.
+//!
+//! A stage's own span is made from events, with an id that is known before it ends
+//! ([`super::trace`]). The `tracing` span that a stage runs in gets that same id and is not
+//! exported itself, so that its children name the right parent and no span is told twice.
+
+use std::cell::Cell;
+use std::sync::{Arc, Mutex};
+
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState, TracerProvider};
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracerProvider, SpanData, SpanExporter};
+use tracing::{Span, Subscriber};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::registry::LookupSpan;
+
+use super::trace::{self, SCOPE, SPANS_A_LINE};
+use crate::api::names::{CellId, RunId};
+use crate::event::Stage;
+
+/// Spans kept of one run; further ones are counted and dropped, so that a run of days cannot eat
+/// the memory of its pod.
+pub const MOST_SPANS: usize = 100_000;
+
+/// The `tracing` span of a stage, which is not exported.
+const STAGE: &str = "stage";
+
+thread_local! {
+    /// The id of the span that is started next on this thread.
+    static NEXT: Cell<Option<SpanId>> = const { Cell::new(None) };
+}
+
+/// Random ids, except for stages.
+#[derive(Debug, Default)]
+struct Ids(RandomIdGenerator);
+
+impl IdGenerator for Ids {
+    fn new_trace_id(&self) -> TraceId {
+        self.0.new_trace_id()
+    }
+    fn new_span_id(&self) -> SpanId {
+        NEXT.take().unwrap_or_else(|| self.0.new_span_id())
+    }
+}
+
+/// Makes the span that a stage of a cell runs in.
+pub fn stage_spans(run: &RunId) -> Arc<dyn Fn(&CellId, u32, Stage) -> Span + Send + Sync> {
+    let run = run.clone();
+    Arc::new(move |cell, attempt, stage| {
+        let span = tracing::info_span!(STAGE, %cell, attempt, %stage);
+        let parent = trace::cell_span(run.as_str(), cell.as_str(), attempt);
+        let parent =
+            SpanContext::new(trace::trace_id(run.as_str()), parent, TraceFlags::SAMPLED, true, TraceState::default());
+        // Without a tracing layer there is nothing to set, and nothing to lose.
+        if span.set_parent(Context::new().with_remote_span_context(parent)).is_ok() {
+            NEXT.set(Some(trace::stage_span(run.as_str(), cell.as_str(), attempt, stage)));
+            let _ = span.context();
+            NEXT.set(None);
+        }
+        span
+    })
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// Not yet a line.
+    spans: Vec<SpanData>,
+    lines: String,
+    count: usize,
+    dropped: usize,
+}
+
+/// The spans of one run so far.
+#[derive(Debug, Clone)]
+pub struct Live {
+    run: String,
+    kept: Arc<Mutex<Kept>>,
+    provider: Option<SdkTracerProvider>,
+}
+
+impl Live {
+    /// Ends the collection: the lines for `traces.jsonl`, and how many spans the bound dropped.
+    pub fn take(&self) -> (String, usize) {
+        if let Some(provider) = &self.provider {
+            let _ = provider.force_flush();
+            let _ = provider.shutdown();
+        }
+        let Ok(mut kept) = self.kept.lock() else { return (String::new(), 0) };
+        let _ = kept.write_line();
+        (std::mem::take(&mut kept.lines), kept.dropped)
+    }
+
+    /// Every span belongs to the run's trace; one that no stage asked for is the run's own.
+    fn adopt(&self, mut span: SpanData) -> SpanData {
+        let old = &span.span_context;
+        let trace = trace::trace_id(&self.run);
+        span.span_context = SpanContext::new(trace, old.span_id(), TraceFlags::SAMPLED, false, TraceState::default());
+        if span.parent_span_id == SpanId::INVALID {
+            span.parent_span_id = trace::run_span(&self.run);
+        }
+        span
+    }
+}
+
+impl Kept {
+    fn write_line(&mut self) -> Result<(), String> {
+        if self.spans.is_empty() {
+            return Ok(());
+        }
+        let line = trace::line(std::mem::take(&mut self.spans)).map_err(|error| error.to_string())?;
+        self.lines.push_str(&line);
+        Ok(())
+    }
+}
+
+impl SpanExporter for Live {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let failed = OTelSdkError::InternalFailure;
+        let mut kept = self.kept.lock().map_err(|_| failed("an exporter panicked".to_owned()))?;
+        for span in batch.into_iter().filter(|span| span.name != STAGE) {
+            if kept.count >= MOST_SPANS {
+                kept.dropped += 1;
+                continue;
+            }
+            kept.count += 1;
+            kept.spans.push(self.adopt(span));
+            if kept.spans.len() >= SPANS_A_LINE {
+                kept.write_line().map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A `tracing` layer for the spans of this program, and where they go.
+pub fn layer<S>(run: &RunId) -> (impl Layer<S>, Live)
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let mut live = Live { run: run.as_str().to_owned(), kept: Arc::default(), provider: None };
+    let provider = SdkTracerProvider::builder()
+        .with_resource(trace::resource())
+        .with_id_generator(Ids::default())
+        .with_simple_exporter(live.clone())
+        .build();
+    live.provider = Some(provider.clone());
+    let layer = tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer(SCOPE))
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_tracked_inactivity(false)
+        // Other crates' spans are about their own insides.
+        .with_filter(Targets::new().with_target(env!("CARGO_CRATE_NAME"), tracing::Level::INFO));
+    (layer, live)
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    #[test]
+    fn a_request_in_a_stage_is_a_child_of_the_stage_and_one_outside_is_the_runs() {
+        let run = RunId::parse("mm-abcdefghij").unwrap();
+        let cell = CellId::new("vsphere", "cold", None);
+        let (layer, live) = layer(&run);
+        let subscriber = tracing_subscriber::registry().with(layer);
+        tracing::subscriber::with_default(subscriber, || {
+            let stage = stage_spans(&run)(&cell, 1, Stage::Plan);
+            stage.in_scope(|| {
+                tracing::info_span!("request", otel.name = "GET /inside").in_scope(|| {});
+            });
+            drop(stage);
+            tracing::info_span!("request", otel.name = "GET /outside").in_scope(|| {});
+        });
+        let (text, dropped) = live.take();
+        assert_eq!(dropped, 0);
+        let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        let spans = line["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap();
+        let parent = |name: &str| spans.iter().find(|s| s["name"] == name).unwrap()["parentSpanId"].clone();
+        assert_eq!(spans.len(), 2, "the stage itself comes from events");
+        let stage = trace::stage_span(run.as_str(), cell.as_str(), 1, Stage::Plan);
+        assert_eq!(parent("GET /inside"), stage.to_string());
+        assert_eq!(parent("GET /outside"), trace::run_span(run.as_str()).to_string());
+        let of_run = trace::trace_id(run.as_str()).to_string();
+        assert!(spans.iter().all(|span| span["traceId"] == of_run));
+    }
+}
