@@ -1,6 +1,8 @@
 //! `mtv-matrix lab` as a server, used by the real kubectl: skipped, with a line that says so, where
 //! there is no kubectl.
 
+#![expect(clippy::unwrap_used, reason = "a test's panic is its report")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! Traces of a real run on the lab: run → cell → stage → request, and the push to a collector.
 
+#![expect(clippy::unwrap_used, reason = "a test's panic is its report")]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;

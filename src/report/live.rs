@@ -46,8 +46,11 @@ impl IdGenerator for Ids {
     }
 }
 
+/// Makes a stage's span, given cell and attempt.
+pub type StageSpans = Arc<dyn Fn(&CellId, u32, Stage) -> Span + Send + Sync>;
+
 /// Makes the span that a stage of a cell runs in.
-pub fn stage_spans(run: &RunId) -> Arc<dyn Fn(&CellId, u32, Stage) -> Span + Send + Sync> {
+pub fn stage_spans(run: &RunId) -> StageSpans {
     let run = run.clone();
     Arc::new(move |cell, attempt, stage| {
         let span = tracing::info_span!(STAGE, %cell, attempt, %stage);
