@@ -106,6 +106,8 @@ fn a_filter_error_points_at_its_place() {
 fn the_mtv_version_decides_late() {
     let loaded = loaded(&[
         "scenarios.test_sanity_cold_mtv_migration.requires={min_mtv_version: \"2.10\"}",
+        // Without its own `requires`, the Plan field alone tells.
+        "scenarios.test_post_hook_retain_failed_vm.requires={}",
         "scenarios.test_sanity_warm_mtv_migration.known_issues=[{id: MTV-1, summary: broken, fixed_in: 2.9.3}]",
     ]);
     let decided = |version: &str| {
