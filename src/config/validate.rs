@@ -30,7 +30,7 @@ pub(crate) fn scenario(name: &str, s: &Scenario) -> Vec<(Vec<String>, String)> {
         }
         for (d, disk) in vm.add_disks.iter().enumerate() {
             let path = ["virtual_machines", &n, "add_disks", &d.to_string()];
-            if disk.rdm_type.is_none() && !disk.size_gb.is_some_and(|gb| gb > 0) {
+            if disk.rdm_type.is_none() && disk.size_gb.is_none_or(|gb| gb == 0) {
                 say(&path, format!("`size_gb` is required for an added disk of VM `{}` unless it is an RDM", vm.name));
             }
         }

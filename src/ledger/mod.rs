@@ -92,8 +92,9 @@ enum Line {
         entry: EntryId,
         at: Timestamp,
         cell: Option<CellId>,
+        // Boxed, because it is much larger than every other line.
         #[serde(flatten)]
-        thing: Thing,
+        thing: Box<Thing>,
     },
     /// `platform_id` is the uid or the source platform's id.
     Done { entry: EntryId, at: Timestamp, platform_id: Option<String> },
@@ -198,7 +199,7 @@ impl Ledger {
                 at,
             };
             state.entries.insert(given, entry);
-            Line::Intent { entry: given, at, cell: cell.cloned(), thing: thing.clone() }
+            Line::Intent { entry: given, at, cell: cell.cloned(), thing: Box::new(thing.clone()) }
         })?;
         Ok(given)
     }
@@ -283,7 +284,8 @@ fn replay(path: &Path) -> Result<Replayed, LedgerError> {
             Line::Opened { run: id, .. } => run = Some(id),
             Line::Intent { entry: id, at, cell, thing } => {
                 next = next.max(id.0 + 1);
-                entries.insert(id, OpenEntry { id, cell, thing, done: false, platform_id: None, kept: false, at });
+                entries
+                    .insert(id, OpenEntry { id, cell, thing: *thing, done: false, platform_id: None, kept: false, at });
             }
             Line::Done { entry: id, platform_id, .. } => {
                 if let Some(entry) = entries.get_mut(&id) {

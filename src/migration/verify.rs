@@ -213,7 +213,7 @@ mod tests {
         let finding = |outcome| Finding { check: "disk-count".into(), vm: "a".into(), subject: None, outcome };
         let failed = finding(Outcome::Failed { expected: "2 disks".into(), actual: "1 disk".into() });
         let unjudged = finding(Outcome::NotJudged { because: "off".into() });
-        assert_eq!(report(&[unjudged.clone()]), Ok(()));
+        assert_eq!(report(std::slice::from_ref(&unjudged)), Ok(()));
         let problem = report(&[unjudged, failed]).unwrap_err().problem;
         assert_eq!(problem.message, "a check failed: disk-count, VM a: expected 2 disks, found 1 disk");
         assert_eq!(problem.details.len(), 1);

@@ -127,13 +127,13 @@ impl Service {
     }
 
     /// The entry of a provider of this type, or the answer that says why not.
-    fn find(&self, headers: &HeaderMap, type_: &str, uid: &str) -> Result<Entry, Response> {
+    fn find(&self, headers: &HeaderMap, type_: &str, uid: &str) -> Result<Entry, Box<Response>> {
         if !self.authorised(headers) {
-            return Err(StatusCode::UNAUTHORIZED.into_response());
+            return Err(Box::new(StatusCode::UNAUTHORIZED.into_response()));
         }
         match self.db.entry(uid) {
-            None => Err((StatusCode::NOT_FOUND, [("X-Reason", "ProviderNotFound")]).into_response()),
-            Some(entry) if entry.type_ != type_ => Err(StatusCode::NOT_FOUND.into_response()),
+            None => Err(Box::new((StatusCode::NOT_FOUND, [("X-Reason", "ProviderNotFound")]).into_response())),
+            Some(entry) if entry.type_ != type_ => Err(Box::new(StatusCode::NOT_FOUND.into_response())),
             Some(entry) => Ok(entry),
         }
     }
@@ -173,17 +173,17 @@ async fn provider(
 ) -> Response {
     match service.find(&headers, &type_, &uid) {
         Ok(entry) => ok(&views::provider(&uid, &entry)),
-        Err(answer) => answer,
+        Err(answer) => *answer,
     }
 }
 
-async fn items(service: &Service, entry: &Entry, uid: &str, collection: &str) -> Result<Vec<Value>, Response> {
+async fn items(service: &Service, entry: &Entry, uid: &str, collection: &str) -> Result<Vec<Value>, Box<Response>> {
     if entry.type_ == "openshift" {
         return Ok(views::openshift(&service.client, uid, collection).await);
     }
     match &entry.content {
         Some(content) => Ok(views::vsphere(content, uid, collection)),
-        None => Err(StatusCode::PARTIAL_CONTENT.into_response()),
+        None => Err(Box::new(StatusCode::PARTIAL_CONTENT.into_response())),
     }
 }
 
@@ -195,7 +195,7 @@ async fn collection(
 ) -> Response {
     let entry = match service.find(&headers, &type_, &uid) {
         Ok(entry) => entry,
-        Err(answer) => return answer,
+        Err(answer) => return *answer,
     };
     if query.get("detail").is_some_and(|d| d != "all" && d.parse::<u32>().is_err()) {
         return StatusCode::BAD_REQUEST.into_response();
@@ -207,7 +207,7 @@ async fn collection(
                 list.into_iter().filter(|i| wanted.is_none_or(|name| i["name"] == json!(name))).collect();
             ok(&Value::Array(list))
         }
-        Err(answer) => answer,
+        Err(answer) => *answer,
     }
 }
 
@@ -218,13 +218,13 @@ async fn object(
 ) -> Response {
     let entry = match service.find(&headers, &type_, &uid) {
         Ok(entry) => entry,
-        Err(answer) => return answer,
+        Err(answer) => return *answer,
     };
     match items(&service, &entry, &uid, &collection).await {
         Ok(list) => match list.into_iter().find(|i| i["id"] == json!(id)) {
             Some(found) => ok(&found),
             None => StatusCode::NOT_FOUND.into_response(),
         },
-        Err(answer) => answer,
+        Err(answer) => *answer,
     }
 }

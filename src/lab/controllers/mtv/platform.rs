@@ -44,6 +44,9 @@ pub struct InvDisk {
     pub mode: String,
 }
 
+/// Device, MAC, address, prefix length, origin, gateway, DNS servers.
+pub type GuestNetwork = (String, String, String, u8, String, Option<String>, Vec<String>);
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct InvVm {
     pub id: String,
@@ -67,8 +70,7 @@ pub struct InvVm {
     pub snapshot_ids: Vec<String>,
     pub nics: Vec<InvNic>,
     pub disks: Vec<InvDisk>,
-    /// Device, MAC, address, prefix length, origin, gateway, DNS servers.
-    pub guest_networks: Vec<(String, String, String, u8, String, Option<String>, Vec<String>)>,
+    pub guest_networks: Vec<GuestNetwork>,
     pub guest_ip: String,
     pub revision: u64,
 }
