@@ -177,12 +177,13 @@ impl Run {
             ("Canceled", "The plan execution has been CANCELED.")
         };
         conditions.push(durable(word, text));
-        self.write(&conditions, &vms, started, Some(word)).await;
+        // Before the word is out: whoever waits for it may look at the source at once.
         if word == "Succeeded" && self.mtv.defects.has(Defect::SourceLeftOn) {
             for vm in &vms {
                 let _ = self.client.power(&vm.id, true).await;
             }
         }
+        self.write(&conditions, &vms, started, Some(word)).await;
     }
 
     /// Changes one VM's status.
