@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::Stop;
 use super::args::{ConfigArgs, LabArgs, SelectArgs};
 use crate::config::{LoadRequest, Loaded};
+use crate::lab::clock::Clock;
 use crate::lab::{Lab, LabOptions, defects};
 use crate::matrix::{self, Cell, Filter, Selection};
 
@@ -48,7 +50,10 @@ pub fn load(args: &ConfigArgs, mut flags: Vec<Flag>, lab: Option<&Lab>) -> Resul
             request.providers_text = Some((lab.providers_json(), "the lab".to_owned()));
         }
     }
-    let loaded = crate::config::load(&request).map_err(Stop::usage)?;
+    let mut loaded = crate::config::load(&request).map_err(Stop::usage)?;
+    if let Some(lab) = lab {
+        scale_agent_limits(&mut loaded, lab.clock());
+    }
     for warning in &loaded.warnings {
         eprintln!("warning: {warning}");
     }
@@ -64,6 +69,17 @@ fn lab_settings(lab: &Lab) -> Vec<(&'static str, Value)> {
         // Wall-clock minutes would make a simulated warm migration wait for real.
         ("cutover_after_precopies", json!(2)),
     ]
+}
+
+/// Agents of the lab connect in simulated time, so their limits are simulated minutes too: one that
+/// never connects is known after seconds. Never so short that a busy machine makes it a finding.
+fn scale_agent_limits(loaded: &mut Loaded, clock: Clock) {
+    const SHORTEST: Duration = Duration::from_secs(10);
+    let scaled = |limit: Duration| clock.real(limit).max(limit.min(SHORTEST));
+    let own = loaded.scenarios.values_mut().filter_map(|scenario| scenario.guest_agent_timeout.as_mut());
+    for limit in own.chain([&mut loaded.settings.timeouts.guest_agent]) {
+        *limit = scaled(*limit);
+    }
 }
 
 /// Starts the lab when it was asked for.

@@ -5,6 +5,8 @@
 /// One way to be wrong, with the check that must notice it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Defect {
+    /// The migrated VM was never created; only its disks were.
+    LostVm,
     /// The source VM is running after migration.
     SourceLeftOn,
     /// The migrated VM's power is the opposite of what was asked.
@@ -55,6 +57,7 @@ pub enum Defect {
 
 /// Every defect with its name on the command line and the check that finds it.
 pub const CATALOGUE: &[(Defect, &str, &str)] = &[
+    (Defect::LostVm, "lost-vm", "target-exists"),
     (Defect::SourceLeftOn, "source-left-on", "source-power"),
     (Defect::WrongPower, "wrong-power", "power"),
     (Defect::WrongCpu, "wrong-cpu", "cpu"),
@@ -79,6 +82,16 @@ pub const CATALOGUE: &[(Defect, &str, &str)] = &[
     (Defect::InsecureProvider, "insecure-provider", "provider-tls"),
     (Defect::LeftoverSnapshot, "leftover-snapshot", "snapshots"),
 ];
+
+/// The MAC that [`Defect::NewMac`] puts in the place of another: the same with its
+/// locally-administered bit turned. Applied twice it is the old one again, so that the lab still
+/// knows whose disks the VM has.
+pub fn new_mac(mac: &str) -> String {
+    match (mac.get(..2).and_then(|first| u8::from_str_radix(first, 16).ok()), mac.get(2..)) {
+        (Some(first), Some(rest)) => format!("{:02x}{rest}", first ^ 0x02),
+        _ => mac.to_owned(),
+    }
+}
 
 /// The defects switched on in a lab.
 #[derive(Debug, Clone, Default)]

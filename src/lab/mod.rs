@@ -88,6 +88,7 @@ pub enum LabError {
 pub struct Lab {
     ca: LabCa,
     token: String,
+    clock: Clock,
     api: Arc<ApiServer>,
     world: Arc<World>,
     vsphere: VsphereEndpoint,
@@ -189,7 +190,7 @@ impl Lab {
             stop: stop.clone(),
         }));
         controllers.spawn(storage::run(StorageOptions { client: api.client(), clock, stop: stop.clone() }));
-        Ok(Self { ca, token, api, world, vsphere, endpoints, controllers, stop, baseline })
+        Ok(Self { ca, token, clock, api, world, vsphere, endpoints, controllers, stop, baseline })
     }
 
     /// API server URL.
@@ -230,6 +231,10 @@ impl Lab {
             }
         });
         format!("{profiles:#}\n")
+    }
+    /// The clock by which everything in the lab happens.
+    pub fn clock(&self) -> Clock {
+        self.clock
     }
     /// The storage class that the lab offers first.
     pub fn storage_class(&self) -> &str {

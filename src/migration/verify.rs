@@ -142,19 +142,25 @@ async fn read_settled(
     let what = format!("VirtualMachine {namespace}/{name} to be {wanted}");
     let settled =
         wait::until(cluster, Some(namespace), name, &what, timeouts.power, |found: Option<&VirtualMachine>| {
-            let Some(found) = found else { return Poll::Done(()) };
+            let Some(found) = found else { return Poll::Done(false) };
             let now = found.status.as_ref().map_or("", |s| s.printable_status.as_str());
             // A VM that is told to stay in the opposite state will not change by itself.
             let halted = found.spec.fields.get("runStrategy").and_then(|s| s.as_str()) == Some("Halted");
             let opposite = if wanted == "Running" { halted && now == "Stopped" } else { !halted && now == "Running" };
             let resting = now == wanted || opposite;
-            if resting { Poll::Done(()) } else { Poll::NotYet(now.to_owned()) }
+            if resting { Poll::Done(now == "Running") } else { Poll::NotYet(now.to_owned()) }
         })
         .await;
-    if let Err(error) = settled {
-        context.note(Some(&cell.id), Level::Warning, error.to_string());
-    }
-    if vm.wanted.guest_agent && *expected == Power::On {
+    let runs = match settled {
+        Ok(runs) => runs,
+        Err(error) => {
+            context.note(Some(&cell.id), Level::Warning, error.to_string());
+            // Late is not never: its agent still gets its time.
+            *expected == Power::On
+        }
+    };
+    // A VM that is missing or was left off has no agent to wait for.
+    if vm.wanted.guest_agent && runs {
         let limit = cell.scenario.guest_agent_timeout.unwrap_or(timeouts.guest_agent);
         wait_agent(context, cell, namespace, name, limit).await;
     }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use sha2::{Digest, Sha256};
 
-use crate::lab::defects::{Defect, Defects};
+use crate::lab::defects::{Defect, Defects, new_mac};
 use crate::lab::hooks::{GuestDirectory, GuestNic, GuestProfile};
 
 /// The pod network's pool: 10.131.0.0/16.
@@ -48,7 +48,11 @@ fn generic() -> GuestProfile {
 /// the profile's adapter at its place, so that a changed MAC breaks nothing but the MAC.
 pub fn current(directory: &dyn GuestDirectory, defects: &Defects, macs: &[String]) -> GuestProfile {
     let macs: Vec<String> = macs.iter().map(|mac| mac.to_lowercase()).collect();
-    let mut guest = macs.iter().find_map(|mac| directory.by_mac(mac)).unwrap_or_else(generic);
+    let by_mac = |mac: &String| {
+        let renewed = || directory.by_mac(&new_mac(mac)).filter(|_| defects.has(Defect::NewMac));
+        directory.by_mac(mac).or_else(renewed)
+    };
+    let mut guest = macs.iter().find_map(by_mac).unwrap_or_else(generic);
     let known = std::mem::take(&mut guest.nics);
     for (index, mac) in macs.iter().enumerate() {
         let same = known.iter().find(|nic| nic.mac.eq_ignore_ascii_case(mac));

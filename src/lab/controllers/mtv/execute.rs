@@ -181,6 +181,7 @@ impl Run {
         } else {
             ("Canceled", "The plan execution has been CANCELED.")
         };
+        // Before the word is out: whoever waits for it may look at the source at once.
         if word == "Succeeded" && self.mtv.defects.has(Defect::SourceLeftOn) {
             for vm in &vms {
                 let _ = self.client.power(&vm.id, true).await;

@@ -13,7 +13,7 @@ use super::validate;
 use crate::api::cdi::{ClaimPropertySet, StorageProfile};
 use crate::api::kubevirt::VirtualMachine;
 use crate::api::openshift::ClusterVersion;
-use crate::lab::defects::Defect;
+use crate::lab::defects::{Defect, new_mac};
 
 /// Disks in the order in which MTV numbers them.
 fn ordered(disks: &[InvDisk]) -> Vec<InvDisk> {
@@ -163,6 +163,9 @@ fn serial(uuid: &str, ocp: &str, feature: bool) -> String {
 /// Creates the VirtualMachine; KubeVirt takes it from there.
 pub(super) async fn create_vm(walk: &Walk<'_>) -> Result<(), String> {
     let mtv = &walk.run.mtv;
+    if mtv.defects.has(Defect::LostVm) {
+        return Ok(());
+    }
     let namespace = &walk.run.plan.spec.target_namespace;
     let volumes = own_volumes(walk).await?;
     let body = virtual_machine(walk, &volumes).await;
@@ -282,8 +285,8 @@ fn nics(walk: &Walk<'_>) -> (Vec<Value>, Vec<Value>) {
         let row = reference.and_then(|r| resolved.network_rows().iter().find(|row| validate::same(&row.source, r)));
         let Some(row) = row.filter(|row| row.destination.type_ != "ignored") else { continue };
         let name = format!("net-{index}");
-        let mac =
-            if index == last && walk.run.mtv.defects.has(Defect::NewMac) { "02:00:00:00:be:ef" } else { &nic.mac };
+        let renewed = index == last && walk.run.mtv.defects.has(Defect::NewMac);
+        let mac = if renewed { new_mac(&nic.mac) } else { nic.mac.clone() };
         let mut pod = row.destination.type_ == "pod";
         let mut nad = format!(
             "{}/{}",

@@ -1,0 +1,193 @@
+//! The defect table: each way in which a migration goes wrong although MTV says Succeeded is found
+//! by its own check, and by no other; and without a defect no check raises an alarm.
+//!
+//! Every row is a run of the binary on the lab, told from `events.jsonl` and `run.json` alone.
+
+#![expect(clippy::unwrap_used, reason = "a test's panic is its report")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use mtv_matrix::check;
+use mtv_matrix::lab::defects::CATALOGUE;
+use serde_json::Value;
+
+/// Three disks, static address, PVC names, node selector, labels, affinity.
+const COLD: &str = "test_cold_migration_comprehensive";
+/// The same, warm, with EFI and two NICs.
+const WARM: &str = "test_warm_migration_comprehensive";
+/// A Linux VM with a second NIC on a Multus network.
+const TWO_NICS: &str = "test_mtv_migration_warm_2disks2nics";
+/// Runs at once: they wait more than they compute.
+const AT_ONCE: usize = 6;
+
+/// A scenario in which the defect can be seen.
+fn scenario_for(defect: &str) -> &'static str {
+    match defect {
+        // MTV makes snapshots for warm migrations only.
+        "leftover-snapshot" | "wrong-firmware" => WARM,
+        "wrong-network" | "no-guest-agent" => TWO_NICS,
+        _ => COLD,
+    }
+}
+
+/// A run that ended, as its files tell it.
+struct Ran {
+    status: ExitStatus,
+    events: Vec<Value>,
+    summary: Value,
+    stderr: String,
+}
+
+impl Ran {
+    fn findings<'a>(&'a self, outcome: &'a str) -> impl Iterator<Item = &'a Value> {
+        self.events.iter().map(|event| &event["finding"]).filter(move |finding| finding["outcome"] == outcome)
+    }
+    /// The checks with this outcome.
+    fn checks<'a>(&'a self, outcome: &'a str) -> BTreeSet<&'a str> {
+        self.findings(outcome).filter_map(|finding| finding["check"].as_str()).collect()
+    }
+    fn end(&self) -> &Value {
+        self.events.last().unwrap_or(&Value::Null)
+    }
+}
+
+/// `mtv-matrix run --lab`, with nothing of the caller's environment in it.
+fn run(arguments: &[&str]) -> Ran {
+    let results = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_mtv-matrix"))
+        .args(["run", "--lab", "--log-format", "json", "--results"])
+        .arg(results.path())
+        .args(arguments)
+        .current_dir(results.path())
+        .env_clear()
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let read = |file: &str| std::fs::read_to_string(latest(results.path()).join(file)).unwrap_or_default();
+    let events = read("events.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let summary = serde_json::from_str(&read("run.json")).unwrap_or_default();
+    Ran { status: output.status, events, summary, stderr }
+}
+
+fn latest(results: &Path) -> std::path::PathBuf {
+    results.join("latest")
+}
+
+/// Does `work` for every item, a few at a time; what it complains of, in the items' order.
+fn complaints<T: Sync>(items: &[T], work: impl Fn(&T) -> Vec<String> + Sync) -> Vec<String> {
+    let (next, all) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE.min(items.len()) {
+            scope.spawn(|| {
+                while let Some((index, item)) =
+                    Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, items.get(i)?)))
+                {
+                    let found = work(item);
+                    all.lock().unwrap().insert(index, found);
+                }
+            });
+        }
+    });
+    all.into_inner().unwrap().into_values().flatten().collect()
+}
+
+/// What is wrong with a run that should have failed in this one check.
+fn not_only(ran: &Ran, check: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if ran.status.code() != Some(1) {
+        wrong.push(format!("exit {:?} instead of 1; stderr: {}", ran.status.code(), ran.stderr.trim()));
+    }
+    let failed = ran.checks("failed");
+    if failed != BTreeSet::from([check]) {
+        let told: Vec<String> = ran.findings("failed").map(Value::to_string).collect();
+        wrong.push(format!("failed checks: {failed:?} instead of {check} alone {}", told.join(" ")));
+    }
+    for finding in ran.findings("failed") {
+        for key in ["vm", "expected", "actual"] {
+            if finding[key].as_str().is_none_or(str::is_empty) {
+                wrong.push(format!("a finding without `{key}`: {finding}"));
+            }
+        }
+    }
+    // The defect is the migration's; teardown and every other stage went well.
+    for event in &ran.events {
+        if event["event"] == "stage-finished" && event["stage"] != "verify" && event["verdict"] != "passed" {
+            wrong.push(format!("stage {} was not passed: {}", event["stage"], event["problem"]));
+        }
+    }
+    if ran.end()["leftovers"] != 0 {
+        wrong.push(format!("something was left behind: {}", ran.end()));
+    }
+    if ran.summary["verdict"] != "failed" || ran.summary["exit_code"] != 1 {
+        wrong.push(format!("run.json says verdict {}, exit {}", ran.summary["verdict"], ran.summary["exit_code"]));
+    }
+    wrong
+}
+
+#[test]
+fn every_check_has_a_defect_and_every_defect_a_check() {
+    let proven: BTreeSet<&str> = CATALOGUE.iter().map(|(_, _, check)| *check).collect();
+    assert_eq!(proven, check::ALL.iter().copied().collect::<BTreeSet<_>>());
+}
+
+#[test]
+fn each_defect_is_found_by_its_own_check_and_by_no_other() {
+    let mut rows: Vec<(&str, &str)> = CATALOGUE.iter().map(|(_, defect, check)| (*defect, *check)).collect();
+    // It waits for an agent that does not come: the longest run first.
+    rows.sort_by_key(|(defect, _)| *defect != "no-guest-agent");
+    let wrong = complaints(&rows, |(defect, check)| {
+        let scenario = scenario_for(defect);
+        let ran = run(&["--defect", defect, "-s", scenario]);
+        not_only(&ran, check).into_iter().map(|what| format!("{defect:<20} ({scenario}) {what}")).collect()
+    });
+    assert!(wrong.is_empty(), "{} of the defect table is not as it should be:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn without_a_defect_no_check_fails_and_every_check_passes_somewhere() {
+    let ran = run(&["--jobs", "8"]);
+    let failed: Vec<String> = ran.findings("failed").map(Value::to_string).collect();
+    assert!(failed.is_empty(), "alarms without a defect:\n{}", failed.join("\n"));
+    assert_eq!(ran.status.code(), Some(0), "{}", ran.stderr);
+    let ended = ran.events.iter().filter(|event| event["event"] == "cell-finished");
+    assert_eq!(ended.filter(|event| event["verdict"] == "passed").count(), 8);
+    // A check that is never anything but *not judged* would prove nothing.
+    assert_eq!(ran.checks("passed"), check::ALL.iter().copied().collect::<BTreeSet<_>>());
+}
+
+#[test]
+fn a_linux_guest_keeps_its_static_address_and_a_lost_one_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("static.yaml");
+    let scenario = "
+scenarios:
+  test_linux_static_ip:
+    virtual_machines:
+      - name: mtv-rhel9-static
+        source_vm_power: \"on\"
+        guest_agent: true
+    warm_migration: false
+    target_power_state: \"on\"
+    preserve_static_ips: true
+";
+    std::fs::write(&file, scenario).unwrap();
+    let arguments = ["--config", file.to_str().unwrap(), "-s", "test_linux_static_ip"];
+    let wrong = complaints(&[false, true], |lost| {
+        if *lost {
+            return not_only(&run(&[&arguments[..], &["--defect", "lost-static-ip"]].concat()), "static-ip");
+        }
+        let ran = run(&arguments);
+        let passed: Vec<&Value> = ran.findings("passed").filter(|finding| finding["check"] == "static-ip").collect();
+        let as_it_was = passed.len() == 1 && passed[0]["actual"] == "192.168.100.9/24";
+        if as_it_was && ran.status.code() == Some(0) {
+            return Vec::new();
+        }
+        vec![format!("exit {:?}, static-ip: {passed:?}, stderr: {}", ran.status.code(), ran.stderr)]
+    });
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
