@@ -18,7 +18,7 @@ pub async fn run(args: &LabServerArgs) -> Result<u8, Stop> {
     println!("  export KUBECONFIG={}", kubeconfig.display());
     println!("  kubectl get providers -A");
     println!(
-        "  mtv-matrix --providers-json {} run --storage-class {} --set cutover_after_precopies=2",
+        "  mtv-matrix --providers-json {} run --storage-class {} --set cutover_after_precopies=2 --set remote_ocp_cluster=127.0.0.1",
         args.dir.join("providers.json").display(),
         lab.storage_class()
     );
