@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::storage::v1::StorageClass;
-use kube::ResourceExt;
 use kube::api::Api;
+use kube::core::NamespaceResourceScope;
+use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use super::Mtv;
@@ -103,6 +105,25 @@ fn resolve<'a>(reference: &Ref, known: impl Iterator<Item = (&'a str, &'a str)>)
     }
 }
 
+/// Ends one look at a map: `Ready` where nothing speaks against it, the status written on change.
+/// True once a ready status is written.
+async fn conclude<K>(mtv: &Mtv, map: &K, mut status: MapStatus, last: &mut MapStatus, ready: &str) -> bool
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    if status.conditions.blockers().is_empty() {
+        status.conditions.push(condition("Ready", "Required", "", ready));
+    }
+    status.conditions = settle(status.conditions, &last.conditions);
+    if status != *last {
+        if !write_status(&mtv.client, map, &status).await {
+            return false;
+        }
+        *last = status;
+    }
+    last.conditions.holds("Ready")
+}
+
 async fn storage(mtv: Arc<Mtv>, map: StorageMap) {
     let mut last = map.status.clone().unwrap_or_default();
     loop {
@@ -136,16 +157,8 @@ async fn storage(mtv: Arc<Mtv>, map: StorageMap) {
                 }
             }
         }
-        if status.conditions.blockers().is_empty() {
-            status.conditions.push(condition("Ready", "Required", "", "The storage map is ready."));
-        }
-        status.conditions = settle(status.conditions, &last.conditions);
-        let ready = status.conditions.holds("Ready");
-        if status == last || write_status(&mtv.client, &map, &status).await {
-            last = status;
-            if ready {
-                return;
-            }
+        if conclude(&mtv, &map, status, &mut last, "The storage map is ready.").await {
+            return;
         }
         tokio::time::sleep(AGAIN).await;
     }
@@ -183,16 +196,8 @@ async fn network(mtv: Arc<Mtv>, map: NetworkMap) {
                 }
             }
         }
-        if status.conditions.blockers().is_empty() {
-            status.conditions.push(condition("Ready", "Required", "", "The network map is ready."));
-        }
-        status.conditions = settle(status.conditions, &last.conditions);
-        let ready = status.conditions.holds("Ready");
-        if status == last || write_status(&mtv.client, &map, &status).await {
-            last = status;
-            if ready {
-                return;
-            }
+        if conclude(&mtv, &map, status, &mut last, "The network map is ready.").await {
+            return;
         }
         tokio::time::sleep(AGAIN).await;
     }
