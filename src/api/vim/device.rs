@@ -94,7 +94,7 @@ pub struct Nic {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hardware {
     pub controllers: Vec<Controller>,
-    /// By controller key, then unit number: the order in which MTV numbers disks.
+    /// By bus (SATA, IDE, SCSI, NVMe), controller key, unit and key: the order in which MTV numbers disks.
     pub disks: Vec<Disk>,
     /// In the order of the device list.
     pub nics: Vec<Nic>,
@@ -110,7 +110,17 @@ impl Hardware {
         for device in props.get("config.hardware.device").map(|e| e.children.as_slice()).unwrap_or_default() {
             hardware.add(device);
         }
-        hardware.disks.sort_by_key(|d| (d.controller_key, d.unit));
+        let bus = |key| hardware.controllers.iter().find(|c| c.key == key).map(|c| c.bus);
+        let rank = |disk: &Disk| match bus(disk.controller_key) {
+            Some(Bus::Sata) => 0,
+            Some(Bus::Ide) => 1,
+            Some(Bus::Scsi) | None => 2,
+            Some(Bus::Nvme) => 3,
+            Some(Bus::Usb) => 4,
+        };
+        let mut disks = std::mem::take(&mut hardware.disks);
+        disks.sort_by_key(|d| (rank(d), d.controller_key, d.unit, d.key));
+        hardware.disks = disks;
         hardware
     }
 
