@@ -80,7 +80,11 @@ pub struct ProviderProfile {
 pub enum PlatformConfig {
     Vsphere(VsphereConfig),
     Ovirt {
-        insecure: bool,
+        /// Whether the runner's own session skips TLS verification; `None`: as
+        /// `source_provider_insecure_skip_verify` says.
+        insecure: Option<bool>,
+        /// The data center that must be up before anything is touched.
+        datacenter: String,
     },
     Openstack(OpenstackConfig),
     Openshift,

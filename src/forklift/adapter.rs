@@ -12,6 +12,7 @@ use crate::api::forklift::Ref;
 use crate::api::vm::SourceVm;
 use crate::config::{Platform, ProviderProfile};
 
+use super::ovirt::Ovirt;
 use super::vsphere::Vsphere;
 
 /// The Secret and the Provider spec of a profile.
@@ -34,7 +35,11 @@ pub struct SourceRef {
 pub trait Adapter: Send + Sync {
     /// Whether the Provider needs a CA when TLS is verified.
     fn wants_ca(&self, profile: &ProviderProfile) -> bool;
-    /// `ca_pem` is given exactly when TLS is verified and the platform wants a CA.
+    /// Whether it needs one even where TLS is not verified.
+    fn always_wants_ca(&self) -> bool {
+        false
+    }
+    /// `ca_pem` is given exactly when the platform wants a CA and TLS is verified, or it always wants one.
     fn wire(&self, profile: &ProviderProfile, insecure: bool, ca_pem: Option<&str>) -> ProviderWiring;
     /// Whether the inventory's view of the VM holds what the platform itself says.
     fn complete(&self, inventory_vm: &Value, live: &SourceVm) -> Result<(), String>;
@@ -48,6 +53,7 @@ pub trait Adapter: Send + Sync {
 pub fn adapter(platform: Platform) -> Option<&'static dyn Adapter> {
     match platform {
         Platform::Vsphere => Some(&Vsphere),
+        Platform::Ovirt => Some(&Ovirt),
         _ => None,
     }
 }

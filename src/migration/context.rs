@@ -140,7 +140,8 @@ impl RunContext {
         };
         let settings = &self.parts.settings;
         let insecure = settings.source_provider_insecure_skip_verify;
-        let ca = if adapter.wants_ca(profile) && !insecure { Some(self.ca_of(profile).await?) } else { None };
+        let wanted = adapter.always_wants_ca() || (adapter.wants_ca(profile) && !insecure);
+        let ca = if wanted { Some(self.ca_of(profile, &driver).await?) } else { None };
         let wiring = adapter.wire(profile, insecure, ca.as_deref());
         let name = self.parts.run.object(&profile.name);
         // MTV's Provider comes first: what it says of a refused login is what users will search for.
@@ -167,9 +168,12 @@ impl RunContext {
         Ok(OpenProfile { profile: profile.clone(), driver, adapter, provider })
     }
 
-    async fn ca_of(&self, profile: &ProviderProfile) -> Result<String, Failure> {
+    async fn ca_of(&self, profile: &ProviderProfile, driver: &Arc<dyn SourceDriver>) -> Result<String, Failure> {
         if let Some(pem) = &profile.ca_pem {
             return Ok(pem.clone());
+        }
+        if let Some(pem) = driver.own_ca().await? {
+            return Ok(pem);
         }
         let url = url::Url::parse(&profile.api_url).ok();
         let host = url.as_ref().and_then(|u| u.host_str()).unwrap_or(&profile.fqdn).to_owned();

@@ -15,6 +15,7 @@ use super::{Mtv, MtvVersion};
 use crate::api::forklift::Provider;
 
 mod openshift;
+mod ovirt;
 mod vsphere;
 
 /// The source of a Provider's type; `None` for a type that this MTV does not know.
@@ -22,6 +23,7 @@ pub(super) fn of(type_: &str) -> Option<&'static dyn Source> {
     match type_ {
         "vsphere" => Some(&vsphere::Vsphere),
         "openshift" => Some(&openshift::Openshift),
+        "ovirt" => Some(&ovirt::Ovirt),
         _ => None,
     }
 }
@@ -118,4 +120,15 @@ fn http_client(login: &Login) -> Result<reqwest::Client, ConnectError> {
         builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(failed)?);
     }
     builder.build().map_err(failed)
+}
+
+/// What a transport error and its causes say.
+fn words(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
 }

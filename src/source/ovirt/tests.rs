@@ -1,0 +1,1 @@
+//! The driver against the lab's engine.
