@@ -56,7 +56,7 @@ impl Inventory {
         let what = format!("VM {name} in MTV's inventory of {}", provider.name);
         let fit = &fit;
         wait::poll(&what, limit, || async move {
-            let list = match self.get(&format!("{}/vms?name={name}", provider.base())).await {
+            let list = match self.get(&format!("{}/vms?name={name}&detail=all", provider.base())).await {
                 Answer::Found(list) => list,
                 Answer::NotYet(why) => return Poll::NotYet(why),
                 // A restart of the inventory shows as 5xx for a while, so only the deadline ends the wait.
@@ -75,7 +75,7 @@ impl Inventory {
 
     /// A collection of a provider, e.g. `datastores`.
     pub async fn list(&self, provider: &ProviderPath, collection: &str) -> Result<Vec<Value>, Problem> {
-        match self.get(&format!("{}/{collection}", provider.base())).await {
+        match self.get(&format!("{}/{collection}?detail=all", provider.base())).await {
             Answer::Found(Value::Array(items)) => Ok(items),
             Answer::Found(_) => Ok(Vec::new()),
             Answer::NotYet(why) | Answer::Refused(why) => Err(Problem::new(format!(

@@ -13,21 +13,17 @@ use tokio_util::task::TaskTracker;
 use apiserver::{ApiServer, ApiServerOptions};
 use clock::Clock;
 use controllers::kubevirt::{self, KubevirtOptions, Subresources};
-use controllers::mtv::vsphere_client::VsphereConnector;
 use controllers::mtv::{self, MtvOptions, MtvVersion};
 use controllers::storage::{self, StorageOptions};
 use defects::Defects;
 use guests::Guests;
 use inventory::InventoryDb;
 use pki::LabCa;
-use platforms::vsphere::{VsphereEndpoint, VsphereOptions};
-use platforms::world::World;
+use platforms::{AllGuests, LabPlatform, PlatformOptions};
 use seed::SeedOptions;
 use serve::Endpoint;
 
 /// Logins of the lab; they guard nothing.
-const VSPHERE_USER: &str = "administrator@vsphere.local";
-const VSPHERE_PASSWORD: &str = "lab-vsphere";
 const CLUSTER_USER: &str = "kubeadmin";
 const CLUSTER_PASSWORD: &str = "lab-admin";
 const KUBERNETES_VERSION: &str = "v1.33.5";
@@ -90,8 +86,7 @@ pub struct Lab {
     token: String,
     clock: Clock,
     api: Arc<ApiServer>,
-    world: Arc<World>,
-    vsphere: VsphereEndpoint,
+    platforms: Vec<Box<dyn LabPlatform>>,
     endpoints: Vec<Endpoint>,
     controllers: TaskTracker,
     stop: CancellationToken,
@@ -113,15 +108,6 @@ impl Lab {
         let stop = CancellationToken::new();
         let controllers = TaskTracker::new();
 
-        let world = World::new();
-        let vsphere_options = VsphereOptions {
-            listen: options.listen,
-            port: 0,
-            username: VSPHERE_USER.to_owned(),
-            password: VSPHERE_PASSWORD.to_owned(),
-            clock,
-        };
-        let vsphere = platforms::vsphere::start(world.clone(), vsphere_options, &ca).await?;
         let api_options = ApiServerOptions {
             listen: options.listen,
             port: options.port,
@@ -132,6 +118,10 @@ impl Lab {
             inventory: None,
         };
         let api = Arc::new(ApiServer::start(api_options, &ca).await?);
+
+        let platform_options = PlatformOptions { listen: options.listen, clock, ca: &ca, cluster: api.client() };
+        let platforms = platforms::start(&platform_options).await?;
+        let directory = Arc::new(AllGuests(platforms.iter().map(|p| p.guests()).collect()));
 
         let inventory_listener = serve::bind("inventory", options.listen, 0).await?;
         let thanos_listener = serve::bind("monitoring", options.listen, 0).await?;
@@ -156,7 +146,7 @@ impl Lab {
             ca.ca_pem().to_owned(),
         );
 
-        let guests = Arc::new(Guests::new(world.clone(), defects.clone()));
+        let guests = Arc::new(Guests::new(directory.clone(), defects.clone()));
         api.set_subresources(Arc::new(Subresources::new(api.client(), guests)));
         let db = Arc::new(InventoryDb::default());
         let accepted = {
@@ -177,7 +167,6 @@ impl Lab {
                 version,
                 namespace: MTV_NAMESPACE.to_owned(),
                 defects: defects.clone(),
-                connector: Arc::new(VsphereConnector),
                 stop: stop.clone(),
             },
             db,
@@ -186,11 +175,11 @@ impl Lab {
             client: api.client(),
             clock,
             defects,
-            guests: world.clone(),
+            guests: directory,
             stop: stop.clone(),
         }));
         controllers.spawn(storage::run(StorageOptions { client: api.client(), clock, stop: stop.clone() }));
-        Ok(Self { ca, token, clock, api, world, vsphere, endpoints, controllers, stop, baseline })
+        Ok(Self { ca, token, clock, api, platforms, endpoints, controllers, stop, baseline })
     }
 
     /// API server URL.
@@ -216,20 +205,9 @@ impl Lab {
     }
     /// A `providers.json` with the lab's profiles.
     pub fn providers_json(&self) -> String {
-        let profiles = serde_json::json!({
-            "vsphere": {
-                "type": "vsphere",
-                "version": "8.0.3",
-                "fqdn": "127.0.0.1",
-                "api_url": self.vsphere.url(),
-                "username": VSPHERE_USER,
-                "password": VSPHERE_PASSWORD,
-                "guest_vm_linux_user": "root",
-                "guest_vm_linux_password": "lab-linux",
-                "guest_vm_win_user": "Administrator",
-                "guest_vm_win_password": "lab-windows",
-            }
-        });
+        let profiles: serde_json::Map<String, serde_json::Value> =
+            self.platforms.iter().flat_map(|p| p.profiles()).collect();
+        let profiles = serde_json::Value::Object(profiles);
         format!("{profiles:#}\n")
     }
     /// The clock by which everything in the lab happens.
@@ -246,7 +224,7 @@ impl Lab {
         let mut left = Vec::new();
         for _ in 0..30 {
             left = names(&self.api).difference(&self.baseline).cloned().collect();
-            left.extend(self.world.baseline_diff());
+            left.extend(self.platforms.iter().flat_map(|p| p.leftovers()));
             if left.is_empty() {
                 break;
             }
@@ -256,10 +234,8 @@ impl Lab {
     }
     /// Counts since the start, for benchmarks.
     pub fn counters(&self) -> BTreeMap<String, u64> {
-        BTreeMap::from([
-            ("api_requests".to_owned(), self.api.request_count()),
-            ("soap_requests".to_owned(), self.world.request_count()),
-        ])
+        let platforms = self.platforms.iter().map(|p| p.requests()).map(|(name, count)| (name.to_owned(), count));
+        std::iter::once(("api_requests".to_owned(), self.api.request_count())).chain(platforms).collect()
     }
     /// Stops every task and waits for them.
     pub async fn stop(self) {
@@ -269,7 +245,9 @@ impl Lab {
         for endpoint in &self.endpoints {
             endpoint.stop().await;
         }
-        self.vsphere.stop().await;
+        for platform in &self.platforms {
+            platform.stop().await;
+        }
         self.api.stop().await;
     }
     /// Writes kubeconfig, CA and providers.json for other clients; returns the kubeconfig's path.

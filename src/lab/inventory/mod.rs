@@ -5,6 +5,8 @@
 
 mod views;
 
+pub(in crate::lab) use views::vsphere;
+
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
@@ -147,7 +149,8 @@ async fn providers(State(service): State<Service>, headers: HeaderMap) -> Respon
     if !service.authorised(&headers) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
-    let mut by_type = json!({"openshift": [], "vsphere": [], "ovirt": [], "openstack": [], "ova": []});
+    let mut by_type =
+        json!({"openshift": [], "vsphere": [], "ovirt": [], "openstack": [], "ova": [], "hyperv": [], "ec2": []});
     for (uid, entry) in service.db.all() {
         if let Some(list) = by_type[entry.type_.as_str()].as_array_mut() {
             list.push(views::provider(&uid, &entry));
@@ -177,12 +180,19 @@ async fn provider(
     }
 }
 
-async fn items(service: &Service, entry: &Entry, uid: &str, collection: &str) -> Result<Vec<Value>, Box<Response>> {
+/// A collection, in full or as the list shows it at `detail=0`.
+async fn items(
+    service: &Service,
+    entry: &Entry,
+    uid: &str,
+    collection: &str,
+    full: bool,
+) -> Result<Vec<Value>, Box<Response>> {
     if entry.type_ == "openshift" {
         return Ok(views::openshift(&service.client, uid, collection).await);
     }
     match &entry.content {
-        Some(content) => Ok(views::vsphere(content, uid, collection)),
+        Some(content) => Ok(views::collection(content, &entry.type_, uid, collection, full)),
         None => Err(Box::new(StatusCode::PARTIAL_CONTENT.into_response())),
     }
 }
@@ -200,7 +210,8 @@ async fn collection(
     if query.get("detail").is_some_and(|d| d != "all" && d.parse::<u32>().is_err()) {
         return StatusCode::BAD_REQUEST.into_response();
     }
-    match items(&service, &entry, &uid, &collection).await {
+    let full = query.get("detail").is_some_and(|d| d != "0");
+    match items(&service, &entry, &uid, &collection, full).await {
         Ok(list) => {
             let wanted = query.get("name");
             let list: Vec<Value> =
@@ -220,7 +231,7 @@ async fn object(
         Ok(entry) => entry,
         Err(answer) => return *answer,
     };
-    match items(&service, &entry, &uid, &collection).await {
+    match items(&service, &entry, &uid, &collection, true).await {
         Ok(list) => match list.into_iter().find(|i| i["id"] == json!(id)) {
             Some(found) => ok(&found),
             None => StatusCode::NOT_FOUND.into_response(),

@@ -122,7 +122,7 @@ impl Run {
         let warm = self.plan.spec.warm;
         Path {
             warm,
-            v2v_transfer: !warm && self.resolved.destination.spec.url.is_empty(),
+            v2v_transfer: self.resolved.kind.v2v_transfer(warm, self.resolved.destination.spec.url.is_empty()),
             pre_hook: has("PreHook"),
             post_hook: has("PostHook"),
             preflight: self.plan.spec.run_preflight_inspection.unwrap_or(true),
@@ -140,7 +140,7 @@ impl Run {
             name: vm.name.clone(),
             phase: "Started".to_owned(),
             operating_system: Some(vm.guest_id.clone()),
-            pipeline: pipeline::steps(self.path(index), self.mtv.version, &disks),
+            pipeline: pipeline::steps(self.resolved.kind, self.path(index), self.mtv.version, &disks),
             warm: self.plan.spec.warm.then(Warm::default),
             ..VmStatus::default()
         }
@@ -297,7 +297,9 @@ impl Walk<'_> {
         } else {
             self.phase("CopyDisks");
             self.transfer("DiskTransfer", COPY).await;
-            self.convert().await;
+            if self.run.resolved.kind.converts() {
+                self.convert().await;
+            }
         }
         Ok(())
     }

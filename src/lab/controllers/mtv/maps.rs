@@ -88,6 +88,10 @@ fn source_condition(type_: &str, what: &str, reason: &str, newer: bool) -> Condi
 
 /// The one object that a reference means, as (id, name).
 fn resolve<'a>(reference: &Ref, known: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Ref, &'static str> {
+    if reference.type_.as_deref() == Some("pod") {
+        // Only a cluster has a pod network; there is one, and it has neither id nor name.
+        return Ok(Ref { type_: Some("pod".to_owned()), ..Ref::default() });
+    }
     if reference.id.is_none() && reference.name.is_none() {
         return Err("NotSet");
     }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::conditions::{condition, durable, settle, write_status};
 use super::maps::{AGAIN, pair};
+use super::sources::{self, Source};
 use super::validate::{self, View};
 use super::{Mtv, execute};
 use crate::api::condition::{Condition, Conditions};
@@ -26,6 +27,7 @@ pub(super) async fn run(mtv: Arc<Mtv>, stop: CancellationToken) {
 
 /// What a valid Plan refers to.
 pub(super) struct Resolved {
+    pub kind: &'static dyn Source,
     pub source: Provider,
     pub destination: Provider,
     pub storage: StorageMap,
@@ -144,14 +146,21 @@ async fn resolve(mtv: &Mtv, plan: &Plan) -> Result<Resolved, Vec<Condition>> {
         }
         Some(_) => {}
     }
-    if plan.spec.warm && source.spec.type_ != "vsphere" {
+    let kind = sources::of(&source.spec.type_);
+    if plan.spec.warm
+        && let Some(kind) = kind
+        && !kind.can_warm(mtv).await
+    {
         let message = "Warm migration from the source provider is not supported.";
         bad.push(condition("WarmMigrationNotReady", "Critical", "NotSupported", message));
     }
     match (network, storage) {
         (Some(network), Some(storage)) if bad.is_empty() => {
             bad.extend(nad_rules(mtv, plan, &network));
-            if bad.is_empty() { Ok(Resolved { source, destination, storage, network }) } else { Err(bad) }
+            match kind {
+                Some(kind) if bad.is_empty() => Ok(Resolved { kind, source, destination, storage, network }),
+                _ => Err(bad),
+            }
         }
         _ => Err(bad),
     }
@@ -214,6 +223,7 @@ async fn vm_conditions(mtv: &Mtv, plan: &Plan, resolved: &Resolved, old: &PlanSt
         Err(_) => BTreeSet::new(),
     };
     let view = View {
+        source: resolved.kind,
         plan,
         inventory: &inventory,
         storage_refs: resolved.storage_refs(),

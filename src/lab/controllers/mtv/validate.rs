@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use super::MtvVersion;
 use super::conditions::condition;
 use super::platform::{InvVm, Inventory};
+use super::sources::Source;
 use crate::api::condition::Condition;
 use crate::api::forklift::{NetworkPair, Plan, Ref};
 
 /// Everything that VM validation looks at.
 pub(super) struct View<'a> {
+    pub source: &'static dyn Source,
     pub plan: &'a Plan,
     pub inventory: &'a Inventory,
     /// Resolved sources of the maps.
@@ -111,28 +113,15 @@ pub(super) fn vms(view: &View<'_>) -> Vec<Condition> {
             add("VMAlreadyExists", "Critical", "NotUnique", "Target VM already exists.", item(vm));
         }
         judge_mappings(view, vm, &mut add);
-        if view.plan.spec.warm {
-            if !vm.changed_block_tracking {
-                let message = "Changed Block Tracking (CBT) has not been enabled on some VM. This feature is a prerequisite for VM warm migration.";
-                add("VMMissingChangedBlockTracking", "Critical", "MissingChangedBlockTracking", message, item(vm));
-            }
-            if view.version.at_least(10) && !vm.snapshot_ids.is_empty() {
-                let message = "VM has pre-existing snapshots which are incompatible with warm migration.";
-                add("VMHasSnapshots", "Critical", "NotValid", message, item(vm));
-            }
-        }
-        if view.version.at_least(11) && vm.power_on && !vm.tools_running {
-            add("GuestToolsIssue", "Critical", "NotValid", "VMware Tools issues detected.", item(vm));
-        }
-        if view.plan.spec.preserve_static_ips == Some(true) && vm.guest_networks.is_empty() {
-            let message = "Guest information on vNICs is missing, cannot preserve static IPs.";
-            add("VMMissingGuestIPs", "Warn", "MissingGuestInformation", message, item(vm));
-        }
+        view.source.judge(view, vm, &mut add);
     }
     found
 }
 
-fn judge_mappings(view: &View<'_>, vm: &InvVm, add: &mut impl FnMut(&str, &str, &str, &str, String)) {
+/// Takes type, category, reason, message and the VM that it is about.
+pub(super) type Add<'a> = dyn FnMut(&str, &str, &str, &str, String) + 'a;
+
+fn judge_mappings(view: &View<'_>, vm: &InvVm, add: &mut Add<'_>) {
     let mapped = |refs: &[Ref], id: &str| refs.iter().any(|r| r.id.as_deref() == Some(id));
     if vm.nics.iter().any(|n| !mapped(view.network_refs, &n.network_id)) {
         add("VMNetworksNotMapped", "Critical", "NotValid", "VM has unmapped networks.", item(vm));
