@@ -180,6 +180,8 @@ func (c *Cluster) serverFlags(port int, etcd string) []string {
 		// No kubelet takes the taint off the nodes that the lab makes.
 		"--disable-admission-plugins=TaintNodesByCondition",
 		"--event-ttl=1h",
+		// Endpoints may not be on loopback, and nobody looks for this one.
+		"--endpoint-reconciler-type=none",
 	}
 }
 
