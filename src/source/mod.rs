@@ -18,6 +18,7 @@ use crate::ledger::{Ledger, LedgerError};
 
 mod tls;
 pub mod vsphere;
+mod words;
 
 /// Why a source platform did not do what was asked.
 #[derive(Debug, thiserror::Error)]
