@@ -12,6 +12,7 @@ use crate::api::forklift::Ref;
 use crate::api::vm::SourceVm;
 use crate::config::{Platform, ProviderProfile};
 
+use super::openshift::Openshift;
 use super::vsphere::Vsphere;
 
 /// The Secret and the Provider spec of a profile.
@@ -38,6 +39,15 @@ pub trait Adapter: Send + Sync {
     fn wire(&self, profile: &ProviderProfile, insecure: bool, ca_pem: Option<&str>) -> ProviderWiring;
     /// Whether the inventory's view of the VM holds what the platform itself says.
     fn complete(&self, inventory_vm: &Value, live: &SourceVm) -> Result<(), String>;
+    /// Whether the profile means the cluster of the run: its URL, token and CA are then filled in
+    /// (`api_url`, `login.password`, `ca_pem`) before anything else is asked.
+    fn is_own_cluster(&self, _: &ProviderProfile) -> bool {
+        false
+    }
+    /// The namespace that a Plan's entry of the VM names, where the platform has such.
+    fn namespace_of(&self, _: &SourceVm) -> Option<String> {
+        None
+    }
     /// Distinct storages of the VMs, in order of first use.
     fn storages(&self, vms: &[SourceVm]) -> Vec<SourceRef>;
     /// Distinct networks of the VMs, in order of first use.
@@ -48,6 +58,7 @@ pub trait Adapter: Send + Sync {
 pub fn adapter(platform: Platform) -> Option<&'static dyn Adapter> {
     match platform {
         Platform::Vsphere => Some(&Vsphere),
+        Platform::Openshift => Some(&Openshift),
         _ => None,
     }
 }
