@@ -13,6 +13,7 @@ use crate::api::vm::SourceVm;
 use crate::config::{Platform, ProviderProfile};
 
 use super::openshift::Openshift;
+use super::openstack::Openstack;
 use super::vsphere::Vsphere;
 
 /// The Secret and the Provider spec of a profile.
@@ -48,6 +49,11 @@ pub trait Adapter: Send + Sync {
     fn namespace_of(&self, _: &SourceVm) -> Option<String> {
         None
     }
+    /// Objects that the inventory must know before maps can name them, beside the VM itself:
+    /// (collection, id). They may come after it.
+    fn needs(&self, _live: &SourceVm) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
     /// Distinct storages of the VMs, in order of first use.
     fn storages(&self, vms: &[SourceVm]) -> Vec<SourceRef>;
     /// Distinct networks of the VMs, in order of first use.
@@ -59,6 +65,7 @@ pub fn adapter(platform: Platform) -> Option<&'static dyn Adapter> {
     match platform {
         Platform::Vsphere => Some(&Vsphere),
         Platform::Openshift => Some(&Openshift),
+        Platform::Openstack => Some(&Openstack),
         _ => None,
     }
 }

@@ -8,6 +8,7 @@ pub mod execution;
 pub mod inventory;
 pub mod maps;
 mod openshift;
+mod openstack;
 pub mod plan;
 pub mod providers;
 mod vsphere;

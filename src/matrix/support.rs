@@ -37,7 +37,7 @@ const CAPABILITIES: &[Capability] = &[
 ];
 
 /// Platforms whose driver is in this version.
-const DRIVERS: &[Platform] = &[Platform::Vsphere, Platform::Openshift];
+const DRIVERS: &[Platform] = &[Platform::Vsphere, Platform::Openstack, Platform::Openshift];
 
 /// Why this profile can't run this scenario, if it can't.
 pub fn reason_against(profile: &ProviderProfile, scenario: &Scenario) -> Option<String> {
