@@ -20,6 +20,7 @@ use crate::ledger::{Ledger, LedgerError};
 pub mod openshift;
 mod tls;
 pub mod vsphere;
+mod words;
 
 /// Why a source platform did not do what was asked.
 #[derive(Debug, thiserror::Error)]
