@@ -90,6 +90,12 @@ impl InventoryDb {
         self.content(uid)?.vms.iter().find(|vm| vm.id == id).cloned()
     }
 
+    /// The first VM, of whichever provider, that `wanted` chooses.
+    pub fn find_vm(&self, wanted: impl Fn(&InvVm) -> bool) -> Option<InvVm> {
+        let entries = self.entries.read().ok()?;
+        entries.values().filter_map(|e| e.content.as_ref()).flat_map(|c| &c.vms).find(|vm| wanted(vm)).cloned()
+    }
+
     /// The client of another cluster for this login.
     pub fn cluster(
         &self,
@@ -103,12 +109,6 @@ impl InventoryDb {
         let client = make()?;
         known.push((login.clone(), client.clone()));
         Ok(client)
-    }
-
-    /// The first VM, of whichever provider, that `wanted` chooses.
-    pub fn find_vm(&self, wanted: impl Fn(&InvVm) -> bool) -> Option<InvVm> {
-        let entries = self.entries.read().ok()?;
-        entries.values().filter_map(|e| e.content.as_ref()).flat_map(|c| &c.vms).find(|vm| wanted(vm)).cloned()
     }
 
     /// Rings on every change.
