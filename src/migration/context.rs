@@ -34,6 +34,8 @@ pub struct OpenProfile {
     pub driver: Arc<dyn SourceDriver>,
     pub adapter: &'static dyn Adapter,
     pub provider: ReadyProvider,
+    /// Whether MTV was told to skip TLS verification towards the platform.
+    pub insecure: bool,
 }
 
 type Shared<T> = OnceCell<Result<T, Failure>>;
@@ -168,7 +170,7 @@ impl RunContext {
             Level::Info,
             format!("{}: {} {}, Provider {name} is Ready", profile.name, about.product, about.version),
         );
-        Ok(OpenProfile { profile: profile.clone(), driver, adapter, provider })
+        Ok(OpenProfile { profile: profile.clone(), driver, adapter, provider, insecure })
     }
 
     /// The profile with the login of the run's own cluster in it.

@@ -83,6 +83,10 @@ impl Source for Openshift {
         true
     }
 
+    fn names_volumes_after_source(&self) -> bool {
+        true
+    }
+
     fn steps(&self, _: Path, _: MtvVersion) -> Vec<&'static str> {
         vec!["DiskTransfer", "VirtualMachineCreation"]
     }
