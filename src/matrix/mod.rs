@@ -4,7 +4,9 @@
 //! creates its first object.
 
 mod expand;
+mod expected;
 pub mod filter;
+mod gates;
 pub mod glob;
 pub mod shard;
 pub mod support;
@@ -14,6 +16,7 @@ mod version;
 
 pub use expand::{MatrixError, Selection, expand};
 pub use filter::Filter;
+pub use gates::decide_gates;
 pub use shard::Shard;
 pub use version::decide_version;
 
@@ -41,6 +44,8 @@ pub struct Cell {
     pub decision: Decision,
     /// For the order of work and balanced shards.
     pub expected: Duration,
+    /// The shard that runs it, where that is another than ours; the decision then is to skip.
+    pub shard: Option<String>,
 }
 
 impl Cell {

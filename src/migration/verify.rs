@@ -36,11 +36,7 @@ pub(super) async fn verify(
     }
     let (insecure_skip_verify, connection_insecure) =
         providers::read_tls_choice(&context.parts.cluster, &prepared.open.provider.reference).await;
-    let provider = ProviderFacts {
-        insecure_skip_verify,
-        wanted_insecure: context.parts.settings.source_provider_insecure_skip_verify,
-        connection_insecure,
-    };
+    let provider = ProviderFacts { insecure_skip_verify, wanted_insecure: prepared.open.insecure, connection_insecure };
     let known = context.storage_defaults(&cell.storage_class).await;
     let defaults = known.into_iter().map(|known| (cell.storage_class.clone(), known)).collect();
     let judge =
@@ -95,12 +91,19 @@ async fn judge_vm(
     let expected_power = expected_power(cell, vm);
     let target = read_settled(context, cell, prepared, vm, &name, &expected_power).await;
     let after = prepared.open.driver.describe(&vm.reference).await.map_err(|e| e.to_string());
+    let forced_off = match &migrated.power_mark {
+        Some(mark) => {
+            Some(prepared.open.driver.forced_off_since(&vm.reference, mark).await.map_err(|e| e.to_string()))
+        }
+        None => None,
+    };
     let facts = Facts {
         platform: prepared.open.profile.platform,
         scenario: &cell.scenario,
         vm: &vm.wanted,
         before: &vm.before,
         source_power_after: after.as_ref().map(|vm| vm.power.clone()).map_err(Clone::clone),
+        forced_off,
         source_after: after.as_ref().map_err(Clone::clone),
         target: target.as_ref().map(Option::as_ref).map_err(Clone::clone),
         storage_map: &maps.storage,
@@ -193,7 +196,8 @@ async fn log_in(context: &RunContext, prepared: &Prepared, vm: &PreparedVm, targ
     if target.power != Power::On {
         return GuestLogin::NotTried(format!("the VM is {}", target.printable_status));
     }
-    let Some(credentials) = credentials(prepared, &vm.before) else {
+    let own = prepared.open.driver.guest_login(&vm.reference);
+    let Some(credentials) = own.as_ref().or_else(|| credentials(prepared, &vm.before)) else {
         let keys = match vm.before.os {
             GuestOs::Windows => "`guest_vm_win_user` and `guest_vm_win_password`",
             _ => "`guest_vm_linux_user` and `guest_vm_linux_password`",

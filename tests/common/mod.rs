@@ -44,6 +44,8 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mtv-matrix"));
         command.args(args.split_whitespace()).current_dir(self.dir.path());
         command.env_clear().env("HOME", self.dir.path());
+        // The lab has a profile of every platform; `-p` chooses others than this.
+        command.env("MTV_SOURCE_PROVIDER", "vsphere");
         command
     }
 
@@ -119,6 +121,11 @@ impl Running {
         assert!(status.success());
     }
 
+    /// Likewise, where the process may have ended by itself.
+    pub fn signal_if_alive(&self, name: &str) {
+        let _ = Command::new("sh").args(["-c", &format!("kill -{name} {} 2>/dev/null", self.child.id())]).status();
+    }
+
     pub fn end(mut self) -> Ended {
         while self.line().is_some() {}
         let code = self.child.wait().unwrap().code();
@@ -164,7 +171,7 @@ pub struct LabServer {
     pub ca: PathBuf,
     pub providers: PathBuf,
     pub url: String,
-    _process: Running,
+    process: Running,
 }
 
 impl LabServer {
@@ -174,7 +181,15 @@ impl LabServer {
         process.until("The lab is up");
         let kubeconfig = dir.join("kubeconfig");
         let url = field(&kubeconfig, "server:");
-        Self { url, ca: dir.join("ca.pem"), providers: dir.join("providers.json"), kubeconfig, _process: process }
+        Self { url, ca: dir.join("ca.pem"), providers: dir.join("providers.json"), kubeconfig, process }
+    }
+
+    /// Ends the lab and asserts that nothing of any run is left in it, by its own account.
+    #[track_caller]
+    pub fn ends_clean(self) {
+        self.process.signal("TERM");
+        let ended = self.process.end().exits(0).says("counters: ");
+        assert!(!ended.out.contains("left behind: "), "{}", ended.out);
     }
 
     pub fn token(&self) -> String {

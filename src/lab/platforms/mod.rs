@@ -15,6 +15,7 @@ use super::hooks::{GuestDirectory, GuestProfile};
 use super::pki::LabCa;
 
 pub mod ovirt;
+pub mod openshift;
 pub mod vsphere;
 pub mod world;
 
@@ -47,6 +48,7 @@ pub async fn start(options: &PlatformOptions<'_>) -> Result<Vec<Box<dyn LabPlatf
     Ok(vec![
         Box::new(vsphere::platform::Vsphere::start(options).await?),
         Box::new(ovirt::platform::Ovirt::start(options).await?),
+        Box::new(openshift::Openshift::start(options)),
     ])
 }
 

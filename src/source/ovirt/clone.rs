@@ -9,7 +9,7 @@ use super::rest::{inner, items, text, text_or_empty};
 use crate::config::Platform;
 use crate::config::scenarios::{AddDisk, DiskType};
 use crate::ledger::{Ledger, Thing};
-use crate::source::poll::{Asked, Look, ask};
+use crate::source::poll::Look;
 use crate::source::{CloneRequest, SourceError, VmRef};
 
 /// How a disk of the clone is laid out; nothing: as in the template.
@@ -106,7 +106,7 @@ impl OvirtDriver {
         let limit = self.session.timeouts().clone;
         let path = format!("vms/{}", vm.id);
         let path = path.as_str();
-        let waited = ask(limit, || async move {
+        let waited = self.session.until(what, limit, || async move {
             let found = self.session.get_opt(path, &[("follow", "disk_attachments.disk")]).await;
             let Some(found) = found.map_err(|e| self.session.failed(what, e))? else {
                 let cause = "the engine has taken it back; its event log says why";
@@ -126,10 +126,7 @@ impl OvirtDriver {
                 None => Ok(Look::Done(())),
             }
         });
-        match waited.await? {
-            Asked::Done(()) => Ok(()),
-            Asked::Timeout { last } => Err(self.session.timeout(what, limit, last)),
-        }
+        waited.await
     }
 
     async fn add_disk(

@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::OvirtDriver;
-use crate::source::poll::{Asked, Look, ask};
+use crate::source::poll::Look;
 use crate::source::{SourceError, VmRef};
 
 /// How long a clone that was asked for and not answered may take to appear under its name.
@@ -15,15 +15,17 @@ impl OvirtDriver {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
         let mut found = self.find_vm(name).await?;
         if found.is_none() && asked {
-            let waited = ask(APPEARS, || async move {
+            let appears = format!("{name} to appear");
+            let waited = self.session.until(&appears, APPEARS, || async move {
                 Ok(match self.find_vm(name).await? {
                     Some(vm) => Look::Done(vm),
                     None => Look::NotYet("no such VM".to_owned()),
                 })
             });
-            found = match waited.await? {
-                Asked::Done(vm) => Some(vm),
-                Asked::Timeout { .. } => None,
+            found = match waited.await {
+                Ok(vm) => Some(vm),
+                Err(SourceError::Timeout { .. }) => None,
+                Err(error) => return Err(error),
             };
         }
         let Some(vm) = found else { return Ok(false) };
@@ -44,7 +46,8 @@ impl OvirtDriver {
         let free = self.session.timeouts().clone + limit;
         let path = format!("vms/{}", vm.id);
         let path = path.as_str();
-        let waited = ask(free, || async move {
+        let begun = format!("{} to be free to delete", vm.name);
+        let waited = self.session.until(&begun, free, || async move {
             match self.status(&vm.id, what).await?.as_deref() {
                 None => return Ok(Look::Done(())),
                 Some("image_locked") => return Ok(Look::NotYet("image_locked".to_owned())),
@@ -58,18 +61,14 @@ impl OvirtDriver {
                 Err(error) => Err(self.session.failed(what, error)),
             }
         });
-        if let Asked::Timeout { last } = waited.await? {
-            return Err(self.session.timeout(what, free, last));
-        }
-        let gone = ask(limit, || async move {
+        waited.await?;
+        let gone = format!("{} to be gone", vm.name);
+        let gone = self.session.until(&gone, limit, || async move {
             Ok(match self.status(&vm.id, what).await? {
                 None => Look::Done(()),
                 Some(status) => Look::NotYet(status),
             })
         });
-        match gone.await? {
-            Asked::Done(()) => Ok(()),
-            Asked::Timeout { last } => Err(self.session.timeout(what, limit, last)),
-        }
+        gone.await
     }
 }

@@ -10,8 +10,6 @@ mod lookup;
 mod power;
 mod rest;
 mod session;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -20,7 +18,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::json;
 
-use super::poll::{Asked, Look, ask};
+use super::poll::Look;
 use super::{About, CloneRequest, DriverOptions, SourceDriver, SourceError, SourceNetwork, VmRef};
 use crate::api::vm::{Power, SourceVm};
 use crate::config::{Platform, PlatformConfig, ProviderProfile};
@@ -116,7 +114,7 @@ impl SourceDriver for OvirtDriver {
         let (own, whole) = (own.as_str(), format!("vms/{}", vm.id));
         let whole = whole.as_str();
         let limit = self.session.timeouts().clone;
-        let waited = ask(limit, || async move {
+        let waited = self.session.until(what, limit, || async move {
             let snapshot = self.session.get_opt(own, &[]).await.map_err(|e| self.session.failed(what, e))?;
             let Some(snapshot) = snapshot else {
                 return Err(self.session.refused(what, "the engine has taken it back"));
@@ -133,10 +131,7 @@ impl SourceDriver for OvirtDriver {
                 .any(|a| text(a, "disk/status").as_deref() == Some("locked"));
             Ok(if busy { Look::NotYet("a disk locked".to_owned()) } else { Look::Done(()) })
         });
-        match waited.await? {
-            Asked::Done(()) => Ok(()),
-            Asked::Timeout { last } => Err(self.session.timeout(what, limit, last)),
-        }
+        waited.await
     }
 
     async fn describe(&self, vm: &VmRef) -> Result<SourceVm, SourceError> {

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::OvirtDriver;
 use super::describe::has_address;
 use super::rest::{items, parsed, text_or_empty};
-use crate::source::poll::{Asked, Look, ask};
+use crate::source::poll::Look;
 use crate::source::{SourceError, VmRef};
 
 /// The engine's event for a VM that somebody powered off by force.
@@ -26,15 +26,15 @@ impl OvirtDriver {
         wanted: &str,
         limit: Duration,
         what: &str,
-    ) -> Result<Asked<()>, SourceError> {
-        ask(limit, || async move {
+    ) -> Result<(), SourceError> {
+        let look = || async move {
             Ok(match self.status(&vm.id, what).await? {
                 Some(status) if status == wanted => Look::Done(()),
                 Some(status) => Look::NotYet(status),
                 None => return Err(self.session.refused(what, "the VM is gone")),
             })
-        })
-        .await
+        };
+        self.session.until(&format!("{} to be {wanted}", vm.name), limit, look).await
     }
 
     async fn act(&self, vm: &VmRef, action: &str) -> Result<(), super::session::CallError> {
@@ -55,10 +55,8 @@ impl OvirtDriver {
             Err(error) if error.is(409) && self.is_on(vm, &what).await? => {}
             Err(error) => return Err(self.session.failed(&what, error)),
         }
-        match self.wait_status(vm, "up", limit, &what).await? {
-            Asked::Done(()) => Ok("powered on".to_owned()),
-            Asked::Timeout { last } => Err(self.session.timeout(&what, limit, last)),
-        }
+        self.wait_status(vm, "up", limit, &what).await?;
+        Ok("powered on".to_owned())
     }
 
     async fn is_on(&self, vm: &VmRef, what: &str) -> Result<bool, SourceError> {
@@ -75,9 +73,10 @@ impl OvirtDriver {
             None => return Err(self.session.refused(what, "the VM is gone")),
             Some("down") => return Ok("was off already".to_owned()),
             Some("up" | "powering_down") => match self.act(vm, "shutdown").await {
-                Ok(()) => match self.wait_status(vm, "down", limit, &what).await? {
-                    Asked::Done(()) => return Ok("shut down by its guest".to_owned()),
-                    Asked::Timeout { .. } => format!("the guest did not shut down within {limit:?}"),
+                Ok(()) => match self.wait_status(vm, "down", limit, &what).await {
+                    Ok(()) => return Ok("shut down by its guest".to_owned()),
+                    Err(SourceError::Timeout { .. }) => format!("the guest did not shut down within {limit:?}"),
+                    Err(error) => return Err(error),
                 },
                 Err(error) if error.is(409) || error.is(400) => {
                     format!("the engine refused to shut it down: {}", self.session.failed(&what, error))
@@ -98,17 +97,14 @@ impl OvirtDriver {
             Err(error) if error.is(409) => {}
             Err(error) => return Err(self.session.failed(what, error)),
         }
-        match self.wait_status(vm, "down", limit, what).await? {
-            Asked::Done(()) => Ok(()),
-            Asked::Timeout { last } => Err(self.session.timeout(what, limit, last)),
-        }
+        self.wait_status(vm, "down", limit, what).await
     }
 
     pub(super) async fn guest_info(&self, vm: &VmRef, limit: Duration) -> Result<(), SourceError> {
         let what = format!("the guest of {} to report its network", vm.name);
         let (path, doing) = (format!("vms/{}/reporteddevices", vm.id), format!("watch the guest of {}", vm.name));
         let (path, doing) = (path.as_str(), doing.as_str());
-        let waited = ask(limit, || async move {
+        let waited = self.session.until(&what, limit, || async move {
             match self.status(&vm.id, doing).await?.as_deref() {
                 Some("up") => {}
                 other => return Ok(Look::NotYet(other.unwrap_or("gone").to_owned())),
@@ -119,10 +115,7 @@ impl OvirtDriver {
                 false => Look::NotYet("up, but its guest agent reports no address".to_owned()),
             })
         });
-        match waited.await? {
-            Asked::Done(()) => Ok(()),
-            Asked::Timeout { last } => Err(self.session.timeout(&what, limit, last)),
-        }
+        waited.await
     }
 
     /// The newest event's id: what happens from now on has a higher one.

@@ -10,9 +10,9 @@ use tokio::sync::Mutex;
 use tracing::Instrument;
 
 use super::rest::text;
-use crate::config::ProviderProfile;
-use crate::source::words::{chain_of, plain_words};
-use crate::source::{DriverOptions, SourceError, tls};
+use crate::config::{ProviderProfile, Timeouts};
+use crate::source::poll::{self, Look};
+use crate::source::{DriverOptions, SourceError, http};
 
 /// Where the engine offers its own CA, without a login.
 const CA: &str = "services/pki-resource?resource=ca-certificate&format=X509-PEM-CA";
@@ -50,8 +50,7 @@ struct Live {
 #[derive(Debug)]
 pub(super) struct Session {
     profile: Arc<ProviderProfile>,
-    timeouts: crate::config::Timeouts,
-    insecure: bool,
+    options: DriverOptions,
     /// `https://engine/ovirt-engine`
     base: String,
     /// Held during a login, so that concurrent calls make one.
@@ -64,11 +63,12 @@ impl Session {
         let base = url.strip_suffix("/v4").unwrap_or(url);
         let base = base.strip_suffix("/api").unwrap_or(base).to_owned();
         let insecure = insecure.unwrap_or(options.insecure);
-        Self { profile, timeouts: options.timeouts.clone(), insecure, base, live: Mutex::new(None) }
+        let options = DriverOptions { insecure, ..options.clone() };
+        Self { profile, options, base, live: Mutex::new(None) }
     }
 
-    pub(super) fn timeouts(&self) -> &crate::config::Timeouts {
-        &self.timeouts
+    pub(super) fn timeouts(&self) -> &Timeouts {
+        &self.options.timeouts
     }
 
     pub(super) fn unreachable(&self, cause: impl Into<String>) -> SourceError {
@@ -92,8 +92,17 @@ impl Session {
         }
     }
 
-    pub(super) fn timeout(&self, what: &str, waited: Duration, last: String) -> SourceError {
-        SourceError::Timeout { profile: self.profile.name.clone(), what: what.to_owned(), waited, last }
+    /// Looks again and again until it is done; the error at the limit tells what was seen last.
+    pub(super) async fn until<T, F>(
+        &self,
+        what: &str,
+        limit: Duration,
+        look: impl FnMut() -> F,
+    ) -> Result<T, SourceError>
+    where
+        F: Future<Output = Result<Look<T>, SourceError>>,
+    {
+        poll::until(&self.profile.name, what, tokio::time::Instant::now() + limit, look).await
     }
 
     /// Logs in anew.
@@ -125,26 +134,20 @@ impl Session {
         let form = [("scope", "ovirt-app-api"), ("token", live.token.expose_secret())];
         let logout = live.http.post(format!("{}/services/sso-logout", self.base)).form(&form);
         // Best effort: the engine ends idle sessions by itself.
-        let _ = logout.timeout(self.timeouts.request).send().await;
-    }
-
-    fn client(&self, pem: Option<&str>) -> Result<reqwest::Client, SourceError> {
-        let config = tls::client_config(pem).map_err(|e| self.unreachable(e))?;
-        reqwest::Client::builder()
-            .tls_backend_preconfigured(config)
-            .connect_timeout(self.timeouts.connect)
-            .timeout(self.timeouts.request)
-            .build()
-            .map_err(|e| self.unreachable(plain_words(&chain_of(&e))))
+        let _ = logout.timeout(self.timeouts().request).send().await;
     }
 
     /// What the endpoint presents and the CA that the engine itself offers: trust on first use.
     pub(super) async fn fetch_ca(&self) -> Result<String, SourceError> {
         let url = url::Url::parse(&self.base).map_err(|e| self.unreachable(format!("no URL: {e}")))?;
         let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(443));
-        let presented = crate::source::fetch_ca(host, port, self.timeouts.connect).await;
-        let mut pem = presented.map_err(|e| self.unreachable(plain_words(&e)))?;
-        let answer = self.client(None)?.get(format!("{}/{CA}", self.base)).send().await;
+        let presented = crate::source::fetch_ca(host, port, self.timeouts().connect).await;
+        let mut pem = presented.map_err(|e| self.unreachable(http::words(&e)))?;
+        let anything = DriverOptions { insecure: true, ..self.options.clone() };
+        let client = http::builder(&self.profile, &anything, &self.base).await.map_err(|e| self.unreachable(e))?;
+        let client = client.timeout(self.timeouts().request).build();
+        let client = client.map_err(|e| self.unreachable(http::cause(&e)))?;
+        let answer = client.get(format!("{}/{CA}", self.base)).send().await;
         if let Ok(answer) = answer
             && answer.status().is_success()
             && let Ok(own) = answer.text().await
@@ -158,12 +161,9 @@ impl Session {
     }
 
     async fn login(&self) -> Result<Live, SourceError> {
-        let pem = match &self.profile.ca_pem {
-            _ if self.insecure => None,
-            Some(pem) => Some(pem.clone()),
-            None => Some(self.fetch_ca().await?),
-        };
-        let http = self.client(pem.as_deref())?;
+        let client = http::builder(&self.profile, &self.options, &self.base).await.map_err(|e| self.unreachable(e))?;
+        let client = client.timeout(self.timeouts().request).build();
+        let http = client.map_err(|e| self.unreachable(http::cause(&e)))?;
         let login = &self.profile.login;
         let form = [
             ("grant_type", "password"),
@@ -174,9 +174,9 @@ impl Session {
         // The engine compares this header with exactly this text.
         let request =
             http.post(format!("{}/sso/oauth/token", self.base)).header("Accept", "application/json").form(&form);
-        let answer = request.send().await.map_err(|e| self.unreachable(plain_words(&chain_of(&e))))?;
+        let answer = request.send().await.map_err(|e| self.unreachable(http::cause(&e)))?;
         let status = answer.status().as_u16();
-        let body = answer.bytes().await.map_err(|e| self.unreachable(plain_words(&chain_of(&e))))?;
+        let body = answer.bytes().await.map_err(|e| self.unreachable(http::cause(&e)))?;
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         if let Some(token) = text(&body, "access_token").filter(|_| status == 200) {
             return Ok(Live { http, token: token.into() });
@@ -219,9 +219,9 @@ impl Session {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let answer = request.send().await.map_err(|e| self.unreachable(plain_words(&chain_of(&e))))?;
+        let answer = request.send().await.map_err(|e| self.unreachable(http::cause(&e)))?;
         let status = answer.status().as_u16();
-        let bytes = answer.bytes().await.map_err(|e| self.unreachable(plain_words(&chain_of(&e))))?;
+        let bytes = answer.bytes().await.map_err(|e| self.unreachable(http::cause(&e)))?;
         let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         if (200..300).contains(&status) {
             return Ok(value);

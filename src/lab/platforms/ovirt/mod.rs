@@ -75,6 +75,11 @@ impl OvirtEndpoint {
         &self.url
     }
 
+    /// Forgets every token, as an engine does after its idle limit.
+    pub fn forget_sessions(&self) {
+        self.engine.tokens().clear();
+    }
+
     /// Ends every connection and every running operation, and waits for them.
     pub async fn stop(&self) {
         self.engine.stop.cancel();
