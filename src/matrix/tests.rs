@@ -39,7 +39,10 @@ fn every_profile_meets_every_scenario_and_each_cell_is_decided() {
     assert_eq!(all.len(), 24);
     assert_eq!(reason(&all, "vsphere/test_sanity_cold_mtv_migration"), "run");
     assert_eq!(reason(&all, "vsphere/test_warm_remote_ocp"), "`remote_ocp_cluster` is not set");
-    assert_eq!(reason(&all, "ova/test_sanity_warm_mtv_migration"), "ova does not support warm migration");
+    assert_eq!(
+        reason(&all, "ova/test_sanity_warm_mtv_migration"),
+        "ova does not support warm migration: an OVA is a file and does not run"
+    );
     assert_eq!(reason(&all, "ovirt/test_sanity_cold_mtv_migration"), "ovirt has no driver yet in this version");
     assert!(all.windows(2).all(|w| w[0].expected >= w[1].expected));
     let remote = cells(&loaded(&["remote_ocp_cluster=lab"]), &Selection::default()).unwrap();

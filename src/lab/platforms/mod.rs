@@ -14,6 +14,8 @@ use super::clock::Clock;
 use super::hooks::{GuestDirectory, GuestProfile};
 use super::pki::LabCa;
 
+pub mod ova;
+pub mod roster;
 pub mod vsphere;
 pub mod world;
 
@@ -43,7 +45,7 @@ pub trait LabPlatform: Send + Sync {
 
 /// Starts every platform.
 pub async fn start(options: &PlatformOptions<'_>) -> Result<Vec<Box<dyn LabPlatform>>, LabError> {
-    Ok(vec![Box::new(vsphere::platform::Vsphere::start(options).await?)])
+    Ok(vec![Box::new(vsphere::platform::Vsphere::start(options).await?), Box::new(ova::Ova::start(options)?)])
 }
 
 /// The guests of several platforms; MACs don't repeat between them.

@@ -122,6 +122,9 @@ async fn login_of(mtv: &Mtv, provider: &Provider, source: &dyn Source) -> Result
     if source.needs_url() && provider.spec.url.is_empty() {
         return Err(condition("UrlNotValid", "Critical", "NotSet", "The `url` is not valid."));
     }
+    if let Some(message) = source.bad_url(&provider.spec.url) {
+        return Err(condition("UrlNotValid", "Critical", "Malformed", message));
+    }
     let data = secret_data(mtv, provider).await?;
     let insecure = data.get("insecureSkipVerify").is_some_and(|v| v == "true");
     let ca_pem = data.get("ca.crt").or_else(|| data.get("cacert")).cloned();

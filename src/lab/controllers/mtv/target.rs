@@ -36,8 +36,10 @@ fn target_name(walk: &Walk<'_>) -> String {
 fn pvc_name(walk: &Walk<'_>, disk: &InvDisk, index: usize) -> (Option<String>, Option<String>) {
     let spec = &walk.run.plan.spec;
     let fallback = format!("{}-{}-", walk.run.plan.name_any(), walk.vm.id);
-    let Some(template) = spec.pvc_name_template.as_deref().filter(|_| !walk.run.mtv.defects.has(Defect::WrongPvcName))
-    else {
+    let applies = walk.run.resolved.kind.names_pvcs(walk.run.mtv.version);
+    let wanted =
+        spec.pvc_name_template.as_deref().filter(|_| applies && !walk.run.mtv.defects.has(Defect::WrongPvcName));
+    let Some(template) = wanted else {
         return (None, Some(fallback));
     };
     let file = disk.file.rsplit(['/', ' ']).next().unwrap_or_default();
@@ -277,7 +279,11 @@ fn nics(walk: &Walk<'_>) -> (Vec<Value>, Vec<Value>) {
             pod = false;
             nad = "default/somewhere-else".to_owned();
         }
-        let mut interface = json!({"name": name, "model": "virtio", "macAddress": mac});
+        let mut interface = json!({"name": name, "model": "virtio"});
+        // An exporter may leave it out; KubeVirt then makes one up.
+        if !mac.is_empty() {
+            interface["macAddress"] = json!(mac);
+        }
         interface[if pod { "masquerade" } else { "bridge" }] = json!({});
         interfaces.push(interface);
         networks.push(if pod {
