@@ -12,6 +12,7 @@ use crate::api::forklift::Ref;
 use crate::api::vm::SourceVm;
 use crate::config::{Platform, ProviderProfile};
 
+use super::openshift::Openshift;
 use super::ova::Ova;
 use super::vsphere::Vsphere;
 
@@ -59,9 +60,18 @@ pub trait Adapter: Send + Sync {
     fn read_vm(&self, _inventory_vm: &Value, _collections: &Collections) -> Result<SourceVm, String> {
         Err("VMs of this platform are read by its driver".to_owned())
     }
+    /// Whether the profile means the cluster of the run: its URL, token and CA are then filled in
+    /// (`api_url`, `login.password`, `ca_pem`) before anything else is asked.
+    fn is_own_cluster(&self, _: &ProviderProfile) -> bool {
+        false
+    }
     /// Why nobody can tell the power of a source VM after its migration; `None` where the inventory
     /// shows it.
     fn powerless(&self) -> Option<&'static str> {
+        None
+    }
+    /// The namespace that a Plan's entry of the VM names, where the platform has such.
+    fn namespace_of(&self, _: &SourceVm) -> Option<String> {
         None
     }
     /// Distinct storages of the VMs, in order of first use.
@@ -75,6 +85,7 @@ pub fn adapter(platform: Platform) -> Option<&'static dyn Adapter> {
     match platform {
         Platform::Vsphere => Some(&Vsphere),
         Platform::Ova => Some(&Ova),
+        Platform::Openshift => Some(&Openshift),
         _ => None,
     }
 }

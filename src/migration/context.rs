@@ -76,6 +76,7 @@ impl RunContext {
         let options = DriverOptions {
             timeouts: parts.settings.timeouts.clone(),
             insecure: parts.settings.source_provider_insecure_skip_verify,
+            cluster: Some(parts.cluster.clone()),
         };
         let access = parts
             .profiles
@@ -147,7 +148,10 @@ impl RunContext {
             return Err(Failure::environment(Problem::new(message)));
         };
         let settings = &self.parts.settings;
-        let insecure = settings.source_provider_insecure_skip_verify;
+        let own = adapter.is_own_cluster(profile);
+        let filled = if own { Arc::new(self.own_cluster(profile).await?) } else { profile.clone() };
+        let profile = &filled;
+        let insecure = if own { settings.insecure_verify_skip } else { settings.source_provider_insecure_skip_verify };
         let wants_ca = adapter.wants_ca(profile) && !insecure;
         let ca = if wants_ca { Some(self.ca_of(profile, adapter).await?) } else { None };
         let wiring = adapter.wire(profile, insecure, ca.as_deref());
@@ -179,6 +183,24 @@ impl RunContext {
         Ok(OpenProfile { profile: profile.clone(), access, adapter, provider, endpoint })
     }
 
+    /// The profile with the login of the run's own cluster in it.
+    async fn own_cluster(&self, profile: &ProviderProfile) -> Result<ProviderProfile, Failure> {
+        let cluster = &self.parts.cluster;
+        let Some(token) = cluster.token().await else {
+            let message = format!(
+                "{}: MTV reads this cluster as a source by a bearer token, and this connection has none: set \
+                 `cluster_token`, or user and password",
+                profile.name
+            );
+            return Err(Failure::environment(Problem::new(message)));
+        };
+        let mut filled = profile.clone();
+        filled.api_url = cluster.url().to_owned();
+        filled.login.password = token;
+        filled.ca_pem = filled.ca_pem.or_else(|| self.parts.cluster_ca.clone());
+        Ok(filled)
+    }
+
     async fn ca_of(&self, profile: &ProviderProfile, adapter: &dyn Adapter) -> Result<String, Failure> {
         if let Some(pem) = &profile.ca_pem {
             return Ok(pem.clone());
@@ -199,10 +221,11 @@ impl RunContext {
         let open = self.opened.get(profile)?.get()?.as_ref().ok()?;
         let prefix = self.parts.run.clone_prefix();
         let all = self.parts.inventory.list(&open.provider.path, "vms").await.ok()?;
-        let own: Vec<_> = all
+        let mut own: Vec<_> = all
             .into_iter()
             .filter(|vm| vm.get("name").and_then(|n| n.as_str()).is_some_and(|n| n.starts_with(&prefix)))
             .collect();
+        own.iter_mut().for_each(super::artifacts::hide_user_data);
         serde_json::to_string_pretty(&own).ok()
     }
 

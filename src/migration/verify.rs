@@ -198,7 +198,8 @@ async fn log_in(context: &RunContext, prepared: &Prepared, vm: &PreparedVm, targ
     if target.power != Power::On {
         return GuestLogin::NotTried(format!("the VM is {}", target.printable_status));
     }
-    let Some(credentials) = credentials(prepared, &vm.before) else {
+    let own = prepared.open.access.driver().and_then(|driver| driver.guest_login(&vm.reference));
+    let Some(credentials) = own.as_ref().or_else(|| credentials(prepared, &vm.before)) else {
         let keys = match vm.before.os {
             GuestOs::Windows => "`guest_vm_win_user` and `guest_vm_win_password`",
             _ => "`guest_vm_linux_user` and `guest_vm_linux_password`",

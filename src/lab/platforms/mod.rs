@@ -14,6 +14,7 @@ use super::clock::Clock;
 use super::hooks::{GuestDirectory, GuestProfile};
 use super::pki::LabCa;
 
+pub mod openshift;
 pub mod ova;
 pub mod roster;
 pub mod vsphere;
@@ -45,7 +46,11 @@ pub trait LabPlatform: Send + Sync {
 
 /// Starts every platform.
 pub async fn start(options: &PlatformOptions<'_>) -> Result<Vec<Box<dyn LabPlatform>>, LabError> {
-    Ok(vec![Box::new(vsphere::platform::Vsphere::start(options).await?), Box::new(ova::Ova::start(options)?)])
+    Ok(vec![
+        Box::new(vsphere::platform::Vsphere::start(options).await?),
+        Box::new(openshift::Openshift::start(options)),
+        Box::new(ova::Ova::start(options)?),
+    ])
 }
 
 /// The guests of several platforms; MACs don't repeat between them.

@@ -11,6 +11,7 @@ use crate::api::vim::op::{self, ServiceContent};
 use crate::api::vim::property::{self, FilterSpec};
 use crate::api::vim::{self, Element, Fault, MoRef, ObjectContent, WireError, envelope};
 use crate::config::ProviderProfile;
+use crate::source::words::{chain_of, plain_words};
 use crate::source::{DriverOptions, SourceError, tls};
 
 /// Objects a page of a listing.
@@ -291,35 +292,4 @@ impl Session {
         let _ = self.call(|_| op::destroy_view(&view)).await;
         read
     }
-}
-
-/// The whole chain of an error's causes in one line.
-fn chain_of(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
-}
-
-/// What a transport error means to whoever reads the report.
-fn plain_words(chain: &str) -> String {
-    let lower = chain.to_lowercase();
-    let meaning = if lower.contains("dns error") || lower.contains("lookup address") {
-        "the host name cannot be resolved"
-    } else if lower.contains("connection refused") {
-        "the connection was refused: nothing listens there"
-    } else if lower.contains("certificate") || lower.contains("unknownissuer") {
-        "the certificate is not trusted"
-    } else if lower.contains("handshake") || lower.contains("tls") {
-        "TLS failed"
-    } else if lower.contains("timed out") || lower.contains("deadline") || lower.contains("within") {
-        "no answer in time"
-    } else {
-        return chain.to_owned();
-    };
-    format!("{meaning} ({chain})")
 }

@@ -263,7 +263,7 @@ fn nics(walk: &Walk<'_>) -> (Vec<Value>, Vec<Value>) {
     let (mut interfaces, mut networks) = (Vec::new(), Vec::new());
     let last = walk.vm.nics.len().saturating_sub(1);
     for (index, nic) in walk.vm.nics.iter().enumerate() {
-        let reference = resolved.network_refs().iter().find(|r| r.id.as_deref() == Some(nic.network_id.as_str()));
+        let reference = resolved.network_refs().iter().find(|r| validate::means(r, &nic.network_id));
         let row = reference.and_then(|r| resolved.network_rows().iter().find(|row| validate::same(&row.source, r)));
         let Some(row) = row.filter(|row| row.destination.type_ != "ignored") else { continue };
         let name = format!("net-{index}");

@@ -14,7 +14,7 @@ use super::validate::{Add, View};
 use super::{Mtv, MtvVersion};
 use crate::api::forklift::Provider;
 
-mod openshift;
+pub(in crate::lab) mod openshift;
 mod ova;
 mod ovf;
 mod vsphere;
@@ -63,6 +63,11 @@ pub(super) trait Source: Send + Sync {
 
     /// Done once for a Provider whose login succeeded, before its inventory is loaded.
     async fn validated(&self, _: &Mtv, _: &Provider) {}
+
+    /// Whether the inventory is asked from the platform at every look, instead of being collected.
+    fn live(&self) -> bool {
+        false
+    }
 
     /// Whether this MTV migrates from here warm, as it is configured now.
     async fn can_warm(&self, _: &Mtv) -> bool {
