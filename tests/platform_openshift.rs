@@ -47,7 +47,8 @@ fn a_running_vm_is_judged_whole_and_its_generated_password_logs_in() {
     let args = format!("--config own run --lab --lab-clock-scale 1500 -p openshift -s {ON} --results results");
     place.run(&args).exits(0).says("powered on").says("hold nothing that this run made");
     let passed = checks(&place, "passed");
-    for check in ["cpu", "memory", "firmware", "network", "disk-size", "guest-agent", "ssh-login", "provider-tls", "power"]
+    for check in
+        ["cpu", "memory", "firmware", "network", "disk-size", "guest-agent", "ssh-login", "provider-tls", "power"]
     {
         assert!(passed.contains(check), "{check} did not pass: {passed:?}");
     }
@@ -119,7 +120,8 @@ fn a_profile_that_cannot_be_used_errs_alone_with_its_name_its_endpoint_and_the_c
     let place = Place::new();
     let lab = LabServer::start(&place, "--clock-scale 1500");
     let expired = Expired::start();
-    let second = |url: &str, token: &str, ca: &str| json!({"type": "openshift", "api_url": url, "token": token, "ca_pem": ca});
+    let second =
+        |url: &str, token: &str, ca: &str| json!({"type": "openshift", "api_url": url, "token": token, "ca_pem": ca});
     let ca = fs::read_to_string(&lab.ca).unwrap();
     let late = format!("https://127.0.0.1:{}", expired.port);
     let profiles = [

@@ -6,11 +6,8 @@ use crate::config::Platform;
 use super::{Facts, Judgement, count, failed, not_judged, part, passed, whole};
 
 /// How the snapshots are named that MTV makes: for a warm migration, and to copy an OpenStack volume.
-const OF_MTV: [&str; 3] = [
-    "forklift-migration-precopy",
-    "Forklift Operator warm migration precopy",
-    "snapshot for forklift-migration-vm-",
-];
+const OF_MTV: [&str; 3] =
+    ["forklift-migration-precopy", "Forklift Operator warm migration precopy", "snapshot for forklift-migration-vm-"];
 /// Creation times are compared to the minute: `2026-01-02T03:04`.
 const TO_THE_MINUTE: usize = 16;
 

@@ -264,9 +264,6 @@ async fn run_cells(
     if let Some(mtv) = &report.versions.mtv {
         matrix::decide_version(&mut cells, mtv);
     }
-    if let Some(controller) = crate::forklift::controller(&cluster, &loaded.settings.mtv_namespace).await {
-        matrix::decide_gates(&mut cells, &controller);
-    }
     // Where the cluster has no default, the preflight has said so already.
     if loaded.settings.storage_class.is_empty()
         && let Ok(class) = default_storage_class(&cluster).await

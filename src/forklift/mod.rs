@@ -7,11 +7,13 @@ pub mod adapter;
 pub mod execution;
 pub mod inventory;
 pub mod maps;
-mod ovirt;
 mod openshift;
 mod openstack;
+mod ova;
+mod ovirt;
 pub mod plan;
 pub mod providers;
+mod read;
 mod vsphere;
 
 use std::time::Duration;
@@ -22,9 +24,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::api::condition::{Condition, Conditions};
-use crate::api::forklift::{ForkliftController, Hook, NetworkMap, Plan, Provider, StorageMap};
+use crate::api::forklift::{Hook, NetworkMap, Plan, Provider, StorageMap};
 use crate::cluster::wait::{self, Poll};
-use crate::cluster::{ApplyError, Cluster, Tracked, WaitError};
+use crate::cluster::{ApplyError, Tracked, WaitError};
 use crate::event::Problem;
 
 /// Why an operation on MTV did not succeed, and whose fault it is.
@@ -117,10 +119,4 @@ fn ready(what: &str, conditions: Option<&[Condition]>) -> Poll<()> {
         return Poll::Failed(problem);
     }
     if conditions.holds("Ready") { Poll::Done(()) } else { Poll::NotYet(conditions.summary()) }
-}
-
-/// The ForkliftController's spec: MTV's switches. `None` where it can't be read.
-pub async fn controller(cluster: &Cluster, namespace: &str) -> Option<serde_json::Value> {
-    let api: kube::Api<ForkliftController> = kube::Api::namespaced(cluster.client(), namespace);
-    api.get_opt("forklift-controller").await.ok().flatten().map(|found| found.spec.fields)
 }

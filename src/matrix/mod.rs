@@ -6,7 +6,6 @@
 mod expand;
 mod expected;
 pub mod filter;
-mod gates;
 pub mod glob;
 pub mod shard;
 pub mod support;
@@ -16,8 +15,8 @@ mod version;
 
 pub use expand::{MatrixError, Selection, expand};
 pub use filter::Filter;
-pub use gates::decide_gates;
 pub use shard::Shard;
+pub use support::decide_gates;
 pub use version::decide_version;
 
 use std::sync::Arc;

@@ -30,7 +30,10 @@ pub(super) async fn migrate(
     let limit = context.parts.settings.timeouts.migrate;
     let rule = cell.scenario.warm_migration.then(|| cutover_rule(context, &cell.scenario));
     let tracked = context.tracked(Some(&cell.id));
-    let power_mark = prepared.open.driver.power_mark().await?;
+    let power_mark = match prepared.open.access.driver() {
+        Some(driver) => driver.power_mark().await?,
+        None => None,
+    };
     execution::start(&tracked, namespace, MIGRATION, PLAN, rule).await?;
 
     let events = &context.parts.events;

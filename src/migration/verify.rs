@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Failure;
+use super::adopt;
 use super::cell::{Maps, Prepared, PreparedVm};
 use super::context::RunContext;
 use super::execute::Migrated;
@@ -87,15 +88,19 @@ async fn judge_vm(
     vm: &PreparedVm,
 ) -> Vec<Finding> {
     let status = migrated.vms.iter().find(|s| s.id == vm.reference.id);
-    let name = status.and_then(|s| s.new_name.clone()).unwrap_or_else(|| vm.reference.name.clone());
+    let renamed = || status.and_then(|s| s.new_name.clone());
+    let name = vm.target_name.clone().or_else(renamed).unwrap_or_else(|| vm.reference.name.clone());
     let expected_power = expected_power(cell, vm);
     let target = read_settled(context, cell, prepared, vm, &name, &expected_power).await;
-    let after = prepared.open.driver.describe(&vm.reference).await.map_err(|e| e.to_string());
-    let forced_off = match &migrated.power_mark {
-        Some(mark) => {
-            Some(prepared.open.driver.forced_off_since(&vm.reference, mark).await.map_err(|e| e.to_string()))
+    let after = match prepared.open.access.driver() {
+        Some(driver) => driver.describe(&vm.reference).await.map_err(|e| e.to_string()),
+        None => adopt::after_migration(context, &prepared.open, vm).await,
+    };
+    let forced_off = match (&migrated.power_mark, prepared.open.access.driver()) {
+        (Some(mark), Some(driver)) => {
+            Some(driver.forced_off_since(&vm.reference, mark).await.map_err(|e| e.to_string()))
         }
-        None => None,
+        _ => None,
     };
     let facts = Facts {
         platform: prepared.open.profile.platform,
@@ -196,7 +201,7 @@ async fn log_in(context: &RunContext, prepared: &Prepared, vm: &PreparedVm, targ
     if target.power != Power::On {
         return GuestLogin::NotTried(format!("the VM is {}", target.printable_status));
     }
-    let own = prepared.open.driver.guest_login(&vm.reference);
+    let own = prepared.open.access.driver().and_then(|driver| driver.guest_login(&vm.reference));
     let Some(credentials) = own.as_ref().or_else(|| credentials(prepared, &vm.before)) else {
         let keys = match vm.before.os {
             GuestOs::Windows => "`guest_vm_win_user` and `guest_vm_win_password`",

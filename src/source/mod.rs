@@ -204,6 +204,34 @@ pub fn driver(profile: &Arc<ProviderProfile>, options: &DriverOptions) -> Result
     }
 }
 
+/// How the VMs of a profile's platform are reached.
+#[derive(Clone)]
+pub enum SourceAccess {
+    /// Cloned, powered, read and deleted through the platform itself.
+    Driver(Arc<dyn SourceDriver>),
+    /// Only MTV's inventory tells of them: the VM that the scenario names is migrated as it is, and
+    /// nothing on the source is touched.
+    InventoryOnly,
+}
+
+impl SourceAccess {
+    /// `None` for a platform that is known by the inventory alone.
+    pub fn driver(&self) -> Option<&Arc<dyn SourceDriver>> {
+        match self {
+            Self::Driver(driver) => Some(driver),
+            Self::InventoryOnly => None,
+        }
+    }
+}
+
+/// How a profile's VMs are reached. No connection is made yet.
+pub fn access(profile: &Arc<ProviderProfile>, options: &DriverOptions) -> Result<SourceAccess, SourceError> {
+    match profile.platform {
+        Platform::Ova | Platform::Hyperv | Platform::Ec2 => Ok(SourceAccess::InventoryOnly),
+        _ => driver(profile, options).map(SourceAccess::Driver),
+    }
+}
+
 /// The certificate chain that `host:port` presents, PEM, by one TLS handshake that validates
 /// nothing. Only for storing a CA that the user chose to trust on first use.
 pub async fn fetch_ca(host: &str, port: u16, limit: Duration) -> Result<String, String> {

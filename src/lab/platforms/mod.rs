@@ -14,8 +14,10 @@ use super::clock::Clock;
 use super::hooks::{GuestDirectory, GuestProfile};
 use super::pki::LabCa;
 
-pub mod ovirt;
 pub mod openshift;
+pub mod ova;
+pub mod ovirt;
+pub mod roster;
 pub mod vsphere;
 pub mod world;
 
@@ -49,6 +51,7 @@ pub async fn start(options: &PlatformOptions<'_>) -> Result<Vec<Box<dyn LabPlatf
         Box::new(vsphere::platform::Vsphere::start(options).await?),
         Box::new(ovirt::platform::Ovirt::start(options).await?),
         Box::new(openshift::Openshift::start(options)),
+        Box::new(ova::Ova::start(options)?),
     ])
 }
 

@@ -38,9 +38,10 @@ impl OvirtDriver {
             return Ok(template);
         }
         let hint = match self.find_vm(name).await? {
-            Some(_) => " (a VM has that name, but clones are made from a template)".to_owned(),
-            None => String::new(),
+            Some(_) => " (a VM has that name, but clones are made from a template)",
+            None => "",
         };
+        let hint = format!(" at {}{hint}", self.profile.api_url);
         Err(SourceError::NotFound {
             profile: self.profile.name.clone(),
             kind: "template".to_owned(),
@@ -52,7 +53,7 @@ impl OvirtDriver {
     /// Refuses to work unless the data center that the profile names is there and up.
     pub(super) async fn pass_gate(&self) -> Result<(), SourceError> {
         let wanted = &self.datacenter;
-        let what = format!("work in data center {wanted}");
+        let what = format!("work in data center {wanted} of {}", self.profile.api_url);
         let list = self.session.get("datacenters", &[]).await.map_err(|e| self.session.failed(&what, e))?;
         let all = items(&list, "data_center");
         let Some(found) = all.iter().find(|d| text(d, "name").as_deref() == Some(wanted)) else {

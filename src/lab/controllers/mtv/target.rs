@@ -38,11 +38,8 @@ fn pvc_name(walk: &Walk<'_>, disk: &InvDisk, index: usize) -> (Option<String>, O
     let fallback = format!("{}-{}-", walk.run.plan.name_any(), walk.vm.id);
     let (kind, version) = (walk.run.resolved.kind, walk.run.mtv.version);
     let source_claim = kind.names_volumes_after_source().then(|| disk.file.split_once('/')).flatten();
-    let wrong = walk.run.mtv.defects.has(Defect::WrongPvcName);
-    // Templates are for vSphere, and from 2.11 for a cluster's VMs.
-    let template = spec.pvc_name_template.as_deref().filter(|_| !wrong);
-    let template = template.filter(|_| source_claim.is_none() || version.at_least(11));
-    let Some(template) = template else {
+    let applies = kind.names_pvcs(version) && !walk.run.mtv.defects.has(Defect::WrongPvcName);
+    let Some(template) = spec.pvc_name_template.as_deref().filter(|_| applies) else {
         return match source_claim.filter(|_| version.at_least(10)) {
             Some((_, claim)) => (Some(claim.to_owned()), None),
             None => (None, Some(fallback)),
@@ -289,7 +286,11 @@ fn nics(walk: &Walk<'_>) -> (Vec<Value>, Vec<Value>) {
             pod = false;
             nad = "default/somewhere-else".to_owned();
         }
-        let mut interface = json!({"name": name, "model": "virtio", "macAddress": mac});
+        let mut interface = json!({"name": name, "model": "virtio"});
+        // An exporter may leave it out; KubeVirt then makes one up.
+        if !mac.is_empty() {
+            interface["macAddress"] = json!(mac);
+        }
         interface[if pod { "masquerade" } else { "bridge" }] = json!({});
         interfaces.push(interface);
         networks.push(if pod {
