@@ -265,6 +265,10 @@ pub struct LabServerArgs {
     /// Port of the API server; 0 picks a free one.
     #[arg(long, default_value_t = 0)]
     pub port: u16,
+    /// Live on this cluster instead of an API server of the lab's own: its MTV, KubeVirt and storage, as
+    /// cluster admin. For test clusters only.
+    #[arg(long, value_name = "KUBECONFIG", conflicts_with = "port")]
+    pub on: Option<PathBuf>,
     /// Where kubeconfig, CA and providers.json are written.
     #[arg(long, value_name = "DIR", default_value = "lab")]
     pub dir: PathBuf,

@@ -17,7 +17,7 @@ use crate::source::{self, DriverOptions, SourceDriver};
 pub async fn run(config: &ConfigArgs, args: CleanArgs) -> Result<u8, Stop> {
     let loaded = common::load(config, Vec::new(), None)?;
     let cluster = Cluster::connect(&loaded.settings).await.map_err(Stop::environment)?;
-    let cleaner = Cleaner { cluster: &cluster, settings: &loaded.settings, drivers: drivers(&loaded) };
+    let cleaner = Cleaner { cluster: &cluster, settings: &loaded.settings, drivers: drivers(&loaded, &cluster) };
     let mut all = Cleaned::default();
     if let Some(dir) = &args.results {
         let found = ledgers(dir)?;
@@ -95,10 +95,11 @@ async fn sweep(cleaner: &Cleaner<'_>, loaded: &Loaded, run: &RunId) -> Result<Cl
     Ok(cleaned?)
 }
 
-fn drivers(loaded: &Loaded) -> BTreeMap<String, Arc<dyn SourceDriver>> {
+fn drivers(loaded: &Loaded, cluster: &Cluster) -> BTreeMap<String, Arc<dyn SourceDriver>> {
     let options = DriverOptions {
         timeouts: loaded.settings.timeouts.clone(),
         insecure: loaded.settings.source_provider_insecure_skip_verify,
+        cluster: Some(cluster.clone()),
     };
     let profiles = loaded.providers.values().map(|p| Arc::new(p.clone()));
     profiles.filter_map(|p| source::driver(&p, &options).ok().map(|d| (p.name.clone(), d))).collect()

@@ -5,7 +5,8 @@ use super::{Stop, exit};
 use crate::lab::{Lab, LabOptions};
 
 pub async fn run(args: &LabServerArgs) -> Result<u8, Stop> {
-    let mut options = LabOptions { port: args.port, defects: args.defect.clone(), ..LabOptions::default() };
+    let mut options =
+        LabOptions { port: args.port, on: args.on.clone(), defects: args.defect.clone(), ..LabOptions::default() };
     if let Some(scale) = args.clock_scale {
         options.clock_scale = scale;
     }

@@ -7,8 +7,12 @@ pub mod adapter;
 pub mod execution;
 pub mod inventory;
 pub mod maps;
+mod openshift;
+mod openstack;
+mod ova;
 pub mod plan;
 pub mod providers;
+mod read;
 mod vsphere;
 
 use std::time::Duration;

@@ -34,6 +34,8 @@ pub(super) struct PreparedVm {
     /// Its entry in the scenario.
     pub wanted: ScenarioVm,
     pub reference: VmRef,
+    /// Name of the migrated VM where it is not the source's own.
+    pub target_name: Option<String>,
     /// As it was before migration.
     pub before: SourceVm,
 }
@@ -70,6 +72,9 @@ pub(super) struct Maps {
 pub async fn run(context: &RunContext, cell: &Cell, attempt: u32) -> Outcome {
     match attempt_stages(context, cell, attempt).await {
         Ok(()) => Outcome { verdict: Verdict::Passed, problem: None },
+        Err(failure) if failure.verdict == Verdict::Skipped => {
+            Outcome { verdict: Verdict::Skipped, problem: Some(failure.problem) }
+        }
         Err(mut failure) => {
             super::artifacts::collect(context, cell, attempt).await;
             failure.problem.look_at.push(format!("artifacts/{}", cell.id.slug()));
@@ -139,6 +144,8 @@ fn build_plan(cell: &Cell, prepared: &Prepared) -> crate::api::forklift::Plan {
             .iter()
             .map(|vm| PlannedVm {
                 id: vm.reference.id.clone(),
+                target_name: vm.target_name.clone(),
+                namespace: prepared.open.adapter.namespace_of(&vm.before),
                 target_power_state: vm.wanted.target_power_state.map(crate::config::PowerState::name),
             })
             .collect(),

@@ -22,7 +22,7 @@ use crate::forklift::adapter::{Adapter, adapter};
 use crate::forklift::inventory::Inventory;
 use crate::forklift::providers::{self, ReadyProvider, RemoteDestination};
 use crate::ledger::Ledger;
-use crate::source::{self, DriverOptions, SourceDriver};
+use crate::source::{self, DriverOptions, SourceAccess, SourceDriver};
 
 /// Access modes and volume mode that a class gets where a map names none.
 /// `None` when that could not be read.
@@ -32,9 +32,13 @@ pub type StorageDefaults = Option<(Vec<String>, Option<String>)>;
 #[derive(Clone)]
 pub struct OpenProfile {
     pub profile: Arc<ProviderProfile>,
-    pub driver: Arc<dyn SourceDriver>,
+    pub access: SourceAccess,
     pub adapter: &'static dyn Adapter,
     pub provider: ReadyProvider,
+    /// Whether MTV was told to skip TLS verification towards the platform.
+    pub insecure: bool,
+    /// `spec.url` of the Provider, for messages.
+    pub endpoint: String,
 }
 
 /// Something made once, by the first that asks.
@@ -94,7 +98,7 @@ pub struct ContextParts {
 /// Shared by every cell of a run.
 pub struct RunContext {
     pub parts: ContextParts,
-    drivers: BTreeMap<String, Result<Arc<dyn SourceDriver>, String>>,
+    access: BTreeMap<String, Result<SourceAccess, String>>,
     opened: BTreeMap<String, Shared<OpenProfile>>,
     local: Shared<ReadyProvider>,
     remote: Shared<ReadyProvider>,
@@ -107,16 +111,17 @@ impl RunContext {
         let options = DriverOptions {
             timeouts: parts.settings.timeouts.clone(),
             insecure: parts.settings.source_provider_insecure_skip_verify,
+            cluster: Some(parts.cluster.clone()),
         };
-        let drivers = parts
+        let access = parts
             .profiles
             .iter()
-            .map(|p| (p.name.clone(), source::driver(p, &options).map_err(|e| e.to_string())))
+            .map(|p| (p.name.clone(), source::access(p, &options).map_err(|e| e.to_string())))
             .collect();
         let opened = parts.profiles.iter().map(|p| (p.name.clone(), Shared::default())).collect();
         Self {
             parts,
-            drivers,
+            access,
             opened,
             local: Shared::default(),
             remote: Shared::default(),
@@ -140,14 +145,15 @@ impl RunContext {
         self.parts.events.emit(EventKind::Note { cell: cell.cloned(), level, message: message.into() });
     }
 
-    /// The driver of a profile, connected or not.
+    /// The driver of a profile, connected or not; `None` where the platform has none.
     pub fn driver(&self, profile: &str) -> Option<&Arc<dyn SourceDriver>> {
-        self.drivers.get(profile).and_then(|d| d.as_ref().ok())
+        self.access.get(profile).and_then(|access| access.as_ref().ok()).and_then(SourceAccess::driver)
     }
 
     /// Ends every platform session.
     pub async fn disconnect(&self) {
-        futures::future::join_all(self.drivers.values().flatten().map(|d| d.disconnect())).await;
+        let drivers = self.access.values().flatten().filter_map(SourceAccess::driver);
+        futures::future::join_all(drivers.map(|d| d.disconnect())).await;
     }
 
     /// The profile's Provider and session; the first caller makes them.
@@ -170,19 +176,29 @@ impl RunContext {
     }
 
     async fn open_profile(&self, profile: &Arc<ProviderProfile>) -> Result<OpenProfile, Failure> {
-        let driver = match self.drivers.get(&profile.name) {
-            Some(Ok(driver)) => driver.clone(),
+        let access = match self.access.get(&profile.name) {
+            Some(Ok(access)) => access.clone(),
             Some(Err(cause)) => return Err(Failure::environment(Problem::new(cause.clone()))),
-            None => return Err(Failure::environment(Problem::new(format!("profile {} has no driver", profile.name)))),
+            None => {
+                return Err(Failure::environment(Problem::new(format!(
+                    "profile {} is not part of this run",
+                    profile.name
+                ))));
+            }
         };
         let Some(adapter) = adapter(profile.platform) else {
             let message = format!("{}: MTV's wiring of {} is not built yet", profile.name, profile.platform);
             return Err(Failure::environment(Problem::new(message)));
         };
         let settings = &self.parts.settings;
-        let insecure = settings.source_provider_insecure_skip_verify;
-        let ca = if adapter.wants_ca(profile) && !insecure { Some(self.ca_of(profile).await?) } else { None };
+        let own = adapter.is_own_cluster(profile);
+        let filled = if own { Arc::new(self.own_cluster(profile).await?) } else { profile.clone() };
+        let profile = &filled;
+        let insecure = if own { settings.insecure_verify_skip } else { settings.source_provider_insecure_skip_verify };
+        let wants_ca = adapter.wants_ca(profile) && !insecure;
+        let ca = if wants_ca { Some(self.ca_of(profile, adapter).await?) } else { None };
         let wiring = adapter.wire(profile, insecure, ca.as_deref());
+        let endpoint = wiring.url.clone();
         let name = self.parts.run.object(&profile.name);
         // MTV's Provider comes first: what it says of a refused login is what users will search for.
         let provider = providers::create_source(
@@ -196,25 +212,43 @@ impl RunContext {
         .await
         .map_err(|error| {
             let mut failure = Failure::from(error);
-            failure.problem.details.insert(0, format!("profile {}, endpoint {}", profile.name, profile.api_url));
+            failure.problem.details.insert(0, format!("profile {}, endpoint {endpoint}", profile.name));
             failure
         })?;
-        let about = driver.connect().await?;
-        self.note(
-            None,
-            Level::Info,
-            format!("{}: {} {}, Provider {name} is Ready", profile.name, about.product, about.version),
-        );
-        Ok(OpenProfile { profile: profile.clone(), driver, adapter, provider })
+        let who = match access.driver() {
+            Some(driver) => {
+                let about = driver.connect().await?;
+                format!("{} {}", about.product, about.version)
+            }
+            None => format!("{endpoint}, known by MTV's inventory alone"),
+        };
+        self.note(None, Level::Info, format!("{}: {who}, Provider {name} is Ready", profile.name));
+        Ok(OpenProfile { profile: profile.clone(), access, adapter, provider, insecure, endpoint })
     }
 
-    async fn ca_of(&self, profile: &ProviderProfile) -> Result<String, Failure> {
+    /// The profile with the login of the run's own cluster in it.
+    async fn own_cluster(&self, profile: &ProviderProfile) -> Result<ProviderProfile, Failure> {
+        let cluster = &self.parts.cluster;
+        let Some(token) = cluster.token().await else {
+            let message = format!(
+                "{}: MTV reads this cluster as a source by a bearer token, and this connection has none: set \
+                 `cluster_token`, or user and password",
+                profile.name
+            );
+            return Err(Failure::environment(Problem::new(message)));
+        };
+        let mut filled = profile.clone();
+        filled.api_url = cluster.url().to_owned();
+        filled.login.password = token;
+        filled.ca_pem = filled.ca_pem.or_else(|| self.parts.cluster_ca.clone());
+        Ok(filled)
+    }
+
+    async fn ca_of(&self, profile: &ProviderProfile, adapter: &dyn Adapter) -> Result<String, Failure> {
         if let Some(pem) = &profile.ca_pem {
             return Ok(pem.clone());
         }
-        let url = url::Url::parse(&profile.api_url).ok();
-        let host = url.as_ref().and_then(|u| u.host_str()).unwrap_or(&profile.fqdn).to_owned();
-        let port = url.as_ref().and_then(url::Url::port_or_known_default).unwrap_or(443);
+        let (host, port) = adapter.tls_endpoint(profile);
         source::fetch_ca(&host, port, self.parts.settings.timeouts.connect).await.map_err(|cause| {
             let message = format!("{}: failed to fetch the certificate of {host}:{port}: {cause}", profile.name);
             Failure::environment(
@@ -230,10 +264,11 @@ impl RunContext {
         let open = self.opened.get(profile)?.made()?;
         let prefix = self.parts.run.clone_prefix();
         let all = self.parts.inventory.list(&open.provider.path, "vms").await.ok()?;
-        let own: Vec<_> = all
+        let mut own: Vec<_> = all
             .into_iter()
             .filter(|vm| vm.get("name").and_then(|n| n.as_str()).is_some_and(|n| n.starts_with(&prefix)))
             .collect();
+        own.iter_mut().for_each(super::artifacts::hide_user_data);
         serde_json::to_string_pretty(&own).ok()
     }
 

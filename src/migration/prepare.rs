@@ -1,11 +1,13 @@
 //! `prepare`: everything that must exist before MTV is asked to migrate.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Node;
 
 use super::Failure;
+use super::adopt;
 use super::cell::{Prepared, PreparedVm};
 use super::context::{OpenProfile, RunContext};
 use crate::api::forklift::HookRef;
@@ -15,7 +17,7 @@ use crate::config::{PowerState, ScenarioVm};
 use crate::event::{Level, Problem};
 use crate::forklift::plan;
 use crate::matrix::Cell;
-use crate::source::CloneRequest;
+use crate::source::{CloneRequest, SourceAccess, SourceDriver};
 
 /// KubeVirt's and OpenShift's labels for a namespace that VMs with their own MACs land in.
 const NAMESPACE_LABELS: &[(&str, &str)] = &[
@@ -45,8 +47,13 @@ pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> 
         None => namespace.clone(),
     };
 
-    let clones = scenario.virtual_machines.iter().map(|wanted| prepare_vm(context, cell, &open, wanted));
-    let vms = try_join_all(clones).await?;
+    let vms = match &open.access {
+        SourceAccess::Driver(driver) => {
+            let clones = scenario.virtual_machines.iter().map(|wanted| clone_vm(context, cell, &open, driver, wanted));
+            try_join_all(clones).await?
+        }
+        SourceAccess::InventoryOnly => adopt::adopt_vms(context, cell, attempt, &open).await?,
+    };
     let nads = create_nads(context, cell, attempt, &open, &vms, &target_namespace).await?;
     let hooks = create_hooks(context, cell, &namespace).await?;
     let (node_selector, labelled_node) = choose_node(context, cell, attempt).await?;
@@ -71,10 +78,11 @@ pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> 
 
 /// Clones one VM, brings it into the state that the scenario asks for, reads it, and waits until
 /// MTV's inventory sees it so.
-async fn prepare_vm(
+async fn clone_vm(
     context: &RunContext,
     cell: &Cell,
     open: &OpenProfile,
+    driver: &Arc<dyn SourceDriver>,
     wanted: &ScenarioVm,
 ) -> Result<PreparedVm, Failure> {
     let parts = &context.parts;
@@ -92,19 +100,19 @@ async fn prepare_vm(
         add_disks: &wanted.add_disks,
         target_storage: wanted.target_datastore_id.as_deref(),
     };
-    let reference = open.driver.clone_vm(request, &parts.ledger).await?;
+    let reference = driver.clone_vm(request, &parts.ledger).await?;
     context.note(Some(&cell.id), Level::Info, format!("cloned {} as {}", wanted.name, reference.name));
 
     for number in 1..=wanted.snapshots {
-        open.driver.snapshot(&reference, &format!("mtv-matrix-{number}")).await?;
+        driver.snapshot(&reference, &format!("mtv-matrix-{number}")).await?;
     }
     if let Some(power) = wanted.source_vm_power {
-        let how = open.driver.set_power(&reference, power == PowerState::On).await?;
+        let how = driver.set_power(&reference, power == PowerState::On).await?;
         context.note(Some(&cell.id), Level::Info, format!("{}: {how}", reference.name));
     }
     if wanted.source_vm_power == Some(PowerState::On) {
         let limit = timeouts.guest_info;
-        if let Err(error) = open.driver.wait_guest_info(&reference, limit).await {
+        if let Err(error) = driver.wait_guest_info(&reference, limit).await {
             // Without the guest's own facts a static address can't be judged, so the cell can't go on.
             if cell.scenario.preserve_static_ips {
                 return Err(error.into());
@@ -112,12 +120,15 @@ async fn prepare_vm(
             context.note(Some(&cell.id), Level::Warning, format!("going on without guest facts: {error}"));
         }
     }
-    let before = open.driver.describe(&reference).await?;
+    let before = driver.describe(&reference).await?;
     parts
         .inventory
         .wait_vm(&open.provider.path, &reference.name, timeouts.inventory, |seen| open.adapter.complete(seen, &before))
         .await?;
-    Ok(PreparedVm { wanted: wanted.clone(), reference, before })
+    for (collection, id) in open.adapter.needs(&before) {
+        parts.inventory.wait_object(&open.provider.path, collection, &id, timeouts.inventory).await?;
+    }
+    Ok(PreparedVm { wanted: wanted.clone(), reference, target_name: None, before })
 }
 
 /// One NAD for each distinct network after the first.

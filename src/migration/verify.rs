@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Failure;
+use super::adopt;
 use super::cell::{Maps, Prepared, PreparedVm};
 use super::context::RunContext;
 use super::execute::Migrated;
@@ -36,11 +37,7 @@ pub(super) async fn verify(
     }
     let (insecure_skip_verify, connection_insecure) =
         providers::read_tls_choice(&context.parts.cluster, &prepared.open.provider.reference).await;
-    let provider = ProviderFacts {
-        insecure_skip_verify,
-        wanted_insecure: context.parts.settings.source_provider_insecure_skip_verify,
-        connection_insecure,
-    };
+    let provider = ProviderFacts { insecure_skip_verify, wanted_insecure: prepared.open.insecure, connection_insecure };
     let known = context.storage_defaults(&cell.storage_class).await;
     let defaults = known.into_iter().map(|known| (cell.storage_class.clone(), known)).collect();
     let judge =
@@ -91,10 +88,14 @@ async fn judge_vm(
     vm: &PreparedVm,
 ) -> Vec<Finding> {
     let status = migrated.vms.iter().find(|s| s.id == vm.reference.id);
-    let name = status.and_then(|s| s.new_name.clone()).unwrap_or_else(|| vm.reference.name.clone());
+    let renamed = || status.and_then(|s| s.new_name.clone());
+    let name = vm.target_name.clone().or_else(renamed).unwrap_or_else(|| vm.reference.name.clone());
     let expected_power = expected_power(cell, vm);
     let target = read_settled(context, cell, prepared, vm, &name, &expected_power).await;
-    let after = prepared.open.driver.describe(&vm.reference).await.map_err(|e| e.to_string());
+    let after = match prepared.open.access.driver() {
+        Some(driver) => driver.describe(&vm.reference).await.map_err(|e| e.to_string()),
+        None => adopt::after_migration(context, &prepared.open, vm).await,
+    };
     let facts = Facts {
         platform: prepared.open.profile.platform,
         scenario: &cell.scenario,
@@ -193,7 +194,8 @@ async fn log_in(context: &RunContext, prepared: &Prepared, vm: &PreparedVm, targ
     if target.power != Power::On {
         return GuestLogin::NotTried(format!("the VM is {}", target.printable_status));
     }
-    let Some(credentials) = credentials(prepared, &vm.before) else {
+    let own = prepared.open.access.driver().and_then(|driver| driver.guest_login(&vm.reference));
+    let Some(credentials) = own.as_ref().or_else(|| credentials(prepared, &vm.before)) else {
         let keys = match vm.before.os {
             GuestOs::Windows => "`guest_vm_win_user` and `guest_vm_win_password`",
             _ => "`guest_vm_linux_user` and `guest_vm_linux_password`",

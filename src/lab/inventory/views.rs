@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Entry;
 use crate::lab::controllers::mtv::platform::{InvVm, Inventory};
+use crate::lab::controllers::mtv::sources;
 
 pub(super) fn provider(uid: &str, entry: &Entry) -> Value {
     json!({
@@ -24,7 +25,7 @@ pub(super) fn provider(uid: &str, entry: &Entry) -> Value {
 }
 
 /// A vSphere collection; an unknown one is empty.
-pub(super) fn vsphere(content: &Inventory, uid: &str, collection: &str) -> Vec<Value> {
+pub(in crate::lab) fn vsphere(content: &Inventory, uid: &str, collection: &str) -> Vec<Value> {
     let link = |id: &str| format!("providers/vsphere/{uid}/{collection}/{id}");
     match collection {
         // Templates are hidden from the list, as the real service hides them.
@@ -65,6 +66,28 @@ pub(super) fn vsphere(content: &Inventory, uid: &str, collection: &str) -> Vec<V
             .collect(),
         _ => Vec::new(),
     }
+}
+
+/// A collection of a loaded provider.
+pub(super) fn collection(content: &Inventory, type_: &str, uid: &str, name: &str, full: bool) -> Vec<Value> {
+    let Some(items) = content.collections.get(name) else {
+        return sources::collection(type_, content, uid, name);
+    };
+    items
+        .iter()
+        .map(|item| {
+            let id = item["id"].as_str().unwrap_or_default();
+            let mut item = item.clone();
+            item["selfLink"] = json!(format!("providers/{type_}/{uid}/{name}/{id}"));
+            if !full
+                && !content.summary_keys.is_empty()
+                && let Some(keys) = item.as_object_mut()
+            {
+                keys.retain(|key, _| content.summary_keys.contains(&key.as_str()));
+            }
+            item
+        })
+        .collect()
 }
 
 fn null_if_empty(list: Vec<Value>) -> Value {

@@ -1,4 +1,63 @@
-//! Source platforms over one world.
+//! Source platforms: each is an endpoint of its own that standard clients can talk to.
+//!
+//! A platform knows its protocol and its world; it knows nothing of MTV or of the cluster. A new
+//! platform is a folder here and a line in [`start`].
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use super::LabError;
+use super::clock::Clock;
+use super::hooks::{GuestDirectory, GuestProfile};
+use super::pki::LabCa;
+
+pub mod openshift;
+pub mod ova;
+pub mod roster;
 pub mod vsphere;
 pub mod world;
+
+/// What platforms are started with.
+pub struct PlatformOptions<'a> {
+    pub listen: IpAddr,
+    pub clock: Clock,
+    pub ca: &'a LabCa,
+    /// The lab's cluster, for the platform that is a cluster itself.
+    pub cluster: kube::Client,
+}
+
+/// A running source platform.
+#[async_trait]
+pub trait LabPlatform: Send + Sync {
+    /// Entries of `providers.json`: name and profile.
+    fn profiles(&self) -> Vec<(String, Value)>;
+    /// Who runs on its VMs, so that a migrated VM answers as its source would.
+    fn guests(&self) -> Arc<dyn GuestDirectory>;
+    /// What differs from the start, one line each. Empty after a clean run.
+    fn leftovers(&self) -> Vec<String>;
+    /// A name like `soap_requests`, and how many there were.
+    fn requests(&self) -> (&'static str, u64);
+    /// Ends every connection and task, and waits for them.
+    async fn stop(&self);
+}
+
+/// Starts every platform.
+pub async fn start(options: &PlatformOptions<'_>) -> Result<Vec<Box<dyn LabPlatform>>, LabError> {
+    Ok(vec![
+        Box::new(vsphere::platform::Vsphere::start(options).await?),
+        Box::new(openshift::Openshift::start(options)),
+        Box::new(ova::Ova::start(options)?),
+    ])
+}
+
+/// The guests of several platforms; MACs don't repeat between them.
+pub struct AllGuests(pub Vec<Arc<dyn GuestDirectory>>);
+
+impl GuestDirectory for AllGuests {
+    fn by_mac(&self, mac: &str) -> Option<GuestProfile> {
+        self.0.iter().find_map(|directory| directory.by_mac(mac))
+    }
+}

@@ -13,9 +13,10 @@ mod plan;
 pub mod platform;
 mod provider;
 mod pvc_name;
+pub(in crate::lab) mod sources;
 mod target;
 mod validate;
-pub mod vsphere_client;
+mod vsphere_client;
 mod warm;
 
 use std::sync::Arc;
@@ -27,7 +28,6 @@ use crate::lab::clock::Clock;
 use crate::lab::defects::Defects;
 use crate::lab::inventory::InventoryDb;
 use migrations::Migrations;
-use platform::PlatformConnector;
 
 /// The MTV release that is played: only the minor matters, the major is 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,7 +54,6 @@ pub struct MtvOptions {
     /// MTV's own namespace.
     pub namespace: String,
     pub defects: Defects,
-    pub connector: Arc<dyn PlatformConnector>,
     pub stop: CancellationToken,
 }
 
@@ -65,7 +64,6 @@ struct Mtv {
     pub version: MtvVersion,
     pub namespace: String,
     pub defects: Defects,
-    pub connector: Arc<dyn PlatformConnector>,
     pub db: Arc<InventoryDb>,
     pub migrations: Migrations,
 }
@@ -78,7 +76,6 @@ pub async fn run(options: MtvOptions, db: Arc<InventoryDb>) {
         version: options.version,
         namespace: options.namespace,
         defects: options.defects,
-        connector: options.connector,
         db,
         migrations: Migrations::default(),
     });

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::MtvVersion;
+use super::sources::Source;
 use crate::api::forklift::{Progress, Step};
 
 /// What decides a pipeline.
@@ -16,32 +17,17 @@ pub(super) struct Path {
     pub preflight: bool,
 }
 
-/// The steps in order, all `Pending`.
-pub(super) fn steps(path: Path, version: MtvVersion, disks: &[(String, i64)]) -> Vec<Step> {
+/// The steps in order, all `Pending`: the platform's own between the hooks that every path may have.
+pub(super) fn steps(source: &dyn Source, path: Path, version: MtvVersion, disks: &[(String, i64)]) -> Vec<Step> {
     let mut names = vec!["Initialize"];
     if path.pre_hook {
         names.push("PreHook");
     }
-    if path.warm {
-        if path.preflight && version.at_least(10) {
-            names.push("PreflightInspection");
-        }
-        names.extend(["DiskTransfer", "Cutover", "ImageConversion", "VirtualMachineCreation"]);
-    } else if path.v2v_transfer {
-        names.extend(["DiskAllocation", "ImageConversion", "DiskTransferV2v", "VirtualMachineCreation"]);
-    } else {
-        names.extend(["DiskTransfer", "ImageConversion"]);
-        if !version.at_least(12) {
-            names.push("DiskTransferV2v");
-        }
-        names.push("VirtualMachineCreation");
-    }
+    names.extend(source.steps(path, version));
     if path.post_hook {
         names.push("PostHook");
     }
-    if path.warm && version.at_least(12) {
-        names.push("WaitForFinalSnapshotConsolidation");
-    }
+    names.extend(source.last_steps(path, version));
     names.into_iter().map(|name| step(name, disks)).collect()
 }
 
@@ -53,6 +39,7 @@ fn description(name: &str) -> &'static str {
         "DiskTransfer" => "Transfer disks.",
         "DiskTransferV2v" => "Copy disks.",
         "ImageConversion" => "Convert image to kubevirt.",
+        "ConvertOpenstackSnapshot" => "Convert OpenStack snapshot.",
         "PreflightInspection" => "Inspect VM before migration.",
         "Cutover" => "Finalize disk transfer.",
         "VirtualMachineCreation" => "Create VM.",
@@ -92,7 +79,11 @@ mod tests {
 
     fn names(path: Path, version: &str) -> String {
         let version = MtvVersion::parse(version).unwrap();
-        steps(path, version, &[]).iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(" ")
+        steps(super::super::sources::of("vsphere").unwrap(), path, version, &[])
+            .iter()
+            .map(|s| s.name.as_str())
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     #[test]

@@ -9,13 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::conditions::{condition, durable, settle, write_status};
 use super::maps::{AGAIN, pair};
+use super::platform::Inventory;
+use super::sources::{self, Source};
 use super::validate::{self, View};
 use super::{Mtv, execute};
 use crate::api::condition::{Condition, Conditions};
 use crate::api::forklift::{Hook, NetworkMap, NetworkPair, Plan, PlanStatus, Provider, Ref, StorageMap};
 use crate::api::kubevirt::VirtualMachine;
 use crate::lab::controllers::objects::{Restart, one_task_each};
-use crate::lab::inventory::InventoryDb;
 
 pub(super) async fn run(mtv: Arc<Mtv>, stop: CancellationToken) {
     let api: Api<Plan> = Api::all(mtv.client.clone());
@@ -26,6 +27,7 @@ pub(super) async fn run(mtv: Arc<Mtv>, stop: CancellationToken) {
 
 /// What a valid Plan refers to.
 pub(super) struct Resolved {
+    pub kind: &'static dyn Source,
     pub source: Provider,
     pub destination: Provider,
     pub storage: StorageMap,
@@ -144,14 +146,21 @@ async fn resolve(mtv: &Mtv, plan: &Plan) -> Result<Resolved, Vec<Condition>> {
         }
         Some(_) => {}
     }
-    if plan.spec.warm && source.spec.type_ != "vsphere" {
+    let kind = sources::of(&source.spec.type_);
+    if plan.spec.warm
+        && let Some(kind) = kind
+        && !kind.can_warm(mtv).await
+    {
         let message = "Warm migration from the source provider is not supported.";
         bad.push(condition("WarmMigrationNotReady", "Critical", "NotSupported", message));
     }
     match (network, storage) {
         (Some(network), Some(storage)) if bad.is_empty() => {
             bad.extend(nad_rules(mtv, plan, &network));
-            if bad.is_empty() { Ok(Resolved { source, destination, storage, network }) } else { Err(bad) }
+            match kind {
+                Some(kind) if bad.is_empty() => Ok(Resolved { kind, source, destination, storage, network }),
+                _ => Err(bad),
+            }
         }
         _ => Err(bad),
     }
@@ -193,7 +202,7 @@ async fn hook_conditions(mtv: &Mtv, plan: &Plan) -> Vec<Condition> {
 }
 
 async fn vm_conditions(mtv: &Mtv, plan: &Plan, resolved: &Resolved, old: &PlanStatus) -> Vec<Condition> {
-    let Some(inventory) = content(&mtv.db, &resolved.source) else {
+    let Some(inventory) = content(mtv, &resolved.source).await else {
         // MTV fails the reconcile and comes again; a runner sees a Plan without `Ready`.
         return vec![condition(
             "SourceProviderNotReady",
@@ -214,6 +223,7 @@ async fn vm_conditions(mtv: &Mtv, plan: &Plan, resolved: &Resolved, old: &PlanSt
         Err(_) => BTreeSet::new(),
     };
     let view = View {
+        source: resolved.kind,
         plan,
         inventory: &inventory,
         storage_refs: resolved.storage_refs(),
@@ -225,6 +235,11 @@ async fn vm_conditions(mtv: &Mtv, plan: &Plan, resolved: &Resolved, old: &PlanSt
     validate::vms(&view)
 }
 
-pub(super) fn content(db: &InventoryDb, provider: &Provider) -> Option<Arc<super::platform::Inventory>> {
-    db.content(&provider.uid().unwrap_or_default())
+/// What the inventory holds of a provider: collected before, or asked now.
+pub(super) async fn content(mtv: &Mtv, provider: &Provider) -> Option<Arc<Inventory>> {
+    if sources::of(&provider.spec.type_).is_some_and(Source::live) {
+        let client = super::provider::connect(mtv, provider).await.ok()?;
+        return client.collect().await.ok().map(Arc::new);
+    }
+    mtv.db.content(&provider.uid().unwrap_or_default())
 }

@@ -1,17 +1,27 @@
 //! A source platform as the lab's MTV uses it: log in by a Provider's Secret, collect, power, snapshot.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use serde_json::Value;
 
-#[derive(Debug, Clone, PartialEq)]
+/// What a Provider and its Secret say of the way in. No `Debug`: passwords.
+#[derive(Clone, PartialEq)]
 pub struct Login {
     pub url: String,
-    pub user: String,
-    pub password: String,
+    /// The Secret, decoded.
+    pub secret: BTreeMap<String, String>,
+    /// `spec.settings`.
+    pub settings: BTreeMap<String, String>,
     pub insecure: bool,
     pub ca_pem: Option<String>,
-    pub sdk_endpoint: Option<String>,
+}
+
+impl Login {
+    /// A key of the Secret; empty where it is absent.
+    pub fn secret(&self, key: &str) -> &str {
+        self.secret.get(key).map_or("", String::as_str)
+    }
 }
 
 /// Why a login did not succeed.
@@ -21,6 +31,9 @@ pub enum ConnectError {
     Auth(String),
     Failed(String),
 }
+
+/// Stands for a cluster's own network, which has neither id nor name, as an [`InvNic::network_id`].
+pub const POD_NETWORK: &str = "pod";
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct InvNic {
@@ -73,6 +86,8 @@ pub struct InvVm {
     pub guest_networks: Vec<GuestNetwork>,
     pub guest_ip: String,
     pub revision: u64,
+    /// What only this platform knows, for its own part in [`super::sources`].
+    pub extra: Value,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -101,15 +116,21 @@ pub struct InvHost {
 }
 
 /// Everything the inventory shows of a platform.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Inventory {
     pub vms: Vec<InvVm>,
+    /// What a network map's sources are looked up in.
     pub networks: Vec<InvNetwork>,
+    /// What a storage map's sources are looked up in: datastores, storage domains, volume types …
     pub datastores: Vec<InvDatastore>,
     pub hosts: Vec<InvHost>,
     pub instance_uuid: String,
     pub product: String,
     pub version: String,
+    /// The REST collections in full detail, without `selfLink`; vSphere's are made from the records above.
+    pub collections: BTreeMap<String, Vec<Value>>,
+    /// Keys that a collection shows at `detail=0`; empty: all of them.
+    pub summary_keys: &'static [&'static str],
 }
 
 /// A logged-in session.
@@ -123,10 +144,4 @@ pub trait PlatformClient: Send + Sync {
     async fn create_snapshot(&self, vm_id: &str, name: &str) -> Result<String, String>;
     async fn remove_snapshot(&self, vm_id: &str, snapshot_id: &str) -> Result<(), String>;
     async fn logout(&self);
-}
-
-/// Makes sessions.
-#[async_trait]
-pub trait PlatformConnector: Send + Sync {
-    async fn connect(&self, provider_type: &str, login: &Login) -> Result<Arc<dyn PlatformClient>, ConnectError>;
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::{Api, ObjectMeta, PostParams};
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::Mtv;
 use super::conditions::{condition, settle, write_status};
 use super::platform::{ConnectError, Login, PlatformClient};
+use super::sources::{self, Source};
 use crate::api::condition::Condition;
 use crate::api::forklift::{Provider, ProviderStatus};
 use crate::lab::controllers::objects::{Restart, one_task_each};
@@ -68,17 +70,15 @@ async fn reconcile(mtv: Arc<Mtv>, provider: Provider) {
     let mut writer = Writer { mtv: mtv.clone(), provider: provider.clone(), last: Vec::new() };
     writer.write("Staging", Vec::new()).await;
     mtv.clock.sleep(TEST).await;
-    match provider.spec.type_.as_str() {
-        "openshift" => openshift(&mtv, &mut writer).await,
-        "vsphere" => vsphere(&mtv, &mut writer).await,
-        other => {
-            let message = format!("`{other}` is not supported by this lab; it plays openshift and vsphere");
-            writer
-                .write(
-                    "ValidationFailed",
-                    vec![condition("ProviderTypeNotSupported", "Critical", "NotSupported", message)],
-                )
-                .await;
+    if provider.spec.type_ == "openshift" && provider.spec.url.is_empty() {
+        return here(&mtv, &mut writer).await;
+    }
+    match sources::of(&provider.spec.type_) {
+        Some(source) => follow(&mtv, &mut writer, source).await,
+        None => {
+            let message = format!("provider type `{}` is not supported", provider.spec.type_);
+            let bad = condition("ProviderTypeNotSupported", "Critical", "NotSupported", message);
+            writer.write("ValidationFailed", vec![bad]).await;
         }
     }
 }
@@ -93,47 +93,11 @@ fn entry(provider: &Provider) -> Entry {
     }
 }
 
-async fn openshift(mtv: &Mtv, writer: &mut Writer) {
+/// The cluster that MTV runs on: nothing to log in to, and its inventory is read live.
+async fn here(mtv: &Mtv, writer: &mut Writer) {
     let provider = writer.provider.clone();
-    if !provider.spec.url.is_empty() {
-        let data = match secret_data(mtv, &provider).await {
-            Ok(data) => data,
-            Err(bad) => return writer.write("ValidationFailed", vec![bad]).await,
-        };
-        if data.get("token").is_none_or(String::is_empty) {
-            return writer.write("ValidationFailed", vec![bad_secret("DataErr", vec!["token".to_owned()])]).await;
-        }
-        if let Err(bad) = test_openshift(&provider.spec.url, &data).await {
-            return writer.write("ConnectionFailed", vec![bad]).await;
-        }
-    }
     mtv.db.register(&provider.uid().unwrap_or_default(), entry(&provider));
     writer.write("Ready", vec![tested(), validated(), loaded(), ready()]).await;
-}
-
-/// A real request to the other cluster with the Secret's token, TLS as the Secret asks.
-async fn test_openshift(url: &str, data: &BTreeMap<String, String>) -> Result<(), Condition> {
-    let failed =
-        |e: String| condition("ConnectionTestFailed", "Critical", "Tested", format!("Connection test, failed: {e}"));
-    let insecure = data.get("insecureSkipVerify").is_some_and(|v| v == "true");
-    let mut builder =
-        reqwest::Client::builder().timeout(Duration::from_secs(10)).tls_danger_accept_invalid_certs(insecure);
-    if let Some(pem) = data.get("cacert").or_else(|| data.get("ca.crt")) {
-        let roots = reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(|e| failed(e.to_string()))?;
-        builder = builder.tls_certs_only(roots);
-    }
-    let client = builder.build().map_err(|e| failed(e.to_string()))?;
-    let request = client.get(format!("{url}/api/v1/namespaces?limit=1"));
-    let token = data.get("token").cloned().unwrap_or_default();
-    let answer = request.bearer_auth(token).send().await.map_err(|e| failed(e.to_string()))?;
-    match answer.status().as_u16() {
-        200..=299 => Ok(()),
-        code @ (400 | 401) => {
-            let message = format!("Connection auth failed, error: the server answered {code}");
-            Err(condition("ConnectionAuthFailed", "Critical", "Tested", message))
-        }
-        code => Err(failed(format!("the server answered {code}"))),
-    }
 }
 
 fn bad_secret(reason: &str, items: Vec<String>) -> Condition {
@@ -147,46 +111,45 @@ async fn secret_data(mtv: &Mtv, provider: &Provider) -> Result<BTreeMap<String, 
     let namespace = provider.spec.secret.namespace.clone().or_else(|| provider.namespace()).unwrap_or_default();
     let api: Api<Secret> = Api::namespaced(mtv.client.clone(), &namespace);
     let Ok(Some(secret)) = api.get_opt(name).await else { return Err(bad_secret("NotFound", Vec::new())) };
-    Ok(secret
-        .data
-        .unwrap_or_default()
-        .into_iter()
-        .map(|(k, v)| (k, String::from_utf8_lossy(&v.0).into_owned()))
-        .collect())
+    Ok(texts(&secret.data.unwrap_or_default()))
 }
 
-async fn login_of(mtv: &Mtv, provider: &Provider) -> Result<Login, Condition> {
-    if provider.spec.url.is_empty() {
-        return Err(condition("UrlNotValid", "Critical", "NotSet", "The `url` is not valid."));
-    }
-    let data = secret_data(mtv, provider).await?;
+fn login_from(provider: &Provider, data: BTreeMap<String, String>) -> Login {
     let insecure = data.get("insecureSkipVerify").is_some_and(|v| v == "true");
     let ca_pem = data.get("ca.crt").or_else(|| data.get("cacert")).cloned();
-    let mut missing: Vec<String> = ["user", "password"]
-        .iter()
-        .filter(|k| data.get(**k).is_none_or(String::is_empty))
-        .map(|k| (*k).to_owned())
-        .collect();
-    if !insecure && ca_pem.is_none() {
-        missing.push("cacert".to_owned());
+    let (url, settings) = (provider.spec.url.clone(), provider.spec.settings.clone());
+    Login { url, secret: data, settings, insecure, ca_pem }
+}
+
+/// The way in that a Provider and its Secret's data describe.
+pub(super) fn login(provider: &Provider, data: &BTreeMap<String, ByteString>) -> Login {
+    login_from(provider, texts(data))
+}
+
+fn texts(data: &BTreeMap<String, ByteString>) -> BTreeMap<String, String> {
+    data.iter().map(|(k, v)| (k.clone(), String::from_utf8_lossy(&v.0).into_owned())).collect()
+}
+
+async fn login_of(mtv: &Mtv, provider: &Provider, source: &dyn Source) -> Result<Login, Condition> {
+    if source.needs_url() && provider.spec.url.is_empty() {
+        return Err(condition("UrlNotValid", "Critical", "NotSet", "The `url` is not valid."));
     }
-    if !missing.is_empty() {
-        return Err(bad_secret("DataErr", missing));
+    if let Some(message) = source.bad_url(&provider.spec.url) {
+        return Err(condition("UrlNotValid", "Critical", "Malformed", message));
     }
-    Ok(Login {
-        url: provider.spec.url.clone(),
-        user: data.get("user").cloned().unwrap_or_default(),
-        password: data.get("password").cloned().unwrap_or_default(),
-        insecure,
-        ca_pem,
-        sdk_endpoint: provider.spec.settings.get("sdkEndpoint").cloned(),
-    })
+    let here = !source.needs_url() && provider.spec.url.is_empty();
+    let data = if here { BTreeMap::new() } else { secret_data(mtv, provider).await? };
+    let login = login_from(provider, data);
+    let missing = source.missing_keys(&login);
+    if missing.is_empty() { Ok(login) } else { Err(bad_secret("DataErr", missing)) }
 }
 
 /// Logs in by the Provider's Secret. Used by the collector and by a Plan's execution.
 pub(super) async fn connect(mtv: &Mtv, provider: &Provider) -> Result<Arc<dyn PlatformClient>, Condition> {
-    let login = login_of(mtv, provider).await?;
-    mtv.connector.connect(&provider.spec.type_, &login).await.map_err(|error| match error {
+    let source = sources::of(&provider.spec.type_)
+        .ok_or_else(|| condition("ProviderTypeNotSupported", "Critical", "NotSupported", "no such type"))?;
+    let login = login_of(mtv, provider, source).await?;
+    source.connect(mtv, &login).await.map_err(|error| match error {
         ConnectError::Auth(e) => {
             condition("ConnectionAuthFailed", "Critical", "Tested", format!("Connection auth failed, error: {e}"))
         }
@@ -196,7 +159,8 @@ pub(super) async fn connect(mtv: &Mtv, provider: &Provider) -> Result<Arc<dyn Pl
     })
 }
 
-async fn vsphere(mtv: &Arc<Mtv>, writer: &mut Writer) {
+/// Logs in, loads the inventory, and follows it.
+async fn follow(mtv: &Arc<Mtv>, writer: &mut Writer, source: &dyn Source) {
     let provider = writer.provider.clone();
     let uid = provider.uid().unwrap_or_default();
     let client = loop {
@@ -230,7 +194,7 @@ async fn vsphere(mtv: &Arc<Mtv>, writer: &mut Writer) {
         ));
     }
     writer.write("Staging", base.clone()).await;
-    ensure_ssh_keys(mtv, &provider).await;
+    source.validated(mtv, &provider).await;
     mtv.db.register(&uid, entry(&provider));
     let mut loading = base.clone();
     loading.push(condition("LoadInventory", "Advisory", "Started", "Loading the inventory."));
@@ -284,7 +248,7 @@ async fn flip_tls_choice(mtv: &Mtv, provider: &Provider) {
 }
 
 /// The two key Secrets that MTV makes for every validated vSphere Provider.
-async fn ensure_ssh_keys(mtv: &Mtv, provider: &Provider) {
+pub(super) async fn ensure_ssh_keys(mtv: &Mtv, provider: &Provider) {
     let Ok(pair) = rcgen::KeyPair::generate() else { return };
     let namespace = provider.namespace().unwrap_or_default();
     let api: Api<Secret> = Api::namespaced(mtv.client.clone(), &namespace);

@@ -9,24 +9,13 @@ use serde_json::{Value, json};
 use super::execute::Walk;
 use super::platform::InvDisk;
 use super::pvc_name::{DiskVars, render};
+use super::sources::Shape;
 use super::validate;
 use crate::api::cdi::{ClaimPropertySet, StorageProfile};
+use crate::api::forklift::Ref;
 use crate::api::kubevirt::VirtualMachine;
 use crate::api::openshift::ClusterVersion;
 use crate::lab::defects::{Defect, new_mac};
-
-/// Disks in the order in which MTV numbers them.
-fn ordered(disks: &[InvDisk]) -> Vec<InvDisk> {
-    let bus = |d: &InvDisk| match d.bus.as_str() {
-        "sata" => 0,
-        "ide" => 1,
-        "scsi" => 2,
-        _ => 3,
-    };
-    let mut disks = disks.to_vec();
-    disks.sort_by_key(|d| (bus(d), d.controller_key, d.unit_number, d.key));
-    disks
-}
 
 fn labels(walk: &Walk<'_>) -> Value {
     let plan = &walk.run.plan;
@@ -47,10 +36,18 @@ fn target_name(walk: &Walk<'_>) -> String {
 fn pvc_name(walk: &Walk<'_>, disk: &InvDisk, index: usize) -> (Option<String>, Option<String>) {
     let spec = &walk.run.plan.spec;
     let fallback = format!("{}-{}-", walk.run.plan.name_any(), walk.vm.id);
-    let Some(template) = spec.pvc_name_template.as_deref().filter(|_| !walk.run.mtv.defects.has(Defect::WrongPvcName))
-    else {
-        return (None, Some(fallback));
+    let (kind, version) = (walk.run.resolved.kind, walk.run.mtv.version);
+    let source_claim = kind.names_volumes_after_source().then(|| disk.file.split_once('/')).flatten();
+    let applies = kind.names_pvcs(version) && !walk.run.mtv.defects.has(Defect::WrongPvcName);
+    let Some(template) = spec.pvc_name_template.as_deref().filter(|_| applies) else {
+        return match source_claim.filter(|_| version.at_least(10)) {
+            Some((_, claim)) => (Some(claim.to_owned()), None),
+            None => (None, Some(fallback)),
+        };
     };
+    // 2.11 does not ask how a cluster's volumes are to be named.
+    let generate = spec.pvc_name_template_use_generate_name.unwrap_or(true);
+    let generate = generate && (source_claim.is_none() || version.at_least(12));
     let file = disk.file.rsplit(['/', ' ']).next().unwrap_or_default();
     let target = target_name(walk);
     let vars = DiskVars {
@@ -59,9 +56,10 @@ fn pvc_name(walk: &Walk<'_>, disk: &InvDisk, index: usize) -> (Option<String>, O
         plan_name: &walk.run.plan.name_any(),
         disk_index: index,
         file_name: file,
+        source_claim,
     };
     match render(template, &vars) {
-        Ok(name) if spec.pvc_name_template_use_generate_name.unwrap_or(true) => {
+        Ok(name) if generate => {
             let dash = if name.ends_with('-') { "" } else { "-" };
             (None, Some(format!("{name}{dash}")))
         }
@@ -87,7 +85,7 @@ pub(super) async fn create_volumes(walk: &Walk<'_>) -> Result<(), String> {
     let mtv = &walk.run.mtv;
     let namespace = &walk.run.plan.spec.target_namespace;
     let api: Api<PersistentVolumeClaim> = Api::namespaced(mtv.client.clone(), namespace);
-    let mut disks = ordered(&walk.vm.disks);
+    let mut disks = walk.run.resolved.kind.ordered(&walk.vm.disks);
     if mtv.defects.has(Defect::LostDisk) && disks.len() > 1 {
         disks.pop();
     }
@@ -134,7 +132,7 @@ pub(super) async fn create_volumes(walk: &Walk<'_>) -> Result<(), String> {
 }
 
 /// Whether a map row speaks of this datastore.
-fn row_is(walk: &Walk<'_>, source: &crate::api::forklift::Ref, datastore: &str) -> bool {
+fn row_is(walk: &Walk<'_>, source: &Ref, datastore: &str) -> bool {
     let refs = walk.run.resolved.storage.status.as_ref().map_or(&[][..], |s| s.references.as_slice());
     refs.iter().any(|r| r.id.as_deref() == Some(datastore) && validate::same(source, r))
 }
@@ -146,18 +144,6 @@ async fn own_volumes(walk: &Walk<'_>) -> Result<Vec<PersistentVolumeClaim>, Stri
     let mut list = api.list(&ListParams::default().labels(&selector)).await.map_err(|e| e.to_string())?.items;
     list.sort_by_key(|p| p.labels().get("lab.mtv-matrix.io/disk-index").and_then(|i| i.parse::<usize>().ok()));
     Ok(list)
-}
-
-/// The serial number by release rule: OpenShift 4.20 and later get VMware's own form.
-fn serial(uuid: &str, ocp: &str, feature: bool) -> String {
-    let mut numbers = ocp.split(['.', '-']).filter_map(|n| n.parse::<u32>().ok());
-    let newer = (numbers.next(), numbers.next()) >= (Some(4), Some(20));
-    let hex: Vec<char> = uuid.chars().filter(char::is_ascii_hexdigit).collect();
-    if !newer || !feature || hex.len() != 32 {
-        return uuid.to_owned();
-    }
-    let pairs: Vec<String> = hex.chunks(2).map(|c| c.iter().collect::<String>().to_lowercase()).collect();
-    format!("VMware-{}-{}", pairs[..8].join(" "), pairs[8..].join(" "))
 }
 
 /// Creates the VirtualMachine; KubeVirt takes it from there.
@@ -203,10 +189,6 @@ async fn virtual_machine(walk: &Walk<'_>, volumes: &[PersistentVolumeClaim]) -> 
     let efi = vm.firmware_efi != defect(Defect::WrongFirmware);
     let bootloader =
         if efi { json!({"efi": {"secureBoot": vm.firmware_efi && vm.secure_boot}}) } else { json!({"bios": {}}) };
-    let mut serial = serial(&vm.uuid, &ocp_version(walk).await, mtv.version.at_least(10));
-    if defect(Defect::WrongSerial) {
-        serial = "00000000-0000-0000-0000-000000000000".to_owned();
-    }
     let mut claims: Vec<String> = volumes.iter().map(ResourceExt::name_any).collect();
     if defect(Defect::SwappedDisks) && claims.len() > 1 {
         claims.swap(0, 1);
@@ -237,7 +219,7 @@ async fn virtual_machine(walk: &Walk<'_>, volumes: &[PersistentVolumeClaim]) -> 
         "domain": {
             "cpu": {"sockets": sockets, "cores": cores},
             "memory": {"guest": format!("{memory}Mi")},
-            "firmware": {"serial": serial, "bootloader": bootloader},
+            "firmware": {"bootloader": bootloader},
             "devices": {"disks": disks, "interfaces": interfaces, "tpm": if vm.tpm { json!({"persistent": true}) } else { json!({"enabled": false}) }},
         },
         "networks": networks, "volumes": volume_list,
@@ -253,14 +235,21 @@ async fn virtual_machine(walk: &Walk<'_>, volumes: &[PersistentVolumeClaim]) -> 
     }
     let mut own_labels = labels(walk);
     own_labels["resource"] = json!("vm-config");
-    json!({
+    let mut machine = json!({
         "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine",
         "metadata": {"name": name, "namespace": spec.target_namespace, "labels": own_labels},
         "spec": {
             "runStrategy": run_strategy(walk),
             "template": {"metadata": {"labels": template_labels}, "spec": template},
         },
-    })
+    });
+    let facts = Shape { version: mtv.version, ocp_version: &ocp_version(walk).await };
+    walk.run.resolved.kind.shape(&facts, vm, &mut machine);
+    if defect(Defect::WrongSerial) {
+        machine["spec"]["template"]["spec"]["domain"]["firmware"]["serial"] =
+            json!("00000000-0000-0000-0000-000000000000");
+    }
+    machine
 }
 
 fn run_strategy(walk: &Walk<'_>) -> &'static str {
@@ -281,7 +270,7 @@ fn nics(walk: &Walk<'_>) -> (Vec<Value>, Vec<Value>) {
     let (mut interfaces, mut networks) = (Vec::new(), Vec::new());
     let last = walk.vm.nics.len().saturating_sub(1);
     for (index, nic) in walk.vm.nics.iter().enumerate() {
-        let reference = resolved.network_refs().iter().find(|r| r.id.as_deref() == Some(nic.network_id.as_str()));
+        let reference = resolved.network_refs().iter().find(|r| validate::means(r, &nic.network_id));
         let row = reference.and_then(|r| resolved.network_rows().iter().find(|row| validate::same(&row.source, r)));
         let Some(row) = row.filter(|row| row.destination.type_ != "ignored") else { continue };
         let name = format!("net-{index}");
@@ -297,7 +286,11 @@ fn nics(walk: &Walk<'_>) -> (Vec<Value>, Vec<Value>) {
             pod = false;
             nad = "default/somewhere-else".to_owned();
         }
-        let mut interface = json!({"name": name, "model": "virtio", "macAddress": mac});
+        let mut interface = json!({"name": name, "model": "virtio"});
+        // An exporter may leave it out; KubeVirt then makes one up.
+        if !mac.is_empty() {
+            interface["macAddress"] = json!(mac);
+        }
         interface[if pod { "masquerade" } else { "bridge" }] = json!({});
         interfaces.push(interface);
         networks.push(if pod {
@@ -318,38 +311,5 @@ pub(super) async fn remove(walk: &Walk<'_>) {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
         let _ = api.delete_collection(&DeleteParams::default(), &ListParams::default().labels(&selector)).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_serial_follows_the_openshift_release() {
-        let uuid = "421e5a0b-7c11-2233-aabb-ccddeeff0011";
-        assert_eq!(serial(uuid, "4.19.9", true), uuid);
-        assert_eq!(serial(uuid, "4.20.0-rc.1", true), "VMware-42 1e 5a 0b 7c 11 22 33-aa bb cc dd ee ff 00 11");
-        assert_eq!(serial(uuid, "4.20.0", false), uuid);
-    }
-
-    #[test]
-    fn disks_are_numbered_by_bus_controller_and_unit() {
-        let disk = |bus: &str, controller, unit| InvDisk {
-            key: 0,
-            unit_number: unit,
-            controller_key: controller,
-            file: format!("{bus}{controller}{unit}"),
-            datastore_id: String::new(),
-            capacity_bytes: 0,
-            bus: bus.to_owned(),
-            mode: String::new(),
-        };
-        let order: Vec<String> =
-            ordered(&[disk("scsi", 1001, 0), disk("scsi", 1000, 1), disk("sata", 15000, 0), disk("scsi", 1000, 0)])
-                .into_iter()
-                .map(|d| d.file)
-                .collect();
-        assert_eq!(order, ["sata150000", "scsi10000", "scsi10001", "scsi10010"]);
     }
 }

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 
 use super::MtvVersion;
 use super::conditions::condition;
-use super::platform::{InvVm, Inventory};
+use super::platform::{InvVm, Inventory, POD_NETWORK};
+use super::sources::Source;
 use crate::api::condition::Condition;
 use crate::api::forklift::{NetworkPair, Plan, Ref};
 
 /// Everything that VM validation looks at.
 pub(super) struct View<'a> {
+    pub source: &'static dyn Source,
     pub plan: &'a Plan,
     pub inventory: &'a Inventory,
     /// Resolved sources of the maps.
@@ -111,29 +113,16 @@ pub(super) fn vms(view: &View<'_>) -> Vec<Condition> {
             add("VMAlreadyExists", "Critical", "NotUnique", "Target VM already exists.", item(vm));
         }
         judge_mappings(view, vm, &mut add);
-        if view.plan.spec.warm {
-            if !vm.changed_block_tracking {
-                let message = "Changed Block Tracking (CBT) has not been enabled on some VM. This feature is a prerequisite for VM warm migration.";
-                add("VMMissingChangedBlockTracking", "Critical", "MissingChangedBlockTracking", message, item(vm));
-            }
-            if view.version.at_least(10) && !vm.snapshot_ids.is_empty() {
-                let message = "VM has pre-existing snapshots which are incompatible with warm migration.";
-                add("VMHasSnapshots", "Critical", "NotValid", message, item(vm));
-            }
-        }
-        if view.version.at_least(11) && vm.power_on && !vm.tools_running {
-            add("GuestToolsIssue", "Critical", "NotValid", "VMware Tools issues detected.", item(vm));
-        }
-        if view.plan.spec.preserve_static_ips == Some(true) && vm.guest_networks.is_empty() {
-            let message = "Guest information on vNICs is missing, cannot preserve static IPs.";
-            add("VMMissingGuestIPs", "Warn", "MissingGuestInformation", message, item(vm));
-        }
+        view.source.judge(view, vm, &mut add);
     }
     found
 }
 
-fn judge_mappings(view: &View<'_>, vm: &InvVm, add: &mut impl FnMut(&str, &str, &str, &str, String)) {
-    let mapped = |refs: &[Ref], id: &str| refs.iter().any(|r| r.id.as_deref() == Some(id));
+/// Takes type, category, reason, message and the VM that it is about.
+pub(super) type Add<'a> = dyn FnMut(&str, &str, &str, &str, String) + 'a;
+
+fn judge_mappings(view: &View<'_>, vm: &InvVm, add: &mut Add<'_>) {
+    let mapped = |refs: &[Ref], id: &str| refs.iter().any(|r| means(r, id));
     if vm.nics.iter().any(|n| !mapped(view.network_refs, &n.network_id)) {
         add("VMNetworksNotMapped", "Critical", "NotValid", "VM has unmapped networks.", item(vm));
     }
@@ -145,7 +134,7 @@ fn judge_mappings(view: &View<'_>, vm: &InvVm, add: &mut impl FnMut(&str, &str, 
         .iter()
         .filter(|nic| {
             view.network_rows.iter().any(|row| {
-                let resolved = view.network_refs.iter().find(|r| r.id.as_deref() == Some(nic.network_id.as_str()));
+                let resolved = view.network_refs.iter().find(|r| means(r, &nic.network_id));
                 row.destination.type_ == "pod" && resolved.is_some_and(|r| same(&row.source, r))
             })
         })
@@ -156,11 +145,23 @@ fn judge_mappings(view: &View<'_>, vm: &InvVm, add: &mut impl FnMut(&str, &str, 
     }
 }
 
+/// Whether a resolved reference is the network or storage with this id.
+pub(super) fn means(resolved: &Ref, id: &str) -> bool {
+    match &resolved.id {
+        Some(own) => own == id,
+        None => id == POD_NETWORK && resolved.type_.as_deref() == Some(POD_NETWORK),
+    }
+}
+
 /// Whether a map row's source is this resolved reference.
 pub(super) fn same(row: &Ref, resolved: &Ref) -> bool {
-    match &row.id {
-        Some(id) => resolved.id.as_ref() == Some(id),
-        None => row.name.as_deref().and_then(|n| n.rsplit('/').next()) == resolved.name.as_deref(),
+    match (&row.id, &row.name) {
+        (Some(id), _) => resolved.id.as_ref() == Some(id),
+        (None, Some(name)) => {
+            let own = resolved.name.as_deref();
+            own.is_some() && (own == Some(name) || own == name.rsplit('/').next())
+        }
+        (None, None) => row.type_.is_some() && row.type_ == resolved.type_,
     }
 }
 

@@ -27,17 +27,8 @@ const PAGE: u32 = 200;
 const WRONG_LOGIN: &str = "Cannot complete login due to an incorrect user name or password.";
 
 /// Logs in to vSphere.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct VsphereConnector;
-
-#[async_trait]
-impl PlatformConnector for VsphereConnector {
-    async fn connect(&self, provider_type: &str, login: &Login) -> Result<Arc<dyn PlatformClient>, ConnectError> {
-        if provider_type != "vsphere" {
-            return Err(ConnectError::Failed(format!("the lab has no client for provider type {provider_type}")));
-        }
-        Ok(Arc::new(VsphereClient::login(login).await?))
-    }
+pub(super) async fn connect(login: &Login) -> Result<Arc<dyn PlatformClient>, ConnectError> {
+    Ok(Arc::new(VsphereClient::login(login).await?))
 }
 
 /// A private collector with a filter on everything that makes the inventory change.
@@ -102,7 +93,7 @@ impl VsphereClient {
             .map_err(|e| failed(&e))?;
         let content = ServiceContent::parse(&values).ok_or_else(|| failed(&"the server is no vSphere server"))?;
         let manager = content.session_manager.clone().ok_or_else(|| failed(&"no session manager"))?;
-        let body = op::login(&manager, &login.user, &login.password);
+        let body = op::login(&manager, login.secret("user"), login.secret("password"));
         let (_, cookie) = post(&http, &login.url, "", body, Duration::ZERO).await.map_err(|e| match e {
             WireError::Fault(fault) if fault.is("InvalidLogin") => ConnectError::Auth(WRONG_LOGIN.to_owned()),
             other => failed(&other),
@@ -301,6 +292,7 @@ fn inventory(objects: &[ObjectContent], about: &ServiceContent, revision: u64) -
         instance_uuid: about.instance_uuid.clone().unwrap_or_default(),
         product: about.name.clone(),
         version: about.version.clone(),
+        ..Inventory::default()
     }
 }
 
@@ -387,6 +379,7 @@ fn inv_vm(vm: &ObjectContent, networks: &[Network], revision: u64) -> InvVm {
         guest_networks,
         guest_ip: text(vm, "guest.ipAddress"),
         revision,
+        extra: serde_json::Value::Null,
     }
 }
 

@@ -68,7 +68,9 @@ async fn cut_over(walk: &Walk<'_>, snapshot: &str) -> Result<(), Halt> {
     if !walk.run.mtv.defects.has(Defect::LeftoverSnapshot) {
         client.remove_snapshot(id, &last).await.map_err(Halt::Failed)?;
     }
-    walk.convert().await;
+    if walk.run.resolved.kind.converts() {
+        walk.convert().await;
+    }
     Ok(())
 }
 

@@ -26,6 +26,7 @@ mod collector;
 mod dispatch;
 mod fault;
 mod operations;
+pub mod platform;
 mod rest;
 mod session;
 mod spec;
