@@ -192,7 +192,7 @@ func (c *Cluster) Config(token string) *rest.Config {
 	}
 	return &rest.Config{
 		Host: c.URL, BearerToken: token, TLSClientConfig: rest.TLSClientConfig{CAFile: c.CAFile},
-		QPS: 500, Burst: 1000, Timeout: time.Minute,
+		QPS: 500, Burst: 1000, Timeout: time.Minute, WarningHandler: rest.NoWarnings{},
 	}
 }
 
