@@ -4,7 +4,7 @@
 //! (what carries the label, or the name on a source platform). Nothing without a run's label or
 //! prefix is ever touched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,13 @@ use crate::config::Settings;
 use crate::ledger::{Ledger, LedgerError, Thing};
 use crate::migration::teardown::{Leftover, Undo};
 use crate::source::SourceDriver;
+
+fn clone_name(thing: &Thing) -> Option<&str> {
+    match thing {
+        Thing::SourceVm { name, .. } => Some(name),
+        _ => None,
+    }
+}
 
 /// What a clean did.
 #[derive(Debug, Clone, Default)]
@@ -58,17 +65,34 @@ impl Cleaner<'_> {
                 ledger.intent(None, thing)?;
             }
         }
+        // Two profiles of one platform both see a clone; its name is its own, and one deletion is enough.
+        let mut clones: BTreeSet<String> =
+            known.iter().filter_map(|thing| clone_name(thing).map(str::to_owned)).collect();
         for (profile, driver) in &self.drivers {
             // A platform that can't be asked now is not a reason to leave the rest.
             let Ok(vms) = driver.list_by_prefix(&ledger.run().clone_prefix()).await else { continue };
-            for vm in vms {
-                let thing = Thing::SourceVm {
-                    profile: profile.clone(),
-                    platform: driver.platform().name().to_owned(),
-                    name: vm.name,
-                    id: Some(vm.id),
+            let platform = driver.platform().name().to_owned();
+            let vms = vms.into_iter().map(|vm| Thing::SourceVm {
+                profile: profile.clone(),
+                platform: platform.clone(),
+                name: vm.name,
+                id: Some(vm.id),
+            });
+            let items = driver.list_items_by_prefix(&ledger.run().clone_prefix()).await.unwrap_or_default();
+            let items = items.into_iter().map(|item| Thing::SourceItem {
+                profile: profile.clone(),
+                platform: platform.clone(),
+                kind: item.kind,
+                name: item.name,
+                id: Some(item.id),
+            });
+            for thing in vms.chain(items) {
+                // A clone that another profile sees, too, is deleted once.
+                let fresh = match clone_name(&thing) {
+                    Some(name) => clones.insert(name.to_owned()),
+                    None => !is_known(&thing),
                 };
-                if !is_known(&thing) {
+                if fresh {
                     ledger.intent(None, thing)?;
                 }
             }

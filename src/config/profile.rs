@@ -9,7 +9,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::providers::{
-    Credentials, GuestCredentials, OpenstackConfig, Platform, PlatformConfig, ProviderProfile, VsphereConfig,
+    Credentials, GuestCredentials, OpenshiftConfig, OpenstackAuth, OpenstackConfig, Platform, PlatformConfig,
+    ProviderProfile, VsphereConfig,
 };
 
 /// A profile as written.
@@ -74,11 +75,54 @@ pub(crate) struct RawProfile {
     user_domain_id: Option<String>,
     #[serde(default)]
     project_domain_id: Option<String>,
-    // OpenShift: accepted, not used
+    /// Instead of `project_name`.
+    #[serde(default)]
+    project_id: Option<String>,
+    /// Where the project is in another domain than the user.
+    #[serde(default)]
+    project_domain_name: Option<String>,
+    /// `password` (the default) or `applicationcredential`.
+    #[serde(default)]
+    auth_type: Option<AuthType>,
+    /// Id of the application credential.
+    #[serde(default)]
+    application_credential_id: Option<String>,
+    /// Its name, where there is no id; needs `username` and `user_domain_name`.
+    #[serde(default)]
+    application_credential_name: Option<String>,
+    #[serde(default)]
+    application_credential_secret: Option<String>,
+    /// Interface of the catalogue's endpoints: `public` (the default), `internal` or `admin`.
+    #[serde(default)]
+    availability: Option<String>,
+    // OpenShift
+    /// Accepted, not used.
     #[serde(default)]
     host: Option<String>,
+    /// Bearer token of a second cluster at `api_url`.
+    #[serde(default)]
+    token: Option<String>,
+    /// VirtualMachineClusterInstancetype of the source VMs; `u1.small`.
+    #[serde(default)]
+    instance_type: Option<String>,
+    /// VirtualMachineClusterPreference of the source VMs; `rhel.9`.
+    #[serde(default)]
+    preference: Option<String>,
+    /// DataSource that the source VMs boot from; `rhel9`.
+    #[serde(default)]
+    data_source: Option<String>,
+    /// Namespace of the DataSource; `openshift-virtualization-os-images`.
+    #[serde(default)]
+    data_source_namespace: Option<String>,
+    /// Size of the source VMs' disk; `30Gi`.
+    #[serde(default)]
+    disk_size: Option<String>,
+    /// Storage class of the source VMs' disk; the cluster's default for VMs.
     #[serde(default)]
     storage_class: Option<String>,
+    /// Give the source VMs a second NIC, on a Multus network; true.
+    #[serde(default)]
+    extra_nic: Option<bool>,
     // Hyper-V
     #[serde(default)]
     smb_url: Option<String>,
@@ -86,6 +130,14 @@ pub(crate) struct RawProfile {
     smb_user: Option<String>,
     #[serde(default)]
     smb_password: Option<String>,
+}
+
+/// MTV's words for the Secret's `authType`.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum AuthType {
+    Password,
+    ApplicationCredential,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -155,16 +207,58 @@ impl RawProfile {
         let logs_in = matches!(platform, Platform::Vsphere | Platform::Ovirt | Platform::Openstack | Platform::Hyperv);
         let has_url = matches!(platform, Platform::Vsphere | Platform::Ovirt | Platform::Openstack | Platform::Ova);
         let openstack = platform == Platform::Openstack;
+        // An application credential carries user and project; by name it still needs its user.
+        let credential = openstack && self.auth_type == Some(AuthType::ApplicationCredential);
+        let by_name = credential && given(self.application_credential_id.clone()).is_none();
         let api_url = required("api_url", self.api_url, has_url);
-        let username = required("username", self.username, logs_in);
-        let password = SecretString::from(required("password", self.password, logs_in));
+        let username = required("username", self.username, logs_in && (!credential || by_name));
+        let password = SecretString::from(required("password", self.password, logs_in && !credential));
         let smb_url = required("smb_url", self.smb_url, platform == Platform::Hyperv);
+        let auth = if credential {
+            OpenstackAuth::ApplicationCredential {
+                id: self.application_credential_id.unwrap_or_default(),
+                name: required("application_credential_name", self.application_credential_name, by_name),
+                secret: required("application_credential_secret", self.application_credential_secret, true).into(),
+            }
+        } else {
+            OpenstackAuth::Password
+        };
+        let no_project_id = given(self.project_id.clone()).is_none();
+        let no_domain_id = given(self.user_domain_id.clone()).is_none();
         let openstack_config = OpenstackConfig {
-            project_name: required("project_name", self.project_name, openstack),
+            auth,
+            project_name: required("project_name", self.project_name, openstack && !credential && no_project_id),
+            project_id: self.project_id.unwrap_or_default(),
             region_name: required("region_name", self.region_name, openstack),
-            user_domain_name: required("user_domain_name", self.user_domain_name, openstack),
+            user_domain_name: required(
+                "user_domain_name",
+                self.user_domain_name,
+                openstack && no_domain_id && (!credential || by_name),
+            ),
             user_domain_id: self.user_domain_id.unwrap_or_default(),
+            project_domain_name: self.project_domain_name.unwrap_or_default(),
             project_domain_id: self.project_domain_id.unwrap_or_default(),
+            availability: self.availability.unwrap_or_default(),
+        };
+        let token = given(self.token.clone());
+        if platform == Platform::Openshift && token.is_some() && api_url.is_empty() {
+            complaints.push(("api_url".into(), "`api_url` is required beside the `token` of a second cluster".into()));
+        }
+        if platform == Platform::Openshift && token.is_none() && !api_url.is_empty() {
+            let text = "`api_url` has no effect without `token`: the source is the cluster of the run";
+            warnings.push(("api_url".into(), text.into()));
+        }
+        let usual = OpenshiftConfig::default();
+        let openshift_config = OpenshiftConfig {
+            token: token.map(SecretString::from),
+            instance_type: given(self.instance_type.clone()).unwrap_or(usual.instance_type),
+            preference: given(self.preference.clone()).unwrap_or(usual.preference),
+            data_source: given(self.data_source.clone()).unwrap_or(usual.data_source),
+            data_source_namespace: given(self.data_source_namespace.clone()).unwrap_or(usual.data_source_namespace),
+            disk_size: given(self.disk_size.clone()).unwrap_or(usual.disk_size),
+            storage_class: given(self.storage_class.clone()),
+            guest_user: given(self.guest_vm_linux_user.clone()).unwrap_or(usual.guest_user),
+            extra_nic: self.extra_nic.unwrap_or(usual.extra_nic),
         };
         let mut ca_pem = given(self.ca_pem);
         if let Some(path) = given(self.ca_file) {
@@ -185,6 +279,13 @@ impl RawProfile {
             ("vddk_init_image", self.vddk_init_image.is_some() && platform != Platform::Vsphere),
             ("host", self.host.is_some() && platform != Platform::Openshift),
             ("storage_class", self.storage_class.is_some() && platform != Platform::Openshift),
+            ("token", self.token.is_some() && platform != Platform::Openshift),
+            ("instance_type", self.instance_type.is_some() && platform != Platform::Openshift),
+            ("preference", self.preference.is_some() && platform != Platform::Openshift),
+            ("data_source", self.data_source.is_some() && platform != Platform::Openshift),
+            ("data_source_namespace", self.data_source_namespace.is_some() && platform != Platform::Openshift),
+            ("disk_size", self.disk_size.is_some() && platform != Platform::Openshift),
+            ("extra_nic", self.extra_nic.is_some() && platform != Platform::Openshift),
         ] {
             if idle {
                 warnings.push((key.to_owned(), format!("`{key}` has no effect on a profile of type {platform}")));
@@ -209,7 +310,7 @@ impl RawProfile {
             }),
             Platform::Ovirt => PlatformConfig::Ovirt { insecure: self.insecure.unwrap_or(true) },
             Platform::Openstack => PlatformConfig::Openstack(openstack_config),
-            Platform::Openshift => PlatformConfig::Openshift,
+            Platform::Openshift => PlatformConfig::Openshift(openshift_config),
             Platform::Ova => PlatformConfig::Ova,
             Platform::Hyperv => PlatformConfig::Hyperv { smb_url, smb: pair(self.smb_user, self.smb_password) },
             // Read by `ec2` below, which keeps all keys.

@@ -94,6 +94,12 @@ async fn answer(
                 Err(e) => status(&e, name, kind),
             })
         }
+        (&Method::GET, ["expand-spec"]) if kind == "virtualmachine" => {
+            Ok(match hook.expand_spec(namespace, name).await {
+                Ok(vm) => json_response(200, &vm),
+                Err(e) => status(&e, name, kind),
+            })
+        }
         (&Method::GET, [what @ ("guestosinfo" | "userlist" | "filesystemlist")])
             if kind == "virtualmachineinstance" =>
         {

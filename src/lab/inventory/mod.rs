@@ -8,7 +8,7 @@ mod views;
 pub(in crate::lab) use views::vsphere;
 
 use std::collections::HashMap;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use axum::Router;
 use axum::extract::{Path, Query, State};
@@ -20,7 +20,8 @@ use k8s_openapi::api::authorization::v1::ResourceAttributes;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::lab::controllers::mtv::platform::{InvVm, Inventory};
+use crate::lab::controllers::mtv::platform::{InvVm, Inventory, Login};
+use crate::lab::controllers::mtv::sources::openshift;
 use crate::lab::gate::{Gate, Refused};
 
 /// One provider's part.
@@ -38,12 +39,14 @@ pub struct Entry {
 /// Everything collected, by Provider uid.
 pub struct InventoryDb {
     entries: RwLock<HashMap<String, Entry>>,
+    /// Clients of other clusters, by login: a connection is made once.
+    clusters: Mutex<Vec<(Login, kube::Client)>>,
     version: watch::Sender<u64>,
 }
 
 impl Default for InventoryDb {
     fn default() -> Self {
-        Self { entries: RwLock::default(), version: watch::channel(0).0 }
+        Self { entries: RwLock::default(), clusters: Mutex::default(), version: watch::channel(0).0 }
     }
 }
 
@@ -91,6 +94,21 @@ impl InventoryDb {
     pub fn find_vm(&self, wanted: impl Fn(&InvVm) -> bool) -> Option<InvVm> {
         let entries = self.entries.read().ok()?;
         entries.values().filter_map(|e| e.content.as_ref()).flat_map(|c| &c.vms).find(|vm| wanted(vm)).cloned()
+    }
+
+    /// The client of another cluster for this login.
+    pub fn cluster(
+        &self,
+        login: &Login,
+        make: impl FnOnce() -> Result<kube::Client, String>,
+    ) -> Result<kube::Client, String> {
+        let mut known = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, client)) = known.iter().find(|(own, _)| own == login) {
+            return Ok(client.clone());
+        }
+        let client = make()?;
+        known.push((login.clone(), client.clone()));
+        Ok(client)
     }
 
     /// Rings on every change.
@@ -235,7 +253,11 @@ async fn items(
     full: bool,
 ) -> Result<Vec<Value>, Box<Response>> {
     if entry.type_ == "openshift" {
-        return Ok(views::openshift(&service.client, uid, collection).await);
+        let provider = serde_json::from_value(entry.object.clone());
+        let unreadable = || Box::new(StatusCode::INTERNAL_SERVER_ERROR.into_response());
+        let Ok(provider) = provider else { return Err(unreadable()) };
+        let client = openshift::client_of(&service.client, &service.db, &provider).await;
+        return Ok(views::openshift(&client.map_err(|_| unreadable())?, uid, collection).await);
     }
     match &entry.content {
         Some(content) => Ok(views::collection(content, &entry.type_, uid, collection, full)),

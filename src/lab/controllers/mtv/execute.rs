@@ -71,7 +71,7 @@ pub(super) async fn execute(
         mtv.clock.sleep(PHASE).await;
         return;
     };
-    let inventory = content(&mtv.db, &resolved.source);
+    let inventory = content(mtv, &resolved.source).await;
     let vms: Vec<InvVm> = plan
         .spec
         .vms
