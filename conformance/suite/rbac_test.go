@@ -96,19 +96,10 @@ func jobAccess(t *testing.T, cluster *harness.Cluster, lab *harness.Lab, change 
 	return path, harness.Granted(t, applied)
 }
 
-func TestTheJobsRightsAreThoseThatItUses(t *testing.T) {
-	cluster := harness.Start(t)
-	lab := harness.StartLab(t, "--on", cluster.Kubeconfig)
-	kubeconfig, granted := jobAccess(t, cluster, lab, nil)
-
-	passed := harness.Run(t, onCluster(kubeconfig, lab.Providers)...)
-	report(t, "with the Job's account", passed)
-	if passed.ExitCode != 0 {
-		t.Errorf("exit code %d\n%s", passed.ExitCode, passed.Output)
-	}
-	nothingLeft(t, cluster, passed.Run)
-
-	// What a run does besides: preflight alone; the default storage class; artifacts of what failed;
+// measureRights does what a Job does besides a run that passes, and holds all of it against the rights
+// that the Job was granted. The lab is stopped: others take its place.
+func measureRights(t *testing.T, cluster *harness.Cluster, lab *harness.Lab, kubeconfig string, granted []harness.Right) {
+	// Preflight alone; the default storage class; artifacts of what failed;
 	// cleaning by ledger, and by label where the ledger is lost; a run that is interrupted.
 	harness.Command(t, 0, "doctor", "--set", "kubeconfig="+kubeconfig)
 	lab.Process.Stop()

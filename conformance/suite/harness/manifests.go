@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/restmapper"
 	"sigs.k8s.io/kustomize/api/krusty"
@@ -56,12 +57,7 @@ func Parse(t testing.TB, text string) []*unstructured.Unstructured {
 // Apply creates an object with strict validation, or replaces it; dry: only as far as validation goes.
 func (c *Cluster) Apply(t testing.TB, object *unstructured.Unstructured, dry bool) error {
 	t.Helper()
-	groups, err := restmapper.GetAPIGroupResources(c.Discovery(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	kind := object.GroupVersionKind()
-	mapping, err := restmapper.NewDiscoveryRESTMapper(groups).RESTMapping(kind.GroupKind(), kind.Version)
+	mapping, err := c.mapping(t, object.GroupVersionKind())
 	if err != nil {
 		return err
 	}
@@ -89,4 +85,20 @@ func (c *Cluster) Apply(t testing.TB, object *unstructured.Unstructured, dry boo
 		return err
 	}
 	return err
+}
+
+// mapping finds the resource of a kind; what was discovered is kept until a kind is missing.
+func (c *Cluster) mapping(t testing.TB, kind schema.GroupVersionKind) (*meta.RESTMapping, error) {
+	t.Helper()
+	if c.mapper != nil {
+		if found, err := c.mapper.RESTMapping(kind.GroupKind(), kind.Version); err == nil {
+			return found, nil
+		}
+	}
+	groups, err := restmapper.GetAPIGroupResources(c.Discovery(t))
+	if err != nil {
+		return nil, err
+	}
+	c.mapper = restmapper.NewDiscoveryRESTMapper(groups)
+	return c.mapper.RESTMapping(kind.GroupKind(), kind.Version)
 }
