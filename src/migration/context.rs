@@ -314,10 +314,10 @@ impl RunContext {
         let parts = &self.parts;
         let named = parts.profiles.iter().find(|p| p.name == parts.settings.remote_ocp_cluster);
         if let Some(profile) = named
-            && self.driver(&profile.name).is_some_and(|d| d.cluster_url().is_some())
+            && let Some(driver) = self.driver(&profile.name).filter(|d| d.cluster_url().is_some())
         {
             let open = self.profile(profile).await?;
-            if let Some(cluster) = open.driver.as_cluster().await? {
+            if let Some(cluster) = driver.as_cluster().await? {
                 return Ok(OpenDestination { provider: open.provider, cluster });
             }
         }
