@@ -17,6 +17,8 @@ const GENERATE_NAME_KEEPS: usize = 58;
 const GENERATED_CHARS: usize = 5;
 /// First MTV whose `.VmName` is the source's own name.
 const ORIGINAL_VM_NAME: (u32, u32) = (2, 10);
+/// First MTV that names the PVCs of every platform by the template.
+const EVERY_PLATFORM: (u32, u32) = (2, 13);
 
 pub(super) fn applies(facts: &Facts<'_>) -> bool {
     facts.scenario.pvc_name_template.is_some()
@@ -95,8 +97,28 @@ fn render(facts: &Facts<'_>, template: &str, index: usize, disk: &SourceDisk) ->
     })
 }
 
+/// Whether MTV names PVCs of this platform by the Plan's template (forklift.md §6.4).
+fn honoured(facts: &Facts<'_>) -> Result<(), Outcome> {
+    let since = match facts.platform {
+        Platform::Vsphere => return Ok(()),
+        Platform::Openshift => (2, 11),
+        _ => EVERY_PLATFORM,
+    };
+    match facts.mtv_version.and_then(major_minor) {
+        Some(mtv) if mtv >= since => Ok(()),
+        Some(_) => Err(not_judged(format!(
+            "MTV names the PVCs of {} by the template from {}.{} on only",
+            facts.platform, since.0, since.1
+        ))),
+        None => Err(not_judged("the MTV version, which decides whether the template holds here, is unknown")),
+    }
+}
+
 pub(super) fn pvc_names(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
     let Some(template) = facts.scenario.pvc_name_template.as_deref() else { return Vec::new() };
+    if let Err(outcome) = honoured(facts) {
+        return whole(outcome);
+    }
     // MTV's own default, where the Plan does not say.
     let generate = facts.scenario.pvc_name_template_use_generate_name.unwrap_or(facts.platform != Platform::Openshift);
     let pairs = pairs(facts, target);

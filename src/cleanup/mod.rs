@@ -71,14 +71,28 @@ impl Cleaner<'_> {
         for (profile, driver) in &self.drivers {
             // A platform that can't be asked now is not a reason to leave the rest.
             let Ok(vms) = driver.list_by_prefix(&ledger.run().clone_prefix()).await else { continue };
-            for vm in vms {
-                let thing = Thing::SourceVm {
-                    profile: profile.clone(),
-                    platform: driver.platform().name().to_owned(),
-                    name: vm.name,
-                    id: Some(vm.id),
+            let platform = driver.platform().name().to_owned();
+            let vms = vms.into_iter().map(|vm| Thing::SourceVm {
+                profile: profile.clone(),
+                platform: platform.clone(),
+                name: vm.name,
+                id: Some(vm.id),
+            });
+            let items = driver.list_items_by_prefix(&ledger.run().clone_prefix()).await.unwrap_or_default();
+            let items = items.into_iter().map(|item| Thing::SourceItem {
+                profile: profile.clone(),
+                platform: platform.clone(),
+                kind: item.kind,
+                name: item.name,
+                id: Some(item.id),
+            });
+            for thing in vms.chain(items) {
+                // A clone that another profile sees, too, is deleted once.
+                let fresh = match clone_name(&thing) {
+                    Some(name) => clones.insert(name.to_owned()),
+                    None => !is_known(&thing),
                 };
-                if clone_name(&thing).is_some_and(|name| clones.insert(name.to_owned())) {
+                if fresh {
                     ledger.intent(None, thing)?;
                 }
             }

@@ -9,8 +9,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::providers::{
-    Credentials, Ec2Config, GuestCredentials, HypervConfig, OpenshiftConfig, OpenstackConfig, Platform, PlatformConfig,
-    ProviderProfile, VsphereConfig,
+    Credentials, Ec2Config, GuestCredentials, HypervConfig, OpenshiftConfig, OpenstackAuth, OpenstackConfig, Platform,
+    PlatformConfig, ProviderProfile, VsphereConfig,
 };
 
 /// A profile as written.
@@ -75,6 +75,26 @@ pub(crate) struct RawProfile {
     user_domain_id: Option<String>,
     #[serde(default)]
     project_domain_id: Option<String>,
+    /// Instead of `project_name`.
+    #[serde(default)]
+    project_id: Option<String>,
+    /// Where the project is in another domain than the user.
+    #[serde(default)]
+    project_domain_name: Option<String>,
+    /// `password` (the default) or `applicationcredential`.
+    #[serde(default)]
+    auth_type: Option<AuthType>,
+    /// Id of the application credential.
+    #[serde(default)]
+    application_credential_id: Option<String>,
+    /// Its name, where there is no id; needs `username` and `user_domain_name`.
+    #[serde(default)]
+    application_credential_name: Option<String>,
+    #[serde(default)]
+    application_credential_secret: Option<String>,
+    /// Interface of the catalogue's endpoints: `public` (the default), `internal` or `admin`.
+    #[serde(default)]
+    availability: Option<String>,
     // OpenShift
     /// Accepted, not used.
     #[serde(default)]
@@ -135,6 +155,14 @@ pub(crate) struct RawProfile {
     /// Name in a scenario → name of the VM to take on the platform.
     #[serde(default)]
     vms: BTreeMap<String, String>,
+}
+
+/// MTV's words for the Secret's `authType`.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum AuthType {
+    Password,
+    ApplicationCredential,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -223,6 +251,9 @@ impl RawProfile {
         let logs_in = matches!(platform, Platform::Vsphere | Platform::Ovirt | Platform::Openstack | Platform::Hyperv);
         let has_url = matches!(platform, Platform::Vsphere | Platform::Ovirt | Platform::Openstack | Platform::Ova);
         let openstack = platform == Platform::Openstack;
+        // An application credential carries user and project; by name it still needs its user.
+        let credential = openstack && self.auth_type == Some(AuthType::ApplicationCredential);
+        let by_name = credential && given(self.application_credential_id.clone()).is_none();
         let mut api_url = required("api_url", self.api_url, has_url);
         let (username, password);
         let region = required("region", self.region, platform == Platform::Ec2);
@@ -233,8 +264,8 @@ impl RawProfile {
                 api_url = format!("https://ec2.{region}.amazonaws.com");
             }
         } else {
-            username = required("username", self.username, logs_in);
-            password = required("password", self.password, logs_in);
+            username = required("username", self.username, logs_in && (!credential || by_name));
+            password = required("password", self.password, logs_in && !credential);
         }
         let password = SecretString::from(password);
         let smb_url = required("smb_url", self.smb_url, platform == Platform::Hyperv);
@@ -242,12 +273,31 @@ impl RawProfile {
         if platform == Platform::Hyperv && fqdn.is_none() && api_url.is_empty() {
             required("fqdn", None, true);
         }
+        let auth = if credential {
+            OpenstackAuth::ApplicationCredential {
+                id: self.application_credential_id.unwrap_or_default(),
+                name: required("application_credential_name", self.application_credential_name, by_name),
+                secret: required("application_credential_secret", self.application_credential_secret, true).into(),
+            }
+        } else {
+            OpenstackAuth::Password
+        };
+        let no_project_id = given(self.project_id.clone()).is_none();
+        let no_domain_id = given(self.user_domain_id.clone()).is_none();
         let openstack_config = OpenstackConfig {
-            project_name: required("project_name", self.project_name, openstack),
+            auth,
+            project_name: required("project_name", self.project_name, openstack && !credential && no_project_id),
+            project_id: self.project_id.unwrap_or_default(),
             region_name: required("region_name", self.region_name, openstack),
-            user_domain_name: required("user_domain_name", self.user_domain_name, openstack),
+            user_domain_name: required(
+                "user_domain_name",
+                self.user_domain_name,
+                openstack && no_domain_id && (!credential || by_name),
+            ),
             user_domain_id: self.user_domain_id.unwrap_or_default(),
+            project_domain_name: self.project_domain_name.unwrap_or_default(),
             project_domain_id: self.project_domain_id.unwrap_or_default(),
+            availability: self.availability.unwrap_or_default(),
         };
         let token = given(self.token.clone());
         if platform == Platform::Openshift && token.is_some() && api_url.is_empty() {

@@ -136,13 +136,30 @@ impl fmt::Debug for VsphereConfig {
     }
 }
 
+/// How Keystone is asked for a token.
+#[derive(Debug, Clone, Default)]
+pub enum OpenstackAuth {
+    /// `username` and `password`, scoped to the project.
+    #[default]
+    Password,
+    /// An application credential: by id, or by name with `username` and the user's domain. It carries
+    /// its own project.
+    ApplicationCredential { id: String, name: String, secret: SecretString },
+}
+
+/// Texts are empty where the profile does not say.
 #[derive(Debug, Clone, Default)]
 pub struct OpenstackConfig {
+    pub auth: OpenstackAuth,
     pub project_name: String,
+    pub project_id: String,
     pub region_name: String,
     pub user_domain_name: String,
     pub user_domain_id: String,
+    pub project_domain_name: String,
     pub project_domain_id: String,
+    /// Interface of the catalogue's endpoints: `public` (the default), `internal` or `admin`.
+    pub availability: String,
 }
 
 /// Which cluster is the source, and what its VMs are made from.

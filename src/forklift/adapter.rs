@@ -13,6 +13,7 @@ use crate::api::vm::SourceVm;
 use crate::config::{Platform, ProviderProfile};
 
 use super::openshift::Openshift;
+use super::openstack::Openstack;
 use super::ova::Ova;
 use super::vsphere::Vsphere;
 
@@ -74,6 +75,11 @@ pub trait Adapter: Send + Sync {
     fn namespace_of(&self, _: &SourceVm) -> Option<String> {
         None
     }
+    /// Objects that the inventory must know before maps can name them, beside the VM itself:
+    /// (collection, id). They may come after it.
+    fn needs(&self, _live: &SourceVm) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
     /// Distinct storages of the VMs, in order of first use.
     fn storages(&self, vms: &[SourceVm]) -> Vec<SourceRef>;
     /// Distinct networks of the VMs, in order of first use.
@@ -86,6 +92,7 @@ pub fn adapter(platform: Platform) -> Option<&'static dyn Adapter> {
         Platform::Vsphere => Some(&Vsphere),
         Platform::Ova => Some(&Ova),
         Platform::Openshift => Some(&Openshift),
+        Platform::Openstack => Some(&Openstack),
         _ => None,
     }
 }

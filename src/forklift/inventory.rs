@@ -91,6 +91,24 @@ impl Inventory {
         .await
     }
 
+    /// An object of a collection, once the inventory knows it.
+    pub async fn wait_object(
+        &self,
+        provider: &ProviderPath,
+        collection: &str,
+        id: &str,
+        limit: Duration,
+    ) -> Result<(), WaitError> {
+        let what = format!("{id} among the {collection} of MTV's inventory of {}", provider.name);
+        wait::poll(&what, limit, || async move {
+            match self.get(&format!("{}/{collection}/{id}", provider.base())).await {
+                Answer::Found(_) => Poll::Done(()),
+                Answer::NotYet(why) | Answer::Refused(why) => Poll::NotYet(why),
+            }
+        })
+        .await
+    }
+
     /// A collection of a provider, e.g. `datastores`.
     pub async fn list(&self, provider: &ProviderPath, collection: &str) -> Result<Vec<Value>, Problem> {
         match self.get(&format!("{}/{collection}?detail=all", provider.base())).await {

@@ -8,6 +8,7 @@ pub mod execution;
 pub mod inventory;
 pub mod maps;
 mod openshift;
+mod openstack;
 mod ova;
 pub mod plan;
 pub mod providers;

@@ -125,6 +125,9 @@ async fn clone_vm(
         .inventory
         .wait_vm(&open.provider.path, &reference.name, timeouts.inventory, |seen| open.adapter.complete(seen, &before))
         .await?;
+    for (collection, id) in open.adapter.needs(&before) {
+        parts.inventory.wait_object(&open.provider.path, collection, &id, timeouts.inventory).await?;
+    }
     Ok(PreparedVm { wanted: wanted.clone(), reference, target_name: None, before })
 }
 

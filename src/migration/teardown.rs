@@ -79,19 +79,26 @@ impl Undo<'_> {
         join_all(cancels).await.into_iter().flatten().collect()
     }
 
+    fn driver(&self, profile: &str, entry: &OpenEntry) -> Result<&Arc<dyn SourceDriver>, Leftover> {
+        let missing = || leftover(entry, format!("profile {profile} is not among the configured providers"));
+        self.drivers.get(profile).ok_or_else(missing)
+    }
+
     /// The name of the namespace when it was one.
     async fn undo_outside(&self, entry: OpenEntry) -> Result<Option<String>, Leftover> {
         match &entry.thing {
             Thing::SourceVm { profile, name, .. } => {
-                let Some(driver) = self.drivers.get(profile) else {
-                    return Err(leftover(&entry, format!("profile {profile} is not among the configured providers")));
-                };
+                let driver = self.driver(profile, &entry)?;
                 driver.delete_vm(name).await.map_err(|e| leftover(&entry, e.to_string()))?;
                 self.ledger.gone(entry.id).map_err(|e| leftover(&entry, e.to_string()))?;
                 Ok(None)
             }
-            Thing::SourceItem { profile, .. } => {
-                Err(leftover(&entry, format!("removing this kind of item from {profile} is not built yet")))
+            Thing::SourceItem { profile, kind, name, id, .. } => {
+                let driver = self.driver(profile, &entry)?;
+                let id = id.as_deref().or(entry.platform_id.as_deref());
+                driver.delete_item(kind, name, id).await.map_err(|e| leftover(&entry, e.to_string()))?;
+                self.ledger.gone(entry.id).map_err(|e| leftover(&entry, e.to_string()))?;
+                Ok(None)
             }
             Thing::Object { .. } | Thing::Setting { .. } => {
                 apply::undo(self.cluster, self.ledger, &entry, self.limit)

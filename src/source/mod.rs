@@ -17,7 +17,10 @@ use crate::config::scenarios::{AddDisk, DiskType};
 use crate::config::{Credentials, Platform, ProviderProfile, Timeouts};
 use crate::ledger::{Ledger, LedgerError};
 
+mod http;
 pub mod openshift;
+pub mod openstack;
+mod poll;
 mod tls;
 pub mod vsphere;
 mod words;
@@ -76,6 +79,15 @@ pub struct SourceNetwork {
     pub name: String,
 }
 
+/// Something on a platform that belongs to a run and is no VM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceItem {
+    /// The platform's word: `volume`, `snapshot` …
+    pub kind: String,
+    pub name: String,
+    pub id: String,
+}
+
 /// Who is answering: for reports and version rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
@@ -122,12 +134,27 @@ pub trait SourceDriver: Send + Sync {
     /// clone of that name that is still being made. `Ok(false)`: there was none.
     async fn delete_vm(&self, name: &str) -> Result<bool, SourceError>;
 
+    /// Removes an item of exactly this name that the ledger holds ([`crate::ledger::Thing::SourceItem`])
+    /// and verifies that it is gone. What still uses it is waited for. `Ok(false)`: there was none.
+    async fn delete_item(&self, kind: &str, name: &str, _id: Option<&str>) -> Result<bool, SourceError> {
+        Err(SourceError::Unsupported {
+            profile: self.platform().name().to_owned(),
+            platform: self.platform(),
+            what: format!("removing {kind} {name}"),
+        })
+    }
+
     /// VMs whose name begins with `prefix` (a run's `clone_prefix`), for a sweep.
     async fn list_by_prefix(&self, prefix: &str) -> Result<Vec<VmRef>, SourceError>;
 
     /// The login into a guest that this driver made itself; `None`: the profile's logins hold.
     fn guest_login(&self, _: &VmRef) -> Option<Credentials> {
         None
+    }
+
+    /// Likewise what is no VM: what clones are made of.
+    async fn list_items_by_prefix(&self, _prefix: &str) -> Result<Vec<SourceItem>, SourceError> {
+        Ok(Vec::new())
     }
 
     /// Ends the session.
@@ -149,6 +176,7 @@ pub fn driver(profile: &Arc<ProviderProfile>, options: &DriverOptions) -> Result
     match profile.platform {
         Platform::Vsphere => Ok(Arc::new(vsphere::VsphereDriver::new(profile.clone(), options.clone())?)),
         Platform::Openshift => Ok(Arc::new(openshift::OpenshiftDriver::new(profile.clone(), options.clone())?)),
+        Platform::Openstack => Ok(Arc::new(openstack::OpenstackDriver::new(profile.clone(), options.clone())?)),
         platform => Err(SourceError::Unsupported {
             profile: profile.name.clone(),
             platform,

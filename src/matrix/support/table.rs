@@ -186,7 +186,8 @@ pub const TABLE: &[Capability] = &[
     Capability {
         name: "pvc_name_template",
         needed: |s| s.pvc_name_template.is_some(),
-        checks: &["pvc-names"],
+        // The check itself goes by the release.
+        checks: &[],
         by: [
             Since("2.8"),
             Lost(PVC_NAMES),

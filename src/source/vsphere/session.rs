@@ -11,8 +11,7 @@ use crate::api::vim::op::{self, ServiceContent};
 use crate::api::vim::property::{self, FilterSpec};
 use crate::api::vim::{self, Element, Fault, MoRef, ObjectContent, WireError, envelope};
 use crate::config::ProviderProfile;
-use crate::source::words::{chain_of, plain_words};
-use crate::source::{DriverOptions, SourceError, tls};
+use crate::source::{DriverOptions, SourceError, http};
 
 /// Objects a page of a listing.
 const PAGE: u32 = 500;
@@ -128,30 +127,9 @@ impl Session {
     }
 
     async fn client(&self) -> Result<reqwest::Client, SourceError> {
-        let timeouts = &self.options.timeouts;
-        let pem = if self.options.insecure {
-            None
-        } else if let Some(pem) = &self.profile.ca_pem {
-            Some(pem.clone())
-        } else {
-            // Trust on first use, as for the Provider's Secret.
-            let url = url::Url::parse(&self.endpoint).map_err(|e| self.unreachable(format!("no URL: {e}")))?;
-            if url.scheme() == "https" {
-                let host = url.host_str().unwrap_or_default();
-                let port = url.port_or_known_default().unwrap_or(443);
-                let chain = crate::source::fetch_ca(host, port, timeouts.connect).await;
-                Some(chain.map_err(|e| self.unreachable(plain_words(&e)))?)
-            } else {
-                None
-            }
-        };
-        let config = tls::client_config(pem.as_deref()).map_err(|e| self.unreachable(e))?;
-        reqwest::Client::builder()
-            .tls_backend_preconfigured(config)
-            .connect_timeout(timeouts.connect)
-            .http1_only()
-            .build()
-            .map_err(|e| self.unreachable(plain_words(&chain_of(&e))))
+        let builder = http::builder(&self.profile, &self.options, &self.endpoint).await;
+        let client = builder.map_err(|e| self.unreachable(e))?.http1_only().build();
+        client.map_err(|e| self.unreachable(http::cause(&e)))
     }
 
     async fn login(&self) -> Result<Live, SourceError> {
@@ -224,13 +202,13 @@ impl Session {
         if !cookie.is_empty() {
             request = request.header("Cookie", cookie);
         }
-        let answer = request.send().await.map_err(|e| self.unreachable(plain_words(&chain_of(&e))))?;
+        let answer = request.send().await.map_err(|e| self.unreachable(http::cause(&e)))?;
         let status = answer.status().as_u16();
         let cookie = answer.headers().get_all("set-cookie").iter().find_map(|value| {
             let pair = value.to_str().ok()?.split(';').next()?.trim();
             pair.starts_with("vmware_soap_session=").then(|| pair.to_owned())
         });
-        let bytes = answer.bytes().await.map_err(|e| self.unreachable(plain_words(&chain_of(&e))))?;
+        let bytes = answer.bytes().await.map_err(|e| self.unreachable(http::cause(&e)))?;
         match vim::returned(status, &bytes) {
             Ok(values) => Ok((values, cookie)),
             Err(WireError::Fault(fault)) => Err(CallError::Fault(fault)),
