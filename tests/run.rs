@@ -78,7 +78,8 @@ fn a_wrong_password_errs_its_profile_with_the_providers_words_and_spares_the_oth
     bad["password"] = json!("not-the-password");
     providers["vsphere-bad"] = bad;
     let file = place.write("two.json", &providers.to_string());
-    let args = format!("--providers-json {} run {RUN} --results results -s {COLD}", file.display());
+    let args =
+        format!("--providers-json {} run {RUN} --results results -p vsphere -p vsphere-bad -s {COLD}", file.display());
     Running::start(place.command(&args).env("KUBECONFIG", &lab.kubeconfig)).end().exits(3);
 
     let results = place.results();

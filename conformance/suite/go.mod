@@ -3,6 +3,7 @@ module mtv-matrix/conformance/suite
 go 1.26.0
 
 require (
+	github.com/vmware/govmomi v0.55.0
 	k8s.io/api v0.36.3
 	k8s.io/apiextensions-apiserver v0.36.3
 	k8s.io/apimachinery v0.36.3

@@ -199,6 +199,9 @@ pub struct RunArgs {
     /// How the run is told on the console.
     #[arg(long, value_enum, default_value_t = LogFormat::Auto)]
     pub log_format: LogFormat,
+    /// Of a set of shards in one results directory the last to end joins all into DIR/set-ID; `latest` is that.
+    #[arg(long, requires = "part")]
+    pub merge: bool,
     #[command(flatten)]
     pub tell: TellArgs,
 }

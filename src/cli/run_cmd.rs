@@ -27,7 +27,7 @@ use crate::ledger::Ledger;
 use crate::ledger::guard::{self, Guard};
 use crate::matrix::{self, Cell, Decision};
 use crate::migration::{ContextParts, RunContext};
-use crate::report::{self, Reporter, RunModel, console, metrics};
+use crate::report::{self, Reporter, RunModel, console, merge, metrics};
 
 pub async fn run(config: &ConfigArgs, args: RunArgs) -> Result<u8, Stop> {
     let tell = Tell::new(&args.tell)?;
@@ -58,6 +58,7 @@ async fn run_with(
 ) -> Result<u8, Stop> {
     let loaded = common::load(config, flags(args), lab)?;
     let (cells, set) = common::selected(&loaded, &args.select)?;
+    let set_id = set.as_ref().filter(|_| args.merge).map(|set| set.id.clone());
     let run = match loaded.settings.target_namespace_prefix.as_str() {
         "" | "auto" => RunId::random(),
         prefix => RunId::random_with(prefix),
@@ -93,6 +94,9 @@ async fn run_with(
     tell.run(&model, &dir);
     push_traces(&written).await;
     push_metrics(loaded.settings.metrics_push.as_deref(), &model).await;
+    if let Some(id) = set_id {
+        merge_set(&loaded.settings.results, &id);
+    }
     // With events on standard output nothing else may stand there.
     if args.log_format == LogFormat::Json {
         eprintln!("results: {}", dir.display());
@@ -155,18 +159,40 @@ fn open_results(root: &Path, run: &RunId, set: Option<&ShardSet>) -> Result<Path
     let dir = root.join(run.as_str());
     std::fs::create_dir_all(&dir)
         .map_err(|e| Stop::environment(format!("failed to make the results directory {}: {e}", dir.display())))?;
-    let link = root.join(match set {
+    let name = match set {
         Some(set) => format!("latest-{}", dns_label(&set.shard().replace('/', "-of-"), 63)),
         None => "latest".to_owned(),
-    });
-    // Renamed into its place, so that it is never missing. A directory of that name is somebody's, and stays.
-    let made = root.join(format!(".latest-{run}"));
-    let linked = std::os::unix::fs::symlink(run.as_str(), &made).and_then(|()| std::fs::rename(&made, &link));
+    };
+    link(root, &name, run.as_str());
+    Ok(dir)
+}
+
+/// Renamed into its place, so that it is never missing. A directory of that name is somebody's, and stays.
+fn link(root: &Path, name: &str, to: &str) {
+    let (link, made) = (root.join(name), root.join(format!(".{name}-{to}")));
+    let linked = std::os::unix::fs::symlink(to, &made).and_then(|()| std::fs::rename(&made, &link));
     if let Err(error) = linked {
         let _ = std::fs::remove_file(&made);
         eprintln!("warning: failed to make the link {}: {error}", link.display());
     }
-    Ok(dir)
+}
+
+/// Joins the set where this was the last of its shards to end.
+fn merge_set(root: &Path, id: &str) {
+    let joined = merge::find(&[root.to_owned()], Some(id)).and_then(|runs| merge::join(runs, false));
+    let written = joined.and_then(|merged| {
+        let name = merged.model.run_name().to_owned();
+        merged.write(&root.join(&name)).map(|_| name)
+    });
+    // Standard output may be events alone.
+    match written {
+        Ok(name) => {
+            link(root, "latest", &name);
+            eprintln!("this was the last shard of its set: all of them are in {}", root.join(name).display());
+        }
+        Err(merge::MergeError::Missing { what, .. }) => eprint!("not the last shard of its set:\n{what}"),
+        Err(error) => eprintln!("warning: the shards were not joined: {error}"),
+    }
 }
 
 fn console(format: LogFormat) -> Box<dyn Reporter> {

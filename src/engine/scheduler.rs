@@ -126,6 +126,9 @@ impl Engine {
                 }
                 break;
             }
+            if attempt > 1 {
+                self.context.forget_failures();
+            }
             let last = attempt > self.options.retries;
             let again = self.attempt(cell, attempt, last, &mut ended).await;
             ended.flaky = attempt > 1 && ended.verdict == Verdict::Passed;

@@ -131,6 +131,7 @@ fn resources() -> Value {
         ("virtualmachineinstances/userlist", "get"),
         ("virtualmachineinstances/filesystemlist", "get"),
         ("virtualmachines/portforward", "get"),
+        ("virtualmachines/expand-spec", "get"),
         ("virtualmachines/start", "update"),
         ("virtualmachines/stop", "update"),
         ("virtualmachines/restart", "update"),

@@ -37,11 +37,7 @@ pub(super) async fn verify(
     }
     let (insecure_skip_verify, connection_insecure) =
         providers::read_tls_choice(&context.parts.cluster, &prepared.open.provider.reference).await;
-    let provider = ProviderFacts {
-        insecure_skip_verify,
-        wanted_insecure: context.parts.settings.source_provider_insecure_skip_verify,
-        connection_insecure,
-    };
+    let provider = ProviderFacts { insecure_skip_verify, wanted_insecure: prepared.open.insecure, connection_insecure };
     let known = context.storage_defaults(&cell.storage_class).await;
     let defaults = known.into_iter().map(|known| (cell.storage_class.clone(), known)).collect();
     let judge =

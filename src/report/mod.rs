@@ -78,7 +78,8 @@ fn write_files(dir: &Path, model: &RunModel, traces: &str) -> Result<Vec<PathBuf
 fn write_atomically(path: &Path, content: &[u8]) -> Result<PathBuf, ReportError> {
     let fail = |source| ReportError::Write { path: path.to_owned(), source };
     let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
+    // Two shards may join their set at the same time.
+    temporary.push(format!(".{}.tmp", crate::api::names::random_chars(8)));
     let temporary = PathBuf::from(temporary);
     let mut file = std::fs::File::create(&temporary).map_err(fail)?;
     file.write_all(content).and_then(|()| file.sync_all()).map_err(fail)?;

@@ -44,6 +44,8 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mtv-matrix"));
         command.args(args.split_whitespace()).current_dir(self.dir.path());
         command.env_clear().env("HOME", self.dir.path());
+        // The lab has a profile of every platform; `-p` chooses others than this.
+        command.env("MTV_SOURCE_PROVIDER", "vsphere");
         command
     }
 

@@ -36,12 +36,19 @@ fn target_name(walk: &Walk<'_>) -> String {
 fn pvc_name(walk: &Walk<'_>, disk: &InvDisk, index: usize) -> (Option<String>, Option<String>) {
     let spec = &walk.run.plan.spec;
     let fallback = format!("{}-{}-", walk.run.plan.name_any(), walk.vm.id);
-    let applies = walk.run.resolved.kind.names_pvcs(walk.run.mtv.version);
-    let wanted =
-        spec.pvc_name_template.as_deref().filter(|_| applies && !walk.run.mtv.defects.has(Defect::WrongPvcName));
-    let Some(template) = wanted else {
-        return (None, Some(fallback));
+    let (kind, version) = (walk.run.resolved.kind, walk.run.mtv.version);
+    let source_claim = kind.names_volumes_after_source().then(|| disk.file.split_once('/')).flatten();
+    let wrong = walk.run.mtv.defects.has(Defect::WrongPvcName);
+    let template = spec.pvc_name_template.as_deref().filter(|_| !wrong && kind.names_pvcs(version));
+    let Some(template) = template else {
+        return match source_claim.filter(|_| version.at_least(10)) {
+            Some((_, claim)) => (Some(claim.to_owned()), None),
+            None => (None, Some(fallback)),
+        };
     };
+    // 2.11 does not ask how a cluster's volumes are to be named.
+    let generate = spec.pvc_name_template_use_generate_name.unwrap_or(true);
+    let generate = generate && (source_claim.is_none() || version.at_least(12));
     let file = disk.file.rsplit(['/', ' ']).next().unwrap_or_default();
     let target = target_name(walk);
     let vars = DiskVars {
@@ -50,9 +57,10 @@ fn pvc_name(walk: &Walk<'_>, disk: &InvDisk, index: usize) -> (Option<String>, O
         plan_name: &walk.run.plan.name_any(),
         disk_index: index,
         file_name: file,
+        source_claim,
     };
     match render(template, &vars) {
-        Ok(name) if spec.pvc_name_template_use_generate_name.unwrap_or(true) => {
+        Ok(name) if generate => {
             let dash = if name.ends_with('-') { "" } else { "-" };
             (None, Some(format!("{name}{dash}")))
         }

@@ -100,6 +100,12 @@ pub(super) trait Source: Send + Sync {
     /// What speaks against migrating this VM, beyond what is asked of every platform.
     fn judge(&self, _: &View<'_>, _: &InvVm, _: &mut Add<'_>) {}
 
+    /// Whether a volume is called like the claim that it is a copy of; a disk's file is then
+    /// `namespace/claim`.
+    fn names_volumes_after_source(&self) -> bool {
+        false
+    }
+
     /// Disks in the order in which MTV numbers them.
     fn ordered(&self, disks: &[InvDisk]) -> Vec<InvDisk> {
         disks.to_vec()

@@ -87,6 +87,10 @@ impl Source for Openshift {
         version.at_least(11)
     }
 
+    fn names_volumes_after_source(&self) -> bool {
+        true
+    }
+
     fn steps(&self, _: Path, _: MtvVersion) -> Vec<&'static str> {
         vec!["DiskTransfer", "VirtualMachineCreation"]
     }
