@@ -12,6 +12,8 @@ use crate::api::forklift::Ref;
 use crate::api::vm::SourceVm;
 use crate::config::{Platform, ProviderProfile};
 
+use super::ec2::Ec2;
+use super::hyperv::Hyperv;
 use super::openshift::Openshift;
 use super::openstack::Openstack;
 use super::ova::Ova;
@@ -91,6 +93,8 @@ pub fn adapter(platform: Platform) -> Option<&'static dyn Adapter> {
     match platform {
         Platform::Vsphere => Some(&Vsphere),
         Platform::Ova => Some(&Ova),
+        Platform::Hyperv => Some(&Hyperv),
+        Platform::Ec2 => Some(&Ec2),
         Platform::Openshift => Some(&Openshift),
         Platform::Openstack => Some(&Openstack),
         _ => None,

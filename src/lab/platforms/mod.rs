@@ -14,6 +14,9 @@ use super::clock::Clock;
 use super::hooks::{GuestDirectory, GuestProfile};
 use super::pki::LabCa;
 
+pub mod catalogue;
+pub mod ec2;
+pub mod hyperv;
 pub mod openshift;
 pub mod ova;
 pub mod roster;
@@ -50,6 +53,8 @@ pub async fn start(options: &PlatformOptions<'_>) -> Result<Vec<Box<dyn LabPlatf
         Box::new(vsphere::platform::Vsphere::start(options).await?),
         Box::new(openshift::Openshift::start(options)),
         Box::new(ova::Ova::start(options)?),
+        Box::new(hyperv::Hyperv::start(options).await?),
+        Box::new(ec2::Ec2::start(options).await?),
     ])
 }
 

@@ -25,6 +25,7 @@ const NO_WARM: &str = "MTV copies VMs of this platform only while they are off";
 const OFFLOAD: &str = "the storage arrays that MTV offloads to are vSphere's";
 const ONLY_LIVE: &str = "MTV migrates live between OpenShift clusters only";
 const NO_CLONE: &str = "its VMs can't be cloned, so the VM that the scenario names is migrated as it is";
+const CLONES: &str = "only clones are migrated here, never the VM itself";
 const VSPHERE_DISKS: &str = "shaping the disks of a clone is built for vSphere only";
 const VSPHERE_SNAPSHOTS: &str = "making snapshots before a migration is built for vSphere only";
 const A_FILE: &str = "an OVA is a file and does not run";
@@ -89,6 +90,12 @@ pub const TABLE: &[Capability] = &[
         needed: |s| s.copyoffload,
         checks: &[],
         by: [Gated("2.9", COPY_OFFLOAD), No(OFFLOAD), No(OFFLOAD), No(OFFLOAD), No(OFFLOAD), No(OFFLOAD), No(OFFLOAD)],
+    },
+    Capability {
+        name: "skip_clone",
+        needed: |s| s.skip_clone,
+        checks: &[],
+        by: [No(CLONES), No(CLONES), No(CLONES), No(CLONES), Yes, Yes, Yes],
     },
     Capability {
         name: "a renamed clone",
@@ -186,7 +193,8 @@ pub const TABLE: &[Capability] = &[
     Capability {
         name: "pvc_name_template",
         needed: |s| s.pvc_name_template.is_some(),
-        checks: &["pvc-names"],
+        // The check itself goes by the release.
+        checks: &[],
         by: [
             Since("2.8"),
             Lost(PVC_NAMES),
