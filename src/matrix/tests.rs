@@ -43,11 +43,12 @@ fn every_profile_meets_every_scenario_and_each_cell_is_decided() {
         reason(&all, "ova/test_sanity_warm_mtv_migration"),
         "ova does not support warm migration: an OVA is a file and does not run"
     );
-    assert_eq!(reason(&all, "ovirt/test_sanity_cold_mtv_migration"), "ovirt has no driver yet in this version");
+    assert_eq!(reason(&all, "ovirt/test_sanity_warm_mtv_migration"), "run");
     assert!(all.windows(2).all(|w| w[0].expected >= w[1].expected));
     let remote = cells(&loaded(&["remote_ocp_cluster=lab"]), &Selection::default()).unwrap();
-    let vsphere = |c: &&Cell| c.profile.name == "vsphere" && c.decision == Decision::Run;
-    assert_eq!(remote.iter().filter(vsphere).count(), 8);
+    let run =
+        |provider: &str| remote.iter().filter(|c| c.decision == Decision::Run && c.profile.name == provider).count();
+    assert_eq!((run("vsphere"), run("ovirt")), (8, 8));
 }
 
 #[test]

@@ -19,6 +19,7 @@ pub mod ec2;
 pub mod hyperv;
 pub mod openshift;
 pub mod ova;
+pub mod ovirt;
 pub mod roster;
 pub mod vsphere;
 pub mod world;
@@ -51,6 +52,7 @@ pub trait LabPlatform: Send + Sync {
 pub async fn start(options: &PlatformOptions<'_>) -> Result<Vec<Box<dyn LabPlatform>>, LabError> {
     Ok(vec![
         Box::new(vsphere::platform::Vsphere::start(options).await?),
+        Box::new(ovirt::platform::Ovirt::start(options).await?),
         Box::new(openshift::Openshift::start(options)),
         Box::new(ova::Ova::start(options)?),
         Box::new(hyperv::Hyperv::start(options).await?),

@@ -86,7 +86,7 @@ impl Capability {
 }
 
 /// Platforms whose driver is in this version.
-const DRIVERS: &[Platform] = &[Platform::Vsphere, Platform::Openstack, Platform::Openshift];
+const DRIVERS: &[Platform] = &[Platform::Vsphere, Platform::Ovirt, Platform::Openstack, Platform::Openshift];
 
 /// Platforms whose VMs are taken as they are, by MTV's inventory alone.
 const ADOPTED: &[Platform] = &[Platform::Ova, Platform::Hyperv, Platform::Ec2];

@@ -19,6 +19,7 @@ mod hyperv;
 pub(in crate::lab) mod openshift;
 mod ova;
 mod ovf;
+mod ovirt;
 mod standin;
 mod vsphere;
 
@@ -27,6 +28,7 @@ pub(super) fn of(type_: &str) -> Option<&'static dyn Source> {
     match type_ {
         "vsphere" => Some(&vsphere::Vsphere),
         "openshift" => Some(&openshift::Openshift),
+        "ovirt" => Some(&ovirt::Ovirt),
         "ova" => Some(&ova::Ova),
         "hyperv" => Some(&hyperv::Hyperv),
         "ec2" => Some(&ec2::Ec2),
@@ -167,4 +169,15 @@ fn http_client(login: &Login) -> Result<reqwest::Client, ConnectError> {
         builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(failed)?);
     }
     builder.build().map_err(failed)
+}
+
+/// What a transport error and its causes say.
+fn words(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
 }
