@@ -9,7 +9,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::providers::{
-    Credentials, GuestCredentials, OpenstackAuth, OpenstackConfig, Platform, PlatformConfig, ProviderProfile, VsphereConfig,
+    Credentials, GuestCredentials, OpenstackAuth, OpenstackConfig, Platform, PlatformConfig, ProviderProfile,
+    VsphereConfig,
 };
 
 /// A profile as written.

@@ -39,7 +39,8 @@ fn secret(profile: &ProviderProfile, config: &OpenstackConfig) -> BTreeMap<Strin
             } else {
                 put("projectID", &config.project_id);
             }
-            let other_domain = !config.project_domain_name.is_empty() || config.project_domain_id != config.user_domain_id;
+            let other_domain =
+                !config.project_domain_name.is_empty() || config.project_domain_id != config.user_domain_id;
             if other_domain && !(config.project_domain_name.is_empty() && config.project_domain_id.is_empty()) {
                 either(&mut put, "user", &config.user_domain_name, &config.user_domain_id);
                 either(&mut put, "project", &config.project_domain_name, &config.project_domain_id);

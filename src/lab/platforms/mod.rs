@@ -14,6 +14,7 @@ use super::clock::Clock;
 use super::hooks::{GuestDirectory, GuestProfile};
 use super::pki::LabCa;
 
+pub mod openstack;
 pub mod vsphere;
 pub mod world;
 
@@ -43,7 +44,10 @@ pub trait LabPlatform: Send + Sync {
 
 /// Starts every platform.
 pub async fn start(options: &PlatformOptions<'_>) -> Result<Vec<Box<dyn LabPlatform>>, LabError> {
-    Ok(vec![Box::new(vsphere::platform::Vsphere::start(options).await?)])
+    Ok(vec![
+        Box::new(vsphere::platform::Vsphere::start(options).await?),
+        Box::new(openstack::platform::Openstack::start(options).await?),
+    ])
 }
 
 /// The guests of several platforms; MACs don't repeat between them.

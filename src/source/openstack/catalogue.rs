@@ -100,11 +100,8 @@ fn nothing(catalogue: &Value, service: Service, region: &str, interface: &str) -
         .collect();
     regions.sort_unstable();
     regions.dedup();
-    let there = if regions.is_empty() {
-        "none in any region".to_owned()
-    } else {
-        format!("only in {}", regions.join(", "))
-    };
+    let there =
+        if regions.is_empty() { "none in any region".to_owned() } else { format!("only in {}", regions.join(", ")) };
     format!("the catalogue has no {interface} {} endpoint in region `{region}`: {there}", service.name())
 }
 

@@ -150,11 +150,8 @@ impl Making<'_> {
     ) -> Result<String, SourceError> {
         let (driver, name) = (self.driver, &self.request.name);
         let what = format!("clone {} to {name}", self.request.base);
-        let networks = if ports.is_empty() {
-            json!("none")
-        } else {
-            ports.iter().map(|port| json!({"port": port})).collect()
-        };
+        let networks =
+            if ports.is_empty() { json!("none") } else { ports.iter().map(|port| json!({"port": port})).collect() };
         let mut server = json!({
             "name": name, "flavorRef": text(base, "/flavor/id"), "networks": networks, "metadata": self.marks(),
         });

@@ -64,7 +64,8 @@ impl OpenstackDriver {
                     "DELETED" => Ok(Look::Done(())),
                     // A cloud with deferred deletion keeps it until it is forced.
                     "SOFT_DELETED" => {
-                        let force = Call::post(Service::Compute, format!("{path}/action"), json!({"forceDelete": null}));
+                        let force =
+                            Call::post(Service::Compute, format!("{path}/action"), json!({"forceDelete": null}));
                         match self.session.call(force).await {
                             Ok(_) => Ok(Look::NotYet("SOFT_DELETED".to_owned())),
                             Err(error) if error.is(404) => Ok(Look::Done(())),

@@ -221,7 +221,9 @@ mod tests {
             networks: vec![SourceNetwork { id: "n1".into(), name: "vm-net".into() }],
             subnets: vec![json!({"id": "sn", "cidr": "10.1.0.0/24", "enable_dhcp": true})],
             types: vec![json!({"id": "t1", "name": "ceph"})],
-            snapshots: vec![json!({"id": "x", "name": "snap", "status": "available", "created_at": "2026-01-01T00:00:00"})],
+            snapshots: vec![
+                json!({"id": "x", "name": "snap", "status": "available", "created_at": "2026-01-01T00:00:00"}),
+            ],
         }
     }
 

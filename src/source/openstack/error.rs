@@ -94,9 +94,18 @@ mod tests {
     #[test]
     fn every_services_form_of_error_is_read() {
         for (body, message) in [
-            (r#"{"itemNotFound":{"code":404,"message":"Instance X could not be found."}}"#, "Instance X could not be found."),
-            (r#"{"NeutronError":{"type":"PortNotFound","message":"Port P could not be found.","detail":""}}"#, "Port P could not be found."),
-            (r#"{"error":{"code":401,"message":"The request you have made requires authentication.","title":"Unauthorized"}}"#, "The request you have made requires authentication."),
+            (
+                r#"{"itemNotFound":{"code":404,"message":"Instance X could not be found."}}"#,
+                "Instance X could not be found.",
+            ),
+            (
+                r#"{"NeutronError":{"type":"PortNotFound","message":"Port P could not be found.","detail":""}}"#,
+                "Port P could not be found.",
+            ),
+            (
+                r#"{"error":{"code":401,"message":"The request you have made requires authentication.","title":"Unauthorized"}}"#,
+                "The request you have made requires authentication.",
+            ),
             (
                 "<html>\n <head>\n  <title>404 Not Found</title>\n </head>\n <body>\n  <h1>404 Not Found</h1>\n  No image found with ID x<br /><br />\n </body>\n</html>",
                 "404 Not Found No image found with ID x",

@@ -94,8 +94,7 @@ impl OpenstackDriver {
             let volume = self.session.read(Service::Volume, path, "volume").await?;
             Ok(Attached { device: text(attachment, "/device").to_owned(), volume })
         });
-        let mut volumes =
-            futures::future::try_join_all(reads).await.map_err(|e| self.session.failed(what(), e))?;
+        let mut volumes = futures::future::try_join_all(reads).await.map_err(|e| self.session.failed(what(), e))?;
         volumes.sort_by_key(Attached::place);
         Ok(volumes)
     }

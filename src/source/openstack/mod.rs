@@ -64,8 +64,7 @@ impl OpenstackDriver {
             // Extra specs may be for administrators only.
             return Ok((flavor, specs.unwrap_or_default()));
         }
-        let call =
-            Call::get(Service::Compute, format!("/servers/{}", text(server, "/id"))).version(EMBEDDED_FLAVOR);
+        let call = Call::get(Service::Compute, format!("/servers/{}", text(server, "/id"))).version(EMBEDDED_FLAVOR);
         let body = self.session.call(call).await.map_err(failed)?.body;
         let flavor = body.pointer("/server/flavor").cloned().unwrap_or_default();
         let specs = flavor.get("extra_specs").cloned().unwrap_or_default();

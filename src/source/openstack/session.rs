@@ -139,10 +139,8 @@ impl Session {
 
     async fn login(&self) -> Result<Live, SourceError> {
         let builder = shared::builder(&self.profile, &self.options, &self.endpoint).await;
-        let http = builder
-            .map_err(|e| self.unreachable(e))?
-            .build()
-            .map_err(|e| self.unreachable(shared::cause(&e)))?;
+        let http =
+            builder.map_err(|e| self.unreachable(e))?.build().map_err(|e| self.unreachable(shared::cause(&e)))?;
         let span = tracing::info_span!(
             "openstack",
             otel.name = "POST identity auth/tokens",

@@ -133,7 +133,7 @@ impl Run {
         let disks: Vec<(String, i64)> = vm
             .disks
             .iter()
-            .map(|d| (d.file.clone(), i64::try_from(d.capacity_bytes >> 20).unwrap_or(i64::MAX)))
+            .map(|d| (self.resolved.kind.task_name(vm, d), i64::try_from(d.capacity_bytes >> 20).unwrap_or(i64::MAX)))
             .collect();
         VmStatus {
             id: vm.id.clone(),
@@ -232,6 +232,11 @@ impl Walk<'_> {
             result = self.phases() => result,
             () = cancelled => Err(Halt::Canceled),
         };
+        // What was made on the source to copy from is not needed any more, however the walk ended.
+        let finished = self.run.client.finish_copy(&self.vm, self.keeps_snapshots()).await;
+        if let Err(error) = finished {
+            tracing::warn!(vm = self.vm.name, error, "the lab's MTV left something on the source");
+        }
         let ended = match result {
             Ok(()) => durable("Succeeded", "The VM migration has SUCCEEDED."),
             Err(Halt::Failed(reason)) => {
@@ -280,6 +285,7 @@ impl Walk<'_> {
     async fn cold_copy(&self) -> Result<(), Halt> {
         self.power_off_source().await?;
         self.phase("CreateDataVolumes");
+        self.run.client.prepare_copy(&self.vm, self.keeps_snapshots()).await.map_err(Halt::Failed)?;
         target::create_volumes(self).await.map_err(Halt::Failed)?;
         self.rest(PHASE).await;
         self.end("Initialize");
@@ -297,6 +303,10 @@ impl Walk<'_> {
         } else {
             self.phase("CopyDisks");
             self.transfer("DiskTransfer", COPY).await;
+            if let Some(phase) = self.run.resolved.kind.last_copy_phase() {
+                self.phase(phase);
+                self.rest(PHASE).await;
+            }
             if self.run.resolved.kind.converts() {
                 self.convert().await;
             }
@@ -337,6 +347,10 @@ impl Walk<'_> {
         hooks::execute(&self.run.mtv, plan, migration, &self.vm.id, step, &hook.hook).await.map_err(Halt::Failed)?;
         self.end(step);
         Ok(())
+    }
+
+    fn keeps_snapshots(&self) -> bool {
+        self.run.mtv.defects.has(Defect::LeftoverSnapshot)
     }
 
     /// MTV's cleanup of a cancelled VM: what was made goes, the source comes back.
