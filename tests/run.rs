@@ -1,6 +1,7 @@
 //! The binary against the lab: what issue 2 wants to be shown, one sentence a test.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[allow(dead_code, reason = "each test file uses a part")]
 mod common;
 
 use std::collections::BTreeMap;
@@ -67,7 +68,8 @@ fn a_wrong_password_errs_its_profile_with_the_providers_words_and_spares_the_oth
     bad["password"] = json!("not-the-password");
     providers["vsphere-bad"] = bad;
     let file = place.write("two.json", &providers.to_string());
-    let args = format!("--providers-json {} run {RUN} --results results -s {COLD}", file.display());
+    let args =
+        format!("--providers-json {} run {RUN} --results results -p vsphere -p vsphere-bad -s {COLD}", file.display());
     Running::start(place.command(&args).env("KUBECONFIG", &lab.kubeconfig)).end().exits(3);
 
     let results = place.results();
@@ -368,6 +370,8 @@ fn junit_is_strict(xml: &str, run: &Value) {
         ("skipped", &["type", "message"]),
         ("system-out", &[]),
         ("system-err", &[]),
+        ("properties", &[]),
+        ("property", &["name", "value"]),
     ]);
     let parents = BTreeMap::from([
         ("testsuite", "testsuites"),
@@ -375,6 +379,8 @@ fn junit_is_strict(xml: &str, run: &Value) {
         ("failure", "testcase"),
         ("error", "testcase"),
         ("skipped", "testcase"),
+        ("properties", "testsuite"),
+        ("property", "properties"),
     ]);
     for node in root.descendants().filter(|n| n.is_element() && *n != root) {
         let name = node.tag_name().name();
@@ -397,9 +403,12 @@ fn junit_is_strict(xml: &str, run: &Value) {
         assert_eq!(attribute("tests"), count("testcase"));
         assert_eq!(attribute("failures"), count("failure"));
         assert_eq!(attribute("errors"), count("error"));
-        // Cases first, then what the suite has to say.
-        let order: Vec<&str> =
+        // Properties, cases, then what the suite has to say.
+        let mut order: Vec<&str> =
             suite.children().filter(roxmltree::Node::is_element).map(|n| n.tag_name().name()).collect();
+        if order.first() == Some(&"properties") {
+            order.remove(0);
+        }
         let said = order.iter().position(|name| *name != "testcase").unwrap_or(order.len());
         assert!(order[said..].iter().all(|name| name.starts_with("system-")), "{order:?}");
         let mut cases: Vec<&str> = Vec::new();

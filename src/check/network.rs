@@ -44,9 +44,6 @@ fn is_on(wanted: &NetworkDestination, actual: &TargetNetwork) -> bool {
 }
 
 pub(super) fn network(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
-    if facts.platform == Platform::Openshift {
-        return whole(not_judged("MTV keeps an OpenShift source's own network definitions"));
-    }
     if facts.before.nics.is_empty() && target.nics.is_empty() {
         return whole(passed("no NIC on either side"));
     }
@@ -68,6 +65,11 @@ pub(super) fn network(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
     judgements
 }
 
+/// Whether the NIC of a cluster's VM goes from the pod network to another, or back.
+fn changes_kind(facts: &Facts<'_>, nic: &SourceNic, wanted: &NetworkDestination) -> bool {
+    facts.platform == Platform::Openshift && (nic.network_id == "pod") != (wanted.type_ == "pod")
+}
+
 fn source_nic(facts: &Facts<'_>, target: &TargetVm, nic: &SourceNic, nameless: bool) -> crate::event::Outcome {
     let found = target.nics.iter().find(|candidate| candidate.mac.as_ref() == Some(&nic.mac));
     let Some(wanted) = row(facts.network_map, nic) else {
@@ -78,6 +80,10 @@ fn source_nic(facts: &Facts<'_>, target: &TargetVm, nic: &SourceNic, nameless: b
     };
     let ignored = wanted.type_ == "ignored";
     match found {
+        // From a cluster MTV only keeps an interface whose network stays of its kind (forklift.md §7.8).
+        None if changes_kind(facts, nic, wanted) => {
+            not_judged("MTV drops an interface that goes from the pod network to a Multus network, or back")
+        }
         None if ignored => passed("no NIC, because its network is mapped to ignored"),
         Some(found) if ignored => failed("no NIC (its network is mapped to ignored)", format!("NIC {}", found.name)),
         None if nameless => not_judged("a NIC of the migrated VM tells no MAC, so it cannot be matched"),

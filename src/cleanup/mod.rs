@@ -4,7 +4,7 @@
 //! (what carries the label, or the name on a source platform). Nothing without a run's label or
 //! prefix is ever touched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,13 @@ use crate::config::Settings;
 use crate::ledger::{Ledger, LedgerError, Thing};
 use crate::migration::teardown::{Leftover, Undo};
 use crate::source::SourceDriver;
+
+fn clone_name(thing: &Thing) -> Option<&str> {
+    match thing {
+        Thing::SourceVm { name, .. } => Some(name),
+        _ => None,
+    }
+}
 
 /// What a clean did.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +65,9 @@ impl Cleaner<'_> {
                 ledger.intent(None, thing)?;
             }
         }
+        // Two profiles of one platform both see a clone; its name is its own, and one deletion is enough.
+        let mut clones: BTreeSet<String> =
+            known.iter().filter_map(|thing| clone_name(thing).map(str::to_owned)).collect();
         for (profile, driver) in &self.drivers {
             // A platform that can't be asked now is not a reason to leave the rest.
             let Ok(vms) = driver.list_by_prefix(&ledger.run().clone_prefix()).await else { continue };
@@ -77,7 +87,12 @@ impl Cleaner<'_> {
                 id: Some(item.id),
             });
             for thing in vms.chain(items) {
-                if !is_known(&thing) {
+                // A clone that another profile sees, too, is deleted once.
+                let fresh = match clone_name(&thing) {
+                    Some(name) => clones.insert(name.to_owned()),
+                    None => !is_known(&thing),
+                };
+                if fresh {
                     ledger.intent(None, thing)?;
                 }
             }

@@ -9,8 +9,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::providers::{
-    Credentials, GuestCredentials, OpenstackAuth, OpenstackConfig, Platform, PlatformConfig, ProviderProfile,
-    VsphereConfig,
+    Credentials, GuestCredentials, OpenshiftConfig, OpenstackAuth, OpenstackConfig, Platform, PlatformConfig,
+    ProviderProfile, VsphereConfig,
 };
 
 /// A profile as written.
@@ -95,11 +95,34 @@ pub(crate) struct RawProfile {
     /// Interface of the catalogue's endpoints: `public` (the default), `internal` or `admin`.
     #[serde(default)]
     availability: Option<String>,
-    // OpenShift: accepted, not used
+    // OpenShift
+    /// Accepted, not used.
     #[serde(default)]
     host: Option<String>,
+    /// Bearer token of a second cluster at `api_url`.
+    #[serde(default)]
+    token: Option<String>,
+    /// VirtualMachineClusterInstancetype of the source VMs; `u1.small`.
+    #[serde(default)]
+    instance_type: Option<String>,
+    /// VirtualMachineClusterPreference of the source VMs; `rhel.9`.
+    #[serde(default)]
+    preference: Option<String>,
+    /// DataSource that the source VMs boot from; `rhel9`.
+    #[serde(default)]
+    data_source: Option<String>,
+    /// Namespace of the DataSource; `openshift-virtualization-os-images`.
+    #[serde(default)]
+    data_source_namespace: Option<String>,
+    /// Size of the source VMs' disk; `30Gi`.
+    #[serde(default)]
+    disk_size: Option<String>,
+    /// Storage class of the source VMs' disk; the cluster's default for VMs.
     #[serde(default)]
     storage_class: Option<String>,
+    /// Give the source VMs a second NIC, on a Multus network; true.
+    #[serde(default)]
+    extra_nic: Option<bool>,
     // Hyper-V
     #[serde(default)]
     smb_url: Option<String>,
@@ -217,6 +240,26 @@ impl RawProfile {
             project_domain_id: self.project_domain_id.unwrap_or_default(),
             availability: self.availability.unwrap_or_default(),
         };
+        let token = given(self.token.clone());
+        if platform == Platform::Openshift && token.is_some() && api_url.is_empty() {
+            complaints.push(("api_url".into(), "`api_url` is required beside the `token` of a second cluster".into()));
+        }
+        if platform == Platform::Openshift && token.is_none() && !api_url.is_empty() {
+            let text = "`api_url` has no effect without `token`: the source is the cluster of the run";
+            warnings.push(("api_url".into(), text.into()));
+        }
+        let usual = OpenshiftConfig::default();
+        let openshift_config = OpenshiftConfig {
+            token: token.map(SecretString::from),
+            instance_type: given(self.instance_type.clone()).unwrap_or(usual.instance_type),
+            preference: given(self.preference.clone()).unwrap_or(usual.preference),
+            data_source: given(self.data_source.clone()).unwrap_or(usual.data_source),
+            data_source_namespace: given(self.data_source_namespace.clone()).unwrap_or(usual.data_source_namespace),
+            disk_size: given(self.disk_size.clone()).unwrap_or(usual.disk_size),
+            storage_class: given(self.storage_class.clone()),
+            guest_user: given(self.guest_vm_linux_user.clone()).unwrap_or(usual.guest_user),
+            extra_nic: self.extra_nic.unwrap_or(usual.extra_nic),
+        };
         let mut ca_pem = given(self.ca_pem);
         if let Some(path) = given(self.ca_file) {
             match std::fs::read_to_string(&path) {
@@ -236,6 +279,13 @@ impl RawProfile {
             ("vddk_init_image", self.vddk_init_image.is_some() && platform != Platform::Vsphere),
             ("host", self.host.is_some() && platform != Platform::Openshift),
             ("storage_class", self.storage_class.is_some() && platform != Platform::Openshift),
+            ("token", self.token.is_some() && platform != Platform::Openshift),
+            ("instance_type", self.instance_type.is_some() && platform != Platform::Openshift),
+            ("preference", self.preference.is_some() && platform != Platform::Openshift),
+            ("data_source", self.data_source.is_some() && platform != Platform::Openshift),
+            ("data_source_namespace", self.data_source_namespace.is_some() && platform != Platform::Openshift),
+            ("disk_size", self.disk_size.is_some() && platform != Platform::Openshift),
+            ("extra_nic", self.extra_nic.is_some() && platform != Platform::Openshift),
         ] {
             if idle {
                 warnings.push((key.to_owned(), format!("`{key}` has no effect on a profile of type {platform}")));
@@ -260,7 +310,7 @@ impl RawProfile {
             }),
             Platform::Ovirt => PlatformConfig::Ovirt { insecure: self.insecure.unwrap_or(true) },
             Platform::Openstack => PlatformConfig::Openstack(openstack_config),
-            Platform::Openshift => PlatformConfig::Openshift,
+            Platform::Openshift => PlatformConfig::Openshift(openshift_config),
             Platform::Ova => PlatformConfig::Ova,
             Platform::Hyperv => PlatformConfig::Hyperv { smb_url, smb: pair(self.smb_user, self.smb_password) },
             // Read by `ec2` below, which keeps all keys.

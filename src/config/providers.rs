@@ -83,7 +83,7 @@ pub enum PlatformConfig {
         insecure: bool,
     },
     Openstack(OpenstackConfig),
-    Openshift,
+    Openshift(OpenshiftConfig),
     Ova,
     Hyperv {
         smb_url: String,
@@ -140,6 +140,44 @@ pub struct OpenstackConfig {
     pub project_domain_id: String,
     /// Interface of the catalogue's endpoints: `public` (the default), `internal` or `admin`.
     pub availability: String,
+}
+
+/// Which cluster is the source, and what its VMs are made from.
+#[derive(Debug, Clone)]
+pub struct OpenshiftConfig {
+    /// Bearer token of a second cluster at `api_url`; `None`: the cluster of the run is the source.
+    pub token: Option<SecretString>,
+    /// A `VirtualMachineClusterInstancetype`.
+    pub instance_type: String,
+    /// A `VirtualMachineClusterPreference`.
+    pub preference: String,
+    /// The boot image: a CDI `DataSource`.
+    pub data_source: String,
+    pub data_source_namespace: String,
+    /// Size of the disk, a Kubernetes quantity.
+    pub disk_size: String,
+    /// Class of the source disk; `None`: the cluster's default for VMs.
+    pub storage_class: Option<String>,
+    /// The user that cloud-init makes; the password is generated for each VM.
+    pub guest_user: String,
+    /// Whether VMs have a second NIC, on a Multus network of their namespace.
+    pub extra_nic: bool,
+}
+
+impl Default for OpenshiftConfig {
+    fn default() -> Self {
+        Self {
+            token: None,
+            instance_type: "u1.small".to_owned(),
+            preference: "rhel.9".to_owned(),
+            data_source: "rhel9".to_owned(),
+            data_source_namespace: "openshift-virtualization-os-images".to_owned(),
+            disk_size: "30Gi".to_owned(),
+            storage_class: None,
+            guest_user: "rhel".to_owned(),
+            extra_nic: true,
+        }
+    }
 }
 
 /// All profiles by name.

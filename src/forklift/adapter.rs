@@ -12,6 +12,7 @@ use crate::api::forklift::Ref;
 use crate::api::vm::SourceVm;
 use crate::config::{Platform, ProviderProfile};
 
+use super::openshift::Openshift;
 use super::openstack::Openstack;
 use super::vsphere::Vsphere;
 
@@ -39,6 +40,15 @@ pub trait Adapter: Send + Sync {
     fn wire(&self, profile: &ProviderProfile, insecure: bool, ca_pem: Option<&str>) -> ProviderWiring;
     /// Whether the inventory's view of the VM holds what the platform itself says.
     fn complete(&self, inventory_vm: &Value, live: &SourceVm) -> Result<(), String>;
+    /// Whether the profile means the cluster of the run: its URL, token and CA are then filled in
+    /// (`api_url`, `login.password`, `ca_pem`) before anything else is asked.
+    fn is_own_cluster(&self, _: &ProviderProfile) -> bool {
+        false
+    }
+    /// The namespace that a Plan's entry of the VM names, where the platform has such.
+    fn namespace_of(&self, _: &SourceVm) -> Option<String> {
+        None
+    }
     /// Objects that the inventory must know before maps can name them, beside the VM itself:
     /// (collection, id). They may come after it.
     fn needs(&self, _live: &SourceVm) -> Vec<(&'static str, String)> {
@@ -54,6 +64,7 @@ pub trait Adapter: Send + Sync {
 pub fn adapter(platform: Platform) -> Option<&'static dyn Adapter> {
     match platform {
         Platform::Vsphere => Some(&Vsphere),
+        Platform::Openshift => Some(&Openshift),
         Platform::Openstack => Some(&Openstack),
         _ => None,
     }

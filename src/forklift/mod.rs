@@ -7,6 +7,7 @@ pub mod adapter;
 pub mod execution;
 pub mod inventory;
 pub mod maps;
+mod openshift;
 mod openstack;
 pub mod plan;
 pub mod providers;

@@ -44,6 +44,8 @@ pub async fn create_hook(
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedVm {
     pub id: String,
+    /// Of the source VM, where the platform has such.
+    pub namespace: Option<String>,
     pub target_power_state: Option<&'static str>,
 }
 
@@ -75,6 +77,7 @@ pub fn build(request: PlanRequest<'_>) -> Plan {
             .into_iter()
             .map(|vm| PlanVm {
                 id: Some(vm.id),
+                namespace: vm.namespace,
                 hooks: request.hooks.clone(),
                 target_power_state: vm.target_power_state.map(str::to_owned),
                 ..PlanVm::default()

@@ -16,6 +16,18 @@ const CAPABILITIES: &[Capability] = &[
         platforms: &[Platform::Vsphere, Platform::Ovirt],
         words: "warm migration",
     },
+    Capability {
+        needed: |s| !s.target_labels.is_empty() || !s.target_node_selector.is_empty() || s.target_affinity.is_some(),
+        platforms: &[
+            Platform::Vsphere,
+            Platform::Ovirt,
+            Platform::Openstack,
+            Platform::Ova,
+            Platform::Hyperv,
+            Platform::Ec2,
+        ],
+        words: "target labels, node selector and affinity: the source VM's own template replaces them",
+    },
     Capability { needed: |s| s.copyoffload, platforms: &[Platform::Vsphere], words: "copy-offload" },
     Capability {
         needed: |s| s.virtual_machines.iter().any(|v| v.snapshots > 0),
@@ -25,7 +37,7 @@ const CAPABILITIES: &[Capability] = &[
 ];
 
 /// Platforms whose driver is in this version.
-const DRIVERS: &[Platform] = &[Platform::Vsphere, Platform::Openstack];
+const DRIVERS: &[Platform] = &[Platform::Vsphere, Platform::Openstack, Platform::Openshift];
 
 /// Why this profile can't run this scenario, if it can't.
 pub fn reason_against(profile: &ProviderProfile, scenario: &Scenario) -> Option<String> {

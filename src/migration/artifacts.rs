@@ -10,6 +10,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DynamicObject, ListParams, LogParams};
 use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::Value;
 
 use super::context::RunContext;
 use crate::event::{EventKind, Level};
@@ -83,9 +84,27 @@ async fn collect_all(context: &RunContext, cell: &Cell, attempt: u32) {
     }
 }
 
+/// What cloud-init is told may hold a guest's password.
+pub(super) fn hide_user_data(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                if matches!(key.as_str(), "userData" | "userDataBase64") {
+                    *value = Value::from("********");
+                } else {
+                    hide_user_data(value);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(hide_user_data),
+        _ => {}
+    }
+}
+
 fn yaml(object: &DynamicObject) -> String {
     let mut object = object.clone();
     object.metadata.managed_fields = None;
+    hide_user_data(&mut object.data);
     serde_saphyr::to_string(&object).unwrap_or_else(|error| format!("# failed to write as YAML: {error}\n"))
 }
 
@@ -119,5 +138,21 @@ fn save(context: &RunContext, cell: &Cell, dir: &Path, relative: &str, file: &st
         Err(error) => {
             context.note(Some(&cell.id), Level::Warning, format!("failed to write {relative}/{file}: {error}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_password_given_to_cloud_init_is_not_written_down() {
+        let mut vm = json!({"volumes": [{"name": "c", "cloudInitNoCloud": {"userData": "password: secret", "networkData": "x"}}]});
+        hide_user_data(&mut vm);
+        assert_eq!(
+            vm,
+            json!({"volumes": [{"name": "c", "cloudInitNoCloud": {"userData": "********", "networkData": "x"}}]})
+        );
     }
 }

@@ -139,6 +139,7 @@ fn build_plan(cell: &Cell, prepared: &Prepared) -> crate::api::forklift::Plan {
             .iter()
             .map(|vm| PlannedVm {
                 id: vm.reference.id.clone(),
+                namespace: prepared.open.adapter.namespace_of(&vm.before),
                 target_power_state: vm.wanted.target_power_state.map(crate::config::PowerState::name),
             })
             .collect(),

@@ -2,7 +2,8 @@
 //!
 //! Things that many cells need are made once, by the first that asks, and awaited by the others:
 //! a source Provider, a destination, the precopy interval. A failure is shared, too: the cells of a
-//! profile whose login is refused all end with that one problem.
+//! profile whose login is refused all end with that one problem. A retry tries again
+//! ([`RunContext::forget_failures`]): what was refused a minute ago may be given now.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -34,9 +35,43 @@ pub struct OpenProfile {
     pub driver: Arc<dyn SourceDriver>,
     pub adapter: &'static dyn Adapter,
     pub provider: ReadyProvider,
+    /// Whether MTV was told to skip TLS verification towards the platform.
+    pub insecure: bool,
 }
 
-type Shared<T> = OnceCell<Result<T, Failure>>;
+/// Something made once, by the first that asks.
+struct Shared<T>(std::sync::Mutex<Arc<OnceCell<Result<T, Failure>>>>);
+
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Self(std::sync::Mutex::new(Arc::new(OnceCell::new())))
+    }
+}
+
+impl<T: Clone> Shared<T> {
+    fn cell(&self) -> Arc<OnceCell<Result<T, Failure>>> {
+        // Only whole values are ever put in, so one from a thread that panicked is as good.
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    async fn get_or_make(&self, make: impl AsyncFnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+        let cell = self.cell();
+        cell.get_or_init(|| make()).await.clone()
+    }
+
+    /// What was made, if it was.
+    fn made(&self) -> Option<T> {
+        self.cell().get().and_then(|made| made.as_ref().ok()).cloned()
+    }
+
+    /// The next that asks makes it anew, where it failed. Those that wait for it now get what they waited for.
+    fn forget_failure(&self) {
+        let mut slot = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if slot.get().is_some_and(Result::is_err) {
+            *slot = Arc::new(OnceCell::new());
+        }
+    }
+}
 
 /// Makes the span that a stage of a cell runs in; what it is for is the maker's matter.
 pub type StageSpan = Arc<dyn Fn(&CellId, u32, Stage) -> tracing::Span + Send + Sync>;
@@ -74,20 +109,21 @@ impl RunContext {
         let options = DriverOptions {
             timeouts: parts.settings.timeouts.clone(),
             insecure: parts.settings.source_provider_insecure_skip_verify,
+            cluster: Some(parts.cluster.clone()),
         };
         let drivers = parts
             .profiles
             .iter()
             .map(|p| (p.name.clone(), source::driver(p, &options).map_err(|e| e.to_string())))
             .collect();
-        let opened = parts.profiles.iter().map(|p| (p.name.clone(), OnceCell::new())).collect();
+        let opened = parts.profiles.iter().map(|p| (p.name.clone(), Shared::default())).collect();
         Self {
             parts,
             drivers,
             opened,
-            local: OnceCell::new(),
-            remote: OnceCell::new(),
-            precopy: OnceCell::new(),
+            local: Shared::default(),
+            remote: Shared::default(),
+            precopy: Shared::default(),
             defaults: tokio::sync::Mutex::default(),
         }
     }
@@ -125,7 +161,15 @@ impl RunContext {
                 profile.name
             ))));
         };
-        cell.get_or_init(|| self.open_profile(profile)).await.clone()
+        cell.get_or_make(async || self.open_profile(profile).await).await
+    }
+
+    /// Before a further attempt: what a cell shares with others and could not be made is made again.
+    pub fn forget_failures(&self) {
+        self.opened.values().for_each(Shared::forget_failure);
+        self.local.forget_failure();
+        self.remote.forget_failure();
+        self.precopy.forget_failure();
     }
 
     async fn open_profile(&self, profile: &Arc<ProviderProfile>) -> Result<OpenProfile, Failure> {
@@ -139,7 +183,10 @@ impl RunContext {
             return Err(Failure::environment(Problem::new(message)));
         };
         let settings = &self.parts.settings;
-        let insecure = settings.source_provider_insecure_skip_verify;
+        let own = adapter.is_own_cluster(profile);
+        let filled = if own { Arc::new(self.own_cluster(profile).await?) } else { profile.clone() };
+        let profile = &filled;
+        let insecure = if own { settings.insecure_verify_skip } else { settings.source_provider_insecure_skip_verify };
         let ca = if adapter.wants_ca(profile) && !insecure { Some(self.ca_of(profile).await?) } else { None };
         let wiring = adapter.wire(profile, insecure, ca.as_deref());
         let name = self.parts.run.object(&profile.name);
@@ -164,7 +211,25 @@ impl RunContext {
             Level::Info,
             format!("{}: {} {}, Provider {name} is Ready", profile.name, about.product, about.version),
         );
-        Ok(OpenProfile { profile: profile.clone(), driver, adapter, provider })
+        Ok(OpenProfile { profile: profile.clone(), driver, adapter, provider, insecure })
+    }
+
+    /// The profile with the login of the run's own cluster in it.
+    async fn own_cluster(&self, profile: &ProviderProfile) -> Result<ProviderProfile, Failure> {
+        let cluster = &self.parts.cluster;
+        let Some(token) = cluster.token().await else {
+            let message = format!(
+                "{}: MTV reads this cluster as a source by a bearer token, and this connection has none: set \
+                 `cluster_token`, or user and password",
+                profile.name
+            );
+            return Err(Failure::environment(Problem::new(message)));
+        };
+        let mut filled = profile.clone();
+        filled.api_url = cluster.url().to_owned();
+        filled.login.password = token;
+        filled.ca_pem = filled.ca_pem.or_else(|| self.parts.cluster_ca.clone());
+        Ok(filled)
     }
 
     async fn ca_of(&self, profile: &ProviderProfile) -> Result<String, Failure> {
@@ -186,13 +251,14 @@ impl RunContext {
 
     /// What MTV's inventory shows of this run's VMs, as JSON text; `None` before the profile is open.
     pub async fn inventory_view(&self, profile: &str) -> Option<String> {
-        let open = self.opened.get(profile)?.get()?.as_ref().ok()?;
+        let open = self.opened.get(profile)?.made()?;
         let prefix = self.parts.run.clone_prefix();
         let all = self.parts.inventory.list(&open.provider.path, "vms").await.ok()?;
-        let own: Vec<_> = all
+        let mut own: Vec<_> = all
             .into_iter()
             .filter(|vm| vm.get("name").and_then(|n| n.as_str()).is_some_and(|n| n.starts_with(&prefix)))
             .collect();
+        own.iter_mut().for_each(super::artifacts::hide_user_data);
         serde_json::to_string_pretty(&own).ok()
     }
 
@@ -207,9 +273,9 @@ impl RunContext {
                     Ok(providers::create_local_destination(&tracked, &run.namespace(), &run.object("local"), limit)
                         .await?)
                 };
-                self.local.get_or_init(make).await.clone()
+                self.local.get_or_make(make).await
             }
-            Destination::Remote => self.remote.get_or_init(|| self.open_remote()).await.clone(),
+            Destination::Remote => self.remote.get_or_make(async || self.open_remote().await).await,
         }
     }
 
@@ -259,7 +325,7 @@ impl RunContext {
             }
             Ok(())
         };
-        self.precopy.get_or_init(set).await.clone()
+        self.precopy.get_or_make(set).await
     }
 
     /// What CDI gives a class where a map names no modes.
@@ -279,5 +345,24 @@ impl RunContext {
     /// The Provider of a profile as it was created.
     pub fn provider_ref(open: &OpenProfile) -> &ObjRef {
         &open.provider.reference
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_failure_is_shared_until_it_is_forgotten_and_a_success_for_good() {
+        let shared: Shared<u32> = Shared::default();
+        let fails = async || Err(Failure::environment(Problem::new("no")));
+        let refused = shared.get_or_make(fails).await.unwrap_err();
+        assert_eq!(refused.problem.message, "no");
+        assert!(shared.get_or_make(async || Ok(1)).await.is_err(), "everybody gets the one failure");
+        shared.forget_failure();
+        assert_eq!(shared.get_or_make(async || Ok(2)).await.unwrap(), 2);
+        shared.forget_failure();
+        assert_eq!(shared.get_or_make(async || Ok(3)).await.unwrap(), 2, "a success is kept");
+        assert_eq!(shared.made(), Some(2));
     }
 }

@@ -36,11 +36,7 @@ pub(super) async fn verify(
     }
     let (insecure_skip_verify, connection_insecure) =
         providers::read_tls_choice(&context.parts.cluster, &prepared.open.provider.reference).await;
-    let provider = ProviderFacts {
-        insecure_skip_verify,
-        wanted_insecure: context.parts.settings.source_provider_insecure_skip_verify,
-        connection_insecure,
-    };
+    let provider = ProviderFacts { insecure_skip_verify, wanted_insecure: prepared.open.insecure, connection_insecure };
     let known = context.storage_defaults(&cell.storage_class).await;
     let defaults = known.into_iter().map(|known| (cell.storage_class.clone(), known)).collect();
     let judge =
@@ -193,7 +189,8 @@ async fn log_in(context: &RunContext, prepared: &Prepared, vm: &PreparedVm, targ
     if target.power != Power::On {
         return GuestLogin::NotTried(format!("the VM is {}", target.printable_status));
     }
-    let Some(credentials) = credentials(prepared, &vm.before) else {
+    let own = prepared.open.driver.guest_login(&vm.reference);
+    let Some(credentials) = own.as_ref().or_else(|| credentials(prepared, &vm.before)) else {
         let keys = match vm.before.os {
             GuestOs::Windows => "`guest_vm_win_user` and `guest_vm_win_password`",
             _ => "`guest_vm_linux_user` and `guest_vm_linux_password`",

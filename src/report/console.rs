@@ -112,8 +112,13 @@ impl Console {
 
     fn text(&self, event: &Event) -> Option<String> {
         let (cell, text) = match &event.kind {
-            EventKind::RunStarted { run, cells, .. } => (None, format!("run {run}: {}", count(cells.len(), "cell"))),
-            EventKind::CellSkipped { cell, reason } => {
+            EventKind::RunStarted { run, cells, shard, .. } => {
+                let shard = shard.as_ref().map(|shard| format!(", shard {shard}")).unwrap_or_default();
+                (None, format!("run {run}{shard}: {}", count(cells.len(), "cell")))
+            }
+            // Of a large matrix most cells are somebody else's; their number stands at the end.
+            EventKind::CellSkipped { shard: Some(_), .. } => return None,
+            EventKind::CellSkipped { cell, reason, .. } => {
                 (Some(cell), format!("{}{reason}", self.paint(Verdict::Skipped)))
             }
             EventKind::CellStarted { cell, attempt, namespace } => {
@@ -157,6 +162,9 @@ impl Console {
                 );
                 (Some(cell), text)
             }
+            EventKind::CellUnstarted { cell, verdict, problem } => {
+                (Some(cell), format!("{}{}", self.paint(*verdict), plain(&problem.message)))
+            }
             EventKind::Preflight { probe, ok, message } => {
                 if *ok {
                     return None;
@@ -190,9 +198,10 @@ impl Console {
     fn summary(&self) -> String {
         let model = &self.model;
         let counts = model.counts();
+        let elsewhere = model.cells.iter().filter(|cell| cell.elsewhere.is_some()).count();
         let width = self.width();
         let mut out = String::from("\n");
-        for cell in &model.cells {
+        for cell in model.cells.iter().filter(|cell| cell.elsewhere.is_none()) {
             let mut remarks = Vec::new();
             if cell.flaky() {
                 remarks.push(format!("flaky: {} attempts", cell.attempts.len()));
@@ -222,7 +231,8 @@ impl Console {
         let others = [
             (counts.failed, "failed"),
             (counts.errored, "errored"),
-            (counts.skipped, "skipped"),
+            (counts.skipped - elsewhere, "skipped"),
+            (elsewhere, "in other shards"),
             (counts.interrupted, "interrupted"),
             (counts.flaky, "flaky"),
             (model.leftovers.len(), "left behind"),
@@ -310,6 +320,13 @@ fn finding_text(finding: &Finding) -> Option<String> {
         Outcome::NotJudged { because } => format!("not judged: {because}"),
     };
     Some(plain(&format!("{}{subject}, VM {}: {text}", finding.check, finding.vm)))
+}
+
+/// The summary of a run that is over.
+pub fn summary(model: &RunModel, color: bool) -> String {
+    let mut console = Console::new(Mode::Plain, color, Box::new(std::io::sink()));
+    console.model = model.clone();
+    console.summary()
 }
 
 impl Reporter for Console {

@@ -12,15 +12,18 @@ use async_trait::async_trait;
 
 use crate::api::names::{CellId, RunId};
 use crate::api::vm::{Power, SourceVm};
+use crate::cluster::Cluster;
 use crate::config::scenarios::{AddDisk, DiskType};
-use crate::config::{Platform, ProviderProfile, Timeouts};
+use crate::config::{Credentials, Platform, ProviderProfile, Timeouts};
 use crate::ledger::{Ledger, LedgerError};
 
 mod http;
+pub mod openshift;
 pub mod openstack;
 mod poll;
 mod tls;
 pub mod vsphere;
+mod words;
 
 /// Why a source platform did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -144,6 +147,11 @@ pub trait SourceDriver: Send + Sync {
     /// VMs whose name begins with `prefix` (a run's `clone_prefix`), for a sweep.
     async fn list_by_prefix(&self, prefix: &str) -> Result<Vec<VmRef>, SourceError>;
 
+    /// The login into a guest that this driver made itself; `None`: the profile's logins hold.
+    fn guest_login(&self, _: &VmRef) -> Option<Credentials> {
+        None
+    }
+
     /// Likewise what is no VM: what clones are made of.
     async fn list_items_by_prefix(&self, _prefix: &str) -> Result<Vec<SourceItem>, SourceError> {
         Ok(Vec::new())
@@ -159,12 +167,15 @@ pub struct DriverOptions {
     pub timeouts: Timeouts,
     /// Skip TLS verification towards the platform.
     pub insecure: bool,
+    /// The cluster of the run, for the platform that is a cluster itself.
+    pub cluster: Option<Cluster>,
 }
 
 /// The driver of a profile. No connection is made yet.
 pub fn driver(profile: &Arc<ProviderProfile>, options: &DriverOptions) -> Result<Arc<dyn SourceDriver>, SourceError> {
     match profile.platform {
         Platform::Vsphere => Ok(Arc::new(vsphere::VsphereDriver::new(profile.clone(), options.clone())?)),
+        Platform::Openshift => Ok(Arc::new(openshift::OpenshiftDriver::new(profile.clone(), options.clone())?)),
         Platform::Openstack => Ok(Arc::new(openstack::OpenstackDriver::new(profile.clone(), options.clone())?)),
         platform => Err(SourceError::Unsupported {
             profile: profile.name.clone(),

@@ -14,6 +14,7 @@ use super::clock::Clock;
 use super::hooks::{GuestDirectory, GuestProfile};
 use super::pki::LabCa;
 
+pub mod openshift;
 pub mod openstack;
 pub mod vsphere;
 pub mod world;
@@ -46,6 +47,7 @@ pub trait LabPlatform: Send + Sync {
 pub async fn start(options: &PlatformOptions<'_>) -> Result<Vec<Box<dyn LabPlatform>>, LabError> {
     Ok(vec![
         Box::new(vsphere::platform::Vsphere::start(options).await?),
+        Box::new(openshift::Openshift::start(options)),
         Box::new(openstack::platform::Openstack::start(options).await?),
     ])
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use kube::ResourceExt;
 use kube::api::Api;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::conditions::{durable, now, settle, write_status};
 use super::pipeline::{self, Path};
@@ -43,6 +43,12 @@ pub(super) struct Run {
     vms: Mutex<Vec<VmStatus>>,
 }
 
+/// Which state of an object an execution was made from.
+fn snapshot<K: kube::Resource>(object: &K) -> Value {
+    json!({"namespace": object.namespace(), "name": object.name_any(), "uid": object.uid(),
+        "generation": object.meta().generation.unwrap_or_default()})
+}
+
 /// One VM in it.
 pub(super) struct Walk<'a> {
     pub run: &'a Run,
@@ -65,7 +71,7 @@ pub(super) async fn execute(
         mtv.clock.sleep(PHASE).await;
         return;
     };
-    let inventory = content(&mtv.db, &resolved.source);
+    let inventory = content(mtv, &resolved.source).await;
     let vms: Vec<InvVm> = plan
         .spec
         .vms
@@ -154,8 +160,13 @@ impl Run {
         let old = self.plan.status.clone().unwrap_or_default();
         let history = json!({
             "conditions": conditions.iter().filter(|c| c.durable == Some(true)).collect::<Vec<_>>(),
-            "migration": {"namespace": self.migration.namespace(), "name": self.migration.name_any(), "uid": self.migration.uid(), "generation": self.migration.metadata.generation},
-            "plan": {"namespace": self.plan.namespace(), "name": self.plan.name_any(), "uid": self.plan.uid(), "generation": self.plan.metadata.generation},
+            "migration": snapshot(self.migration.as_ref()),
+            "plan": snapshot(&self.plan),
+            "map": {"network": snapshot(&self.resolved.network), "storage": snapshot(&self.resolved.storage)},
+            "provider": {
+                "source": snapshot(&self.resolved.source),
+                "destination": snapshot(&self.resolved.destination),
+            },
         });
         let status = PlanStatus {
             conditions: settle(conditions.to_vec(), &old.conditions),

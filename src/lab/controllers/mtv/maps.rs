@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::storage::v1::StorageClass;
+use kube::Resource;
 use kube::api::Api;
 use kube::core::NamespaceResourceScope;
-use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use super::Mtv;
 use super::conditions::{condition, settle, write_status};
+use super::plan::content;
 use crate::api::condition::{Condition, Conditions};
 use crate::api::forklift::{MapStatus, NetworkMap, ObjRef, Pair, Provider, Ref, StorageMap};
 use crate::api::multus::NetworkAttachmentDefinition;
@@ -99,7 +100,7 @@ fn resolve<'a>(reference: &Ref, known: impl Iterator<Item = (&'a str, &'a str)>)
         .filter(|(id, name)| {
             reference.id.as_deref().is_some_and(|r| r == *id)
                 || (reference.id.is_none()
-                    && reference.name.as_deref().is_some_and(|r| r.rsplit('/').next() == Some(name)))
+                    && reference.name.as_deref().is_some_and(|r| r == *name || r.rsplit('/').next() == Some(name)))
         })
         .collect();
     match hits.as_slice() {
@@ -136,7 +137,7 @@ async fn storage(mtv: Arc<Mtv>, map: StorageMap) {
         match pair(&mtv, &map.spec.provider).await {
             Err(bad) => status.conditions = bad,
             Ok((source, _)) => {
-                let content = mtv.db.content(&source.uid().unwrap_or_default());
+                let content = content(&mtv, &source).await;
                 let classes: Api<StorageClass> = Api::all(mtv.client.clone());
                 for row in &map.spec.map {
                     let known =
@@ -176,7 +177,7 @@ async fn network(mtv: Arc<Mtv>, map: NetworkMap) {
         match pair(&mtv, &map.spec.provider).await {
             Err(bad) => status.conditions = bad,
             Ok((source, _)) => {
-                let content = mtv.db.content(&source.uid().unwrap_or_default());
+                let content = content(&mtv, &source).await;
                 for row in &map.spec.map {
                     let known =
                         content.iter().flat_map(|c| c.networks.iter()).map(|n| (n.id.as_str(), n.name.as_str()));

@@ -39,10 +39,21 @@ fn pvc_name(walk: &Walk<'_>, disk: &InvDisk, index: usize) -> (Option<String>, O
         return (None, Some(format!("{own}-")));
     }
     let fallback = format!("{}-{}-", walk.run.plan.name_any(), walk.vm.id);
-    let Some(template) = spec.pvc_name_template.as_deref().filter(|_| !walk.run.mtv.defects.has(Defect::WrongPvcName))
-    else {
-        return (None, Some(fallback));
+    let (kind, version) = (walk.run.resolved.kind, walk.run.mtv.version);
+    let source_claim = kind.names_volumes_after_source().then(|| disk.file.split_once('/')).flatten();
+    let wrong = walk.run.mtv.defects.has(Defect::WrongPvcName);
+    // Templates are for vSphere, and from 2.11 for a cluster's VMs.
+    let template = spec.pvc_name_template.as_deref().filter(|_| !wrong);
+    let template = template.filter(|_| source_claim.is_none() || version.at_least(11));
+    let Some(template) = template else {
+        return match source_claim.filter(|_| version.at_least(10)) {
+            Some((_, claim)) => (Some(claim.to_owned()), None),
+            None => (None, Some(fallback)),
+        };
     };
+    // 2.11 does not ask how a cluster's volumes are to be named.
+    let generate = spec.pvc_name_template_use_generate_name.unwrap_or(true);
+    let generate = generate && (source_claim.is_none() || version.at_least(12));
     let file = disk.file.rsplit(['/', ' ']).next().unwrap_or_default();
     let target = target_name(walk);
     let vars = DiskVars {
@@ -51,9 +62,10 @@ fn pvc_name(walk: &Walk<'_>, disk: &InvDisk, index: usize) -> (Option<String>, O
         plan_name: &walk.run.plan.name_any(),
         disk_index: index,
         file_name: file,
+        source_claim,
     };
     match render(template, &vars) {
-        Ok(name) if spec.pvc_name_template_use_generate_name.unwrap_or(true) => {
+        Ok(name) if generate => {
             let dash = if name.ends_with('-') { "" } else { "-" };
             (None, Some(format!("{name}{dash}")))
         }
@@ -264,7 +276,7 @@ fn nics(walk: &Walk<'_>) -> (Vec<Value>, Vec<Value>) {
     let (mut interfaces, mut networks) = (Vec::new(), Vec::new());
     let last = walk.vm.nics.len().saturating_sub(1);
     for (index, nic) in walk.vm.nics.iter().enumerate() {
-        let reference = resolved.network_refs().iter().find(|r| r.id.as_deref() == Some(nic.network_id.as_str()));
+        let reference = resolved.network_refs().iter().find(|r| validate::means(r, &nic.network_id));
         let row = reference.and_then(|r| resolved.network_rows().iter().find(|row| validate::same(&row.source, r)));
         let Some(row) = row.filter(|row| row.destination.type_ != "ignored") else { continue };
         let name = format!("net-{index}");

@@ -14,7 +14,7 @@ use super::validate::{Add, View};
 use super::{Mtv, MtvVersion};
 use crate::api::forklift::Provider;
 
-mod openshift;
+pub(in crate::lab) mod openshift;
 mod openstack;
 mod vsphere;
 
@@ -58,6 +58,11 @@ pub(super) trait Source: Send + Sync {
     /// Done once for a Provider whose login succeeded, before its inventory is loaded.
     async fn validated(&self, _: &Mtv, _: &Provider) {}
 
+    /// Whether the inventory is asked from the platform at every look, instead of being collected.
+    fn live(&self) -> bool {
+        false
+    }
+
     /// Whether this MTV migrates from here warm, as it is configured now.
     async fn can_warm(&self, _: &Mtv) -> bool {
         false
@@ -83,6 +88,12 @@ pub(super) trait Source: Send + Sync {
 
     /// What speaks against migrating this VM, beyond what is asked of every platform.
     fn judge(&self, _: &View<'_>, _: &InvVm, _: &mut Add<'_>) {}
+
+    /// Whether a volume is called like the claim that it is a copy of; a disk's file is then
+    /// `namespace/claim`.
+    fn names_volumes_after_source(&self) -> bool {
+        false
+    }
 
     /// Disks in the order in which MTV numbers them.
     fn ordered(&self, disks: &[InvDisk]) -> Vec<InvDisk> {

@@ -1,0 +1,92 @@
+package harness
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"testing"
+)
+
+// Names of environment variables that say where the parts are.
+const (
+	// EnvBinary is the mtv-matrix binary.
+	EnvBinary = "MTV_MATRIX_BIN"
+	// EnvCache holds the built components, each with its version in its name.
+	EnvCache = "MTV_CONFORMANCE_CACHE"
+	// EnvCRDs is the folder of the real CRDs; default ../shared/crds beside the project.
+	EnvCRDs = "MTV_CONFORMANCE_CRDS"
+)
+
+// Root is the project's top folder.
+func Root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..", "..")
+}
+
+// Version of a module as a go.mod below conformance/ requires it.
+func Version(module, required string) string {
+	text, err := os.ReadFile(filepath.Join(Root(), "conformance", module, "go.mod"))
+	if err != nil {
+		return "unknown"
+	}
+	found := regexp.MustCompile(regexp.QuoteMeta(required) + ` (v\S+)`).FindSubmatch(text)
+	if found == nil {
+		return "unknown"
+	}
+	return string(found[1])
+}
+
+// KubernetesVersion of the API server and the controller manager.
+func KubernetesVersion() string { return Version("apiserver", "k8s.io/kubernetes") }
+
+// EtcdVersion of the store.
+func EtcdVersion() string { return Version("etcd", "go.etcd.io/etcd/server/v3") }
+
+func cache() string {
+	if dir := os.Getenv(EnvCache); dir != "" {
+		return dir
+	}
+	home, _ := os.UserHomeDir()
+	return filepath.Join(home, ".cache", "mtv-matrix", "conformance")
+}
+
+// component is a built binary in the cache; the test is skipped without it.
+func component(t testing.TB, name, version string) string {
+	t.Helper()
+	path := filepath.Join(cache(), fmt.Sprintf("%s-%s", name, version))
+	if _, err := os.Stat(path); err != nil {
+		t.Skipf("no %s %s in %s: run conformance/run, which builds it", name, version, cache())
+	}
+	return path
+}
+
+// CRDs is the folder of the real CRDs; the test is skipped without it.
+func CRDs(t testing.TB) string {
+	t.Helper()
+	dir := os.Getenv(EnvCRDs)
+	if dir == "" {
+		dir = "../shared/crds"
+	}
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(Root(), dir)
+	}
+	if found, _ := filepath.Glob(filepath.Join(dir, "*.yaml")); len(found) == 0 {
+		t.Skipf("no CRDs in %s: set %s", dir, EnvCRDs)
+	}
+	return dir
+}
+
+// Binary is the mtv-matrix binary; the test is skipped without it.
+func Binary(t testing.TB) string {
+	t.Helper()
+	path := os.Getenv(EnvBinary)
+	if path == "" {
+		t.Skipf("no mtv-matrix binary: set %s", EnvBinary)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("%s: %v", EnvBinary, err)
+	}
+	return path
+}
