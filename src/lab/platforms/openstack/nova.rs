@@ -154,7 +154,7 @@ fn list_servers(cloud: &Cloud, state: &State, request: &Request<'_>, full: bool)
             if full { server_view(state, s, request.version) } else { json!({"id": s.id, "name": s.name, "links": []}) }
         })
         .collect();
-    listing("servers", all, request, &format!("{}/compute/v2.1", cloud.base))
+    listing("servers", all, request, &format!("{}/compute", cloud.base))
 }
 
 pub fn handle(cloud: &Cloud, state: &mut State, request: &Request<'_>) -> Reply {
@@ -170,11 +170,11 @@ pub fn handle(cloud: &Cloud, state: &mut State, request: &Request<'_>) -> Reply 
         ["servers", id, ..] => HERE.missing("Instance", id),
         ["flavors"] => {
             let brief = state.flavors.iter().map(|f| json!({"id": f.id, "name": f.name, "links": []})).collect();
-            listing("flavors", brief, request, &cloud.base)
+            listing("flavors", brief, request, &format!("{}/compute", cloud.base))
         }
         ["flavors", "detail"] => {
             let all = state.flavors.iter().map(|f| flavor_view(f, request.version)).collect();
-            listing("flavors", all, request, &cloud.base)
+            listing("flavors", all, request, &format!("{}/compute", cloud.base))
         }
         ["flavors", id, rest @ ..] => match (state.flavor(id), rest) {
             (Some(flavor), []) => Reply::json(200, &json!({"flavor": flavor_view(flavor, request.version)})),
