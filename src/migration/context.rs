@@ -205,10 +205,7 @@ impl RunContext {
                 ))));
             }
         };
-        let Some(adapter) = adapter(profile.platform) else {
-            let message = format!("{}: MTV's wiring of {} is not built yet", profile.name, profile.platform);
-            return Err(Failure::environment(Problem::new(message)));
-        };
+        let adapter = adapter(profile.platform);
         let settings = &self.parts.settings;
         let own = adapter.is_own_cluster(profile);
         let filled = if own { Arc::new(self.own_cluster(profile).await?) } else { profile.clone() };
