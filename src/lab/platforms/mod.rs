@@ -49,6 +49,7 @@ pub async fn start(options: &PlatformOptions<'_>) -> Result<Vec<Box<dyn LabPlatf
     Ok(vec![
         Box::new(vsphere::platform::Vsphere::start(options).await?),
         Box::new(openshift::Openshift::start(options)),
+        Box::new(openshift::FarOpenshift::start(options).await?),
         Box::new(ova::Ova::start(options)?),
     ])
 }
