@@ -62,6 +62,7 @@ fn cell(support: Support) -> Value {
         Support::Since(since) => ("yes", Some(since), None),
         Support::Gated(since, gate) => ("gated", Some(since), Some(gate)),
         Support::Lost(_) => ("lost", None, None),
+        Support::LostBefore(since, _) => ("lost", Some(since), None),
         Support::AsItIs(_) => ("as-is", None, None),
         Support::No(_) => ("no", None, None),
     };
