@@ -17,6 +17,7 @@ use super::{Stop, common, exit, telemetry};
 use crate::api::names::{RunId, dns_label};
 use crate::cluster::Cluster;
 use crate::cluster::health::{InventoryAddress, default_storage_class, inventory_address};
+use crate::config::scenarios::Destination;
 use crate::config::{Keep, Loaded};
 use crate::doctor::{self, Report};
 use crate::engine::{Engine, EngineOptions, RunSummary};
@@ -302,6 +303,12 @@ fn open_context(
     let ledger = Ledger::create(&dir.join("ledger.jsonl"), run).map_err(|e| Problem::new(e.to_string()))?;
     let mut profiles: Vec<_> =
         cells.iter().filter(|c| c.decision == Decision::Run).map(|c| c.profile.clone()).collect();
+    // A second cluster may be a destination only.
+    let remote = |c: &Cell| c.decision == Decision::Run && c.scenario.destination == Destination::Remote;
+    if cells.iter().any(remote) {
+        let named = loaded.providers.get(&loaded.settings.remote_ocp_cluster);
+        profiles.extend(named.map(|profile| Arc::new(profile.clone())));
+    }
     profiles.sort_by(|a, b| a.name.cmp(&b.name));
     profiles.dedup_by(|a, b| a.name == b.name);
     Ok(RunContext::new(ContextParts {

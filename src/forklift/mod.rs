@@ -9,8 +9,10 @@ pub mod inventory;
 pub mod maps;
 mod openshift;
 mod openstack;
+mod ova;
 pub mod plan;
 pub mod providers;
+mod read;
 mod vsphere;
 
 use std::time::Duration;

@@ -39,11 +39,15 @@ fn every_profile_meets_every_scenario_and_each_cell_is_decided() {
     assert_eq!(all.len(), 24);
     assert_eq!(reason(&all, "vsphere/test_sanity_cold_mtv_migration"), "run");
     assert_eq!(reason(&all, "vsphere/test_warm_remote_ocp"), "`remote_ocp_cluster` is not set");
-    assert_eq!(reason(&all, "ova/test_sanity_warm_mtv_migration"), "ova does not support warm migration");
+    assert_eq!(
+        reason(&all, "ova/test_sanity_warm_mtv_migration"),
+        "ova does not support warm migration: an OVA is a file and does not run"
+    );
     assert_eq!(reason(&all, "ovirt/test_sanity_cold_mtv_migration"), "ovirt has no driver yet in this version");
     assert!(all.windows(2).all(|w| w[0].expected >= w[1].expected));
     let remote = cells(&loaded(&["remote_ocp_cluster=lab"]), &Selection::default()).unwrap();
-    assert_eq!(remote.iter().filter(|c| c.decision == Decision::Run).count(), 8);
+    let vsphere = |c: &&Cell| c.profile.name == "vsphere" && c.decision == Decision::Run;
+    assert_eq!(remote.iter().filter(vsphere).count(), 8);
 }
 
 #[test]
@@ -125,13 +129,16 @@ fn the_mtv_version_decides_late() {
 #[test]
 fn shards_split_all_cells_evenly_and_each_runs_once() {
     let loaded = loaded(&["remote_ocp_cluster=lab"]);
+    let whole = cells(&loaded, &Selection::default()).unwrap();
+    let runnable: Vec<_> = whole.iter().filter(|c| c.decision == Decision::Run).collect();
+    let fair = runnable.iter().map(|c| c.expected.as_secs() / 60).sum::<u64>() / 3;
     let mut ran = Vec::new();
     for index in 0..3 {
         let mut all = cells(&loaded, &Selection::default()).unwrap();
         Shard::Index { index, of: 3 }.apply(&mut all);
         let mine: Vec<_> = all.iter().filter(|c| c.decision == Decision::Run).collect();
         let minutes: u64 = mine.iter().map(|c| c.expected.as_secs() / 60).sum();
-        assert!((65..=100).contains(&minutes), "shard {index}: {minutes} minutes");
+        assert!(minutes.abs_diff(fair) <= 20, "shard {index}: {minutes} minutes of a fair {fair}");
         ran.extend(mine.into_iter().map(|c| c.id.clone()));
         for cell in all.iter().filter(|c| c.shard.is_some()) {
             let other = cell.shard.clone().unwrap();
@@ -141,7 +148,7 @@ fn shards_split_all_cells_evenly_and_each_runs_once() {
     }
     ran.sort();
     ran.dedup();
-    assert_eq!(ran.len(), 8);
+    assert_eq!(ran.len(), runnable.len());
     for wrong in ["3/3", "x", "1", "-1/3", "0/0"] {
         assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
     }

@@ -157,6 +157,16 @@ pub trait SourceDriver: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// API URL of the cluster that this platform is, where it is another than the run's own.
+    fn cluster_url(&self) -> Option<String> {
+        None
+    }
+
+    /// The cluster that this platform is; `None`: it is none.
+    async fn as_cluster(&self) -> Result<Option<Cluster>, SourceError> {
+        Ok(None)
+    }
+
     /// Ends the session.
     async fn disconnect(&self);
 }
@@ -182,6 +192,34 @@ pub fn driver(profile: &Arc<ProviderProfile>, options: &DriverOptions) -> Result
             platform,
             what: "driving source VMs".to_owned(),
         }),
+    }
+}
+
+/// How the VMs of a profile's platform are reached.
+#[derive(Clone)]
+pub enum SourceAccess {
+    /// Cloned, powered, read and deleted through the platform itself.
+    Driver(Arc<dyn SourceDriver>),
+    /// Only MTV's inventory tells of them: the VM that the scenario names is migrated as it is, and
+    /// nothing on the source is touched.
+    InventoryOnly,
+}
+
+impl SourceAccess {
+    /// `None` for a platform that is known by the inventory alone.
+    pub fn driver(&self) -> Option<&Arc<dyn SourceDriver>> {
+        match self {
+            Self::Driver(driver) => Some(driver),
+            Self::InventoryOnly => None,
+        }
+    }
+}
+
+/// How a profile's VMs are reached. No connection is made yet.
+pub fn access(profile: &Arc<ProviderProfile>, options: &DriverOptions) -> Result<SourceAccess, SourceError> {
+    match profile.platform {
+        Platform::Ova | Platform::Hyperv | Platform::Ec2 => Ok(SourceAccess::InventoryOnly),
+        _ => driver(profile, options).map(SourceAccess::Driver),
     }
 }
 

@@ -15,6 +15,8 @@ use super::hooks::{GuestDirectory, GuestProfile};
 use super::pki::LabCa;
 
 pub mod openshift;
+pub mod ova;
+pub mod roster;
 pub mod vsphere;
 pub mod world;
 
@@ -47,6 +49,7 @@ pub async fn start(options: &PlatformOptions<'_>) -> Result<Vec<Box<dyn LabPlatf
     Ok(vec![
         Box::new(vsphere::platform::Vsphere::start(options).await?),
         Box::new(openshift::Openshift::start(options)),
+        Box::new(ova::Ova::start(options)?),
     ])
 }
 

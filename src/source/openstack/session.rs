@@ -365,6 +365,7 @@ mod tests {
 
     fn body(config: OpenstackConfig) -> String {
         let profile = ProviderProfile {
+            vms: std::collections::BTreeMap::new(),
             name: "osp".into(),
             platform: Platform::Openstack,
             version: String::new(),

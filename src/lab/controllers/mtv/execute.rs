@@ -12,6 +12,7 @@ use super::conditions::{durable, now, settle, write_status};
 use super::pipeline::{self, Path};
 use super::plan::{Resolved, content};
 use super::platform::{InvVm, PlatformClient};
+use super::sources::openshift;
 use super::{Mtv, hooks, migrations, provider, target, validate, warm};
 use crate::api::condition::Condition;
 use crate::api::forklift::{Migration, Plan, PlanMigration, PlanStatus, Step, StepError, VmStatus, Warm};
@@ -40,6 +41,8 @@ pub(super) struct Run {
     pub migration: Arc<Migration>,
     pub resolved: Resolved,
     pub client: Arc<dyn PlatformClient>,
+    /// The cluster where VMs are made.
+    pub target: kube::Client,
     vms: Mutex<Vec<VmStatus>>,
 }
 
@@ -71,6 +74,10 @@ pub(super) async fn execute(
         mtv.clock.sleep(PHASE).await;
         return;
     };
+    let Ok(target) = openshift::client_of(&mtv.client, &mtv.db, &resolved.destination).await else {
+        mtv.clock.sleep(PHASE).await;
+        return;
+    };
     let inventory = content(mtv, &resolved.source).await;
     let vms: Vec<InvVm> = plan
         .spec
@@ -89,6 +96,7 @@ pub(super) async fn execute(
         migration: migration.clone(),
         resolved,
         client,
+        target,
         vms: Mutex::new(Vec::new()),
     };
     let statuses = vms.iter().enumerate().map(|(i, vm)| run.initial(i, vm)).collect();

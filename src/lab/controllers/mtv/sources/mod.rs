@@ -15,6 +15,8 @@ use super::{Mtv, MtvVersion};
 use crate::api::forklift::Provider;
 
 pub(in crate::lab) mod openshift;
+mod ova;
+mod ovf;
 mod vsphere;
 
 /// The source of a Provider's type; `None` for a type that this MTV does not know.
@@ -22,6 +24,7 @@ pub(super) fn of(type_: &str) -> Option<&'static dyn Source> {
     match type_ {
         "vsphere" => Some(&vsphere::Vsphere),
         "openshift" => Some(&openshift::Openshift),
+        "ova" => Some(&ova::Ova),
         _ => None,
     }
 }
@@ -45,6 +48,11 @@ pub(super) trait Source: Send + Sync {
     /// Whether a Provider without `spec.url` is refused.
     fn needs_url(&self) -> bool {
         true
+    }
+
+    /// What is wrong with the form of `spec.url`, if anything.
+    fn bad_url(&self, _: &str) -> Option<&'static str> {
+        None
     }
 
     /// Keys that the Secret lacks; not empty: condition `SecretNotValid`.
@@ -73,6 +81,11 @@ pub(super) trait Source: Send + Sync {
 
     /// Whether virt-v2v converts the guest.
     fn converts(&self) -> bool {
+        false
+    }
+
+    /// Whether this MTV names PVCs by the Plan's template.
+    fn names_pvcs(&self, _: MtvVersion) -> bool {
         false
     }
 
@@ -107,6 +120,9 @@ pub(super) trait Source: Send + Sync {
         Vec::new()
     }
 }
+
+/// Where virt-v2v always copies and converts in one go.
+const V2V_STEPS: &[&str] = &["DiskAllocation", "ImageConversion", "DiskTransferV2v", "VirtualMachineCreation"];
 
 /// Keys of the Secret among `wanted` that are absent or empty, and `cacert` where TLS is verified
 /// without one.

@@ -87,6 +87,10 @@ impl Source for Openshift {
         true
     }
 
+    fn names_pvcs(&self, version: MtvVersion) -> bool {
+        version.at_least(11)
+    }
+
     fn steps(&self, _: Path, _: MtvVersion) -> Vec<&'static str> {
         vec!["DiskTransfer", "VirtualMachineCreation"]
     }
