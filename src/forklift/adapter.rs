@@ -12,9 +12,12 @@ use crate::api::forklift::Ref;
 use crate::api::vm::SourceVm;
 use crate::config::{Platform, ProviderProfile};
 
+use super::ec2::Ec2;
+use super::hyperv::Hyperv;
 use super::openshift::Openshift;
 use super::openstack::Openstack;
 use super::ova::Ova;
+use super::ovirt::Ovirt;
 use super::vsphere::Vsphere;
 
 /// The Secret and the Provider spec of a profile.
@@ -40,7 +43,11 @@ pub type Collections = BTreeMap<String, Vec<Value>>;
 pub trait Adapter: Send + Sync {
     /// Whether the Provider needs a CA when TLS is verified.
     fn wants_ca(&self, profile: &ProviderProfile) -> bool;
-    /// `ca_pem` is given exactly when TLS is verified and the platform wants a CA.
+    /// Whether it needs one even where TLS is not verified.
+    fn always_wants_ca(&self) -> bool {
+        false
+    }
+    /// `ca_pem` is given exactly when the platform wants a CA and TLS is verified, or it always wants one.
     fn wire(&self, profile: &ProviderProfile, insecure: bool, ca_pem: Option<&str>) -> ProviderWiring;
     /// Host and port whose certificate is fetched when the profile pins no CA.
     fn tls_endpoint(&self, profile: &ProviderProfile) -> (String, u16) {
@@ -90,7 +97,10 @@ pub trait Adapter: Send + Sync {
 pub fn adapter(platform: Platform) -> Option<&'static dyn Adapter> {
     match platform {
         Platform::Vsphere => Some(&Vsphere),
+        Platform::Ovirt => Some(&Ovirt),
         Platform::Ova => Some(&Ova),
+        Platform::Hyperv => Some(&Hyperv),
+        Platform::Ec2 => Some(&Ec2),
         Platform::Openshift => Some(&Openshift),
         Platform::Openstack => Some(&Openstack),
         _ => None,

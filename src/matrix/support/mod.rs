@@ -86,10 +86,10 @@ impl Capability {
 }
 
 /// Platforms whose driver is in this version.
-const DRIVERS: &[Platform] = &[Platform::Vsphere, Platform::Openstack, Platform::Openshift];
+const DRIVERS: &[Platform] = &[Platform::Vsphere, Platform::Ovirt, Platform::Openstack, Platform::Openshift];
 
 /// Platforms whose VMs are taken as they are, by MTV's inventory alone.
-const ADOPTED: &[Platform] = &[Platform::Ova];
+const ADOPTED: &[Platform] = &[Platform::Ova, Platform::Hyperv, Platform::Ec2];
 
 /// Whether this version can prepare source VMs of the platform at all.
 pub fn is_built(platform: Platform) -> bool {

@@ -282,10 +282,12 @@ impl Walk<'_> {
             self.cold_copy().await?;
         }
         self.phase("CreateVM");
-        self.begin("VirtualMachineCreation");
+        let kind = self.run.resolved.kind;
+        self.begin(kind.create_step());
         self.rest(PHASE).await;
         target::create_vm(self).await.map_err(Halt::Failed)?;
-        self.end("VirtualMachineCreation");
+        self.end(kind.create_step());
+        self.pass(kind.after_create()).await;
         self.hook("PostHook").await?;
         if self.run.plan.spec.warm && self.has("WaitForFinalSnapshotConsolidation") {
             self.phase("WaitForFinalSnapshotRemoval");
@@ -298,6 +300,7 @@ impl Walk<'_> {
 
     async fn cold_copy(&self) -> Result<(), Halt> {
         self.power_off_source().await?;
+        self.pass(self.run.resolved.kind.before_copy()).await;
         self.phase("CreateDataVolumes");
         target::create_volumes(self).await.map_err(Halt::Failed)?;
         self.rest(PHASE).await;
@@ -364,6 +367,15 @@ impl Walk<'_> {
         warm::remove_snapshots(self).await;
         if was_on {
             let _ = self.run.client.power(&self.vm.id, true).await;
+        }
+    }
+
+    /// Steps of a platform's own that only take time.
+    async fn pass(&self, steps: &[&str]) {
+        for step in steps {
+            self.begin(step);
+            self.rest(PHASE).await;
+            self.end(step);
         }
     }
 

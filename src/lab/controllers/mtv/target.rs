@@ -243,7 +243,11 @@ async fn virtual_machine(walk: &Walk<'_>, volumes: &[PersistentVolumeClaim]) -> 
             "template": {"metadata": {"labels": template_labels}, "spec": template},
         },
     });
-    let facts = Shape { version: mtv.version, ocp_version: &ocp_version(walk).await };
+    let facts = Shape {
+        version: mtv.version,
+        ocp_version: &ocp_version(walk).await,
+        settings: &walk.run.resolved.source.spec.settings,
+    };
     walk.run.resolved.kind.shape(&facts, vm, &mut machine);
     if defect(Defect::WrongSerial) {
         machine["spec"]["template"]["spec"]["domain"]["firmware"]["serial"] =

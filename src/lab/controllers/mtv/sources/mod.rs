@@ -14,9 +14,13 @@ use super::validate::{Add, View};
 use super::{Mtv, MtvVersion};
 use crate::api::forklift::Provider;
 
+mod ec2;
+mod hyperv;
 pub(in crate::lab) mod openshift;
 mod ova;
 mod ovf;
+mod ovirt;
+mod standin;
 mod vsphere;
 
 /// The source of a Provider's type; `None` for a type that this MTV does not know.
@@ -24,7 +28,10 @@ pub(super) fn of(type_: &str) -> Option<&'static dyn Source> {
     match type_ {
         "vsphere" => Some(&vsphere::Vsphere),
         "openshift" => Some(&openshift::Openshift),
+        "ovirt" => Some(&ovirt::Ovirt),
         "ova" => Some(&ova::Ova),
+        "hyperv" => Some(&hyperv::Hyperv),
+        "ec2" => Some(&ec2::Ec2),
         _ => None,
     }
 }
@@ -40,6 +47,8 @@ pub(super) struct Shape<'a> {
     pub version: MtvVersion,
     /// Of the cluster that MTV runs on.
     pub ocp_version: &'a str,
+    /// `spec.settings` of the source Provider.
+    pub settings: &'a std::collections::BTreeMap<String, String>,
 }
 
 /// One type of source provider, as MTV treats it.
@@ -91,6 +100,21 @@ pub(super) trait Source: Send + Sync {
 
     /// The steps between `Initialize` (and `PreHook`) and `PostHook`.
     fn steps(&self, path: Path, version: MtvVersion) -> Vec<&'static str>;
+
+    /// Steps between the source's power-off and the first copy, beyond what all have.
+    fn before_copy(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The step that creates the VirtualMachine.
+    fn create_step(&self) -> &'static str {
+        "VirtualMachineCreation"
+    }
+
+    /// Steps that follow it.
+    fn after_create(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// The steps after `PostHook`.
     fn last_steps(&self, _: Path, _: MtvVersion) -> Vec<&'static str> {
@@ -145,4 +169,15 @@ fn http_client(login: &Login) -> Result<reqwest::Client, ConnectError> {
         builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(failed)?);
     }
     builder.build().map_err(failed)
+}
+
+/// What a transport error and its causes say.
+fn words(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
 }
