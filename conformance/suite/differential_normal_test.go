@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"sort"
 	"strings"
 )
 
@@ -20,7 +21,11 @@ var (
 	versionForm   = regexp.MustCompile(`(resource version: )\d+( \(\d+\))?(, current: \d+)?`)
 	generatedForm = regexp.MustCompile(`\b(gen-)[bcdfghjklmnpqrstvwxz2456789]{5}\b`)
 	// %!v style addresses and the like never appear; ages do.
-	ageForm = regexp.MustCompile(`^\d+(ms|s|m)$`)
+	// A patch that fails repeats the whole object.
+	patchedForm = regexp.MustCompile(`(Invalid value: )"\{.*\}"(: )`)
+	listForm    = regexp.MustCompile(`(?s)^(.* is invalid: \[)(.*)(\])$`)
+	causeForm   = regexp.MustCompile(`, [^ ,:]+: (Invalid|Required|Unsupported|Forbidden|Too|Duplicate|Internal)`)
+	ageForm     = regexp.MustCompile(`^\d+(ms|s|m)$`)
 )
 
 func normalised(run []exchange) []exchange {
@@ -48,7 +53,7 @@ func (n *normaliser) value(key string, value any, listMeta bool) any {
 			if listMeta && key == "resourceVersion" {
 				result[key] = "<list>"
 			}
-			if key == "continue" && listMeta {
+			if text, _ := below.(string); key == "continue" && listMeta && text != "" {
 				result[key] = "<token>"
 			}
 		}
@@ -62,6 +67,10 @@ func (n *normaliser) value(key string, value any, listMeta bool) any {
 		result := make([]any, len(found))
 		for i, below := range found {
 			result[i] = n.value(key, below, false)
+		}
+		if key == "causes" || key == "managedFields" {
+			// The real server goes through maps in any order, and its clock has whole seconds.
+			sort.SliceStable(result, func(a, b int) bool { return plain(result[a]) < plain(result[b]) })
 		}
 		if key == "cells" {
 			for i, cell := range result {
@@ -77,6 +86,10 @@ func (n *normaliser) value(key string, value any, listMeta bool) any {
 		}
 		text := uidForm.ReplaceAllStringFunc(found, func(uid string) string { return numbered(n.uids, "uid", uid) })
 		text = timeForm.ReplaceAllString(text, "<time>")
+		text = patchedForm.ReplaceAllString(text, "${1}<object>${2}")
+		if key == "message" {
+			text = inOrder(text)
+		}
 		text = versionForm.ReplaceAllString(text, "$1<version>")
 		return generatedForm.ReplaceAllString(text, "$1<generated>")
 	case json.Number:
@@ -84,6 +97,32 @@ func (n *normaliser) value(key string, value any, listMeta bool) any {
 	default:
 		return value
 	}
+}
+
+func plain(value any) string {
+	text, _ := json.Marshal(value)
+	return string(text)
+}
+
+// inOrder sorts the causes within a message.
+func inOrder(message string) string {
+	parts := listForm.FindStringSubmatch(message)
+	if parts == nil {
+		return message
+	}
+	var causes []string
+	rest := parts[2]
+	for {
+		at := causeForm.FindStringIndex(rest)
+		if at == nil {
+			break
+		}
+		causes = append(causes, rest[:at[0]])
+		rest = rest[at[0]+2:]
+	}
+	causes = append(causes, rest)
+	sort.Strings(causes)
+	return parts[1] + strings.Join(causes, ", ") + parts[3]
 }
 
 func numbered(known map[string]string, what, value string) string {

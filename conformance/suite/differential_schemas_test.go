@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 )
 
 var schemaSequences = []sequence{
@@ -247,7 +248,15 @@ var discoverySequences = []sequence{
 				name, _ := one["name"].(string)
 				byName[name] = one
 			}
-			s.note("resources of "+path, map[string]any{"status": found.status, "rows": byName})
+			s.note("resources of "+path, map[string]any{"status": found.status})
+			for _, name := range sorted(keys(byName)) {
+				if served[path] == nil {
+					s.t.Fatalf("nothing is expected of %s", path)
+				}
+				if served[path][name] {
+					s.note("resource "+path+" "+name, byName[name])
+				}
+			}
 		}
 		aggregated := "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
 		for _, path := range []string{"/api", "/apis"} {
@@ -264,9 +273,13 @@ var discoverySequences = []sequence{
 		}
 	}},
 	{"openapi", func(s *session) {
-		index := s.get("index", "/openapi/v3", silent)
-		_, found := at(index.body, []string{"paths", "apis/conformance.example/v1", "serverRelativeURL"})
-		s.note("widgets are in the index", found)
+		// The real server tells of a new definition after a moment.
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+			index := s.get("index", "/openapi/v3", silent)
+			if _, found := at(index.body, []string{"paths", "apis/conformance.example/v1", "serverRelativeURL"}); found {
+				break
+			}
+		}
 		document := s.get("widgets", "/openapi/v3/apis/conformance.example/v1", silent)
 		schemas, _ := at(document.body, []string{"components", "schemas"})
 		all, _ := schemas.(map[string]any)

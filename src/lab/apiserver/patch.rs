@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::error::ApiError;
+use super::schema::Schema;
 
 /// By content type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,19 +27,41 @@ impl PatchKind {
 }
 
 /// Everything but apply.
-pub(super) fn patched(kind: PatchKind, current: &Value, patch: &Value) -> Result<Value, ApiError> {
+pub(super) fn patched(
+    kind: PatchKind,
+    current: &Value,
+    patch: &Value,
+    schema: Option<Schema<'_>>,
+) -> Result<Value, ApiError> {
     let mut object = current.clone();
     match kind {
         PatchKind::Json => json_patch(&mut object, patch)?,
+        PatchKind::Merge | PatchKind::Strategic | PatchKind::Apply if !patch.is_object() => {
+            let found = match patch {
+                Value::Array(_) => "array",
+                Value::String(_) => "string",
+                Value::Bool(_) => "bool",
+                _ => "number",
+            };
+            return Err(ApiError::bad_request(format!(
+                "error decoding patch: json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
+            )));
+        }
         PatchKind::Merge => json_patch::merge(&mut object, patch),
-        PatchKind::Strategic | PatchKind::Apply => strategic(&mut object, patch),
+        PatchKind::Strategic | PatchKind::Apply => strategic(&mut object, patch, schema),
     }
     Ok(object)
 }
 
 fn json_patch(object: &mut Value, patch: &Value) -> Result<(), ApiError> {
+    if !patch.is_array() {
+        let found = if patch.is_object() { "object" } else { "string" };
+        return Err(ApiError::bad_request(format!(
+            "error decoding patch: json: cannot unmarshal {found} into Go value of type []handlers.jsonPatchOp"
+        )));
+    }
     let operations: Vec<json_patch::PatchOperation> =
-        serde_json::from_value(patch.clone()).map_err(|e| ApiError::bad_request(format!("invalid JSON patch: {e}")))?;
+        serde_json::from_value(patch.clone()).map_err(|_| ApiError::unprocessable())?;
     for operation in operations {
         // As the real one: replacing a leaf that is missing adds it.
         let operation = match operation {
@@ -52,8 +75,12 @@ fn json_patch(object: &mut Value, patch: &Value) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// The field by which the items of a list are told apart, where strategic merge and apply merge lists.
-pub(super) fn merge_key(field: &str) -> Option<&'static str> {
+/// The field by which strategic merge tells the items of a list apart: as the schema says, else by
+/// custom.
+fn merge_key<'a>(field: &str, schema: Option<Schema<'a>>) -> Option<&'a str> {
+    if let Some(schema) = schema {
+        return schema.patch_key().filter(|_| schema.patch_merges());
+    }
     Some(match field {
         "conditions" => "type",
         "ownerReferences" => "uid",
@@ -66,9 +93,9 @@ pub(super) fn merge_key(field: &str) -> Option<&'static str> {
     })
 }
 
-/// Merges `patch` into `target` as strategic merge does: maps by key, known lists by merge key,
-/// finalizers as a set, other lists replaced; null deletes.
-fn strategic(target: &mut Value, patch: &Value) {
+/// Merges `patch` into `target` as strategic merge does: maps by key, lists that merge by their
+/// key or as sets, other lists replaced; null deletes.
+fn strategic(target: &mut Value, patch: &Value, schema: Option<Schema<'_>>) {
     let Some(changes) = patch.as_object() else {
         *target = patch.clone();
         return;
@@ -76,7 +103,7 @@ fn strategic(target: &mut Value, patch: &Value) {
     if changes.get("$patch") == Some(&json!("replace")) {
         let mut whole = patch.clone();
         if let Some(fields) = whole.as_object_mut() {
-            fields.remove("$patch");
+            fields.shift_remove("$patch");
         }
         *target = whole;
         return;
@@ -95,16 +122,19 @@ fn strategic(target: &mut Value, patch: &Value) {
         if field.starts_with('$') {
             continue;
         }
-        match (change, merge_key(field)) {
-            (Value::Null, _) => drop(target.as_object_mut().and_then(|t| t.remove(field))),
+        let below = schema.and_then(|s| s.field(field));
+        match (change, merge_key(field, below)) {
+            (Value::Null, _) => drop(target.as_object_mut().and_then(|t| t.shift_remove(field))),
             (Value::Object(_), _) => {
                 if target.get(field).is_none() {
                     target[field] = json!({});
                 }
-                strategic(&mut target[field], change);
+                strategic(&mut target[field], change, below);
             }
-            (Value::Array(items), Some(key)) => merge_list(&mut target[field], items, key),
-            (Value::Array(items), None) if field == "finalizers" => {
+            (Value::Array(items), Some(key)) => {
+                merge_list(&mut target[field], items, key, below.and_then(|s| s.items()));
+            }
+            (Value::Array(items), None) if field == "finalizers" || below.is_some_and(|s| s.patch_merges()) => {
                 let mut all = target[field].as_array().cloned().unwrap_or_default();
                 all.extend(items.iter().filter(|i| !all.contains(i)).cloned().collect::<Vec<_>>());
                 target[field] = Value::Array(all);
@@ -114,7 +144,7 @@ fn strategic(target: &mut Value, patch: &Value) {
     }
 }
 
-fn merge_list(target: &mut Value, items: &[Value], key: &str) {
+fn merge_list(target: &mut Value, items: &[Value], key: &str, schema: Option<Schema<'_>>) {
     // Items without the key can only be taken as they are.
     if items.iter().any(|item| item.get(key).is_none() && item.get("$patch").is_none()) {
         *target = Value::Array(items.to_vec());
@@ -129,7 +159,7 @@ fn merge_list(target: &mut Value, items: &[Value], key: &str) {
         match (item["$patch"].as_str(), place) {
             (Some("delete"), Some(at)) => drop(merged.remove(at)),
             (Some(_), _) => {}
-            (None, Some(at)) => strategic(&mut merged[at], item),
+            (None, Some(at)) => strategic(&mut merged[at], item, schema),
             (None, None) => merged.push(item.clone()),
         }
     }

@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 
 use super::error::ApiError;
 use super::resources::{ResourceDef, StatusMode};
+use super::schema::validate::Cause;
 use super::store::{ObjectKey, is_deleting, metadata};
 use super::validate;
-use super::write::{Part, now};
+use super::write::{Part, Verb, now};
 
 /// Refuses a body of another kind or version; native kinds may leave both out.
 pub(super) fn check_types(def: &ResourceDef, body: &mut Value) -> Result<(), ApiError> {
@@ -20,15 +21,32 @@ pub(super) fn check_types(def: &ResourceDef, body: &mut Value) -> Result<(), Api
     let expected = def.api_version();
     for (field, wanted) in [("kind", &def.kind), ("apiVersion", &expected)] {
         match body[field].as_str().unwrap_or_default() {
+            "" if def.custom && field == "kind" => {
+                let text = body.to_string();
+                let start: String = text.chars().take(30).collect();
+                let start = if text.len() > 30 { format!("{start} ...") } else { text.clone() };
+                return Err(ApiError::bad_request(format!(
+                    "the object provided is unrecognized (must be of type {}): Object 'Kind' is missing in '{text}' ({start})",
+                    def.kind
+                )));
+            }
             "" if def.custom => {
-                let what = if field == "kind" { "Kind" } else { "apiVersion" };
-                return Err(ApiError::bad_request(format!("Object '{what}' is missing in the body")));
+                return Err(ApiError::bad_request(format!(
+                    "the API version in the data () does not match the expected API version ({wanted})"
+                )));
             }
             "" => body[field] = json!(wanted),
             found if found != wanted && field == "apiVersion" => {
                 return Err(ApiError::bad_request(format!(
                     "the API version in the data ({found}) does not match the expected API version ({wanted})"
                 )));
+            }
+            found if found != wanted && def.custom => {
+                let why = format!("Invalid value: \"{found}\": must be {wanted}");
+                let name = metadata(body, "name");
+                let mut error = ApiError::invalid(def, name, "kind", "FieldValueInvalid", &why);
+                error.rename_kind(found, def);
+                return Err(error);
             }
             found if found != wanted => {
                 return Err(ApiError::bad_request(format!(
@@ -49,7 +67,7 @@ pub(super) fn check_types(def: &ResourceDef, body: &mut Value) -> Result<(), Api
 pub(super) fn normalise(def: &ResourceDef, object: &mut Value) {
     if def.storage.0.is_empty() && def.plural == "secrets" {
         use base64::Engine;
-        let texts = object.as_object_mut().and_then(|o| o.remove("stringData"));
+        let texts = object.as_object_mut().and_then(|o| o.shift_remove("stringData"));
         for (name, text) in texts.as_ref().and_then(Value::as_object).into_iter().flatten() {
             let encoded = base64::engine::general_purpose::STANDARD.encode(text.as_str().unwrap_or_default());
             object["data"][name] = json!(encoded);
@@ -104,6 +122,7 @@ pub(super) fn prepare(
     def: &ResourceDef,
     key: &ObjectKey,
     part: Part,
+    verb: Verb,
     current: &Value,
     mut wanted: Value,
 ) -> Result<Value, ApiError> {
@@ -111,11 +130,20 @@ pub(super) fn prepare(
         wanted["metadata"] = json!({});
     }
     let name = metadata(&wanted, "name");
+    if name.is_empty() && verb == Verb::Update {
+        return Err(ApiError::unnamed(&key.name));
+    }
     if !name.is_empty() && name != key.name {
         return Err(ApiError::bad_request(format!(
             "the name of the object ({name}) does not match the name on the URL ({})",
             key.name
         )));
+    }
+    let namespace = metadata(&wanted, "namespace");
+    if def.namespaced && !namespace.is_empty() && namespace != key.namespace {
+        return Err(ApiError::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
     }
     let version = metadata(&wanted, "resourceVersion");
     if !version.is_empty() && version != metadata(current, "resourceVersion") {
@@ -123,8 +151,15 @@ pub(super) fn prepare(
     }
     let uid = metadata(&wanted, "uid");
     if !uid.is_empty() && uid != metadata(current, "uid") {
+        if verb != Verb::Update {
+            let why = format!("Invalid value: \"{uid}\": field is immutable");
+            return Err(ApiError::invalid(def, &key.name, "metadata.uid", "FieldValueInvalid", &why));
+        }
+        let place = if def.custom { format!("{}/{}", def.group, def.plural) } else { def.plural.clone() };
         let why = format!(
-            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            "StorageError: invalid object, Code: 4, Key: /registry/{place}/{}/{}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            key.namespace,
+            key.name,
             metadata(current, "uid")
         );
         return Err(ApiError::conflict(def, &key.name, &why));
@@ -138,7 +173,17 @@ pub(super) fn prepare(
             }
             object
         }
-        Part::Finalize => with_field(current, "spec", wanted.get("spec")),
+        Part::Scale => with_field(current, "spec", wanted.get("spec")),
+        Part::Finalize => {
+            // As the real one: metadata comes with it.
+            let mut object = with_field(current, "spec", wanted.get("spec"));
+            object["metadata"]["labels"] = wanted["metadata"]["labels"].clone();
+            object["metadata"]["annotations"] = wanted["metadata"]["annotations"].clone();
+            if let Some(meta) = object["metadata"].as_object_mut() {
+                meta.retain(|_, value| !value.is_null());
+            }
+            object
+        }
     };
     if part == Part::Main && (def.status == StatusMode::Separate) {
         object = with_field(&object, "status", current.get("status"));
@@ -159,7 +204,7 @@ pub(super) fn prepare(
     for field in IDENTITY {
         match current["metadata"].get(field) {
             Some(value) => object["metadata"][field] = value.clone(),
-            None => drop(object["metadata"].as_object_mut().and_then(|m| m.remove(field))),
+            None => drop(object["metadata"].as_object_mut().and_then(|m| m.shift_remove(field))),
         }
     }
     if is_deleting(current) {
@@ -169,20 +214,17 @@ pub(super) fn prepare(
             let why = format!(
                 "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{new}}}"
             );
-            return Err(ApiError::invalid(def, &key.name, "metadata.finalizers", "FieldValueForbidden", &why));
+            let cause = Cause::new("metadata.finalizers", "FieldValueForbidden", why);
+            return Err(ApiError::invalid_fields(def, &key.name, &[cause], true));
         }
     }
     normalise(def, &mut object);
-    validate::metadata(def, &object)?;
-    if def.generation && changed(def, current, &object) {
-        let generation = current["metadata"]["generation"].as_i64().unwrap_or(1);
-        object["metadata"]["generation"] = json!(generation + 1);
-    }
+    validate::refuse(def, &key.name, &validate::metadata(def, &object), true)?;
     Ok(object)
 }
 
 /// Any difference outside metadata and status.
-fn changed(def: &ResourceDef, old: &Value, new: &Value) -> bool {
+pub(super) fn changed(def: &ResourceDef, old: &Value, new: &Value) -> bool {
     let status_counts = def.status == StatusMode::None;
     let fields = |object: &Value| -> Vec<(String, Value)> {
         let mut fields: Vec<_> = object
@@ -202,7 +244,7 @@ fn with_field(object: &Value, field: &str, value: Option<&Value>) -> Value {
     let mut object = object.clone();
     match value {
         Some(value) => object[field] = value.clone(),
-        None => drop(object.as_object_mut().and_then(|o| o.remove(field))),
+        None => drop(object.as_object_mut().and_then(|o| o.shift_remove(field))),
     }
     object
 }

@@ -132,9 +132,6 @@ impl Objects {
     pub fn has_uid(&self, uid: &str) -> bool {
         self.uids.contains_key(uid)
     }
-    pub fn has_dependents(&self, uid: &str) -> bool {
-        self.dependents.get(uid).is_some_and(|d| !d.is_empty())
-    }
     fn index(&mut self, key: &ObjectKey, old: Option<&Value>, new: Option<&Value>) -> Vec<Work> {
         let mut work = Vec::new();
         let owners = |object: Option<&Value>| -> BTreeSet<String> {
@@ -210,6 +207,25 @@ impl Store {
     pub fn list(&self, storage: &StorageKey, namespace: Option<&str>) -> (u64, Vec<Arc<Value>>) {
         let objects = self.lock();
         (objects.version, objects.select(storage, namespace))
+    }
+
+    /// What [`Store::list`] said when the version was current; `None` when that is forgotten.
+    pub fn list_at(&self, storage: &StorageKey, namespace: Option<&str>, version: u64) -> Option<Vec<Arc<Value>>> {
+        let objects = self.lock();
+        let Some(bucket) = objects.buckets.get(storage) else { return Some(Vec::new()) };
+        if version < bucket.forgotten {
+            return None;
+        }
+        let mut then = bucket.objects.clone();
+        for change in bucket.history.iter().rev().take_while(|change| change.version > version) {
+            let place = (metadata(&change.object, "namespace").to_owned(), metadata(&change.object, "name").to_owned());
+            match &change.previous {
+                Some(previous) => drop(then.insert(place, previous.clone())),
+                None => drop(then.remove(&place)),
+            }
+        }
+        then.retain(|(ns, _), _| namespace.is_none_or(|wanted| ns == wanted));
+        Some(then.into_values().collect())
     }
 
     pub fn version(&self) -> u64 {
