@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -19,7 +20,9 @@ var (
 	timeForm = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`)
 	// rv=… in messages.
 	versionForm   = regexp.MustCompile(`(resource version: )\d+( \(\d+\))?(, current: \d+)?`)
-	generatedForm = regexp.MustCompile(`\b(gen-)[bcdfghjklmnpqrstvwxz2456789]{5}\b`)
+	recordForm    = regexp.MustCompile(`(in record \()\d+(\))`)
+	yamlForm      = regexp.MustCompile(`(resourceVersion: )"\d+"`)
+	generatedForm = regexp.MustCompile(`\b([gG]en[-_])[bcdfghjklmnpqrstvwxz2456789]{5}\b`)
 	// %!v style addresses and the like never appear; ages do.
 	// A patch that fails repeats the whole object.
 	patchedForm = regexp.MustCompile(`(Invalid value: )"\{.*\}"(: )`)
@@ -44,7 +47,9 @@ func (n *normaliser) value(key string, value any, listMeta bool) any {
 		result := map[string]any{}
 		_, items := found["items"]
 		_, rows := found["rows"]
-		for key, below := range found {
+		for _, key := range sorted(keys(found)) {
+			below := found[key]
+			key := uidForm.ReplaceAllStringFunc(key, func(uid string) string { return numbered(n.uids, "uid", uid) })
 			if meta, ok := below.(map[string]any); ok && key == "metadata" && (items || rows) {
 				result[key] = n.value(key, meta, true)
 				continue
@@ -70,7 +75,9 @@ func (n *normaliser) value(key string, value any, listMeta bool) any {
 		}
 		if key == "causes" || key == "managedFields" {
 			// The real server goes through maps in any order, and its clock has whole seconds.
+			// It also says the same cause as often as it looked.
 			sort.SliceStable(result, func(a, b int) bool { return plain(result[a]) < plain(result[b]) })
+			result = slices.CompactFunc(result, func(a, b any) bool { return plain(a) == plain(b) })
 		}
 		if key == "cells" {
 			for i, cell := range result {
@@ -91,6 +98,8 @@ func (n *normaliser) value(key string, value any, listMeta bool) any {
 			text = inOrder(text)
 		}
 		text = versionForm.ReplaceAllString(text, "$1<version>")
+		text = recordForm.ReplaceAllString(text, "${1}<version>${2}")
+		text = yamlForm.ReplaceAllString(text, "${1}<version>")
 		return generatedForm.ReplaceAllString(text, "$1<generated>")
 	case json.Number:
 		return found

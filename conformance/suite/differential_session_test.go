@@ -290,7 +290,9 @@ func (w *watcher) expect(count int) []any {
 				ended = true
 				break
 			}
-			events = append(events, line)
+			if !isPeriodic(line) {
+				events = append(events, line)
+			}
 		case <-limit:
 			ended = true
 		}
@@ -303,7 +305,9 @@ func (w *watcher) expect(count int) []any {
 				more = false
 				break
 			}
-			events = append(events, line)
+			if !isPeriodic(line) {
+				events = append(events, line)
+			}
 		case <-settle:
 			more = false
 		}
@@ -311,6 +315,14 @@ func (w *watcher) expect(count int) []any {
 	seen := map[string]any{"status": w.status, "events": append([]any{}, events...), "ended": ended}
 	w.session.seen = append(w.session.seen, exchange{Step: w.step, Seen: seen})
 	return events
+}
+
+// isPeriodic tells the bookmarks that come now and then from the one that ends the initial events.
+func isPeriodic(event any) bool {
+	kind, _ := at(event, []string{"type"})
+	_, last := at(event, []string{"object", "metadata", "annotations"})
+	_, table := at(event, []string{"object", "rows"})
+	return kind == "BOOKMARK" && !last && !table
 }
 
 // end keeps all events until the server ends the watch.

@@ -158,23 +158,19 @@ fn merged(def: &ResourceDef, live: Option<&Value>, config: &Value, apply: &Apply
 /// What this applier had and has no more goes, unless somebody else has it, or something in it.
 fn drop_given_up(schema: Option<Schema<'_>>, object: &mut Value, before: &Fields, now: &Fields, others: &[Entry]) {
     let owned: BTreeSet<&Path> = now.iter().chain(others.iter().flat_map(|e| &e.fields)).collect();
+    // Whole items go before what is in them, which says what they are.
     let mut gone: Vec<&Path> = before.iter().filter(|path| !owned.contains(*path)).collect();
-    gone.sort_by_key(|path| std::cmp::Reverse(path.len()));
+    gone.sort_by_key(|path| path.len());
     for path in gone {
-        if !owned.iter().any(|other| other.len() > path.len() && other.starts_with(path)) {
+        let key_of_an_item = match path.as_slice() {
+            [.., item, field] => item.strip_prefix("k:").zip(field.strip_prefix("f:")).is_some_and(|(keys, field)| {
+                serde_json::from_str::<Value>(keys).is_ok_and(|keys| keys.get(field).is_some())
+            }),
+            _ => false,
+        };
+        let inhabited = owned.iter().any(|other| other.len() > path.len() && other.starts_with(path));
+        if !inhabited && !key_of_an_item {
             fields::remove(schema, object, path);
-        }
-    }
-    // An item of which only the keys are left had no other owner.
-    let mut items: Vec<&[String]> = before
-        .iter()
-        .filter_map(|path| path.iter().rposition(|s| s.starts_with("k:")).map(|at| &path[..=at]))
-        .collect();
-    items.sort();
-    items.dedup();
-    for item in items {
-        if !owned.iter().any(|other| other.starts_with(item)) {
-            fields::remove(schema, object, item);
         }
     }
 }

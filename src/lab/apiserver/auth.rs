@@ -186,7 +186,7 @@ fn info(user: &User) -> Value {
 fn refused(def: &ResourceDef, spec: &Value) -> Option<ApiError> {
     let refuse = |field: &str, message: String| {
         let cause = Cause::new(field, "FieldValueInvalid", message);
-        let mut error = ApiError::invalid_fields(def, "", std::slice::from_ref(&cause), false);
+        let mut error = ApiError::invalid_fields(def, "", std::slice::from_ref(&cause));
         error.message = format!(".{} \"\" is invalid: {field}: {}", def.group, cause.message);
         if let Some(details) = error.details.as_mut().and_then(Value::as_object_mut) {
             details.shift_remove("kind");

@@ -443,8 +443,17 @@ const CUSTOM: &[(&str, &str, &[Row])] = &[
 ];
 
 /// Kinds of the API server itself that have a spec with a generation.
-const WITH_GENERATION: &[&str] =
-    &["pods", "daemonsets", "deployments", "replicasets", "statefulsets", "jobs", "cronjobs", "networkpolicies"];
+const WITH_GENERATION: &[&str] = &[
+    "pods",
+    "daemonsets",
+    "deployments",
+    "replicasets",
+    "statefulsets",
+    "jobs",
+    "cronjobs",
+    "networkpolicies",
+    "customresourcedefinitions",
+];
 const DELETE_RETURNS_OBJECT: &[&str] = &[
     "namespaces",
     "projects",
@@ -466,7 +475,7 @@ fn describe(name: &str, path: &str, _wide: bool, custom: bool) -> String {
     }
 }
 
-const AGE_DESCRIPTION: &str = "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
+pub(super) const AGE_DESCRIPTION: &str = "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
 
 fn column(text: &str, custom: bool) -> Option<Column> {
     let mut parts = text.splitn(3, ':');

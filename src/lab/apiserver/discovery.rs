@@ -212,6 +212,11 @@ pub(super) fn openapi(registry: &Registry, path: &[&str]) -> Result<Response, Ap
             }
             Ok(json_response(200, &json!({ "paths": paths })))
         }
+        ["v3", "api", version] | ["v3", "apis", _, version]
+            if registry.in_version(path.get(2).filter(|_| path.len() == 4).unwrap_or(&""), version).is_empty() =>
+        {
+            Err(ApiError::no_page())
+        }
         ["v3", "api", version] => Ok(json_response(200, &openapi_v3(&registry.in_version("", version), &info))),
         ["v3", "apis", group, version] => {
             Ok(json_response(200, &openapi_v3(&registry.in_version(group, version), &info)))

@@ -118,12 +118,11 @@ impl ApiError {
         let cause = json!({"reason": reason, "message": why, "field": field});
         Self::new(422, "Invalid", format!("{kind} \"{name}\" is invalid: {field}: {why}")).about(def, name, vec![cause])
     }
-    /// Several bad fields; `twice` repeats the causes, as updates validate metadata two times.
-    pub fn invalid_fields(def: &ResourceDef, name: &str, causes: &[Cause], twice: bool) -> Self {
+    /// Several bad fields.
+    pub fn invalid_fields(def: &ResourceDef, name: &str, causes: &[Cause]) -> Self {
         let kind = if def.group.is_empty() { def.kind.clone() } else { format!("{}.{}", def.kind, def.group) };
         let message = format!("{kind} \"{name}\" is invalid: {}", listed(causes));
-        let once = causes.iter().map(Cause::json);
-        let all = if twice { once.clone().chain(once).collect() } else { once.collect() };
+        let all = causes.iter().map(Cause::json).collect();
         Self::new(422, "Invalid", message).about(def, name, all)
     }
     /// Bad options of a request, e.g. of kind `ListOptions`.
@@ -177,7 +176,7 @@ impl ApiError {
     /// A PUT of a kind that must say which version it replaces.
     pub fn unversioned(def: &ResourceDef, name: &str, why: &str) -> Self {
         let cause = Cause::new("metadata.resourceVersion", "FieldValueInvalid", why);
-        let mut error = Self::invalid_fields(def, name, std::slice::from_ref(&cause), false);
+        let mut error = Self::invalid_fields(def, name, std::slice::from_ref(&cause));
         error.message = format!("{} \"{name}\" is invalid: {}", def.qualified(), listed(&[cause]));
         if let Some(details) = &mut error.details {
             details["kind"] = json!(def.plural);

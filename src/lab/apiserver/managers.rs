@@ -110,6 +110,8 @@ pub(super) fn ownable(def: &ResourceDef, part: Part, fields: &mut Fields) {
             [] | ["apiVersion" | "kind" | "metadata"] => false,
             ["metadata", name] if IDENTITY.contains(name) => false,
             ["metadata", "managedFields", ..] => false,
+            // The server sets both.
+            ["spec" | "status", ..] if def.is_namespaces() && part == Part::Main => false,
             ["status", ..] => part != Part::Main || def.status != StatusMode::Separate,
             ["spec", ..] => part != Part::Status,
             ["metadata", ..] => part != Part::Status || !def.custom,
@@ -138,6 +140,7 @@ pub(super) fn updated(def: &ResourceDef, part: Part, manager: &str, old: Option<
         return write(new, entries);
     }
     let schema = def.schema();
+    let nothing = if def.custom { nothing } else { empty_structs(schema, new) };
     let mut found = fields::compare(schema, old.unwrap_or(&nothing), new);
     ownable_changes(def, part, &mut found);
     let mut own = Entry::new(manager, "Update", def.api_version(), part);
@@ -154,6 +157,15 @@ pub(super) fn updated(def: &ResourceDef, part: Part, manager: &str, old: Option<
     release(&mut entries, &found);
     entries.push(own);
     write(new, entries);
+}
+
+/// An object of a native kind before anybody wrote: its structs are there, and empty.
+fn empty_structs(schema: Option<Schema<'_>>, new: &Value) -> Value {
+    let Some(schema) = schema else { return json!({}) };
+    let is_struct =
+        |name: &str| schema.field(name).is_some_and(|f| f.node().get("properties").is_some() && !f.is_map());
+    let there = new.as_object().into_iter().flatten().filter(|(name, value)| value.is_object() && is_struct(name));
+    there.map(|(name, _)| (name.clone(), json!({}))).collect()
 }
 
 impl Entry {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use super::State;
@@ -48,6 +48,14 @@ fn place(object: &Value) -> (String, String) {
     (metadata(object, "namespace").to_owned(), metadata(object, "name").to_owned())
 }
 
+/// As forgiving as Go's decoder.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
+);
+
 /// Where the next page begins, and in which version.
 struct Token {
     version: u64,
@@ -57,7 +65,7 @@ struct Token {
 fn token(text: &str) -> Result<Token, ApiError> {
     let invalid =
         |why: String| ApiError::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
-    let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).unwrap_or_else(|_| text.as_bytes().to_vec());
+    let bytes = LENIENT.decode(text).unwrap_or_else(|_| text.as_bytes().to_vec());
     let token: Value = serde_json::from_slice(&bytes).map_err(|_| {
         let first = bytes.first().map_or(' ', |b| char::from(*b));
         invalid(format!("invalid character '{first}' looking for beginning of value"))
@@ -124,7 +132,7 @@ pub(super) fn page(
     }
     let limit = query.number("limit")?.and_then(|l| usize::try_from(l).ok()).filter(|l| *l > 0);
     if let Some(limit) = limit
-        && (query.get("resourceVersion") != Some("0") || query.get("continue").is_some())
+        && query.get("resourceVersion") != Some("0")
         && objects.len() > limit
     {
         let remaining = objects.len() - limit;

@@ -43,8 +43,9 @@ pub(super) fn patched(
                 Value::Bool(_) => "bool",
                 _ => "number",
             };
+            let head = if kind == PatchKind::Merge { "error decoding patch: " } else { "" };
             return Err(ApiError::bad_request(format!(
-                "error decoding patch: json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
+                "{head}json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
             )));
         }
         PatchKind::Merge => json_patch::merge(&mut object, patch),
@@ -135,9 +136,10 @@ fn strategic(target: &mut Value, patch: &Value, schema: Option<Schema<'_>>) {
                 merge_list(&mut target[field], items, key, below.and_then(|s| s.items()));
             }
             (Value::Array(items), None) if field == "finalizers" || below.is_some_and(|s| s.patch_merges()) => {
-                let mut all = target[field].as_array().cloned().unwrap_or_default();
-                all.extend(items.iter().filter(|i| !all.contains(i)).cloned().collect::<Vec<_>>());
-                target[field] = Value::Array(all);
+                let old = target[field].as_array().cloned().unwrap_or_default();
+                let mut all = old.clone();
+                all.extend(items.iter().filter(|i| !old.contains(i)).cloned());
+                target[field] = Value::Array(in_order(all, &old, items, Value::clone));
             }
             (other, _) => target[field] = other.clone(),
         }
@@ -150,7 +152,8 @@ fn merge_list(target: &mut Value, items: &[Value], key: &str, schema: Option<Sch
         *target = Value::Array(items.to_vec());
         return;
     }
-    let mut merged = target.as_array().cloned().unwrap_or_default();
+    let old = target.as_array().cloned().unwrap_or_default();
+    let mut merged = old.clone();
     if items.iter().any(|item| item["$patch"] == json!("replace")) {
         merged.clear();
     }
@@ -163,5 +166,26 @@ fn merge_list(target: &mut Value, items: &[Value], key: &str, schema: Option<Sch
             (None, None) => merged.push(item.clone()),
         }
     }
-    *target = Value::Array(merged);
+    let name = |item: &Value| item.get(key).cloned().unwrap_or_default();
+    *target = Value::Array(in_order(merged, &old, items, name));
+}
+
+/// The patch's items in the patch's order; those that only the server has before the first one of
+/// the patch's that followed them.
+fn in_order(merged: Vec<Value>, old: &[Value], patch: &[Value], name: impl Fn(&Value) -> Value) -> Vec<Value> {
+    let index = |list: &[Value], item: &Value| list.iter().position(|other| name(other) == name(item));
+    let (mut ours, theirs): (Vec<Value>, Vec<Value>) =
+        merged.into_iter().partition(|item| index(patch, item).is_some());
+    ours.sort_by_key(|item| index(patch, item));
+    let mut theirs = theirs.into_iter().peekable();
+    let mut all = Vec::new();
+    for item in ours {
+        let place = index(old, &item);
+        while let Some(next) = theirs.next_if(|next| place.is_some() && index(old, next) < place) {
+            all.push(next);
+        }
+        all.push(item);
+    }
+    all.extend(theirs);
+    all
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::error::ApiError;
 use super::resources::{ResourceDef, StatusMode};
+use super::schema;
 use super::schema::validate::Cause;
 use super::store::{ObjectKey, is_deleting, metadata};
 use super::validate;
@@ -19,7 +20,7 @@ pub(super) fn check_types(def: &ResourceDef, body: &mut Value) -> Result<(), Api
         )));
     }
     let expected = def.api_version();
-    for (field, wanted) in [("kind", &def.kind), ("apiVersion", &expected)] {
+    for (field, wanted) in [("apiVersion", &expected), ("kind", &def.kind)] {
         match body[field].as_str().unwrap_or_default() {
             "" if def.custom && field == "kind" => {
                 let text = body.to_string();
@@ -37,9 +38,16 @@ pub(super) fn check_types(def: &ResourceDef, body: &mut Value) -> Result<(), Api
             }
             "" => body[field] = json!(wanted),
             found if found != wanted && field == "apiVersion" => {
-                return Err(ApiError::bad_request(format!(
-                    "the API version in the data ({found}) does not match the expected API version ({wanted})"
-                )));
+                return Err(ApiError::bad_request(if def.custom {
+                    format!("the API version in the data ({found}) does not match the expected API version ({wanted})")
+                } else {
+                    let kind = body["kind"].as_str().unwrap_or(&def.kind);
+                    let version = found.rsplit('/').next().unwrap_or_default();
+                    format!(
+                        "{kind} in version \"{version}\" cannot be handled as a {}: no kind \"{kind}\" is registered for version \"{found}\" in scheme \"pkg/runtime/scheme.go:111\"",
+                        def.kind
+                    )
+                }));
             }
             found if found != wanted && def.custom => {
                 let why = format!("Invalid value: \"{found}\": must be {wanted}");
@@ -49,15 +57,23 @@ pub(super) fn check_types(def: &ResourceDef, body: &mut Value) -> Result<(), Api
                 return Err(error);
             }
             found if found != wanted => {
+                let why = if schema::native_name(&def.group, &def.version, found).is_some() {
+                    let place = def.group.split('.').next().filter(|g| !g.is_empty()).unwrap_or("core");
+                    format!("converting ({}.{found}) to ({place}.{wanted}): unknown conversion", def.version)
+                } else {
+                    format!(
+                        "no kind \"{found}\" is registered for version \"{expected}\" in scheme \"pkg/runtime/scheme.go:111\""
+                    )
+                };
                 return Err(ApiError::bad_request(format!(
-                    "{found} in version \"{}\" cannot be handled as a {wanted}: no kind \"{found}\" is registered for this resource",
+                    "{found} in version \"{}\" cannot be handled as a {wanted}: {why}",
                     def.version
                 )));
             }
             _ => {}
         }
     }
-    if !body["metadata"].is_object() {
+    if body["metadata"].is_null() {
         body["metadata"] = json!({});
     }
     Ok(())
@@ -84,6 +100,51 @@ pub(super) fn normalise(def: &ResourceDef, object: &mut Value) {
 
 /// What native kinds get when they are created.
 pub(super) fn defaults(def: &ResourceDef, object: &mut Value) {
+    let missing = |object: &mut Value, fields: &[(&str, Value)]| {
+        for (field, value) in
+            fields.iter().filter(|(field, _)| object.get(*field).is_none_or(Value::is_null)).collect::<Vec<_>>()
+        {
+            object[*field] = value.clone();
+        }
+    };
+    match (def.storage.0.as_str(), def.plural.as_str()) {
+        ("storage.k8s.io", "storageclasses") => {
+            missing(object, &[("reclaimPolicy", json!("Delete")), ("volumeBindingMode", json!("Immediate"))]);
+        }
+        ("rbac.authorization.k8s.io", "roles" | "clusterroles") => missing(object, &[("rules", Value::Null)]),
+        ("", "events") => {
+            missing(
+                object,
+                &[("eventTime", Value::Null), ("reportingComponent", json!("")), ("reportingInstance", json!(""))],
+            );
+        }
+        ("", "services") => {
+            missing(&mut object["spec"], &[("type", json!("ClusterIP")), ("sessionAffinity", json!("None"))]);
+            missing(object, &[("status", json!({"loadBalancer": {}}))]);
+            for port in object["spec"]["ports"].as_array_mut().into_iter().flatten() {
+                let number = port["port"].clone();
+                missing(port, &[("targetPort", number), ("protocol", json!("TCP"))]);
+            }
+        }
+        ("", "pods") => {
+            let tolerated =
+                |key: &str| json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
+            let tolerations = [tolerated("node.kubernetes.io/not-ready"), tolerated("node.kubernetes.io/unreachable")];
+            missing(
+                &mut object["spec"],
+                &[
+                    ("dnsPolicy", json!("ClusterFirst")),
+                    ("enableServiceLinks", json!(true)),
+                    ("restartPolicy", json!("Always")),
+                    ("schedulerName", json!("default-scheduler")),
+                    ("serviceAccountName", json!("default")),
+                    ("terminationGracePeriodSeconds", json!(30)),
+                    ("tolerations", json!(tolerations)),
+                ],
+            );
+        }
+        _ => {}
+    }
     if !def.storage.0.is_empty() && !def.is_crds() {
         return;
     }
@@ -101,6 +162,7 @@ pub(super) fn defaults(def: &ResourceDef, object: &mut Value) {
         }
         "persistentvolumes" => object["status"] = json!({"phase": "Available"}),
         "customresourcedefinitions" => {
+            missing(&mut object["spec"], &[("conversion", json!({"strategy": "None"}))]);
             let condition = |kind: &str, reason: &str, message: &str| json!({"type": kind, "status": "True", "lastTransitionTime": now(), "reason": reason, "message": message});
             let versions = object["spec"]["versions"].as_array().into_iter().flatten();
             let stored: Vec<&Value> = versions.filter(|v| v["storage"] == json!(true)).map(|v| &v["name"]).collect();
@@ -215,11 +277,11 @@ pub(super) fn prepare(
                 "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{new}}}"
             );
             let cause = Cause::new("metadata.finalizers", "FieldValueForbidden", why);
-            return Err(ApiError::invalid_fields(def, &key.name, &[cause], true));
+            return Err(ApiError::invalid_fields(def, &key.name, &[cause]));
         }
     }
     normalise(def, &mut object);
-    validate::refuse(def, &key.name, &validate::metadata(def, &object), true)?;
+    validate::refuse(def, &key.name, &validate::metadata(def, &object))?;
     Ok(object)
 }
 

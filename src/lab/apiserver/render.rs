@@ -120,7 +120,10 @@ impl Renderer {
     }
 
     /// A list, serialised.
-    pub fn list(&self, objects: Vec<Arc<Value>>, metadata: Value) -> Result<Vec<u8>, serde_json::Error> {
+    pub fn list(&self, objects: Vec<Arc<Value>>, mut metadata: Value) -> Result<Vec<u8>, serde_json::Error> {
+        if matches!(self.form, Form::Table | Form::Partial) && metadata["continue"] == json!("") {
+            drop(metadata.as_object_mut().and_then(|m| m.shift_remove("continue")));
+        }
         let (kind, api_version) = match self.form {
             Form::Table => {
                 let objects: Vec<Value> = objects.iter().map(|o| Value::clone(o)).collect();

@@ -59,7 +59,7 @@ pub(super) enum Form {
 
 impl Form {
     /// The first representation in `Accept` that the server has.
-    pub fn accepted(headers: &HeaderMap, custom: bool) -> Result<Self, ApiError> {
+    pub fn accepted(headers: &HeaderMap, custom: bool, watch: bool) -> Result<Self, ApiError> {
         let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
         if accept.trim().is_empty() {
             return Ok(Self::Plain);
@@ -80,15 +80,14 @@ impl Form {
             }
         }
         const TYPES: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
-        Err(ApiError::new(
-            406,
-            "NotAcceptable",
-            if custom || formed {
-                format!("only the following media types are accepted: {TYPES}")
-            } else {
-                format!("406: Not Acceptable\n\nAvailable representations: {TYPES}")
-            },
-        ))
+        if custom || formed {
+            let message = format!("only the following media types are accepted: {TYPES}");
+            return Err(ApiError::new(406, "NotAcceptable", message));
+        }
+        const STREAMS: &str = ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+        let message =
+            format!("406: Not Acceptable\n\nAvailable representations: {TYPES}{}", if watch { STREAMS } else { "" });
+        Err(ApiError { details: Some(serde_json::json!({})), ..ApiError::new(406, "NotAcceptable", message) })
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Call {
     pub target: Target,
     pub query: Query,
     pub form: Form,
+    /// `PartialObjectMetadata` was asked for, not a list of it.
+    pub one_wanted: bool,
     pub content_type: String,
     pub body: Bytes,
     pub user: User,
@@ -53,7 +55,7 @@ impl Call {
     fn answer(&self, code: u16, object: &Value) -> Response {
         let object = self.renderer().object(object);
         if self.form == Form::Yaml
-            && let Ok(text) = serde_saphyr::to_string(&object)
+            && let Ok(text) = serde_saphyr::to_string(&sorted(&object))
         {
             return typed_response(code, "application/yaml", text);
         }
@@ -83,6 +85,7 @@ impl Call {
             ["status"] if self.def.status != StatusMode::None => Ok(Part::Status),
             ["finalize"] if self.def.is_namespaces() => Ok(Part::Finalize),
             ["scale"] if self.def.scale.is_some() => Ok(Part::Scale),
+            _ if self.def.custom => Err(ApiError::not_found(&self.def, self.name()?)),
             _ => Err(ApiError::no_such_resource()),
         }
     }
@@ -109,9 +112,25 @@ pub(super) fn get(state: &State, call: &Call) -> Result<Response, ApiError> {
     }
     if call.def.plural == "pods" && call.target.subresource == ["log"] {
         let log = object["metadata"]["annotations"][LOG_ANNOTATION].as_str().unwrap_or_default();
+        if log.is_empty() && object["spec"]["nodeName"].as_str().is_none_or(str::is_empty) {
+            return Ok(text_response(204, ""));
+        }
         return Ok(text_response(200, tail(log, call.query.number("tailLines")?)));
     }
     Ok(call.answer(200, &object))
+}
+
+/// With its fields in the order of the alphabet, as YAML comes from Go.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let mut all: Vec<_> = map.iter().map(|(k, v)| (k.clone(), sorted(v))).collect();
+            all.sort_by(|a, b| a.0.cmp(&b.0));
+            Value::Object(all.into_iter().collect())
+        }
+        Value::Array(list) => list.iter().map(sorted).collect(),
+        other => other.clone(),
+    }
 }
 
 /// A pod's log in the lab is this annotation.
@@ -128,6 +147,16 @@ fn list(state: &State, call: &Call) -> Result<Response, ApiError> {
         return Err(ApiError::no_such_resource());
     }
     options::check_list(&call.query, false)?;
+    if call.form == Form::Partial && call.one_wanted {
+        let place = call.def.group.split('.').next().filter(|g| !g.is_empty()).unwrap_or("core");
+        let kind = if call.def.custom {
+            "unstructured.UnstructuredList".to_owned()
+        } else {
+            format!("{place}.{}List", call.def.kind)
+        };
+        let message = format!("you requested PartialObjectMetadata, but the requested object is a list (*{kind})");
+        return Err(ApiError::new(406, "NotAcceptable", message));
+    }
     call.query.number("timeoutSeconds")?;
     let selector = Selector::parse(&call.def, call.query.get("labelSelector"), call.query.get("fieldSelector"))?;
     let (version, mut objects) = paging::state_of(state, &call.def, call.namespace(), &call.query)?;
@@ -316,9 +345,8 @@ fn delete_collection(state: &State, call: &Call, options: &DeleteOptions) -> Res
             continue;
         }
         match state.delete(&call.def, &key(&call.def, call.namespace(), metadata(&object, "name")), options) {
-            // What is gone at once is told as it was.
-            Ok((_, true)) => deleted.push(object),
-            Ok((object, false)) => deleted.push(object),
+            // Told as it was before.
+            Ok(_) => deleted.push(object),
             // Somebody else deleted it meanwhile.
             Err(e) if e.code == 404 => {}
             Err(e) => return Err(e),

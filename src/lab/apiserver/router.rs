@@ -162,7 +162,8 @@ async fn resource(
     let agent = parts.headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("unknown");
     let agent: String = agent.split('/').next().unwrap_or_default().chars().take(128).collect();
     let call = resource_handlers::Call {
-        form: Form::accepted(&parts.headers, def.custom)?,
+        form: Form::accepted(&parts.headers, def.custom, verb == "watch")?,
+        one_wanted: accepts_one(&parts.headers),
         def,
         target,
         query,
@@ -179,6 +180,11 @@ async fn resource(
         Method::DELETE => resource_handlers::delete(state, &call),
         _ => Err(ApiError::not_supported(&call.def, "")),
     }
+}
+
+fn accepts_one(headers: &http::HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    accept.split([',', ';']).any(|part| part.trim() == "as=PartialObjectMetadata")
 }
 
 /// The verb that roles grant.

@@ -23,6 +23,10 @@ pub(super) fn check(def: &ResourceDef, old: Option<&Value>, new: &Value) -> Vec<
         ("", "pods") if old.is_none() && new["spec"]["containers"].as_array().is_none_or(Vec::is_empty) => {
             causes.push(required("spec.containers"));
         }
+        ("", "pods") if old.is_some_and(|old| containers(old) != containers(new)) => {
+            let message = "Forbidden: pod updates may not add or remove containers";
+            causes.push(Cause::new("spec.containers", "FieldValueForbidden", message));
+        }
         ("", "persistentvolumeclaims") => claim(old, new, &mut causes),
         ("coordination.k8s.io", "leases") if new["spec"]["leaseDurationSeconds"].as_i64().is_some_and(|s| s <= 0) => {
             let message = format!("Invalid value: {}: must be greater than 0", new["spec"]["leaseDurationSeconds"]);
@@ -32,6 +36,11 @@ pub(super) fn check(def: &ResourceDef, old: Option<&Value>, new: &Value) -> Vec<
         _ => {}
     }
     causes
+}
+
+fn containers(pod: &Value) -> Vec<&str> {
+    let list = pod["spec"]["containers"].as_array().into_iter().flatten();
+    list.filter_map(|c| c["name"].as_str()).collect()
 }
 
 fn data(def: &ResourceDef, old: Option<&Value>, new: &Value, causes: &mut Vec<Cause>) {
@@ -77,6 +86,24 @@ fn data(def: &ResourceDef, old: Option<&Value>, new: &Value, causes: &mut Vec<Ca
 
 fn claim(old: Option<&Value>, new: &Value, causes: &mut Vec<Cause>) {
     let spec = &new["spec"];
+    if let Some(old) = old {
+        let fixed = |claim: &Value| {
+            let mut spec = claim["spec"].clone();
+            if let Some(map) = spec.as_object_mut() {
+                map.retain(|field, _| {
+                    !matches!(field.as_str(), "volumeName" | "volumeAttributesClassName" | "volumeMode")
+                });
+            }
+            if old["status"]["phase"] == json!("Bound") {
+                drop(spec["resources"].as_object_mut().and_then(|r| r.shift_remove("requests")));
+            }
+            spec
+        };
+        if fixed(old) != fixed(new) {
+            let message = "Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
+            causes.push(Cause::new("spec", "FieldValueForbidden", message));
+        }
+    }
     if old.is_none() && spec["accessModes"].as_array().is_none_or(Vec::is_empty) {
         let message = "Required value: at least 1 access mode is required";
         causes.push(Cause::new("spec.accessModes", "FieldValueRequired", message));

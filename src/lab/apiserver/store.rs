@@ -155,8 +155,15 @@ impl Objects {
         work
     }
 
+    /// What a resource has. Its history begins when somebody first looks: who asks for changes from
+    /// before that is told that they are forgotten, as by a cache that was filled later.
+    fn bucket(&mut self, storage: &StorageKey) -> &mut Bucket {
+        let version = self.version;
+        self.buckets.entry(storage.clone()).or_insert_with(|| Bucket { forgotten: version, ..Bucket::default() })
+    }
+
     fn record(&mut self, key: &ObjectKey, change: Change) {
-        let bucket = self.buckets.entry(key.storage.clone()).or_default();
+        let bucket = self.bucket(&key.storage);
         let place = (key.namespace.clone(), key.name.clone());
         match change.kind {
             ChangeKind::Deleted => bucket.objects.remove(&place),
@@ -205,7 +212,8 @@ impl Store {
 
     /// Everything of a resource in one namespace (or all), ordered, with the current version.
     pub fn list(&self, storage: &StorageKey, namespace: Option<&str>) -> (u64, Vec<Arc<Value>>) {
-        let objects = self.lock();
+        let mut objects = self.lock();
+        objects.bucket(storage);
         (objects.version, objects.select(storage, namespace))
     }
 
@@ -327,7 +335,7 @@ impl Store {
             None => objects.select(storage, namespace),
             Some(_) => Vec::new(),
         };
-        let bucket = objects.buckets.entry(storage.clone()).or_default();
+        let bucket = objects.bucket(storage);
         let mut missed = Vec::new();
         if let Some(since) = since {
             if since < bucket.forgotten {

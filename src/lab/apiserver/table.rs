@@ -81,7 +81,7 @@ fn columns(def: &ResourceDef) -> Vec<Column> {
         return def.columns.clone();
     }
     let path = ".metadata.creationTimestamp".to_owned();
-    let description = "Custom resource definition column (in JSONPath format): .metadata.creationTimestamp".to_owned();
+    let description = super::builtin::AGE_DESCRIPTION.to_owned();
     vec![Column { name: "Age".to_owned(), kind: "date".to_owned(), path, priority: 0, description }]
 }
 

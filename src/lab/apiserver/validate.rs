@@ -70,7 +70,7 @@ fn bad_name(def: &ResourceDef, name: &str) -> Option<String> {
     if !good {
         return Some(why.to_owned());
     }
-    (name.len() > limit).then(|| format!("must be no more than {limit} bytes"))
+    (name.len() > limit).then(|| format!("must be no more than {limit} characters"))
 }
 
 /// The name's form and length, and that of the prefix it was generated from.
@@ -135,6 +135,6 @@ fn owners(owners: &Value, causes: &mut Vec<Cause>) {
 }
 
 /// All causes as one refusal.
-pub(super) fn refuse(def: &ResourceDef, name: &str, causes: &[Cause], twice: bool) -> Result<(), ApiError> {
-    if causes.is_empty() { Ok(()) } else { Err(ApiError::invalid_fields(def, name, causes, twice)) }
+pub(super) fn refuse(def: &ResourceDef, name: &str, causes: &[Cause]) -> Result<(), ApiError> {
+    if causes.is_empty() { Ok(()) } else { Err(ApiError::invalid_fields(def, name, causes)) }
 }

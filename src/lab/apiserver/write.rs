@@ -121,9 +121,9 @@ pub(super) fn complete(def: &ResourceDef, part: Part, old: Option<&Value>, objec
     if def.custom {
         let part = if part == Part::Status { "status" } else { "" };
         let causes = schema_check::validate(schema, object, part);
-        return validate::refuse(def, name, &causes, false);
+        return validate::refuse(def, name, &causes);
     }
-    validate::refuse(def, name, &rules::check(def, old, object), false)
+    validate::refuse(def, name, &rules::check(def, old, object))
 }
 
 /// Options of a DELETE, from the body or the query.
@@ -198,6 +198,9 @@ impl State {
                 meta.shift_remove("managedFields");
             }
         }
+        if def.is_crds() {
+            crd_rules(def, &object)?;
+        }
         object["metadata"]["uid"] = json!(uuid::Uuid::new_v4().to_string());
         object["metadata"]["creationTimestamp"] = json!(now());
         if def.generation {
@@ -218,7 +221,7 @@ impl State {
             defaults(def, &mut object);
             let mut causes = validate::name(def, if asked.is_empty() { &base } else { "" }, &name);
             causes.extend(validate::metadata(def, &object));
-            validate::refuse(def, &name, &causes, false)?;
+            validate::refuse(def, &name, &causes)?;
             complete(def, Part::Main, None, &mut object)?;
             if let Some(manager) = write.manager {
                 managers::updated(def, Part::Main, manager, None, &mut object);
@@ -272,9 +275,17 @@ impl State {
         write: &Write<'_>,
         change: impl FnOnce(&Value) -> Result<Value, ApiError>,
     ) -> Result<Arc<Value>, ApiError> {
+        let mut last = None;
         let updated = self.store.write(key, |_, current| {
             let current = current.ok_or_else(|| ApiError::not_found(def, &key.name))?;
             let mut wanted = change(current)?;
+            if write.verb == Verb::Patch && !def.custom {
+                check_types(def, &mut wanted).map_err(|e| {
+                    // After a patch it is the result that is refused.
+                    let why = e.message.split_once(&format!("a {}: ", def.kind)).map_or("", |(_, why)| why).to_owned();
+                    if why.is_empty() { e } else { ApiError::bad_patch(&wanted, &why) }
+                })?;
+            }
             write.admit(def, &mut wanted)?;
             let mut object = prepare(def, key, part, write.verb, current, wanted)?;
             complete(def, part, Some(current), &mut object)?;
@@ -286,8 +297,15 @@ impl State {
                 return Ok(Action::Keep(object));
             }
             let done = is_deleting(&object) && !has_finalizers(&object) && !def.is_namespaces();
+            if done {
+                last = Some(object.clone());
+            }
             Ok(if done { Action::Remove(object) } else { Action::Put(object) })
         })?;
+        // Whoever takes the last finalizer away is told the version before the end.
+        if let Some(last) = last {
+            return Ok(Arc::new(last));
+        }
         if def.is_crds() && !write.dry_run {
             self.registry.add(from_crd(&updated));
         }
@@ -375,6 +393,16 @@ impl State {
         }
         self.registry.remove(&group, &plural);
     }
+}
+
+fn crd_rules(def: &ResourceDef, crd: &Value) -> Result<(), ApiError> {
+    let text = |pointer: &str| crd.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let (name, wanted) = (metadata(crd, "name"), format!("{}.{}", text("/spec/names/plural"), text("/spec/group")));
+    if name == wanted {
+        return Ok(());
+    }
+    let why = format!("Invalid value: \"{name}\": must be spec.names.plural+\".\"+spec.group");
+    Err(ApiError::invalid(def, name, "metadata.name", "FieldValueInvalid", &why))
 }
 
 /// A change outside metadata and status makes a new generation.

@@ -143,17 +143,44 @@ pub(in crate::lab::apiserver) fn merge(schema: Option<Schema<'_>>, live: &Value,
         }
         (Value::Array(live), Value::Array(config)) => {
             let Some(schema) = schema else { return Value::Array(config.clone()) };
-            let mut merged = live.clone();
-            for item in config {
-                let own = segment(schema, item);
-                match merged.iter_mut().find(|old| own.is_some() && segment(schema, old) == own) {
-                    Some(old) => *old = merge(schema.items(), old, item),
-                    None => merged.push(item.clone()),
-                }
-            }
-            Value::Array(merged)
+            Value::Array(merge_items(schema, live, config))
         }
         _ => config.clone(),
+    }
+}
+
+/// What both lists have comes in the order of the configuration, what is in one only stays before
+/// what followed it.
+fn merge_items(schema: Schema<'_>, live: &[Value], config: &[Value]) -> Vec<Value> {
+    let name = |item: &Value| segment(schema, item).unwrap_or_default();
+    let old: Vec<(String, &Value)> = live.iter().map(|i| (name(i), i)).collect();
+    let new: Vec<(String, &Value)> = config.iter().map(|i| (name(i), i)).collect();
+    let is_in = |list: &[(String, &Value)], wanted: &str| list.iter().any(|(n, _)| n == wanted);
+    let mut shared = new.iter().map(|(n, _)| n).filter(|n| is_in(&old, n)).peekable();
+    let (mut merged, mut left, mut right) = (Vec::new(), 0, 0);
+    loop {
+        let (before, after) = (old.get(left), new.get(right));
+        match (before, after) {
+            (None, None) => return merged,
+            (Some((n, item)), _) if !is_in(&new, n) => {
+                merged.push(Value::clone(item));
+                left += 1;
+            }
+            // It comes where the configuration has it.
+            (Some((n, _)), _) if shared.peek() != Some(&n) => left += 1,
+            (_, Some((n, item))) => {
+                let was = old.iter().find(|(o, _)| o == n).map(|(_, v)| *v);
+                merged.push(was.map_or_else(|| Value::clone(item), |was| merge(schema.items(), was, item)));
+                if shared.peek() == Some(&n) {
+                    shared.next();
+                }
+                if before.is_some_and(|(o, _)| o == n) {
+                    left += 1;
+                }
+                right += 1;
+            }
+            (Some(_), None) => left += 1,
+        }
     }
 }
 

@@ -182,6 +182,20 @@ impl<'a> Schema<'a> {
     }
 }
 
+/// An int-or-string says so in OpenAPI's own words, too.
+fn spell_out(node: &mut Value) {
+    match node {
+        Value::Object(map) => {
+            if map.get("x-kubernetes-int-or-string") == Some(&json!(true)) && !map.contains_key("anyOf") {
+                map.insert("anyOf".to_owned(), json!([{"type": "integer"}, {"type": "string"}]));
+            }
+            map.values_mut().for_each(spell_out);
+        }
+        Value::Array(list) => list.iter_mut().for_each(spell_out),
+        _ => {}
+    }
+}
+
 /// The schema of a version of a CustomResourceDefinition, with what every object has.
 pub(super) fn custom_root(version: &Value) -> Option<Value> {
     let mut root = version.pointer("/schema/openAPIV3Schema").filter(|s| s.is_object())?.clone();
@@ -191,6 +205,7 @@ pub(super) fn custom_root(version: &Value) -> Option<Value> {
         return None;
     }
     root["type"] = json!("object");
+    spell_out(&mut root);
     let described = |name: &str| root["properties"][name].get("description").cloned();
     let fields = [
         ("apiVersion", json!({"type": "string"}), described("apiVersion")),

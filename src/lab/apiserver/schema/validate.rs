@@ -47,6 +47,12 @@ impl Check {
     fn refuse(&mut self, field: &str, reason: &'static str, message: String) {
         self.causes.push(Cause { field: field.to_owned(), reason, message });
     }
+    fn wrong_type(&mut self, field: &str, value: &Value, why: &str) {
+        self.invalid(field, value, why);
+        if let Some(last) = self.causes.last_mut() {
+            last.reason = "FieldValueTypeInvalid";
+        }
+    }
     fn invalid(&mut self, field: &str, value: &Value, why: &str) {
         let name = field.strip_prefix(self.hidden).unwrap_or(field).trim_start_matches('.').to_owned();
         let message = format!("Invalid value: {value}: {name} in body {why}");
@@ -101,7 +107,7 @@ impl Check {
             (wanted.is_empty() || found == wanted || whole || (wanted == "number" && found == "integer"), wanted)
         };
         if !fits {
-            self.invalid(path, &json!(found), &format!("must be of type {wanted}: \"{found}\""));
+            self.wrong_type(path, &json!(found), &format!("must be of type {wanted}: \"{found}\""));
         }
         fits
     }
@@ -154,6 +160,7 @@ impl Check {
         let length = text.chars().count();
         if let Some(most) = node["maxLength"].as_u64().filter(|most| length as u64 > *most) {
             self.refuse(path, "FieldValueTooLong", format!("Too long: may not be more than {most} bytes"));
+            return;
         }
         if let Some(least) = node["minLength"].as_u64().filter(|least| (length as u64) < *least) {
             self.invalid(path, &json!(text), &format!("should be at least {least} chars long"));
@@ -172,7 +179,7 @@ impl Check {
             _ => true,
         };
         if !fits {
-            self.invalid(path, &json!(text), &format!("must be of type {}: \"{text}\"", schema.format()));
+            self.wrong_type(path, &json!(text), &format!("must be of type {}: \"{text}\"", schema.format()));
         }
     }
 
