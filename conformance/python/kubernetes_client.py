@@ -25,6 +25,11 @@ def refused(step, call, *args, **kwargs):
         say(step, error.status, error.reason)
 
 
+def answered(answer, field):
+    """A field of an answer that some versions of the client leave a dictionary."""
+    return answer.get(field) if isinstance(answer, dict) else getattr(answer, field)
+
+
 def main(kubeconfig):
     config.load_kube_config(kubeconfig)
     core, custom = client.CoreV1Api(), client.CustomObjectsApi()
@@ -73,8 +78,8 @@ def typed(core):
     )
     say("pod", pod.status.phase, pod.spec.restart_policy)
     core.delete_namespaced_pod("p", NAMESPACE, grace_period_seconds=0)
-    say("delete", core.delete_namespaced_config_map("one", NAMESPACE).status)
-    say("delete all", core.delete_collection_namespaced_config_map(NAMESPACE, label_selector="a=c").kind)
+    say("delete", answered(core.delete_namespaced_config_map("one", NAMESPACE), "status"))
+    say("delete all", answered(core.delete_collection_namespaced_config_map(NAMESPACE, label_selector="a=c"), "kind"))
     say("left", [i.metadata.name for i in core.list_namespaced_config_map(NAMESPACE).items])
     version = client.VersionApi().get_code()
     say("version", version.major)

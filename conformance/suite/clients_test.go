@@ -81,7 +81,7 @@ stringData: {user: u, password: p}
 apiVersion: forklift.konveyor.io/v1beta1
 kind: Host
 metadata: {name: esx, labels: {app: diff}}
-spec: {id: host-1, ipAddress: 10.0.0.1, provider: {name: p, namespace: n}, secret: {name: login}}
+spec: {id: host-1, ipAddress: 10.0.0.1, provider: {name: p, namespace: mtv}, secret: {name: login}}
 ---
 apiVersion: conformance.example/v1
 kind: Widget
@@ -300,13 +300,14 @@ func TestGovcManagesTheLabsVirtualMachines(t *testing.T) {
 	govc("/vm\n(?s).*/host\n", "ls")
 	govc("/vm/.*mtv-tests-rhel8", "find", "/", "-type", "m", "-name", source)
 	govc("datastore1", "datastore.info")
-	govc(".", "host.info")
-	govc(".", "pool.info", "*/Resources")
+	host, _, _ := strings.Cut(govc("/host/", "find", "/", "-type", "h"), "\n")
+	govc("Name: ", "host.info", "-host", host)
+	govc("(?s)CPU Usage:.*Mem Usage:", "pool.info", "*/Resources")
 	govc(source+"(?s).*Power state:", "vm.info", source)
 	govc(`"virtualMachines"`, "vm.info", "-json", source)
 	govc("disk-", "device.ls", "-vm", source)
 	govc("ethernet-", "device.info", "-vm", source, "ethernet-*")
-	govc("", "vm.clone", "-vm", source, "-on=false", clone)
+	govc("", "vm.clone", "-vm", source, "-ds", "datastore1", "-pool", "*/Resources", "-on=false", clone)
 	govc("poweredOff", "object.collect", "-s", "vm/"+clone, "runtime.powerState")
 	govc("", "vm.change", "-vm", clone, "-c", "3", "-m", "3072", "-annotation", "made by govc", "-e", "ctkEnabled=true")
 	govc("(?s)CPU: +3.*", "vm.info", clone)

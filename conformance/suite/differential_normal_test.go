@@ -47,6 +47,8 @@ func (n *normaliser) value(key string, value any, listMeta bool) any {
 		result := map[string]any{}
 		_, items := found["items"]
 		_, rows := found["rows"]
+		kind, _ := found["type"].(string)
+		bookmark := kind == "BOOKMARK"
 		for _, key := range sorted(keys(found)) {
 			below := found[key]
 			key := uidForm.ReplaceAllStringFunc(key, func(uid string) string { return numbered(n.uids, "uid", uid) })
@@ -54,17 +56,14 @@ func (n *normaliser) value(key string, value any, listMeta bool) any {
 				result[key] = n.value(key, meta, true)
 				continue
 			}
-			result[key] = n.value(key, below, listMeta && key == "resourceVersion")
-			if listMeta && key == "resourceVersion" {
+			if key == "resourceVersion" && (listMeta || bookmark) {
+				// Of the whole store, in which others write, too.
 				result[key] = "<list>"
+				continue
 			}
+			result[key] = n.value(key, below, bookmark && key == "metadata")
 			if text, _ := below.(string); key == "continue" && listMeta && text != "" {
 				result[key] = "<token>"
-			}
-		}
-		if kind, ok := found["type"].(string); ok && kind == "BOOKMARK" {
-			if meta, ok := at(result, []string{"object", "metadata"}); ok {
-				meta.(map[string]any)["resourceVersion"] = "<bookmark>"
 			}
 		}
 		return result

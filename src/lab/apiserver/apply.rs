@@ -14,6 +14,8 @@ use super::schema::fields::{self, Fields, Path};
 use super::store::{ObjectKey, metadata};
 use super::write::{Part, Write};
 
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// How to apply.
 pub(super) struct Apply<'a> {
     pub manager: &'a str,
@@ -136,6 +138,10 @@ fn merged(def: &ResourceDef, live: Option<&Value>, config: &Value, apply: &Apply
     };
     let mut object = fields::merge(schema, current, config);
     drop_given_up(schema, &mut object, &before, &own.fields, &entries);
+    // What kubectl applied before on its own side is kept up to date for it.
+    if apply.manager == "kubectl" && current["metadata"]["annotations"][LAST_APPLIED].is_string() {
+        object["metadata"]["annotations"][LAST_APPLIED] = json!(format!("{config}\n"));
+    }
     let mut compared = object.clone();
     for field in ["apiVersion", "kind"] {
         compared[field] = current[field].clone();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use super::error::{ApiError, json_response, text_response, typed_response};
+use super::error::{ApiError, bare_response, json_response, text_response, typed_response};
 use super::resources::{Registry, ResourceDef, StatusMode};
 use super::schema;
 
@@ -215,7 +215,7 @@ pub(super) fn openapi(registry: &Registry, path: &[&str]) -> Result<Response, Ap
         ["v3", "api", version] | ["v3", "apis", _, version]
             if registry.in_version(path.get(2).filter(|_| path.len() == 4).unwrap_or(&""), version).is_empty() =>
         {
-            Err(ApiError::no_page())
+            Ok(bare_response(404))
         }
         ["v3", "api", version] => Ok(json_response(200, &openapi_v3(&registry.in_version("", version), &info))),
         ["v3", "apis", group, version] => {

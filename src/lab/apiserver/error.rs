@@ -245,6 +245,13 @@ pub(super) fn json_response(code: u16, body: &impl serde::Serialize) -> Response
     }
 }
 
+/// A code and nothing else.
+pub(super) fn bare_response(code: u16) -> Response {
+    let mut response = text_response(code, "");
+    response.headers_mut().remove(header::CONTENT_TYPE);
+    response
+}
+
 pub(super) fn text_response(code: u16, text: impl Into<String>) -> Response {
     typed_response(code, "text/plain; charset=utf-8", text.into())
 }

@@ -53,5 +53,8 @@ pub(super) fn older(object: &Value) -> Value {
 pub(super) fn newer(object: &Value) -> Value {
     let mut object = renamed(object, FIELDS.iter().copied());
     object["apiVersion"] = json!("events.k8s.io/v1");
+    if let Some(map) = object.as_object_mut() {
+        map.retain(|_, value| *value != "");
+    }
     object
 }

@@ -165,7 +165,9 @@ fn empty_structs(schema: Option<Schema<'_>>, new: &Value) -> Value {
     let is_struct =
         |name: &str| schema.field(name).is_some_and(|f| f.node().get("properties").is_some() && !f.is_map());
     let there = new.as_object().into_iter().flatten().filter(|(name, value)| value.is_object() && is_struct(name));
-    there.map(|(name, _)| (name.clone(), json!({}))).collect()
+    let empty = new.as_object().into_iter().flatten().filter(|(_, value)| *value == "");
+    let empty = empty.map(|(name, value)| (name.clone(), value.clone()));
+    there.map(|(name, _)| (name.clone(), json!({}))).chain(empty).collect()
 }
 
 impl Entry {

@@ -20,7 +20,11 @@ pub(super) fn check_types(def: &ResourceDef, body: &mut Value) -> Result<(), Api
         )));
     }
     let expected = def.api_version();
-    for (field, wanted) in [("apiVersion", &expected), ("kind", &def.kind)] {
+    let mut parts = [("apiVersion", &expected), ("kind", &def.kind)];
+    if def.custom {
+        parts.reverse();
+    }
+    for (field, wanted) in parts {
         match body[field].as_str().unwrap_or_default() {
             "" if def.custom && field == "kind" => {
                 let text = body.to_string();

@@ -31,6 +31,13 @@ impl User {
         };
         Self { name: name.to_owned(), groups }
     }
+    /// Somebody whom an administrator names: no administrator, unless the groups say so.
+    pub fn impersonated(name: &str, groups: Vec<String>) -> Self {
+        let mut user = Self::named(name);
+        user.groups.retain(|group| group != MASTERS);
+        user.groups.extend(groups);
+        user
+    }
     pub fn anonymous() -> Self {
         Self { name: ANONYMOUS.to_owned(), groups: vec!["system:unauthenticated".to_owned()] }
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderValue, header};
 use serde_json::{Value, json};
 
-use super::error::{ApiError, json_response, text_response, typed_response};
+use super::error::{ApiError, bare_response, json_response, text_response, typed_response};
 use super::patch::{PatchKind, patched};
 use super::prepare::check_types;
 use super::rbac::User;
@@ -113,7 +113,7 @@ pub(super) fn get(state: &State, call: &Call) -> Result<Response, ApiError> {
     if call.def.plural == "pods" && call.target.subresource == ["log"] {
         let log = object["metadata"]["annotations"][LOG_ANNOTATION].as_str().unwrap_or_default();
         if log.is_empty() && object["spec"]["nodeName"].as_str().is_none_or(str::is_empty) {
-            return Ok(text_response(204, ""));
+            return Ok(bare_response(204));
         }
         return Ok(text_response(200, tail(log, call.query.number("tailLines")?)));
     }

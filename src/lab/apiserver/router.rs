@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::{Method, Request, header};
 use http_body_util::BodyExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::error::{ApiError, json_response, text_response, typed_response};
 use super::protobuf::{self, Refusal};
@@ -52,6 +52,7 @@ async fn route(state: &Arc<State>, request: Request<Body>, inside: bool) -> Resu
         _ => {}
     }
     let user = if inside { User::named("system:admin") } else { state.auth.user(request.headers())? };
+    let user = impersonated(user, request.headers())?;
     match parts.as_slice() {
         ["version"] if request.method() != Method::GET => return Err(ApiError::method_not_allowed()),
         ["version"] => return Ok(json_response(200, &discovery::version(&state.kubernetes_version))),
@@ -180,6 +181,24 @@ async fn resource(
         Method::DELETE => resource_handlers::delete(state, &call),
         _ => Err(ApiError::not_supported(&call.def, "")),
     }
+}
+
+/// Administrators may ask as somebody else.
+fn impersonated(user: User, headers: &http::HeaderMap) -> Result<User, ApiError> {
+    let text = |value: &http::HeaderValue| value.to_str().unwrap_or_default().to_owned();
+    let Some(name) = headers.get("impersonate-user").map(text).filter(|name| !name.is_empty()) else {
+        return Ok(user);
+    };
+    if !user.is_master() {
+        let message = format!(
+            "users \"{name}\" is forbidden: User \"{}\" cannot impersonate resource \"users\" in API group \"\" at the cluster scope",
+            user.name
+        );
+        let details = json!({"name": name, "kind": "users"});
+        return Err(ApiError { details: Some(details), ..ApiError::new(403, "Forbidden", message) });
+    }
+    let groups: Vec<String> = headers.get_all("impersonate-group").iter().map(text).collect();
+    Ok(User::impersonated(&name, groups))
 }
 
 fn accepts_one(headers: &http::HeaderMap) -> bool {

@@ -100,6 +100,7 @@ fn differ(schema: Option<Schema<'_>>, old: Option<&Value>, new: Option<&Value>, 
     let whole = is_whole(schema, kind)
         || old.zip(new).is_some_and(|(a, b)| a.is_object() != b.is_object() || a.is_array() != b.is_array());
     match (old, new) {
+        (None, Some(new)) if new.is_null() => return,
         (None, Some(_)) => drop(found.added.insert(path.clone())),
         (Some(_), None) => drop(found.removed.insert(path.clone())),
         (Some(old), Some(new)) if whole && old != new => drop(found.modified.insert(path.clone())),
@@ -194,6 +195,9 @@ pub(in crate::lab::apiserver) fn remove(schema: Option<Schema<'_>>, value: &mut 
                 map.shift_remove(name);
             } else if let Some(child) = map.get_mut(name) {
                 remove(schema.and_then(|s| s.field(name)), child, rest);
+                if child.as_array().is_some_and(Vec::is_empty) {
+                    map.shift_remove(name);
+                }
             }
         }
         Value::Array(list) => {

@@ -14,6 +14,9 @@ pub(in crate::lab::apiserver) mod prune;
 pub(in crate::lab::apiserver) mod validate;
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+const API_VERSION: &str = "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources";
+const KIND: &str = "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds";
+const METADATA: &str = "Standard object's metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
 const REFERENCE: &str = "#/components/schemas/";
 
 static NATIVE: LazyLock<Map<String, Value>> =
@@ -208,9 +211,9 @@ pub(super) fn custom_root(version: &Value) -> Option<Value> {
     spell_out(&mut root);
     let described = |name: &str| root["properties"][name].get("description").cloned();
     let fields = [
-        ("apiVersion", json!({"type": "string"}), described("apiVersion")),
-        ("kind", json!({"type": "string"}), described("kind")),
-        ("metadata", json!({"$ref": format!("{REFERENCE}{META}")}), None),
+        ("apiVersion", json!({"type": "string", "description": API_VERSION}), described("apiVersion")),
+        ("kind", json!({"type": "string", "description": KIND}), described("kind")),
+        ("metadata", json!({"$ref": format!("{REFERENCE}{META}"), "description": METADATA}), None),
     ];
     for (name, mut schema, description) in fields {
         if let Some(description) = description {
