@@ -64,6 +64,7 @@ fn run(arguments: &[&str]) -> Ran {
         .args(arguments)
         .current_dir(results.path())
         .env_clear()
+        .env("MTV_SOURCE_PROVIDER", "vsphere")
         .stdin(Stdio::null())
         .output()
         .unwrap();

@@ -1,13 +1,18 @@
 //! The files that make the program a Job agree with the program: flags, settings, Secret keys, and
-//! the security context that OpenShift's restricted-v2 asks for.
+//! the security context that OpenShift's restricted-v2 asks for. And each Job's command line is run as its
+//! pod spec says, with folders for mounts, against the lab.
 
 // A helper of a test may unwrap, too: its panic is the report.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
+#[allow(dead_code, reason = "each test file uses a part")]
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use common::{Ended, LabServer, Place, Results, Running};
 use serde_json::Value;
 
 fn root() -> &'static Path {
@@ -74,9 +79,9 @@ fn mtv_matrix(args: &[&str]) -> std::process::Output {
     Command::new(env!("CARGO_BIN_EXE_mtv-matrix")).args(args).env_remove("MTV_SECRETS_DIR").output().unwrap()
 }
 
-fn known_flags(command: &str) -> BTreeSet<String> {
-    let help = mtv_matrix(&["help", command]);
-    assert!(help.status.success(), "there is no command {command}");
+fn known_flags(command: &[&str]) -> BTreeSet<String> {
+    let help = mtv_matrix(&[&["help"], command].concat());
+    assert!(help.status.success(), "there is no command {command:?}");
     let text = String::from_utf8(help.stdout).unwrap();
     let long = text.split(|c: char| c.is_whitespace() || c == '`' || c == ',').filter(|w| w.starts_with("--"));
     long.map(str::to_owned).collect()
@@ -98,12 +103,18 @@ fn every_manifest_is_yaml_and_every_kustomization_names_files_that_are_there() {
 #[test]
 fn every_flag_of_a_manifest_is_a_flag_of_its_command() {
     let all = own_arguments();
-    assert!(all.len() >= 5, "Job, two CronJobs, lab Job and Task were expected, got {}", all.len());
+    assert!(all.len() >= 8, "three Jobs, two CronJobs, the merge Job and two Tasks were expected, got {}", all.len());
     for (file, args) in all {
-        let known = known_flags(&args[0]);
-        for arg in &args[1..] {
+        let words = if args[0] == "report" { 2 } else { 1 };
+        let command: Vec<&str> = args[..words].iter().map(String::as_str).collect();
+        let known = known_flags(&command);
+        for arg in &args[words..] {
+            // A directory, or an array of Tekton's.
+            if arg.starts_with('/') || arg.starts_with("$(") {
+                continue;
+            }
             let flag = arg.split('=').next().unwrap();
-            assert!(flag.starts_with("--") && known.contains(flag), "{file}: `{} {flag}` is not known", args[0]);
+            assert!(flag.starts_with("--") && known.contains(flag), "{file}: `{command:?} {flag}` is not known");
         }
     }
 }
@@ -121,10 +132,10 @@ fn the_arguments_mount_points_belong_to_mounted_volumes() {
                 }
                 let paths: Vec<&str> = mounts.iter().map(|m| m["mountPath"].as_str().unwrap()).collect();
                 for arg in container["args"].as_array().into_iter().flatten() {
-                    if let Some((_, path)) = arg.as_str().unwrap().rsplit_once('=').filter(|(_, v)| v.starts_with('/'))
-                    {
-                        assert!(paths.contains(&path), "{file}: {path} is not mounted");
-                    }
+                    let arg = arg.as_str().unwrap();
+                    let path = arg.rsplit_once('=').map_or(arg, |(_, value)| value);
+                    let mounted = paths.iter().any(|mount| path == *mount || path.starts_with(&format!("{mount}/")));
+                    assert!(!path.starts_with('/') || mounted, "{file}: {path} is not mounted");
                 }
             }
         }
@@ -149,7 +160,7 @@ fn every_container_fits_restricted_v2_and_a_read_only_root() {
             }
         }
     }
-    assert!(seen >= 6, "only {seen} containers were found");
+    assert!(seen >= 9, "only {seen} containers were found");
 }
 
 #[test]
@@ -191,4 +202,181 @@ fn a_nightly_run_never_meets_the_next_and_the_sweep_comes_after_its_end() {
     assert!(longest + late < 24 * 3600);
     let between = (24 + hour(of("mtv-matrix-sweep")).unwrap() - hour(nightly).unwrap()) % 24;
     assert!(longest < between * 3600, "the sweep starts {between} h after the run, which may last {longest} s");
+}
+
+#[test]
+fn the_programs_grace_ends_before_its_pods() {
+    let place = Place::new();
+    let shown = place.run("config show").exits(0).out;
+    let default = shown.lines().find(|line| line.trim_start().starts_with("timeouts.grace")).unwrap();
+    assert!(default.contains("20m"), "{default}");
+    for (file, document) in documents() {
+        for pod in pods(&document).into_iter().filter(|_| document["kind"] != "Task") {
+            for container in containers(pod).filter(|c| c["args"][0] == "run") {
+                let args: Vec<&str> =
+                    container["args"].as_array().unwrap().iter().map(|a| a.as_str().unwrap()).collect();
+                let own = args.iter().find_map(|arg| arg.strip_prefix("--set=timeouts.grace="));
+                let grace = own.map_or(20 * 60, |text| text.strip_suffix('s').unwrap().parse::<u64>().unwrap());
+                let pods = pod["terminationGracePeriodSeconds"].as_u64().unwrap();
+                assert!(grace + 15 <= pods, "{file}: {grace} s of {pods} s");
+            }
+        }
+    }
+}
+
+/// One pod of the cluster: its spec, with a folder for each volume.
+struct Pod {
+    spec: Value,
+    place: Place,
+    /// Folder by the volume's name.
+    volumes: BTreeMap<String, PathBuf>,
+}
+
+impl Pod {
+    /// A pod of the Job (or CronJob) `name` in `file`. `claims`: folders of claims, shared between pods.
+    fn of(file: &str, name: &str, claims: &Path, secret: &BTreeMap<&str, String>) -> Self {
+        let found = documents().into_iter().find(|(path, d)| path == file && d["metadata"]["name"] == name);
+        let (_, document) = found.unwrap_or_else(|| panic!("{file} has no {name}"));
+        let spec = pods(&document)[0].clone();
+        let place = Place::new();
+        let mut volumes = BTreeMap::new();
+        for volume in spec["volumes"].as_array().unwrap() {
+            let name = volume["name"].as_str().unwrap().to_owned();
+            let mut folder = place.path(&format!("volumes/{name}"));
+            if let Some(claim) = volume["persistentVolumeClaim"]["claimName"].as_str() {
+                folder = claims.join(claim);
+            }
+            std::fs::create_dir_all(&folder).unwrap();
+            if volume["configMap"]["name"] == "mtv-matrix-config" {
+                let shipped = std::fs::read_to_string(root().join("manifests/base/settings.yaml")).unwrap();
+                // The lab's minutes are short; those of a cutover are real.
+                let ours = format!("{shipped}cutover_after_precopies: 2\n");
+                std::fs::write(folder.join("settings.yaml"), ours).unwrap();
+            } else if volume["secret"]["secretName"] == "mtv-matrix" {
+                secret.iter().for_each(|(key, value)| std::fs::write(folder.join(key), value).unwrap());
+            }
+            volumes.insert(name, folder);
+        }
+        Self { spec, place, volumes }
+    }
+
+    fn container(&self) -> &Value {
+        &self.spec["containers"][0]
+    }
+
+    /// A path in the container as one on this machine; other texts as they are.
+    fn translate(&self, text: &str) -> String {
+        let (head, path) = text.split_once('=').map_or(("", text), |(head, path)| (head, path));
+        let mounts = self.container()["volumeMounts"].as_array().unwrap();
+        let found = mounts.iter().find_map(|mount| {
+            let inside = path.strip_prefix(mount["mountPath"].as_str().unwrap())?;
+            let folder = &self.volumes[mount["name"].as_str().unwrap()];
+            (inside.is_empty() || inside.starts_with('/')).then(|| format!("{}{inside}", folder.display()))
+        });
+        match found {
+            Some(folder) if head.is_empty() => folder,
+            Some(folder) => format!("{head}={folder}"),
+            None => text.to_owned(),
+        }
+    }
+
+    /// Starts the container's command line; `index` is that of an Indexed Job's pod.
+    fn start(&self, index: Option<usize>) -> Running {
+        let args = self.container()["args"].as_array().unwrap().iter().map(|arg| self.translate(arg.as_str().unwrap()));
+        let mut command = self.place.command("");
+        command.args(args);
+        // Where the program looks by itself; the test may not write there.
+        for (variable, inside) in [("MTV_SECRETS_DIR", "/etc/mtv-matrix/secrets"), ("TMPDIR", "/tmp")] {
+            let folder = self.translate(inside);
+            if folder != inside {
+                command.env(variable, folder);
+            }
+        }
+        for variable in self.container()["env"].as_array().into_iter().flatten() {
+            let field = variable["valueFrom"]["fieldRef"]["fieldPath"].as_str().unwrap_or_default();
+            let value = match (variable["value"].as_str(), field) {
+                (Some(value), _) => value,
+                (None, "metadata.labels['batch.kubernetes.io/controller-uid']") => "5f0c8d1e-uid",
+                (None, other) => panic!("what is {other}?"),
+            };
+            command.env(variable["name"].as_str().unwrap(), value);
+        }
+        if let Some(index) = index {
+            command.env("JOB_COMPLETION_INDEX", index.to_string());
+        }
+        Running::start(&mut command)
+    }
+
+    fn run(&self) -> Ended {
+        self.start(None).end()
+    }
+}
+
+const JOB: (&str, &str) = ("manifests/base/job.yaml", "mtv-matrix");
+const CRON: &str = "manifests/overlays/nightly/cronjob.yaml";
+const SHARDED: (&str, &str) = ("manifests/overlays/sharded/job.yaml", "mtv-matrix-sharded");
+const MERGE: (&str, &str) = ("manifests/overlays/sharded/merge-job.yaml", "mtv-matrix-merge");
+const LAB: (&str, &str) = ("manifests/overlays/lab/job.yaml", "mtv-matrix-lab");
+
+#[test]
+fn every_job_runs_as_its_pod_spec_says_and_leaves_its_reports_on_the_volume() {
+    let place = Place::new();
+    let lab = LabServer::start(&place, "--clock-scale 1500");
+    // The four keys of the Python suite, and the lab's CA in place of the service account's.
+    let secret = |password: &str| -> BTreeMap<&str, String> {
+        BTreeMap::from([
+            ("providers.json", std::fs::read_to_string(&lab.providers).unwrap()),
+            ("cluster_host", lab.url.clone()),
+            ("cluster_username", "kubeadmin".to_owned()),
+            ("cluster_password", password.to_owned()),
+            ("cluster_ca_file", std::fs::read_to_string(&lab.ca).unwrap()),
+        ])
+    };
+    let claims = |name: &str| place.path(&format!("claims-{name}"));
+    let pod = |(file, name): (&str, &str), at: &Path| Pod::of(file, name, at, &secret("lab-admin"));
+    let volume = |at: &Path, dir: &str| Results { dir: at.join("mtv-matrix-results").join(dir) };
+
+    // All at the same time, because they mostly wait.
+    let (single, sharded) = (claims("single"), claims("sharded"));
+    let job = pod(JOB, &single);
+    let shards: Vec<Pod> = (0..4).map(|_| pod(SHARDED, &sharded)).collect();
+    let alone = pod(LAB, &claims("lab"));
+    let running: Vec<Running> = shards.iter().zip(0..).map(|(pod, index)| pod.start(Some(index))).collect();
+    let (job, alone_runs) = (job.start(None), alone.start(None));
+    let ended: Vec<Ended> = running.into_iter().map(|run| run.end().exits(0)).collect();
+    job.end().exits(0).says("6 passed, 2 skipped");
+    alone_runs.end().exits(0).says("8 passed");
+
+    let results = volume(&single, "latest");
+    results.are_whole_and_tell_no_secret();
+    let run = results.run();
+    assert_eq!((&run["exit_code"], &run["counts"]["passed"]), (&serde_json::json!(0), &serde_json::json!(6)));
+    Results { dir: alone.volumes["results"].join("latest") }.are_whole_and_tell_no_secret();
+
+    // The last shard joined them all; so does the merge Job.
+    assert!(ended.iter().any(|shard| shard.err.contains("this was the last shard of its set")));
+    let merged = pod(MERGE, &sharded).run().exits(0);
+    merged.says("6 passed, 2 skipped");
+    for dir in ["latest", "merged"] {
+        let whole = volume(&sharded, dir).run();
+        assert_eq!((&whole["verdict"], &whole["counts"]), (&run["verdict"], &run["counts"]), "{dir}");
+        assert!(whole["environment"]["notes"]["set"].as_str().unwrap().starts_with("5f0c8d1e-uid ("), "{whole:#}");
+    }
+    let one = volume(&sharded, "latest-3-of-4").dir;
+    std::fs::remove_file(one.join("events.jsonl")).unwrap();
+    pod(MERGE, &sharded).run().exits(2).says("shard 3/4: no run of it was found");
+
+    // The night's run is the Job's; what differs is when it starts.
+    let nightly = pod((CRON, "mtv-matrix-nightly"), &single);
+    assert_eq!(nightly.container(), pod(JOB, &single).container());
+    pod((CRON, "mtv-matrix-sweep"), &single).run().exits(0).says("0 removed, 0 left");
+
+    // A wrong password is the environment's fault, and the reports say so.
+    let locked_out = claims("locked-out");
+    let (file, name) = JOB;
+    Pod::of(file, name, &locked_out, &secret("not-the-password")).run().exits(3).says("user or password is wrong");
+    let run = volume(&locked_out, "latest").run();
+    assert_eq!((&run["exit_code"], &run["counts"]["skipped"]), (&serde_json::json!(3), &serde_json::json!(2)));
+    volume(&locked_out, "latest").text("junit.xml");
+    lab.ends_clean();
 }

@@ -23,6 +23,7 @@ use crate::api::forklift::{NetworkPair, StoragePair};
 use crate::api::vm::{Power, SourceVm, TargetVm};
 use crate::config::{Platform, Scenario, ScenarioVm};
 use crate::event::{Finding, Outcome};
+use crate::matrix::support;
 
 /// Names of all checks, in the order in which they run and are reported.
 pub const ALL: &[&str] = &[
@@ -142,7 +143,10 @@ pub fn judge(facts: &Facts<'_>) -> Vec<Finding> {
         let judgements = match rule(check) {
             Some(Rule::Source(judge)) => judge(facts),
             Some(Rule::Target(applies, judge)) if applies(facts) => match &facts.target {
-                Ok(Some(target)) => judge(facts, target),
+                Ok(Some(target)) => match support::not_judged(check, facts.platform) {
+                    Some(why) => whole(not_judged(why)),
+                    None => judge(facts, target),
+                },
                 Ok(None) => whole(not_judged("the VM does not exist")),
                 Err(why) => whole(not_judged(format!("the migrated VM could not be read: {why}"))),
             },

@@ -6,7 +6,7 @@ use super::{Facts, Judgement, failed, not_judged, part, passed};
 
 /// The Secret says what was configured, and MTV acts on what the Secret says.
 pub(super) fn tls(facts: &Facts<'_>) -> Vec<Judgement> {
-    if !matches!(facts.platform, Platform::Vsphere | Platform::Ovirt | Platform::Openstack) {
+    if !matches!(facts.platform, Platform::Vsphere | Platform::Ovirt | Platform::Openstack | Platform::Openshift) {
         return Vec::new();
     }
     let stored = match &facts.provider.insecure_skip_verify {

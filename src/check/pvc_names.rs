@@ -17,6 +17,10 @@ const GENERATE_NAME_KEEPS: usize = 58;
 const GENERATED_CHARS: usize = 5;
 /// First MTV whose `.VmName` is the source's own name.
 const ORIGINAL_VM_NAME: (u32, u32) = (2, 10);
+/// First MTV that takes a template for an OpenShift source; it ignores `generateName`.
+const OPENSHIFT_TEMPLATES: (u32, u32) = (2, 11);
+/// First MTV whose default for an OpenShift source is an exact name.
+const OPENSHIFT_EXACT_DEFAULT: (u32, u32) = (2, 13);
 
 pub(super) fn applies(facts: &Facts<'_>) -> bool {
     facts.scenario.pvc_name_template.is_some()
@@ -74,6 +78,23 @@ pub(super) fn expected(rendered: &str, generate_name: bool) -> Result<Expected, 
     })
 }
 
+/// Whether MTV lets the API server complete the name; its default where the Plan does not say.
+/// For a cluster's VMs it depends on the release (forklift.md §6.4).
+fn generates(facts: &Facts<'_>) -> Result<bool, Outcome> {
+    let asked = facts.scenario.pvc_name_template_use_generate_name;
+    if facts.platform != Platform::Openshift {
+        return Ok(asked.unwrap_or(true));
+    }
+    match facts.mtv_version.and_then(major_minor) {
+        None => Err(not_judged("the MTV version, which decides how an OpenShift VM's PVCs are named, is unknown")),
+        Some(mtv) if mtv < OPENSHIFT_TEMPLATES => {
+            Err(not_judged("this MTV names an OpenShift VM's PVCs after their sources, whatever the template"))
+        }
+        Some(OPENSHIFT_TEMPLATES) => Ok(false),
+        Some(mtv) => Ok(asked.unwrap_or(mtv < OPENSHIFT_EXACT_DEFAULT)),
+    }
+}
+
 fn render(facts: &Facts<'_>, template: &str, index: usize, disk: &SourceDisk) -> Result<String, Outcome> {
     let target_name = match &facts.target {
         Ok(Some(target)) => target.name.clone(),
@@ -86,6 +107,12 @@ fn render(facts: &Facts<'_>, template: &str, index: usize, disk: &SourceDisk) ->
         ("TargetVmName", Value::Str(target_name)),
         ("DiskIndex", Value::Int(i64::try_from(index).unwrap_or(i64::MAX))),
     ]);
+    if facts.platform == Platform::Openshift
+        && let Some((namespace, claim)) = disk.id.split_once('/')
+    {
+        fields.insert("SourcePVCNamespace", Value::Str(namespace.to_owned()));
+        fields.insert("SourcePVCName", Value::Str(claim.to_owned()));
+    }
     if let Some(file) = &disk.file_name {
         fields.insert("FileName", Value::Str(file.clone()));
     }
@@ -97,8 +124,10 @@ fn render(facts: &Facts<'_>, template: &str, index: usize, disk: &SourceDisk) ->
 
 pub(super) fn pvc_names(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
     let Some(template) = facts.scenario.pvc_name_template.as_deref() else { return Vec::new() };
-    // MTV's own default, where the Plan does not say.
-    let generate = facts.scenario.pvc_name_template_use_generate_name.unwrap_or(facts.platform != Platform::Openshift);
+    let generate = match generates(facts) {
+        Ok(generate) => generate,
+        Err(outcome) => return whole(outcome),
+    };
     let pairs = pairs(facts, target);
     if pairs.of_source.is_empty() {
         return whole(not_judged("the source VM has no disk"));

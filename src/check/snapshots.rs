@@ -5,8 +5,8 @@ use crate::config::Platform;
 
 use super::{Facts, Judgement, count, failed, not_judged, part, passed, whole};
 
-/// The name of the snapshots that MTV makes for a warm migration.
-const PRECOPY: &str = "forklift-migration-precopy";
+/// How the snapshots are named that MTV makes: for a warm migration, and to copy an OpenStack volume.
+const OF_MTV: [&str; 2] = ["forklift-migration-precopy", "snapshot for forklift-migration-vm-"];
 /// Creation times are compared to the minute: `2026-01-02T03:04`.
 const TO_THE_MINUTE: usize = 16;
 
@@ -24,8 +24,8 @@ fn text(snapshot: &SourceSnapshot) -> String {
 }
 
 pub(super) fn snapshots(facts: &Facts<'_>) -> Vec<Judgement> {
-    if facts.platform != Platform::Vsphere {
-        return whole(not_judged("snapshots are compared on vSphere only"));
+    if !matches!(facts.platform, Platform::Vsphere | Platform::Openstack) {
+        return whole(not_judged("snapshots are compared on vSphere and OpenStack only"));
     }
     let after = match &facts.source_after {
         Ok(after) => &after.snapshots,
@@ -43,7 +43,8 @@ pub(super) fn snapshots(facts: &Facts<'_>) -> Vec<Judgement> {
         }
     }
     for new in after.iter().filter(|new| !before.iter().any(|old| old.id == new.id)) {
-        let expected = if new.name.starts_with(PRECOPY) { "no snapshot of MTV left" } else { "no new snapshot" };
+        let of_mtv = OF_MTV.iter().any(|name| new.name.starts_with(name));
+        let expected = if of_mtv { "no snapshot of MTV left" } else { "no new snapshot" };
         wrong.push(part(new.name.clone(), failed(expected, text(new))));
     }
     if wrong.is_empty() { whole(passed(count(after.len(), "snapshot"))) } else { wrong }

@@ -6,6 +6,7 @@
 
 use crate::api::forklift::StorageDestination;
 use crate::api::vm::{SourceDisk, TargetDisk, TargetVm};
+use crate::config::Platform;
 use crate::event::Outcome;
 
 use super::network::row_is;
@@ -137,6 +138,9 @@ pub(super) fn disk_order(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement>
         return nothing;
     }
     let pairs = pairs(facts, target);
+    if pairs.by_annotation && facts.platform == Platform::Openstack {
+        return whole(boot_disk(&pairs));
+    }
     if !pairs.by_annotation {
         return whole(match facts.before.disks.len() {
             1 if target.disks.len() == 1 => passed("one disk"),
@@ -156,6 +160,24 @@ pub(super) fn disk_order(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement>
     let in_order = pairs.of_source.iter().filter_map(|(_, hit)| hit.map(|(i, _)| i)).is_sorted();
     let actual = actual.join(", ");
     whole(if in_order { passed(actual) } else { failed(expected, actual) })
+}
+
+/// MTV lists the disks of an OpenStack VM by the names of their PVCs, which tell no order; what must
+/// stay is the disk that the VM boots from.
+fn boot_disk(pairs: &Pairs<'_>) -> Outcome {
+    let boots = pairs
+        .of_source
+        .iter()
+        .filter_map(|(source, hit)| hit.map(|(i, disk)| (disk.boot_order.unwrap_or(u32::MAX), i, *source)))
+        .min_by_key(|(order, i, _)| (*order, *i));
+    let wanted = pairs.of_source.first().map(|(source, _)| *source);
+    match (wanted, boots) {
+        (Some(wanted), Some((_, _, actual))) if wanted == actual => passed(format!("boots from {}", actual.label)),
+        (Some(wanted), Some((_, _, actual))) => {
+            failed(format!("boots from {}", wanted.label), format!("boots from {}", actual.label))
+        }
+        _ => not_judged(NO_COUNTERPART),
+    }
 }
 
 fn sizes(bytes: impl Iterator<Item = u64>) -> String {

@@ -166,8 +166,12 @@ impl World {
     }
 
     fn judge(&self) -> Vec<Finding> {
+        self.judge_on(Platform::Vsphere)
+    }
+
+    fn judge_on(&self, platform: Platform) -> Vec<Finding> {
         judge(&Facts {
-            platform: Platform::Vsphere,
+            platform,
             scenario: &self.scenario,
             vm: &self.scenario.virtual_machines[0],
             before: &self.before,
@@ -308,4 +312,39 @@ fn what_cannot_be_known_is_not_judged_and_never_passed() {
         assert!(of_check.iter().all(|f| matches!(f.outcome, Outcome::NotJudged { .. })), "{of_check:#?}");
     }
     assert!(!findings.iter().any(|finding| finding.check == "guest-agent"), "nobody asked for the agent");
+}
+
+#[test]
+fn of_an_openshift_source_an_interface_that_changes_its_kind_is_not_judged_and_a_lost_one_fails() {
+    let mut world = World::healthy();
+    let finding = |world: &World| {
+        let all = world.judge_on(Platform::Openshift);
+        all.into_iter().find(|f| f.check == "network" && f.subject.as_deref() == Some(MAC_B)).unwrap().outcome
+    };
+    world.t().nics.truncate(1);
+    assert!(matches!(finding(&world), Outcome::Failed { .. }), "multus to multus is kept");
+    world.before.nics[1].network_id = "pod".into();
+    assert!(matches!(finding(&world), Outcome::NotJudged { .. }), "pod to multus is dropped by MTV");
+}
+
+#[test]
+fn pvcs_of_an_openshift_source_have_exact_names_in_2_11() {
+    let mut world = World::healthy();
+    for disk in &mut world.before.disks {
+        disk.id = format!("src/{}", disk.label.to_lowercase().replace(' ', "-"));
+    }
+    world.scenario.pvc_name_template = Some("copy-of-{{ .SourcePVCName }}".to_owned());
+    // 2.11 does not look at it.
+    world.scenario.pvc_name_template_use_generate_name = Some(true);
+    for i in 0..2 {
+        world.t().disks[i].pvc = format!("copy-of-hard-disk-{}", i + 1);
+        world.t().disks[i].disk_source = Some(format!("src/hard-disk-{}", i + 1));
+    }
+    let names = |world: &World| -> Vec<Outcome> {
+        let all = world.judge_on(Platform::Openshift);
+        all.into_iter().filter(|f| f.check == "pvc-names").map(|f| f.outcome).collect()
+    };
+    assert!(names(&world).iter().all(|o| matches!(o, Outcome::Passed { .. })), "{:?}", names(&world));
+    world.t().disks[1].pvc = "copy-of-hard-disk-2-x7k2p".to_owned();
+    assert!(matches!(names(&world)[1], Outcome::Failed { .. }));
 }

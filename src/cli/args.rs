@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::config::Keep;
+use crate::matrix::Shard;
 
 /// Runs end-to-end tests of the Migration Toolkit for Virtualization.
 #[derive(Debug, Parser)]
@@ -63,11 +64,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Remove what crashed, killed or kept runs left behind.
     Clean(CleanArgs),
-    /// Render the reports of a finished run again from its events.jsonl.
-    Report {
-        /// The run's directory, e.g. results/latest.
-        dir: PathBuf,
-    },
+    /// Render the reports of a run again, or join the shards of a set: `report DIR`, `report merge`.
+    Report(ReportArgs),
     /// Start the built-in lab and keep it up.
     Lab(LabServerArgs),
 }
@@ -87,6 +85,64 @@ pub struct SelectArgs {
     /// A filter expression, e.g. `tag(tier0) and provider(vsphere*) and not tag(warm)`.
     #[arg(long, short = 'E', value_name = "EXPRESSION")]
     pub filter: Option<String>,
+    /// Only shard K of N, K from 0; the cells of other shards are reported as skipped.
+    #[arg(long, value_name = "K/N", group = "part")]
+    pub shard: Option<Shard>,
+    /// Likewise, with K from the variable JOB_COMPLETION_INDEX: for the pods of an Indexed Job.
+    #[arg(long, value_name = "N", group = "part")]
+    pub shards: Option<usize>,
+    /// All provider profiles of a set of runs, of which this one runs that of --provider.
+    #[arg(long, value_name = "NAME", num_args = 0.., group = "part")]
+    pub part_of: Vec<String>,
+    /// Tells this set of shards from others of the same cells, e.g. the Job's uid; MTV_RUN_SET too.
+    #[arg(long, value_name = "NAME")]
+    pub run_set: Option<String>,
+}
+
+/// What a CI system is told at the end of a command.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct TellArgs {
+    /// A summary of at most 4096 bytes goes here; without it, to /dev/termination-log where that exists.
+    #[arg(long, value_name = "PATH")]
+    pub termination_message: Option<PathBuf>,
+    /// One number or word into a file: NAME is run, verdict, exit-code, total, passed, failed, errored, skipped,
+    /// interrupted, flaky, leftovers or results. Tekton's Task results.
+    #[arg(long, value_name = "NAME=PATH")]
+    pub result_file: Vec<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+pub struct ReportArgs {
+    #[command(subcommand)]
+    pub command: Option<ReportCommand>,
+    /// The run's directory, e.g. results/latest: its reports again, from its events.jsonl.
+    pub dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ReportCommand {
+    /// Join the shards of a set into one JUnit, HTML, trace and run.json; the exit code is the whole set's.
+    Merge(MergeArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct MergeArgs {
+    /// Directories of single shards, which must all be of one set, or results directories, from which the newest
+    /// set is taken.
+    #[arg(required = true, value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
+    /// Where the joined reports go.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// The set to take, by its name or id.
+    #[arg(long, value_name = "NAME")]
+    pub run_set: Option<String>,
+    /// Join what is there: cells of a missing shard are errored.
+    #[arg(long)]
+    pub allow_missing: bool,
+    #[command(flatten)]
+    pub tell: TellArgs,
 }
 
 /// The built-in lab in place of a cluster.
@@ -143,6 +199,11 @@ pub struct RunArgs {
     /// How the run is told on the console.
     #[arg(long, value_enum, default_value_t = LogFormat::Auto)]
     pub log_format: LogFormat,
+    /// Of a set of shards in one results directory the last to end joins all into DIR/set-ID; `latest` is that.
+    #[arg(long, requires = "part")]
+    pub merge: bool,
+    #[command(flatten)]
+    pub tell: TellArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -164,6 +225,9 @@ pub struct ListArgs {
     pub lab: LabArgs,
     #[arg(long, value_enum, default_value_t = ListFormat::Table)]
     pub format: ListFormat,
+    /// Show what each platform can do, instead of the cells.
+    #[arg(long, conflicts_with_all = ["lab", "provider", "scenario", "tag", "filter"])]
+    pub support: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -204,6 +268,10 @@ pub struct LabServerArgs {
     /// Port of the API server; 0 picks a free one.
     #[arg(long, default_value_t = 0)]
     pub port: u16,
+    /// Live on this cluster instead of an API server of the lab's own: its MTV, KubeVirt and storage, as
+    /// cluster admin. For test clusters only.
+    #[arg(long, value_name = "KUBECONFIG", conflicts_with = "port")]
+    pub on: Option<PathBuf>,
     /// Where kubeconfig, CA and providers.json are written.
     #[arg(long, value_name = "DIR", default_value = "lab")]
     pub dir: PathBuf,

@@ -16,6 +16,7 @@ struct State {
     writer: EventWriter,
     reporters: Vec<Box<dyn Reporter>>,
     all: Vec<Event>,
+    finished: bool,
     /// The first failure to write; told once, at the end.
     broken: Option<EventLogError>,
 }
@@ -23,12 +24,16 @@ struct State {
 impl Bus {
     pub fn create(log: &Path, reporters: Vec<Box<dyn Reporter>>) -> Result<Self, EventLogError> {
         let writer = EventWriter::create(log)?;
-        Ok(Self { state: Mutex::new(State { next: 1, writer, reporters, all: Vec::new(), broken: None }) })
+        Ok(Self {
+            state: Mutex::new(State { next: 1, writer, reporters, all: Vec::new(), finished: false, broken: None }),
+        })
     }
 
     /// Ends the reporters; returns every event and whether the log is whole.
     pub fn finish(&self) -> (Vec<Event>, Option<EventLogError>) {
         let Ok(mut state) = self.state.lock() else { return (Vec::new(), None) };
+        // The log ends with the run: a signal while reports are written is no part of it.
+        state.finished = true;
         for reporter in &mut state.reporters {
             if let Err(error) = reporter.finish() {
                 eprintln!("warning: {error}");
@@ -41,6 +46,9 @@ impl Bus {
 impl EventSink for Bus {
     fn emit(&self, kind: EventKind) {
         let Ok(mut state) = self.state.lock() else { return };
+        if state.finished {
+            return;
+        }
         let event = Event { seq: state.next, at: jiff::Timestamp::now(), kind };
         state.next += 1;
         if let Err(error) = state.writer.append(&event) {

@@ -9,12 +9,18 @@ use serde_json::{Value, json};
 use super::Stop;
 use super::args::{ConfigArgs, LabArgs, SelectArgs};
 use crate::config::{LoadRequest, Loaded};
+use crate::event::ShardSet;
 use crate::lab::clock::Clock;
 use crate::lab::{Lab, LabOptions, defects};
-use crate::matrix::{self, Cell, Filter, Selection};
+use crate::matrix::{self, Cell, Filter, Selection, Shard};
 
 /// Where a cluster's Secret is mounted in the shipped Job.
 const SECRETS_DIR: &str = "/etc/mtv-matrix/secrets";
+
+/// What Kubernetes tells a pod of an Indexed Job.
+const COMPLETION_INDEX: &str = "JOB_COMPLETION_INDEX";
+/// `--run-set` as a variable: a pod's own labels reach it only so.
+const RUN_SET: &str = "MTV_RUN_SET";
 
 /// A setting given by a flag: key, value, flag.
 pub type Flag = (String, Value, String);
@@ -104,6 +110,48 @@ pub async fn start_lab(args: &LabArgs) -> Result<Option<Lab>, Stop> {
 
 /// The cells that the flags select.
 pub fn cells(loaded: &Loaded, select: &SelectArgs) -> Result<Vec<Cell>, Stop> {
+    selected(loaded, select).map(|(cells, _)| cells)
+}
+
+/// The cells that the flags select, and the set of shards that the flags make this run a part of. Cells of
+/// other shards are among them, to be skipped.
+pub fn selected(loaded: &Loaded, select: &SelectArgs) -> Result<(Vec<Cell>, Option<ShardSet>), Stop> {
+    let Some(shard) = shard(select)? else { return Ok((expand(loaded, select)?, None)) };
+    let whole = match &shard {
+        Shard::Index { .. } => select.clone(),
+        Shard::Profile { all, .. } => SelectArgs { provider: all.clone(), ..select.clone() },
+    };
+    let mut cells = expand(loaded, &whole)?;
+    let from_env = || std::env::var(RUN_SET).ok();
+    let name = select.run_set.clone().or_else(from_env).filter(|name| !name.is_empty());
+    let set = shard.set(&cells, name.as_deref());
+    shard.apply(&mut cells);
+    Ok((cells, Some(set)))
+}
+
+/// The shard that `--shard`, `--shards` or `--part-of` names.
+fn shard(select: &SelectArgs) -> Result<Option<Shard>, Stop> {
+    if let Some(of) = select.shards {
+        let index = std::env::var(COMPLETION_INDEX).unwrap_or_default();
+        let hint = |error: String| {
+            let found = if index.is_empty() { "is not set".to_owned() } else { format!("is `{index}`") };
+            Stop::usage(format!(
+                "--shards {of} takes this pod's shard from the variable {COMPLETION_INDEX}, which {found}: {error}; \
+                 outside an Indexed Job give --shard K/{of}"
+            ))
+        };
+        return format!("{index}/{of}").parse().map(Some).map_err(hint);
+    }
+    if !select.part_of.is_empty() {
+        let [own] = select.provider.as_slice() else {
+            return Err(Stop::usage("--part-of needs exactly one --provider: the one that this run is for"));
+        };
+        return Shard::profile(own, &select.part_of).map(Some).map_err(|e| Stop::usage(format!("--part-of: {e}")));
+    }
+    Ok(select.shard.clone())
+}
+
+fn expand(loaded: &Loaded, select: &SelectArgs) -> Result<Vec<Cell>, Stop> {
     let filter = select.filter.as_deref().map(Filter::parse).transpose().map_err(Stop::usage)?;
     let mut providers = select.provider.clone();
     if providers.is_empty() {

@@ -5,7 +5,8 @@ use super::{Stop, exit};
 use crate::lab::{Lab, LabOptions};
 
 pub async fn run(args: &LabServerArgs) -> Result<u8, Stop> {
-    let mut options = LabOptions { port: args.port, defects: args.defect.clone(), ..LabOptions::default() };
+    let mut options =
+        LabOptions { port: args.port, on: args.on.clone(), defects: args.defect.clone(), ..LabOptions::default() };
     if let Some(scale) = args.clock_scale {
         options.clock_scale = scale;
     }
@@ -31,6 +32,10 @@ pub async fn run(args: &LabServerArgs) -> Result<u8, Stop> {
     // What clients asked of the lab; `benches/overhead.rs` reads this line.
     let counters: Vec<String> = lab.counters().iter().map(|(name, count)| format!("{name}={count}")).collect();
     println!("counters: {}", counters.join(" "));
+    // What a run has made and not removed; the lab knows what it started with.
+    for what in lab.leftovers().await {
+        println!("left behind: {what}");
+    }
     lab.stop().await;
     Ok(exit::PASSED)
 }

@@ -13,7 +13,9 @@ pub mod list_cmd;
 mod report_cmd;
 mod run_cmd;
 mod signals;
+mod support_grid;
 mod telemetry;
+mod tell;
 
 use std::process::ExitCode;
 
@@ -21,20 +23,7 @@ use clap::Parser;
 
 use args::{Args, Command};
 
-/// Exit codes, as the README lists them.
-pub mod exit {
-    pub const PASSED: u8 = 0;
-    /// Some cell failed.
-    pub const FAILED: u8 = 1;
-    /// Bad configuration or usage.
-    pub const USAGE: u8 = 2;
-    /// The environment broke.
-    pub const ENVIRONMENT: u8 = 3;
-    /// All passed, but something was left behind.
-    pub const LEFTOVERS: u8 = 4;
-    /// Interrupted and cleaned up.
-    pub const INTERRUPTED: u8 = 130;
-}
+pub use crate::event::exit;
 
 /// An error that ends a command: what to print, and the exit code.
 #[derive(Debug)]
@@ -94,7 +83,7 @@ async fn dispatch(args: Args) -> Result<u8, Stop> {
         Command::Config { config, command } => config_cmd::run(&before.and(&config), &command),
         Command::Doctor(doctor) => run_cmd::doctor(&before.and(&doctor.config), &doctor.lab).await,
         Command::Clean(clean) => clean_cmd::run(&before.and(&clean.config), clean).await,
-        Command::Report { dir } => report_cmd::run(&dir),
+        Command::Report(report) => report_cmd::run(report),
         Command::Lab(lab) => lab_cmd::run(&lab).await,
     }
 }

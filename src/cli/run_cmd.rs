@@ -6,53 +6,78 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::args::{ConfigArgs, LabArgs, LogFormat, RunArgs};
 use super::bus::Bus;
 use super::common::Flag;
-use super::{Stop, common, exit, signals, telemetry};
-use crate::api::names::RunId;
+use super::signals::{Signals, StopTokens};
+use super::tell::Tell;
+use super::{Stop, common, exit, telemetry};
+use crate::api::names::{RunId, dns_label};
 use crate::cluster::Cluster;
 use crate::cluster::health::{InventoryAddress, default_storage_class, inventory_address};
+use crate::cluster::versions;
+use crate::config::scenarios::Destination;
 use crate::config::{Keep, Loaded};
 use crate::doctor::{self, Report};
 use crate::engine::{Engine, EngineOptions, RunSummary};
-use crate::event::{Environment, EventKind, Events, Problem, SCHEMA, Verdict};
+use crate::event::{Environment, EventKind, Events, Problem, SCHEMA, ShardSet, Verdict};
 use crate::forklift::inventory::Inventory;
 use crate::lab::Lab;
 use crate::ledger::Ledger;
+use crate::ledger::guard::{self, Guard};
 use crate::matrix::{self, Cell, Decision};
 use crate::migration::{ContextParts, RunContext};
-use crate::report::{self, Reporter, console};
+use crate::report::{self, Reporter, RunModel, console, merge, metrics};
 
 pub async fn run(config: &ConfigArgs, args: RunArgs) -> Result<u8, Stop> {
+    let tell = Tell::new(&args.tell)?;
+    let result = run_on(config, &args, &tell).await;
+    if let Err(stop) = &result {
+        tell.stopped(stop);
+    }
+    result
+}
+
+async fn run_on(config: &ConfigArgs, args: &RunArgs, tell: &Tell) -> Result<u8, Stop> {
+    // A signal that comes now waits until somebody listens.
+    let signals = Signals::install().map_err(|e| Stop::environment(format!("failed to listen for signals: {e}")))?;
     let lab = common::start_lab(&args.lab).await?;
-    let result = run_with(config, &args, lab.as_ref()).await;
+    let result = run_with(config, args, lab.as_ref(), signals, tell).await;
     if let Some(lab) = lab {
         lab.stop().await;
     }
     result
 }
 
-async fn run_with(config: &ConfigArgs, args: &RunArgs, lab: Option<&Lab>) -> Result<u8, Stop> {
+async fn run_with(
+    config: &ConfigArgs,
+    args: &RunArgs,
+    lab: Option<&Lab>,
+    signals: Signals,
+    tell: &Tell,
+) -> Result<u8, Stop> {
     let loaded = common::load(config, flags(args), lab)?;
-    let cells = common::cells(&loaded, &args.select)?;
+    let (cells, set) = common::selected(&loaded, &args.select)?;
+    let set_id = set.as_ref().filter(|_| args.merge).map(|set| set.id.clone());
     let run = match loaded.settings.target_namespace_prefix.as_str() {
         "" | "auto" => RunId::random(),
         prefix => RunId::random_with(prefix),
     };
     let live = telemetry::start(&run);
-    let dir = open_results(&loaded.settings.results, &run)?;
+    let dir = open_results(&loaded.settings.results, &run, set.as_ref())?;
+    // Until the ledger is closed `clean` keeps off it, from wherever it is called.
+    let guard = Arc::new(Guard::hold(&dir.join("ledger.jsonl"), "run").map_err(Stop::environment)?);
+    let _heart = heartbeat(&guard);
     let bus =
         Arc::new(Bus::create(&dir.join("events.jsonl"), vec![console(args.log_format)]).map_err(Stop::environment)?);
     let events: Events = bus.clone();
 
     // From here on a signal ends the run in order, however early it comes.
     let stop = StopTokens::default();
-    let _signals = signals::listen(events.clone(), stop.cancel.clone(), stop.abort.clone())
-        .map_err(|e| Stop::environment(format!("failed to listen for signals: {e}")))?;
-    let ran = run_cells(&loaded, cells, lab, &run, &dir, &events, &stop).await;
+    let _signals = signals.listen(events.clone(), &stop, loaded.settings.timeouts.grace);
+    let ran = run_cells(&loaded, cells, set, lab, &run, &dir, &events, &stop).await;
     let (code, problem) = match &ran {
         Ok(ended) => (ended.code, None),
         Err(problem) => (exit::ENVIRONMENT, Some(problem.clone())),
@@ -63,10 +88,17 @@ async fn run_with(config: &ConfigArgs, args: &RunArgs, lab: Option<&Lab>) -> Res
         let message = format!("traces.jsonl lacks {dropped} spans of single requests: there were too many");
         events.emit(EventKind::Note { cell: None, level: crate::event::Level::Warning, message });
     }
-    events.emit(EventKind::RunFinished { verdict: verdict_of(code), leftovers, exit_code: code, problem });
+    events.emit(EventKind::RunFinished { verdict: exit::verdict(code), leftovers, exit_code: code, problem });
     let (all, broken) = bus.finish();
     let written = report::write_all_with(&dir, &all, &spans).map_err(Stop::environment)?;
+    drop(guard);
+    let model = RunModel::from_events(&all);
+    tell.run(&model, &dir);
     push_traces(&written).await;
+    push_metrics(loaded.settings.metrics_push.as_deref(), &model).await;
+    if let Some(id) = set_id {
+        merge_set(&loaded.settings.results, &id);
+    }
     // With events on standard output nothing else may stand there.
     if args.log_format == LogFormat::Json {
         eprintln!("results: {}", dir.display());
@@ -110,20 +142,59 @@ fn flags(args: &RunArgs) -> Vec<Flag> {
     flags
 }
 
-/// `results/<run-id>/`, and `latest` pointing to it.
-fn open_results(root: &Path, run: &RunId) -> Result<PathBuf, Stop> {
+/// Beats until it is dropped, or the guard is.
+fn heartbeat(guard: &Arc<Guard>) -> AbortOnDropHandle<()> {
+    let guard = Arc::downgrade(guard);
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        let mut beat = tokio::time::interval(guard::BEAT);
+        loop {
+            beat.tick().await;
+            let Some(guard) = guard.upgrade() else { return };
+            guard.beat();
+        }
+    }))
+}
+
+/// `results/<run-id>/`, and `latest` pointing to it. Shards share a volume, and each has a link of its own:
+/// the last one to start is not the last run.
+fn open_results(root: &Path, run: &RunId, set: Option<&ShardSet>) -> Result<PathBuf, Stop> {
     let dir = root.join(run.as_str());
     std::fs::create_dir_all(&dir)
         .map_err(|e| Stop::environment(format!("failed to make the results directory {}: {e}", dir.display())))?;
-    let link = root.join("latest");
-    // Only a link is replaced: a directory of that name is somebody's.
-    if link.is_symlink() {
-        let _ = std::fs::remove_file(&link);
-    }
-    if let Err(error) = std::os::unix::fs::symlink(run.as_str(), &link) {
+    let name = match set {
+        Some(set) => format!("latest-{}", dns_label(&set.shard().replace('/', "-of-"), 63)),
+        None => "latest".to_owned(),
+    };
+    link(root, &name, run.as_str());
+    Ok(dir)
+}
+
+/// Renamed into its place, so that it is never missing. A directory of that name is somebody's, and stays.
+fn link(root: &Path, name: &str, to: &str) {
+    let (link, made) = (root.join(name), root.join(format!(".{name}-{to}")));
+    let linked = std::os::unix::fs::symlink(to, &made).and_then(|()| std::fs::rename(&made, &link));
+    if let Err(error) = linked {
+        let _ = std::fs::remove_file(&made);
         eprintln!("warning: failed to make the link {}: {error}", link.display());
     }
-    Ok(dir)
+}
+
+/// Joins the set where this was the last of its shards to end.
+fn merge_set(root: &Path, id: &str) {
+    let joined = merge::find(&[root.to_owned()], Some(id)).and_then(|runs| merge::join(runs, false));
+    let written = joined.and_then(|merged| {
+        let name = merged.model.run_name().to_owned();
+        merged.write(&root.join(&name)).map(|_| name)
+    });
+    // Standard output may be events alone.
+    match written {
+        Ok(name) => {
+            link(root, "latest", &name);
+            eprintln!("this was the last shard of its set: all of them are in {}", root.join(name).display());
+        }
+        Err(merge::MergeError::Missing { what, .. }) => eprint!("not the last shard of its set:\n{what}"),
+        Err(error) => eprintln!("warning: the shards were not joined: {error}"),
+    }
 }
 
 fn console(format: LogFormat) -> Box<dyn Reporter> {
@@ -155,18 +226,11 @@ struct RunEnd {
     leftovers: u32,
 }
 
-/// What signals set.
-#[derive(Default)]
-struct StopTokens {
-    /// Stop starting, cancel, tear down, report.
-    cancel: CancellationToken,
-    /// Stop at once.
-    abort: CancellationToken,
-}
-
+#[expect(clippy::too_many_arguments, reason = "the one place where a run's parts meet")]
 async fn run_cells(
     loaded: &Loaded,
     mut cells: Vec<Cell>,
+    set: Option<ShardSet>,
     lab: Option<&Lab>,
     run: &RunId,
     dir: &Path,
@@ -174,8 +238,15 @@ async fn run_cells(
     stop: &StopTokens,
 ) -> Result<RunEnd, Problem> {
     let started = |cells: &[Cell], environment| {
-        let cells = cells.iter().map(Cell::info).collect();
-        events.emit(EventKind::RunStarted { schema: SCHEMA, run: run.clone(), environment, cells, shard: None });
+        let infos = cells.iter().map(Cell::info).collect();
+        let (run, shard, set) = (run.clone(), set.as_ref().map(|set| set.shard().to_owned()), set.clone());
+        events.emit(EventKind::RunStarted { schema: SCHEMA, run, environment, cells: infos, shard, set });
+        for cell in cells {
+            if let Decision::Skip(reason) = &cell.decision {
+                let (cell, reason, shard) = (cell.id.clone(), reason.clone(), cell.shard.clone());
+                events.emit(EventKind::CellSkipped { cell, reason, shard });
+            }
+        }
     };
     let look = async {
         let cluster = connect(loaded, lab).await?;
@@ -192,8 +263,13 @@ async fn run_cells(
             };
         }
     };
+    let mut unknown_flags = None;
     if let Some(mtv) = &report.versions.mtv {
         matrix::decide_version(&mut cells, mtv);
+        match versions::controller_flags(&cluster, &loaded.settings.mtv_namespace).await {
+            Ok(flags) => matrix::decide_gates(&mut cells, mtv, &flags),
+            Err(cause) => unknown_flags = Some(cause),
+        }
     }
     // Where the cluster has no default, the preflight has said so already.
     if loaded.settings.storage_class.is_empty()
@@ -202,6 +278,11 @@ async fn run_cells(
         cells.iter_mut().for_each(|cell| cell.storage_class.clone_from(&class));
     }
     started(&cells, environment(loaded, Some(&report), lab.is_some()));
+    if let Some(cause) = unknown_flags {
+        let message =
+            format!("switches of the ForkliftController are unknown, so no cell is skipped for them: {cause}");
+        events.emit(EventKind::Note { cell: None, level: crate::event::Level::Warning, message });
+    }
     for probe in &report.probes {
         let (probe, ok, message) = (probe.name.clone(), probe.ok, probe.message.clone());
         events.emit(EventKind::Preflight { probe, ok, message });
@@ -233,6 +314,12 @@ fn open_context(
     let ledger = Ledger::create(&dir.join("ledger.jsonl"), run).map_err(|e| Problem::new(e.to_string()))?;
     let mut profiles: Vec<_> =
         cells.iter().filter(|c| c.decision == Decision::Run).map(|c| c.profile.clone()).collect();
+    // A second cluster may be a destination only.
+    let remote = |c: &Cell| c.decision == Decision::Run && c.scenario.destination == Destination::Remote;
+    if cells.iter().any(remote) {
+        let named = loaded.providers.get(&loaded.settings.remote_ocp_cluster);
+        profiles.extend(named.map(|profile| Arc::new(profile.clone())));
+    }
     profiles.sort_by(|a, b| a.name.cmp(&b.name));
     profiles.dedup_by(|a, b| a.name == b.name);
     Ok(RunContext::new(ContextParts {
@@ -301,26 +388,8 @@ async fn check_lab(lab: &Lab, events: &Events) -> u32 {
 }
 
 fn exit_code(summary: &RunSummary, interrupted: bool) -> u8 {
-    if interrupted {
-        exit::INTERRUPTED
-    } else if summary.count(Verdict::Failed) > 0 {
-        exit::FAILED
-    } else if summary.count(Verdict::Errored) > 0 {
-        exit::ENVIRONMENT
-    } else if summary.leftovers > 0 {
-        exit::LEFTOVERS
-    } else {
-        exit::PASSED
-    }
-}
-
-fn verdict_of(code: u8) -> Verdict {
-    match code {
-        exit::PASSED | exit::LEFTOVERS => Verdict::Passed,
-        exit::FAILED => Verdict::Failed,
-        exit::INTERRUPTED => Verdict::Interrupted,
-        _ => Verdict::Errored,
-    }
+    let leftovers = usize::try_from(summary.leftovers).unwrap_or(usize::MAX);
+    exit::code(interrupted, summary.count(Verdict::Failed), summary.count(Verdict::Errored), leftovers)
 }
 
 fn environment(loaded: &Loaded, report: Option<&Report>, lab: bool) -> Environment {
@@ -352,6 +421,14 @@ async fn push_traces(written: &[PathBuf]) {
     let body = std::fs::read_to_string(path).unwrap_or_default();
     if let Err(error) = report::trace::push(&endpoint, &headers, &body).await {
         eprintln!("warning: traces were not sent to {endpoint}: {error}");
+    }
+}
+
+/// Sends the metrics to a Pushgateway where the settings name one; a failure is a warning.
+async fn push_metrics(gateway: Option<&str>, model: &RunModel) {
+    let Some(gateway) = gateway.filter(|url| !url.is_empty()) else { return };
+    if let Err(error) = metrics::push(gateway, model.shard.as_deref(), metrics::render(model)).await {
+        eprintln!("warning: metrics were not sent: {error}");
     }
 }
 

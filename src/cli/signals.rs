@@ -1,30 +1,72 @@
-//! Ctrl-C and SIGTERM: once is "stop starting, cancel, tear down, report"; twice is "stop now".
+//! Ctrl-C and SIGTERM: once is "stop starting, cancel, tear down, report"; twice, or the end of the grace
+//! period, is "stop now".
 
-use tokio::signal::unix::{SignalKind, signal};
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::event::{EventKind, Events};
+use crate::config::duration;
+use crate::event::{EventKind, Events, Level};
 
-/// Listens until dropped.
-pub fn listen(
-    events: Events,
-    cancel: CancellationToken,
-    abort: CancellationToken,
-) -> std::io::Result<AbortOnDropHandle<()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(AbortOnDropHandle::new(tokio::spawn(async move {
-        loop {
-            let name = tokio::select! {
-                _ = interrupt.recv() => "SIGINT",
-                _ = terminate.recv() => "SIGTERM",
-            };
-            events.emit(EventKind::Interrupted { signal: name.to_owned() });
-            if cancel.is_cancelled() {
-                abort.cancel();
-            }
-            cancel.cancel();
+/// What signals set.
+#[derive(Default)]
+pub struct StopTokens {
+    /// Stop starting, cancel, tear down, report.
+    pub cancel: CancellationToken,
+    /// Stop at once.
+    pub abort: CancellationToken,
+}
+
+/// The process's signals, held back from their default from the first moment: one that comes before
+/// anybody listens is not lost.
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    pub fn install() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
         }
-    })))
+    }
+
+    /// Listens until dropped. `grace`: how long tearing down may take after the first signal.
+    pub fn listen(mut self, events: Events, stop: &StopTokens, grace: Duration) -> AbortOnDropHandle<()> {
+        let (cancel, abort) = (stop.cancel.clone(), stop.abort.clone());
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let mut until: Option<Instant> = None;
+            loop {
+                let came = match until {
+                    None => Ok(self.next().await),
+                    Some(until) => tokio::time::timeout_at(until, self.next()).await,
+                };
+                let Ok(name) = came else {
+                    let message = format!(
+                        "the grace period of {} is over: what is not torn down is left to `mtv-matrix clean`",
+                        duration::show(grace)
+                    );
+                    events.emit(EventKind::Note { cell: None, level: Level::Warning, message });
+                    abort.cancel();
+                    until = None;
+                    continue;
+                };
+                events.emit(EventKind::Interrupted { signal: name.to_owned() });
+                if cancel.is_cancelled() {
+                    abort.cancel();
+                } else {
+                    until = Some(Instant::now() + grace);
+                }
+                cancel.cancel();
+            }
+        }))
+    }
 }

@@ -22,6 +22,8 @@ mod validate;
 
 pub use errors::{ConfigErrors, Layer, Origin, Problem, nearest};
 pub use load::{LoadRequest, Loaded, load};
-pub use providers::{Credentials, GuestCredentials, Platform, PlatformConfig, ProviderProfile, Providers};
+pub use providers::{
+    Credentials, GuestCredentials, OpenshiftConfig, Platform, PlatformConfig, ProviderProfile, Providers,
+};
 pub use scenarios::{ExpectedResult, HookPlan, PowerState, Scenario, ScenarioVm, Scenarios};
 pub use settings::{Keep, Settings, Timeouts};

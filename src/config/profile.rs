@@ -9,7 +9,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::providers::{
-    Credentials, GuestCredentials, OpenstackConfig, Platform, PlatformConfig, ProviderProfile, VsphereConfig,
+    Credentials, Ec2Config, GuestCredentials, HypervConfig, OpenshiftConfig, OpenstackAuth, OpenstackConfig, Platform,
+    PlatformConfig, ProviderProfile, VsphereConfig,
 };
 
 /// A profile as written.
@@ -74,11 +75,54 @@ pub(crate) struct RawProfile {
     user_domain_id: Option<String>,
     #[serde(default)]
     project_domain_id: Option<String>,
-    // OpenShift: accepted, not used
+    /// Instead of `project_name`.
+    #[serde(default)]
+    project_id: Option<String>,
+    /// Where the project is in another domain than the user.
+    #[serde(default)]
+    project_domain_name: Option<String>,
+    /// `password` (the default) or `applicationcredential`.
+    #[serde(default)]
+    auth_type: Option<AuthType>,
+    /// Id of the application credential.
+    #[serde(default)]
+    application_credential_id: Option<String>,
+    /// Its name, where there is no id; needs `username` and `user_domain_name`.
+    #[serde(default)]
+    application_credential_name: Option<String>,
+    #[serde(default)]
+    application_credential_secret: Option<String>,
+    /// Interface of the catalogue's endpoints: `public` (the default), `internal` or `admin`.
+    #[serde(default)]
+    availability: Option<String>,
+    // OpenShift
+    /// Accepted, not used.
     #[serde(default)]
     host: Option<String>,
+    /// Bearer token of a second cluster at `api_url`.
+    #[serde(default)]
+    token: Option<String>,
+    /// VirtualMachineClusterInstancetype of the source VMs; `u1.small`.
+    #[serde(default)]
+    instance_type: Option<String>,
+    /// VirtualMachineClusterPreference of the source VMs; `rhel.9`.
+    #[serde(default)]
+    preference: Option<String>,
+    /// DataSource that the source VMs boot from; `rhel9`.
+    #[serde(default)]
+    data_source: Option<String>,
+    /// Namespace of the DataSource; `openshift-virtualization-os-images`.
+    #[serde(default)]
+    data_source_namespace: Option<String>,
+    /// Size of the source VMs' disk; `30Gi`.
+    #[serde(default)]
+    disk_size: Option<String>,
+    /// Storage class of the source VMs' disk; the cluster's default for VMs.
     #[serde(default)]
     storage_class: Option<String>,
+    /// Give the source VMs a second NIC, on a Multus network; true.
+    #[serde(default)]
+    extra_nic: Option<bool>,
     // Hyper-V
     #[serde(default)]
     smb_url: Option<String>,
@@ -86,6 +130,39 @@ pub(crate) struct RawProfile {
     smb_user: Option<String>,
     #[serde(default)]
     smb_password: Option<String>,
+    /// Port of WinRM over HTTPS; 5986 where unset.
+    #[serde(default)]
+    winrm_port: Option<u16>,
+    /// `standalone` or `cluster`.
+    #[serde(default)]
+    management_type: Option<ManagementType>,
+    // EC2
+    #[serde(default)]
+    region: Option<String>,
+    #[serde(default)]
+    access_key_id: Option<String>,
+    #[serde(default)]
+    secret_access_key: Option<String>,
+    #[serde(default)]
+    target_region: Option<String>,
+    #[serde(default)]
+    target_az: Option<String>,
+    #[serde(default)]
+    target_access_key_id: Option<String>,
+    #[serde(default)]
+    target_secret_access_key: Option<String>,
+    // OVA, Hyper-V, EC2
+    /// Name in a scenario → name of the VM to take on the platform.
+    #[serde(default)]
+    vms: BTreeMap<String, String>,
+}
+
+/// MTV's words for the Secret's `authType`.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum AuthType {
+    Password,
+    ApplicationCredential,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -94,6 +171,25 @@ enum EndpointType {
     Vcenter,
     Esxi,
 }
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum ManagementType {
+    Standalone,
+    Cluster,
+}
+
+impl ManagementType {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Standalone => "standalone",
+            Self::Cluster => "cluster",
+        }
+    }
+}
+
+/// Where MTV's WinRM listens on a Hyper-V host.
+const WINRM_PORT: u16 = 5986;
 
 /// Keys of a copy-offload section; those with `true` have a `COPYOFFLOAD_…` variable.
 pub(crate) const COPYOFFLOAD_KEYS: &[(&str, bool)] = &[
@@ -155,16 +251,74 @@ impl RawProfile {
         let logs_in = matches!(platform, Platform::Vsphere | Platform::Ovirt | Platform::Openstack | Platform::Hyperv);
         let has_url = matches!(platform, Platform::Vsphere | Platform::Ovirt | Platform::Openstack | Platform::Ova);
         let openstack = platform == Platform::Openstack;
-        let api_url = required("api_url", self.api_url, has_url);
-        let username = required("username", self.username, logs_in);
-        let password = SecretString::from(required("password", self.password, logs_in));
+        // An application credential carries user and project; by name it still needs its user.
+        let credential = openstack && self.auth_type == Some(AuthType::ApplicationCredential);
+        let by_name = credential && given(self.application_credential_id.clone()).is_none();
+        let mut api_url = required("api_url", self.api_url, has_url);
+        let (username, password);
+        let region = required("region", self.region, platform == Platform::Ec2);
+        let target_az = required("target_az", self.target_az, platform == Platform::Ec2);
+        if platform == Platform::Ec2 {
+            username = required("access_key_id", self.access_key_id.clone(), true);
+            password = required("secret_access_key", self.secret_access_key.clone(), true);
+            if api_url.is_empty() {
+                api_url = format!("https://ec2.{region}.amazonaws.com");
+            }
+        } else {
+            username = required("username", self.username, logs_in && (!credential || by_name));
+            password = required("password", self.password, logs_in && !credential);
+        }
+        let password = SecretString::from(password);
         let smb_url = required("smb_url", self.smb_url, platform == Platform::Hyperv);
+        let auth = if credential {
+            OpenstackAuth::ApplicationCredential {
+                id: self.application_credential_id.unwrap_or_default(),
+                name: required("application_credential_name", self.application_credential_name, by_name),
+                secret: required("application_credential_secret", self.application_credential_secret, true).into(),
+            }
+        } else {
+            OpenstackAuth::Password
+        };
+        let no_project_id = given(self.project_id.clone()).is_none();
+        let no_domain_id = given(self.user_domain_id.clone()).is_none();
+        let mut fqdn = given(self.fqdn);
+        if platform == Platform::Hyperv && fqdn.is_none() && api_url.is_empty() {
+            required("fqdn", None, true);
+        }
         let openstack_config = OpenstackConfig {
-            project_name: required("project_name", self.project_name, openstack),
+            auth,
+            project_name: required("project_name", self.project_name, openstack && !credential && no_project_id),
+            project_id: self.project_id.unwrap_or_default(),
             region_name: required("region_name", self.region_name, openstack),
-            user_domain_name: required("user_domain_name", self.user_domain_name, openstack),
+            user_domain_name: required(
+                "user_domain_name",
+                self.user_domain_name,
+                openstack && no_domain_id && (!credential || by_name),
+            ),
             user_domain_id: self.user_domain_id.unwrap_or_default(),
+            project_domain_name: self.project_domain_name.unwrap_or_default(),
             project_domain_id: self.project_domain_id.unwrap_or_default(),
+            availability: self.availability.unwrap_or_default(),
+        };
+        let token = given(self.token.clone());
+        if platform == Platform::Openshift && token.is_some() && api_url.is_empty() {
+            complaints.push(("api_url".into(), "`api_url` is required beside the `token` of a second cluster".into()));
+        }
+        if platform == Platform::Openshift && token.is_none() && !api_url.is_empty() {
+            let text = "`api_url` has no effect without `token`: the source is the cluster of the run";
+            warnings.push(("api_url".into(), text.into()));
+        }
+        let usual = OpenshiftConfig::default();
+        let openshift_config = OpenshiftConfig {
+            token: token.map(SecretString::from),
+            instance_type: given(self.instance_type.clone()).unwrap_or(usual.instance_type),
+            preference: given(self.preference.clone()).unwrap_or(usual.preference),
+            data_source: given(self.data_source.clone()).unwrap_or(usual.data_source),
+            data_source_namespace: given(self.data_source_namespace.clone()).unwrap_or(usual.data_source_namespace),
+            disk_size: given(self.disk_size.clone()).unwrap_or(usual.disk_size),
+            storage_class: given(self.storage_class.clone()),
+            guest_user: given(self.guest_vm_linux_user.clone()).unwrap_or(usual.guest_user),
+            extra_nic: self.extra_nic.unwrap_or(usual.extra_nic),
         };
         let mut ca_pem = given(self.ca_pem);
         if let Some(path) = given(self.ca_file) {
@@ -179,12 +333,23 @@ impl RawProfile {
         if self.max_concurrent == Some(0) {
             complaints.push(("max_concurrent".into(), "`max_concurrent` must be at least 1".into()));
         }
+        let adopts = matches!(platform, Platform::Ova | Platform::Hyperv | Platform::Ec2);
         for (key, idle) in [
             ("luks_passphrase", self.luks_passphrase.is_some()),
             ("copyoffload", self.copyoffload.is_some() && platform != Platform::Vsphere),
             ("vddk_init_image", self.vddk_init_image.is_some() && platform != Platform::Vsphere),
             ("host", self.host.is_some() && platform != Platform::Openshift),
             ("storage_class", self.storage_class.is_some() && platform != Platform::Openshift),
+            ("winrm_port", self.winrm_port.is_some() && platform != Platform::Hyperv),
+            ("access_key_id", self.access_key_id.is_some() && platform != Platform::Ec2),
+            ("vms", !self.vms.is_empty() && !adopts),
+            ("token", self.token.is_some() && platform != Platform::Openshift),
+            ("instance_type", self.instance_type.is_some() && platform != Platform::Openshift),
+            ("preference", self.preference.is_some() && platform != Platform::Openshift),
+            ("data_source", self.data_source.is_some() && platform != Platform::Openshift),
+            ("data_source_namespace", self.data_source_namespace.is_some() && platform != Platform::Openshift),
+            ("disk_size", self.disk_size.is_some() && platform != Platform::Openshift),
+            ("extra_nic", self.extra_nic.is_some() && platform != Platform::Openshift),
         ] {
             if idle {
                 warnings.push((key.to_owned(), format!("`{key}` has no effect on a profile of type {platform}")));
@@ -209,46 +374,37 @@ impl RawProfile {
             }),
             Platform::Ovirt => PlatformConfig::Ovirt { insecure: self.insecure.unwrap_or(true) },
             Platform::Openstack => PlatformConfig::Openstack(openstack_config),
-            Platform::Openshift => PlatformConfig::Openshift,
+            Platform::Openshift => PlatformConfig::Openshift(openshift_config),
             Platform::Ova => PlatformConfig::Ova,
-            Platform::Hyperv => PlatformConfig::Hyperv { smb_url, smb: pair(self.smb_user, self.smb_password) },
-            // Read by `ec2` below, which keeps all keys.
-            Platform::Ec2 => PlatformConfig::Ec2(BTreeMap::new()),
+            Platform::Hyperv => PlatformConfig::Hyperv(HypervConfig {
+                smb_url,
+                smb: pair(self.smb_user, self.smb_password),
+                winrm_port: self.winrm_port.unwrap_or(WINRM_PORT),
+                management_type: self.management_type.map(|kind| kind.name().to_owned()),
+            }),
+            Platform::Ec2 => PlatformConfig::Ec2(Ec2Config {
+                region,
+                target_region: given(self.target_region),
+                target_az,
+                target_account: pair(self.target_access_key_id, self.target_secret_access_key),
+            }),
         };
         Ok(ProviderProfile {
             name: name.to_owned(),
             platform,
             version: self.version.unwrap_or_default(),
-            fqdn: given(self.fqdn).unwrap_or_else(|| host_of(&api_url)),
+            fqdn: fqdn.take().unwrap_or_else(|| host_of(&api_url)),
             api_url,
             login: Credentials { username, password },
             guest: GuestCredentials {
                 linux: pair(self.guest_vm_linux_user, self.guest_vm_linux_password),
                 windows: pair(self.guest_vm_win_user, self.guest_vm_win_password),
             },
-            max_concurrent: self.max_concurrent,
+            // Their cells share source VMs, which MTV powers off: one at a time unless told otherwise.
+            max_concurrent: self.max_concurrent.or((adopts && platform != Platform::Ova).then_some(1)),
             ca_pem,
+            vms: self.vms,
             config,
         })
-    }
-}
-
-/// An EC2 profile: its keys are kept as given until the platform has its driver.
-pub(crate) fn ec2(name: &str, entry: &serde_json::Value) -> ProviderProfile {
-    let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let keys: BTreeMap<String, String> =
-        entry.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), text(v))).collect();
-    let key = |k: &str| keys.get(k).cloned().unwrap_or_default();
-    ProviderProfile {
-        name: name.to_owned(),
-        platform: Platform::Ec2,
-        version: key("version"),
-        fqdn: Some(key("fqdn")).filter(|f| !f.is_empty()).unwrap_or_else(|| host_of(&key("api_url"))),
-        api_url: key("api_url"),
-        login: Credentials { username: key("username"), password: SecretString::from(key("password")) },
-        guest: GuestCredentials::default(),
-        max_concurrent: keys.get("max_concurrent").and_then(|n| n.parse().ok()),
-        ca_pem: None,
-        config: PlatformConfig::Ec2(keys.into_iter().map(|(k, v)| (k, SecretString::from(v))).collect()),
     }
 }

@@ -71,6 +71,8 @@ pub struct Settings {
     pub fail_fast: bool,
     pub keep: Keep,
     pub results: PathBuf,
+    /// URL of a Prometheus Pushgateway that gets the run's metrics at its end.
+    pub metrics_push: Option<String>,
     pub timeouts: Timeouts,
 }
 
@@ -111,6 +113,11 @@ pub struct Timeouts {
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]
     pub teardown: Duration,
+    /// After SIGTERM or Ctrl-C tearing down may take this long; what is left then is for `clean`. Shorter
+    /// than the pod's `terminationGracePeriodSeconds`, so that the reports can still be written.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::DurationText")]
+    pub grace: Duration,
     // waits
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]

@@ -45,6 +45,9 @@ impl RunSummary {
     }
 }
 
+/// Why a teardown did not end.
+const CUT_SHORT: &str = "the run was told to stop at once, or its grace period was over";
+
 /// One run of many cells.
 pub struct Engine {
     context: Arc<RunContext>,
@@ -82,8 +85,8 @@ impl Engine {
     pub async fn run(&self, cells: &[Cell]) -> RunSummary {
         let mut summary = RunSummary::default();
         for cell in cells {
-            if let Decision::Skip(reason) = &cell.decision {
-                self.emit(EventKind::CellSkipped { cell: cell.id.clone(), reason: reason.clone() });
+            // Told with the run's start.
+            if cell.decision != Decision::Run {
                 summary.verdicts.insert(cell.id.clone(), Verdict::Skipped);
             }
         }
@@ -117,11 +120,14 @@ impl Engine {
                     (1, Refusal::Interrupted) => ended.verdict = Verdict::Interrupted,
                     (1, Refusal::FailedFast) => {
                         let reason = "another cell did not pass, and --fail-fast was given".to_owned();
-                        self.emit(EventKind::CellSkipped { cell: cell.id.clone(), reason });
+                        self.emit(EventKind::CellSkipped { cell: cell.id.clone(), reason, shard: None });
                     }
                     _ => {}
                 }
                 break;
+            }
+            if attempt > 1 {
+                self.context.forget_failures();
             }
             let last = attempt > self.options.retries;
             let again = self.attempt(cell, attempt, last, &mut ended).await;
@@ -165,7 +171,8 @@ impl Engine {
             () = self.cancel.cancelled() => Outcome { verdict: Verdict::Interrupted, problem: None },
             outcome = migration::run(&self.context, cell, attempt) => outcome,
         };
-        let passed = outcome.verdict == Verdict::Passed;
+        // Skipped: what was found on the source speaks against the cell, and would again.
+        let passed = matches!(outcome.verdict, Verdict::Passed | Verdict::Skipped);
         let interrupted = outcome.verdict == Verdict::Interrupted;
         let keep = match self.options.keep {
             Keep::Never => false,
@@ -206,7 +213,7 @@ impl Engine {
         let undo = tokio::time::timeout(limit, self.undo(entries).instrument(span));
         let (leftovers, why) = tokio::select! {
             biased;
-            () = self.abort.cancelled() => (None, "the run was told to stop at once".to_owned()),
+            () = self.abort.cancelled() => (None, CUT_SHORT.to_owned()),
             done = undo => match done {
                 Ok(leftovers) => (Some(leftovers), String::new()),
                 Err(_) => (None, format!("teardown did not end within {}", crate::config::duration::show(limit))),
@@ -263,7 +270,7 @@ impl Engine {
         };
         let leftovers: Vec<Leftover> = tokio::select! {
             biased;
-            () = self.abort.cancelled() => still_open("the run was told to stop at once"),
+            () = self.abort.cancelled() => still_open(CUT_SHORT),
             done = tokio::time::timeout(limit, self.undo(entries)) => {
                 done.unwrap_or_else(|_| still_open("teardown ran out of time"))
             }

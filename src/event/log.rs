@@ -51,6 +51,23 @@ impl EventWriter {
     }
 }
 
+/// `run-started` alone: which run it is. `None`: the run did not come so far.
+pub fn read_started(path: &Path) -> Result<Option<Event>, EventLogError> {
+    /// A signal may come before the start is told.
+    const AMONG: usize = 16;
+    let read_error = |source| EventLogError::Read { path: path.to_owned(), source };
+    let reader = BufReader::new(File::open(path).map_err(read_error)?);
+    for (number, line) in reader.lines().take(AMONG).enumerate() {
+        let parsed = serde_json::from_str::<Event>(&line.map_err(read_error)?);
+        let parse_error = |source| EventLogError::Parse { path: path.to_owned(), line: number + 1, source };
+        let event = parsed.map_err(parse_error)?;
+        if matches!(event.kind, EventKind::RunStarted { .. }) {
+            return Ok(Some(event));
+        }
+    }
+    Ok(None)
+}
+
 /// Reads a whole log. A last line without an end is what a killed run leaves, and is dropped.
 pub fn read_events(path: &Path) -> Result<Vec<Event>, EventLogError> {
     let read_error = |source| EventLogError::Read { path: path.to_owned(), source };

@@ -5,9 +5,10 @@
 //! (`events.jsonl`), versioned by [`SCHEMA`]: a reader refuses a higher major and ignores fields
 //! that it does not know.
 
+pub mod exit;
 mod log;
 
-pub use log::{EventLogError, EventWriter, read_events};
+pub use log::{EventLogError, EventWriter, read_events, read_started};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -164,6 +165,28 @@ pub struct CellInfo {
     pub tags: Vec<String>,
 }
 
+/// The set of shards that a run is one of. Shards of one set agree on `id` and `shards`; nothing else ties
+/// them together, because each is a process of its own, often on a machine of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardSet {
+    /// Made from the cells, how they are split, and `name`.
+    pub id: String,
+    /// `--run-set`: tells sets of the same cells apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// This run's place among `shards`, from 0.
+    pub index: usize,
+    /// How all shards are called: `0/4` …, or provider profiles.
+    pub shards: Vec<String>,
+}
+
+impl ShardSet {
+    /// What this run's shard is called.
+    pub fn shard(&self) -> &str {
+        self.shards.get(self.index).map_or("?", String::as_str)
+    }
+}
+
 /// Seen at the start: versions and settings that reports name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
@@ -191,6 +214,9 @@ pub struct VmProgress {
     pub percent: Option<f64>,
     /// Warm: precopies that succeeded.
     pub precopies: Option<u32>,
+    /// Megabytes that the running step copies; `None` where it copies no disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_mb: Option<u64>,
 }
 
 /// How severe a log line is.
@@ -212,11 +238,23 @@ pub enum EventKind {
         environment: Environment,
         cells: Vec<CellInfo>,
         shard: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        set: Option<ShardSet>,
     },
     /// A cell that does not run, decided before anything was touched.
     CellSkipped {
         cell: CellId,
         reason: String,
+        /// The shard that runs it, where that is the reason.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shard: Option<String>,
+    },
+    /// A cell that was to run and never began. A run tells it by its end; only where runs were merged it is
+    /// told cell by cell.
+    CellUnstarted {
+        cell: CellId,
+        verdict: Verdict,
+        problem: Problem,
     },
     /// An attempt at a cell begins; attempts count from 1.
     CellStarted {

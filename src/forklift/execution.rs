@@ -198,6 +198,9 @@ fn vm_progress(vm: &VmStatus) -> VmProgress {
         step: step.map(|s| s.name.clone()),
         percent,
         precopies: vm.warm.as_ref().and_then(|w| u32::try_from(w.successes).ok()),
+        total_mb: step
+            .filter(|s| s.name.starts_with("DiskTransfer") && s.progress.total > 0)
+            .and_then(|s| u64::try_from(s.progress.total).ok()),
     }
 }
 

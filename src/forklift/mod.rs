@@ -4,11 +4,17 @@
 //! differs between platforms sits in an adapter ([`adapter`]), one file a platform.
 
 pub mod adapter;
+mod ec2;
 pub mod execution;
+mod hyperv;
 pub mod inventory;
 pub mod maps;
+mod openshift;
+mod openstack;
+mod ova;
 pub mod plan;
 pub mod providers;
+mod read;
 mod vsphere;
 
 use std::time::Duration;

@@ -36,6 +36,8 @@ pub trait KubevirtSubresources: Send + Sync {
     async fn power(&self, namespace: &str, name: &str, verb: &str) -> Result<(), SubresourceError>;
     /// `guestosinfo`, `userlist`, `filesystemlist` of a VMI.
     async fn guest_info(&self, namespace: &str, name: &str, what: &str) -> Result<serde_json::Value, SubresourceError>;
+    /// The VirtualMachine with its instance type and preference merged in.
+    async fn expand_spec(&self, namespace: &str, name: &str) -> Result<serde_json::Value, SubresourceError>;
 }
 
 /// One interface inside a guest.

@@ -10,33 +10,36 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use apiserver::{ApiServer, ApiServerOptions};
 use clock::Clock;
 use controllers::kubevirt::{self, KubevirtOptions, Subresources};
 use controllers::mtv::{self, MtvOptions, MtvVersion};
 use controllers::storage::{self, StorageOptions};
 use defects::Defects;
+use gate::Gate;
 use guests::Guests;
+use guests::collected::CollectedGuests;
+use hooks::GuestDirectory;
+use host::Host;
 use inventory::InventoryDb;
 use pki::LabCa;
 use platforms::{AllGuests, LabPlatform, PlatformOptions};
 use seed::SeedOptions;
 use serve::Endpoint;
 
-/// Logins of the lab; they guard nothing.
-const CLUSTER_USER: &str = "kubeadmin";
-const CLUSTER_PASSWORD: &str = "lab-admin";
-const KUBERNETES_VERSION: &str = "v1.33.5";
 const MTV_NAMESPACE: &str = "openshift-mtv";
 
+mod aggregated;
 pub mod apiserver;
 pub mod clock;
 pub mod controllers;
 pub mod defects;
+pub mod gate;
 pub mod guests;
 pub mod hooks;
+mod host;
 pub mod inventory;
 pub mod monitoring;
+mod outside;
 pub mod pki;
 pub mod platforms;
 pub mod seed;
@@ -57,6 +60,8 @@ pub struct LabOptions {
     pub listen: std::net::IpAddr,
     /// Fixed port of the API server; 0 picks a free one.
     pub port: u16,
+    /// The kubeconfig of a cluster to live on, as cluster admin. `None`: an API server of the lab's own.
+    pub on: Option<PathBuf>,
 }
 
 impl Default for LabOptions {
@@ -68,6 +73,7 @@ impl Default for LabOptions {
             defects: Vec::new(),
             listen: std::net::IpAddr::from([127, 0, 0, 1]),
             port: 0,
+            on: None,
         }
     }
 }
@@ -83,9 +89,8 @@ pub enum LabError {
 /// A running lab.
 pub struct Lab {
     ca: LabCa,
-    token: String,
     clock: Clock,
-    api: Arc<ApiServer>,
+    host: Host,
     platforms: Vec<Box<dyn LabPlatform>>,
     endpoints: Vec<Endpoint>,
     controllers: TaskTracker,
@@ -104,31 +109,24 @@ impl Lab {
         })?;
         let clock = Clock::new(options.clock_scale);
         let ca = LabCa::new()?;
-        let token = format!("sha256~lab-{}", crate::api::names::random_chars(24));
         let stop = CancellationToken::new();
         let controllers = TaskTracker::new();
 
-        let api_options = ApiServerOptions {
-            listen: options.listen,
-            port: options.port,
-            kubernetes_version: KUBERNETES_VERSION.to_owned(),
-            users: vec![(CLUSTER_USER.to_owned(), CLUSTER_PASSWORD.to_owned())],
-            token: token.clone(),
-            subresources: None,
-            inventory: None,
-        };
-        let api = Arc::new(ApiServer::start(api_options, &ca).await?);
+        let host = Host::start(&options, &ca).await?;
 
-        let platform_options = PlatformOptions { listen: options.listen, clock, ca: &ca, cluster: api.client() };
+        let platform_options = PlatformOptions { listen: options.listen, clock, ca: &ca, cluster: host.client() };
         let platforms = platforms::start(&platform_options).await?;
-        let directory = Arc::new(AllGuests(platforms.iter().map(|p| p.guests()).collect()));
+        let db = Arc::new(InventoryDb::default());
+        // Platforms from outside come last: their VMs are known by what was collected.
+        let collected: Arc<dyn GuestDirectory> = Arc::new(CollectedGuests(db.clone()));
+        let directory = Arc::new(AllGuests(platforms.iter().map(|p| p.guests()).chain([collected]).collect()));
 
-        let inventory_listener = serve::bind("inventory", options.listen, 0).await?;
-        let thanos_listener = serve::bind("monitoring", options.listen, 0).await?;
+        let inventory_listener = host.bind_for_route("inventory", options.listen).await?;
+        let thanos_listener = host.bind_for_route("monitoring", options.listen).await?;
         let address = |listener: &tokio::net::TcpListener| {
             listener
                 .local_addr()
-                .map(|a| a.to_string())
+                .map(|a| a.to_string().trim_end_matches(":443").to_owned())
                 .map_err(|e| LabError::Start { part: "endpoints".to_owned(), cause: e.to_string() })
         };
         let (inventory_addr, thanos_addr) = (address(&inventory_listener)?, address(&thanos_listener)?);
@@ -136,33 +134,25 @@ impl Lab {
             mtv_version: options.mtv_version.clone(),
             ocp_version: options.ocp_version.clone(),
             inventory_addr: inventory_addr.clone(),
-            thanos_addr,
+            thanos_addr: thanos_addr.clone(),
         };
-        seed::seed(&api.client(), &seed_options).await?;
-        api.set_service_proxy(
-            MTV_NAMESPACE,
-            "forklift-inventory",
-            format!("https://{inventory_addr}"),
-            ca.ca_pem().to_owned(),
-        );
+        seed::seed(&host.client(), &seed_options).await?;
 
         let guests = Arc::new(Guests::new(directory.clone(), defects.clone()));
-        api.set_subresources(Arc::new(Subresources::new(api.client(), guests)));
-        let db = Arc::new(InventoryDb::default());
-        let accepted = {
-            let api = api.clone();
-            Arc::new(move |token: &str| api.accepts(token))
-        };
-        let tls = ca.server_config(&[options.listen.to_string(), "localhost".to_owned()])?;
-        let inventory_router = inventory::router(db.clone(), api.client(), accepted.clone());
+        let subresources = Arc::new(Subresources::new(host.client(), guests));
+        host.serve(subresources, &inventory_addr, &ca, options.listen).await?;
+        let gate = Arc::new(Gate::new(host.client()));
+        let names = [options.listen.to_string(), "localhost".to_owned(), inventory_addr, thanos_addr];
+        let tls = ca.server_config(&names.map(|name| name.split(':').next().unwrap_or_default().to_owned()))?;
+        let inventory_router = inventory::router(db.clone(), host.client(), gate.clone());
         let endpoints = vec![
             serve::https("inventory", inventory_listener, tls.clone(), inventory_router)?,
-            serve::https("monitoring", thanos_listener, tls, monitoring::router(api.client(), accepted))?,
+            serve::https("monitoring", thanos_listener, tls, monitoring::router(host.client(), gate))?,
         ];
-        let baseline = names(&api);
+        let baseline = host.objects();
         controllers.spawn(mtv::run(
             MtvOptions {
-                client: api.client(),
+                client: host.client(),
                 clock,
                 version,
                 namespace: MTV_NAMESPACE.to_owned(),
@@ -172,19 +162,19 @@ impl Lab {
             db,
         ));
         controllers.spawn(kubevirt::run(KubevirtOptions {
-            client: api.client(),
+            client: host.client(),
             clock,
             defects,
             guests: directory,
             stop: stop.clone(),
         }));
-        controllers.spawn(storage::run(StorageOptions { client: api.client(), clock, stop: stop.clone() }));
-        Ok(Self { ca, token, clock, api, platforms, endpoints, controllers, stop, baseline })
+        controllers.spawn(storage::run(StorageOptions { client: host.client(), clock, stop: stop.clone() }));
+        Ok(Self { ca, clock, host, platforms, endpoints, controllers, stop, baseline })
     }
 
     /// API server URL.
     pub fn url(&self) -> String {
-        self.api.url()
+        self.host.url()
     }
     /// PEM of the CA that signed every endpoint of the lab.
     pub fn ca_pem(&self) -> &str {
@@ -192,16 +182,11 @@ impl Lab {
     }
     /// A cluster-admin token.
     pub fn token(&self) -> &str {
-        &self.token
+        self.host.token()
     }
-    /// A kubeconfig as YAML.
+    /// A kubeconfig as YAML; its CA also signed what Routes lead to.
     pub fn kubeconfig(&self) -> String {
-        let ca = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, self.ca_pem());
-        format!(
-            "apiVersion: v1\nkind: Config\ncurrent-context: lab\nclusters:\n- name: lab\n  cluster:\n    server: {}\n    certificate-authority-data: {ca}\nusers:\n- name: lab\n  user:\n    token: {}\ncontexts:\n- name: lab\n  context:\n    cluster: lab\n    user: lab\n    namespace: default\n",
-            self.url(),
-            self.token
-        )
+        self.host.kubeconfig(self.ca_pem())
     }
     /// A `providers.json` with the lab's profiles.
     pub fn providers_json(&self) -> String {
@@ -223,7 +208,7 @@ impl Lab {
     pub async fn leftovers(&self) -> Vec<String> {
         let mut left = Vec::new();
         for _ in 0..30 {
-            left = names(&self.api).difference(&self.baseline).cloned().collect();
+            left = self.host.objects().difference(&self.baseline).cloned().collect();
             left.extend(self.platforms.iter().flat_map(|p| p.leftovers()));
             if left.is_empty() {
                 break;
@@ -235,7 +220,7 @@ impl Lab {
     /// Counts since the start, for benchmarks.
     pub fn counters(&self) -> BTreeMap<String, u64> {
         let platforms = self.platforms.iter().map(|p| p.requests()).map(|(name, count)| (name.to_owned(), count));
-        std::iter::once(("api_requests".to_owned(), self.api.request_count())).chain(platforms).collect()
+        std::iter::once(("api_requests".to_owned(), self.host.request_count())).chain(platforms).collect()
     }
     /// Stops every task and waits for them.
     pub async fn stop(self) {
@@ -248,7 +233,7 @@ impl Lab {
         for platform in &self.platforms {
             platform.stop().await;
         }
-        self.api.stop().await;
+        self.host.stop().await;
     }
     /// Writes kubeconfig, CA and providers.json for other clients; returns the kubeconfig's path.
     pub fn write_client_files(&self, dir: &Path) -> Result<PathBuf, LabError> {
@@ -267,17 +252,4 @@ impl Lab {
         }
         Ok(kubeconfig)
     }
-}
-
-/// Every object that a run could leave behind, one line each.
-fn names(api: &ApiServer) -> BTreeSet<String> {
-    api.snapshot()
-        .into_iter()
-        // Events expire by themselves.
-        .filter(|o| o.kind != "Event")
-        .map(|o| match o.namespace.as_str() {
-            "" => format!("{} {}", o.kind, o.name),
-            ns => format!("{} {ns}/{}", o.kind, o.name),
-        })
-        .collect()
 }

@@ -10,24 +10,24 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use k8s_openapi::api::authorization::v1::ResourceAttributes;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
-/// Whether a bearer token may read.
-pub type Accepted = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+use super::gate::{Gate, Refused};
 
 #[derive(Clone)]
 struct Shared {
     client: Client,
-    accepted: Accepted,
+    gate: Arc<Gate>,
 }
 
 /// `GET` and `POST /api/v1/query`.
-pub fn router(client: Client, accepted: Accepted) -> Router {
-    Router::new().route("/api/v1/query", get(by_get).post(by_post)).with_state(Shared { client, accepted })
+pub fn router(client: Client, gate: Arc<Gate>) -> Router {
+    Router::new().route("/api/v1/query", get(by_get).post(by_post)).with_state(Shared { client, gate })
 }
 
 async fn by_get(
@@ -35,7 +35,7 @@ async fn by_get(
     headers: HeaderMap,
     Query(fields): Query<HashMap<String, String>>,
 ) -> Response {
-    answer(&shared, &headers, fields.get("query").cloned()).await
+    answer(&shared, &headers, "get", fields.get("query").cloned()).await
 }
 
 async fn by_post(
@@ -47,13 +47,33 @@ async fn by_post(
     let form = url::form_urlencoded::parse(body.as_bytes())
         .find(|(key, _)| key == "query")
         .map(|(_, value)| value.into_owned());
-    answer(&shared, &headers, form.or_else(|| fields.get("query").cloned())).await
+    answer(&shared, &headers, "create", form.or_else(|| fields.get("query").cloned())).await
 }
 
-async fn answer(shared: &Shared, headers: &HeaderMap, query: Option<String>) -> Response {
+/// The question that the proxy in front of Thanos asks about its callers.
+fn may_query(verb: &str) -> ResourceAttributes {
+    ResourceAttributes {
+        group: Some("monitoring.coreos.com".to_owned()),
+        resource: Some("prometheuses".to_owned()),
+        subresource: Some("api".to_owned()),
+        name: Some("k8s".to_owned()),
+        namespace: Some("openshift-monitoring".to_owned()),
+        verb: Some(verb.to_owned()),
+        ..ResourceAttributes::default()
+    }
+}
+
+async fn answer(shared: &Shared, headers: &HeaderMap, verb: &str, query: Option<String>) -> Response {
     let token = headers.get("authorization").and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
-    if !token.is_some_and(|token| (shared.accepted)(token)) {
-        return (StatusCode::UNAUTHORIZED, "Unauthorized\n").into_response();
+    let ruling = async {
+        let caller = shared.gate.caller(token.unwrap_or_default()).await?;
+        shared.gate.may(&caller, may_query(verb)).await
+    };
+    match ruling.await {
+        Ok(()) => {}
+        Err(Refused::Stranger) => return (StatusCode::UNAUTHORIZED, "Unauthorized\n").into_response(),
+        Err(Refused::Forbidden(why)) => return (StatusCode::FORBIDDEN, format!("Forbidden {why}\n")).into_response(),
+        Err(Refused::Broken(why)) => return (StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n")).into_response(),
     }
     let Some(query) = query.filter(|query| !query.is_empty()) else {
         let body = json!({"status": "error", "errorType": "bad_data", "error": "invalid parameter \"query\": unknown position: parse error: no expression found in input"});

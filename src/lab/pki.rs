@@ -38,8 +38,19 @@ impl LabCa {
     /// A server configuration for these DNS names and addresses; the chain holds the CA, too, as
     /// real endpoints of this field do, because that is what people pin. Speaks HTTP/2 and HTTP/1.1.
     pub fn server_config(&self, names: &[String]) -> Result<Arc<ServerConfig>, LabError> {
-        let key = KeyPair::generate().map_err(failed)?;
+        self.configured(CertificateParams::new(names.to_vec()).map_err(failed)?, names)
+    }
+
+    /// Likewise, with a certificate that expired years ago: for showing what a client says of it.
+    pub fn expired_server_config(&self, names: &[String]) -> Result<Arc<ServerConfig>, LabError> {
         let mut params = CertificateParams::new(names.to_vec()).map_err(failed)?;
+        params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        self.configured(params, names)
+    }
+
+    fn configured(&self, mut params: CertificateParams, names: &[String]) -> Result<Arc<ServerConfig>, LabError> {
+        let key = KeyPair::generate().map_err(failed)?;
         params.distinguished_name.push(DnType::CommonName, names.first().map_or("lab", String::as_str));
         let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
         let chain = vec![certificate.der().clone(), self.der.clone()];
@@ -53,5 +64,36 @@ impl LabCa {
             .map_err(failed)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Arc::new(config))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn handshake(expired: bool) -> Result<(), String> {
+        let ca = LabCa::new().unwrap();
+        let names = ["127.0.0.1".to_owned()];
+        let tls = if expired { ca.expired_server_config(&names) } else { ca.server_config(&names) };
+        let listener = super::super::serve::bind("test", [127, 0, 0, 1].into(), 0).await.unwrap();
+        let endpoint = super::super::serve::https("test", listener, tls.unwrap(), axum::Router::new()).unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(ca.der.clone()).unwrap();
+        let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let socket = tokio::net::TcpStream::connect(endpoint.addr()).await.unwrap();
+        let name = rustls_pki_types::ServerName::try_from("127.0.0.1").unwrap();
+        let connected = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, socket).await;
+        connected.map(drop).map_err(|e| e.to_string())
+    }
+
+    #[tokio::test]
+    async fn an_expired_certificate_is_refused_for_that_and_a_valid_one_is_not() {
+        handshake(false).await.unwrap();
+        let refused = handshake(true).await.unwrap_err();
+        assert!(refused.contains("expired"), "{refused}");
     }
 }

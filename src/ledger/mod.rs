@@ -6,6 +6,8 @@
 //! reverse order of intent. An entry whose intent was written but not its *done* may or may not
 //! exist: undo looks for it all the same.
 
+pub mod guard;
+
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};

@@ -2,15 +2,12 @@
 
 use std::cmp::Reverse;
 use std::sync::Arc;
-use std::time::Duration;
 
+use super::expected::expected;
 use super::{Cell, Decision, Filter, glob, support};
 use crate::api::names::CellId;
 use crate::config::scenarios::Destination;
 use crate::config::{ProviderProfile, Providers, Scenario, Scenarios, Settings, nearest};
-
-/// A scenario that says nothing of its duration is taken to last this long.
-const DEFAULT_EXPECTED: Duration = Duration::from_secs(20 * 60);
 
 /// Which cells are wanted; an empty list means all.
 #[derive(Debug, Clone, Default)]
@@ -89,7 +86,8 @@ pub fn expand(
                     scenario: Arc::clone(&scenario),
                     storage_class: class.clone(),
                     decision: decide(settings, &profile, &scenario),
-                    expected: scenario.expected_duration.unwrap_or(DEFAULT_EXPECTED),
+                    expected: expected(&scenario),
+                    shard: None,
                 };
                 if selection.filter.as_ref().is_none_or(|f| f.matches(&cell)) {
                     cells.push(cell);

@@ -4,6 +4,7 @@
 //! creates its first object.
 
 mod expand;
+mod expected;
 pub mod filter;
 pub mod glob;
 pub mod shard;
@@ -15,6 +16,7 @@ mod version;
 pub use expand::{MatrixError, Selection, expand};
 pub use filter::Filter;
 pub use shard::Shard;
+pub use support::decide_gates;
 pub use version::decide_version;
 
 use std::sync::Arc;
@@ -41,6 +43,8 @@ pub struct Cell {
     pub decision: Decision,
     /// For the order of work and balanced shards.
     pub expected: Duration,
+    /// The shard that runs it, where that is another than ours; the decision then is to skip.
+    pub shard: Option<String>,
 }
 
 impl Cell {

@@ -39,11 +39,15 @@ fn every_profile_meets_every_scenario_and_each_cell_is_decided() {
     assert_eq!(all.len(), 24);
     assert_eq!(reason(&all, "vsphere/test_sanity_cold_mtv_migration"), "run");
     assert_eq!(reason(&all, "vsphere/test_warm_remote_ocp"), "`remote_ocp_cluster` is not set");
-    assert_eq!(reason(&all, "ova/test_sanity_warm_mtv_migration"), "ova does not support warm migration");
+    assert_eq!(
+        reason(&all, "ova/test_sanity_warm_mtv_migration"),
+        "ova does not support warm migration: an OVA is a file and does not run"
+    );
     assert_eq!(reason(&all, "ovirt/test_sanity_cold_mtv_migration"), "ovirt has no driver yet in this version");
     assert!(all.windows(2).all(|w| w[0].expected >= w[1].expected));
     let remote = cells(&loaded(&["remote_ocp_cluster=lab"]), &Selection::default()).unwrap();
-    assert_eq!(remote.iter().filter(|c| c.decision == Decision::Run).count(), 8);
+    let vsphere = |c: &&Cell| c.profile.name == "vsphere" && c.decision == Decision::Run;
+    assert_eq!(remote.iter().filter(vsphere).count(), 8);
 }
 
 #[test]
@@ -125,19 +129,89 @@ fn the_mtv_version_decides_late() {
 #[test]
 fn shards_split_all_cells_evenly_and_each_runs_once() {
     let loaded = loaded(&["remote_ocp_cluster=lab"]);
+    let whole = cells(&loaded, &Selection::default()).unwrap();
+    let runnable: Vec<_> = whole.iter().filter(|c| c.decision == Decision::Run).collect();
+    let fair = runnable.iter().map(|c| c.expected.as_secs() / 60).sum::<u64>() / 3;
     let mut ran = Vec::new();
-    for index in 1..=3 {
+    for index in 0..3 {
         let mut all = cells(&loaded, &Selection::default()).unwrap();
-        Shard { index, of: 3 }.apply(&mut all);
-        let mine: Vec<_> = all.into_iter().filter(|c| c.decision == Decision::Run).collect();
+        Shard::Index { index, of: 3 }.apply(&mut all);
+        let mine: Vec<_> = all.iter().filter(|c| c.decision == Decision::Run).collect();
         let minutes: u64 = mine.iter().map(|c| c.expected.as_secs() / 60).sum();
-        assert!((65..=100).contains(&minutes), "shard {index}: {minutes} minutes");
-        ran.extend(mine.into_iter().map(|c| c.id));
+        assert!(minutes.abs_diff(fair) <= 20, "shard {index}: {minutes} minutes of a fair {fair}");
+        ran.extend(mine.into_iter().map(|c| c.id.clone()));
+        for cell in all.iter().filter(|c| c.shard.is_some()) {
+            let other = cell.shard.clone().unwrap();
+            assert_ne!(other, format!("{index}/3"));
+            assert_eq!(cell.decision, Decision::Skip(format!("in another shard ({other})")));
+        }
     }
     ran.sort();
     ran.dedup();
-    assert_eq!(ran.len(), 8);
-    assert!("0/3".parse::<Shard>().is_err() && "4/3".parse::<Shard>().is_err() && "x".parse::<Shard>().is_err());
+    assert_eq!(ran.len(), runnable.len());
+    for wrong in ["3/3", "x", "1", "-1/3", "0/0"] {
+        assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
+    }
+    assert_eq!("0/3".parse::<Shard>().unwrap().to_string(), "0/3");
+}
+
+#[test]
+fn shards_of_one_set_agree_on_its_id_and_nobody_else_does() {
+    let one = loaded(&["remote_ocp_cluster=lab"]);
+    let all = cells(&one, &Selection::default()).unwrap();
+    let shard = |index, of| Shard::Index { index, of };
+    let set = shard(0, 3).set(&all, None);
+    assert_eq!(set.shards, ["0/3", "1/3", "2/3"]);
+    let last = shard(2, 3).set(&all, None);
+    assert_eq!((&last.id, last.index, last.shard()), (&set.id, 2, "2/3"));
+    assert_ne!(shard(0, 4).set(&all, None).id, set.id, "another number of shards");
+    assert_ne!(shard(0, 3).set(&all, Some("tuesday")).id, set.id, "another name");
+    assert_ne!(shard(0, 3).set(&all[1..], None).id, set.id, "other cells");
+    let fewer = cells(&loaded(&[]), &Selection::default()).unwrap();
+    assert_ne!(shard(0, 3).set(&fewer, None).id, set.id, "the same cells, of which other ones run");
+}
+
+#[test]
+fn a_profile_is_one_part_of_all_profiles_and_leaves_the_rest_to_them() {
+    let loaded = loaded(&["remote_ocp_cluster=lab"]);
+    let names: Vec<String> = ["vsphere", "ovirt", "ova", "ovirt"].map(str::to_owned).to_vec();
+    let part = Shard::profile("vsphere", &names).unwrap();
+    let mut all = cells(&loaded, &Selection::default()).unwrap();
+    let set = part.set(&all, None);
+    assert_eq!((set.shards.join(" "), set.shard()), ("ova ovirt vsphere".to_owned(), "vsphere"));
+    part.apply(&mut all);
+    assert_eq!(all.iter().filter(|c| c.decision == Decision::Run).count(), 8);
+    assert!(all.iter().all(|c| c.profile.name != "vsphere" || c.decision == Decision::Run));
+    assert!(Shard::profile("hyperv", &names).is_err());
+}
+
+proptest! {
+    /// Every cell in exactly one shard, and no shard longer than the best possible plus the longest cell.
+    #[test]
+    fn any_split_is_complete_and_balanced(minutes in prop::collection::vec(1u64..90, 1..60), of in 1usize..9) {
+        let loaded = loaded(&["remote_ocp_cluster=lab"]);
+        let model = cells(&loaded, &Selection::default()).unwrap().into_iter().find(|c| c.decision == Decision::Run).unwrap();
+        let all: Vec<Cell> = minutes.iter().enumerate().map(|(n, minutes)| Cell {
+            id: crate::api::names::CellId::new("p", &format!("s{n}"), None),
+            expected: std::time::Duration::from_secs(minutes * 60),
+            ..model.clone()
+        }).collect();
+        let mut times_run = vec![0; all.len()];
+        let mut longest_shard = 0;
+        for index in 0..of {
+            let mut mine = all.clone();
+            Shard::Index { index, of }.apply(&mut mine);
+            let mut load = 0;
+            for (n, cell) in mine.iter().enumerate().filter(|(_, c)| c.decision == Decision::Run) {
+                times_run[n] += 1;
+                load += cell.expected.as_secs() / 60;
+            }
+            longest_shard = longest_shard.max(load);
+        }
+        prop_assert!(times_run.iter().all(|times| *times == 1));
+        let fair = minutes.iter().sum::<u64>().div_ceil(u64::try_from(of).unwrap());
+        prop_assert!(longest_shard <= fair + minutes.iter().max().unwrap());
+    }
 }
 
 /// An expression as text together with its value, computed without the parser.
@@ -186,4 +260,44 @@ proptest! {
     fn no_text_breaks_the_parser(text in ".{0,60}") {
         let _ = Filter::parse(&text);
     }
+}
+
+#[test]
+fn a_flag_of_the_cluster_that_is_off_skips_what_hangs_on_it() {
+    let loaded = loaded(&[]);
+    let decided = |flags: &[(&str, bool)], version: &str| {
+        let mut all = cells(&loaded, &Selection::default()).unwrap();
+        let flags = flags.iter().map(|(key, on)| ((*key).to_owned(), *on)).collect();
+        decide_gates(&mut all, version, &flags);
+        reason(&all, "vsphere/test_sanity_warm_mtv_migration").to_owned()
+    };
+    assert_eq!(decided(&[], "2.11"), "run", "on where nothing is said");
+    let off = "warm migration from vsphere is switched off: `controller_vsphere_incremental_backup` of the ForkliftController is off";
+    assert_eq!(decided(&[("controller_vsphere_incremental_backup", false)], "2.11"), off);
+    assert_eq!(decided(&[("controller_ovirt_warm_migration", false)], "2.11"), "run", "another platform's");
+}
+
+#[test]
+fn platforms_newer_than_the_installed_mtv_are_skipped_with_its_version() {
+    let providers = r#"{"ec2": {"type": "ec2", "region": "r", "access_key_id": "a", "secret_access_key": "s", "target_az": "z"},
+        "hv": {"type": "hyperv", "fqdn": "h", "smb_url": "//h/s", "username": "u", "password": "p"}}"#;
+    let dir = tempfile::tempdir().unwrap();
+    let request = LoadRequest {
+        secrets_dir: Some(dir.path().to_owned()),
+        providers_text: Some((providers.to_owned(), "test".to_owned())),
+        scenarios_default: true,
+        ..LoadRequest::default()
+    };
+    let loaded = load(&request).unwrap_or_else(|e| panic!("{e}"));
+    let mut all = cells(&loaded, &Selection::default()).unwrap();
+    assert_eq!(
+        reason(&all, "ec2/test_cold_migration_comprehensive").split(':').next(),
+        Some("ec2 does not support static IPs")
+    );
+    assert_eq!(reason(&all, "hv/test_cold_migration_comprehensive"), "run", "judged when the VM is read");
+    decide_version(&mut all, "2.10.4");
+    let old = "cold migration from ec2 needs MTV 2.11 or newer, 2.10.4 is installed";
+    assert_eq!(reason(&all, "ec2/test_sanity_cold_mtv_migration"), old);
+    // They share their source VMs, which MTV powers off.
+    assert!(all.iter().all(|cell| cell.profile.max_concurrent == Some(1)));
 }

@@ -2,7 +2,8 @@
 //!
 //! Things that many cells need are made once, by the first that asks, and awaited by the others:
 //! a source Provider, a destination, the precopy interval. A failure is shared, too: the cells of a
-//! profile whose login is refused all end with that one problem.
+//! profile whose login is refused all end with that one problem. A retry tries again
+//! ([`RunContext::forget_failures`]): what was refused a minute ago may be given now.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ use crate::forklift::adapter::{Adapter, adapter};
 use crate::forklift::inventory::Inventory;
 use crate::forklift::providers::{self, ReadyProvider, RemoteDestination};
 use crate::ledger::Ledger;
-use crate::source::{self, DriverOptions, SourceDriver};
+use crate::source::{self, DriverOptions, SourceAccess, SourceDriver};
 
 /// Access modes and volume mode that a class gets where a map names none.
 /// `None` when that could not be read.
@@ -31,12 +32,55 @@ pub type StorageDefaults = Option<(Vec<String>, Option<String>)>;
 #[derive(Clone)]
 pub struct OpenProfile {
     pub profile: Arc<ProviderProfile>,
-    pub driver: Arc<dyn SourceDriver>,
+    pub access: SourceAccess,
     pub adapter: &'static dyn Adapter,
     pub provider: ReadyProvider,
+    /// Whether MTV was told to skip TLS verification towards the platform.
+    pub insecure: bool,
+    /// `spec.url` of the Provider, for messages.
+    pub endpoint: String,
 }
 
-type Shared<T> = OnceCell<Result<T, Failure>>;
+/// Where migrated VMs go: MTV's Provider, and the cluster where they can be looked at.
+#[derive(Clone)]
+pub struct OpenDestination {
+    pub provider: ReadyProvider,
+    pub cluster: Cluster,
+}
+
+/// Something made once, by the first that asks.
+struct Shared<T>(std::sync::Mutex<Arc<OnceCell<Result<T, Failure>>>>);
+
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Self(std::sync::Mutex::new(Arc::new(OnceCell::new())))
+    }
+}
+
+impl<T: Clone> Shared<T> {
+    fn cell(&self) -> Arc<OnceCell<Result<T, Failure>>> {
+        // Only whole values are ever put in, so one from a thread that panicked is as good.
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    async fn get_or_make(&self, make: impl AsyncFnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+        let cell = self.cell();
+        cell.get_or_init(|| make()).await.clone()
+    }
+
+    /// What was made, if it was.
+    fn made(&self) -> Option<T> {
+        self.cell().get().and_then(|made| made.as_ref().ok()).cloned()
+    }
+
+    /// The next that asks makes it anew, where it failed. Those that wait for it now get what they waited for.
+    fn forget_failure(&self) {
+        let mut slot = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if slot.get().is_some_and(Result::is_err) {
+            *slot = Arc::new(OnceCell::new());
+        }
+    }
+}
 
 /// Makes the span that a stage of a cell runs in; what it is for is the maker's matter.
 pub type StageSpan = Arc<dyn Fn(&CellId, u32, Stage) -> tracing::Span + Send + Sync>;
@@ -61,12 +105,13 @@ pub struct ContextParts {
 /// Shared by every cell of a run.
 pub struct RunContext {
     pub parts: ContextParts,
-    drivers: BTreeMap<String, Result<Arc<dyn SourceDriver>, String>>,
+    access: BTreeMap<String, Result<SourceAccess, String>>,
     opened: BTreeMap<String, Shared<OpenProfile>>,
-    local: Shared<ReadyProvider>,
-    remote: Shared<ReadyProvider>,
+    local: Shared<OpenDestination>,
+    remote: Shared<OpenDestination>,
     precopy: Shared<()>,
-    defaults: tokio::sync::Mutex<BTreeMap<String, Arc<OnceCell<StorageDefaults>>>>,
+    /// By cluster and class.
+    defaults: tokio::sync::Mutex<BTreeMap<(String, String), Arc<OnceCell<StorageDefaults>>>>,
 }
 
 impl RunContext {
@@ -74,20 +119,21 @@ impl RunContext {
         let options = DriverOptions {
             timeouts: parts.settings.timeouts.clone(),
             insecure: parts.settings.source_provider_insecure_skip_verify,
+            cluster: Some(parts.cluster.clone()),
         };
-        let drivers = parts
+        let access = parts
             .profiles
             .iter()
-            .map(|p| (p.name.clone(), source::driver(p, &options).map_err(|e| e.to_string())))
+            .map(|p| (p.name.clone(), source::access(p, &options).map_err(|e| e.to_string())))
             .collect();
-        let opened = parts.profiles.iter().map(|p| (p.name.clone(), OnceCell::new())).collect();
+        let opened = parts.profiles.iter().map(|p| (p.name.clone(), Shared::default())).collect();
         Self {
             parts,
-            drivers,
+            access,
             opened,
-            local: OnceCell::new(),
-            remote: OnceCell::new(),
-            precopy: OnceCell::new(),
+            local: Shared::default(),
+            remote: Shared::default(),
+            precopy: Shared::default(),
             defaults: tokio::sync::Mutex::default(),
         }
     }
@@ -99,7 +145,18 @@ impl RunContext {
 
     /// The way to create things for a cell (`None`: for the run).
     pub fn tracked(&self, cell: Option<&CellId>) -> Tracked {
-        Tracked::new(self.parts.cluster.clone(), self.parts.ledger.clone(), cell.cloned())
+        self.tracked_at(&self.parts.cluster, cell)
+    }
+
+    /// Likewise on another cluster.
+    pub fn tracked_at(&self, cluster: &Cluster, cell: Option<&CellId>) -> Tracked {
+        Tracked::new(cluster.clone(), self.parts.ledger.clone(), cell.cloned())
+    }
+
+    /// The cluster of the remote destination, where it is open and another than the run's own.
+    pub fn other_cluster(&self) -> Option<Cluster> {
+        let open = self.remote.made()?;
+        (open.cluster.url() != self.parts.cluster.url()).then_some(open.cluster)
     }
 
     /// Tells a line of a cell's story.
@@ -107,14 +164,15 @@ impl RunContext {
         self.parts.events.emit(EventKind::Note { cell: cell.cloned(), level, message: message.into() });
     }
 
-    /// The driver of a profile, connected or not.
+    /// The driver of a profile, connected or not; `None` where the platform has none.
     pub fn driver(&self, profile: &str) -> Option<&Arc<dyn SourceDriver>> {
-        self.drivers.get(profile).and_then(|d| d.as_ref().ok())
+        self.access.get(profile).and_then(|access| access.as_ref().ok()).and_then(SourceAccess::driver)
     }
 
     /// Ends every platform session.
     pub async fn disconnect(&self) {
-        futures::future::join_all(self.drivers.values().flatten().map(|d| d.disconnect())).await;
+        let drivers = self.access.values().flatten().filter_map(SourceAccess::driver);
+        futures::future::join_all(drivers.map(|d| d.disconnect())).await;
     }
 
     /// The profile's Provider and session; the first caller makes them.
@@ -125,23 +183,41 @@ impl RunContext {
                 profile.name
             ))));
         };
-        cell.get_or_init(|| self.open_profile(profile)).await.clone()
+        cell.get_or_make(async || self.open_profile(profile).await).await
+    }
+
+    /// Before a further attempt: what a cell shares with others and could not be made is made again.
+    pub fn forget_failures(&self) {
+        self.opened.values().for_each(Shared::forget_failure);
+        self.local.forget_failure();
+        self.remote.forget_failure();
+        self.precopy.forget_failure();
     }
 
     async fn open_profile(&self, profile: &Arc<ProviderProfile>) -> Result<OpenProfile, Failure> {
-        let driver = match self.drivers.get(&profile.name) {
-            Some(Ok(driver)) => driver.clone(),
+        let access = match self.access.get(&profile.name) {
+            Some(Ok(access)) => access.clone(),
             Some(Err(cause)) => return Err(Failure::environment(Problem::new(cause.clone()))),
-            None => return Err(Failure::environment(Problem::new(format!("profile {} has no driver", profile.name)))),
+            None => {
+                return Err(Failure::environment(Problem::new(format!(
+                    "profile {} is not part of this run",
+                    profile.name
+                ))));
+            }
         };
         let Some(adapter) = adapter(profile.platform) else {
             let message = format!("{}: MTV's wiring of {} is not built yet", profile.name, profile.platform);
             return Err(Failure::environment(Problem::new(message)));
         };
         let settings = &self.parts.settings;
-        let insecure = settings.source_provider_insecure_skip_verify;
-        let ca = if adapter.wants_ca(profile) && !insecure { Some(self.ca_of(profile).await?) } else { None };
+        let own = adapter.is_own_cluster(profile);
+        let filled = if own { Arc::new(self.own_cluster(profile).await?) } else { profile.clone() };
+        let profile = &filled;
+        let insecure = if own { settings.insecure_verify_skip } else { settings.source_provider_insecure_skip_verify };
+        let wants_ca = adapter.wants_ca(profile) && !insecure;
+        let ca = if wants_ca { Some(self.ca_of(profile, adapter).await?) } else { None };
         let wiring = adapter.wire(profile, insecure, ca.as_deref());
+        let endpoint = wiring.url.clone();
         let name = self.parts.run.object(&profile.name);
         // MTV's Provider comes first: what it says of a refused login is what users will search for.
         let provider = providers::create_source(
@@ -155,25 +231,43 @@ impl RunContext {
         .await
         .map_err(|error| {
             let mut failure = Failure::from(error);
-            failure.problem.details.insert(0, format!("profile {}, endpoint {}", profile.name, profile.api_url));
+            failure.problem.details.insert(0, format!("profile {}, endpoint {endpoint}", profile.name));
             failure
         })?;
-        let about = driver.connect().await?;
-        self.note(
-            None,
-            Level::Info,
-            format!("{}: {} {}, Provider {name} is Ready", profile.name, about.product, about.version),
-        );
-        Ok(OpenProfile { profile: profile.clone(), driver, adapter, provider })
+        let who = match access.driver() {
+            Some(driver) => {
+                let about = driver.connect().await?;
+                format!("{} {}", about.product, about.version)
+            }
+            None => format!("{endpoint}, known by MTV's inventory alone"),
+        };
+        self.note(None, Level::Info, format!("{}: {who}, Provider {name} is Ready", profile.name));
+        Ok(OpenProfile { profile: profile.clone(), access, adapter, provider, insecure, endpoint })
     }
 
-    async fn ca_of(&self, profile: &ProviderProfile) -> Result<String, Failure> {
+    /// The profile with the login of the run's own cluster in it.
+    async fn own_cluster(&self, profile: &ProviderProfile) -> Result<ProviderProfile, Failure> {
+        let cluster = &self.parts.cluster;
+        let Some(token) = cluster.token().await else {
+            let message = format!(
+                "{}: MTV reads this cluster as a source by a bearer token, and this connection has none: set \
+                 `cluster_token`, or user and password",
+                profile.name
+            );
+            return Err(Failure::environment(Problem::new(message)));
+        };
+        let mut filled = profile.clone();
+        filled.api_url = cluster.url().to_owned();
+        filled.login.password = token;
+        filled.ca_pem = filled.ca_pem.or_else(|| self.parts.cluster_ca.clone());
+        Ok(filled)
+    }
+
+    async fn ca_of(&self, profile: &ProviderProfile, adapter: &dyn Adapter) -> Result<String, Failure> {
         if let Some(pem) = &profile.ca_pem {
             return Ok(pem.clone());
         }
-        let url = url::Url::parse(&profile.api_url).ok();
-        let host = url.as_ref().and_then(|u| u.host_str()).unwrap_or(&profile.fqdn).to_owned();
-        let port = url.as_ref().and_then(url::Url::port_or_known_default).unwrap_or(443);
+        let (host, port) = adapter.tls_endpoint(profile);
         source::fetch_ca(&host, port, self.parts.settings.timeouts.connect).await.map_err(|cause| {
             let message = format!("{}: failed to fetch the certificate of {host}:{port}: {cause}", profile.name);
             Failure::environment(
@@ -186,35 +280,47 @@ impl RunContext {
 
     /// What MTV's inventory shows of this run's VMs, as JSON text; `None` before the profile is open.
     pub async fn inventory_view(&self, profile: &str) -> Option<String> {
-        let open = self.opened.get(profile)?.get()?.as_ref().ok()?;
+        let open = self.opened.get(profile)?.made()?;
         let prefix = self.parts.run.clone_prefix();
         let all = self.parts.inventory.list(&open.provider.path, "vms").await.ok()?;
-        let own: Vec<_> = all
+        let mut own: Vec<_> = all
             .into_iter()
             .filter(|vm| vm.get("name").and_then(|n| n.as_str()).is_some_and(|n| n.starts_with(&prefix)))
             .collect();
+        own.iter_mut().for_each(super::artifacts::hide_user_data);
         serde_json::to_string_pretty(&own).ok()
     }
 
     /// The destination Provider; the first caller makes it.
-    pub async fn destination(&self, destination: Destination) -> Result<ReadyProvider, Failure> {
+    pub async fn destination(&self, destination: Destination) -> Result<OpenDestination, Failure> {
         let run = &self.parts.run;
         let limit = self.parts.settings.timeouts.provider_ready;
         match destination {
             Destination::Local => {
                 let make = async || {
                     let tracked = self.tracked(None);
-                    Ok(providers::create_local_destination(&tracked, &run.namespace(), &run.object("local"), limit)
-                        .await?)
+                    let (namespace, name) = (run.namespace(), run.object("local"));
+                    let provider = providers::create_local_destination(&tracked, &namespace, &name, limit).await?;
+                    Ok(OpenDestination { provider, cluster: self.parts.cluster.clone() })
                 };
-                self.local.get_or_init(make).await.clone()
+                self.local.get_or_make(make).await
             }
-            Destination::Remote => self.remote.get_or_init(|| self.open_remote()).await.clone(),
+            Destination::Remote => self.remote.get_or_make(async || self.open_remote().await).await,
         }
     }
 
-    async fn open_remote(&self) -> Result<ReadyProvider, Failure> {
+    /// The profile that the setting names, else the run's own cluster registered by its URL.
+    async fn open_remote(&self) -> Result<OpenDestination, Failure> {
         let parts = &self.parts;
+        let named = parts.profiles.iter().find(|p| p.name == parts.settings.remote_ocp_cluster);
+        if let Some(profile) = named
+            && let Some(driver) = self.driver(&profile.name).filter(|d| d.cluster_url().is_some())
+        {
+            let open = self.profile(profile).await?;
+            if let Some(cluster) = driver.as_cluster().await? {
+                return Ok(OpenDestination { provider: open.provider, cluster });
+            }
+        }
         let (url, wanted) = (parts.cluster.url().to_owned(), &parts.settings.remote_ocp_cluster);
         if !url.contains(wanted.as_str()) {
             return Err(Failure::environment(Problem::new(format!(
@@ -234,8 +340,9 @@ impl RunContext {
         };
         let limit = parts.settings.timeouts.provider_ready;
         let name = parts.run.object("remote");
-        Ok(providers::create_remote_destination(&self.tracked(None), &parts.run.namespace(), &name, remote, limit)
-            .await?)
+        let (tracked, namespace) = (self.tracked(None), parts.run.namespace());
+        let provider = providers::create_remote_destination(&tracked, &namespace, &name, remote, limit).await?;
+        Ok(OpenDestination { provider, cluster: parts.cluster.clone() })
     }
 
     /// Sets the precopy interval for the run; given back at its end from the ledger.
@@ -259,13 +366,14 @@ impl RunContext {
             }
             Ok(())
         };
-        self.precopy.get_or_init(set).await.clone()
+        self.precopy.get_or_make(set).await
     }
 
     /// What CDI gives a class where a map names no modes.
-    pub async fn storage_defaults(&self, class: &str) -> StorageDefaults {
-        let cell = self.defaults.lock().await.entry(class.to_owned()).or_default().clone();
-        let read = async || match target::storage_defaults(&self.parts.cluster, class).await {
+    pub async fn storage_defaults(&self, cluster: &Cluster, class: &str) -> StorageDefaults {
+        let key = (cluster.url().to_owned(), class.to_owned());
+        let cell = self.defaults.lock().await.entry(key).or_default().clone();
+        let read = async || match target::storage_defaults(cluster, class).await {
             Ok(defaults) => Some(defaults),
             Err(cause) => {
                 let message = format!("what CDI gives storage class {class} by default is not known: {cause}");
@@ -279,5 +387,24 @@ impl RunContext {
     /// The Provider of a profile as it was created.
     pub fn provider_ref(open: &OpenProfile) -> &ObjRef {
         &open.provider.reference
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_failure_is_shared_until_it_is_forgotten_and_a_success_for_good() {
+        let shared: Shared<u32> = Shared::default();
+        let fails = async || Err(Failure::environment(Problem::new("no")));
+        let refused = shared.get_or_make(fails).await.unwrap_err();
+        assert_eq!(refused.problem.message, "no");
+        assert!(shared.get_or_make(async || Ok(1)).await.is_err(), "everybody gets the one failure");
+        shared.forget_failure();
+        assert_eq!(shared.get_or_make(async || Ok(2)).await.unwrap(), 2);
+        shared.forget_failure();
+        assert_eq!(shared.get_or_make(async || Ok(3)).await.unwrap(), 2, "a success is kept");
+        assert_eq!(shared.made(), Some(2));
     }
 }

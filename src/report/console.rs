@@ -112,10 +112,12 @@ impl Console {
 
     fn text(&self, event: &Event) -> Option<String> {
         let (cell, text) = match &event.kind {
-            EventKind::RunStarted { run, cells, .. } => (None, format!("run {run}: {}", count(cells.len(), "cell"))),
-            EventKind::CellSkipped { cell, reason } => {
-                (Some(cell), format!("{}{reason}", self.paint(Verdict::Skipped)))
+            EventKind::RunStarted { run, cells, shard, .. } => {
+                let shard = shard.as_ref().map(|shard| format!(", shard {shard}")).unwrap_or_default();
+                (None, format!("run {run}{shard}: {}", count(cells.len(), "cell")))
             }
+            // A large matrix has dozens of them, all at the start: the summary groups them by reason.
+            EventKind::CellSkipped { .. } => return None,
             EventKind::CellStarted { cell, attempt, namespace } => {
                 (Some(cell), format!("attempt {attempt} in namespace {namespace}"))
             }
@@ -157,6 +159,9 @@ impl Console {
                 );
                 (Some(cell), text)
             }
+            EventKind::CellUnstarted { cell, verdict, problem } => {
+                (Some(cell), format!("{}{}", self.paint(*verdict), plain(&problem.message)))
+            }
             EventKind::Preflight { probe, ok, message } => {
                 if *ok {
                     return None;
@@ -190,9 +195,10 @@ impl Console {
     fn summary(&self) -> String {
         let model = &self.model;
         let counts = model.counts();
+        let elsewhere = model.cells.iter().filter(|cell| cell.elsewhere.is_some()).count();
         let width = self.width();
         let mut out = String::from("\n");
-        for cell in &model.cells {
+        for cell in model.cells.iter().filter(|cell| cell.elsewhere.is_none() && cell.skipped.is_none()) {
             let mut remarks = Vec::new();
             if cell.flaky() {
                 remarks.push(format!("flaky: {} attempts", cell.attempts.len()));
@@ -200,12 +206,12 @@ impl Console {
             if cell.not_judged() > 0 {
                 remarks.push(format!("{} not judged", count(cell.not_judged(), "check")));
             }
-            remarks.extend(cell.skipped.as_ref().map(|reason| plain(reason)));
-            let took = if cell.skipped.is_some() { "-".to_owned() } else { duration_text(cell.milliseconds()) };
+            let took = duration_text(cell.milliseconds());
             let line =
                 format!("{}{:width$} {took:>8}  {}", self.paint(cell.final_verdict()), cell.name(), remarks.join(", "));
             let _ = writeln!(out, "{}", line.trim_end());
         }
+        self.explain_skips(&mut out);
         for cell in &model.cells {
             self.explain(cell, &mut out);
         }
@@ -222,7 +228,8 @@ impl Console {
         let others = [
             (counts.failed, "failed"),
             (counts.errored, "errored"),
-            (counts.skipped, "skipped"),
+            (counts.skipped - elsewhere, "skipped"),
+            (elsewhere, "in other shards"),
             (counts.interrupted, "interrupted"),
             (counts.flaky, "flaky"),
             (model.leftovers.len(), "left behind"),
@@ -237,6 +244,23 @@ impl Console {
             others.collect::<String>()
         );
         out
+    }
+
+    /// One line a profile and reason, with the scenarios that it holds for.
+    fn explain_skips(&self, out: &mut String) {
+        let mut groups: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+        for cell in self.model.cells.iter().filter(|cell| cell.elsewhere.is_none()) {
+            if let Some(reason) = &cell.skipped {
+                groups.entry((&cell.info.profile, reason)).or_default().push(&cell.info.scenario);
+            }
+        }
+        if groups.is_empty() {
+            return;
+        }
+        let _ = writeln!(out, "\n{}", self.paint(Verdict::Skipped).trim_end());
+        for ((profile, reason), scenarios) in groups {
+            let _ = writeln!(out, "  {profile}: {}: {}", plain(reason), scenarios.join(", "));
+        }
     }
 
     fn explain(&self, cell: &CellModel, out: &mut String) {
@@ -310,6 +334,13 @@ fn finding_text(finding: &Finding) -> Option<String> {
         Outcome::NotJudged { because } => format!("not judged: {because}"),
     };
     Some(plain(&format!("{}{subject}, VM {}: {text}", finding.check, finding.vm)))
+}
+
+/// The summary of a run that is over.
+pub fn summary(model: &RunModel, color: bool) -> String {
+    let mut console = Console::new(Mode::Plain, color, Box::new(std::io::sink()));
+    console.model = model.clone();
+    console.summary()
 }
 
 impl Reporter for Console {

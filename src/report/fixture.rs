@@ -31,9 +31,10 @@ pub(crate) fn events() -> Vec<Event> {
         },
         cells: vec![info("cold"), info("broken"), info("warm"), info("flaky")],
         shard: None,
+        set: None,
     }];
     kinds.push(EventKind::Preflight { probe: "mtv-controller".into(), ok: true, message: "available".into() });
-    kinds.push(EventKind::CellSkipped { cell: cell("warm"), reason: "open issue MTV-1".into() });
+    kinds.push(EventKind::CellSkipped { cell: cell("warm"), reason: "open issue MTV-1".into(), shard: None });
     let finding = |check: &str, outcome| Finding { check: check.into(), vm: "vm <1>".into(), subject: None, outcome };
     let good = vec![finding("cpu", Outcome::Passed { actual: "2 sockets".into() })];
     attempt(&mut kinds, "cold", 1, &good, Verdict::Passed, None);

@@ -1,14 +1,22 @@
 //! `junit.xml`: a suite a cell, a case a stage, and a case a check of a VM.
 //!
 //! Failed is `<failure>`, errored is `<error>`, and what was not judged is `<skipped>` with the
-//! reason. The crate has no properties: versions and the cell's log are in `system-out`. When a
+//! reason. What a cell was run with are a suite's properties; its log is the suite's `system-out`, and
+//! the end of it that of every case that did not pass, because some CI systems show only cases. When a
 //! cell was tried more than once the last attempt is shown, and the log tells of the others.
 
 use junit_report::{Duration, OffsetDateTime, Report, TestCase, TestCaseBuilder, TestSuite, TestSuiteBuilder};
 
+use quick_xml::events::{BytesEnd, BytesStart, Event as Xml};
+
 use super::model::{Attempt, CellModel, RunModel, StageModel, span};
-use super::{ReportError, clean};
+use super::{ReportError, clean, trace};
 use crate::event::{Finding, Level, Outcome, Problem, Stage, Verdict};
+
+/// Bytes of a cell's log in its suite; the older part goes first.
+const MOST_OF_A_LOG: usize = 64 * 1024;
+/// Bytes of it that a case repeats.
+const MOST_OF_A_TAIL: usize = 4 * 1024;
 
 /// Text for a CDATA section, which may not hold its own end.
 fn cdata(text: &str) -> String {
@@ -84,6 +92,69 @@ fn attempt_cases(attempt: &Attempt, class: &str) -> Vec<TestCase> {
     cases
 }
 
+/// The end of a text in whole lines, with a word about what is missing.
+fn tail(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let mut from = text.len() - most;
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    let kept = text.get(from..).unwrap_or_default();
+    let whole = kept.split_once('\n').map_or(kept, |(_, rest)| rest);
+    format!("… {} earlier bytes left out\n{whole}", text.len() - whole.len())
+}
+
+/// Name and value of what the cell was run with.
+fn properties(model: &RunModel, cell: &CellModel) -> Vec<(&'static str, String)> {
+    let environment = &model.environment;
+    let run = model.run_name();
+    let mut all = vec![
+        ("run-id", Some(run.to_owned())),
+        ("trace-id", Some(trace::trace_id(run).to_string())),
+        ("mtv-version", environment.mtv_version.clone()),
+        ("ocp-version", environment.ocp_version.clone()),
+        ("kubernetes-version", environment.kubernetes_version.clone()),
+        ("cluster", environment.cluster.clone()),
+        ("tool-version", Some(environment.tool_version.clone())),
+        ("provider", Some(cell.info.profile.clone())),
+        ("platform", Some(cell.info.platform.clone())),
+        ("scenario", Some(cell.info.scenario.clone())),
+        ("storage-class", Some(cell.info.storage_class.clone())),
+        ("tags", Some(cell.info.tags.join(","))),
+        ("verdict", Some(cell.final_verdict().name().to_owned())),
+        ("attempts", Some(cell.attempts.len().to_string())),
+        ("flaky", Some(cell.flaky().to_string())),
+        ("namespace", cell.attempts.last().map(|attempt| attempt.namespace.clone())),
+        ("shard", model.shard.clone()),
+    ];
+    all.retain(|(_, value)| value.as_ref().is_some_and(|value| !value.is_empty()));
+    all.into_iter().filter_map(|(name, value)| Some((name, clean(&value?)))).collect()
+}
+
+/// Puts properties as the first child into each suite, in order; the crate that writes the rest has none.
+fn with_properties(xml: &[u8], of_suites: &[Vec<(&'static str, String)>]) -> Result<Vec<u8>, quick_xml::Error> {
+    let mut reader = quick_xml::Reader::from_reader(xml);
+    let mut writer = quick_xml::Writer::new(Vec::with_capacity(xml.len() * 2));
+    let mut suites = of_suites.iter();
+    loop {
+        let event = reader.read_event()?;
+        if matches!(event, Xml::Eof) {
+            return Ok(writer.into_inner());
+        }
+        let begins = matches!(&event, Xml::Start(tag) if tag.name().as_ref() == b"testsuite");
+        writer.write_event(event)?;
+        let Some(properties) = begins.then(|| suites.next()).flatten().filter(|all| !all.is_empty()) else { continue };
+        writer.write_event(Xml::Start(BytesStart::new("properties")))?;
+        for (name, value) in properties {
+            let property = BytesStart::new("property").with_attributes([("name", *name), ("value", value.as_str())]);
+            writer.write_event(Xml::Empty(property))?;
+        }
+        writer.write_event(Xml::End(BytesEnd::new("properties")))?;
+    }
+}
+
 fn log(model: &RunModel, cell: &CellModel) -> String {
     let unknown = || "unknown".to_owned();
     let mut lines = vec![
@@ -103,7 +174,7 @@ fn log(model: &RunModel, cell: &CellModel) -> String {
         let warning = if line.level == Level::Warning { "WARNING " } else { "" };
         format!("{} {warning}{}", line.at, line.text)
     }));
-    cdata(&lines.join("\n"))
+    cdata(&tail(&lines.join("\n"), MOST_OF_A_LOG))
 }
 
 fn suite(model: &RunModel, cell: &CellModel) -> TestSuite {
@@ -115,7 +186,12 @@ fn suite(model: &RunModel, cell: &CellModel) -> TestSuite {
         (None, Some(attempt)) => attempt_cases(attempt, &class),
         (None, None) => vec![case("cell", &class, 0, cell.final_verdict(), cell.problem())],
     };
-    suite.add_testcases(cases).set_system_out(&log(model, cell)).build()
+    let log = log(model, cell);
+    let mut cases = cases;
+    for case in cases.iter_mut().filter(|case| case.is_failure() || case.is_error()) {
+        case.set_system_out(&cdata(&tail(&log, MOST_OF_A_TAIL)));
+    }
+    suite.add_testcases(cases).set_system_out(&log).build()
 }
 
 /// Suites that no cell has: preflight when it found something, and what was left behind.
@@ -150,6 +226,8 @@ pub fn render(model: &RunModel) -> Result<String, ReportError> {
     report.add_testsuites(run_suites(model));
     let mut out = Vec::new();
     report.write_xml(&mut out).map_err(|error| fail(error.to_string()))?;
+    let properties: Vec<_> = model.cells.iter().map(|cell| properties(model, cell)).collect();
+    let out = with_properties(&out, &properties).map_err(|error| fail(error.to_string()))?;
     String::from_utf8(out).map_err(|error| fail(error.to_string()))
 }
 
@@ -237,6 +315,35 @@ mod tests {
                 assert!(children.contains(&child), "<{child}> must not stand in <{name}>");
             }
         }
+    }
+
+    #[test]
+    fn a_suite_has_properties_first_and_a_case_that_failed_the_end_of_the_log() {
+        let xml = render(&RunModel::from_events(&crate::report::fixture::events())).unwrap();
+        let document = roxmltree::Document::parse(&xml).unwrap();
+        let broken = document.descendants().find(|n| n.attribute("name") == Some("vsphere/broken")).unwrap();
+        let properties = broken.first_element_child().unwrap();
+        assert!(properties.has_tag_name("properties"));
+        let value = |name: &str| {
+            let found = properties.children().find(|p| p.attribute("name") == Some(name));
+            found.and_then(|p| p.attribute("value")).unwrap_or("-").to_owned()
+        };
+        assert_eq!(value("run-id"), "mm-abcdefghij");
+        assert_eq!((value("mtv-version"), value("ocp-version")), ("2.11.3".to_owned(), "4.20.1".to_owned()));
+        assert_eq!((value("provider"), value("scenario")), ("vsphere".to_owned(), "broken".to_owned()));
+        assert_eq!(value("trace-id"), trace::trace_id("mm-abcdefghij").to_string());
+        assert_eq!(value("kubernetes-version"), "-", "what is not known is not there");
+        let failed = broken.children().find(|n| n.attribute("name") == Some("verify")).unwrap();
+        let out = failed.children().find(|n| n.has_tag_name("system-out")).unwrap();
+        assert!(out.text().unwrap().contains("verify failed: 1 check failed"));
+    }
+
+    #[test]
+    fn a_log_is_bounded_by_leaving_out_its_beginning() {
+        let text = "é first line\n".repeat(1000) + "last line";
+        let cut = tail(&text, 100);
+        assert!(cut.len() < 160 && cut.ends_with("last line") && cut.starts_with("… "), "{cut}");
+        assert_eq!(tail("short", 100), "short");
     }
 
     #[test]

@@ -3,12 +3,15 @@
 //! Floor 1. Knows `event` (and the names inside events). It does not know the engine: a live run
 //! and `mtv-matrix report` on an old `events.jsonl` render through the same functions.
 
+pub mod brief;
 pub mod console;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod html;
 pub mod junit;
 pub mod live;
+pub mod merge;
+pub mod metrics;
 pub mod model;
 pub mod summary;
 pub mod trace;
@@ -29,7 +32,7 @@ pub enum ReportError {
     Console(#[from] std::io::Error),
     #[error("failed to render {what}: {message}")]
     Render { what: &'static str, message: String },
-    #[error("failed to push traces to {endpoint}: {message}")]
+    #[error("failed to push to {endpoint}: {message}")]
     Push { endpoint: String, message: String },
 }
 
@@ -48,19 +51,35 @@ pub fn write_all(dir: &Path, events: &[Event]) -> Result<Vec<PathBuf>, ReportErr
 /// [`write_all`] with the lines of [`live::Live::take`] after those that events give.
 pub fn write_all_with(dir: &Path, events: &[Event], live_spans: &str) -> Result<Vec<PathBuf>, ReportError> {
     let model = RunModel::from_events(events);
-    let files: [(&str, Vec<u8>); 4] = [
-        ("junit.xml", junit::render(&model)?.into_bytes()),
-        ("traces.jsonl", (trace::render(&model)? + live_spans).into_bytes()),
-        ("run.json", summary::render(&model)?.into_bytes()),
-        ("report.html", html::render(&model).into_bytes()),
+    write_files(dir, &model, &(trace::render(&model)? + live_spans))
+}
+
+/// [`write_all`], but a `traces.jsonl` that is there and tells more than the events stays: spans of single
+/// requests are not events.
+pub fn write_again(dir: &Path, events: &[Event]) -> Result<Vec<PathBuf>, ReportError> {
+    let model = RunModel::from_events(events);
+    let again = trace::render(&model)?;
+    let there = std::fs::read_to_string(dir.join("traces.jsonl")).unwrap_or_default();
+    let richer = trace::count(&there) > trace::count(&again);
+    write_files(dir, &model, if richer { &there } else { &again })
+}
+
+fn write_files(dir: &Path, model: &RunModel, traces: &str) -> Result<Vec<PathBuf>, ReportError> {
+    let files = [
+        ("junit.xml", junit::render(model)?),
+        ("traces.jsonl", traces.to_owned()),
+        ("run.json", summary::render(model)?),
+        ("metrics.prom", metrics::render(model)),
+        ("report.html", html::render(model)),
     ];
-    files.into_iter().map(|(name, content)| write_atomically(&dir.join(name), &content)).collect()
+    files.into_iter().map(|(name, content)| write_atomically(&dir.join(name), content.as_bytes())).collect()
 }
 
 fn write_atomically(path: &Path, content: &[u8]) -> Result<PathBuf, ReportError> {
     let fail = |source| ReportError::Write { path: path.to_owned(), source };
     let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
+    // Two shards may join their set at the same time.
+    temporary.push(format!(".{}.tmp", crate::api::names::random_chars(8)));
     let temporary = PathBuf::from(temporary);
     let mut file = std::fs::File::create(&temporary).map_err(fail)?;
     file.write_all(content).and_then(|()| file.sync_all()).map_err(fail)?;
@@ -95,11 +114,11 @@ mod tests {
     fn all_reports_are_written_and_no_temporary_file_stays() {
         let dir = tempfile::tempdir().unwrap();
         let paths = write_all(dir.path(), &fixture::events()).unwrap();
-        assert_eq!(paths.len(), 4);
+        assert_eq!(paths.len(), 5);
         let mut names: Vec<_> =
             std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
-        assert_eq!(names, ["junit.xml", "report.html", "run.json", "traces.jsonl"]);
+        assert_eq!(names, ["junit.xml", "metrics.prom", "report.html", "run.json", "traces.jsonl"]);
     }
 
     #[test]
@@ -113,6 +132,19 @@ mod tests {
         }
         let (live, plain) = (read(&first, "traces.jsonl"), read(&second, "traces.jsonl"));
         assert_eq!(live.strip_prefix(&plain), Some("{\"resourceSpans\":[]}\n"));
+    }
+
+    #[test]
+    fn rendering_again_keeps_a_trace_that_tells_more_and_replaces_one_that_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("traces.jsonl");
+        let more = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"GET /"}]}]}]}"#.to_owned() + "\n";
+        write_all_with(dir.path(), &fixture::events(), &more).unwrap();
+        write_again(dir.path(), &fixture::events()).unwrap();
+        assert!(std::fs::read_to_string(&path).unwrap().ends_with(&more));
+        std::fs::write(&path, &more).unwrap();
+        write_again(dir.path(), &fixture::events()).unwrap();
+        assert!(!std::fs::read_to_string(&path).unwrap().contains(&more));
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! One run as a value: the fold of its events that every report renders from.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
 
 use crate::api::names::{CellId, RunId};
 use crate::event::{
-    CellInfo, Environment, Event, EventKind, Finding, Level, Outcome, Problem, Stage, Verdict, VmProgress,
+    CellInfo, Environment, Event, EventKind, Finding, Level, Outcome, Problem, ShardSet, Stage, Verdict, VmProgress,
 };
 
 /// Lines kept of one cell's story; older ones go first.
@@ -29,6 +29,14 @@ pub struct StageModel {
     pub problem: Option<Problem>,
 }
 
+/// The copying of one VM's disks; of a warm migration the first copy, before the precopies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transfer {
+    pub megabytes: u64,
+    pub started: Timestamp,
+    pub ended: Option<Timestamp>,
+}
+
 /// One attempt at a cell.
 #[derive(Debug, Clone)]
 pub struct Attempt {
@@ -39,6 +47,8 @@ pub struct Attempt {
     pub stages: Vec<StageModel>,
     pub findings: Vec<(Timestamp, Finding)>,
     pub progress: Vec<VmProgress>,
+    /// The copying of each VM's disks, by the VM's name.
+    pub transfers: BTreeMap<String, Transfer>,
     pub verdict: Option<Verdict>,
     pub problem: Option<Problem>,
 }
@@ -60,6 +70,8 @@ pub struct LeftoverModel {
 pub struct CellModel {
     pub info: CellInfo,
     pub skipped: Option<String>,
+    /// Skipped, because this shard runs it.
+    pub elsewhere: Option<String>,
     /// How a cell ended that never began, and why: the run ended first.
     pub unstarted: Option<(Verdict, Problem)>,
     pub attempts: Vec<Attempt>,
@@ -74,6 +86,7 @@ impl CellModel {
         Self {
             info,
             skipped: None,
+            elsewhere: None,
             unstarted: None,
             attempts: Vec::new(),
             log: VecDeque::new(),
@@ -92,6 +105,10 @@ impl CellModel {
     /// For a run that is over: a cell without a verdict was interrupted.
     pub fn final_verdict(&self) -> Verdict {
         self.verdict().unwrap_or(Verdict::Interrupted)
+    }
+    /// It was to run, and did not.
+    pub(super) fn never_began(&self) -> bool {
+        self.skipped.is_none() && self.attempts.is_empty()
     }
     /// Passed, but not at once.
     pub fn flaky(&self) -> bool {
@@ -126,6 +143,32 @@ impl CellModel {
     }
 }
 
+impl Attempt {
+    /// A transfer begins with the step that copies, and ends with that step or the first precopy.
+    fn transfer(&mut self, at: Timestamp, vm: &VmProgress) {
+        let copied = vm.precopies.is_some_and(|precopies| precopies > 0);
+        match (self.transfers.get_mut(&vm.vm), vm.total_mb) {
+            (None, Some(megabytes)) if !copied => {
+                self.transfers.insert(vm.vm.clone(), Transfer { megabytes, started: at, ended: None });
+            }
+            (Some(open), Some(megabytes)) if !copied && open.ended.is_none() => open.megabytes = megabytes,
+            (Some(open), _) => _ = open.ended.get_or_insert(at),
+            (None, _) => {}
+        }
+    }
+}
+
+/// Verdict and reason of a cell that never began in a run that ended so.
+pub(super) fn unstarted(verdict: Verdict, problem: Option<&Problem>) -> (Verdict, Problem) {
+    // What the run stumbled over is told once, for the run.
+    let why = match problem {
+        Some(problem) => format!("the run ended before this cell began: {}", problem.message),
+        None => "the run was interrupted before this cell began".to_owned(),
+    };
+    let verdict = if verdict == Verdict::Interrupted { verdict } else { Verdict::Errored };
+    (verdict, Problem::new(why))
+}
+
 /// How the run ended.
 #[derive(Debug, Clone)]
 pub struct RunEnd {
@@ -147,6 +190,7 @@ pub struct RunModel {
     pub run: Option<RunId>,
     pub environment: Environment,
     pub shard: Option<String>,
+    pub set: Option<ShardSet>,
     pub started: Option<Timestamp>,
     /// Time of the last event.
     pub last: Option<Timestamp>,
@@ -247,16 +291,23 @@ impl RunModel {
         let at = event.at;
         self.last = Some(at);
         match &event.kind {
-            EventKind::RunStarted { run, environment, cells, shard, .. } => {
+            EventKind::RunStarted { run, environment, cells, shard, set, .. } => {
                 self.run = Some(run.clone());
                 self.environment = environment.clone();
                 self.shard.clone_from(shard);
+                self.set.clone_from(set);
                 self.started = Some(at);
                 self.cells = cells.iter().cloned().map(CellModel::new).collect();
             }
-            EventKind::CellSkipped { cell, reason } => {
+            EventKind::CellSkipped { cell, reason, shard } => {
                 if let Some(cell) = self.cell_mut(cell) {
                     cell.skipped = Some(reason.clone());
+                    cell.elsewhere.clone_from(shard);
+                }
+            }
+            EventKind::CellUnstarted { cell, verdict, problem } => {
+                if let Some(cell) = self.cell_mut(cell) {
+                    cell.unstarted = Some((*verdict, problem.clone()));
                 }
             }
             EventKind::CellStarted { cell, attempt, namespace } => {
@@ -270,6 +321,7 @@ impl RunModel {
                         stages: Vec::new(),
                         findings: Vec::new(),
                         progress: Vec::new(),
+                        transfers: BTreeMap::new(),
                         verdict: None,
                         problem: None,
                     });
@@ -302,9 +354,13 @@ impl RunModel {
                     open.verdict = Some(*verdict);
                     open.problem.clone_from(problem);
                 }
+                if let (Stage::Migrate, Some(attempt)) = (*stage, self.attempt(cell, *attempt)) {
+                    attempt.transfers.values_mut().for_each(|transfer| _ = transfer.ended.get_or_insert(at));
+                }
             }
             EventKind::Progress { cell, attempt, vms } => {
                 if let Some(attempt) = self.attempt(cell, *attempt) {
+                    vms.iter().for_each(|vm| attempt.transfer(at, vm));
                     attempt.progress.clone_from(vms);
                 }
             }
@@ -329,6 +385,12 @@ impl RunModel {
                     attempt.verdict = Some(*verdict);
                     attempt.problem.clone_from(problem);
                 }
+                // Only seen when the cell looked at its source: as good as never begun.
+                if *verdict == Verdict::Skipped
+                    && let Some(cell) = self.cell_mut(cell)
+                {
+                    cell.skipped = Some(problem.as_ref().map(|p| p.message.clone()).unwrap_or_default());
+                }
             }
             EventKind::Preflight { probe, ok, message } => {
                 self.preflight.push(Probe { probe: probe.clone(), ok: *ok, message: message.clone() });
@@ -336,14 +398,8 @@ impl RunModel {
             EventKind::Interrupted { signal } => self.interrupted = Some(signal.clone()),
             EventKind::RunFinished { verdict, exit_code, problem, .. } => {
                 self.end = Some(RunEnd { verdict: *verdict, exit_code: *exit_code, problem: problem.clone() });
-                for cell in self.cells.iter_mut().filter(|c| c.skipped.is_none() && c.attempts.is_empty()) {
-                    // What the run stumbled over is told once, for the run.
-                    let why = match problem {
-                        Some(problem) => format!("the run ended before this cell began: {}", problem.message),
-                        None => "the run was interrupted before this cell began".to_owned(),
-                    };
-                    let verdict = if *verdict == Verdict::Interrupted { *verdict } else { Verdict::Errored };
-                    cell.unstarted = Some((verdict, Problem::new(why)));
+                for cell in self.cells.iter_mut().filter(|c| c.never_began() && c.unstarted.is_none()) {
+                    cell.unstarted = Some(unstarted(*verdict, problem.as_ref()));
                 }
             }
         }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::ReportError;
 use super::model::{CellModel, Counts, RunModel};
-use crate::event::{Environment, Outcome, Problem, Verdict};
+use crate::event::{Environment, Outcome, Problem, ShardSet, Verdict};
 
 /// Version of the file's form.
 pub const RUN_SCHEMA: u32 = 1;
@@ -27,6 +27,7 @@ struct Run<'a> {
     duration_ms: i64,
     environment: &'a Environment,
     shard: Option<&'a str>,
+    set: Option<&'a ShardSet>,
     counts: Counts,
     cells: Vec<Cell<'a>>,
     leftovers: Vec<Leftover<'a>>,
@@ -127,6 +128,7 @@ pub fn render(model: &RunModel) -> Result<String, ReportError> {
         duration_ms: model.milliseconds(),
         environment: &model.environment,
         shard: model.shard.as_deref(),
+        set: model.set.as_ref(),
         counts: model.counts(),
         cells: model.cells.iter().map(cell).collect(),
         leftovers: leftovers.collect(),

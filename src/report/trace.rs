@@ -225,6 +225,43 @@ pub(super) fn line(spans: Vec<SpanData>) -> Result<String, ReportError> {
         .map_err(|error| ReportError::Render { what: "traces.jsonl", message: error.to_string() })
 }
 
+/// The spans of a line of `traces.jsonl`.
+fn spans_of(line: &mut serde_json::Value) -> impl Iterator<Item = &mut serde_json::Value> {
+    fn list<'a>(value: &'a mut serde_json::Value, key: &str) -> std::slice::IterMut<'a, serde_json::Value> {
+        value.get_mut(key).and_then(serde_json::Value::as_array_mut).map(|l| l.iter_mut()).unwrap_or_default()
+    }
+    list(line, "resourceSpans").flat_map(|r| list(r, "scopeSpans")).flat_map(|s| list(s, "spans"))
+}
+
+/// How many spans a `traces.jsonl` holds; lines that are none count nothing.
+pub(super) fn count(text: &str) -> usize {
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    lines.map(|mut line| spans_of(&mut line).count()).sum()
+}
+
+/// The root span of a run alone, as a line.
+pub(super) fn root(model: &RunModel) -> Result<String, ReportError> {
+    line(spans(model).into_iter().take(1).collect())
+}
+
+/// The lines of another run's `traces.jsonl` as a part of `run`: its root becomes a child of the run's.
+pub(super) fn adopt(run: &str, text: &str) -> String {
+    let (trace, parent) = (trace_id(run).to_string(), run_span(run).to_string());
+    let mut out = String::with_capacity(text.len());
+    // A line that was cut short is no line.
+    for mut line in text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
+        for span in spans_of(&mut line).filter_map(serde_json::Value::as_object_mut) {
+            span.insert("traceId".to_owned(), trace.clone().into());
+            if span.get("parentSpanId").is_none_or(|id| id == "") {
+                span.insert("parentSpanId".to_owned(), parent.clone().into());
+            }
+        }
+        out.push_str(&line.to_string());
+        out.push('\n');
+    }
+    out
+}
+
 /// Posts one export request a line of `body` to a collector's `/v1/traces`.
 pub async fn push(endpoint: &str, headers: &[(String, String)], body: &str) -> Result<(), ReportError> {
     let fail = |error: reqwest::Error| ReportError::Push {

@@ -12,12 +12,18 @@ use async_trait::async_trait;
 
 use crate::api::names::{CellId, RunId};
 use crate::api::vm::{Power, SourceVm};
+use crate::cluster::Cluster;
 use crate::config::scenarios::{AddDisk, DiskType};
-use crate::config::{Platform, ProviderProfile, Timeouts};
+use crate::config::{Credentials, Platform, ProviderProfile, Timeouts};
 use crate::ledger::{Ledger, LedgerError};
 
+mod http;
+pub mod openshift;
+pub mod openstack;
+mod poll;
 mod tls;
 pub mod vsphere;
+mod words;
 
 /// Why a source platform did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +79,15 @@ pub struct SourceNetwork {
     pub name: String,
 }
 
+/// Something on a platform that belongs to a run and is no VM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceItem {
+    /// The platform's word: `volume`, `snapshot` …
+    pub kind: String,
+    pub name: String,
+    pub id: String,
+}
+
 /// Who is answering: for reports and version rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
@@ -119,8 +134,38 @@ pub trait SourceDriver: Send + Sync {
     /// clone of that name that is still being made. `Ok(false)`: there was none.
     async fn delete_vm(&self, name: &str) -> Result<bool, SourceError>;
 
+    /// Removes an item of exactly this name that the ledger holds ([`crate::ledger::Thing::SourceItem`])
+    /// and verifies that it is gone. What still uses it is waited for. `Ok(false)`: there was none.
+    async fn delete_item(&self, kind: &str, name: &str, _id: Option<&str>) -> Result<bool, SourceError> {
+        Err(SourceError::Unsupported {
+            profile: self.platform().name().to_owned(),
+            platform: self.platform(),
+            what: format!("removing {kind} {name}"),
+        })
+    }
+
     /// VMs whose name begins with `prefix` (a run's `clone_prefix`), for a sweep.
     async fn list_by_prefix(&self, prefix: &str) -> Result<Vec<VmRef>, SourceError>;
+
+    /// The login into a guest that this driver made itself; `None`: the profile's logins hold.
+    fn guest_login(&self, _: &VmRef) -> Option<Credentials> {
+        None
+    }
+
+    /// Likewise what is no VM: what clones are made of.
+    async fn list_items_by_prefix(&self, _prefix: &str) -> Result<Vec<SourceItem>, SourceError> {
+        Ok(Vec::new())
+    }
+
+    /// API URL of the cluster that this platform is, where it is another than the run's own.
+    fn cluster_url(&self) -> Option<String> {
+        None
+    }
+
+    /// The cluster that this platform is; `None`: it is none.
+    async fn as_cluster(&self) -> Result<Option<Cluster>, SourceError> {
+        Ok(None)
+    }
 
     /// Ends the session.
     async fn disconnect(&self);
@@ -132,17 +177,49 @@ pub struct DriverOptions {
     pub timeouts: Timeouts,
     /// Skip TLS verification towards the platform.
     pub insecure: bool,
+    /// The cluster of the run, for the platform that is a cluster itself.
+    pub cluster: Option<Cluster>,
 }
 
 /// The driver of a profile. No connection is made yet.
 pub fn driver(profile: &Arc<ProviderProfile>, options: &DriverOptions) -> Result<Arc<dyn SourceDriver>, SourceError> {
     match profile.platform {
         Platform::Vsphere => Ok(Arc::new(vsphere::VsphereDriver::new(profile.clone(), options.clone())?)),
+        Platform::Openshift => Ok(Arc::new(openshift::OpenshiftDriver::new(profile.clone(), options.clone())?)),
+        Platform::Openstack => Ok(Arc::new(openstack::OpenstackDriver::new(profile.clone(), options.clone())?)),
         platform => Err(SourceError::Unsupported {
             profile: profile.name.clone(),
             platform,
             what: "driving source VMs".to_owned(),
         }),
+    }
+}
+
+/// How the VMs of a profile's platform are reached.
+#[derive(Clone)]
+pub enum SourceAccess {
+    /// Cloned, powered, read and deleted through the platform itself.
+    Driver(Arc<dyn SourceDriver>),
+    /// Only MTV's inventory tells of them: the VM that the scenario names is migrated as it is, and
+    /// nothing on the source is touched.
+    InventoryOnly,
+}
+
+impl SourceAccess {
+    /// `None` for a platform that is known by the inventory alone.
+    pub fn driver(&self) -> Option<&Arc<dyn SourceDriver>> {
+        match self {
+            Self::Driver(driver) => Some(driver),
+            Self::InventoryOnly => None,
+        }
+    }
+}
+
+/// How a profile's VMs are reached. No connection is made yet.
+pub fn access(profile: &Arc<ProviderProfile>, options: &DriverOptions) -> Result<SourceAccess, SourceError> {
+    match profile.platform {
+        Platform::Ova | Platform::Hyperv | Platform::Ec2 => Ok(SourceAccess::InventoryOnly),
+        _ => driver(profile, options).map(SourceAccess::Driver),
     }
 }
 

@@ -1,4 +1,5 @@
 //! Running the binary as a user does: a process, its output, its exit code, its results.
+#![allow(dead_code, reason = "every test binary uses its own part of this")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -15,7 +16,16 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What no file of the results may hold: the lab's passwords and the shape of its tokens.
-const SECRETS: &[&str] = &["lab-vsphere", "lab-linux", "lab-windows", "lab-admin", "sha256~", "not-the-password"];
+const SECRETS: &[&str] = &[
+    "lab-vsphere",
+    "lab-hyperv",
+    "lab-ec2-secret",
+    "lab-linux",
+    "lab-windows",
+    "lab-admin",
+    "sha256~",
+    "not-the-password",
+];
 
 /// A directory of its own for one test; processes run in it and see no environment but what they are given.
 pub struct Place {
@@ -43,6 +53,8 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mtv-matrix"));
         command.args(args.split_whitespace()).current_dir(self.dir.path());
         command.env_clear().env("HOME", self.dir.path());
+        // The lab has a profile of every platform; `-p` chooses others than this.
+        command.env("MTV_SOURCE_PROVIDER", "vsphere");
         command
     }
 
@@ -118,6 +130,11 @@ impl Running {
         assert!(status.success());
     }
 
+    /// Likewise, where the process may have ended by itself.
+    pub fn signal_if_alive(&self, name: &str) {
+        let _ = Command::new("sh").args(["-c", &format!("kill -{name} {} 2>/dev/null", self.child.id())]).status();
+    }
+
     pub fn end(mut self) -> Ended {
         while self.line().is_some() {}
         let code = self.child.wait().unwrap().code();
@@ -163,7 +180,7 @@ pub struct LabServer {
     pub ca: PathBuf,
     pub providers: PathBuf,
     pub url: String,
-    _process: Running,
+    process: Running,
 }
 
 impl LabServer {
@@ -173,7 +190,15 @@ impl LabServer {
         process.until("The lab is up");
         let kubeconfig = dir.join("kubeconfig");
         let url = field(&kubeconfig, "server:");
-        Self { url, ca: dir.join("ca.pem"), providers: dir.join("providers.json"), kubeconfig, _process: process }
+        Self { url, ca: dir.join("ca.pem"), providers: dir.join("providers.json"), kubeconfig, process }
+    }
+
+    /// Ends the lab and asserts that nothing of any run is left in it, by its own account.
+    #[track_caller]
+    pub fn ends_clean(self) {
+        self.process.signal("TERM");
+        let ended = self.process.end().exits(0).says("counters: ");
+        assert!(!ended.out.contains("left behind: "), "{}", ended.out);
     }
 
     pub fn token(&self) -> String {
@@ -186,6 +211,30 @@ impl LabServer {
         let mut command = place.command(&format!("--providers-json {} {args} {own}", self.providers.display()));
         command.env("KUBECONFIG", &self.kubeconfig);
         command
+    }
+}
+
+/// An HTTPS endpoint whose certificate expired years ago; it answers every request with 404.
+pub struct Expired {
+    pub port: u16,
+    /// The CA that signed it.
+    pub ca_pem: String,
+    _runtime: tokio::runtime::Runtime,
+    _endpoint: mtv_matrix::lab::serve::Endpoint,
+}
+
+impl Expired {
+    pub fn start() -> Self {
+        use mtv_matrix::lab::{pki::LabCa, serve};
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let ca = LabCa::new().unwrap();
+        let tls = ca.expired_server_config(&["127.0.0.1".to_owned()]).unwrap();
+        let endpoint = runtime.block_on(async {
+            let listener = serve::bind("expired", [127, 0, 0, 1].into(), 0).await.unwrap();
+            serve::https("expired", listener, tls, axum::Router::new()).unwrap()
+        });
+        let ca_pem = ca.ca_pem().to_owned();
+        Self { port: endpoint.port(), ca_pem, _runtime: runtime, _endpoint: endpoint }
     }
 }
 

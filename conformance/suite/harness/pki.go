@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -13,6 +14,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"testing"
 	"time"
 )
 
@@ -92,4 +94,23 @@ func writeRSAKey(path string) error {
 
 func writePEM(path, kind string, der []byte) error {
 	return os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600)
+}
+
+// ServerCertificate is good for a server on loopback; its chain holds its CA, because that is what
+// clients of a vCenter pin.
+func ServerCertificate(t testing.TB) tls.Certificate {
+	t.Helper()
+	ca, err := newAuthority(t.TempDir(), "ca")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ca.issue("server", pkix.Name{CommonName: "127.0.0.1"}, "127.0.0.1", "localhost"); err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := tls.LoadX509KeyPair(filepath.Join(ca.dir, "server.crt"), filepath.Join(ca.dir, "server.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate.Certificate = append(certificate.Certificate, ca.certificate.Raw)
+	return certificate
 }

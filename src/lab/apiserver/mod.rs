@@ -46,7 +46,7 @@ mod scale;
 mod schema;
 mod selectors;
 mod store;
-mod subresources;
+pub(super) mod subresources;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -220,11 +220,6 @@ impl ApiServer {
             }
         };
         self.state.store.everything().iter().map(|(_, object)| summary(object)).collect()
-    }
-
-    /// Whether somebody holds this bearer token.
-    pub fn accepts(&self, token: &str) -> bool {
-        self.state.auth.holder(token).is_some()
     }
 
     /// Requests from outside since the start.

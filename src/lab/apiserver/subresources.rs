@@ -17,9 +17,12 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
 use super::State;
 use super::error::{ApiError, json_response, text_response};
-use crate::lab::hooks::{GuestStream, SubresourceError};
+use crate::lab::hooks::{GuestStream, KubevirtSubresources, SubresourceError};
 
 const PROTOCOL: &str = "plain.kubevirt.io";
 /// virt-api pings once a second.
@@ -40,15 +43,45 @@ fn status(error: &SubresourceError, name: &str, kind: &str) -> Response {
     json_response(error.code, &body)
 }
 
+/// What a server of subresources works with, be it the API server or one behind its aggregator.
+#[derive(Clone)]
+pub(in crate::lab) struct Serving {
+    pub hook: Arc<dyn KubevirtSubresources>,
+    /// Ends port-forwards.
+    pub stop: CancellationToken,
+    pub tasks: TaskTracker,
+}
+
+/// Answers `GROUP/VERSION/namespaces/NAMESPACE/PATH`.
+pub(in crate::lab) async fn respond(
+    serving: &Serving,
+    namespace: &str,
+    path: &[&str],
+    request: Request<Body>,
+) -> Response {
+    answer(serving, namespace, path, request).await.unwrap_or_else(|error| error.response())
+}
+
 pub(super) async fn serve(
     state: &Arc<State>,
     namespace: &str,
     path: &[&str],
-    mut request: Request<Body>,
+    request: Request<Body>,
 ) -> Result<Response, ApiError> {
     let Some(hook) = state.subresources() else {
         return Ok(text_response(503, "service unavailable"));
     };
+    let serving = Serving { hook, stop: state.store.stop.clone(), tasks: state.tasks.clone() };
+    answer(&serving, namespace, path, request).await
+}
+
+async fn answer(
+    serving: &Serving,
+    namespace: &str,
+    path: &[&str],
+    mut request: Request<Body>,
+) -> Result<Response, ApiError> {
+    let hook = &serving.hook;
     let (kind, name) = match path {
         ["virtualmachines", name, ..] => ("virtualmachine", *name),
         ["virtualmachineinstances", name, ..] => ("virtualmachineinstance", *name),
@@ -58,6 +91,12 @@ pub(super) async fn serve(
         (&Method::PUT, [verb @ ("start" | "stop" | "restart")]) if kind == "virtualmachine" => {
             Ok(match hook.power(namespace, name, verb).await {
                 Ok(()) => text_response(202, ""),
+                Err(e) => status(&e, name, kind),
+            })
+        }
+        (&Method::GET, ["expand-spec"]) if kind == "virtualmachine" => {
+            Ok(match hook.expand_spec(namespace, name).await {
+                Ok(vm) => json_response(200, &vm),
                 Err(e) => status(&e, name, kind),
             })
         }
@@ -79,7 +118,7 @@ pub(super) async fn serve(
                 return Err(ApiError::bad_request("unable to upgrade: this connection cannot be upgraded"));
             };
             match hook.portforward(namespace, name, port).await {
-                Ok(guest) => Ok(switch(state, upgrade, guest, &accept)),
+                Ok(guest) => Ok(switch(serving, upgrade, guest, &accept)),
                 Err(e) => Ok(status(&e, name, kind)),
             }
         }
@@ -97,9 +136,9 @@ fn accept_key(headers: &HeaderMap) -> Option<String> {
         .then(|| derive_accept_key(key.as_bytes()))
 }
 
-fn switch(state: &Arc<State>, upgrade: OnUpgrade, guest: Box<dyn GuestStream>, accept: &str) -> Response {
-    let stop = state.store.stop.clone();
-    state.tasks.spawn(async move {
+fn switch(serving: &Serving, upgrade: OnUpgrade, guest: Box<dyn GuestStream>, accept: &str) -> Response {
+    let stop = serving.stop.clone();
+    serving.tasks.spawn(async move {
         tokio::select! {
             () = stop.cancelled() => {}
             () = async {

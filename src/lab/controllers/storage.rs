@@ -1,4 +1,5 @@
 //! The simulated provisioner: binds every claim to a volume of its own, and takes it away again.
+//! DataVolumes are filled in [`super::datavolumes`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,20 +39,20 @@ pub async fn run(options: StorageOptions) {
         .watches(Api::<PersistentVolumeClaim>::all(client), watcher::Config::default(), |claim| {
             claim.spec.and_then(|spec| spec.volume_name).map(|name| ObjectRef::new(&name))
         })
-        .run(reclaim, |_, error: &kube::Error, _| retry(error), context)
+        .run(reclaim, |_, error: &kube::Error, _| retry(error), context.clone())
         .for_each(|_| async {});
     tokio::select! {
         () = stop.cancelled() => {},
-        _ = futures::future::join(claims, volumes) => {},
+        _ = futures::future::join3(claims, volumes, super::datavolumes::run(context)) => {},
     }
 }
 
-fn retry(error: &kube::Error) -> Action {
+pub(super) fn retry(error: &kube::Error) -> Action {
     tracing::debug!(%error, "storage will try again");
     Action::requeue(RETRY)
 }
 
-fn tolerate<T>(result: Result<T, kube::Error>, code: u16) -> Result<(), kube::Error> {
+pub(super) fn tolerate<T>(result: Result<T, kube::Error>, code: u16) -> Result<(), kube::Error> {
     match result {
         Err(kube::Error::Api(status)) if status.code == code => Ok(()),
         other => other.map(drop),

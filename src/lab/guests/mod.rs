@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::defects::{Defect, Defects};
 use super::hooks::{GuestDirectory, GuestProfile, GuestStream};
 
+pub mod collected;
 mod linux;
 mod shell;
 mod ssh;

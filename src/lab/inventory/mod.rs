@@ -8,17 +8,21 @@ mod views;
 pub(in crate::lab) use views::vsphere;
 
 use std::collections::HashMap;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use k8s_openapi::api::authentication::v1::UserInfo;
+use k8s_openapi::api::authorization::v1::ResourceAttributes;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::lab::controllers::mtv::platform::{InvVm, Inventory};
+use crate::lab::controllers::mtv::platform::{InvVm, Inventory, Login};
+use crate::lab::controllers::mtv::sources::openshift;
+use crate::lab::gate::{Gate, Refused};
 
 /// One provider's part.
 #[derive(Debug, Clone)]
@@ -35,12 +39,14 @@ pub struct Entry {
 /// Everything collected, by Provider uid.
 pub struct InventoryDb {
     entries: RwLock<HashMap<String, Entry>>,
+    /// Clients of other clusters, by login: a connection is made once.
+    clusters: Mutex<Vec<(Login, kube::Client)>>,
     version: watch::Sender<u64>,
 }
 
 impl Default for InventoryDb {
     fn default() -> Self {
-        Self { entries: RwLock::default(), version: watch::channel(0).0 }
+        Self { entries: RwLock::default(), clusters: Mutex::default(), version: watch::channel(0).0 }
     }
 }
 
@@ -84,6 +90,27 @@ impl InventoryDb {
         self.content(uid)?.vms.iter().find(|vm| vm.id == id).cloned()
     }
 
+    /// The first VM, of whichever provider, that `wanted` chooses.
+    pub fn find_vm(&self, wanted: impl Fn(&InvVm) -> bool) -> Option<InvVm> {
+        let entries = self.entries.read().ok()?;
+        entries.values().filter_map(|e| e.content.as_ref()).flat_map(|c| &c.vms).find(|vm| wanted(vm)).cloned()
+    }
+
+    /// The client of another cluster for this login.
+    pub fn cluster(
+        &self,
+        login: &Login,
+        make: impl FnOnce() -> Result<kube::Client, String>,
+    ) -> Result<kube::Client, String> {
+        let mut known = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, client)) = known.iter().find(|(own, _)| own == login) {
+            return Ok(client.clone());
+        }
+        let client = make()?;
+        known.push((login.clone(), client.clone()));
+        Ok(client)
+    }
+
     /// Rings on every change.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
@@ -102,42 +129,70 @@ impl InventoryDb {
     }
 }
 
-type Accepts = Arc<dyn Fn(&str) -> bool + Send + Sync>;
-
 #[derive(Clone)]
 struct Service {
     db: Arc<InventoryDb>,
     client: kube::Client,
-    accepted: Accepts,
+    gate: Arc<Gate>,
 }
 
-/// The REST service; `accepted` judges bearer tokens.
-pub fn router(db: Arc<InventoryDb>, client: kube::Client, accepted: Accepts) -> Router {
+/// The REST service; `gate` judges bearer tokens.
+pub fn router(db: Arc<InventoryDb>, client: kube::Client, gate: Arc<Gate>) -> Router {
     Router::new()
         .route("/providers", get(providers))
         .route("/providers/{type}", get(providers_of))
         .route("/providers/{type}/{uid}", get(provider))
         .route("/providers/{type}/{uid}/{collection}", get(collection))
         .route("/providers/{type}/{uid}/{collection}/{id}", get(object))
-        .with_state(Service { db, client, accepted })
+        .with_state(Service { db, client, gate })
 }
 
 impl Service {
-    fn authorised(&self, headers: &HeaderMap) -> bool {
+    /// Who calls, or the answer to a stranger.
+    async fn caller(&self, headers: &HeaderMap) -> Result<UserInfo, Box<Response>> {
         let header = headers.get("authorization").and_then(|h| h.to_str().ok()).unwrap_or_default();
-        header.strip_prefix("Bearer ").is_some_and(|token| (self.accepted)(token))
+        let token = header.strip_prefix("Bearer ").unwrap_or_default();
+        self.gate.caller(token).await.map_err(|refused| Box::new(refusal(&refused)))
+    }
+
+    /// Lets a caller in who may list Providers in `namespace`; empty: in all.
+    async fn may_list(&self, headers: &HeaderMap, namespace: &str) -> Result<(), Box<Response>> {
+        let caller = self.caller(headers).await?;
+        self.may(&caller, "list", namespace, "").await
+    }
+
+    async fn may(&self, caller: &UserInfo, verb: &str, namespace: &str, name: &str) -> Result<(), Box<Response>> {
+        let filled = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let what = ResourceAttributes {
+            group: Some("forklift.konveyor.io".to_owned()),
+            resource: Some("providers".to_owned()),
+            verb: Some(verb.to_owned()),
+            namespace: filled(namespace),
+            name: filled(name),
+            ..ResourceAttributes::default()
+        };
+        self.gate.may(caller, what).await.map_err(|refused| Box::new(refusal(&refused)))
     }
 
     /// The entry of a provider of this type, or the answer that says why not.
-    fn find(&self, headers: &HeaderMap, type_: &str, uid: &str) -> Result<Entry, Box<Response>> {
-        if !self.authorised(headers) {
-            return Err(Box::new(StatusCode::UNAUTHORIZED.into_response()));
-        }
-        match self.db.entry(uid) {
-            None => Err(Box::new((StatusCode::NOT_FOUND, [("X-Reason", "ProviderNotFound")]).into_response())),
-            Some(entry) if entry.type_ != type_ => Err(Box::new(StatusCode::NOT_FOUND.into_response())),
-            Some(entry) => Ok(entry),
-        }
+    async fn find(&self, headers: &HeaderMap, type_: &str, uid: &str) -> Result<Entry, Box<Response>> {
+        let caller = self.caller(headers).await?;
+        let entry = match self.db.entry(uid) {
+            None => return Err(Box::new((StatusCode::NOT_FOUND, [("X-Reason", "ProviderNotFound")]).into_response())),
+            Some(entry) if entry.type_ != type_ => return Err(Box::new(StatusCode::NOT_FOUND.into_response())),
+            Some(entry) => entry,
+        };
+        self.may(&caller, "get", &entry.namespace, &entry.name).await?;
+        Ok(entry)
+    }
+}
+
+/// 401, 403 with the reason in a header, 500: all with an empty body.
+fn refusal(refused: &Refused) -> Response {
+    match refused {
+        Refused::Stranger => StatusCode::UNAUTHORIZED.into_response(),
+        Refused::Forbidden(why) => (StatusCode::FORBIDDEN, [("forklift-error-message", why.clone())]).into_response(),
+        Refused::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
@@ -145,9 +200,12 @@ fn ok(value: &Value) -> Response {
     axum::Json(value).into_response()
 }
 
-async fn providers(State(service): State<Service>, headers: HeaderMap) -> Response {
-    if !service.authorised(&headers) {
-        return StatusCode::UNAUTHORIZED.into_response();
+type Fields = Query<HashMap<String, String>>;
+
+async fn providers(State(service): State<Service>, headers: HeaderMap, Query(query): Fields) -> Response {
+    let namespace = query.get("namespace").map_or("", String::as_str);
+    if let Err(answer) = service.may_list(&headers, namespace).await {
+        return *answer;
     }
     let mut by_type =
         json!({"openshift": [], "vsphere": [], "ovirt": [], "openstack": [], "ova": [], "hyperv": [], "ec2": []});
@@ -159,9 +217,15 @@ async fn providers(State(service): State<Service>, headers: HeaderMap) -> Respon
     ok(&by_type)
 }
 
-async fn providers_of(State(service): State<Service>, headers: HeaderMap, Path(type_): Path<String>) -> Response {
-    if !service.authorised(&headers) {
-        return StatusCode::UNAUTHORIZED.into_response();
+async fn providers_of(
+    State(service): State<Service>,
+    headers: HeaderMap,
+    Path(type_): Path<String>,
+    Query(query): Fields,
+) -> Response {
+    let namespace = query.get("namespace").map_or("", String::as_str);
+    if let Err(answer) = service.may_list(&headers, namespace).await {
+        return *answer;
     }
     let all = service.db.all();
     let list: Vec<Value> =
@@ -174,7 +238,7 @@ async fn provider(
     headers: HeaderMap,
     Path((type_, uid)): Path<(String, String)>,
 ) -> Response {
-    match service.find(&headers, &type_, &uid) {
+    match service.find(&headers, &type_, &uid).await {
         Ok(entry) => ok(&views::provider(&uid, &entry)),
         Err(answer) => *answer,
     }
@@ -189,7 +253,11 @@ async fn items(
     full: bool,
 ) -> Result<Vec<Value>, Box<Response>> {
     if entry.type_ == "openshift" {
-        return Ok(views::openshift(&service.client, uid, collection).await);
+        let provider = serde_json::from_value(entry.object.clone());
+        let unreadable = || Box::new(StatusCode::INTERNAL_SERVER_ERROR.into_response());
+        let Ok(provider) = provider else { return Err(unreadable()) };
+        let client = openshift::client_of(&service.client, &service.db, &provider).await;
+        return Ok(views::openshift(&client.map_err(|_| unreadable())?, uid, collection).await);
     }
     match &entry.content {
         Some(content) => Ok(views::collection(content, &entry.type_, uid, collection, full)),
@@ -203,7 +271,7 @@ async fn collection(
     Path((type_, uid, collection)): Path<(String, String, String)>,
     Query(query): Query<HashMap<String, String>>,
 ) -> Response {
-    let entry = match service.find(&headers, &type_, &uid) {
+    let entry = match service.find(&headers, &type_, &uid).await {
         Ok(entry) => entry,
         Err(answer) => return *answer,
     };
@@ -227,7 +295,7 @@ async fn object(
     headers: HeaderMap,
     Path((type_, uid, collection, id)): Path<(String, String, String, String)>,
 ) -> Response {
-    let entry = match service.find(&headers, &type_, &uid) {
+    let entry = match service.find(&headers, &type_, &uid).await {
         Ok(entry) => entry,
         Err(answer) => return *answer,
     };

@@ -14,6 +14,12 @@ use super::clock::Clock;
 use super::hooks::{GuestDirectory, GuestProfile};
 use super::pki::LabCa;
 
+pub mod catalogue;
+pub mod ec2;
+pub mod hyperv;
+pub mod openshift;
+pub mod ova;
+pub mod roster;
 pub mod vsphere;
 pub mod world;
 
@@ -43,7 +49,13 @@ pub trait LabPlatform: Send + Sync {
 
 /// Starts every platform.
 pub async fn start(options: &PlatformOptions<'_>) -> Result<Vec<Box<dyn LabPlatform>>, LabError> {
-    Ok(vec![Box::new(vsphere::platform::Vsphere::start(options).await?)])
+    Ok(vec![
+        Box::new(vsphere::platform::Vsphere::start(options).await?),
+        Box::new(openshift::Openshift::start(options)),
+        Box::new(ova::Ova::start(options)?),
+        Box::new(hyperv::Hyperv::start(options).await?),
+        Box::new(ec2::Ec2::start(options).await?),
+    ])
 }
 
 /// The guests of several platforms; MACs don't repeat between them.

@@ -6,6 +6,8 @@ use super::SeedOptions;
 
 /// When the lab's world began.
 pub const STAMP: &str = "2026-01-01T00:00:00Z";
+/// Where the golden images are.
+const IMAGES: &str = "openshift-virtualization-os-images";
 const NAMESPACES: &[&str] = &[
     "default",
     "kube-system",
@@ -16,6 +18,7 @@ const NAMESPACES: &[&str] = &[
     "openshift-ingress",
     "openshift-config",
     "openshift-storage",
+    IMAGES,
 ];
 
 /// Plural and object, in the order of creation.
@@ -51,6 +54,7 @@ pub fn objects(options: &SeedOptions) -> Vec<(&'static str, Value)> {
         "status": {"desired": release(None), "history": [release(Some("Completed"))], "availableUpdates": null,
             "observedGeneration": 1, "versionHash": "lab", "conditions": [condition("Available", "True")]}})));
     storage(&mut all);
+    images(&mut all);
     all.push((
         "kubevirts",
         json!({"apiVersion": "kubevirt.io/v1", "kind": "KubeVirt",
@@ -87,6 +91,7 @@ fn node(name: &str, role: &str, memory: &str) -> Value {
     let resources = json!({"cpu": "16", "memory": memory, "pods": "250", "devices.kubevirt.io/kvm": "1k"});
     json!({"apiVersion": "v1", "kind": "Node",
         "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux",
+            "topology.kubernetes.io/region": "us-east-1", "topology.kubernetes.io/zone": "us-east-1a",
             "kubernetes.io/arch": "amd64", format!("node-role.kubernetes.io/{role}"): "",
             "kubevirt.io/schedulable": if role == "worker" { "true" } else { "false" }}},
         "spec": {},
@@ -120,5 +125,36 @@ fn storage(all: &mut Vec<(&'static str, Value)>) {
             "metadata": {"name": name}, "spec": {},
             "status": {"storageClass": name, "provisioner": provisioner, "cloneStrategy": "csi-clone", "claimPropertySets": sets,
                 "conditions": [{"type": "Recognized", "status": "True", "reason": "RecognizedProvisioner", "message": "Provisioner is recognized"}]}})));
+    }
+}
+
+/// What VMs are made from: boot images, instance types, a preference.
+fn images(all: &mut Vec<(&'static str, Value)>) {
+    for (name, cpus, memory) in [("u1.small", 1, "2Gi"), ("u1.medium", 1, "4Gi"), ("u1.large", 2, "8Gi")] {
+        all.push((
+            "virtualmachineclusterinstancetypes",
+            json!({"apiVersion": "instancetype.kubevirt.io/v1beta1", "kind": "VirtualMachineClusterInstancetype",
+                "metadata": {"name": name, "labels": {"instancetype.kubevirt.io/vendor": "redhat.com"}},
+                "spec": {"cpu": {"guest": cpus}, "memory": {"guest": memory}}}),
+        ));
+    }
+    all.push((
+        "virtualmachineclusterpreferences",
+        json!({"apiVersion": "instancetype.kubevirt.io/v1beta1", "kind": "VirtualMachineClusterPreference",
+            "metadata": {"name": "rhel.9", "labels": {"instancetype.kubevirt.io/vendor": "redhat.com"}},
+            "spec": {"cpu": {"preferredCPUTopology": "sockets"},
+                "devices": {"preferredDiskBus": "virtio", "preferredInterfaceModel": "virtio"},
+                "firmware": {"preferredUseEfi": true, "preferredUseSecureBoot": true}}}),
+    ));
+    for name in ["rhel9", "rhel8"] {
+        let source = json!({"snapshot": {"name": format!("{name}-lab"), "namespace": IMAGES}});
+        all.push((
+            "datasources",
+            json!({"apiVersion": "cdi.kubevirt.io/v1beta1", "kind": "DataSource",
+                "metadata": {"name": name, "namespace": IMAGES}, "spec": {"source": source},
+                "status": {"source": source, "conditions": [
+                    {"type": "Ready", "status": "True", "reason": "Ready", "message": "DataSource is ready to be consumed",
+                        "lastTransitionTime": STAMP}]}}),
+        ));
     }
 }

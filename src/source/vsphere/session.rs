@@ -11,7 +11,7 @@ use crate::api::vim::op::{self, ServiceContent};
 use crate::api::vim::property::{self, FilterSpec};
 use crate::api::vim::{self, Element, Fault, MoRef, ObjectContent, WireError, envelope};
 use crate::config::ProviderProfile;
-use crate::source::{DriverOptions, SourceError, tls};
+use crate::source::{DriverOptions, SourceError, http};
 
 /// Objects a page of a listing.
 const PAGE: u32 = 500;
@@ -127,30 +127,9 @@ impl Session {
     }
 
     async fn client(&self) -> Result<reqwest::Client, SourceError> {
-        let timeouts = &self.options.timeouts;
-        let pem = if self.options.insecure {
-            None
-        } else if let Some(pem) = &self.profile.ca_pem {
-            Some(pem.clone())
-        } else {
-            // Trust on first use, as for the Provider's Secret.
-            let url = url::Url::parse(&self.endpoint).map_err(|e| self.unreachable(format!("no URL: {e}")))?;
-            if url.scheme() == "https" {
-                let host = url.host_str().unwrap_or_default();
-                let port = url.port_or_known_default().unwrap_or(443);
-                let chain = crate::source::fetch_ca(host, port, timeouts.connect).await;
-                Some(chain.map_err(|e| self.unreachable(plain_words(&e)))?)
-            } else {
-                None
-            }
-        };
-        let config = tls::client_config(pem.as_deref()).map_err(|e| self.unreachable(e))?;
-        reqwest::Client::builder()
-            .tls_backend_preconfigured(config)
-            .connect_timeout(timeouts.connect)
-            .http1_only()
-            .build()
-            .map_err(|e| self.unreachable(plain_words(&chain_of(&e))))
+        let builder = http::builder(&self.profile, &self.options, &self.endpoint).await;
+        let client = builder.map_err(|e| self.unreachable(e))?.http1_only().build();
+        client.map_err(|e| self.unreachable(http::cause(&e)))
     }
 
     async fn login(&self) -> Result<Live, SourceError> {
@@ -223,13 +202,13 @@ impl Session {
         if !cookie.is_empty() {
             request = request.header("Cookie", cookie);
         }
-        let answer = request.send().await.map_err(|e| self.unreachable(plain_words(&chain_of(&e))))?;
+        let answer = request.send().await.map_err(|e| self.unreachable(http::cause(&e)))?;
         let status = answer.status().as_u16();
         let cookie = answer.headers().get_all("set-cookie").iter().find_map(|value| {
             let pair = value.to_str().ok()?.split(';').next()?.trim();
             pair.starts_with("vmware_soap_session=").then(|| pair.to_owned())
         });
-        let bytes = answer.bytes().await.map_err(|e| self.unreachable(plain_words(&chain_of(&e))))?;
+        let bytes = answer.bytes().await.map_err(|e| self.unreachable(http::cause(&e)))?;
         match vim::returned(status, &bytes) {
             Ok(values) => Ok((values, cookie)),
             Err(WireError::Fault(fault)) => Err(CallError::Fault(fault)),
@@ -291,35 +270,4 @@ impl Session {
         let _ = self.call(|_| op::destroy_view(&view)).await;
         read
     }
-}
-
-/// The whole chain of an error's causes in one line.
-fn chain_of(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
-}
-
-/// What a transport error means to whoever reads the report.
-fn plain_words(chain: &str) -> String {
-    let lower = chain.to_lowercase();
-    let meaning = if lower.contains("dns error") || lower.contains("lookup address") {
-        "the host name cannot be resolved"
-    } else if lower.contains("connection refused") {
-        "the connection was refused: nothing listens there"
-    } else if lower.contains("certificate") || lower.contains("unknownissuer") {
-        "the certificate is not trusted"
-    } else if lower.contains("handshake") || lower.contains("tls") {
-        "TLS failed"
-    } else if lower.contains("timed out") || lower.contains("deadline") || lower.contains("within") {
-        "no answer in time"
-    } else {
-        return chain.to_owned();
-    };
-    format!("{meaning} ({chain})")
 }

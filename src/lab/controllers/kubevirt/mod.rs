@@ -24,11 +24,13 @@ use crate::lab::defects::{Defect, Defects};
 use crate::lab::guests::view;
 use crate::lab::hooks::GuestDirectory;
 
+pub mod expand;
 pub mod json;
 pub mod nodes;
 mod subresources;
 pub mod vm;
 pub mod vmi;
+mod volumes;
 
 pub use subresources::Subresources;
 
@@ -65,7 +67,7 @@ pub fn vmi_resource() -> ApiResource {
 pub async fn run(options: KubevirtOptions) {
     let (client, stop) = (options.client.clone(), options.stop.clone());
     let context = Arc::new(Context { options, entered: Mutex::default() });
-    let (vms, vmis) = (vm_resource(), vmi_resource());
+    let (vms, vmis, disks) = (vm_resource(), vmi_resource(), volumes::resource());
     let config = watcher::Config::default;
     let claims = || Api::<PersistentVolumeClaim>::all(client.clone());
 
@@ -73,6 +75,7 @@ pub async fn run(options: KubevirtOptions) {
     let store = vm_controller.store();
     let vm_loop = vm_controller
         .owns_with(Api::<DynamicObject>::all_with(client.clone(), &vmis), vmis.clone(), config())
+        .owns_with(Api::<DynamicObject>::all_with(client.clone(), &disks), disks, config())
         .watches(claims(), config(), move |claim| users(&store.state(), &claim, "/spec/template/spec", &vms))
         .run(reconcile_vm, |_, error, _| retry(error), context.clone())
         .for_each(|_| async {});
@@ -114,22 +117,6 @@ fn value(object: &DynamicObject) -> Value {
     serde_json::to_value(object).unwrap_or_default()
 }
 
-/// Where the claims that a pod spec names stand.
-async fn claims(client: &Client, namespace: &str, spec: &Value) -> Result<vm::Claims, kube::Error> {
-    let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
-    let mut worst = vm::Claims::Bound;
-    for name in vm::claim_names(spec) {
-        match api.get_opt(&name).await? {
-            None => return Ok(vm::Claims::Missing),
-            Some(claim) if claim.status.as_ref().and_then(|s| s.phase.as_deref()) != Some("Bound") => {
-                worst = vm::Claims::Unbound
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(worst)
-}
-
 /// Takes a 404 for done: somebody else was faster.
 fn unless_gone<T>(result: Result<T, kube::Error>) -> Result<(), kube::Error> {
     match result {
@@ -163,9 +150,12 @@ async fn reconcile_vm(object: Arc<DynamicObject>, context: Arc<Context>) -> Resu
         set_finalizers(&vms, &object, all).await?;
         return Ok(Action::await_change());
     }
+    if !vm::is_deleting(&vm) {
+        volumes::ensure(client, &vm).await?;
+    }
     let instance = vmis.get_opt(&name).await?.map(|vmi| value(&vmi));
     let template = vm.pointer("/spec/template/spec").cloned().unwrap_or_default();
-    let claims = claims(client, &namespace, &template).await?;
+    let claims = volumes::claims(client, &namespace, &template).await?;
     let decision = vm::decide(&vm, instance.as_ref(), claims, &now());
     if decision.release {
         if held {
@@ -182,6 +172,7 @@ async fn reconcile_vm(object: Arc<DynamicObject>, context: Arc<Context>) -> Resu
         unless_gone(vms.patch_status(&name, &PatchParams::default(), &Patch::Merge(patch)).await)?;
     }
     if decision.create_vmi {
+        let vm = expand::expanded(client, &vm).await?;
         let rendered = serde_json::from_value(vmi::render(&vm)).map_err(kube::Error::SerdeError)?;
         match vmis.create(&PostParams::default(), &rendered).await {
             Err(kube::Error::Api(status)) if status.code == 409 => {}
@@ -203,7 +194,7 @@ async fn reconcile_vmi(object: Arc<DynamicObject>, context: Arc<Context>) -> Res
     } else {
         Vec::new()
     };
-    let claims = claims(&options.client, &namespace, vmi.get("spec").unwrap_or(&Value::Null)).await?;
+    let claims = volumes::claims(&options.client, &namespace, vmi.get("spec").unwrap_or(&Value::Null)).await?;
     let around = vmi::Around {
         claims,
         node: nodes::choose(&nodes, &vmi, options.defects.has(Defect::WrongNode)),

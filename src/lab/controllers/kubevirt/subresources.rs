@@ -8,7 +8,7 @@ use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::json::text;
-use super::{value, vm, vm_resource, vmi, vmi_resource};
+use super::{expand, value, vm, vm_resource, vmi, vmi_resource};
 use crate::lab::guests::{Guests, os_info};
 use crate::lab::hooks::{GuestStream, KubevirtSubresources, SubresourceError};
 
@@ -79,6 +79,14 @@ impl KubevirtSubresources for Subresources {
         }
         .map(drop)
         .map_err(internal)
+    }
+
+    async fn expand_spec(&self, namespace: &str, name: &str) -> Result<Value, SubresourceError> {
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &vm_resource());
+        let found = api.get_opt(name).await.map_err(internal)?.map(|vm| value(&vm));
+        let vm = found
+            .ok_or_else(|| refusal(404, "NotFound", format!("virtualmachine.kubevirt.io \"{name}\" not found")))?;
+        expand::expanded(&self.client, &vm).await.map_err(internal)
     }
 
     async fn guest_info(&self, namespace: &str, name: &str, what: &str) -> Result<Value, SubresourceError> {

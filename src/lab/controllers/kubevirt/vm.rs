@@ -26,6 +26,8 @@ pub enum Claims {
     Bound,
     Unbound,
     Missing,
+    /// A DataVolume is still being filled.
+    Provisioning,
 }
 
 /// The strategy, `running` translated.
@@ -104,6 +106,8 @@ pub fn decide(vm: &Value, vmi: Option<&Value>, claims: Claims, now: &str) -> Dec
         }
     }
 
+    // An instance comes once its disks are filled.
+    create &= claims != Claims::Provisioning;
     let mut status = vm.get("status").filter(|status| status.is_object()).cloned().unwrap_or_else(|| json!({}));
     let printable = printable_status(&Facts { vm, vmi, claims, strategy: &strategy, create, delete });
     let ready = vmi.is_some_and(|vmi| condition(vmi, "Ready").is_some_and(|c| text(c, "/status") == "True"));
@@ -145,6 +149,7 @@ fn printable_status(facts: &Facts<'_>) -> &'static str {
     let to_run = facts.strategy != "Halted" && (facts.vmi.is_some() || facts.create);
     let Some(vmi) = facts.vmi else {
         return match () {
+            () if facts.claims == Claims::Provisioning => "Provisioning",
             () if to_run && facts.claims == Claims::Unbound => "WaitingForVolumeBinding",
             () if facts.create => "Starting",
             () => "Stopped",

@@ -169,7 +169,7 @@ fn pending(vmi: &Value, around: &Around<'_>) -> Step {
             "Scheduling",
             vec![not_ready(around, "GuestNotRunning", "Guest VM is not reported as running")],
         )),
-        Claims::Unbound => Step::Rest,
+        Claims::Unbound | Claims::Provisioning => Step::Rest,
         Claims::Missing => unless_said(vmi, "Synchronized", || {
             let missing = json!({"type": "Synchronized", "status": "False", "reason": "FailedPvcNotFound",
                 "message": "a PersistentVolumeClaim of the VirtualMachineInstance does not exist",

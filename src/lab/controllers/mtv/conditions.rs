@@ -56,7 +56,13 @@ where
     let api: Api<K> = Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
     let patch = serde_json::json!([{"op": "add", "path": "/status", "value": status}]);
     let Ok(patch) = serde_json::from_value::<json_patch::Patch>(patch) else { return false };
-    api.patch_status(&object.name_any(), &PatchParams::default(), &Patch::Json::<()>(patch)).await.is_ok()
+    match api.patch_status(&object.name_any(), &PatchParams::default(), &Patch::Json::<()>(patch)).await {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::warn!(kind = %K::kind(&()), name = object.name_any(), %error, "a status was not written");
+            false
+        }
+    }
 }
 
 #[cfg(test)]

@@ -6,12 +6,13 @@ use std::time::Duration;
 use futures::future::join_all;
 use kube::ResourceExt;
 use kube::api::Api;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::conditions::{durable, now, settle, write_status};
 use super::pipeline::{self, Path};
 use super::plan::{Resolved, content};
 use super::platform::{InvVm, PlatformClient};
+use super::sources::openshift;
 use super::{Mtv, hooks, migrations, provider, target, validate, warm};
 use crate::api::condition::Condition;
 use crate::api::forklift::{Migration, Plan, PlanMigration, PlanStatus, Step, StepError, VmStatus, Warm};
@@ -40,7 +41,15 @@ pub(super) struct Run {
     pub migration: Arc<Migration>,
     pub resolved: Resolved,
     pub client: Arc<dyn PlatformClient>,
+    /// The cluster where VMs are made.
+    pub target: kube::Client,
     vms: Mutex<Vec<VmStatus>>,
+}
+
+/// Which state of an object an execution was made from.
+fn snapshot<K: kube::Resource>(object: &K) -> Value {
+    json!({"namespace": object.namespace(), "name": object.name_any(), "uid": object.uid(),
+        "generation": object.meta().generation.unwrap_or_default()})
 }
 
 /// One VM in it.
@@ -65,7 +74,11 @@ pub(super) async fn execute(
         mtv.clock.sleep(PHASE).await;
         return;
     };
-    let inventory = content(&mtv.db, &resolved.source);
+    let Ok(target) = openshift::client_of(&mtv.client, &mtv.db, &resolved.destination).await else {
+        mtv.clock.sleep(PHASE).await;
+        return;
+    };
+    let inventory = content(mtv, &resolved.source).await;
     let vms: Vec<InvVm> = plan
         .spec
         .vms
@@ -83,6 +96,7 @@ pub(super) async fn execute(
         migration: migration.clone(),
         resolved,
         client,
+        target,
         vms: Mutex::new(Vec::new()),
     };
     let statuses = vms.iter().enumerate().map(|(i, vm)| run.initial(i, vm)).collect();
@@ -154,8 +168,13 @@ impl Run {
         let old = self.plan.status.clone().unwrap_or_default();
         let history = json!({
             "conditions": conditions.iter().filter(|c| c.durable == Some(true)).collect::<Vec<_>>(),
-            "migration": {"namespace": self.migration.namespace(), "name": self.migration.name_any(), "uid": self.migration.uid(), "generation": self.migration.metadata.generation},
-            "plan": {"namespace": self.plan.namespace(), "name": self.plan.name_any(), "uid": self.plan.uid(), "generation": self.plan.metadata.generation},
+            "migration": snapshot(self.migration.as_ref()),
+            "plan": snapshot(&self.plan),
+            "map": {"network": snapshot(&self.resolved.network), "storage": snapshot(&self.resolved.storage)},
+            "provider": {
+                "source": snapshot(&self.resolved.source),
+                "destination": snapshot(&self.resolved.destination),
+            },
         });
         let status = PlanStatus {
             conditions: settle(conditions.to_vec(), &old.conditions),
@@ -263,10 +282,12 @@ impl Walk<'_> {
             self.cold_copy().await?;
         }
         self.phase("CreateVM");
-        self.begin("VirtualMachineCreation");
+        let kind = self.run.resolved.kind;
+        self.begin(kind.create_step());
         self.rest(PHASE).await;
         target::create_vm(self).await.map_err(Halt::Failed)?;
-        self.end("VirtualMachineCreation");
+        self.end(kind.create_step());
+        self.pass(kind.after_create()).await;
         self.hook("PostHook").await?;
         if self.run.plan.spec.warm && self.has("WaitForFinalSnapshotConsolidation") {
             self.phase("WaitForFinalSnapshotRemoval");
@@ -279,6 +300,7 @@ impl Walk<'_> {
 
     async fn cold_copy(&self) -> Result<(), Halt> {
         self.power_off_source().await?;
+        self.pass(self.run.resolved.kind.before_copy()).await;
         self.phase("CreateDataVolumes");
         target::create_volumes(self).await.map_err(Halt::Failed)?;
         self.rest(PHASE).await;
@@ -345,6 +367,15 @@ impl Walk<'_> {
         warm::remove_snapshots(self).await;
         if was_on {
             let _ = self.run.client.power(&self.vm.id, true).await;
+        }
+    }
+
+    /// Steps of a platform's own that only take time.
+    async fn pass(&self, steps: &[&str]) {
+        for step in steps {
+            self.begin(step);
+            self.rest(PHASE).await;
+            self.end(step);
         }
     }
 

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::conditions::{condition, durable, settle, write_status};
 use super::maps::{AGAIN, pair};
+use super::platform::Inventory;
 use super::sources::{self, Source};
 use super::validate::{self, View};
 use super::{Mtv, execute};
@@ -16,7 +17,6 @@ use crate::api::condition::{Condition, Conditions};
 use crate::api::forklift::{Hook, NetworkMap, NetworkPair, Plan, PlanStatus, Provider, Ref, StorageMap};
 use crate::api::kubevirt::VirtualMachine;
 use crate::lab::controllers::objects::{Restart, one_task_each};
-use crate::lab::inventory::InventoryDb;
 
 pub(super) async fn run(mtv: Arc<Mtv>, stop: CancellationToken) {
     let api: Api<Plan> = Api::all(mtv.client.clone());
@@ -202,7 +202,7 @@ async fn hook_conditions(mtv: &Mtv, plan: &Plan) -> Vec<Condition> {
 }
 
 async fn vm_conditions(mtv: &Mtv, plan: &Plan, resolved: &Resolved, old: &PlanStatus) -> Vec<Condition> {
-    let Some(inventory) = content(&mtv.db, &resolved.source) else {
+    let Some(inventory) = content(mtv, &resolved.source).await else {
         // MTV fails the reconcile and comes again; a runner sees a Plan without `Ready`.
         return vec![condition(
             "SourceProviderNotReady",
@@ -211,7 +211,9 @@ async fn vm_conditions(mtv: &Mtv, plan: &Plan, resolved: &Resolved, old: &PlanSt
             "The source provider's inventory is not loaded.",
         )];
     };
-    let api: Api<VirtualMachine> = Api::namespaced(mtv.client.clone(), &plan.spec.target_namespace);
+    let there = sources::openshift::client_of(&mtv.client, &mtv.db, &resolved.destination).await;
+    let there = there.unwrap_or_else(|_| mtv.client.clone());
+    let api: Api<VirtualMachine> = Api::namespaced(there, &plan.spec.target_namespace);
     let own: BTreeSet<&str> = old.migration.iter().flat_map(|m| m.vms.iter()).map(|vm| vm.id.as_str()).collect();
     let taken: BTreeSet<String> = match api.list(&ListParams::default()).await {
         Ok(list) => list
@@ -235,6 +237,11 @@ async fn vm_conditions(mtv: &Mtv, plan: &Plan, resolved: &Resolved, old: &PlanSt
     validate::vms(&view)
 }
 
-pub(super) fn content(db: &InventoryDb, provider: &Provider) -> Option<Arc<super::platform::Inventory>> {
-    db.content(&provider.uid().unwrap_or_default())
+/// What the inventory holds of a provider: collected before, or asked now.
+pub(super) async fn content(mtv: &Mtv, provider: &Provider) -> Option<Arc<Inventory>> {
+    if sources::of(&provider.spec.type_).is_some_and(Source::live) {
+        let client = super::provider::connect(mtv, provider).await.ok()?;
+        return client.collect().await.ok().map(Arc::new);
+    }
+    mtv.db.content(&provider.uid().unwrap_or_default())
 }

@@ -32,6 +32,9 @@ pub enum ConnectError {
     Failed(String),
 }
 
+/// Stands for a cluster's own network, which has neither id nor name, as an [`InvNic::network_id`].
+pub const POD_NETWORK: &str = "pod";
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct InvNic {
     pub mac: String,

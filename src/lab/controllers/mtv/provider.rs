@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::{Api, ObjectMeta, PostParams};
@@ -110,28 +111,35 @@ async fn secret_data(mtv: &Mtv, provider: &Provider) -> Result<BTreeMap<String, 
     let namespace = provider.spec.secret.namespace.clone().or_else(|| provider.namespace()).unwrap_or_default();
     let api: Api<Secret> = Api::namespaced(mtv.client.clone(), &namespace);
     let Ok(Some(secret)) = api.get_opt(name).await else { return Err(bad_secret("NotFound", Vec::new())) };
-    Ok(secret
-        .data
-        .unwrap_or_default()
-        .into_iter()
-        .map(|(k, v)| (k, String::from_utf8_lossy(&v.0).into_owned()))
-        .collect())
+    Ok(texts(&secret.data.unwrap_or_default()))
+}
+
+fn login_from(provider: &Provider, data: BTreeMap<String, String>) -> Login {
+    let insecure = data.get("insecureSkipVerify").is_some_and(|v| v == "true");
+    let ca_pem = data.get("ca.crt").or_else(|| data.get("cacert")).cloned();
+    let (url, settings) = (provider.spec.url.clone(), provider.spec.settings.clone());
+    Login { url, secret: data, settings, insecure, ca_pem }
+}
+
+/// The way in that a Provider and its Secret's data describe.
+pub(super) fn login(provider: &Provider, data: &BTreeMap<String, ByteString>) -> Login {
+    login_from(provider, texts(data))
+}
+
+fn texts(data: &BTreeMap<String, ByteString>) -> BTreeMap<String, String> {
+    data.iter().map(|(k, v)| (k.clone(), String::from_utf8_lossy(&v.0).into_owned())).collect()
 }
 
 async fn login_of(mtv: &Mtv, provider: &Provider, source: &dyn Source) -> Result<Login, Condition> {
     if source.needs_url() && provider.spec.url.is_empty() {
         return Err(condition("UrlNotValid", "Critical", "NotSet", "The `url` is not valid."));
     }
-    let data = secret_data(mtv, provider).await?;
-    let insecure = data.get("insecureSkipVerify").is_some_and(|v| v == "true");
-    let ca_pem = data.get("ca.crt").or_else(|| data.get("cacert")).cloned();
-    let login = Login {
-        url: provider.spec.url.clone(),
-        secret: data,
-        settings: provider.spec.settings.clone(),
-        insecure,
-        ca_pem,
-    };
+    if let Some(message) = source.bad_url(&provider.spec.url) {
+        return Err(condition("UrlNotValid", "Critical", "Malformed", message));
+    }
+    let here = !source.needs_url() && provider.spec.url.is_empty();
+    let data = if here { BTreeMap::new() } else { secret_data(mtv, provider).await? };
+    let login = login_from(provider, data);
     let missing = source.missing_keys(&login);
     if missing.is_empty() { Ok(login) } else { Err(bad_secret("DataErr", missing)) }
 }

@@ -7,6 +7,8 @@ pub(super) struct DiskVars<'a> {
     pub plan_name: &'a str,
     pub disk_index: usize,
     pub file_name: &'a str,
+    /// Namespace and name of the claim that is copied, where the source is a cluster.
+    pub source_claim: Option<(&'a str, &'a str)>,
 }
 
 /// Renders a template; an unknown variable or function is an error, as it is for MTV.
@@ -61,6 +63,8 @@ fn operand(word: &str, vars: &DiskVars<'_>) -> Result<String, String> {
         ".PlanName" => vars.plan_name.to_owned(),
         ".DiskIndex" => vars.disk_index.to_string(),
         ".FileName" => vars.file_name.to_owned(),
+        ".SourcePVCNamespace" if vars.source_claim.is_some() => vars.source_claim.unwrap_or_default().0.to_owned(),
+        ".SourcePVCName" if vars.source_claim.is_some() => vars.source_claim.unwrap_or_default().1.to_owned(),
         quoted if quoted.starts_with('"') => quoted.trim_matches('"').to_owned(),
         number if number.parse::<i64>().is_ok() => number.to_owned(),
         other => return Err(format!("unknown operand {other}")),
@@ -98,6 +102,7 @@ mod tests {
             plan_name: "plan",
             disk_index: 2,
             file_name: "web_1.vmdk",
+            source_claim: None,
         };
         assert_eq!(render("{{.VmName}}-disk-{{.DiskIndex}}", &vars).unwrap(), "web-vm-disk-2");
         assert_eq!(

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::MtvVersion;
 use super::conditions::condition;
-use super::platform::{InvVm, Inventory};
+use super::platform::{InvVm, Inventory, POD_NETWORK};
 use super::sources::Source;
 use crate::api::condition::Condition;
 use crate::api::forklift::{NetworkPair, Plan, Ref};
@@ -122,7 +122,7 @@ pub(super) fn vms(view: &View<'_>) -> Vec<Condition> {
 pub(super) type Add<'a> = dyn FnMut(&str, &str, &str, &str, String) + 'a;
 
 fn judge_mappings(view: &View<'_>, vm: &InvVm, add: &mut Add<'_>) {
-    let mapped = |refs: &[Ref], id: &str| refs.iter().any(|r| r.id.as_deref() == Some(id));
+    let mapped = |refs: &[Ref], id: &str| refs.iter().any(|r| means(r, id));
     if vm.nics.iter().any(|n| !mapped(view.network_refs, &n.network_id)) {
         add("VMNetworksNotMapped", "Critical", "NotValid", "VM has unmapped networks.", item(vm));
     }
@@ -134,7 +134,7 @@ fn judge_mappings(view: &View<'_>, vm: &InvVm, add: &mut Add<'_>) {
         .iter()
         .filter(|nic| {
             view.network_rows.iter().any(|row| {
-                let resolved = view.network_refs.iter().find(|r| r.id.as_deref() == Some(nic.network_id.as_str()));
+                let resolved = view.network_refs.iter().find(|r| means(r, &nic.network_id));
                 row.destination.type_ == "pod" && resolved.is_some_and(|r| same(&row.source, r))
             })
         })
@@ -145,11 +145,23 @@ fn judge_mappings(view: &View<'_>, vm: &InvVm, add: &mut Add<'_>) {
     }
 }
 
+/// Whether a resolved reference is the network or storage with this id.
+pub(super) fn means(resolved: &Ref, id: &str) -> bool {
+    match &resolved.id {
+        Some(own) => own == id,
+        None => id == POD_NETWORK && resolved.type_.as_deref() == Some(POD_NETWORK),
+    }
+}
+
 /// Whether a map row's source is this resolved reference.
 pub(super) fn same(row: &Ref, resolved: &Ref) -> bool {
-    match &row.id {
-        Some(id) => resolved.id.as_ref() == Some(id),
-        None => row.name.as_deref().and_then(|n| n.rsplit('/').next()) == resolved.name.as_deref(),
+    match (&row.id, &row.name) {
+        (Some(id), _) => resolved.id.as_ref() == Some(id),
+        (None, Some(name)) => {
+            let own = resolved.name.as_deref();
+            own.is_some() && (own == Some(name) || own == name.rsplit('/').next())
+        }
+        (None, None) => row.type_.is_some() && row.type_ == resolved.type_,
     }
 }
 

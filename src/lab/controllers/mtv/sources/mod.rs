@@ -14,7 +14,12 @@ use super::validate::{Add, View};
 use super::{Mtv, MtvVersion};
 use crate::api::forklift::Provider;
 
-mod openshift;
+mod ec2;
+mod hyperv;
+pub(in crate::lab) mod openshift;
+mod ova;
+mod ovf;
+mod standin;
 mod vsphere;
 
 /// The source of a Provider's type; `None` for a type that this MTV does not know.
@@ -22,6 +27,9 @@ pub(super) fn of(type_: &str) -> Option<&'static dyn Source> {
     match type_ {
         "vsphere" => Some(&vsphere::Vsphere),
         "openshift" => Some(&openshift::Openshift),
+        "ova" => Some(&ova::Ova),
+        "hyperv" => Some(&hyperv::Hyperv),
+        "ec2" => Some(&ec2::Ec2),
         _ => None,
     }
 }
@@ -37,6 +45,8 @@ pub(super) struct Shape<'a> {
     pub version: MtvVersion,
     /// Of the cluster that MTV runs on.
     pub ocp_version: &'a str,
+    /// `spec.settings` of the source Provider.
+    pub settings: &'a std::collections::BTreeMap<String, String>,
 }
 
 /// One type of source provider, as MTV treats it.
@@ -47,6 +57,11 @@ pub(super) trait Source: Send + Sync {
         true
     }
 
+    /// What is wrong with the form of `spec.url`, if anything.
+    fn bad_url(&self, _: &str) -> Option<&'static str> {
+        None
+    }
+
     /// Keys that the Secret lacks; not empty: condition `SecretNotValid`.
     fn missing_keys(&self, login: &Login) -> Vec<String>;
 
@@ -55,6 +70,11 @@ pub(super) trait Source: Send + Sync {
 
     /// Done once for a Provider whose login succeeded, before its inventory is loaded.
     async fn validated(&self, _: &Mtv, _: &Provider) {}
+
+    /// Whether the inventory is asked from the platform at every look, instead of being collected.
+    fn live(&self) -> bool {
+        false
+    }
 
     /// Whether this MTV migrates from here warm, as it is configured now.
     async fn can_warm(&self, _: &Mtv) -> bool {
@@ -71,8 +91,28 @@ pub(super) trait Source: Send + Sync {
         false
     }
 
+    /// Whether this MTV names PVCs by the Plan's template.
+    fn names_pvcs(&self, _: MtvVersion) -> bool {
+        false
+    }
+
     /// The steps between `Initialize` (and `PreHook`) and `PostHook`.
     fn steps(&self, path: Path, version: MtvVersion) -> Vec<&'static str>;
+
+    /// Steps between the source's power-off and the first copy, beyond what all have.
+    fn before_copy(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The step that creates the VirtualMachine.
+    fn create_step(&self) -> &'static str {
+        "VirtualMachineCreation"
+    }
+
+    /// Steps that follow it.
+    fn after_create(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// The steps after `PostHook`.
     fn last_steps(&self, _: Path, _: MtvVersion) -> Vec<&'static str> {
@@ -81,6 +121,12 @@ pub(super) trait Source: Send + Sync {
 
     /// What speaks against migrating this VM, beyond what is asked of every platform.
     fn judge(&self, _: &View<'_>, _: &InvVm, _: &mut Add<'_>) {}
+
+    /// Whether a volume is called like the claim that it is a copy of; a disk's file is then
+    /// `namespace/claim`.
+    fn names_volumes_after_source(&self) -> bool {
+        false
+    }
 
     /// Disks in the order in which MTV numbers them.
     fn ordered(&self, disks: &[InvDisk]) -> Vec<InvDisk> {
@@ -96,6 +142,9 @@ pub(super) trait Source: Send + Sync {
         Vec::new()
     }
 }
+
+/// Where virt-v2v always copies and converts in one go.
+const V2V_STEPS: &[&str] = &["DiskAllocation", "ImageConversion", "DiskTransferV2v", "VirtualMachineCreation"];
 
 /// Keys of the Secret among `wanted` that are absent or empty, and `cacert` where TLS is verified
 /// without one.

@@ -1,0 +1,69 @@
+package suite
+
+import (
+	"sort"
+	"strings"
+	"testing"
+
+	"mtv-matrix/conformance/suite/harness"
+)
+
+// onCluster are the arguments of a run on a cluster that a lab lives on.
+func onCluster(kubeconfig, providers string, more ...string) []string {
+	return append([]string{"--providers-json", providers, "run", "-j", "4",
+		"--set", "kubeconfig=" + kubeconfig, "--storage-class", harness.StorageClass,
+		// As `run --lab` sets them: the lab's time is not the wall's.
+		"--set", "cutover_after_precopies=2", "--set", "remote_ocp_cluster=127.0.0.1"}, more...)
+}
+
+// embedded is the run that all others are compared with: everything is the lab's own.
+func embedded(t *testing.T) *harness.Result {
+	t.Helper()
+	result := harness.Run(t, "run", "--lab", "-j", "4")
+	if result.ExitCode != 0 || len(result.Cells) == 0 {
+		t.Fatalf("on the embedded lab: exit code %d\n%s", result.ExitCode, result.Output)
+	}
+	return result
+}
+
+func report(t *testing.T, what string, result *harness.Result) {
+	t.Helper()
+	var ids []string
+	checks := 0
+	for id, cell := range result.Cells {
+		ids = append(ids, id+" "+cell.Verdict)
+		checks += len(cell.Checks)
+	}
+	sort.Strings(ids)
+	t.Logf("%s: %d cells, %d checks, exit code %d, %v: %v", what, len(ids), checks, result.ExitCode, result.Time.Round(1e8), ids)
+}
+
+// only keeps the cells of one profile.
+func only(profile string, result *harness.Result) *harness.Result {
+	kept := *result
+	kept.Cells = map[string]harness.Cell{}
+	for id, cell := range result.Cells {
+		if strings.HasPrefix(id, profile+"/") {
+			kept.Cells[id] = cell
+		}
+	}
+	return &kept
+}
+
+func compare(t *testing.T, what string, want, got *harness.Result) {
+	t.Helper()
+	report(t, what, got)
+	for _, line := range harness.Diff(want, got) {
+		t.Errorf("%s: %s", what, line)
+	}
+	if t.Failed() {
+		for id, cell := range got.Cells {
+			for _, detail := range cell.Details {
+				t.Logf("%s %s", id, detail)
+			}
+		}
+	}
+	if got.ExitCode != want.ExitCode {
+		t.Errorf("%s: exit code %d, expected %d\n%s", what, got.ExitCode, want.ExitCode, got.Output)
+	}
+}

@@ -1,0 +1,249 @@
+package harness
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"sort"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The storage class that the lab offers first.
+const StorageClass = "ocs-storagecluster-ceph-rbd-virtualization"
+
+// runLimit is what one run of the binary gets before it counts as hanging.
+const runLimit = 10 * time.Minute
+
+// Result is what a run of the binary left in its results directory.
+type Result struct {
+	ExitCode int
+	// Output is what it printed.
+	Output string
+	// Dir has run.json, events.jsonl and the other files.
+	Dir string
+	// Run is the run's id.
+	Run string
+	// Cells by id.
+	Cells map[string]Cell
+	Time  time.Duration
+}
+
+// Cell is a cell's verdict, and its checks without what differs from run to run.
+type Cell struct {
+	Verdict string
+	Problem string
+	// Stages are `stage verdict`, in their order.
+	Stages []string
+	// Checks are `check of base VM: outcome`, sorted.
+	Checks []string
+	// Details are the findings that did not pass, in full.
+	Details []string
+}
+
+// Run runs `mtv-matrix ARGS --results DIR` and reads what it left.
+func Run(t testing.TB, args ...string) *Result {
+	t.Helper()
+	return run(t, "", args)
+}
+
+// Interrupt is Run, with a SIGTERM when the output has this text.
+func Interrupt(t testing.TB, at string, args ...string) *Result {
+	t.Helper()
+	return run(t, at, args)
+}
+
+func run(t testing.TB, interruptAt string, args []string) *Result {
+	t.Helper()
+	binary, results := Binary(t), t.TempDir()
+	cmd := exec.Command(binary, append(args, "--results", results, "--log-format", "plain")...)
+	cmd.Env, cmd.Dir = environment(), results
+	began := time.Now()
+	process := StartProcess(t, results, "output", cmd)
+	if interruptAt != "" {
+		if err := waitFor(process, func(context.Context) error {
+			if text, _ := os.ReadFile(process.Log); !strings.Contains(string(text), interruptAt) {
+				return fmt.Errorf("it has not said %q", interruptAt)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		_ = syscall.Kill(process.pid, syscall.SIGTERM)
+	}
+	select {
+	case <-process.Ended():
+	case <-time.After(runLimit):
+		t.Fatalf("%v has no end after %v:\n%s", args, runLimit, process.Tail())
+	}
+	output, _ := os.ReadFile(process.Log)
+	result := &Result{ExitCode: cmd.ProcessState.ExitCode(), Output: string(output), Dir: filepath.Join(results, "latest"), Time: time.Since(began)}
+	if err := result.read(); err != nil {
+		t.Fatalf("%v\n%s", err, process.Tail())
+	}
+	return result
+}
+
+func (r *Result) read() error {
+	text, err := os.ReadFile(filepath.Join(r.Dir, "run.json"))
+	if err != nil {
+		return err
+	}
+	var summary struct {
+		Run   string `json:"run"`
+		Cells []struct {
+			ID      string `json:"id"`
+			Verdict string `json:"verdict"`
+			Problem *struct {
+				Message string `json:"message"`
+			} `json:"problem"`
+			Stages []struct {
+				Stage   string `json:"stage"`
+				Verdict string `json:"verdict"`
+			} `json:"stages"`
+		} `json:"cells"`
+	}
+	if err := json.Unmarshal(text, &summary); err != nil {
+		return err
+	}
+	r.Run, r.Cells = summary.Run, map[string]Cell{}
+	for _, each := range summary.Cells {
+		cell := Cell{Verdict: each.Verdict}
+		if each.Problem != nil {
+			cell.Problem = each.Problem.Message
+		}
+		for _, stage := range each.Stages {
+			cell.Stages = append(cell.Stages, stage.Stage+" "+stage.Verdict)
+		}
+		r.Cells[each.ID] = cell
+	}
+	return r.readChecks()
+}
+
+func (r *Result) readChecks() error {
+	file, err := os.Open(filepath.Join(r.Dir, "events.jsonl"))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	lines := bufio.NewScanner(file)
+	lines.Buffer(nil, 16<<20)
+	for lines.Scan() {
+		var event struct {
+			Event   string          `json:"event"`
+			Cell    string          `json:"cell"`
+			Finding json.RawMessage `json:"finding"`
+		}
+		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
+			return err
+		}
+		if event.Event != "check-finished" {
+			continue
+		}
+		var finding struct {
+			Check   string `json:"check"`
+			VM      string `json:"vm"`
+			Outcome string `json:"outcome"`
+		}
+		if err := json.Unmarshal(event.Finding, &finding); err != nil {
+			return err
+		}
+		cell := r.Cells[event.Cell]
+		cell.Checks = append(cell.Checks, fmt.Sprintf("%s of %s: %s", finding.Check, r.baseName(finding.VM), finding.Outcome))
+		if finding.Outcome != "passed" {
+			cell.Details = append(cell.Details, string(event.Finding))
+		}
+		sort.Strings(cell.Checks)
+		r.Cells[event.Cell] = cell
+	}
+	return lines.Err()
+}
+
+var suffix = regexp.MustCompile(`-[a-z0-9]{6}$`)
+
+// baseName takes the run's id and the random end off a VM's name.
+func (r *Result) baseName(vm string) string {
+	return suffix.ReplaceAllString(strings.TrimPrefix(vm, r.Run+"-"), "")
+}
+
+// Diff is what differs between two results: verdicts, stages, checks; empty when they agree.
+func Diff(want, got *Result) []string {
+	var found []string
+	for id, expected := range want.Cells {
+		cell, there := got.Cells[id]
+		switch {
+		case !there:
+			found = append(found, id+": did not run")
+			continue
+		case cell.Verdict != expected.Verdict:
+			found = append(found, fmt.Sprintf("%s: %s, expected %s: %s", id, cell.Verdict, expected.Verdict, cell.Problem))
+		}
+		if a, b := strings.Join(expected.Stages, ", "), strings.Join(cell.Stages, ", "); a != b {
+			found = append(found, fmt.Sprintf("%s: stages %s, expected %s", id, b, a))
+		}
+		found = append(found, lines(id, expected.Checks, cell.Checks)...)
+	}
+	for id := range got.Cells {
+		if _, expected := want.Cells[id]; !expected {
+			found = append(found, id+": ran only there")
+		}
+	}
+	sort.Strings(found)
+	return found
+}
+
+func lines(id string, want, got []string) []string {
+	count := map[string]int{}
+	for _, line := range got {
+		count[line]++
+	}
+	for _, line := range want {
+		count[line]--
+	}
+	var found []string
+	for line, n := range count {
+		if n > 0 {
+			found = append(found, fmt.Sprintf("%s: + %s", id, line))
+		} else if n < 0 {
+			found = append(found, fmt.Sprintf("%s: - %s", id, line))
+		}
+	}
+	return found
+}
+
+// Command runs the binary and expects an exit code; it returns what was printed.
+func Command(t testing.TB, code int, args ...string) string {
+	t.Helper()
+	cmd, dir := exec.Command(Binary(t), args...), t.TempDir()
+	cmd.Env, cmd.Dir = environment(), dir
+	process := StartProcess(t, dir, "output", cmd)
+	select {
+	case <-process.Ended():
+	case <-time.After(runLimit):
+		t.Fatalf("%v has no end after %v:\n%s", args, runLimit, process.Tail())
+	}
+	output, _ := os.ReadFile(process.Log)
+	if got := cmd.ProcessState.ExitCode(); got != code {
+		t.Errorf("%v: exit code %d, expected %d\n%s", args, got, code, output)
+	}
+	return string(output)
+}
+
+// environment is this process's without what would configure the binary: no settings by variables,
+// no kubeconfig of the user.
+func environment() []string {
+	var kept []string
+	for _, variable := range os.Environ() {
+		if !strings.HasPrefix(variable, "MTV_") && !strings.HasPrefix(variable, "KUBE") {
+			kept = append(kept, variable)
+		}
+	}
+	return kept
+}

@@ -1,0 +1,141 @@
+//! Where the lab lives: an API server of its own, or a cluster that is there already. Everything
+//! else in the lab is a client and does not see the difference.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use tokio::net::TcpListener;
+
+use super::apiserver::{ApiServer, ApiServerOptions};
+use super::hooks::KubevirtSubresources;
+use super::outside::{self, Outside};
+use super::pki::LabCa;
+use super::serve;
+use super::{LabError, LabOptions, MTV_NAMESPACE};
+
+/// A login of the lab's own server; it guards nothing.
+const CLUSTER_USER: &str = "kubeadmin";
+const CLUSTER_PASSWORD: &str = "lab-admin";
+const KUBERNETES_VERSION: &str = "v1.33.5";
+
+/// The API server below the lab.
+pub enum Host {
+    Embedded { api: Arc<ApiServer>, token: String },
+    Outside(Box<Outside>),
+}
+
+impl Host {
+    pub async fn start(options: &LabOptions, ca: &LabCa) -> Result<Self, LabError> {
+        if let Some(kubeconfig) = &options.on {
+            return Ok(Self::Outside(Box::new(Outside::connect(kubeconfig).await?)));
+        }
+        let token = format!("sha256~lab-{}", crate::api::names::random_chars(24));
+        let api_options = ApiServerOptions {
+            listen: options.listen,
+            port: options.port,
+            kubernetes_version: KUBERNETES_VERSION.to_owned(),
+            users: vec![(CLUSTER_USER.to_owned(), CLUSTER_PASSWORD.to_owned())],
+            token: token.clone(),
+            subresources: None,
+            inventory: None,
+        };
+        Ok(Self::Embedded { api: Arc::new(ApiServer::start(api_options, ca).await?), token })
+    }
+
+    /// A client that may do everything.
+    pub fn client(&self) -> kube::Client {
+        match self {
+            Self::Embedded { api, .. } => api.client(),
+            Self::Outside(outside) => outside.client(),
+        }
+    }
+
+    pub fn url(&self) -> String {
+        match self {
+            Self::Embedded { api, .. } => api.url(),
+            Self::Outside(outside) => outside.url().to_owned(),
+        }
+    }
+
+    /// A cluster admin's token; empty where the admin has a certificate instead.
+    pub fn token(&self) -> &str {
+        match self {
+            Self::Embedded { token, .. } => token,
+            Self::Outside(outside) => outside.token(),
+        }
+    }
+
+    /// A kubeconfig as YAML that trusts the API server and, by `lab_ca`, the lab's endpoints.
+    pub fn kubeconfig(&self, lab_ca: &str) -> String {
+        match self {
+            Self::Embedded { api, token } => {
+                let ca = base64::engine::general_purpose::STANDARD.encode(lab_ca);
+                format!(
+                    "apiVersion: v1\nkind: Config\ncurrent-context: lab\nclusters:\n- name: lab\n  cluster:\n    server: {}\n    certificate-authority-data: {ca}\nusers:\n- name: lab\n  user:\n    token: {token}\ncontexts:\n- name: lab\n  context:\n    cluster: lab\n    user: lab\n    namespace: default\n",
+                    api.url()
+                )
+            }
+            Self::Outside(outside) => outside.kubeconfig(lab_ca),
+        }
+    }
+
+    /// A listener that a Route may lead to.
+    pub async fn bind_for_route(&self, part: &str, listen: IpAddr) -> Result<TcpListener, LabError> {
+        match self {
+            // The lab's own server takes `host:port` for a host.
+            Self::Embedded { .. } => serve::bind(part, listen, 0).await,
+            Self::Outside(_) => outside::bind_for_route(part).await,
+        }
+    }
+
+    /// Serves KubeVirt's subresources, and the inventory (`host:port`) through the service proxy.
+    pub async fn serve(
+        &self,
+        subresources: Arc<dyn KubevirtSubresources>,
+        inventory: &str,
+        ca: &LabCa,
+        listen: IpAddr,
+    ) -> Result<(), LabError> {
+        match self {
+            Self::Embedded { api, .. } => {
+                api.set_subresources(subresources);
+                let inventory = format!("https://{inventory}");
+                api.set_service_proxy(MTV_NAMESPACE, "forklift-inventory", inventory, ca.ca_pem().to_owned());
+                Ok(())
+            }
+            Self::Outside(outside) => outside.serve(subresources, ca, listen).await,
+        }
+    }
+
+    /// Every object that a run could leave behind, one line each. Of a cluster from outside: none,
+    /// others work there, too.
+    pub fn objects(&self) -> BTreeSet<String> {
+        let Self::Embedded { api, .. } = self else { return BTreeSet::new() };
+        api.snapshot()
+            .into_iter()
+            // Events expire by themselves.
+            .filter(|o| o.kind != "Event")
+            .map(|o| match o.namespace.as_str() {
+                "" => format!("{} {}", o.kind, o.name),
+                ns => format!("{} {ns}/{}", o.kind, o.name),
+            })
+            .collect()
+    }
+
+    /// Requests from outside since the start; of a cluster from outside nobody counts them.
+    pub fn request_count(&self) -> u64 {
+        match self {
+            Self::Embedded { api, .. } => api.request_count(),
+            Self::Outside(_) => 0,
+        }
+    }
+
+    pub async fn stop(&self) {
+        match self {
+            Self::Embedded { api, .. } => api.stop().await,
+            Self::Outside(outside) => outside.stop().await,
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Who works with a ledger right now: a run that is going, or a `clean` that finishes one.
+//!
+//! A file beside the ledger says who holds it, and is gone when the holder has ended in order. Two
+//! signs of life, because a results volume can be shared by machines: an advisory lock, which the
+//! kernel lets go when the holder dies, and a heartbeat, because not every network file system carries
+//! locks from one machine to another. On the holder's own kernel the lock decides alone, so that a
+//! killed run can be cleaned up at once; elsewhere a heartbeat that is younger than [`STALE`] counts as
+//! life, too.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Read;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+/// A holder shows that it lives this often, by [`Guard::beat`].
+pub const BEAT: Duration = Duration::from_secs(20);
+/// A holder on another machine that was silent for so long is dead. Several beats: a volume may hang.
+pub const STALE: Duration = Duration::from_secs(150);
+
+/// Why a ledger can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum GuardError {
+    #[error("{ledger} is in use by {holder}: {sign}")]
+    Held { ledger: PathBuf, holder: String, sign: String },
+    #[error("failed to write {path}: {source}")]
+    Write { path: PathBuf, source: std::io::Error },
+}
+
+/// What stands in the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Holder {
+    /// For people: the pod's or machine's name.
+    host: String,
+    pid: u32,
+    /// `run` or `clean`.
+    what: String,
+    /// Tells one kernel since its start from every other.
+    boot: String,
+}
+
+impl Holder {
+    fn own(what: &str) -> Self {
+        let read = |path: &str| std::fs::read_to_string(path).map(|t| t.trim().to_owned()).unwrap_or_default();
+        Self {
+            host: read("/proc/sys/kernel/hostname"),
+            pid: std::process::id(),
+            what: what.to_owned(),
+            boot: read("/proc/sys/kernel/random/boot_id"),
+        }
+    }
+
+    fn describe(&self) -> String {
+        format!("a {} on {}, process {}", self.what, self.host, self.pid)
+    }
+}
+
+/// Holds a ledger until it is dropped.
+#[derive(Debug)]
+pub struct Guard {
+    path: PathBuf,
+    file: File,
+    text: Vec<u8>,
+}
+
+impl Guard {
+    /// Takes the ledger for `what` (`run`, `clean`), unless somebody else has it.
+    pub fn hold(ledger: &Path, what: &str) -> Result<Self, GuardError> {
+        Self::hold_as(ledger, Holder::own(what))
+    }
+
+    fn hold_as(ledger: &Path, own: Holder) -> Result<Self, GuardError> {
+        let path = ledger.with_extension("lock");
+        let fail = |source| GuardError::Write { path: path.clone(), source };
+        let mut file =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(fail)?;
+        let locked = match file.try_lock() {
+            Ok(()) => true,
+            Err(TryLockError::WouldBlock) => {
+                let holder = read(&mut file).map_or_else(|| "another process".to_owned(), |h| h.describe());
+                let sign = "it holds the lock".to_owned();
+                return Err(GuardError::Held { ledger: ledger.to_owned(), holder, sign });
+            }
+            // A file system without locks.
+            Err(TryLockError::Error(_)) => false,
+        };
+        if let Some(holder) = read(&mut file) {
+            let here = locked && holder.boot == own.boot;
+            if let Some(age) = age(&file, &path).filter(|age| !here && *age < STALE) {
+                let sign = format!(
+                    "its last sign of life is {} s old; if it is dead, try again in {} s",
+                    age.as_secs(),
+                    (STALE - age).as_secs() + 1
+                );
+                return Err(GuardError::Held { ledger: ledger.to_owned(), holder: holder.describe(), sign });
+            }
+        }
+        let text = serde_json::to_vec(&own).map_err(|e| fail(e.into()))?;
+        file.set_len(0).map_err(fail)?;
+        let guard = Self { path: path.clone(), file, text };
+        guard.write().map_err(fail)?;
+        Ok(guard)
+    }
+
+    /// Shows that the holder lives. A beat that can't be written is missed, no more.
+    pub fn beat(&self) {
+        if let Err(error) = self.write() {
+            tracing::warn!(path = %self.path.display(), %error, "no heartbeat");
+        }
+    }
+
+    /// Written again rather than touched: the time then is the file server's own.
+    fn write(&self) -> std::io::Result<()> {
+        self.file.write_all_at(&self.text, 0)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// `None`: nobody has written yet.
+fn read(file: &mut File) -> Option<Holder> {
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+/// How long ago the file was written, by the clock of whoever keeps it: this machine's may be wrong.
+fn age(file: &File, path: &Path) -> Option<Duration> {
+    let written = file.metadata().and_then(|m| m.modified()).ok()?;
+    let probe = path.with_extension(format!("probe-{}", std::process::id()));
+    let there = std::fs::write(&probe, b"?").and_then(|()| std::fs::metadata(&probe)).and_then(|m| m.modified());
+    let _ = std::fs::remove_file(&probe);
+    let now = there.unwrap_or_else(|_| SystemTime::now());
+    Some(now.duration_since(written).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.jsonl");
+        (dir, path)
+    }
+
+    #[test]
+    fn who_holds_a_ledger_keeps_others_out_until_it_ends_and_leaves_no_file() {
+        let (dir, ledger) = ledger();
+        let guard = Guard::hold(&ledger, "run").unwrap();
+        guard.beat();
+        let refused = Guard::hold(&ledger, "clean").unwrap_err().to_string();
+        assert!(refused.contains("in use by a run on ") && refused.contains("it holds the lock"), "{refused}");
+        drop(guard);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        Guard::hold(&ledger, "clean").unwrap();
+    }
+
+    /// What a killed process leaves: the file, and no lock.
+    fn left_behind(ledger: &Path, boot: &str, old: Duration) {
+        let holder = Holder { host: "pod-1".into(), pid: 1, what: "run".into(), boot: boot.into() };
+        let path = ledger.with_extension("lock");
+        std::fs::write(&path, serde_json::to_vec(&holder).unwrap()).unwrap();
+        File::options().write(true).open(&path).unwrap().set_modified(SystemTime::now() - old).unwrap();
+    }
+
+    #[test]
+    fn a_killed_holder_of_this_machine_is_known_to_be_dead_at_once() {
+        let (_dir, ledger) = ledger();
+        left_behind(&ledger, &Holder::own("run").boot, Duration::ZERO);
+        Guard::hold(&ledger, "clean").unwrap();
+    }
+
+    #[test]
+    fn a_holder_on_another_machine_lives_while_its_heart_beats() {
+        let (_dir, ledger) = ledger();
+        left_behind(&ledger, "another kernel", Duration::from_secs(30));
+        let refused = Guard::hold(&ledger, "clean").unwrap_err().to_string();
+        assert!(refused.contains("pod-1") && refused.contains("try again in 1"), "{refused}");
+        left_behind(&ledger, "another kernel", STALE + Duration::from_secs(1));
+        Guard::hold(&ledger, "clean").unwrap();
+    }
+}

@@ -1,0 +1,99 @@
+//! Removing a clone for good, with everything that was made for it, finished or not.
+
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::OpenstackDriver;
+use super::catalogue::Service;
+use super::describe::text;
+use super::items::Kind;
+use super::session::Call;
+use crate::source::poll::Look;
+use crate::source::{SourceError, VmRef};
+
+/// How often is looked for a server that an aborted request made after all.
+const LOOKS: u32 = 3;
+
+impl OpenstackDriver {
+    pub(super) async fn delete(&self, name: &str) -> Result<bool, SourceError> {
+        let deadline = Instant::now() + self.options.timeouts.delete;
+        let mut any = false;
+        for _ in 0..LOOKS {
+            let Some(server) = self.find_server(name).await? else { break };
+            any = true;
+            let vm = VmRef { id: text(&server, "/id").to_owned(), name: name.to_owned() };
+            let volumes: Vec<String> = server
+                .get("os-extended-volumes:volumes_attached")
+                .and_then(serde_json::Value::as_array)
+                .into_iter()
+                .flatten()
+                .map(|v| text(v, "/id").to_owned())
+                .collect();
+            self.delete_server(&vm, deadline).await?;
+            self.remove_transfer(&vm, &volumes, deadline).await?;
+        }
+        // Servers first: ports and volumes are in use until theirs is gone. Ports that are passed to a
+        // server outlive it, and so does what was made for a server that never came to be.
+        let prefix = format!("{name}-");
+        let items = self.items_like(&prefix).await?;
+        for kind in Kind::ALL {
+            for item in items.iter().filter(|item| item.kind == kind.name()) {
+                any |= self.remove_named(kind, &item.name, deadline).await?;
+            }
+        }
+        match self.find_server(name).await? {
+            None => Ok(any),
+            Some(_) => Err(self.session.refused(format!("delete {name}"), "a server of that name came again")),
+        }
+    }
+
+    async fn delete_server(&self, vm: &VmRef, deadline: Instant) -> Result<(), SourceError> {
+        let path = format!("/servers/{}", vm.id);
+        match self.session.call(Call::delete(Service::Compute, path.clone())).await {
+            Ok(_) => {}
+            Err(error) if error.is(404) => return Ok(()),
+            Err(error) => return Err(self.session.failed(format!("delete server {}", vm.name), error)),
+        }
+        let what = format!("server {} to be gone", vm.name);
+        self.session
+            .wait(&what, deadline, || async {
+                let Some(server) = self.session.look_up(Service::Compute, path.clone(), "server").await? else {
+                    return Ok(Look::Done(()));
+                };
+                match text(&server, "/status") {
+                    "DELETED" => Ok(Look::Done(())),
+                    // A cloud with deferred deletion keeps it until it is forced.
+                    "SOFT_DELETED" => {
+                        let force =
+                            Call::post(Service::Compute, format!("{path}/action"), json!({"forceDelete": null}));
+                        match self.session.call(force).await {
+                            Ok(_) => Ok(Look::NotYet("SOFT_DELETED".to_owned())),
+                            Err(error) if error.is(404) => Ok(Look::Done(())),
+                            Err(error) => Err(error),
+                        }
+                    }
+                    status => Ok(Look::NotYet(status.to_owned())),
+                }
+            })
+            .await
+    }
+
+    /// What MTV made on the cloud to copy this server and did not remove: it is named after the
+    /// server's id, so it is nobody else's.
+    async fn remove_transfer(&self, vm: &VmRef, volumes: &[String], deadline: Instant) -> Result<(), SourceError> {
+        let image = format!("forklift-migration-vm-{}", vm.id);
+        self.remove_named(Kind::Volume, &format!("volume created from {image}"), deadline).await?;
+        self.remove_named(Kind::Snapshot, &format!("snapshot for {image}"), deadline).await?;
+        for volume in volumes {
+            self.remove_named(Kind::Image, &format!("{image}-volume-{volume}"), deadline).await?;
+        }
+        self.remove_named(Kind::Image, &image, deadline).await.map(drop)
+    }
+
+    pub(super) async fn delete_one(&self, kind: &str, name: &str) -> Result<bool, SourceError> {
+        let Some(kind) = Kind::of(kind) else {
+            return Err(self.session.refused(format!("delete {kind} {name}"), "no such kind of item is made here"));
+        };
+        self.remove_named(kind, name, Instant::now() + self.options.timeouts.delete).await
+    }
+}

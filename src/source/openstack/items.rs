@@ -1,0 +1,210 @@
+//! Snapshots, volumes, images and ports that a clone is made of: how they are named, created and
+//! removed. Each is in the ledger before it is asked for.
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::OpenstackDriver;
+use super::catalogue::Service;
+use super::describe::text;
+use super::session::Call;
+use crate::config::Platform;
+use crate::ledger::{Ledger, Thing};
+use crate::source::poll::Look;
+use crate::source::{CloneRequest, SourceError, SourceItem};
+
+/// What a clone needs beside its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Port,
+    Volume,
+    Snapshot,
+    Image,
+}
+
+impl Kind {
+    /// In the order in which they can be removed.
+    pub(super) const ALL: [Self; 4] = [Self::Port, Self::Volume, Self::Snapshot, Self::Image];
+
+    /// As the ledger names it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Port => "port",
+            Self::Volume => "volume",
+            Self::Snapshot => "snapshot",
+            Self::Image => "image",
+        }
+    }
+
+    pub(super) fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Service, path of one, path of the full listing, and the listing's key.
+    fn place(self) -> (Service, &'static str, &'static str, &'static str) {
+        match self {
+            Self::Port => (Service::Network, "/ports", "/ports", "ports"),
+            Self::Volume => (Service::Volume, "/volumes", "/volumes/detail", "volumes"),
+            Self::Snapshot => (Service::Volume, "/snapshots", "/snapshots/detail", "snapshots"),
+            Self::Image => (Service::Image, "/images", "/images", "images"),
+        }
+    }
+
+    fn listing(self) -> (Call, &'static str) {
+        let (service, _, path, key) = self.place();
+        (Call::get(service, path), key)
+    }
+
+    /// The name of the `n`th of a clone; what follows the clone's name tells what it is for.
+    pub(super) fn item_name(self, clone: &str, n: usize) -> String {
+        match self {
+            Self::Port => format!("{clone}-nic-{n}"),
+            Self::Volume => format!("{clone}-disk-{n}"),
+            Self::Snapshot => format!("{clone}-snap-{n}"),
+            Self::Image => format!("{clone}-image"),
+        }
+    }
+}
+
+impl OpenstackDriver {
+    /// Writes the intent, asks, and writes that it exists now. The id of what was made.
+    pub(super) async fn create_item(
+        &self,
+        request: &CloneRequest<'_>,
+        ledger: &Ledger,
+        kind: Kind,
+        name: &str,
+        call: Call,
+    ) -> Result<String, SourceError> {
+        let entry = ledger.intent(
+            Some(request.cell),
+            Thing::SourceItem {
+                profile: self.profile.name.clone(),
+                platform: Platform::Openstack.name().to_owned(),
+                kind: kind.name().to_owned(),
+                name: name.to_owned(),
+                id: None,
+            },
+        )?;
+        let what = format!("create {} {name}", kind.name());
+        let answer = self.session.call(call).await.map_err(|e| self.session.failed(&what, e))?;
+        let made = match kind {
+            // In the body from microversion 2.45, in `Location` before.
+            Kind::Image => match text(&answer.body, "/image_id") {
+                "" => answer.location.as_deref().and_then(|l| l.trim_end_matches('/').rsplit('/').next()),
+                id => Some(id),
+            },
+            other => Some(text(&answer.body, &format!("/{}/id", other.name()))),
+        };
+        let id = made.filter(|id| !id.is_empty()).map(str::to_owned);
+        let id = id.ok_or_else(|| self.session.refused(what, "the answer holds no id"))?;
+        ledger.done(entry, Some(id.clone()))?;
+        Ok(id)
+    }
+
+    /// Waits until a thing has the status `wanted`; any status of error ends the wait.
+    pub(super) async fn wait_status(
+        &self,
+        kind: Kind,
+        id: &str,
+        name: &str,
+        wanted: &str,
+        deadline: Instant,
+    ) -> Result<(), SourceError> {
+        let (service, path, _, _) = kind.place();
+        let key = if kind == Kind::Image { "" } else { kind.name() };
+        let what = format!("{} {name} to be {wanted}", kind.name());
+        let failed = |status: &str| {
+            let cause = format!("it is {status}");
+            self.session.refused(format!("wait for {what}"), cause)
+        };
+        self.session
+            .wait(&what, deadline, || async {
+                let found = self.session.read(service, format!("{path}/{id}"), key).await?;
+                match text(&found, "/status") {
+                    status if status == wanted => Ok(Look::Done(())),
+                    status if status.starts_with("error") || matches!(status, "killed" | "deleted" | "deactivated") => {
+                        Err(failed(status).into())
+                    }
+                    status => Ok(Look::NotYet(status.to_owned())),
+                }
+            })
+            .await
+    }
+
+    /// Those of a kind with exactly this name.
+    pub(super) async fn named(&self, kind: Kind, name: &str) -> Result<Vec<Value>, super::error::CallError> {
+        let (call, key) = kind.listing();
+        let mut found = self.session.list(call.with("name", name), key).await?;
+        found.retain(|item| text(item, "/name") == name);
+        Ok(found)
+    }
+
+    /// Items whose name begins with `prefix`; the filters of the services are exact, so all are read.
+    pub(super) async fn items_like(&self, prefix: &str) -> Result<Vec<SourceItem>, SourceError> {
+        let mut items = Vec::new();
+        for kind in Kind::ALL {
+            let (call, key) = kind.listing();
+            let what = format!("list the {key}");
+            let all = self.session.list(call, key).await.map_err(|e| self.session.failed(what, e))?;
+            items.extend(all.iter().filter(|item| text(item, "/name").starts_with(prefix)).map(|item| SourceItem {
+                kind: kind.name().to_owned(),
+                name: text(item, "/name").to_owned(),
+                id: text(item, "/id").to_owned(),
+            }));
+        }
+        Ok(items)
+    }
+
+    /// Removes all of a kind with exactly this name and waits until none is left. What still uses
+    /// them is waited for.
+    pub(super) async fn remove_named(&self, kind: Kind, name: &str, deadline: Instant) -> Result<bool, SourceError> {
+        let (service, path, _, _) = kind.place();
+        let seen = std::sync::atomic::AtomicBool::new(false);
+        let what = format!("{} {name} to be deleted", kind.name());
+        let attempt = || async {
+            let found = self.named(kind, name).await?;
+            if found.is_empty() {
+                return Ok(Look::Done(()));
+            }
+            seen.store(true, std::sync::atomic::Ordering::Relaxed);
+            let mut state = String::new();
+            for item in &found {
+                let status = text(item, "/status");
+                state = format!("{} {status}", text(item, "/id"));
+                if status == "deleting" {
+                    continue;
+                }
+                let mut call = Call::delete(service, format!("{path}/{}", text(item, "/id")));
+                if kind == Kind::Volume {
+                    // Snapshots of our own volumes go with them, whoever made them.
+                    call = call.with("cascade", "true");
+                }
+                match self.session.call(call).await {
+                    Ok(_) => {}
+                    Err(error) if error.is(404) => {}
+                    // In use, or its state forbids it for now.
+                    Err(error) if error.is(400) || error.is(409) => state = format!("{status}: {}", error.text()),
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(Look::NotYet(state))
+        };
+        self.session.wait(&what, deadline, attempt).await?;
+        Ok(seen.into_inner())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_item_is_named_after_its_clone_and_known_by_its_kind() {
+        for kind in Kind::ALL {
+            assert!(kind.item_name("mm-a-vm-x", 1).starts_with("mm-a-vm-x-"));
+            assert_eq!(Kind::of(kind.name()), Some(kind));
+        }
+        assert_eq!(Kind::of("key"), None);
+    }
+}
