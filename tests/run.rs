@@ -1,7 +1,6 @@
 //! The binary against the lab: what issue 2 wants to be shown, one sentence a test.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-#[allow(dead_code, reason = "each test file uses a part")]
 mod common;
 
 use std::collections::BTreeMap;
@@ -18,7 +17,7 @@ const HOOK: &str = "test_post_hook_retain_failed_vm";
 #[test]
 fn every_scenario_on_every_platform_passes_or_says_why_not_and_nothing_is_left() {
     let place = Place::new();
-    let ended = place.run("run --lab --results results").exits(0);
+    let ended = place.run("run --lab -p * --results results").exits(0);
     ended.says("the lab's API server and platforms hold nothing that this run made");
     let results = place.results();
     results.are_whole_and_tell_no_secret();

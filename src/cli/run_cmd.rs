@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 use serde_json::json;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::args::{ConfigArgs, LabArgs, LogFormat, RunArgs};
 use super::bus::Bus;
@@ -17,6 +16,8 @@ use super::{Stop, common, exit, telemetry};
 use crate::api::names::{RunId, dns_label};
 use crate::cluster::Cluster;
 use crate::cluster::health::{InventoryAddress, default_storage_class, inventory_address};
+use crate::cluster::versions;
+use crate::config::scenarios::Destination;
 use crate::config::{Keep, Loaded};
 use crate::doctor::{self, Report};
 use crate::engine::{Engine, EngineOptions, RunSummary};
@@ -24,7 +25,7 @@ use crate::event::{Environment, EventKind, Events, Problem, SCHEMA, ShardSet, Ve
 use crate::forklift::inventory::Inventory;
 use crate::lab::Lab;
 use crate::ledger::Ledger;
-use crate::ledger::guard::{self, Guard};
+use crate::ledger::guard::Guard;
 use crate::matrix::{self, Cell, Decision};
 use crate::migration::{ContextParts, RunContext};
 use crate::report::{self, Reporter, RunModel, console, merge, metrics};
@@ -67,7 +68,7 @@ async fn run_with(
     let dir = open_results(&loaded.settings.results, &run, set.as_ref())?;
     // Until the ledger is closed `clean` keeps off it, from wherever it is called.
     let guard = Arc::new(Guard::hold(&dir.join("ledger.jsonl"), "run").map_err(Stop::environment)?);
-    let _heart = heartbeat(&guard);
+    let _heart = common::heartbeat(&guard);
     let bus =
         Arc::new(Bus::create(&dir.join("events.jsonl"), vec![console(args.log_format)]).map_err(Stop::environment)?);
     let events: Events = bus.clone();
@@ -138,19 +139,6 @@ fn flags(args: &RunArgs) -> Vec<Flag> {
         add("results", json!(results), "--results");
     }
     flags
-}
-
-/// Beats until it is dropped, or the guard is.
-fn heartbeat(guard: &Arc<Guard>) -> AbortOnDropHandle<()> {
-    let guard = Arc::downgrade(guard);
-    AbortOnDropHandle::new(tokio::spawn(async move {
-        let mut beat = tokio::time::interval(guard::BEAT);
-        loop {
-            beat.tick().await;
-            let Some(guard) = guard.upgrade() else { return };
-            guard.beat();
-        }
-    }))
 }
 
 /// `results/<run-id>/`, and `latest` pointing to it. Shards share a volume, and each has a link of its own:
@@ -261,8 +249,13 @@ async fn run_cells(
             };
         }
     };
+    let mut unknown_flags = None;
     if let Some(mtv) = &report.versions.mtv {
         matrix::decide_version(&mut cells, mtv);
+        match versions::controller_flags(&cluster, &loaded.settings.mtv_namespace).await {
+            Ok(flags) => matrix::decide_gates(&mut cells, mtv, &flags),
+            Err(cause) => unknown_flags = Some(cause),
+        }
     }
     // Where the cluster has no default, the preflight has said so already.
     if loaded.settings.storage_class.is_empty()
@@ -271,6 +264,11 @@ async fn run_cells(
         cells.iter_mut().for_each(|cell| cell.storage_class.clone_from(&class));
     }
     started(&cells, environment(loaded, Some(&report), lab.is_some()));
+    if let Some(cause) = unknown_flags {
+        let message =
+            format!("switches of the ForkliftController are unknown, so no cell is skipped for them: {cause}");
+        events.emit(EventKind::Note { cell: None, level: crate::event::Level::Warning, message });
+    }
     for probe in &report.probes {
         let (probe, ok, message) = (probe.name.clone(), probe.ok, probe.message.clone());
         events.emit(EventKind::Preflight { probe, ok, message });
@@ -302,6 +300,12 @@ fn open_context(
     let ledger = Ledger::create(&dir.join("ledger.jsonl"), run).map_err(|e| Problem::new(e.to_string()))?;
     let mut profiles: Vec<_> =
         cells.iter().filter(|c| c.decision == Decision::Run).map(|c| c.profile.clone()).collect();
+    // A second cluster may be a destination only.
+    let remote = |c: &Cell| c.decision == Decision::Run && c.scenario.destination == Destination::Remote;
+    if cells.iter().any(remote) {
+        let named = loaded.providers.get(&loaded.settings.remote_ocp_cluster);
+        profiles.extend(named.map(|profile| Arc::new(profile.clone())));
+    }
     profiles.sort_by(|a, b| a.name.cmp(&b.name));
     profiles.dedup_by(|a, b| a.name == b.name);
     Ok(RunContext::new(ContextParts {

@@ -265,6 +265,7 @@ impl RawProfile {
         let mut api_url = required("api_url", self.api_url, has_url);
         let (username, password);
         let region = required("region", self.region, platform == Platform::Ec2);
+        let target_az = required("target_az", self.target_az, platform == Platform::Ec2);
         if platform == Platform::Ec2 {
             username = required("access_key_id", self.access_key_id.clone(), true);
             password = required("secret_access_key", self.secret_access_key.clone(), true);
@@ -396,7 +397,7 @@ impl RawProfile {
             Platform::Ec2 => PlatformConfig::Ec2(Ec2Config {
                 region,
                 target_region: given(self.target_region),
-                target_az: given(self.target_az),
+                target_az,
                 target_account: pair(self.target_access_key_id, self.target_secret_access_key),
             }),
         };

@@ -113,8 +113,8 @@ pub struct Ec2Config {
     pub region: String,
     /// Where MTV creates the EBS volumes; the cluster's own region by default.
     pub target_region: Option<String>,
-    /// The availability zone of the workers that attach them.
-    pub target_az: Option<String>,
+    /// The availability zone of the workers that attach them; MTV makes no volume without it.
+    pub target_az: String,
     /// Key pair of the account that the cluster runs in, where it is another.
     pub target_account: Option<Credentials>,
 }

@@ -4,7 +4,9 @@
 //! differs between platforms sits in an adapter ([`adapter`]), one file a platform.
 
 pub mod adapter;
+mod ec2;
 pub mod execution;
+mod hyperv;
 pub mod inventory;
 pub mod maps;
 mod openshift;

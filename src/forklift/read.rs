@@ -8,6 +8,11 @@ pub(super) fn text<'a>(object: &'a Value, key: &str) -> &'a str {
     object.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// The id in a reference such as `{"kind": …, "id": …}`; a plain text is the id itself.
+pub(super) fn id_in<'a>(object: &'a Value, key: &str) -> &'a str {
+    object.get(key).map(|reference| reference.as_str().unwrap_or_else(|| text(reference, "id"))).unwrap_or_default()
+}
+
 pub(super) fn number(object: &Value, key: &str) -> u64 {
     object.get(key).and_then(Value::as_u64).unwrap_or_default()
 }

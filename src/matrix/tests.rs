@@ -262,3 +262,55 @@ proptest! {
         let _ = Filter::parse(&text);
     }
 }
+
+#[test]
+fn a_flag_of_the_cluster_that_is_off_skips_what_hangs_on_it() {
+    let loaded = loaded(&[]);
+    let decided = |flags: &[(&str, bool)], version: &str| {
+        let mut all = cells(&loaded, &Selection::default()).unwrap();
+        let flags = flags.iter().map(|(key, on)| ((*key).to_owned(), *on)).collect();
+        decide_gates(&mut all, version, &flags);
+        reason(&all, "vsphere/test_sanity_warm_mtv_migration").to_owned()
+    };
+    assert_eq!(decided(&[], "2.11"), "run", "on where nothing is said");
+    let off = "warm migration from vsphere is switched off: `controller_vsphere_incremental_backup` of the ForkliftController is off";
+    assert_eq!(decided(&[("controller_vsphere_incremental_backup", false)], "2.11"), off);
+    assert_eq!(decided(&[("controller_ovirt_warm_migration", false)], "2.11"), "run", "another platform's");
+}
+
+#[test]
+fn platforms_newer_than_the_installed_mtv_are_skipped_with_its_version() {
+    let providers = r#"{"ec2": {"type": "ec2", "region": "r", "access_key_id": "a", "secret_access_key": "s", "target_az": "z"},
+        "hv": {"type": "hyperv", "fqdn": "h", "smb_url": "//h/s", "username": "u", "password": "p"}}"#;
+    let dir = tempfile::tempdir().unwrap();
+    let request = LoadRequest {
+        secrets_dir: Some(dir.path().to_owned()),
+        providers_text: Some((providers.to_owned(), "test".to_owned())),
+        scenarios_default: true,
+        ..LoadRequest::default()
+    };
+    let loaded = load(&request).unwrap_or_else(|e| panic!("{e}"));
+    let mut all = cells(&loaded, &Selection::default()).unwrap();
+    assert_eq!(
+        reason(&all, "ec2/test_cold_migration_comprehensive").split(':').next(),
+        Some("ec2 does not support static IPs")
+    );
+    assert_eq!(reason(&all, "hv/test_cold_migration_comprehensive"), "run", "judged when the VM is read");
+    decide_version(&mut all, "2.10.4");
+    let old = "cold migration from ec2 needs MTV 2.11 or newer, 2.10.4 is installed";
+    assert_eq!(reason(&all, "ec2/test_sanity_cold_mtv_migration"), old);
+    // They share their source VMs, which MTV powers off.
+    assert!(all.iter().all(|cell| cell.profile.max_concurrent == Some(1)));
+}
+
+#[test]
+fn what_mtv_does_not_carry_over_is_not_judged_until_the_release_that_does() {
+    use crate::config::Platform;
+    let pvc = |platform, version| support::not_judged("pvc-names", platform, version);
+    assert!(pvc(Platform::Ovirt, Some("2.12.5")).is_some_and(|why| why.contains("up to 2.12")));
+    assert_eq!(pvc(Platform::Ovirt, Some("2.13.0")), None);
+    assert!(pvc(Platform::Hyperv, None).is_some(), "an unknown release is taken for an old one");
+    assert_eq!(pvc(Platform::Vsphere, Some("2.11")), None);
+    assert!(support::not_judged("labels", Platform::Ec2, Some("2.12")).is_some());
+    assert_eq!(support::not_judged("cpu", Platform::Ec2, None), None);
+}

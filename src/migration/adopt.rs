@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Failure;
 use super::cell::PreparedVm;
 use super::context::{OpenProfile, RunContext};
-use crate::api::vm::{Power, SourceVm};
+use crate::api::vm::{GuestOs, Power, SourceVm};
 use crate::cluster::wait::{self, Poll};
 use crate::config::{PowerState, ScenarioVm};
 use crate::event::{Level, Problem};
@@ -69,13 +69,18 @@ fn adopt_vm(
                 )),
         ));
     };
-    let before = open.adapter.read_vm(found, collections).map_err(|cause| {
+    let mut before = open.adapter.read_vm(found, collections).map_err(|cause| {
         let name = inventory::name_of(found);
         Failure::environment(Problem::new(format!(
             "{}: the inventory's VM {name} can't be read: {cause}",
             profile.name
         )))
     })?;
+    match wanted.win_os {
+        Some(true) => before.os = GuestOs::Windows,
+        Some(false) => before.os = GuestOs::Linux,
+        None => {}
+    }
     power_fits(attempt, open, wanted, &before)?;
     let base = wanted.clone_name.as_deref().unwrap_or(&before.name);
     let target_name = context.parts.run.clone_name(base);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::context::{OpenProfile, RunContext};
+use super::context::{OpenDestination, OpenProfile, RunContext};
 use super::stages::stage;
 use super::{Failure, execute, prepare, verify};
 use crate::api::forklift::{NetworkPair, ObjRef, Pair, PlanMap, StoragePair};
@@ -10,7 +10,6 @@ use crate::api::vm::SourceVm;
 use crate::config::ScenarioVm;
 use crate::event::{Problem, Stage, Verdict};
 use crate::forklift::plan::{PlanRequest, PlannedVm};
-use crate::forklift::providers::ReadyProvider;
 use crate::forklift::{maps, plan};
 use crate::matrix::Cell;
 use crate::source::VmRef;
@@ -43,7 +42,7 @@ pub(super) struct PreparedVm {
 /// What `prepare` leaves for the other stages.
 pub(super) struct Prepared {
     pub open: OpenProfile,
-    pub destination: ReadyProvider,
+    pub destination: OpenDestination,
     pub namespace: String,
     /// Where the migrated VMs go.
     pub target_namespace: String,
@@ -58,7 +57,7 @@ pub(super) struct Prepared {
 
 impl Prepared {
     pub(super) fn pair(&self) -> Pair {
-        Pair { source: self.open.provider.reference.clone(), destination: self.destination.reference.clone() }
+        Pair { source: self.open.provider.reference.clone(), destination: self.destination.provider.reference.clone() }
     }
 }
 

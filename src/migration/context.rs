@@ -28,6 +28,9 @@ use crate::source::{self, DriverOptions, SourceAccess, SourceDriver};
 /// `None` when that could not be read.
 pub type StorageDefaults = Option<(Vec<String>, Option<String>)>;
 
+/// Read once.
+type OnceDefaults = Arc<OnceCell<StorageDefaults>>;
+
 /// A profile that is connected and whose Provider is `Ready`.
 #[derive(Clone)]
 pub struct OpenProfile {
@@ -39,6 +42,13 @@ pub struct OpenProfile {
     pub insecure: bool,
     /// `spec.url` of the Provider, for messages.
     pub endpoint: String,
+}
+
+/// Where migrated VMs go: MTV's Provider, and the cluster where they can be looked at.
+#[derive(Clone)]
+pub struct OpenDestination {
+    pub provider: ReadyProvider,
+    pub cluster: Cluster,
 }
 
 /// Something made once, by the first that asks.
@@ -100,10 +110,11 @@ pub struct RunContext {
     pub parts: ContextParts,
     access: BTreeMap<String, Result<SourceAccess, String>>,
     opened: BTreeMap<String, Shared<OpenProfile>>,
-    local: Shared<ReadyProvider>,
-    remote: Shared<ReadyProvider>,
+    local: Shared<OpenDestination>,
+    remote: Shared<OpenDestination>,
     precopy: Shared<()>,
-    defaults: tokio::sync::Mutex<BTreeMap<String, Arc<OnceCell<StorageDefaults>>>>,
+    /// By cluster and class.
+    defaults: tokio::sync::Mutex<BTreeMap<(String, String), OnceDefaults>>,
 }
 
 impl RunContext {
@@ -137,7 +148,18 @@ impl RunContext {
 
     /// The way to create things for a cell (`None`: for the run).
     pub fn tracked(&self, cell: Option<&CellId>) -> Tracked {
-        Tracked::new(self.parts.cluster.clone(), self.parts.ledger.clone(), cell.cloned())
+        self.tracked_at(&self.parts.cluster, cell)
+    }
+
+    /// Likewise on another cluster.
+    pub fn tracked_at(&self, cluster: &Cluster, cell: Option<&CellId>) -> Tracked {
+        Tracked::new(cluster.clone(), self.parts.ledger.clone(), cell.cloned())
+    }
+
+    /// The cluster of the remote destination, where it is open and another than the run's own.
+    pub fn other_cluster(&self) -> Option<Cluster> {
+        let open = self.remote.made()?;
+        (open.cluster.url() != self.parts.cluster.url()).then_some(open.cluster)
     }
 
     /// Tells a line of a cell's story.
@@ -186,10 +208,7 @@ impl RunContext {
                 ))));
             }
         };
-        let Some(adapter) = adapter(profile.platform) else {
-            let message = format!("{}: MTV's wiring of {} is not built yet", profile.name, profile.platform);
-            return Err(Failure::environment(Problem::new(message)));
-        };
+        let adapter = adapter(profile.platform);
         let settings = &self.parts.settings;
         let own = adapter.is_own_cluster(profile);
         let filled = if own { Arc::new(self.own_cluster(profile).await?) } else { profile.clone() };
@@ -283,15 +302,16 @@ impl RunContext {
     }
 
     /// The destination Provider; the first caller makes it.
-    pub async fn destination(&self, destination: Destination) -> Result<ReadyProvider, Failure> {
+    pub async fn destination(&self, destination: Destination) -> Result<OpenDestination, Failure> {
         let run = &self.parts.run;
         let limit = self.parts.settings.timeouts.provider_ready;
         match destination {
             Destination::Local => {
                 let make = async || {
                     let tracked = self.tracked(None);
-                    Ok(providers::create_local_destination(&tracked, &run.namespace(), &run.object("local"), limit)
-                        .await?)
+                    let (namespace, name) = (run.namespace(), run.object("local"));
+                    let provider = providers::create_local_destination(&tracked, &namespace, &name, limit).await?;
+                    Ok(OpenDestination { provider, cluster: self.parts.cluster.clone() })
                 };
                 self.local.get_or_make(make).await
             }
@@ -299,8 +319,18 @@ impl RunContext {
         }
     }
 
-    async fn open_remote(&self) -> Result<ReadyProvider, Failure> {
+    /// The profile that the setting names, else the run's own cluster registered by its URL.
+    async fn open_remote(&self) -> Result<OpenDestination, Failure> {
         let parts = &self.parts;
+        let named = parts.profiles.iter().find(|p| p.name == parts.settings.remote_ocp_cluster);
+        if let Some(profile) = named
+            && let Some(driver) = self.driver(&profile.name).filter(|d| d.cluster_url().is_some())
+        {
+            let open = self.profile(profile).await?;
+            if let Some(cluster) = driver.as_cluster().await? {
+                return Ok(OpenDestination { provider: open.provider, cluster });
+            }
+        }
         let (url, wanted) = (parts.cluster.url().to_owned(), &parts.settings.remote_ocp_cluster);
         if !url.contains(wanted.as_str()) {
             return Err(Failure::environment(Problem::new(format!(
@@ -320,8 +350,9 @@ impl RunContext {
         };
         let limit = parts.settings.timeouts.provider_ready;
         let name = parts.run.object("remote");
-        Ok(providers::create_remote_destination(&self.tracked(None), &parts.run.namespace(), &name, remote, limit)
-            .await?)
+        let (tracked, namespace) = (self.tracked(None), parts.run.namespace());
+        let provider = providers::create_remote_destination(&tracked, &namespace, &name, remote, limit).await?;
+        Ok(OpenDestination { provider, cluster: parts.cluster.clone() })
     }
 
     /// Sets the precopy interval for the run; given back at its end from the ledger.
@@ -349,9 +380,10 @@ impl RunContext {
     }
 
     /// What CDI gives a class where a map names no modes.
-    pub async fn storage_defaults(&self, class: &str) -> StorageDefaults {
-        let cell = self.defaults.lock().await.entry(class.to_owned()).or_default().clone();
-        let read = async || match target::storage_defaults(&self.parts.cluster, class).await {
+    pub async fn storage_defaults(&self, cluster: &Cluster, class: &str) -> StorageDefaults {
+        let key = (cluster.url().to_owned(), class.to_owned());
+        let cell = self.defaults.lock().await.entry(key).or_default().clone();
+        let read = async || match target::storage_defaults(cluster, class).await {
             Ok(defaults) => Some(defaults),
             Err(cause) => {
                 let message = format!("what CDI gives storage class {class} by default is not known: {cause}");

@@ -13,6 +13,7 @@ use super::context::{OpenProfile, RunContext};
 use crate::api::forklift::HookRef;
 use crate::api::multus::{NetworkAttachmentDefinition, NetworkAttachmentDefinitionSpec};
 use crate::api::names::{MAX_LABEL, dns_label, hash_chars};
+use crate::cluster::Tracked;
 use crate::config::{PowerState, ScenarioVm};
 use crate::event::{Level, Problem};
 use crate::forklift::plan;
@@ -38,14 +39,15 @@ pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> 
     let tracked = context.tracked(Some(&cell.id));
     let namespace = cell.id.namespace(run, attempt);
     tracked.create_namespace(&namespace, NAMESPACE_LABELS).await?;
+    // Migrated VMs and their networks are there; everything of MTV's is here.
+    let there = context.tracked_at(&destination.cluster, Some(&cell.id));
     let target_namespace = match &scenario.vm_target_namespace {
-        Some(name) => {
-            let name = cell.id.extra_namespace(run, name, attempt);
-            tracked.create_namespace(&name, NAMESPACE_LABELS).await?;
-            name
-        }
+        Some(name) => cell.id.extra_namespace(run, name, attempt),
         None => namespace.clone(),
     };
+    if target_namespace != namespace || destination.cluster.url() != context.parts.cluster.url() {
+        there.create_namespace(&target_namespace, NAMESPACE_LABELS).await?;
+    }
 
     let vms = match &open.access {
         SourceAccess::Driver(driver) => {
@@ -54,9 +56,9 @@ pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> 
         }
         SourceAccess::InventoryOnly => adopt::adopt_vms(context, cell, attempt, &open).await?,
     };
-    let nads = create_nads(context, cell, attempt, &open, &vms, &target_namespace).await?;
+    let nads = create_nads(context, cell, attempt, &open, &vms, &there, &target_namespace).await?;
     let hooks = create_hooks(context, cell, &namespace).await?;
-    let (node_selector, labelled_node) = choose_node(context, cell, attempt).await?;
+    let (node_selector, labelled_node) = choose_node(context, cell, attempt, &there).await?;
     let target_labels = scenario
         .target_labels
         .iter()
@@ -138,6 +140,7 @@ async fn create_nads(
     attempt: u32,
     open: &OpenProfile,
     vms: &[PreparedVm],
+    there: &Tracked,
     target_namespace: &str,
 ) -> Result<Vec<(String, String)>, Failure> {
     let sources: Vec<_> = vms.iter().map(|vm| vm.before.clone()).collect();
@@ -148,7 +151,6 @@ async fn create_nads(
         )));
     }
     let namespace = cell.scenario.multus_namespace.as_deref().unwrap_or(target_namespace);
-    let tracked = context.tracked(Some(&cell.id));
     let mut nads = Vec::new();
     for number in 1..networks.len() {
         let name = cell.id.nad(&context.parts.run, attempt, number);
@@ -158,7 +160,7 @@ async fn create_nads(
         let mut nad =
             NetworkAttachmentDefinition::new(&name, NetworkAttachmentDefinitionSpec { config: config.to_string() });
         nad.metadata.namespace = Some(namespace.to_owned());
-        tracked.create(nad).await?;
+        there.create(nad).await?;
         nads.push((namespace.to_owned(), name));
     }
     Ok(nads)
@@ -185,6 +187,7 @@ async fn choose_node(
     context: &RunContext,
     cell: &Cell,
     attempt: u32,
+    there: &Tracked,
 ) -> Result<(BTreeMap<String, String>, Option<String>), Failure> {
     let Some((key, value)) = cell.scenario.target_node_selector.iter().next() else {
         return Ok((BTreeMap::new(), None));
@@ -197,7 +200,7 @@ async fn choose_node(
             (format!("{}-{unique}", dns_label(key, MAX_LABEL - 9)), run.to_string())
         }
     };
-    let choice = crate::cluster::placement::choose_worker(&context.parts.cluster)
+    let choice = crate::cluster::placement::choose_worker(&there.cluster)
         .await
         .map_err(|cause| Failure::environment(Problem::new(format!("failed to choose a worker: {cause}"))))?;
     match &choice.fallback {
@@ -209,9 +212,6 @@ async fn choose_node(
     }
     // In a JSON pointer `~` and `/` are escaped.
     let pointer = format!("/metadata/labels/{}", key.replace('~', "~0").replace('/', "~1"));
-    context
-        .tracked(Some(&cell.id))
-        .borrow_setting::<Node>(None, &choice.node, &pointer, serde_json::Value::String(value.clone()))
-        .await?;
+    there.borrow_setting::<Node>(None, &choice.node, &pointer, serde_json::Value::String(value.clone())).await?;
     Ok((BTreeMap::from([(key, value)]), Some(choice.node)))
 }

@@ -175,6 +175,16 @@ pub trait SourceDriver: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// API URL of the cluster that this platform is, where it is another than the run's own.
+    fn cluster_url(&self) -> Option<String> {
+        None
+    }
+
+    /// The cluster that this platform is; `None`: it is none.
+    async fn as_cluster(&self) -> Result<Option<Cluster>, SourceError> {
+        Ok(None)
+    }
+
     /// Ends the session.
     async fn disconnect(&self);
 }

@@ -1,7 +1,7 @@
 //! The support table. Sources: forklift.md §4.5 (types), §6.4 (PVC names), §7 (target VMs), §9.2
 //! (flags), §10 (releases).
 
-use super::Support::{AsItIs, Gated, Lost, No, Since, Yes};
+use super::Support::{AsItIs, Gated, Lost, LostBefore, No, Since, Yes};
 use super::{Capability, Gate};
 use crate::config::{Platform, PowerState, ScenarioVm};
 
@@ -25,6 +25,7 @@ const NO_WARM: &str = "MTV copies VMs of this platform only while they are off";
 const OFFLOAD: &str = "the storage arrays that MTV offloads to are vSphere's";
 const ONLY_LIVE: &str = "MTV migrates live between OpenShift clusters only";
 const NO_CLONE: &str = "its VMs can't be cloned, so the VM that the scenario names is migrated as it is";
+const CLONES: &str = "only clones are migrated here, never the VM itself";
 const VSPHERE_DISKS: &str = "shaping the disks of a clone is built for vSphere and oVirt only";
 const VSPHERE_SNAPSHOTS: &str = "making snapshots before a migration is built for vSphere and oVirt only";
 const A_FILE: &str = "an OVA is a file and does not run";
@@ -89,6 +90,12 @@ pub const TABLE: &[Capability] = &[
         needed: |s| s.copyoffload,
         checks: &[],
         by: [Gated("2.9", COPY_OFFLOAD), No(OFFLOAD), No(OFFLOAD), No(OFFLOAD), No(OFFLOAD), No(OFFLOAD), No(OFFLOAD)],
+    },
+    Capability {
+        name: "skip_clone",
+        needed: |s| s.skip_clone,
+        checks: &[],
+        by: [No(CLONES), No(CLONES), No(CLONES), No(CLONES), Yes, Yes, Yes],
     },
     Capability {
         name: "a renamed clone",
@@ -181,12 +188,12 @@ pub const TABLE: &[Capability] = &[
         checks: &["pvc-names"],
         by: [
             Since("2.8"),
-            Lost(PVC_NAMES),
-            Lost(PVC_NAMES),
+            LostBefore("2.13", PVC_NAMES),
+            LostBefore("2.13", PVC_NAMES),
             Since("2.11"),
-            Lost(PVC_NAMES),
-            Lost(PVC_NAMES),
-            Lost(PVC_NAMES),
+            LostBefore("2.13", PVC_NAMES),
+            LostBefore("2.13", PVC_NAMES),
+            LostBefore("2.13", PVC_NAMES),
         ],
     },
 ];

@@ -14,10 +14,14 @@ use super::validate::{Add, View};
 use super::{Mtv, MtvVersion};
 use crate::api::forklift::Provider;
 
+mod ec2;
+mod hyperv;
 pub(in crate::lab) mod openshift;
+mod openstack;
 mod ova;
 mod ovf;
 mod ovirt;
+mod standin;
 mod vsphere;
 
 /// The source of a Provider's type; `None` for a type that this MTV does not know.
@@ -27,6 +31,9 @@ pub(super) fn of(type_: &str) -> Option<&'static dyn Source> {
         "openshift" => Some(&openshift::Openshift),
         "ovirt" => Some(&ovirt::Ovirt),
         "ova" => Some(&ova::Ova),
+        "hyperv" => Some(&hyperv::Hyperv),
+        "ec2" => Some(&ec2::Ec2),
+        "openstack" => Some(&openstack::Openstack),
         _ => None,
     }
 }
@@ -42,6 +49,8 @@ pub(super) struct Shape<'a> {
     pub version: MtvVersion,
     /// Of the cluster that MTV runs on.
     pub ocp_version: &'a str,
+    /// `spec.settings` of the source Provider.
+    pub settings: &'a std::collections::BTreeMap<String, String>,
 }
 
 /// One type of source provider, as MTV treats it.
@@ -94,6 +103,21 @@ pub(super) trait Source: Send + Sync {
     /// The steps between `Initialize` (and `PreHook`) and `PostHook`.
     fn steps(&self, path: Path, version: MtvVersion) -> Vec<&'static str>;
 
+    /// Steps between the source's power-off and the first copy, beyond what all have.
+    fn before_copy(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The step that creates the VirtualMachine.
+    fn create_step(&self) -> &'static str {
+        "VirtualMachineCreation"
+    }
+
+    /// Steps that follow it.
+    fn after_create(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The steps after `PostHook`.
     fn last_steps(&self, _: Path, _: MtvVersion) -> Vec<&'static str> {
         Vec::new()
@@ -111,6 +135,22 @@ pub(super) trait Source: Send + Sync {
     /// Disks in the order in which MTV numbers them.
     fn ordered(&self, disks: &[InvDisk]) -> Vec<InvDisk> {
         disks.to_vec()
+    }
+
+    /// The phase that follows the copy, where there is one without a step of its own.
+    fn last_copy_phase(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// What a disk's task is called in the pipeline.
+    fn task_name(&self, _: &InvVm, disk: &InvDisk) -> String {
+        disk.file.clone()
+    }
+
+    /// What a disk's PVC is called (and then a generated end), where it does not follow the Plan's
+    /// template.
+    fn claim_name(&self, _: &InvVm, _: &InvDisk) -> Option<String> {
+        None
     }
 
     /// Gives the VirtualMachine what only this platform's VMs have. `machine` has everything that
@@ -138,7 +178,7 @@ fn missing(login: &Login, wanted: &[&str], wants_ca: bool) -> Vec<String> {
 }
 
 /// An HTTP client that trusts what the Secret says.
-fn http_client(login: &Login) -> Result<reqwest::Client, ConnectError> {
+pub(super) fn http_client(login: &Login) -> Result<reqwest::Client, ConnectError> {
     let failed = |e: reqwest::Error| ConnectError::Failed(e.to_string());
     let mut builder = reqwest::Client::builder().timeout(std::time::Duration::from_secs(30));
     if login.insecure {
