@@ -82,13 +82,13 @@ pub(super) fn firmware(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
 }
 
 pub(super) fn serial_applies(facts: &Facts<'_>) -> bool {
-    matches!(facts.platform, Platform::Vsphere | Platform::Ova | Platform::Ec2)
+    matches!(facts.platform, Platform::Vsphere | Platform::Ovirt | Platform::Ova | Platform::Ec2)
 }
 
-/// The rule of a platform whose VMs keep a number of their own as it is (forklift.md §7.6, §7.7).
+/// The rule of a platform whose VMs keep a number of their own as it is (forklift.md §7.4, §7.6, §7.7).
 fn own_serial(facts: &Facts<'_>) -> Option<Option<String>> {
     match facts.platform {
-        Platform::Ova => Some(facts.before.uuid.clone()),
+        Platform::Ovirt | Platform::Ova => Some(facts.before.uuid.clone()),
         Platform::Ec2 => Some(Some(facts.before.id.clone())),
         _ => None,
     }

@@ -73,6 +73,8 @@ pub struct Facts<'a> {
     pub before: &'a SourceVm,
     /// Its power after migration.
     pub source_power_after: Result<Power, String>,
+    /// Whether somebody powered it off by force during the migration; `None`: the platform does not tell.
+    pub forced_off: Option<Result<bool, String>>,
     /// Its snapshots after migration.
     pub source_after: Result<&'a SourceVm, String>,
     /// `Ok(None)`: MTV said Succeeded and there is no such VM.
@@ -143,7 +145,7 @@ pub fn judge(facts: &Facts<'_>) -> Vec<Finding> {
         let judgements = match rule(check) {
             Some(Rule::Source(judge)) => judge(facts),
             Some(Rule::Target(applies, judge)) if applies(facts) => match &facts.target {
-                Ok(Some(target)) => match support::not_judged(check, facts.platform) {
+                Ok(Some(target)) => match support::not_judged(check, facts.platform, facts.mtv_version) {
                     Some(why) => whole(not_judged(why)),
                     None => judge(facts, target),
                 },

@@ -19,6 +19,7 @@ struct World {
     before: SourceVm,
     after: SourceVm,
     source_power: Power,
+    forced_off: Option<Result<bool, String>>,
     target: Option<TargetVm>,
     storage_map: Vec<StoragePair>,
     network_map: Vec<NetworkPair>,
@@ -130,6 +131,7 @@ impl World {
             after: before.clone(),
             before,
             source_power: Power::Off,
+            forced_off: None,
             target: Some(target),
             storage_map: vec![StoragePair {
                 source: Ref::by_id("datastore-10"),
@@ -176,6 +178,7 @@ impl World {
             vm: &self.scenario.virtual_machines[0],
             before: &self.before,
             source_power_after: Ok(self.source_power.clone()),
+            forced_off: self.forced_off.clone(),
             source_after: Ok(&self.after),
             target: Ok(self.target.as_ref()),
             storage_map: &self.storage_map,
@@ -347,4 +350,124 @@ fn pvcs_of_an_openshift_source_have_exact_names_in_2_11() {
     assert!(names(&world).iter().all(|o| matches!(o, Outcome::Passed { .. })), "{:?}", names(&world));
     world.t().disks[1].pvc = "copy-of-hard-disk-2-x7k2p".to_owned();
     assert!(matches!(names(&world)[1], Outcome::Failed { .. }));
+}
+
+/// The outcomes of one check.
+fn outcomes(world: &World, platform: Platform, check: &str) -> Vec<Outcome> {
+    world.judge_on(platform).into_iter().filter(|f| f.check == check).map(|f| f.outcome).collect()
+}
+
+#[test]
+fn of_an_ovirt_source_the_serial_is_the_engines_and_mtvs_snapshots_must_be_gone() {
+    let mut world = World::healthy();
+    assert!(matches!(outcomes(&world, Platform::Ovirt, "serial")[0], Outcome::Failed { .. }), "VMware's form");
+    world.t().serial = Some(UUID.to_uppercase());
+    assert!(matches!(outcomes(&world, Platform::Ovirt, "serial")[0], Outcome::Passed { .. }));
+    assert!(matches!(outcomes(&world, Platform::Ovirt, "snapshots")[0], Outcome::Passed { .. }));
+    let mut left = world.before.snapshots[0].clone();
+    left.id = "s2".into();
+    left.name = "Forklift Operator warm migration precopy".into();
+    world.after.snapshots.push(left);
+    let Outcome::Failed { expected, .. } = &outcomes(&world, Platform::Ovirt, "snapshots")[0] else { panic!() };
+    assert_eq!(expected, "no snapshot of MTV left");
+}
+
+#[test]
+fn a_source_that_was_powered_off_by_force_fails_where_the_platform_tells_it() {
+    let mut world = World::healthy();
+    let power = |world: &World| outcomes(world, Platform::Ovirt, "source-power").remove(0);
+    world.forced_off = Some(Ok(false));
+    assert!(matches!(power(&world), Outcome::Passed { .. }));
+    world.forced_off = Some(Ok(true));
+    assert!(matches!(power(&world), Outcome::Failed { .. }));
+    world.forced_off = Some(Err("no events".into()));
+    assert!(matches!(power(&world), Outcome::NotJudged { .. }));
+}
+
+#[test]
+fn addresses_of_unknown_origin_are_not_judged_and_say_why() {
+    let mut world = World::healthy();
+    for address in world.before.nics.iter_mut().filter_map(|n| n.guest.as_mut()).flat_map(|g| &mut g.addresses) {
+        address.origin = AddressOrigin::Unknown;
+    }
+    let Outcome::NotJudged { because } = &outcomes(&world, Platform::Ovirt, "static-ip")[0] else { panic!() };
+    assert!(because.contains("does not tell which"), "{because}");
+}
+
+/// The healthy VM as it comes from OpenStack: disks by volume id, listed in any order, one boots.
+fn from_openstack() -> World {
+    let mut world = World::healthy();
+    for (disk, id) in world.before.disks.iter_mut().zip(["v-boot", "v-data"]) {
+        disk.id = id.to_owned();
+        disk.file_name = None;
+    }
+    let target = world.t();
+    target.disks.reverse();
+    target.nics.reverse();
+    target.disks[0].disk_source = Some("v-data".to_owned());
+    target.disks[1].disk_source = Some("v-boot".to_owned());
+    target.disks[1].boot_order = Some(1);
+    target.serial = None;
+    world
+}
+
+#[test]
+fn an_openstack_vm_may_list_disks_and_nics_in_any_order_but_must_boot_from_its_boot_disk() {
+    let outcome = |world: &World, check: &str| -> Vec<Outcome> {
+        let all = world.judge_on(Platform::Openstack);
+        all.into_iter().filter(|f| f.check == check).map(|f| f.outcome).collect()
+    };
+    let mut world = from_openstack();
+    let wrong: Vec<Finding> = world
+        .judge_on(Platform::Openstack)
+        .into_iter()
+        .filter(|f| matches!(f.outcome, Outcome::Failed { .. }))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(outcome(&world, "serial").is_empty(), "MTV gives OpenStack VMs no serial number");
+    assert!(matches!(outcome(&world, "pvc-names").as_slice(), [Outcome::NotJudged { .. }]));
+    world.t().disks[1].boot_order = None;
+    assert!(matches!(outcome(&world, "disk-order").as_slice(), [Outcome::Failed { .. }]));
+    world.t().disks.reverse();
+    assert!(matches!(outcome(&world, "disk-order").as_slice(), [Outcome::Passed { .. }]), "the first boots");
+}
+
+#[test]
+fn a_snapshot_that_mtv_left_on_openstack_is_found() {
+    let mut world = from_openstack();
+    world.after.snapshots.push(SourceSnapshot {
+        id: "s9".into(),
+        name: "snapshot for forklift-migration-vm-vm-1".into(),
+        created: None,
+        state: Some("available".into()),
+    });
+    let all = world.judge_on(Platform::Openstack);
+    let found = all.iter().find(|f| f.check == "snapshots").unwrap();
+    assert!(matches!(&found.outcome, Outcome::Failed { expected, .. } if expected == "no snapshot of MTV left"));
+}
+
+#[test]
+fn nics_whose_source_tells_no_mac_are_judged_by_their_order() {
+    let mut world = World::healthy();
+    for nic in &mut world.before.nics {
+        nic.mac = Mac::new("");
+    }
+    let judged = |world: &World| outcomes(world, Platform::Ova, "network");
+    assert!(judged(&world).iter().all(|outcome| matches!(outcome, Outcome::Passed { .. })), "{:?}", judged(&world));
+    world.t().nics.swap(0, 1);
+    assert!(
+        judged(&world).iter().all(|outcome| matches!(outcome, Outcome::Failed { .. })),
+        "each on the other's network"
+    );
+}
+
+#[test]
+fn an_ova_keeps_its_uuid_as_serial_and_an_instance_its_id() {
+    let mut world = World::healthy();
+    world.t().serial = Some(UUID.to_uppercase());
+    assert!(matches!(outcomes(&world, Platform::Ova, "serial")[0], Outcome::Passed { .. }));
+    assert!(matches!(outcomes(&world, Platform::Ec2, "serial")[0], Outcome::Failed { .. }));
+    world.t().serial = Some("vm-1".to_owned());
+    assert!(matches!(outcomes(&world, Platform::Ec2, "serial")[0], Outcome::Passed { .. }));
+    assert!(outcomes(&world, Platform::Hyperv, "serial").is_empty(), "MTV gives those none");
 }

@@ -62,8 +62,13 @@ pub(crate) struct RawProfile {
     #[serde(default)]
     copyoffload: Option<BTreeMap<String, serde_json::Value>>,
     // oVirt
+    /// Whether the runner's own session with the engine skips TLS verification; unset: as
+    /// `source_provider_insecure_skip_verify`.
     #[serde(default)]
     insecure: Option<bool>,
+    /// The data center that must be up; `MTV-CNV` where unset.
+    #[serde(default)]
+    datacenter: Option<String>,
     // OpenStack
     #[serde(default)]
     project_name: Option<String>,
@@ -171,6 +176,9 @@ enum EndpointType {
     Vcenter,
     Esxi,
 }
+
+/// The data center that oVirt VMs are made in, by the convention of the Python suite.
+const OVIRT_DATACENTER: &str = "MTV-CNV";
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -338,6 +346,7 @@ impl RawProfile {
             ("luks_passphrase", self.luks_passphrase.is_some()),
             ("copyoffload", self.copyoffload.is_some() && platform != Platform::Vsphere),
             ("vddk_init_image", self.vddk_init_image.is_some() && platform != Platform::Vsphere),
+            ("datacenter", self.datacenter.is_some() && platform != Platform::Ovirt),
             ("host", self.host.is_some() && platform != Platform::Openshift),
             ("storage_class", self.storage_class.is_some() && platform != Platform::Openshift),
             ("winrm_port", self.winrm_port.is_some() && platform != Platform::Hyperv),
@@ -372,7 +381,10 @@ impl RawProfile {
                 clone_provider: given(self.clone_provider),
                 copyoffload: self.copyoffload,
             }),
-            Platform::Ovirt => PlatformConfig::Ovirt { insecure: self.insecure.unwrap_or(true) },
+            Platform::Ovirt => PlatformConfig::Ovirt {
+                insecure: self.insecure,
+                datacenter: given(self.datacenter).unwrap_or_else(|| OVIRT_DATACENTER.to_owned()),
+            },
             Platform::Openstack => PlatformConfig::Openstack(openstack_config),
             Platform::Openshift => PlatformConfig::Openshift(openshift_config),
             Platform::Ova => PlatformConfig::Ova,

@@ -81,7 +81,13 @@ pub struct ProviderProfile {
 #[derive(Debug, Clone)]
 pub enum PlatformConfig {
     Vsphere(VsphereConfig),
-    Ovirt { insecure: bool },
+    Ovirt {
+        /// Whether the runner's own session skips TLS verification; `None`: as
+        /// `source_provider_insecure_skip_verify` says.
+        insecure: Option<bool>,
+        /// The data center that must be up before anything is touched.
+        datacenter: String,
+    },
     Openstack(OpenstackConfig),
     Openshift(OpenshiftConfig),
     Ova,

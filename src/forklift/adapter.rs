@@ -17,6 +17,7 @@ use super::hyperv::Hyperv;
 use super::openshift::Openshift;
 use super::openstack::Openstack;
 use super::ova::Ova;
+use super::ovirt::Ovirt;
 use super::vsphere::Vsphere;
 
 /// The Secret and the Provider spec of a profile.
@@ -42,7 +43,11 @@ pub type Collections = BTreeMap<String, Vec<Value>>;
 pub trait Adapter: Send + Sync {
     /// Whether the Provider needs a CA when TLS is verified.
     fn wants_ca(&self, profile: &ProviderProfile) -> bool;
-    /// `ca_pem` is given exactly when TLS is verified and the platform wants a CA.
+    /// Whether it needs one even where TLS is not verified.
+    fn always_wants_ca(&self) -> bool {
+        false
+    }
+    /// `ca_pem` is given exactly when the platform wants a CA and TLS is verified, or it always wants one.
     fn wire(&self, profile: &ProviderProfile, insecure: bool, ca_pem: Option<&str>) -> ProviderWiring;
     /// Host and port whose certificate is fetched when the profile pins no CA.
     fn tls_endpoint(&self, profile: &ProviderProfile) -> (String, u16) {
@@ -88,16 +93,16 @@ pub trait Adapter: Send + Sync {
     fn networks(&self, vms: &[SourceVm]) -> Vec<SourceRef>;
 }
 
-/// The adapter of a platform; `None` where MTV knows it and we do not yet.
-pub fn adapter(platform: Platform) -> Option<&'static dyn Adapter> {
+/// The adapter of a platform.
+pub fn adapter(platform: Platform) -> &'static dyn Adapter {
     match platform {
-        Platform::Vsphere => Some(&Vsphere),
-        Platform::Ova => Some(&Ova),
-        Platform::Hyperv => Some(&Hyperv),
-        Platform::Ec2 => Some(&Ec2),
-        Platform::Openshift => Some(&Openshift),
-        Platform::Openstack => Some(&Openstack),
-        _ => None,
+        Platform::Vsphere => &Vsphere,
+        Platform::Ovirt => &Ovirt,
+        Platform::Openstack => &Openstack,
+        Platform::Openshift => &Openshift,
+        Platform::Ova => &Ova,
+        Platform::Hyperv => &Hyperv,
+        Platform::Ec2 => &Ec2,
     }
 }
 

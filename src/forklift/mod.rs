@@ -12,6 +12,7 @@ pub mod maps;
 mod openshift;
 mod openstack;
 mod ova;
+mod ovirt;
 pub mod plan;
 pub mod providers;
 mod read;

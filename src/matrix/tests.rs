@@ -43,11 +43,12 @@ fn every_profile_meets_every_scenario_and_each_cell_is_decided() {
         reason(&all, "ova/test_sanity_warm_mtv_migration"),
         "ova does not support warm migration: an OVA is a file and does not run"
     );
-    assert_eq!(reason(&all, "ovirt/test_sanity_cold_mtv_migration"), "ovirt has no driver yet in this version");
+    assert_eq!(reason(&all, "ovirt/test_sanity_warm_mtv_migration"), "run");
     assert!(all.windows(2).all(|w| w[0].expected >= w[1].expected));
     let remote = cells(&loaded(&["remote_ocp_cluster=lab"]), &Selection::default()).unwrap();
-    let vsphere = |c: &&Cell| c.profile.name == "vsphere" && c.decision == Decision::Run;
-    assert_eq!(remote.iter().filter(vsphere).count(), 8);
+    let run =
+        |provider: &str| remote.iter().filter(|c| c.decision == Decision::Run && c.profile.name == provider).count();
+    assert_eq!((run("vsphere"), run("ovirt")), (8, 8));
 }
 
 #[test]
@@ -300,4 +301,16 @@ fn platforms_newer_than_the_installed_mtv_are_skipped_with_its_version() {
     assert_eq!(reason(&all, "ec2/test_sanity_cold_mtv_migration"), old);
     // They share their source VMs, which MTV powers off.
     assert!(all.iter().all(|cell| cell.profile.max_concurrent == Some(1)));
+}
+
+#[test]
+fn what_mtv_does_not_carry_over_is_not_judged_until_the_release_that_does() {
+    use crate::config::Platform;
+    let pvc = |platform, version| support::not_judged("pvc-names", platform, version);
+    assert!(pvc(Platform::Ovirt, Some("2.12.5")).is_some_and(|why| why.contains("up to 2.12")));
+    assert_eq!(pvc(Platform::Ovirt, Some("2.13.0")), None);
+    assert!(pvc(Platform::Hyperv, None).is_some(), "an unknown release is taken for an old one");
+    assert_eq!(pvc(Platform::Vsphere, Some("2.11")), None);
+    assert!(support::not_judged("labels", Platform::Ec2, Some("2.12")).is_some());
+    assert_eq!(support::not_judged("cpu", Platform::Ec2, None), None);
 }

@@ -28,6 +28,9 @@ use crate::source::{self, DriverOptions, SourceAccess, SourceDriver};
 /// `None` when that could not be read.
 pub type StorageDefaults = Option<(Vec<String>, Option<String>)>;
 
+/// Read once.
+type OnceDefaults = Arc<OnceCell<StorageDefaults>>;
+
 /// A profile that is connected and whose Provider is `Ready`.
 #[derive(Clone)]
 pub struct OpenProfile {
@@ -111,7 +114,7 @@ pub struct RunContext {
     remote: Shared<OpenDestination>,
     precopy: Shared<()>,
     /// By cluster and class.
-    defaults: tokio::sync::Mutex<BTreeMap<(String, String), Arc<OnceCell<StorageDefaults>>>>,
+    defaults: tokio::sync::Mutex<BTreeMap<(String, String), OnceDefaults>>,
 }
 
 impl RunContext {
@@ -205,17 +208,14 @@ impl RunContext {
                 ))));
             }
         };
-        let Some(adapter) = adapter(profile.platform) else {
-            let message = format!("{}: MTV's wiring of {} is not built yet", profile.name, profile.platform);
-            return Err(Failure::environment(Problem::new(message)));
-        };
+        let adapter = adapter(profile.platform);
         let settings = &self.parts.settings;
         let own = adapter.is_own_cluster(profile);
         let filled = if own { Arc::new(self.own_cluster(profile).await?) } else { profile.clone() };
         let profile = &filled;
         let insecure = if own { settings.insecure_verify_skip } else { settings.source_provider_insecure_skip_verify };
-        let wants_ca = adapter.wants_ca(profile) && !insecure;
-        let ca = if wants_ca { Some(self.ca_of(profile, adapter).await?) } else { None };
+        let wanted = adapter.always_wants_ca() || (adapter.wants_ca(profile) && !insecure);
+        let ca = if wanted { Some(self.ca_of(profile, adapter, access.driver()).await?) } else { None };
         let wiring = adapter.wire(profile, insecure, ca.as_deref());
         let endpoint = wiring.url.clone();
         let name = self.parts.run.object(&profile.name);
@@ -263,9 +263,19 @@ impl RunContext {
         Ok(filled)
     }
 
-    async fn ca_of(&self, profile: &ProviderProfile, adapter: &dyn Adapter) -> Result<String, Failure> {
+    async fn ca_of(
+        &self,
+        profile: &ProviderProfile,
+        adapter: &dyn Adapter,
+        driver: Option<&Arc<dyn SourceDriver>>,
+    ) -> Result<String, Failure> {
         if let Some(pem) = &profile.ca_pem {
             return Ok(pem.clone());
+        }
+        if let Some(driver) = driver
+            && let Some(pem) = driver.own_ca().await?
+        {
+            return Ok(pem);
         }
         let (host, port) = adapter.tls_endpoint(profile);
         source::fetch_ca(&host, port, self.parts.settings.timeouts.connect).await.map_err(|cause| {

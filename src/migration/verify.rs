@@ -96,12 +96,19 @@ async fn judge_vm(
         Some(driver) => driver.describe(&vm.reference).await.map_err(|e| e.to_string()),
         None => adopt::after_migration(context, &prepared.open, vm).await,
     };
+    let forced_off = match (&migrated.power_mark, prepared.open.access.driver()) {
+        (Some(mark), Some(driver)) => {
+            Some(driver.forced_off_since(&vm.reference, mark).await.map_err(|e| e.to_string()))
+        }
+        _ => None,
+    };
     let facts = Facts {
         platform: prepared.open.profile.platform,
         scenario: &cell.scenario,
         vm: &vm.wanted,
         before: &vm.before,
         source_power_after: after.as_ref().map(|vm| vm.power.clone()).map_err(Clone::clone),
+        forced_off,
         source_after: after.as_ref().map_err(Clone::clone),
         target: target.as_ref().map(Option::as_ref).map_err(Clone::clone),
         storage_map: &maps.storage,

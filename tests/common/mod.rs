@@ -18,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// What no file of the results may hold: the lab's passwords and the shape of its tokens.
 const SECRETS: &[&str] = &[
     "lab-vsphere",
+    "lab-ovirt",
     "lab-hyperv",
     "lab-ec2-secret",
     "lab-linux",

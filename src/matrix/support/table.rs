@@ -1,7 +1,7 @@
 //! The support table. Sources: forklift.md §4.5 (types), §6.4 (PVC names), §7 (target VMs), §9.2
 //! (flags), §10 (releases).
 
-use super::Support::{AsItIs, Gated, Lost, No, Since, Yes};
+use super::Support::{AsItIs, Gated, Lost, LostBefore, No, Since, Yes};
 use super::{Capability, Gate};
 use crate::config::{Platform, PowerState, ScenarioVm};
 
@@ -26,8 +26,8 @@ const OFFLOAD: &str = "the storage arrays that MTV offloads to are vSphere's";
 const ONLY_LIVE: &str = "MTV migrates live between OpenShift clusters only";
 const NO_CLONE: &str = "its VMs can't be cloned, so the VM that the scenario names is migrated as it is";
 const CLONES: &str = "only clones are migrated here, never the VM itself";
-const VSPHERE_DISKS: &str = "shaping the disks of a clone is built for vSphere only";
-const VSPHERE_SNAPSHOTS: &str = "making snapshots before a migration is built for vSphere only";
+const VSPHERE_DISKS: &str = "shaping the disks of a clone is built for vSphere and oVirt only";
+const VSPHERE_SNAPSHOTS: &str = "making snapshots before a migration is built for vSphere and oVirt only";
 const A_FILE: &str = "an OVA is a file and does not run";
 const AS_FOUND: &str =
     "nobody here can switch the VM: it must be on already when the cell begins, else the cell is skipped";
@@ -107,21 +107,13 @@ pub const TABLE: &[Capability] = &[
         name: "added disks or a disk type",
         needed: |s| vms(s, |vm| !vm.add_disks.is_empty() || vm.disk_type.is_some() || vm.target_datastore_id.is_some()),
         checks: &[],
-        by: [Yes, No(VSPHERE_DISKS), No(VSPHERE_DISKS), No(VSPHERE_DISKS), No(NO_CLONE), No(NO_CLONE), No(NO_CLONE)],
+        by: [Yes, Yes, No(VSPHERE_DISKS), No(VSPHERE_DISKS), No(NO_CLONE), No(NO_CLONE), No(NO_CLONE)],
     },
     Capability {
         name: "snapshots made before migration",
         needed: |s| vms(s, |vm| vm.snapshots > 0),
         checks: &[],
-        by: [
-            Yes,
-            No(VSPHERE_SNAPSHOTS),
-            No(VSPHERE_SNAPSHOTS),
-            No(VSPHERE_SNAPSHOTS),
-            No(NO_CLONE),
-            No(NO_CLONE),
-            No(NO_CLONE),
-        ],
+        by: [Yes, Yes, No(VSPHERE_SNAPSHOTS), No(VSPHERE_SNAPSHOTS), No(NO_CLONE), No(NO_CLONE), No(NO_CLONE)],
     },
     Capability {
         name: "a running source VM",
@@ -193,16 +185,15 @@ pub const TABLE: &[Capability] = &[
     Capability {
         name: "pvc_name_template",
         needed: |s| s.pvc_name_template.is_some(),
-        // The check itself goes by the release.
-        checks: &[],
+        checks: &["pvc-names"],
         by: [
             Since("2.8"),
-            Lost(PVC_NAMES),
-            Lost(PVC_NAMES),
+            LostBefore("2.13", PVC_NAMES),
+            LostBefore("2.13", PVC_NAMES),
             Since("2.11"),
-            Lost(PVC_NAMES),
-            Lost(PVC_NAMES),
-            Lost(PVC_NAMES),
+            LostBefore("2.13", PVC_NAMES),
+            LostBefore("2.13", PVC_NAMES),
+            LostBefore("2.13", PVC_NAMES),
         ],
     },
 ];
