@@ -185,7 +185,6 @@ mod tests {
             guest: GuestCredentials::default(),
             max_concurrent: None,
             ca_pem: None,
-            vms: Default::default(),
             config: PlatformConfig::Openstack(config),
         };
         let wiring = Openstack.wire(&profile, false, Some("PEM"));

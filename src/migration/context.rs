@@ -102,6 +102,9 @@ pub struct ContextParts {
     pub stage_span: StageSpan,
 }
 
+/// By cluster and class; the first that asks reads.
+type DefaultsByClass = BTreeMap<(String, String), Arc<OnceCell<StorageDefaults>>>;
+
 /// Shared by every cell of a run.
 pub struct RunContext {
     pub parts: ContextParts,
@@ -111,7 +114,7 @@ pub struct RunContext {
     remote: Shared<OpenDestination>,
     precopy: Shared<()>,
     /// By cluster and class.
-    defaults: tokio::sync::Mutex<BTreeMap<(String, String), Arc<OnceCell<StorageDefaults>>>>,
+    defaults: tokio::sync::Mutex<DefaultsByClass>,
 }
 
 impl RunContext {
@@ -205,10 +208,7 @@ impl RunContext {
                 ))));
             }
         };
-        let Some(adapter) = adapter(profile.platform) else {
-            let message = format!("{}: MTV's wiring of {} is not built yet", profile.name, profile.platform);
-            return Err(Failure::environment(Problem::new(message)));
-        };
+        let adapter = adapter(profile.platform);
         let settings = &self.parts.settings;
         let own = adapter.is_own_cluster(profile);
         let filled = if own { Arc::new(self.own_cluster(profile).await?) } else { profile.clone() };

@@ -375,7 +375,6 @@ mod tests {
             guest: GuestCredentials::default(),
             max_concurrent: None,
             ca_pem: None,
-            vms: Default::default(),
             config: PlatformConfig::Openstack(config.clone()),
         };
         auth(&profile, &config).to_string()
