@@ -188,3 +188,36 @@ fn clean_removes_a_kept_source_vm_by_ledger_and_by_sweep() {
     }
     lab.ends_clean();
 }
+
+#[test]
+fn a_second_cluster_is_a_destination_and_its_vms_are_read_there() {
+    let (place, far_place) = (Place::new(), Place::new());
+    let near = LabServer::start(&place, "--clock-scale 1500");
+    let far = LabServer::start(&far_place, "--clock-scale 1500");
+    let mut providers: Value = serde_json::from_str(&fs::read_to_string(&near.providers).unwrap()).unwrap();
+    let ca = fs::read_to_string(&far.ca).unwrap();
+    providers["far"] = json!({"type": "openshift", "api_url": far.url, "token": far.token(), "ca_pem": ca});
+    let file = place.write("profiles.json", &providers.to_string());
+    let remote = "-s test_cold_remote_ocp -s test_warm_remote_ocp --set remote_ocp_cluster=far --results results";
+    let run = |flags: &str| {
+        let args = format!("--providers-json {} run {RUN} {remote} {flags}", file.display());
+        Running::start(place.command(&args).env("KUBECONFIG", &near.kubeconfig)).end()
+    };
+    // Out of MTV's own cluster, and from the far one to itself.
+    run("-p vsphere -p openshift -p far").exits(0).says("4 passed, 2 skipped");
+    let results = place.results();
+    results.are_whole_and_tell_no_secret();
+    assert!(checks(&place, "passed").contains("ssh-login"), "nobody logged in to a VM on the far cluster");
+    let ledger = results.lines("ledger.jsonl");
+    let namespaces = |url: &str| ledger.iter().filter(|l| l["kind"] == "Namespace" && l["cluster"] == url).count();
+    // One of the run and one a cell here, one a cell there.
+    assert_eq!((namespaces(&near.url), namespaces(&far.url)), (5, 4));
+
+    run("-p vsphere --keep always").exits(0);
+    let id = place.results().run_id();
+    fs::remove_file(place.results().dir.join("ledger.jsonl")).unwrap();
+    let clean = format!("--providers-json {} clean --run-id {id}", file.display());
+    Running::start(place.command(&clean).env("KUBECONFIG", &near.kubeconfig)).end().exits(0).says("0 left");
+    near.ends_clean();
+    far.ends_clean();
+}

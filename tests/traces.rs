@@ -1,4 +1,5 @@
-//! Traces of a real run on the lab: run → cell → stage → request, and the push to a collector.
+//! Traces of a real run on the lab: run → cell → stage → request, the push to a collector, and that of
+//! metrics to a Pushgateway.
 
 #![expect(clippy::unwrap_used, reason = "a test's panic is its report")]
 
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 
-/// A collector that answers every POST with 200 and hands on path and body.
+/// A server that answers every request with 200 and hands on path and body.
 fn collector() -> (String, mpsc::Receiver<(String, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -56,6 +57,7 @@ fn a_run_has_spans_down_to_requests_and_pushes_them_to_a_collector() {
     assert_cmd::Command::new(env!("CARGO_BIN_EXE_mtv-matrix"))
         .args(["run", "--lab", "-s", "test_sanity_cold_mtv_migration", "--results"])
         .arg(results.path())
+        .args(["--set", &format!("metrics_push={endpoint}/gateway/")])
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)
         .assert()
         .success();
@@ -95,4 +97,16 @@ fn a_run_has_spans_down_to_requests_and_pushes_them_to_a_collector() {
         let (path, body) = received.recv_timeout(Duration::from_secs(5)).unwrap();
         assert_eq!((path.as_str(), body.as_str()), ("/v1/traces", line));
     }
+    let (path, body) = received.recv_timeout(Duration::from_secs(5)).unwrap();
+    let metrics = std::fs::read_to_string(results.path().join("latest/metrics.prom")).unwrap();
+    assert_eq!((path.as_str(), &body), ("/gateway/metrics/job/mtv-matrix", &metrics));
+    let value = |name: &str| -> f64 {
+        let line =
+            metrics.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name}:\n{metrics}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    assert_eq!(value("mtv_matrix_cells{verdict=\"passed\"}"), 1.0);
+    assert!(value("mtv_matrix_transfer_bytes{") >= 1_048_576.0);
+    assert!(value("mtv_matrix_transfer_bytes_per_second{") > 0.0);
+    assert_eq!(value("mtv_matrix_stage_duration_seconds_count{stage=\"migrate\""), 1.0);
 }

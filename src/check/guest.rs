@@ -93,7 +93,16 @@ pub(super) fn static_ip(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> 
             ));
         }
     }
-    if judgements.is_empty() { whole(not_judged("the source guest has no static address")) } else { judgements }
+    if !judgements.is_empty() {
+        return judgements;
+    }
+    let addresses = || facts.before.nics.iter().filter_map(|nic| nic.guest.as_ref()).flat_map(|guest| &guest.addresses);
+    let unknown = addresses().any(|a| a.origin == AddressOrigin::Unknown && counts(a.ip));
+    whole(not_judged(if unknown {
+        "the source platform does not tell which of the guest's addresses are static"
+    } else {
+        "the source guest has no static address"
+    }))
 }
 
 fn judge_address(

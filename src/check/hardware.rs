@@ -82,7 +82,27 @@ pub(super) fn firmware(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
 }
 
 pub(super) fn serial_applies(facts: &Facts<'_>) -> bool {
-    facts.platform == Platform::Vsphere
+    matches!(facts.platform, Platform::Vsphere | Platform::Ovirt | Platform::Ova | Platform::Ec2)
+}
+
+/// The rule of a platform whose VMs keep a number of their own as it is (forklift.md §7.4, §7.6, §7.7).
+fn own_serial(facts: &Facts<'_>) -> Option<Option<String>> {
+    match facts.platform {
+        Platform::Ovirt | Platform::Ova => Some(facts.before.uuid.clone()),
+        Platform::Ec2 => Some(Some(facts.before.id.clone())),
+        _ => None,
+    }
+}
+
+fn judge_serial(expected: &str, target: &TargetVm) -> Vec<Judgement> {
+    let actual = target.serial.as_deref().unwrap_or_default().trim();
+    whole(if actual.eq_ignore_ascii_case(expected) {
+        passed(actual)
+    } else if actual.is_empty() {
+        failed(expected, "no serial")
+    } else {
+        failed(expected, actual)
+    })
 }
 
 /// `VMware-42 1e … 33-aa bb … 11` from a canonical UUID; any other text stays as it is.
@@ -98,6 +118,12 @@ pub(super) fn vmware_serial(uuid: &str) -> String {
 
 /// The rule by version (peer.md §7.7, forklift.md §7.3); letters compare without case.
 pub(super) fn serial(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
+    if let Some(own) = own_serial(facts) {
+        return match own.filter(|serial| !serial.is_empty()) {
+            Some(serial) => judge_serial(&serial, target),
+            None => whole(not_judged("the source VM tells no number of its own")),
+        };
+    }
     let Some(uuid) = facts.before.uuid.as_deref().filter(|uuid| !uuid.is_empty()) else {
         return whole(not_judged("the source VM tells no UUID"));
     };
@@ -111,12 +137,5 @@ pub(super) fn serial(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
         Some(_) => vmware_serial(uuid),
         None => return whole(not_judged("the MTV version, which decides the serial's form, is unknown")),
     };
-    let actual = target.serial.as_deref().unwrap_or_default().trim();
-    whole(if actual.eq_ignore_ascii_case(&expected) {
-        passed(actual)
-    } else if actual.is_empty() {
-        failed(expected, "no serial")
-    } else {
-        failed(expected, actual)
-    })
+    judge_serial(&expected, target)
 }

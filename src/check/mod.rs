@@ -23,6 +23,7 @@ use crate::api::forklift::{NetworkPair, StoragePair};
 use crate::api::vm::{Power, SourceVm, TargetVm};
 use crate::config::{Platform, Scenario, ScenarioVm};
 use crate::event::{Finding, Outcome};
+use crate::matrix::support;
 
 /// Names of all checks, in the order in which they run and are reported.
 pub const ALL: &[&str] = &[
@@ -72,6 +73,8 @@ pub struct Facts<'a> {
     pub before: &'a SourceVm,
     /// Its power after migration.
     pub source_power_after: Result<Power, String>,
+    /// Whether somebody powered it off by force during the migration; `None`: the platform does not tell.
+    pub forced_off: Option<Result<bool, String>>,
     /// Its snapshots after migration.
     pub source_after: Result<&'a SourceVm, String>,
     /// `Ok(None)`: MTV said Succeeded and there is no such VM.
@@ -142,7 +145,10 @@ pub fn judge(facts: &Facts<'_>) -> Vec<Finding> {
         let judgements = match rule(check) {
             Some(Rule::Source(judge)) => judge(facts),
             Some(Rule::Target(applies, judge)) if applies(facts) => match &facts.target {
-                Ok(Some(target)) => judge(facts, target),
+                Ok(Some(target)) => match support::not_judged(check, facts.platform) {
+                    Some(why) => whole(not_judged(why)),
+                    None => judge(facts, target),
+                },
                 Ok(None) => whole(not_judged("the VM does not exist")),
                 Err(why) => whole(not_judged(format!("the migrated VM could not be read: {why}"))),
             },

@@ -1,7 +1,7 @@
 //! Every NIC arrives with its MAC, on the network that the map really created says.
 
 use crate::api::forklift::{NetworkDestination, NetworkPair, Ref};
-use crate::api::vm::{SourceNic, TargetNetwork, TargetVm};
+use crate::api::vm::{SourceNic, TargetNetwork, TargetNic, TargetVm};
 use crate::config::Platform;
 
 use super::{Facts, Judgement, failed, not_judged, part, passed, whole};
@@ -49,12 +49,20 @@ pub(super) fn network(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
     }
     let known: Vec<String> = target.nics.iter().filter_map(|nic| nic.mac.as_ref()).map(ToString::to_string).collect();
     let nameless = target.nics.len() > known.len();
-    let mut judgements: Vec<Judgement> = facts
-        .before
-        .nics
-        .iter()
-        .map(|nic| part(nic.mac.to_string(), source_nic(facts, target, nic, nameless)))
-        .collect();
+    // An OVF need not tell MACs: then the order of the NICs is all there is to go by.
+    let unnamed = |nic: &SourceNic| nic.mac.as_str().is_empty();
+    let judge = |(position, nic): (usize, &SourceNic)| {
+        if unnamed(nic) {
+            let by_position = target.nics.get(position).filter(|_| target.nics.len() == facts.before.nics.len());
+            return part(nic.label.clone(), source_nic(facts, nic, by_position, target, true));
+        }
+        let found = target.nics.iter().find(|candidate| candidate.mac.as_ref() == Some(&nic.mac));
+        part(nic.mac.to_string(), source_nic(facts, nic, found, target, nameless))
+    };
+    let mut judgements: Vec<Judgement> = facts.before.nics.iter().enumerate().map(judge).collect();
+    if facts.before.nics.iter().any(unnamed) && target.nics.len() == facts.before.nics.len() {
+        return judgements;
+    }
     // The other direction: a NIC that nobody asked for.
     for nic in &target.nics {
         let Some(mac) = &nic.mac else { continue };
@@ -70,8 +78,13 @@ fn changes_kind(facts: &Facts<'_>, nic: &SourceNic, wanted: &NetworkDestination)
     facts.platform == Platform::Openshift && (nic.network_id == "pod") != (wanted.type_ == "pod")
 }
 
-fn source_nic(facts: &Facts<'_>, target: &TargetVm, nic: &SourceNic, nameless: bool) -> crate::event::Outcome {
-    let found = target.nics.iter().find(|candidate| candidate.mac.as_ref() == Some(&nic.mac));
+fn source_nic(
+    facts: &Facts<'_>,
+    nic: &SourceNic,
+    found: Option<&TargetNic>,
+    target: &TargetVm,
+    nameless: bool,
+) -> crate::event::Outcome {
     let Some(wanted) = row(facts.network_map, nic) else {
         return failed(
             format!("a NetworkMap row for {} ({})", nic.network_name, nic.network_id),

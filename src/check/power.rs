@@ -20,7 +20,14 @@ pub(super) fn target_exists(facts: &Facts<'_>) -> Vec<Judgement> {
 /// A source left running next to its migrated twin has the same addresses.
 pub(super) fn source_power(facts: &Facts<'_>) -> Vec<Judgement> {
     whole(match &facts.source_power_after {
-        Ok(Power::Off) => passed("off"),
+        Ok(Power::Off) => match &facts.forced_off {
+            None => passed("off"),
+            Some(Ok(false)) => passed("off, not by force"),
+            Some(Ok(true)) => {
+                failed("source VM shut down by its guest", "somebody powered it off by force during the migration")
+            }
+            Some(Err(why)) => not_judged(format!("off, but how it was powered off could not be read: {why}")),
+        },
         Ok(other) => failed("source VM off after migration", format!("source VM {other}")),
         Err(why) => not_judged(format!("the source's power could not be read: {why}")),
     })

@@ -17,8 +17,6 @@ const GENERATE_NAME_KEEPS: usize = 58;
 const GENERATED_CHARS: usize = 5;
 /// First MTV whose `.VmName` is the source's own name.
 const ORIGINAL_VM_NAME: (u32, u32) = (2, 10);
-/// First MTV that names the PVCs of every platform by the template.
-const EVERY_PLATFORM: (u32, u32) = (2, 13);
 /// First MTV that takes a template for an OpenShift source; it ignores `generateName`.
 const OPENSHIFT_TEMPLATES: (u32, u32) = (2, 11);
 /// First MTV whose default for an OpenShift source is an exact name.
@@ -124,27 +122,8 @@ fn render(facts: &Facts<'_>, template: &str, index: usize, disk: &SourceDisk) ->
     })
 }
 
-/// Whether MTV names PVCs of this platform by the Plan's template (forklift.md §6.4).
-fn honoured(facts: &Facts<'_>) -> Result<(), Outcome> {
-    // A cluster's VMs have rules of their own: `generates`.
-    if matches!(facts.platform, Platform::Vsphere | Platform::Openshift) {
-        return Ok(());
-    }
-    match facts.mtv_version.and_then(major_minor) {
-        Some(mtv) if mtv >= EVERY_PLATFORM => Ok(()),
-        Some(_) => Err(not_judged(format!(
-            "MTV names the PVCs of {} by the template from {}.{} on only",
-            facts.platform, EVERY_PLATFORM.0, EVERY_PLATFORM.1
-        ))),
-        None => Err(not_judged("the MTV version, which decides whether the template holds here, is unknown")),
-    }
-}
-
 pub(super) fn pvc_names(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
     let Some(template) = facts.scenario.pvc_name_template.as_deref() else { return Vec::new() };
-    if let Err(outcome) = honoured(facts) {
-        return whole(outcome);
-    }
     let generate = match generates(facts) {
         Ok(generate) => generate,
         Err(outcome) => return whole(outcome),

@@ -6,7 +6,8 @@ use crate::config::Platform;
 use super::{Facts, Judgement, count, failed, not_judged, part, passed, whole};
 
 /// How the snapshots are named that MTV makes: for a warm migration, and to copy an OpenStack volume.
-const OF_MTV: [&str; 2] = ["forklift-migration-precopy", "snapshot for forklift-migration-vm-"];
+const OF_MTV: [&str; 3] =
+    ["forklift-migration-precopy", "Forklift Operator warm migration precopy", "snapshot for forklift-migration-vm-"];
 /// Creation times are compared to the minute: `2026-01-02T03:04`.
 const TO_THE_MINUTE: usize = 16;
 
@@ -24,8 +25,8 @@ fn text(snapshot: &SourceSnapshot) -> String {
 }
 
 pub(super) fn snapshots(facts: &Facts<'_>) -> Vec<Judgement> {
-    if !matches!(facts.platform, Platform::Vsphere | Platform::Openstack) {
-        return whole(not_judged("snapshots are compared on vSphere and OpenStack only"));
+    if !matches!(facts.platform, Platform::Vsphere | Platform::Ovirt | Platform::Openstack) {
+        return whole(not_judged("snapshots are compared on vSphere, oVirt and OpenStack only"));
     }
     let after = match &facts.source_after {
         Ok(after) => &after.snapshots,

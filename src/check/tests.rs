@@ -19,6 +19,7 @@ struct World {
     before: SourceVm,
     after: SourceVm,
     source_power: Power,
+    forced_off: Option<Result<bool, String>>,
     target: Option<TargetVm>,
     storage_map: Vec<StoragePair>,
     network_map: Vec<NetworkPair>,
@@ -130,6 +131,7 @@ impl World {
             after: before.clone(),
             before,
             source_power: Power::Off,
+            forced_off: None,
             target: Some(target),
             storage_map: vec![StoragePair {
                 source: Ref::by_id("datastore-10"),
@@ -176,6 +178,7 @@ impl World {
             vm: &self.scenario.virtual_machines[0],
             before: &self.before,
             source_power_after: Ok(self.source_power.clone()),
+            forced_off: self.forced_off.clone(),
             source_after: Ok(&self.after),
             target: Ok(self.target.as_ref()),
             storage_map: &self.storage_map,
@@ -399,4 +402,46 @@ fn a_snapshot_that_mtv_left_on_openstack_is_found() {
     let all = world.judge_on(Platform::Openstack);
     let found = all.iter().find(|f| f.check == "snapshots").unwrap();
     assert!(matches!(&found.outcome, Outcome::Failed { expected, .. } if expected == "no snapshot of MTV left"));
+}
+
+/// The outcomes of one check.
+fn outcomes(world: &World, platform: Platform, check: &str) -> Vec<Outcome> {
+    world.judge_on(platform).into_iter().filter(|f| f.check == check).map(|f| f.outcome).collect()
+}
+
+#[test]
+fn of_an_ovirt_source_the_serial_is_the_engines_and_mtvs_snapshots_must_be_gone() {
+    let mut world = World::healthy();
+    assert!(matches!(outcomes(&world, Platform::Ovirt, "serial")[0], Outcome::Failed { .. }), "VMware's form");
+    world.t().serial = Some(UUID.to_uppercase());
+    assert!(matches!(outcomes(&world, Platform::Ovirt, "serial")[0], Outcome::Passed { .. }));
+    assert!(matches!(outcomes(&world, Platform::Ovirt, "snapshots")[0], Outcome::Passed { .. }));
+    let mut left = world.before.snapshots[0].clone();
+    left.id = "s2".into();
+    left.name = "Forklift Operator warm migration precopy".into();
+    world.after.snapshots.push(left);
+    let Outcome::Failed { expected, .. } = &outcomes(&world, Platform::Ovirt, "snapshots")[0] else { panic!() };
+    assert_eq!(expected, "no snapshot of MTV left");
+}
+
+#[test]
+fn a_source_that_was_powered_off_by_force_fails_where_the_platform_tells_it() {
+    let mut world = World::healthy();
+    let power = |world: &World| outcomes(world, Platform::Ovirt, "source-power").remove(0);
+    world.forced_off = Some(Ok(false));
+    assert!(matches!(power(&world), Outcome::Passed { .. }));
+    world.forced_off = Some(Ok(true));
+    assert!(matches!(power(&world), Outcome::Failed { .. }));
+    world.forced_off = Some(Err("no events".into()));
+    assert!(matches!(power(&world), Outcome::NotJudged { .. }));
+}
+
+#[test]
+fn addresses_of_unknown_origin_are_not_judged_and_say_why() {
+    let mut world = World::healthy();
+    for address in world.before.nics.iter_mut().filter_map(|n| n.guest.as_mut()).flat_map(|g| &mut g.addresses) {
+        address.origin = AddressOrigin::Unknown;
+    }
+    let Outcome::NotJudged { because } = &outcomes(&world, Platform::Ovirt, "static-ip")[0] else { panic!() };
+    assert!(because.contains("does not tell which"), "{because}");
 }

@@ -59,10 +59,13 @@ impl Cleaner<'_> {
     /// Adds to the ledger what carries the run's label or name and is not in it.
     async fn note_strays(&self, ledger: &Ledger) -> Result<(), LedgerError> {
         let known: Vec<Thing> = ledger.open_entries().into_iter().map(|e| e.thing).collect();
-        let is_known = |thing: &Thing| known.iter().any(|k| k.describe() == thing.describe());
-        for thing in sweep::find_by_run(self.cluster, ledger.run()).await {
-            if !is_known(&thing) {
-                ledger.intent(None, thing)?;
+        let is_known =
+            |thing: &Thing| known.iter().any(|k| k.describe() == thing.describe() && url_of(k) == url_of(thing));
+        for cluster in self.clusters().await {
+            for thing in sweep::find_by_run(&cluster, ledger.run()).await {
+                if !is_known(&thing) {
+                    ledger.intent(None, thing)?;
+                }
             }
         }
         // Two profiles of one platform both see a clone; its name is its own, and one deletion is enough.
@@ -102,6 +105,32 @@ impl Cleaner<'_> {
 
     /// Runs with objects on the cluster older than `age`.
     pub async fn runs_older_than(&self, age: Duration) -> Vec<RunId> {
-        sweep::runs_older_than(self.cluster, age).await.into_iter().map(|(run, _)| run).collect()
+        let mut runs: BTreeSet<RunId> = BTreeSet::new();
+        for cluster in self.clusters().await {
+            runs.extend(sweep::runs_older_than(&cluster, age).await.into_iter().map(|(run, _)| run));
+        }
+        runs.into_iter().collect()
+    }
+
+    /// The run's own cluster, and the platforms that are clusters. One that can't be reached now is
+    /// not a reason to leave the rest.
+    async fn clusters(&self) -> Vec<Cluster> {
+        let mut all = vec![self.cluster.clone()];
+        for driver in self.drivers.values().filter(|d| d.cluster_url().is_some()) {
+            if let Ok(Some(cluster)) = driver.as_cluster().await
+                && !all.iter().any(|known| known.url() == cluster.url())
+            {
+                all.push(cluster);
+            }
+        }
+        all
+    }
+}
+
+/// The cluster that an entry is on; empty where it is on none.
+fn url_of(thing: &Thing) -> &str {
+    match thing {
+        Thing::Object { cluster, .. } | Thing::Setting { cluster, .. } => cluster.trim_end_matches('/'),
+        Thing::SourceVm { .. } | Thing::SourceItem { .. } => "",
     }
 }

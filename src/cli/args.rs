@@ -225,6 +225,9 @@ pub struct ListArgs {
     pub lab: LabArgs,
     #[arg(long, value_enum, default_value_t = ListFormat::Table)]
     pub format: ListFormat,
+    /// Show what each platform can do, instead of the cells.
+    #[arg(long, conflicts_with_all = ["lab", "provider", "scenario", "tag", "filter"])]
+    pub support: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,10 +1,20 @@
 //! `mtv-matrix list`: the cells and what is to become of them.
 
+use std::collections::BTreeMap;
+
 use super::args::{ConfigArgs, ListArgs, ListFormat};
-use super::{Stop, common, exit, print_text};
+use super::{Stop, common, exit, print_text, support_grid};
 use crate::matrix::{Cell, Decision};
 
 pub(super) async fn run(config: &ConfigArgs, args: &ListArgs) -> Result<u8, Stop> {
+    if args.support {
+        // Says the same wherever it is asked, so no configuration is read.
+        match args.format {
+            ListFormat::Table => print_text(&support_grid::table()),
+            ListFormat::Json => print_text(&support_grid::json()),
+        }
+        return Ok(exit::PASSED);
+    }
     let lab = common::start_lab(&args.lab).await?;
     let listed = common::load(config, Vec::new(), lab.as_ref()).and_then(|loaded| common::cells(&loaded, &args.select));
     if let Some(lab) = lab {
@@ -18,34 +28,35 @@ pub(super) async fn run(config: &ConfigArgs, args: &ListArgs) -> Result<u8, Stop
     Ok(exit::PASSED)
 }
 
-/// A table for people.
+/// A table for people: a block a profile, what runs first.
 pub fn list_table(cells: &[Cell]) -> String {
     let many = cells.iter().any(|c| c.storage_class != cells.first().map_or("", |f| f.storage_class.as_str()));
-    let mut rows = vec![["PROFILE", "SCENARIO", "STORAGE CLASS", "TAGS", "DECISION"].map(str::to_owned)];
+    let mut profiles: BTreeMap<&str, Vec<&Cell>> = BTreeMap::new();
     for cell in cells {
-        let decision = match &cell.decision {
-            Decision::Run => "run".to_owned(),
-            Decision::Skip(reason) => format!("skip: {reason}"),
-        };
-        let tags = cell.scenario.tags.join(",");
-        let (profile, scenario) = (cell.profile.name.clone(), cell.scenario.name.clone());
-        rows.push([profile, scenario, cell.storage_class.clone(), tags, decision]);
+        profiles.entry(&cell.profile.name).or_default().push(cell);
     }
-    let mut widths = [0; 5];
-    for row in &rows {
-        for (width, text) in widths.iter_mut().zip(row) {
-            *width = (*width).max(text.chars().count());
-        }
-    }
+    let name = |cell: &Cell| {
+        if many { format!("{} @{}", cell.scenario.name, cell.storage_class) } else { cell.scenario.name.clone() }
+    };
+    let tags = |cell: &Cell| cell.scenario.tags.join(",");
+    let width =
+        |text: &dyn Fn(&Cell) -> String| cells.iter().map(|c| text(c).chars().count()).max().unwrap_or_default();
+    let (names, tagged) = (width(&name), width(&tags));
+    let runs = |cells: &[&Cell]| cells.iter().filter(|c| c.decision == Decision::Run).count();
     let mut out = String::new();
-    for row in &rows {
-        let mut line = String::new();
-        for (n, (text, width)) in row.iter().zip(widths).enumerate() {
-            if n != 2 || many {
-                line.push_str(&format!("{text:width$}  "));
-            }
+    for (profile, mut own) in profiles {
+        let platform = own.first().map_or("", |cell| cell.profile.platform.name());
+        let run = runs(&own);
+        let kind = if platform == profile { String::new() } else { format!(" ({platform})") };
+        out.push_str(&format!("{profile}{kind}: {run} run, {} skip\n", own.len() - run));
+        own.sort_by_key(|cell| cell.decision != Decision::Run);
+        for cell in own {
+            let decision = match &cell.decision {
+                Decision::Run => "run".to_owned(),
+                Decision::Skip(reason) => format!("skip: {reason}"),
+            };
+            out.push_str(&format!("  {:names$}  {:tagged$}  {decision}\n", name(cell), tags(cell)));
         }
-        out.push_str(line.trim_end());
         out.push('\n');
     }
     let run = cells.iter().filter(|c| c.decision == Decision::Run).count();

@@ -13,6 +13,7 @@ pub mod list_cmd;
 mod report_cmd;
 mod run_cmd;
 mod signals;
+mod support_grid;
 mod telemetry;
 mod tell;
 

@@ -17,6 +17,8 @@ use super::{Stop, common, exit, telemetry};
 use crate::api::names::{RunId, dns_label};
 use crate::cluster::Cluster;
 use crate::cluster::health::{InventoryAddress, default_storage_class, inventory_address};
+use crate::cluster::versions;
+use crate::config::scenarios::Destination;
 use crate::config::{Keep, Loaded};
 use crate::doctor::{self, Report};
 use crate::engine::{Engine, EngineOptions, RunSummary};
@@ -261,8 +263,13 @@ async fn run_cells(
             };
         }
     };
+    let mut unknown_flags = None;
     if let Some(mtv) = &report.versions.mtv {
         matrix::decide_version(&mut cells, mtv);
+        match versions::controller_flags(&cluster, &loaded.settings.mtv_namespace).await {
+            Ok(flags) => matrix::decide_gates(&mut cells, mtv, &flags),
+            Err(cause) => unknown_flags = Some(cause),
+        }
     }
     // Where the cluster has no default, the preflight has said so already.
     if loaded.settings.storage_class.is_empty()
@@ -271,6 +278,11 @@ async fn run_cells(
         cells.iter_mut().for_each(|cell| cell.storage_class.clone_from(&class));
     }
     started(&cells, environment(loaded, Some(&report), lab.is_some()));
+    if let Some(cause) = unknown_flags {
+        let message =
+            format!("switches of the ForkliftController are unknown, so no cell is skipped for them: {cause}");
+        events.emit(EventKind::Note { cell: None, level: crate::event::Level::Warning, message });
+    }
     for probe in &report.probes {
         let (probe, ok, message) = (probe.name.clone(), probe.ok, probe.message.clone());
         events.emit(EventKind::Preflight { probe, ok, message });
@@ -302,6 +314,12 @@ fn open_context(
     let ledger = Ledger::create(&dir.join("ledger.jsonl"), run).map_err(|e| Problem::new(e.to_string()))?;
     let mut profiles: Vec<_> =
         cells.iter().filter(|c| c.decision == Decision::Run).map(|c| c.profile.clone()).collect();
+    // A second cluster may be a destination only.
+    let remote = |c: &Cell| c.decision == Decision::Run && c.scenario.destination == Destination::Remote;
+    if cells.iter().any(remote) {
+        let named = loaded.providers.get(&loaded.settings.remote_ocp_cluster);
+        profiles.extend(named.map(|profile| Arc::new(profile.clone())));
+    }
     profiles.sort_by(|a, b| a.name.cmp(&b.name));
     profiles.dedup_by(|a, b| a.name == b.name);
     Ok(RunContext::new(ContextParts {

@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 pub use super::undo::undo;
-use super::{Cluster, Poll, WaitError, retry, wait};
+use super::{Cluster, Poll, WaitError, holders, retry, wait};
 use crate::api::names::{CELL_LABEL, CREATED_ANNOTATION, CellId, MANAGED_BY, MANAGED_BY_LABEL, RUN_LABEL};
 use crate::ledger::{EntryId, Ledger, LedgerError, Thing};
 
@@ -192,13 +192,18 @@ impl Tracked {
         let mut tried: Option<(EntryId, ApplyError)> = None;
         for _ in 0..CONFLICT_TRIES {
             let there = api.get(name).await.map_err(|e| ApplyError::request("read", &described, &e))?;
-            let before = field(&there, pointer);
-            if before.as_ref() == Some(&value) {
+            let now = field(&there, pointer);
+            let held =
+                holders::other(&there, pointer, self.ledger.run(), &value).filter(|_| now.as_ref() == Some(&value));
+            let own = holders::holds(&there, pointer, self.ledger.run());
+            if now.as_ref() == Some(&value) && (own || held.is_none()) {
                 // A change whose answer was lost is repeated by the transport and then conflicts with itself.
                 let Some((entry, _)) = tried else { return Ok(None) };
                 self.ledger.done(entry, there.uid())?;
                 return Ok(Some(entry));
             }
+            // Another run brought it to this value: what is to come back is what that run found.
+            let before = held.map_or(now, |holder| holder.before);
             if let Some((entry, _)) = tried.take() {
                 self.ledger.gone(entry)?;
             }
@@ -209,13 +214,15 @@ impl Tracked {
                 namespace: namespace.map(str::to_owned),
                 name: name.to_owned(),
                 pointer: pointer.to_owned(),
-                before,
+                before: before.clone(),
                 after: value.clone(),
                 cluster: self.cluster.url().to_owned(),
             };
             let what = thing.describe();
             let entry = self.ledger.intent(self.cell.as_ref(), thing)?;
-            let patch = guarded(merge_for(pointer, value.clone()), &there);
+            let mut patch = merge_for(pointer, value.clone());
+            holders::take(&mut patch, pointer, self.ledger.run(), before.as_ref(), &value);
+            let patch = guarded(patch, &there);
             match api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
                 Ok(_) => {
                     self.ledger.done(entry, there.uid())?;

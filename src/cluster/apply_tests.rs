@@ -185,3 +185,64 @@ async fn a_wait_survives_an_expired_watch() {
     .unwrap();
     assert!(absent > 0, "the initial state is shown");
 }
+
+/// A cluster with one object that keeps what is patched.
+fn with_object(object: Value) -> (Cluster, Arc<Mutex<Value>>) {
+    let kept = Arc::new(Mutex::new(object));
+    let state = Arc::clone(&kept);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let state = Arc::clone(&state);
+        async move {
+            let patches = request.method() == Method::PATCH;
+            let body = request.into_body().collect_bytes().await?;
+            let mut object = state.lock().unwrap();
+            if patches {
+                let patch: Value = serde_json::from_slice(&body)?;
+                assert_eq!(patch["metadata"]["resourceVersion"], object["metadata"]["resourceVersion"], "guarded");
+                json_patch::merge(&mut object, &patch);
+                let version = object["metadata"]["resourceVersion"].as_str().unwrap().parse::<u32>().unwrap() + 1;
+                object["metadata"]["resourceVersion"] = json!(version.to_string());
+            }
+            Ok::<_, tower::BoxError>(Response::new(Body::from(serde_json::to_vec(&*object)?)))
+        }
+    });
+    let client = kube::Client::new(service, "default");
+    (Cluster::from_client(client, "https://lab", Duration::from_secs(1)).unwrap(), kept)
+}
+
+#[tokio::test]
+async fn of_runs_that_borrow_the_same_field_the_last_to_end_restores_it() {
+    let mut object = stored(None);
+    object["type"] = json!("before");
+    let (cluster, kept) = with_object(object);
+    let dir = tempfile::tempdir().unwrap();
+    let borrow = async |run: &str| {
+        let path = dir.path().join(run);
+        let ledger = Arc::new(Ledger::create(&path, &RunId::parse(run).unwrap()).unwrap());
+        let tracked = Tracked::new(cluster.clone(), Arc::clone(&ledger), None);
+        assert!(tracked.borrow_setting::<Secret>(Some("ns"), "s", "/type", json!("ours")).await.unwrap().is_some());
+        ledger
+    };
+    let give_back = async |ledger: &Arc<Ledger>| {
+        let entry = ledger.open_entries().remove(0);
+        undo(&cluster, ledger, &entry, Duration::from_secs(1)).await
+    };
+    let now = || kept.lock().unwrap()["type"].clone();
+    let holders = || kept.lock().unwrap()["metadata"]["annotations"].as_object().map_or(0, serde_json::Map::len);
+
+    let (first, second) = (borrow("mm-first").await, borrow("mm-second").await);
+    assert_eq!((now(), holders()), (json!("ours"), 2));
+    give_back(&first).await.unwrap();
+    assert_eq!((now(), holders()), (json!("ours"), 1), "the second still needs it");
+    let third = borrow("mm-third").await;
+    give_back(&second).await.unwrap();
+    give_back(&third).await.unwrap();
+    assert_eq!((now(), holders()), (json!("before"), 0), "the value from before all of them");
+    assert!(third.open_entries().is_empty());
+
+    // Somebody else's change stands, and our mark goes all the same.
+    let fourth = borrow("mm-fourth").await;
+    kept.lock().unwrap()["type"] = json!("theirs");
+    assert!(matches!(give_back(&fourth).await, Err(ApplyError::SettingChanged { .. })));
+    assert_eq!((now(), holders()), (json!("theirs"), 0));
+}

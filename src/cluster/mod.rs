@@ -8,6 +8,7 @@ pub mod connect;
 pub mod guest;
 pub mod guest_parse;
 pub mod health;
+mod holders;
 mod hub;
 mod oauth;
 pub mod placement;

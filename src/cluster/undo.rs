@@ -7,8 +7,8 @@ use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Pr
 use serde_json::Value;
 
 use super::apply::{ApplyError, code_of, dynamic_api, field, guarded, merge_for, read};
-use super::{Cluster, Poll, wait};
-use crate::api::names::RUN_LABEL;
+use super::{Cluster, Poll, holders, wait};
+use crate::api::names::{RUN_LABEL, RunId};
 use crate::ledger::{Ledger, OpenEntry, Thing};
 
 /// Other writers may get in between; more often than this is a fight.
@@ -31,7 +31,7 @@ pub async fn undo(cluster: &Cluster, ledger: &Ledger, entry: &OpenEntry, limit: 
         Thing::Setting { api_version, kind, plural, namespace, name, pointer, before, after, cluster: at } => {
             same_cluster(cluster, at, &described)?;
             let kind = resource(api_version, kind, plural);
-            let borrowed = Borrowed { pointer, before: before.as_ref(), after };
+            let borrowed = Borrowed { run: ledger.run(), pointer, before: before.as_ref(), after };
             match give_back(cluster, &kind, namespace.as_deref(), name, &described, borrowed).await {
                 Err(changed @ ApplyError::SettingChanged { .. }) => {
                     ledger.gone(entry.id)?;
@@ -143,6 +143,7 @@ fn why_it_stays(object: &DynamicObject) -> String {
 }
 
 struct Borrowed<'a> {
+    run: &'a RunId,
     pointer: &'a str,
     before: Option<&'a Value>,
     after: &'a Value,
@@ -166,21 +167,29 @@ async fn give_back(
             Err(error) => return Err(ApplyError::request("read", thing, &error)),
         };
         let now = field(&there, borrowed.pointer);
-        if now.as_ref() == borrowed.before {
-            return Ok(());
-        }
-        if now.as_ref() != Some(borrowed.after) {
+        let ours = now.as_ref() == Some(borrowed.after);
+        let needed = ours && holders::other(&there, borrowed.pointer, borrowed.run, borrowed.after).is_some();
+        let mut end = Ok(());
+        let mut patch = Value::Null;
+        if ours && !needed && now.as_ref() != borrowed.before {
+            // Null removes the field.
+            patch = merge_for(borrowed.pointer, borrowed.before.cloned().unwrap_or(Value::Null));
+        } else if !ours && now.as_ref() != borrowed.before {
             let show = |value: Option<&Value>| value.map_or("absent".to_owned(), ToString::to_string);
-            return Err(ApplyError::SettingChanged {
+            end = Err(ApplyError::SettingChanged {
                 thing: thing.to_owned(),
                 found: show(now.as_ref()),
                 before: show(borrowed.before),
             });
         }
-        // Null removes the field.
-        let patch = merge_for(borrowed.pointer, borrowed.before.cloned().unwrap_or(Value::Null));
+        if holders::holds(&there, borrowed.pointer, borrowed.run) {
+            holders::leave(&mut patch, borrowed.pointer, borrowed.run);
+        }
+        if patch.is_null() {
+            return end;
+        }
         match api.patch(name, &PatchParams::default(), &Patch::Merge(&guarded(patch, &there))).await {
-            Ok(_) => return Ok(()),
+            Ok(_) => return end,
             Err(error) if code_of(&error) == Some(409) => {
                 last = Some(ApplyError::request("give back", thing, &error));
             }

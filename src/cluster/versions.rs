@@ -1,12 +1,15 @@
 //! Which OpenShift, Kubernetes and MTV are installed.
 
+use std::collections::BTreeMap;
+
 use kube::ResourceExt;
-use kube::api::{DynamicObject, ListParams};
+use kube::api::{Api, DynamicObject, ListParams};
 use serde_json::Value;
 
 use super::Cluster;
 use super::apply::{dynamic_api, read};
 use super::undo::resource;
+use crate::api::forklift::ForkliftController;
 use crate::api::openshift::ClusterVersionStatus;
 
 /// A version's leading numbers, compared number by number; pre-release tags are ignored.
@@ -47,6 +50,24 @@ pub struct Versions {
     pub openshift: Option<String>,
     /// From the operator's Subscription and CSV; else probed from CRD schemas (`2.11 (from its CRDs)`).
     pub mtv: Option<String>,
+}
+
+/// Every key of the ForkliftController's `spec` that is a switch: a boolean, or the text of one
+/// (forklift.md §9.1).
+pub async fn controller_flags(cluster: &Cluster, mtv_namespace: &str) -> Result<BTreeMap<String, bool>, String> {
+    let controllers: Api<ForkliftController> = Api::namespaced(cluster.client(), mtv_namespace);
+    let list = controllers.list(&ListParams::default()).await.map_err(|e| super::retry::short(&e))?;
+    Ok(list.items.iter().flat_map(|controller| switches(&controller.spec.fields)).collect())
+}
+
+fn switches(spec: &Value) -> BTreeMap<String, bool> {
+    let fields = spec.as_object().into_iter().flatten();
+    let read = |value: &Value| match value {
+        Value::Bool(on) => Some(*on),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    };
+    fields.filter_map(|(key, value)| Some((key.clone(), read(value)?))).collect()
 }
 
 /// Reads what is readable; what is not stays `None`.
@@ -128,6 +149,13 @@ fn text<'a>(object: &'a DynamicObject, pointer: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn switches_are_read_as_booleans_and_as_their_texts() {
+        let spec = serde_json::json!({"feature_a": true, "feature_b": "false", "interval": 60, "image": "x"});
+        let expected = [("feature_a".to_owned(), true), ("feature_b".to_owned(), false)];
+        assert_eq!(switches(&spec), BTreeMap::from(expected));
+    }
 
     #[test]
     fn versions_compare_number_by_number() {

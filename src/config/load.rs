@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::errors::{ConfigErrors, Layer, Origin, Problem};
 use super::layers::{Gathered, Item, Kind, SettingsLayer, gather};
 use super::node::{Data, Node};
-use super::profile::{RawProfile, ec2};
+use super::profile::RawProfile;
 use super::providers::Providers;
 use super::scenarios::{Scenario, Scenarios};
 use super::settings::Settings;
@@ -258,10 +258,6 @@ fn assemble(
         found.overrides.push((item.path.clone(), item.origin.clone()));
     }
     for (name, found) in &mut all {
-        let is_ec2 = found.node.get("type").is_some_and(|t| t.to_json() == "ec2");
-        if kind == Kind::Provider && is_ec2 {
-            continue;
-        }
         for unknown in schema::unknown_keys(schema, &found.node, &format!("{noun} key")) {
             let origin = found.origin_of(&unknown.path);
             gathered.problems.push(Problem { origin, message: format!("{noun} `{name}`: {}", unknown.message) });
@@ -323,10 +319,6 @@ fn profiles(gathered: &mut Gathered, items: &[Item], provenance: &mut BTreeMap<S
             found.node.put(&["version"], line, Node { line, data: Data::Scalar(version) });
         }
         let json = found.node.to_json();
-        if json.get("type").is_some_and(|t| t == "ec2") {
-            out.insert(name.clone(), ec2(name, &json));
-            continue;
-        }
         match typed::<RawProfile>(&json) {
             Ok(raw) => {
                 let mut warnings = Vec::new();

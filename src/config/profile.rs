@@ -9,8 +9,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::providers::{
-    Credentials, GuestCredentials, OpenshiftConfig, OpenstackAuth, OpenstackConfig, Platform, PlatformConfig,
-    ProviderProfile, VsphereConfig,
+    Credentials, Ec2Config, GuestCredentials, HypervConfig, OpenshiftConfig, OpenstackAuth, OpenstackConfig, Platform,
+    PlatformConfig, ProviderProfile, VsphereConfig,
 };
 
 /// A profile as written.
@@ -62,8 +62,13 @@ pub(crate) struct RawProfile {
     #[serde(default)]
     copyoffload: Option<BTreeMap<String, serde_json::Value>>,
     // oVirt
+    /// Whether the runner's own session with the engine skips TLS verification; unset: as
+    /// `source_provider_insecure_skip_verify`.
     #[serde(default)]
     insecure: Option<bool>,
+    /// The data center that must be up; `MTV-CNV` where unset.
+    #[serde(default)]
+    datacenter: Option<String>,
     // OpenStack
     #[serde(default)]
     project_name: Option<String>,
@@ -130,6 +135,31 @@ pub(crate) struct RawProfile {
     smb_user: Option<String>,
     #[serde(default)]
     smb_password: Option<String>,
+    /// Port of WinRM over HTTPS; 5986 where unset.
+    #[serde(default)]
+    winrm_port: Option<u16>,
+    /// `standalone` or `cluster`.
+    #[serde(default)]
+    management_type: Option<ManagementType>,
+    // EC2
+    #[serde(default)]
+    region: Option<String>,
+    #[serde(default)]
+    access_key_id: Option<String>,
+    #[serde(default)]
+    secret_access_key: Option<String>,
+    #[serde(default)]
+    target_region: Option<String>,
+    #[serde(default)]
+    target_az: Option<String>,
+    #[serde(default)]
+    target_access_key_id: Option<String>,
+    #[serde(default)]
+    target_secret_access_key: Option<String>,
+    // OVA, Hyper-V, EC2
+    /// Name in a scenario → name of the VM to take on the platform.
+    #[serde(default)]
+    vms: BTreeMap<String, String>,
 }
 
 /// MTV's words for the Secret's `authType`.
@@ -146,6 +176,28 @@ enum EndpointType {
     Vcenter,
     Esxi,
 }
+
+/// The data center that oVirt VMs are made in, by the convention of the Python suite.
+const OVIRT_DATACENTER: &str = "MTV-CNV";
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum ManagementType {
+    Standalone,
+    Cluster,
+}
+
+impl ManagementType {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Standalone => "standalone",
+            Self::Cluster => "cluster",
+        }
+    }
+}
+
+/// Where MTV's WinRM listens on a Hyper-V host.
+const WINRM_PORT: u16 = 5986;
 
 /// Keys of a copy-offload section; those with `true` have a `COPYOFFLOAD_…` variable.
 pub(crate) const COPYOFFLOAD_KEYS: &[(&str, bool)] = &[
@@ -210,9 +262,21 @@ impl RawProfile {
         // An application credential carries user and project; by name it still needs its user.
         let credential = openstack && self.auth_type == Some(AuthType::ApplicationCredential);
         let by_name = credential && given(self.application_credential_id.clone()).is_none();
-        let api_url = required("api_url", self.api_url, has_url);
-        let username = required("username", self.username, logs_in && (!credential || by_name));
-        let password = SecretString::from(required("password", self.password, logs_in && !credential));
+        let mut api_url = required("api_url", self.api_url, has_url);
+        let (username, password);
+        let region = required("region", self.region, platform == Platform::Ec2);
+        let target_az = required("target_az", self.target_az, platform == Platform::Ec2);
+        if platform == Platform::Ec2 {
+            username = required("access_key_id", self.access_key_id.clone(), true);
+            password = required("secret_access_key", self.secret_access_key.clone(), true);
+            if api_url.is_empty() {
+                api_url = format!("https://ec2.{region}.amazonaws.com");
+            }
+        } else {
+            username = required("username", self.username, logs_in && (!credential || by_name));
+            password = required("password", self.password, logs_in && !credential);
+        }
+        let password = SecretString::from(password);
         let smb_url = required("smb_url", self.smb_url, platform == Platform::Hyperv);
         let auth = if credential {
             OpenstackAuth::ApplicationCredential {
@@ -225,6 +289,10 @@ impl RawProfile {
         };
         let no_project_id = given(self.project_id.clone()).is_none();
         let no_domain_id = given(self.user_domain_id.clone()).is_none();
+        let mut fqdn = given(self.fqdn);
+        if platform == Platform::Hyperv && fqdn.is_none() && api_url.is_empty() {
+            required("fqdn", None, true);
+        }
         let openstack_config = OpenstackConfig {
             auth,
             project_name: required("project_name", self.project_name, openstack && !credential && no_project_id),
@@ -273,12 +341,17 @@ impl RawProfile {
         if self.max_concurrent == Some(0) {
             complaints.push(("max_concurrent".into(), "`max_concurrent` must be at least 1".into()));
         }
+        let adopts = matches!(platform, Platform::Ova | Platform::Hyperv | Platform::Ec2);
         for (key, idle) in [
             ("luks_passphrase", self.luks_passphrase.is_some()),
             ("copyoffload", self.copyoffload.is_some() && platform != Platform::Vsphere),
             ("vddk_init_image", self.vddk_init_image.is_some() && platform != Platform::Vsphere),
+            ("datacenter", self.datacenter.is_some() && platform != Platform::Ovirt),
             ("host", self.host.is_some() && platform != Platform::Openshift),
             ("storage_class", self.storage_class.is_some() && platform != Platform::Openshift),
+            ("winrm_port", self.winrm_port.is_some() && platform != Platform::Hyperv),
+            ("access_key_id", self.access_key_id.is_some() && platform != Platform::Ec2),
+            ("vms", !self.vms.is_empty() && !adopts),
             ("token", self.token.is_some() && platform != Platform::Openshift),
             ("instance_type", self.instance_type.is_some() && platform != Platform::Openshift),
             ("preference", self.preference.is_some() && platform != Platform::Openshift),
@@ -308,48 +381,42 @@ impl RawProfile {
                 clone_provider: given(self.clone_provider),
                 copyoffload: self.copyoffload,
             }),
-            Platform::Ovirt => PlatformConfig::Ovirt { insecure: self.insecure.unwrap_or(true) },
+            Platform::Ovirt => PlatformConfig::Ovirt {
+                insecure: self.insecure,
+                datacenter: given(self.datacenter).unwrap_or_else(|| OVIRT_DATACENTER.to_owned()),
+            },
             Platform::Openstack => PlatformConfig::Openstack(openstack_config),
             Platform::Openshift => PlatformConfig::Openshift(openshift_config),
             Platform::Ova => PlatformConfig::Ova,
-            Platform::Hyperv => PlatformConfig::Hyperv { smb_url, smb: pair(self.smb_user, self.smb_password) },
-            // Read by `ec2` below, which keeps all keys.
-            Platform::Ec2 => PlatformConfig::Ec2(BTreeMap::new()),
+            Platform::Hyperv => PlatformConfig::Hyperv(HypervConfig {
+                smb_url,
+                smb: pair(self.smb_user, self.smb_password),
+                winrm_port: self.winrm_port.unwrap_or(WINRM_PORT),
+                management_type: self.management_type.map(|kind| kind.name().to_owned()),
+            }),
+            Platform::Ec2 => PlatformConfig::Ec2(Ec2Config {
+                region,
+                target_region: given(self.target_region),
+                target_az,
+                target_account: pair(self.target_access_key_id, self.target_secret_access_key),
+            }),
         };
         Ok(ProviderProfile {
             name: name.to_owned(),
             platform,
             version: self.version.unwrap_or_default(),
-            fqdn: given(self.fqdn).unwrap_or_else(|| host_of(&api_url)),
+            fqdn: fqdn.take().unwrap_or_else(|| host_of(&api_url)),
             api_url,
             login: Credentials { username, password },
             guest: GuestCredentials {
                 linux: pair(self.guest_vm_linux_user, self.guest_vm_linux_password),
                 windows: pair(self.guest_vm_win_user, self.guest_vm_win_password),
             },
-            max_concurrent: self.max_concurrent,
+            // Their cells share source VMs, which MTV powers off: one at a time unless told otherwise.
+            max_concurrent: self.max_concurrent.or((adopts && platform != Platform::Ova).then_some(1)),
             ca_pem,
+            vms: self.vms,
             config,
         })
-    }
-}
-
-/// An EC2 profile: its keys are kept as given until the platform has its driver.
-pub(crate) fn ec2(name: &str, entry: &serde_json::Value) -> ProviderProfile {
-    let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let keys: BTreeMap<String, String> =
-        entry.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), text(v))).collect();
-    let key = |k: &str| keys.get(k).cloned().unwrap_or_default();
-    ProviderProfile {
-        name: name.to_owned(),
-        platform: Platform::Ec2,
-        version: key("version"),
-        fqdn: Some(key("fqdn")).filter(|f| !f.is_empty()).unwrap_or_else(|| host_of(&key("api_url"))),
-        api_url: key("api_url"),
-        login: Credentials { username: key("username"), password: SecretString::from(key("password")) },
-        guest: GuestCredentials::default(),
-        max_concurrent: keys.get("max_concurrent").and_then(|n| n.parse().ok()),
-        ca_pem: None,
-        config: PlatformConfig::Ec2(keys.into_iter().map(|(k, v)| (k, SecretString::from(v))).collect()),
     }
 }

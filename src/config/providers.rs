@@ -72,6 +72,8 @@ pub struct ProviderProfile {
     pub max_concurrent: Option<usize>,
     /// PEM of a pinned CA; without it the CA is fetched from the endpoint when TLS is verified.
     pub ca_pem: Option<String>,
+    /// The VM to take for one that a scenario names, where the platform can't clone.
+    pub vms: BTreeMap<String, String>,
     pub config: PlatformConfig,
 }
 
@@ -80,17 +82,41 @@ pub struct ProviderProfile {
 pub enum PlatformConfig {
     Vsphere(VsphereConfig),
     Ovirt {
-        insecure: bool,
+        /// Whether the runner's own session skips TLS verification; `None`: as
+        /// `source_provider_insecure_skip_verify` says.
+        insecure: Option<bool>,
+        /// The data center that must be up before anything is touched.
+        datacenter: String,
     },
     Openstack(OpenstackConfig),
     Openshift(OpenshiftConfig),
     Ova,
-    Hyperv {
-        smb_url: String,
-        smb: Option<Credentials>,
-    },
-    /// Keys as given; typed when the platform gets its driver.
-    Ec2(BTreeMap<String, SecretString>),
+    Hyperv(HypervConfig),
+    Ec2(Ec2Config),
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct HypervConfig {
+    /// `//server/share` with the VMs' disks.
+    pub smb_url: String,
+    /// Where the share wants another login than the host.
+    pub smb: Option<Credentials>,
+    /// WinRM over HTTPS.
+    pub winrm_port: u16,
+    /// `standalone` or `cluster` (MTV 2.12 and later); `None`: not said.
+    pub management_type: Option<String>,
+}
+
+/// The login's user name is the access key's id, its password the secret access key.
+#[derive(Debug, Clone, Default)]
+pub struct Ec2Config {
+    pub region: String,
+    /// Where MTV creates the EBS volumes; the cluster's own region by default.
+    pub target_region: Option<String>,
+    /// The availability zone of the workers that attach them; MTV makes no volume without it.
+    pub target_az: String,
+    /// Key pair of the account that the cluster runs in, where it is another.
+    pub target_account: Option<Credentials>,
 }
 
 #[derive(Clone, Default)]

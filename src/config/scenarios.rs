@@ -76,6 +76,9 @@ pub struct Scenario {
     /// Off: skip verification of this scenario.
     #[serde(default = "yes")]
     pub check_vms_signals: bool,
+    /// Migrate the VMs themselves: what is done anyway where nothing can be cloned, and never elsewhere.
+    #[serde(default)]
+    pub skip_clone: bool,
     /// Copy-offload plan (vSphere only).
     #[serde(default)]
     pub copyoffload: bool,
@@ -207,6 +210,9 @@ pub struct ScenarioVm {
     pub snapshots: u32,
     #[serde(default)]
     pub target_datastore_id: Option<String>,
+    /// Whether the guest is Windows, where the platform does not tell it (Hyper-V).
+    #[serde(default)]
+    pub win_os: Option<bool>,
     #[serde(default)]
     pub target_power_state: Option<PowerState>,
 }

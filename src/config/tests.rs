@@ -243,3 +243,69 @@ fn every_setting_is_in_the_default_file_and_the_schemas_are_objects() {
     assert!(super::schema::providers()["additionalProperties"].is_object());
     assert!(super::schema::scenarios()["additionalProperties"].is_object());
 }
+
+/// Profiles of a provider file's text, and the warnings about them.
+fn profiles(text: &str) -> (Providers, Vec<String>) {
+    let dir = tempfile::tempdir().unwrap();
+    let request = LoadRequest {
+        secrets_dir: Some(dir.path().to_owned()),
+        providers_text: Some((text.to_owned(), "test".to_owned())),
+        scenarios_default: true,
+        ..LoadRequest::default()
+    };
+    let loaded = load(&request).unwrap_or_else(|e| panic!("{e}"));
+    (loaded.providers, loaded.warnings)
+}
+
+#[test]
+fn the_example_is_strict_json_with_a_profile_of_every_type_and_nothing_to_complain_of() {
+    let text = include_str!("../../providers.json.example");
+    serde_json::from_str::<serde_json::Value>(text).unwrap();
+    let (providers, warnings) = profiles(text);
+    assert_eq!(warnings, Vec::<String>::new());
+    let types: std::collections::BTreeSet<Platform> = providers.values().map(|p| p.platform).collect();
+    use Platform::{Ec2, Hyperv, Openshift, Openstack, Ova, Ovirt, Vsphere};
+    let all = [Vsphere, Ovirt, Openstack, Openshift, Ova, Hyperv, Ec2];
+    assert!(all.iter().all(|platform| types.contains(platform)), "{types:?}");
+}
+
+#[test]
+fn every_key_of_a_profile_is_documented() {
+    let page = include_str!("../../docs/providers.md");
+    let schema = super::schema::profile();
+    let keys = schema["properties"].as_object().unwrap().keys();
+    let missing: Vec<&String> = keys.filter(|key| !page.contains(&format!("`{key}`"))).collect();
+    assert!(missing.is_empty(), "docs/providers.md does not say what these mean: {missing:?}");
+}
+
+#[test]
+fn hyperv_and_ec2_profiles_are_typed_and_ask_for_what_mtv_needs() {
+    let (providers, _) = profiles(
+        r#"{"hv": {"type": "hyperv", "fqdn": "h.example", "username": "u", "password": "p", "smb_url": "//h/s"},
+            "aws": {"type": "ec2", "region": "eu-west-1", "access_key_id": "AK", "secret_access_key": "SK", "target_az": "eu-west-1a"}}"#,
+    );
+    let PlatformConfig::Hyperv(hyperv) = &providers["hv"].config else { panic!() };
+    assert_eq!((hyperv.winrm_port, providers["hv"].max_concurrent), (5986, Some(1)));
+    assert_eq!(providers["aws"].api_url, "https://ec2.eu-west-1.amazonaws.com");
+    assert_eq!(providers["aws"].login.username, "AK");
+
+    let dir = tempfile::tempdir().unwrap();
+    let request = LoadRequest {
+        secrets_dir: Some(dir.path().to_owned()),
+        providers_text: Some((
+            r#"{"a": {"type": "ec2", "regoin": "x"}, "h": {"type": "hyperv"}}"#.to_owned(),
+            "t".to_owned(),
+        )),
+        ..LoadRequest::default()
+    };
+    let refused = load(&request).unwrap_err().to_string();
+    for words in [
+        "did you mean `region`?",
+        "`target_az` is required",
+        "`access_key_id` is required",
+        "`fqdn` is required",
+        "`smb_url` is required",
+    ] {
+        assert!(refused.contains(words), "{words}: {refused}");
+    }
+}

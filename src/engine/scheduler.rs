@@ -171,7 +171,8 @@ impl Engine {
             () = self.cancel.cancelled() => Outcome { verdict: Verdict::Interrupted, problem: None },
             outcome = migration::run(&self.context, cell, attempt) => outcome,
         };
-        let passed = outcome.verdict == Verdict::Passed;
+        // Skipped: what was found on the source speaks against the cell, and would again.
+        let passed = matches!(outcome.verdict, Verdict::Passed | Verdict::Skipped);
         let interrupted = outcome.verdict == Verdict::Interrupted;
         let keep = match self.options.keep {
             Keep::Never => false,

@@ -12,8 +12,12 @@ use crate::api::forklift::Ref;
 use crate::api::vm::SourceVm;
 use crate::config::{Platform, ProviderProfile};
 
+use super::ec2::Ec2;
+use super::hyperv::Hyperv;
 use super::openshift::Openshift;
 use super::openstack::Openstack;
+use super::ova::Ova;
+use super::ovirt::Ovirt;
 use super::vsphere::Vsphere;
 
 /// The Secret and the Provider spec of a profile.
@@ -32,18 +36,47 @@ pub struct SourceRef {
     pub name: String,
 }
 
+/// Lists of a provider's inventory in full detail, by collection.
+pub type Collections = BTreeMap<String, Vec<Value>>;
+
 /// One platform as MTV sees it.
 pub trait Adapter: Send + Sync {
     /// Whether the Provider needs a CA when TLS is verified.
     fn wants_ca(&self, profile: &ProviderProfile) -> bool;
-    /// `ca_pem` is given exactly when TLS is verified and the platform wants a CA.
+    /// Whether it needs one even where TLS is not verified.
+    fn always_wants_ca(&self) -> bool {
+        false
+    }
+    /// `ca_pem` is given exactly when the platform wants a CA and TLS is verified, or it always wants one.
     fn wire(&self, profile: &ProviderProfile, insecure: bool, ca_pem: Option<&str>) -> ProviderWiring;
-    /// Whether the inventory's view of the VM holds what the platform itself says.
-    fn complete(&self, inventory_vm: &Value, live: &SourceVm) -> Result<(), String>;
+    /// Host and port whose certificate is fetched when the profile pins no CA.
+    fn tls_endpoint(&self, profile: &ProviderProfile) -> (String, u16) {
+        let url = url::Url::parse(&profile.api_url).ok();
+        let host = url.as_ref().and_then(|u| u.host_str()).unwrap_or(&profile.fqdn).to_owned();
+        (host, url.as_ref().and_then(url::Url::port_or_known_default).unwrap_or(443))
+    }
+    /// Whether the inventory's view of the VM holds what the platform itself says. Only asked of
+    /// platforms that have a driver.
+    fn complete(&self, _inventory_vm: &Value, _live: &SourceVm) -> Result<(), String> {
+        Ok(())
+    }
+    /// Collections beside `vms` that [`Adapter::read_vm`] looks into.
+    fn collections(&self) -> &'static [&'static str] {
+        &[]
+    }
+    /// A VM as the inventory alone tells it, for platforms that have no driver.
+    fn read_vm(&self, _inventory_vm: &Value, _collections: &Collections) -> Result<SourceVm, String> {
+        Err("VMs of this platform are read by its driver".to_owned())
+    }
     /// Whether the profile means the cluster of the run: its URL, token and CA are then filled in
     /// (`api_url`, `login.password`, `ca_pem`) before anything else is asked.
     fn is_own_cluster(&self, _: &ProviderProfile) -> bool {
         false
+    }
+    /// Why nobody can tell the power of a source VM after its migration; `None` where the inventory
+    /// shows it.
+    fn powerless(&self) -> Option<&'static str> {
+        None
     }
     /// The namespace that a Plan's entry of the VM names, where the platform has such.
     fn namespace_of(&self, _: &SourceVm) -> Option<String> {
@@ -64,6 +97,10 @@ pub trait Adapter: Send + Sync {
 pub fn adapter(platform: Platform) -> Option<&'static dyn Adapter> {
     match platform {
         Platform::Vsphere => Some(&Vsphere),
+        Platform::Ovirt => Some(&Ovirt),
+        Platform::Ova => Some(&Ova),
+        Platform::Hyperv => Some(&Hyperv),
+        Platform::Ec2 => Some(&Ec2),
         Platform::Openshift => Some(&Openshift),
         Platform::Openstack => Some(&Openstack),
         _ => None,

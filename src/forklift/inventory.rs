@@ -91,6 +91,24 @@ impl Inventory {
         .await
     }
 
+    /// A collection of a provider in full detail, once the inventory has it.
+    pub async fn wait_list(
+        &self,
+        provider: &ProviderPath,
+        collection: &str,
+        limit: Duration,
+    ) -> Result<Vec<Value>, WaitError> {
+        let what = format!("{collection} in MTV's inventory of {}", provider.name);
+        wait::poll(&what, limit, || async move {
+            match self.get(&format!("{}/{collection}?detail=all", provider.base())).await {
+                Answer::Found(Value::Array(items)) => Poll::Done(items),
+                Answer::Found(_) => Poll::Done(Vec::new()),
+                Answer::NotYet(why) | Answer::Refused(why) => Poll::NotYet(why),
+            }
+        })
+        .await
+    }
+
     /// A collection of a provider, e.g. `datastores`.
     pub async fn list(&self, provider: &ProviderPath, collection: &str) -> Result<Vec<Value>, Problem> {
         match self.get(&format!("{}/{collection}?detail=all", provider.base())).await {
@@ -102,6 +120,11 @@ impl Inventory {
             ))),
         }
     }
+}
+
+/// The name of an inventory object; empty where it has none.
+pub fn name_of(object: &Value) -> &str {
+    object.get("name").and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Where a provider's part of the inventory is.

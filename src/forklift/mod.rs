@@ -4,13 +4,18 @@
 //! differs between platforms sits in an adapter ([`adapter`]), one file a platform.
 
 pub mod adapter;
+mod ec2;
 pub mod execution;
+mod hyperv;
 pub mod inventory;
 pub mod maps;
 mod openshift;
 mod openstack;
+mod ova;
+mod ovirt;
 pub mod plan;
 pub mod providers;
+mod read;
 mod vsphere;
 
 use std::time::Duration;

@@ -175,6 +175,7 @@ mod tests {
 
     fn keys(config: OpenstackConfig) -> String {
         let profile = ProviderProfile {
+            vms: std::collections::BTreeMap::new(),
             name: "osp".into(),
             platform: Platform::Openstack,
             version: String::new(),

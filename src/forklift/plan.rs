@@ -44,6 +44,8 @@ pub async fn create_hook(
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedVm {
     pub id: String,
+    /// Exact name of the migrated VM; `None`: MTV takes the source's.
+    pub target_name: Option<String>,
     /// Of the source VM, where the platform has such.
     pub namespace: Option<String>,
     pub target_power_state: Option<&'static str>,
@@ -79,6 +81,7 @@ pub fn build(request: PlanRequest<'_>) -> Plan {
                 id: Some(vm.id),
                 namespace: vm.namespace,
                 hooks: request.hooks.clone(),
+                target_name: vm.target_name,
                 target_power_state: vm.target_power_state.map(str::to_owned),
                 ..PlanVm::default()
             })

@@ -16,6 +16,7 @@ mod version;
 pub use expand::{MatrixError, Selection, expand};
 pub use filter::Filter;
 pub use shard::Shard;
+pub use support::decide_gates;
 pub use version::decide_version;
 
 use std::sync::Arc;

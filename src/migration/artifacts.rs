@@ -13,6 +13,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::Value;
 
 use super::context::RunContext;
+use crate::cluster::Cluster;
 use crate::event::{EventKind, Level};
 use crate::matrix::Cell;
 
@@ -63,24 +64,32 @@ async fn collect_all(context: &RunContext, cell: &Cell, attempt: u32) {
         context.note(Some(&cell.id), Level::Warning, format!("failed to make {}: {error}", dir.display()));
         return;
     }
-    for (group, version, kind, plural) in KINDS {
-        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
-        for namespace in &namespaces {
-            let api: Api<DynamicObject> = Api::namespaced_with(context.parts.cluster.client(), namespace, &resource);
-            // A kind that this cluster does not have is no loss.
-            let Ok(list) = api.list(&ListParams::default()).await else { continue };
-            if list.items.is_empty() {
-                continue;
+    let other = context.other_cluster();
+    let other = other.as_ref().map(|cluster| ("remote-", cluster));
+    let clusters: Vec<(&str, &Cluster)> = std::iter::once(("", &context.parts.cluster)).chain(other).collect();
+    for (which, cluster) in &clusters {
+        for (group, version, kind, plural) in KINDS {
+            let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+            for namespace in &namespaces {
+                let api: Api<DynamicObject> = Api::namespaced_with(cluster.client(), namespace, &resource);
+                // A kind that this cluster does not have is no loss.
+                let Ok(list) = api.list(&ListParams::default()).await else { continue };
+                if list.items.is_empty() {
+                    continue;
+                }
+                let text = list.items.iter().map(yaml).collect::<Vec<_>>().join("---\n");
+                let file = format!("{which}{namespace}-{plural}.yaml");
+                save(context, cell, &dir, &relative, &file, kind, &text);
             }
-            let text = list.items.iter().map(yaml).collect::<Vec<_>>().join("---\n");
-            save(context, cell, &dir, &relative, &format!("{namespace}-{plural}.yaml"), kind, &text);
         }
     }
     if let Some(view) = context.inventory_view(&cell.profile.name).await {
         save(context, cell, &dir, &relative, "inventory-vms.json", "MTV's inventory", &view);
     }
-    for namespace in &namespaces {
-        save_logs(context, cell, &dir, &relative, namespace).await;
+    for (which, cluster) in &clusters {
+        for namespace in &namespaces {
+            save_logs(context, cell, &dir, &relative, (which, cluster), namespace).await;
+        }
     }
 }
 
@@ -108,8 +117,15 @@ fn yaml(object: &DynamicObject) -> String {
     serde_saphyr::to_string(&object).unwrap_or_else(|error| format!("# failed to write as YAML: {error}\n"))
 }
 
-async fn save_logs(context: &RunContext, cell: &Cell, dir: &Path, relative: &str, namespace: &str) {
-    let pods: Api<Pod> = Api::namespaced(context.parts.cluster.client(), namespace);
+async fn save_logs(
+    context: &RunContext,
+    cell: &Cell,
+    dir: &Path,
+    relative: &str,
+    (which, cluster): (&str, &Cluster),
+    namespace: &str,
+) {
+    let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
     let Ok(list) = pods.list(&ListParams::default()).await else { return };
     for pod in list.items {
         let Some(name) = pod.metadata.name else { continue };
@@ -122,7 +138,8 @@ async fn save_logs(context: &RunContext, cell: &Cell, dir: &Path, relative: &str
             };
             let Ok(text) = pods.logs(&name, &params).await else { continue };
             if !text.is_empty() {
-                save(context, cell, dir, relative, &format!("{namespace}-{name}-{}.log", container.name), "log", &text);
+                let file = format!("{which}{namespace}-{name}-{}.log", container.name);
+                save(context, cell, dir, relative, &file, "log", &text);
             }
         }
     }

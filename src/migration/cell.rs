@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::context::{OpenProfile, RunContext};
+use super::context::{OpenDestination, OpenProfile, RunContext};
 use super::stages::stage;
 use super::{Failure, execute, prepare, verify};
 use crate::api::forklift::{NetworkPair, ObjRef, Pair, PlanMap, StoragePair};
@@ -10,7 +10,6 @@ use crate::api::vm::SourceVm;
 use crate::config::ScenarioVm;
 use crate::event::{Problem, Stage, Verdict};
 use crate::forklift::plan::{PlanRequest, PlannedVm};
-use crate::forklift::providers::ReadyProvider;
 use crate::forklift::{maps, plan};
 use crate::matrix::Cell;
 use crate::source::VmRef;
@@ -34,6 +33,8 @@ pub(super) struct PreparedVm {
     /// Its entry in the scenario.
     pub wanted: ScenarioVm,
     pub reference: VmRef,
+    /// Name of the migrated VM where it is not the source's own.
+    pub target_name: Option<String>,
     /// As it was before migration.
     pub before: SourceVm,
 }
@@ -41,7 +42,7 @@ pub(super) struct PreparedVm {
 /// What `prepare` leaves for the other stages.
 pub(super) struct Prepared {
     pub open: OpenProfile,
-    pub destination: ReadyProvider,
+    pub destination: OpenDestination,
     pub namespace: String,
     /// Where the migrated VMs go.
     pub target_namespace: String,
@@ -56,7 +57,7 @@ pub(super) struct Prepared {
 
 impl Prepared {
     pub(super) fn pair(&self) -> Pair {
-        Pair { source: self.open.provider.reference.clone(), destination: self.destination.reference.clone() }
+        Pair { source: self.open.provider.reference.clone(), destination: self.destination.provider.reference.clone() }
     }
 }
 
@@ -70,6 +71,9 @@ pub(super) struct Maps {
 pub async fn run(context: &RunContext, cell: &Cell, attempt: u32) -> Outcome {
     match attempt_stages(context, cell, attempt).await {
         Ok(()) => Outcome { verdict: Verdict::Passed, problem: None },
+        Err(failure) if failure.verdict == Verdict::Skipped => {
+            Outcome { verdict: Verdict::Skipped, problem: Some(failure.problem) }
+        }
         Err(mut failure) => {
             super::artifacts::collect(context, cell, attempt).await;
             failure.problem.look_at.push(format!("artifacts/{}", cell.id.slug()));
@@ -139,6 +143,7 @@ fn build_plan(cell: &Cell, prepared: &Prepared) -> crate::api::forklift::Plan {
             .iter()
             .map(|vm| PlannedVm {
                 id: vm.reference.id.clone(),
+                target_name: vm.target_name.clone(),
                 namespace: prepared.open.adapter.namespace_of(&vm.before),
                 target_power_state: vm.wanted.target_power_state.map(crate::config::PowerState::name),
             })

@@ -22,7 +22,7 @@ use crate::forklift::adapter::{Adapter, adapter};
 use crate::forklift::inventory::Inventory;
 use crate::forklift::providers::{self, ReadyProvider, RemoteDestination};
 use crate::ledger::Ledger;
-use crate::source::{self, DriverOptions, SourceDriver};
+use crate::source::{self, DriverOptions, SourceAccess, SourceDriver};
 
 /// Access modes and volume mode that a class gets where a map names none.
 /// `None` when that could not be read.
@@ -32,11 +32,20 @@ pub type StorageDefaults = Option<(Vec<String>, Option<String>)>;
 #[derive(Clone)]
 pub struct OpenProfile {
     pub profile: Arc<ProviderProfile>,
-    pub driver: Arc<dyn SourceDriver>,
+    pub access: SourceAccess,
     pub adapter: &'static dyn Adapter,
     pub provider: ReadyProvider,
     /// Whether MTV was told to skip TLS verification towards the platform.
     pub insecure: bool,
+    /// `spec.url` of the Provider, for messages.
+    pub endpoint: String,
+}
+
+/// Where migrated VMs go: MTV's Provider, and the cluster where they can be looked at.
+#[derive(Clone)]
+pub struct OpenDestination {
+    pub provider: ReadyProvider,
+    pub cluster: Cluster,
 }
 
 /// Something made once, by the first that asks.
@@ -96,12 +105,13 @@ pub struct ContextParts {
 /// Shared by every cell of a run.
 pub struct RunContext {
     pub parts: ContextParts,
-    drivers: BTreeMap<String, Result<Arc<dyn SourceDriver>, String>>,
+    access: BTreeMap<String, Result<SourceAccess, String>>,
     opened: BTreeMap<String, Shared<OpenProfile>>,
-    local: Shared<ReadyProvider>,
-    remote: Shared<ReadyProvider>,
+    local: Shared<OpenDestination>,
+    remote: Shared<OpenDestination>,
     precopy: Shared<()>,
-    defaults: tokio::sync::Mutex<BTreeMap<String, Arc<OnceCell<StorageDefaults>>>>,
+    /// By cluster and class.
+    defaults: tokio::sync::Mutex<BTreeMap<(String, String), Arc<OnceCell<StorageDefaults>>>>,
 }
 
 impl RunContext {
@@ -111,15 +121,15 @@ impl RunContext {
             insecure: parts.settings.source_provider_insecure_skip_verify,
             cluster: Some(parts.cluster.clone()),
         };
-        let drivers = parts
+        let access = parts
             .profiles
             .iter()
-            .map(|p| (p.name.clone(), source::driver(p, &options).map_err(|e| e.to_string())))
+            .map(|p| (p.name.clone(), source::access(p, &options).map_err(|e| e.to_string())))
             .collect();
         let opened = parts.profiles.iter().map(|p| (p.name.clone(), Shared::default())).collect();
         Self {
             parts,
-            drivers,
+            access,
             opened,
             local: Shared::default(),
             remote: Shared::default(),
@@ -135,7 +145,18 @@ impl RunContext {
 
     /// The way to create things for a cell (`None`: for the run).
     pub fn tracked(&self, cell: Option<&CellId>) -> Tracked {
-        Tracked::new(self.parts.cluster.clone(), self.parts.ledger.clone(), cell.cloned())
+        self.tracked_at(&self.parts.cluster, cell)
+    }
+
+    /// Likewise on another cluster.
+    pub fn tracked_at(&self, cluster: &Cluster, cell: Option<&CellId>) -> Tracked {
+        Tracked::new(cluster.clone(), self.parts.ledger.clone(), cell.cloned())
+    }
+
+    /// The cluster of the remote destination, where it is open and another than the run's own.
+    pub fn other_cluster(&self) -> Option<Cluster> {
+        let open = self.remote.made()?;
+        (open.cluster.url() != self.parts.cluster.url()).then_some(open.cluster)
     }
 
     /// Tells a line of a cell's story.
@@ -143,14 +164,15 @@ impl RunContext {
         self.parts.events.emit(EventKind::Note { cell: cell.cloned(), level, message: message.into() });
     }
 
-    /// The driver of a profile, connected or not.
+    /// The driver of a profile, connected or not; `None` where the platform has none.
     pub fn driver(&self, profile: &str) -> Option<&Arc<dyn SourceDriver>> {
-        self.drivers.get(profile).and_then(|d| d.as_ref().ok())
+        self.access.get(profile).and_then(|access| access.as_ref().ok()).and_then(SourceAccess::driver)
     }
 
     /// Ends every platform session.
     pub async fn disconnect(&self) {
-        futures::future::join_all(self.drivers.values().flatten().map(|d| d.disconnect())).await;
+        let drivers = self.access.values().flatten().filter_map(SourceAccess::driver);
+        futures::future::join_all(drivers.map(|d| d.disconnect())).await;
     }
 
     /// The profile's Provider and session; the first caller makes them.
@@ -173,10 +195,15 @@ impl RunContext {
     }
 
     async fn open_profile(&self, profile: &Arc<ProviderProfile>) -> Result<OpenProfile, Failure> {
-        let driver = match self.drivers.get(&profile.name) {
-            Some(Ok(driver)) => driver.clone(),
+        let access = match self.access.get(&profile.name) {
+            Some(Ok(access)) => access.clone(),
             Some(Err(cause)) => return Err(Failure::environment(Problem::new(cause.clone()))),
-            None => return Err(Failure::environment(Problem::new(format!("profile {} has no driver", profile.name)))),
+            None => {
+                return Err(Failure::environment(Problem::new(format!(
+                    "profile {} is not part of this run",
+                    profile.name
+                ))));
+            }
         };
         let Some(adapter) = adapter(profile.platform) else {
             let message = format!("{}: MTV's wiring of {} is not built yet", profile.name, profile.platform);
@@ -187,8 +214,10 @@ impl RunContext {
         let filled = if own { Arc::new(self.own_cluster(profile).await?) } else { profile.clone() };
         let profile = &filled;
         let insecure = if own { settings.insecure_verify_skip } else { settings.source_provider_insecure_skip_verify };
-        let ca = if adapter.wants_ca(profile) && !insecure { Some(self.ca_of(profile).await?) } else { None };
+        let wanted = adapter.always_wants_ca() || (adapter.wants_ca(profile) && !insecure);
+        let ca = if wanted { Some(self.ca_of(profile, adapter, access.driver()).await?) } else { None };
         let wiring = adapter.wire(profile, insecure, ca.as_deref());
+        let endpoint = wiring.url.clone();
         let name = self.parts.run.object(&profile.name);
         // MTV's Provider comes first: what it says of a refused login is what users will search for.
         let provider = providers::create_source(
@@ -202,16 +231,18 @@ impl RunContext {
         .await
         .map_err(|error| {
             let mut failure = Failure::from(error);
-            failure.problem.details.insert(0, format!("profile {}, endpoint {}", profile.name, profile.api_url));
+            failure.problem.details.insert(0, format!("profile {}, endpoint {endpoint}", profile.name));
             failure
         })?;
-        let about = driver.connect().await?;
-        self.note(
-            None,
-            Level::Info,
-            format!("{}: {} {}, Provider {name} is Ready", profile.name, about.product, about.version),
-        );
-        Ok(OpenProfile { profile: profile.clone(), driver, adapter, provider, insecure })
+        let who = match access.driver() {
+            Some(driver) => {
+                let about = driver.connect().await?;
+                format!("{} {}", about.product, about.version)
+            }
+            None => format!("{endpoint}, known by MTV's inventory alone"),
+        };
+        self.note(None, Level::Info, format!("{}: {who}, Provider {name} is Ready", profile.name));
+        Ok(OpenProfile { profile: profile.clone(), access, adapter, provider, insecure, endpoint })
     }
 
     /// The profile with the login of the run's own cluster in it.
@@ -232,13 +263,21 @@ impl RunContext {
         Ok(filled)
     }
 
-    async fn ca_of(&self, profile: &ProviderProfile) -> Result<String, Failure> {
+    async fn ca_of(
+        &self,
+        profile: &ProviderProfile,
+        adapter: &dyn Adapter,
+        driver: Option<&Arc<dyn SourceDriver>>,
+    ) -> Result<String, Failure> {
         if let Some(pem) = &profile.ca_pem {
             return Ok(pem.clone());
         }
-        let url = url::Url::parse(&profile.api_url).ok();
-        let host = url.as_ref().and_then(|u| u.host_str()).unwrap_or(&profile.fqdn).to_owned();
-        let port = url.as_ref().and_then(url::Url::port_or_known_default).unwrap_or(443);
+        if let Some(driver) = driver
+            && let Some(pem) = driver.own_ca().await?
+        {
+            return Ok(pem);
+        }
+        let (host, port) = adapter.tls_endpoint(profile);
         source::fetch_ca(&host, port, self.parts.settings.timeouts.connect).await.map_err(|cause| {
             let message = format!("{}: failed to fetch the certificate of {host}:{port}: {cause}", profile.name);
             Failure::environment(
@@ -263,15 +302,16 @@ impl RunContext {
     }
 
     /// The destination Provider; the first caller makes it.
-    pub async fn destination(&self, destination: Destination) -> Result<ReadyProvider, Failure> {
+    pub async fn destination(&self, destination: Destination) -> Result<OpenDestination, Failure> {
         let run = &self.parts.run;
         let limit = self.parts.settings.timeouts.provider_ready;
         match destination {
             Destination::Local => {
                 let make = async || {
                     let tracked = self.tracked(None);
-                    Ok(providers::create_local_destination(&tracked, &run.namespace(), &run.object("local"), limit)
-                        .await?)
+                    let (namespace, name) = (run.namespace(), run.object("local"));
+                    let provider = providers::create_local_destination(&tracked, &namespace, &name, limit).await?;
+                    Ok(OpenDestination { provider, cluster: self.parts.cluster.clone() })
                 };
                 self.local.get_or_make(make).await
             }
@@ -279,8 +319,18 @@ impl RunContext {
         }
     }
 
-    async fn open_remote(&self) -> Result<ReadyProvider, Failure> {
+    /// The profile that the setting names, else the run's own cluster registered by its URL.
+    async fn open_remote(&self) -> Result<OpenDestination, Failure> {
         let parts = &self.parts;
+        let named = parts.profiles.iter().find(|p| p.name == parts.settings.remote_ocp_cluster);
+        if let Some(profile) = named
+            && let Some(driver) = self.driver(&profile.name).filter(|d| d.cluster_url().is_some())
+        {
+            let open = self.profile(profile).await?;
+            if let Some(cluster) = driver.as_cluster().await? {
+                return Ok(OpenDestination { provider: open.provider, cluster });
+            }
+        }
         let (url, wanted) = (parts.cluster.url().to_owned(), &parts.settings.remote_ocp_cluster);
         if !url.contains(wanted.as_str()) {
             return Err(Failure::environment(Problem::new(format!(
@@ -300,8 +350,9 @@ impl RunContext {
         };
         let limit = parts.settings.timeouts.provider_ready;
         let name = parts.run.object("remote");
-        Ok(providers::create_remote_destination(&self.tracked(None), &parts.run.namespace(), &name, remote, limit)
-            .await?)
+        let (tracked, namespace) = (self.tracked(None), parts.run.namespace());
+        let provider = providers::create_remote_destination(&tracked, &namespace, &name, remote, limit).await?;
+        Ok(OpenDestination { provider, cluster: parts.cluster.clone() })
     }
 
     /// Sets the precopy interval for the run; given back at its end from the ledger.
@@ -329,9 +380,10 @@ impl RunContext {
     }
 
     /// What CDI gives a class where a map names no modes.
-    pub async fn storage_defaults(&self, class: &str) -> StorageDefaults {
-        let cell = self.defaults.lock().await.entry(class.to_owned()).or_default().clone();
-        let read = async || match target::storage_defaults(&self.parts.cluster, class).await {
+    pub async fn storage_defaults(&self, cluster: &Cluster, class: &str) -> StorageDefaults {
+        let key = (cluster.url().to_owned(), class.to_owned());
+        let cell = self.defaults.lock().await.entry(key).or_default().clone();
+        let read = async || match target::storage_defaults(cluster, class).await {
             Ok(defaults) => Some(defaults),
             Err(cause) => {
                 let message = format!("what CDI gives storage class {class} by default is not known: {cause}");

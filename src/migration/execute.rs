@@ -16,6 +16,8 @@ pub(super) struct Migrated {
     pub vms: Vec<VmStatus>,
     /// Whether target VMs exist that can be judged.
     pub has_targets: bool,
+    /// Where the platform's log stood before the migration.
+    pub power_mark: Option<String>,
 }
 
 pub(super) async fn migrate(
@@ -28,6 +30,10 @@ pub(super) async fn migrate(
     let limit = context.parts.settings.timeouts.migrate;
     let rule = cell.scenario.warm_migration.then(|| cutover_rule(context, &cell.scenario));
     let tracked = context.tracked(Some(&cell.id));
+    let power_mark = match prepared.open.access.driver() {
+        Some(driver) => driver.power_mark().await?,
+        None => None,
+    };
     execution::start(&tracked, namespace, MIGRATION, PLAN, rule).await?;
 
     let events = &context.parts.events;
@@ -44,10 +50,11 @@ pub(super) async fn migrate(
     if cell.scenario.warm_migration {
         require_precopies(&end)?;
     }
-    match cell.scenario.expected_migration_result {
-        ExpectedResult::Succeed => expect_success(end),
-        ExpectedResult::Fail => expect_failure(context, cell, end),
-    }
+    let migrated = match cell.scenario.expected_migration_result {
+        ExpectedResult::Succeed => expect_success(end)?,
+        ExpectedResult::Fail => expect_failure(context, cell, end)?,
+    };
+    Ok(Migrated { power_mark, ..migrated })
 }
 
 fn cutover_rule(context: &RunContext, scenario: &Scenario) -> CutoverRule {
@@ -77,7 +84,7 @@ fn require_precopies(end: &Ended) -> Result<(), Failure> {
 
 fn expect_success(end: Ended) -> Result<Migrated, Failure> {
     let (vms, word) = match end {
-        Ended::Succeeded(vms) => return Ok(Migrated { vms, has_targets: true }),
+        Ended::Succeeded(vms) => return Ok(Migrated { vms, has_targets: true, power_mark: None }),
         Ended::Failed(vms) => (vms, "failed"),
         Ended::Canceled(vms) => (vms, "was cancelled by somebody else"),
     };
@@ -136,5 +143,5 @@ fn expect_failure(context: &RunContext, cell: &Cell, end: Ended) -> Result<Migra
     let step = first.unwrap_or_default();
     context.note(Some(&cell.id), Level::Info, format!("the migration failed at {step}, as the scenario expects"));
     // A PostHook fails after the VM was created, and MTV keeps the VM (forklift.md §4.11).
-    Ok(Migrated { vms, has_targets: step == "PostHook" })
+    Ok(Migrated { vms, has_targets: step == "PostHook", power_mark: None })
 }

@@ -4,6 +4,7 @@
 //! what happens by events only. A cell's future may be dropped at any await: whatever it created
 //! is in the ledger, and [`teardown`] undoes it from there.
 
+mod adopt;
 pub mod artifacts;
 mod cell;
 pub mod context;
@@ -24,7 +25,7 @@ use crate::source::SourceError;
 /// Why a stage did not pass.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure {
-    /// `Failed` or `Errored`.
+    /// `Failed`, `Errored` or `Skipped`.
     pub verdict: Verdict,
     pub problem: Problem,
 }
@@ -33,6 +34,10 @@ impl Failure {
     /// MTV or the migrated VM is wrong.
     pub fn product(problem: Problem) -> Self {
         Self { verdict: Verdict::Failed, problem }
+    }
+    /// Seen too late for the matrix: the cell can't be, and nobody is to blame.
+    pub fn skipped(reason: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Skipped, problem: Problem::new(reason) }
     }
     /// The environment or the harness broke.
     pub fn environment(problem: Problem) -> Self {

@@ -1,21 +1,24 @@
 //! `prepare`: everything that must exist before MTV is asked to migrate.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Node;
 
 use super::Failure;
+use super::adopt;
 use super::cell::{Prepared, PreparedVm};
 use super::context::{OpenProfile, RunContext};
 use crate::api::forklift::HookRef;
 use crate::api::multus::{NetworkAttachmentDefinition, NetworkAttachmentDefinitionSpec};
 use crate::api::names::{MAX_LABEL, dns_label, hash_chars};
+use crate::cluster::Tracked;
 use crate::config::{PowerState, ScenarioVm};
 use crate::event::{Level, Problem};
 use crate::forklift::plan;
 use crate::matrix::Cell;
-use crate::source::CloneRequest;
+use crate::source::{CloneRequest, SourceAccess, SourceDriver};
 
 /// KubeVirt's and OpenShift's labels for a namespace that VMs with their own MACs land in.
 const NAMESPACE_LABELS: &[(&str, &str)] = &[
@@ -36,20 +39,26 @@ pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> 
     let tracked = context.tracked(Some(&cell.id));
     let namespace = cell.id.namespace(run, attempt);
     tracked.create_namespace(&namespace, NAMESPACE_LABELS).await?;
+    // Migrated VMs and their networks are there; everything of MTV's is here.
+    let there = context.tracked_at(&destination.cluster, Some(&cell.id));
     let target_namespace = match &scenario.vm_target_namespace {
-        Some(name) => {
-            let name = cell.id.extra_namespace(run, name, attempt);
-            tracked.create_namespace(&name, NAMESPACE_LABELS).await?;
-            name
-        }
+        Some(name) => cell.id.extra_namespace(run, name, attempt),
         None => namespace.clone(),
     };
+    if target_namespace != namespace || destination.cluster.url() != context.parts.cluster.url() {
+        there.create_namespace(&target_namespace, NAMESPACE_LABELS).await?;
+    }
 
-    let clones = scenario.virtual_machines.iter().map(|wanted| prepare_vm(context, cell, &open, wanted));
-    let vms = try_join_all(clones).await?;
-    let nads = create_nads(context, cell, attempt, &open, &vms, &target_namespace).await?;
+    let vms = match &open.access {
+        SourceAccess::Driver(driver) => {
+            let clones = scenario.virtual_machines.iter().map(|wanted| clone_vm(context, cell, &open, driver, wanted));
+            try_join_all(clones).await?
+        }
+        SourceAccess::InventoryOnly => adopt::adopt_vms(context, cell, attempt, &open).await?,
+    };
+    let nads = create_nads(context, cell, attempt, &open, &vms, &there, &target_namespace).await?;
     let hooks = create_hooks(context, cell, &namespace).await?;
-    let (node_selector, labelled_node) = choose_node(context, cell, attempt).await?;
+    let (node_selector, labelled_node) = choose_node(context, cell, attempt, &there).await?;
     let target_labels = scenario
         .target_labels
         .iter()
@@ -71,10 +80,11 @@ pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> 
 
 /// Clones one VM, brings it into the state that the scenario asks for, reads it, and waits until
 /// MTV's inventory sees it so.
-async fn prepare_vm(
+async fn clone_vm(
     context: &RunContext,
     cell: &Cell,
     open: &OpenProfile,
+    driver: &Arc<dyn SourceDriver>,
     wanted: &ScenarioVm,
 ) -> Result<PreparedVm, Failure> {
     let parts = &context.parts;
@@ -92,19 +102,19 @@ async fn prepare_vm(
         add_disks: &wanted.add_disks,
         target_storage: wanted.target_datastore_id.as_deref(),
     };
-    let reference = open.driver.clone_vm(request, &parts.ledger).await?;
+    let reference = driver.clone_vm(request, &parts.ledger).await?;
     context.note(Some(&cell.id), Level::Info, format!("cloned {} as {}", wanted.name, reference.name));
 
     for number in 1..=wanted.snapshots {
-        open.driver.snapshot(&reference, &format!("mtv-matrix-{number}")).await?;
+        driver.snapshot(&reference, &format!("mtv-matrix-{number}")).await?;
     }
     if let Some(power) = wanted.source_vm_power {
-        let how = open.driver.set_power(&reference, power == PowerState::On).await?;
+        let how = driver.set_power(&reference, power == PowerState::On).await?;
         context.note(Some(&cell.id), Level::Info, format!("{}: {how}", reference.name));
     }
     if wanted.source_vm_power == Some(PowerState::On) {
         let limit = timeouts.guest_info;
-        if let Err(error) = open.driver.wait_guest_info(&reference, limit).await {
+        if let Err(error) = driver.wait_guest_info(&reference, limit).await {
             // Without the guest's own facts a static address can't be judged, so the cell can't go on.
             if cell.scenario.preserve_static_ips {
                 return Err(error.into());
@@ -112,7 +122,7 @@ async fn prepare_vm(
             context.note(Some(&cell.id), Level::Warning, format!("going on without guest facts: {error}"));
         }
     }
-    let before = open.driver.describe(&reference).await?;
+    let before = driver.describe(&reference).await?;
     parts
         .inventory
         .wait_vm(&open.provider.path, &reference.name, timeouts.inventory, |seen| open.adapter.complete(seen, &before))
@@ -120,7 +130,7 @@ async fn prepare_vm(
     for (collection, id) in open.adapter.needs(&before) {
         parts.inventory.wait_object(&open.provider.path, collection, &id, timeouts.inventory).await?;
     }
-    Ok(PreparedVm { wanted: wanted.clone(), reference, before })
+    Ok(PreparedVm { wanted: wanted.clone(), reference, target_name: None, before })
 }
 
 /// One NAD for each distinct network after the first.
@@ -130,6 +140,7 @@ async fn create_nads(
     attempt: u32,
     open: &OpenProfile,
     vms: &[PreparedVm],
+    there: &Tracked,
     target_namespace: &str,
 ) -> Result<Vec<(String, String)>, Failure> {
     let sources: Vec<_> = vms.iter().map(|vm| vm.before.clone()).collect();
@@ -140,7 +151,6 @@ async fn create_nads(
         )));
     }
     let namespace = cell.scenario.multus_namespace.as_deref().unwrap_or(target_namespace);
-    let tracked = context.tracked(Some(&cell.id));
     let mut nads = Vec::new();
     for number in 1..networks.len() {
         let name = cell.id.nad(&context.parts.run, attempt, number);
@@ -150,7 +160,7 @@ async fn create_nads(
         let mut nad =
             NetworkAttachmentDefinition::new(&name, NetworkAttachmentDefinitionSpec { config: config.to_string() });
         nad.metadata.namespace = Some(namespace.to_owned());
-        tracked.create(nad).await?;
+        there.create(nad).await?;
         nads.push((namespace.to_owned(), name));
     }
     Ok(nads)
@@ -177,6 +187,7 @@ async fn choose_node(
     context: &RunContext,
     cell: &Cell,
     attempt: u32,
+    there: &Tracked,
 ) -> Result<(BTreeMap<String, String>, Option<String>), Failure> {
     let Some((key, value)) = cell.scenario.target_node_selector.iter().next() else {
         return Ok((BTreeMap::new(), None));
@@ -189,7 +200,7 @@ async fn choose_node(
             (format!("{}-{unique}", dns_label(key, MAX_LABEL - 9)), run.to_string())
         }
     };
-    let choice = crate::cluster::placement::choose_worker(&context.parts.cluster)
+    let choice = crate::cluster::placement::choose_worker(&there.cluster)
         .await
         .map_err(|cause| Failure::environment(Problem::new(format!("failed to choose a worker: {cause}"))))?;
     match &choice.fallback {
@@ -201,9 +212,6 @@ async fn choose_node(
     }
     // In a JSON pointer `~` and `/` are escaped.
     let pointer = format!("/metadata/labels/{}", key.replace('~', "~0").replace('/', "~1"));
-    context
-        .tracked(Some(&cell.id))
-        .borrow_setting::<Node>(None, &choice.node, &pointer, serde_json::Value::String(value.clone()))
-        .await?;
+    there.borrow_setting::<Node>(None, &choice.node, &pointer, serde_json::Value::String(value.clone())).await?;
     Ok((BTreeMap::from([(key, value)]), Some(choice.node)))
 }

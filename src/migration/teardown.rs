@@ -37,7 +37,7 @@ impl Undo<'_> {
     /// Undoes `entries` (newest first).
     pub async fn run(&self, entries: Vec<OpenEntry>) -> Vec<Leftover> {
         let mut leftovers = self.cancel_migrations(&entries).await;
-        let namespaces: BTreeSet<String> = entries.iter().filter_map(|e| namespace_of(&e.thing)).collect();
+        let namespaces: BTreeSet<Place> = entries.iter().filter_map(|e| namespace_of(&e.thing)).collect();
         let (inside, outside): (Vec<OpenEntry>, Vec<OpenEntry>) =
             entries.into_iter().partition(|e| is_inside(&e.thing, &namespaces));
         let done = join_all(outside.into_iter().map(|entry| self.undo_outside(entry))).await;
@@ -53,13 +53,13 @@ impl Undo<'_> {
         }
         // What lived in a namespace that is verified to be gone is gone with it.
         for entry in inside {
-            let namespace = inner_namespace(&entry.thing).unwrap_or_default();
-            if gone.contains(namespace) {
+            let Some(place) = inner_namespace(&entry.thing) else { continue };
+            if gone.contains(&place) {
                 if let Err(error) = self.ledger.gone(entry.id) {
                     leftovers.push(leftover(&entry, error.to_string()));
                 }
             } else {
-                leftovers.push(leftover(&entry, format!("namespace {namespace} is still there")));
+                leftovers.push(leftover(&entry, format!("namespace {} is still there", place.1)));
             }
         }
         leftovers
@@ -84,8 +84,8 @@ impl Undo<'_> {
         self.drivers.get(profile).ok_or_else(missing)
     }
 
-    /// The name of the namespace when it was one.
-    async fn undo_outside(&self, entry: OpenEntry) -> Result<Option<String>, Leftover> {
+    /// Where the namespace was when it was one.
+    async fn undo_outside(&self, entry: OpenEntry) -> Result<Option<Place>, Leftover> {
         match &entry.thing {
             Thing::SourceVm { profile, name, .. } => {
                 let driver = self.driver(profile, &entry)?;
@@ -100,38 +100,56 @@ impl Undo<'_> {
                 self.ledger.gone(entry.id).map_err(|e| leftover(&entry, e.to_string()))?;
                 Ok(None)
             }
-            Thing::Object { .. } | Thing::Setting { .. } => {
-                apply::undo(self.cluster, self.ledger, &entry, self.limit)
+            Thing::Object { cluster, .. } | Thing::Setting { cluster, .. } => {
+                let cluster = self.cluster_at(cluster).await.map_err(|because| leftover(&entry, because))?;
+                apply::undo(&cluster, self.ledger, &entry, self.limit)
                     .await
                     .map_err(|e| leftover(&entry, e.to_string()))?;
                 Ok(namespace_of(&entry.thing))
             }
         }
     }
+
+    /// The cluster with this URL: the run's own, or the one that a platform is. Where nobody knows
+    /// it the run's own one is asked, which says that it is another.
+    async fn cluster_at(&self, url: &str) -> Result<Cluster, String> {
+        let url = url.trim_end_matches('/');
+        let other = self.drivers.values().find(|driver| driver.cluster_url().as_deref() == Some(url));
+        match other.filter(|_| url != self.cluster.url()) {
+            None => Ok(self.cluster.clone()),
+            Some(driver) => {
+                let found = driver.as_cluster().await.map_err(|error| error.to_string())?;
+                Ok(found.unwrap_or_else(|| self.cluster.clone()))
+            }
+        }
+    }
 }
+
+/// API URL of a cluster, and a namespace on it.
+type Place = (String, String);
 
 fn leftover(entry: &OpenEntry, because: String) -> Leftover {
     Leftover { what: entry.thing.describe(), because }
 }
 
-/// The name of a namespace entry.
-fn namespace_of(thing: &Thing) -> Option<String> {
+/// Where the namespace of an entry is, when the entry is one.
+fn namespace_of(thing: &Thing) -> Option<Place> {
     match thing {
-        Thing::Object { kind, name, .. } if kind == "Namespace" => Some(name.clone()),
+        Thing::Object { kind, name, cluster, .. } if kind == "Namespace" => Some((cluster.clone(), name.clone())),
         _ => None,
     }
 }
 
-fn inner_namespace(thing: &Thing) -> Option<&str> {
+fn inner_namespace(thing: &Thing) -> Option<Place> {
     match thing {
-        Thing::Object { namespace, .. } => namespace.as_deref(),
+        Thing::Object { namespace: Some(namespace), cluster, .. } => Some((cluster.clone(), namespace.clone())),
         _ => None,
     }
 }
 
 /// Whether the thing goes with one of these namespaces.
-fn is_inside(thing: &Thing, namespaces: &BTreeSet<String>) -> bool {
-    inner_namespace(thing).is_some_and(|ns| namespaces.contains(ns))
+fn is_inside(thing: &Thing, namespaces: &BTreeSet<Place>) -> bool {
+    inner_namespace(thing).is_some_and(|place| namespaces.contains(&place))
 }
 
 #[cfg(test)]
@@ -151,7 +169,7 @@ mod tests {
 
     #[test]
     fn objects_go_with_their_namespace_only_when_the_run_made_that_namespace() {
-        let ours = BTreeSet::from(["mm-a".to_owned()]);
+        let ours = BTreeSet::from([(String::new(), "mm-a".to_owned())]);
         assert!(is_inside(&object("Plan", Some("mm-a"), "plan"), &ours));
         assert!(!is_inside(&object("NetworkAttachmentDefinition", Some("default"), "nad"), &ours));
         assert!(!is_inside(&object("Namespace", None, "mm-a"), &ours));

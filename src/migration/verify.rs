@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Failure;
+use super::adopt;
 use super::cell::{Maps, Prepared, PreparedVm};
 use super::context::RunContext;
 use super::execute::Migrated;
@@ -12,7 +13,7 @@ use crate::api::kubevirt::{VirtualMachine, VirtualMachineInstance};
 use crate::api::vm::{GuestLogin, GuestOs, Power, SourceVm, TargetVm};
 use crate::check::{self, Facts, ProviderFacts};
 use crate::cluster::wait::{self, Poll};
-use crate::cluster::{guest, target};
+use crate::cluster::{Cluster, guest, target};
 use crate::config::{Credentials, PowerState};
 use crate::event::{EventKind, Finding, Level, Outcome, Problem};
 use crate::forklift::providers;
@@ -37,7 +38,7 @@ pub(super) async fn verify(
     let (insecure_skip_verify, connection_insecure) =
         providers::read_tls_choice(&context.parts.cluster, &prepared.open.provider.reference).await;
     let provider = ProviderFacts { insecure_skip_verify, wanted_insecure: prepared.open.insecure, connection_insecure };
-    let known = context.storage_defaults(&cell.storage_class).await;
+    let known = context.storage_defaults(&prepared.destination.cluster, &cell.storage_class).await;
     let defaults = known.into_iter().map(|known| (cell.storage_class.clone(), known)).collect();
     let judge =
         prepared.vms.iter().map(|vm| judge_vm(context, cell, prepared, maps, migrated, &provider, &defaults, vm));
@@ -87,16 +88,27 @@ async fn judge_vm(
     vm: &PreparedVm,
 ) -> Vec<Finding> {
     let status = migrated.vms.iter().find(|s| s.id == vm.reference.id);
-    let name = status.and_then(|s| s.new_name.clone()).unwrap_or_else(|| vm.reference.name.clone());
+    let renamed = || status.and_then(|s| s.new_name.clone());
+    let name = vm.target_name.clone().or_else(renamed).unwrap_or_else(|| vm.reference.name.clone());
     let expected_power = expected_power(cell, vm);
     let target = read_settled(context, cell, prepared, vm, &name, &expected_power).await;
-    let after = prepared.open.driver.describe(&vm.reference).await.map_err(|e| e.to_string());
+    let after = match prepared.open.access.driver() {
+        Some(driver) => driver.describe(&vm.reference).await.map_err(|e| e.to_string()),
+        None => adopt::after_migration(context, &prepared.open, vm).await,
+    };
+    let forced_off = match (&migrated.power_mark, prepared.open.access.driver()) {
+        (Some(mark), Some(driver)) => {
+            Some(driver.forced_off_since(&vm.reference, mark).await.map_err(|e| e.to_string()))
+        }
+        _ => None,
+    };
     let facts = Facts {
         platform: prepared.open.profile.platform,
         scenario: &cell.scenario,
         vm: &vm.wanted,
         before: &vm.before,
         source_power_after: after.as_ref().map(|vm| vm.power.clone()).map_err(Clone::clone),
+        forced_off,
         source_after: after.as_ref().map_err(Clone::clone),
         target: target.as_ref().map(Option::as_ref).map_err(Clone::clone),
         storage_map: &maps.storage,
@@ -131,7 +143,7 @@ async fn read_settled(
     name: &str,
     expected: &Power,
 ) -> Result<Option<TargetVm>, String> {
-    let cluster = &context.parts.cluster;
+    let cluster = &prepared.destination.cluster;
     let namespace = prepared.target_namespace.as_str();
     let timeouts = &context.parts.settings.timeouts;
     let wanted = if *expected == Power::On { "Running" } else { "Stopped" };
@@ -158,7 +170,7 @@ async fn read_settled(
     // A VM that is missing or was left off has no agent to wait for.
     if vm.wanted.guest_agent && runs {
         let limit = cell.scenario.guest_agent_timeout.unwrap_or(timeouts.guest_agent);
-        wait_agent(context, cell, namespace, name, limit).await;
+        wait_agent(context, cell, cluster, namespace, name, limit).await;
     }
     let mut target = target::read_target(cluster, namespace, name).await?;
     if let Some(target) = &mut target {
@@ -167,9 +179,15 @@ async fn read_settled(
     Ok(target)
 }
 
-async fn wait_agent(context: &RunContext, cell: &Cell, namespace: &str, name: &str, limit: Duration) {
+async fn wait_agent(
+    context: &RunContext,
+    cell: &Cell,
+    cluster: &Cluster,
+    namespace: &str,
+    name: &str,
+    limit: Duration,
+) {
     let what = format!("the guest agent of VirtualMachineInstance {namespace}/{name}");
-    let cluster = &context.parts.cluster;
     let connected =
         wait::until(cluster, Some(namespace), name, &what, limit, |found: Option<&VirtualMachineInstance>| {
             let Some(status) = found.and_then(|f| f.status.as_ref()) else { return Poll::NotYet("no VMI".to_owned()) };
@@ -189,7 +207,7 @@ async fn log_in(context: &RunContext, prepared: &Prepared, vm: &PreparedVm, targ
     if target.power != Power::On {
         return GuestLogin::NotTried(format!("the VM is {}", target.printable_status));
     }
-    let own = prepared.open.driver.guest_login(&vm.reference);
+    let own = prepared.open.access.driver().and_then(|driver| driver.guest_login(&vm.reference));
     let Some(credentials) = own.as_ref().or_else(|| credentials(prepared, &vm.before)) else {
         let keys = match vm.before.os {
             GuestOs::Windows => "`guest_vm_win_user` and `guest_vm_win_password`",
@@ -197,7 +215,7 @@ async fn log_in(context: &RunContext, prepared: &Prepared, vm: &PreparedVm, targ
         };
         return GuestLogin::NotTried(format!("profile {} has no {keys}", prepared.open.profile.name));
     };
-    let cluster = &context.parts.cluster;
+    let cluster = &prepared.destination.cluster;
     let limit = context.parts.settings.timeouts.ssh;
     guest::login(cluster, &target.namespace, &target.name, vm.before.os, credentials, limit).await
 }

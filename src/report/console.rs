@@ -116,11 +116,8 @@ impl Console {
                 let shard = shard.as_ref().map(|shard| format!(", shard {shard}")).unwrap_or_default();
                 (None, format!("run {run}{shard}: {}", count(cells.len(), "cell")))
             }
-            // Of a large matrix most cells are somebody else's; their number stands at the end.
-            EventKind::CellSkipped { shard: Some(_), .. } => return None,
-            EventKind::CellSkipped { cell, reason, .. } => {
-                (Some(cell), format!("{}{reason}", self.paint(Verdict::Skipped)))
-            }
+            // A large matrix has dozens of them, all at the start: the summary groups them by reason.
+            EventKind::CellSkipped { .. } => return None,
             EventKind::CellStarted { cell, attempt, namespace } => {
                 (Some(cell), format!("attempt {attempt} in namespace {namespace}"))
             }
@@ -201,7 +198,7 @@ impl Console {
         let elsewhere = model.cells.iter().filter(|cell| cell.elsewhere.is_some()).count();
         let width = self.width();
         let mut out = String::from("\n");
-        for cell in model.cells.iter().filter(|cell| cell.elsewhere.is_none()) {
+        for cell in model.cells.iter().filter(|cell| cell.elsewhere.is_none() && cell.skipped.is_none()) {
             let mut remarks = Vec::new();
             if cell.flaky() {
                 remarks.push(format!("flaky: {} attempts", cell.attempts.len()));
@@ -209,12 +206,12 @@ impl Console {
             if cell.not_judged() > 0 {
                 remarks.push(format!("{} not judged", count(cell.not_judged(), "check")));
             }
-            remarks.extend(cell.skipped.as_ref().map(|reason| plain(reason)));
-            let took = if cell.skipped.is_some() { "-".to_owned() } else { duration_text(cell.milliseconds()) };
+            let took = duration_text(cell.milliseconds());
             let line =
                 format!("{}{:width$} {took:>8}  {}", self.paint(cell.final_verdict()), cell.name(), remarks.join(", "));
             let _ = writeln!(out, "{}", line.trim_end());
         }
+        self.explain_skips(&mut out);
         for cell in &model.cells {
             self.explain(cell, &mut out);
         }
@@ -247,6 +244,23 @@ impl Console {
             others.collect::<String>()
         );
         out
+    }
+
+    /// One line a profile and reason, with the scenarios that it holds for.
+    fn explain_skips(&self, out: &mut String) {
+        let mut groups: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+        for cell in self.model.cells.iter().filter(|cell| cell.elsewhere.is_none()) {
+            if let Some(reason) = &cell.skipped {
+                groups.entry((&cell.info.profile, reason)).or_default().push(&cell.info.scenario);
+            }
+        }
+        if groups.is_empty() {
+            return;
+        }
+        let _ = writeln!(out, "\n{}", self.paint(Verdict::Skipped).trim_end());
+        for ((profile, reason), scenarios) in groups {
+            let _ = writeln!(out, "  {profile}: {}: {}", plain(reason), scenarios.join(", "));
+        }
     }
 
     fn explain(&self, cell: &CellModel, out: &mut String) {

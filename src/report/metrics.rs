@@ -272,6 +272,14 @@ mod tests {
         assert_eq!(*rate.1, (1000.0 * 1_048_576.0_f64 / 20.0).round());
     }
 
+    #[tokio::test]
+    async fn a_gateway_that_is_down_is_an_error_and_no_more() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let error = push("http://u:secret@127.0.0.1:1/x", Some("0/4"), String::new()).await.unwrap_err().to_string();
+        assert!(error.starts_with("failed to push to http://u:***@127.0.0.1:1/x: "), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+
     #[test]
     fn a_gateways_password_is_not_told() {
         assert_eq!(without_password("https://u:secret@push.example.com/x"), "https://u:***@push.example.com/x");

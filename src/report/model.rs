@@ -385,6 +385,12 @@ impl RunModel {
                     attempt.verdict = Some(*verdict);
                     attempt.problem.clone_from(problem);
                 }
+                // Only seen when the cell looked at its source: as good as never begun.
+                if *verdict == Verdict::Skipped
+                    && let Some(cell) = self.cell_mut(cell)
+                {
+                    cell.skipped = Some(problem.as_ref().map(|p| p.message.clone()).unwrap_or_default());
+                }
             }
             EventKind::Preflight { probe, ok, message } => {
                 self.preflight.push(Probe { probe: probe.clone(), ok: *ok, message: message.clone() });

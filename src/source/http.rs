@@ -33,6 +33,11 @@ pub(super) async fn builder(
     Ok(reqwest::Client::builder().tls_backend_preconfigured(config).connect_timeout(timeouts.connect))
 }
 
+/// What the text of a transport error means, in words.
+pub(super) fn words(text: &str) -> String {
+    plain_words(text)
+}
+
 /// Why a request got no answer, in words.
 pub(super) fn cause(error: &reqwest::Error) -> String {
     plain_words(&chain_of(error))

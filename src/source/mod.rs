@@ -20,6 +20,7 @@ use crate::ledger::{Ledger, LedgerError};
 mod http;
 pub mod openshift;
 pub mod openstack;
+pub mod ovirt;
 mod poll;
 mod tls;
 pub mod vsphere;
@@ -147,6 +148,23 @@ pub trait SourceDriver: Send + Sync {
     /// VMs whose name begins with `prefix` (a run's `clone_prefix`), for a sweep.
     async fn list_by_prefix(&self, prefix: &str) -> Result<Vec<VmRef>, SourceError>;
 
+    /// The CA that the platform itself offers, PEM, where it has a way of its own; `None`: what the
+    /// endpoint presents will do.
+    async fn own_ca(&self) -> Result<Option<String>, SourceError> {
+        Ok(None)
+    }
+
+    /// A mark in the platform's event log, for [`SourceDriver::forced_off_since`]; `None` where the
+    /// platform does not tell how a VM was powered off.
+    async fn power_mark(&self) -> Result<Option<String>, SourceError> {
+        Ok(None)
+    }
+
+    /// Whether somebody powered the VM off by force, without asking its guest, since that mark.
+    async fn forced_off_since(&self, _vm: &VmRef, _mark: &str) -> Result<bool, SourceError> {
+        Ok(false)
+    }
+
     /// The login into a guest that this driver made itself; `None`: the profile's logins hold.
     fn guest_login(&self, _: &VmRef) -> Option<Credentials> {
         None
@@ -155,6 +173,16 @@ pub trait SourceDriver: Send + Sync {
     /// Likewise what is no VM: what clones are made of.
     async fn list_items_by_prefix(&self, _prefix: &str) -> Result<Vec<SourceItem>, SourceError> {
         Ok(Vec::new())
+    }
+
+    /// API URL of the cluster that this platform is, where it is another than the run's own.
+    fn cluster_url(&self) -> Option<String> {
+        None
+    }
+
+    /// The cluster that this platform is; `None`: it is none.
+    async fn as_cluster(&self) -> Result<Option<Cluster>, SourceError> {
+        Ok(None)
     }
 
     /// Ends the session.
@@ -175,6 +203,7 @@ pub struct DriverOptions {
 pub fn driver(profile: &Arc<ProviderProfile>, options: &DriverOptions) -> Result<Arc<dyn SourceDriver>, SourceError> {
     match profile.platform {
         Platform::Vsphere => Ok(Arc::new(vsphere::VsphereDriver::new(profile.clone(), options.clone())?)),
+        Platform::Ovirt => Ok(Arc::new(ovirt::OvirtDriver::new(profile.clone(), options.clone())?)),
         Platform::Openshift => Ok(Arc::new(openshift::OpenshiftDriver::new(profile.clone(), options.clone())?)),
         Platform::Openstack => Ok(Arc::new(openstack::OpenstackDriver::new(profile.clone(), options.clone())?)),
         platform => Err(SourceError::Unsupported {
@@ -182,6 +211,34 @@ pub fn driver(profile: &Arc<ProviderProfile>, options: &DriverOptions) -> Result
             platform,
             what: "driving source VMs".to_owned(),
         }),
+    }
+}
+
+/// How the VMs of a profile's platform are reached.
+#[derive(Clone)]
+pub enum SourceAccess {
+    /// Cloned, powered, read and deleted through the platform itself.
+    Driver(Arc<dyn SourceDriver>),
+    /// Only MTV's inventory tells of them: the VM that the scenario names is migrated as it is, and
+    /// nothing on the source is touched.
+    InventoryOnly,
+}
+
+impl SourceAccess {
+    /// `None` for a platform that is known by the inventory alone.
+    pub fn driver(&self) -> Option<&Arc<dyn SourceDriver>> {
+        match self {
+            Self::Driver(driver) => Some(driver),
+            Self::InventoryOnly => None,
+        }
+    }
+}
+
+/// How a profile's VMs are reached. No connection is made yet.
+pub fn access(profile: &Arc<ProviderProfile>, options: &DriverOptions) -> Result<SourceAccess, SourceError> {
+    match profile.platform {
+        Platform::Ova | Platform::Hyperv | Platform::Ec2 => Ok(SourceAccess::InventoryOnly),
+        _ => driver(profile, options).map(SourceAccess::Driver),
     }
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -43,7 +44,8 @@ type Cluster struct {
 	// AuditLog is a file of JSON lines.
 	AuditLog string
 	// Dir is the temporary directory of logs, certificates and data.
-	Dir string
+	Dir    string
+	mapper meta.RESTMapper
 }
 
 // Start starts etcd, kube-apiserver and the controllers for namespaces, owned objects and service
@@ -192,7 +194,7 @@ func (c *Cluster) Config(token string) *rest.Config {
 	}
 	return &rest.Config{
 		Host: c.URL, BearerToken: token, TLSClientConfig: rest.TLSClientConfig{CAFile: c.CAFile},
-		QPS: 500, Burst: 1000, Timeout: time.Minute,
+		QPS: 500, Burst: 1000, Timeout: time.Minute, WarningHandler: rest.NoWarnings{},
 	}
 }
 

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"regexp"
 	"sort"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -49,17 +51,33 @@ type Cell struct {
 // Run runs `mtv-matrix ARGS --results DIR` and reads what it left.
 func Run(t testing.TB, args ...string) *Result {
 	t.Helper()
+	return run(t, "", args)
+}
+
+// Interrupt is Run, with a SIGTERM when the output has this text.
+func Interrupt(t testing.TB, at string, args ...string) *Result {
+	t.Helper()
+	return run(t, at, args)
+}
+
+func run(t testing.TB, interruptAt string, args []string) *Result {
+	t.Helper()
 	binary, results := Binary(t), t.TempDir()
 	cmd := exec.Command(binary, append(args, "--results", results, "--log-format", "plain")...)
-	// Nothing from outside: no settings by variables, no kubeconfig of the user.
-	for _, variable := range os.Environ() {
-		if !strings.HasPrefix(variable, "MTV_") && !strings.HasPrefix(variable, "KUBE") {
-			cmd.Env = append(cmd.Env, variable)
-		}
-	}
-	cmd.Dir = results
+	cmd.Env, cmd.Dir = environment(), results
 	began := time.Now()
 	process := StartProcess(t, results, "output", cmd)
+	if interruptAt != "" {
+		if err := waitFor(process, func(context.Context) error {
+			if text, _ := os.ReadFile(process.Log); !strings.Contains(string(text), interruptAt) {
+				return fmt.Errorf("it has not said %q", interruptAt)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		_ = syscall.Kill(process.pid, syscall.SIGTERM)
+	}
 	select {
 	case <-process.Ended():
 	case <-time.After(runLimit):
@@ -198,4 +216,34 @@ func lines(id string, want, got []string) []string {
 		}
 	}
 	return found
+}
+
+// Command runs the binary and expects an exit code; it returns what was printed.
+func Command(t testing.TB, code int, args ...string) string {
+	t.Helper()
+	cmd, dir := exec.Command(Binary(t), args...), t.TempDir()
+	cmd.Env, cmd.Dir = environment(), dir
+	process := StartProcess(t, dir, "output", cmd)
+	select {
+	case <-process.Ended():
+	case <-time.After(runLimit):
+		t.Fatalf("%v has no end after %v:\n%s", args, runLimit, process.Tail())
+	}
+	output, _ := os.ReadFile(process.Log)
+	if got := cmd.ProcessState.ExitCode(); got != code {
+		t.Errorf("%v: exit code %d, expected %d\n%s", args, got, code, output)
+	}
+	return string(output)
+}
+
+// environment is this process's without what would configure the binary: no settings by variables,
+// no kubeconfig of the user.
+func environment() []string {
+	var kept []string
+	for _, variable := range os.Environ() {
+		if !strings.HasPrefix(variable, "MTV_") && !strings.HasPrefix(variable, "KUBE") {
+			kept = append(kept, variable)
+		}
+	}
+	return kept
 }

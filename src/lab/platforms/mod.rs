@@ -14,8 +14,14 @@ use super::clock::Clock;
 use super::hooks::{GuestDirectory, GuestProfile};
 use super::pki::LabCa;
 
+pub mod catalogue;
+pub mod ec2;
+pub mod hyperv;
 pub mod openshift;
 pub mod openstack;
+pub mod ova;
+pub mod ovirt;
+pub mod roster;
 pub mod vsphere;
 pub mod world;
 
@@ -47,8 +53,12 @@ pub trait LabPlatform: Send + Sync {
 pub async fn start(options: &PlatformOptions<'_>) -> Result<Vec<Box<dyn LabPlatform>>, LabError> {
     Ok(vec![
         Box::new(vsphere::platform::Vsphere::start(options).await?),
+        Box::new(ovirt::platform::Ovirt::start(options).await?),
         Box::new(openshift::Openshift::start(options)),
         Box::new(openstack::platform::Openstack::start(options).await?),
+        Box::new(ova::Ova::start(options)?),
+        Box::new(hyperv::Hyperv::start(options).await?),
+        Box::new(ec2::Ec2::start(options).await?),
     ])
 }
 

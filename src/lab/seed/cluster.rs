@@ -91,6 +91,7 @@ fn node(name: &str, role: &str, memory: &str) -> Value {
     let resources = json!({"cpu": "16", "memory": memory, "pods": "250", "devices.kubevirt.io/kvm": "1k"});
     json!({"apiVersion": "v1", "kind": "Node",
         "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux",
+            "topology.kubernetes.io/region": "us-east-1", "topology.kubernetes.io/zone": "us-east-1a",
             "kubernetes.io/arch": "amd64", format!("node-role.kubernetes.io/{role}"): "",
             "kubevirt.io/schedulable": if role == "worker" { "true" } else { "false" }}},
         "spec": {},

@@ -80,6 +80,7 @@ fn controller_spec(minor: u32) -> Value {
     for name in ["feature_ui_plugin", "feature_validation", "feature_volume_populator", "feature_auth_required"] {
         spec[name] = switch(true);
     }
+    spec["controller_ovirt_warm_migration"] = switch(true);
     spec["feature_copy_offload"] = switch(minor >= 11);
     if minor >= 10 {
         spec["feature_ocp_live_migration"] = switch(minor >= 11);

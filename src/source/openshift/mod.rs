@@ -307,5 +307,13 @@ impl SourceDriver for OpenshiftDriver {
         Some(Credentials { username: self.config.guest_user.clone(), password })
     }
 
+    fn cluster_url(&self) -> Option<String> {
+        self.config.token.is_some().then(|| self.profile.api_url.trim_end_matches('/').to_owned())
+    }
+
+    async fn as_cluster(&self) -> Result<Option<Cluster>, SourceError> {
+        self.cluster().await.map(|cluster| Some(cluster.clone()))
+    }
+
     async fn disconnect(&self) {}
 }

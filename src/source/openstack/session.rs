@@ -365,6 +365,7 @@ mod tests {
 
     fn profile(config: &OpenstackConfig) -> ProviderProfile {
         ProviderProfile {
+            vms: std::collections::BTreeMap::new(),
             name: "osp".into(),
             platform: Platform::Openstack,
             version: String::new(),

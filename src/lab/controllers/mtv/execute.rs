@@ -12,6 +12,7 @@ use super::conditions::{durable, now, settle, write_status};
 use super::pipeline::{self, Path};
 use super::plan::{Resolved, content};
 use super::platform::{InvVm, PlatformClient};
+use super::sources::openshift;
 use super::{Mtv, hooks, migrations, provider, target, validate, warm};
 use crate::api::condition::Condition;
 use crate::api::forklift::{Migration, Plan, PlanMigration, PlanStatus, Step, StepError, VmStatus, Warm};
@@ -40,6 +41,8 @@ pub(super) struct Run {
     pub migration: Arc<Migration>,
     pub resolved: Resolved,
     pub client: Arc<dyn PlatformClient>,
+    /// The cluster where VMs are made.
+    pub target: kube::Client,
     vms: Mutex<Vec<VmStatus>>,
 }
 
@@ -71,6 +74,10 @@ pub(super) async fn execute(
         mtv.clock.sleep(PHASE).await;
         return;
     };
+    let Ok(target) = openshift::client_of(&mtv.client, &mtv.db, &resolved.destination).await else {
+        mtv.clock.sleep(PHASE).await;
+        return;
+    };
     let inventory = content(mtv, &resolved.source).await;
     let vms: Vec<InvVm> = plan
         .spec
@@ -89,6 +96,7 @@ pub(super) async fn execute(
         migration: migration.clone(),
         resolved,
         client,
+        target,
         vms: Mutex::new(Vec::new()),
     };
     let statuses = vms.iter().enumerate().map(|(i, vm)| run.initial(i, vm)).collect();
@@ -279,10 +287,12 @@ impl Walk<'_> {
             self.cold_copy().await?;
         }
         self.phase("CreateVM");
-        self.begin("VirtualMachineCreation");
+        let kind = self.run.resolved.kind;
+        self.begin(kind.create_step());
         self.rest(PHASE).await;
         target::create_vm(self).await.map_err(Halt::Failed)?;
-        self.end("VirtualMachineCreation");
+        self.end(kind.create_step());
+        self.pass(kind.after_create()).await;
         self.hook("PostHook").await?;
         if self.run.plan.spec.warm && self.has("WaitForFinalSnapshotConsolidation") {
             self.phase("WaitForFinalSnapshotRemoval");
@@ -295,6 +305,7 @@ impl Walk<'_> {
 
     async fn cold_copy(&self) -> Result<(), Halt> {
         self.power_off_source().await?;
+        self.pass(self.run.resolved.kind.before_copy()).await;
         self.phase("CreateDataVolumes");
         self.run.client.prepare_copy(&self.vm, self.keeps_snapshots()).await.map_err(Halt::Failed)?;
         target::create_volumes(self).await.map_err(Halt::Failed)?;
@@ -370,6 +381,15 @@ impl Walk<'_> {
         warm::remove_snapshots(self).await;
         if was_on {
             let _ = self.run.client.power(&self.vm.id, true).await;
+        }
+    }
+
+    /// Steps of a platform's own that only take time.
+    async fn pass(&self, steps: &[&str]) {
+        for step in steps {
+            self.begin(step);
+            self.rest(PHASE).await;
+            self.end(step);
         }
     }
 

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::storage::v1::StorageClass;
-use kube::Resource;
 use kube::api::Api;
 use kube::core::NamespaceResourceScope;
+use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use super::Mtv;
 use super::conditions::{condition, settle, write_status};
 use super::plan::content;
+use super::sources::openshift;
 use crate::api::condition::{Condition, Conditions};
 use crate::api::forklift::{MapStatus, NetworkMap, ObjRef, Pair, Provider, Ref, StorageMap};
 use crate::api::multus::NetworkAttachmentDefinition;
@@ -129,6 +130,12 @@ where
     last.conditions.holds("Ready")
 }
 
+/// A client of the destination's cluster.
+async fn there(mtv: &Mtv, destination: &Provider) -> Client {
+    let found = openshift::client_of(&mtv.client, &mtv.db, destination).await;
+    found.unwrap_or_else(|_| mtv.client.clone())
+}
+
 async fn storage(mtv: Arc<Mtv>, map: StorageMap) {
     let mut last = map.status.clone().unwrap_or_default();
     loop {
@@ -136,9 +143,9 @@ async fn storage(mtv: Arc<Mtv>, map: StorageMap) {
             MapStatus { observed_generation: map.metadata.generation.unwrap_or_default(), ..MapStatus::default() };
         match pair(&mtv, &map.spec.provider).await {
             Err(bad) => status.conditions = bad,
-            Ok((source, _)) => {
+            Ok((source, destination)) => {
                 let content = content(&mtv, &source).await;
-                let classes: Api<StorageClass> = Api::all(mtv.client.clone());
+                let classes: Api<StorageClass> = Api::all(there(&mtv, &destination).await);
                 for row in &map.spec.map {
                     let known =
                         content.iter().flat_map(|c| c.datastores.iter()).map(|d| (d.id.as_str(), d.name.as_str()));
@@ -176,8 +183,9 @@ async fn network(mtv: Arc<Mtv>, map: NetworkMap) {
             MapStatus { observed_generation: map.metadata.generation.unwrap_or_default(), ..MapStatus::default() };
         match pair(&mtv, &map.spec.provider).await {
             Err(bad) => status.conditions = bad,
-            Ok((source, _)) => {
+            Ok((source, destination)) => {
                 let content = content(&mtv, &source).await;
+                let there = there(&mtv, &destination).await;
                 for row in &map.spec.map {
                     let known =
                         content.iter().flat_map(|c| c.networks.iter()).map(|n| (n.id.as_str(), n.name.as_str()));
@@ -194,8 +202,12 @@ async fn network(mtv: Arc<Mtv>, map: NetworkMap) {
                     }
                     if row.destination.type_ == "multus" {
                         status.conditions.extend(
-                            nad_condition(&mtv, row.destination.namespace.as_deref(), row.destination.name.as_deref())
-                                .await,
+                            nad_condition(
+                                &there,
+                                row.destination.namespace.as_deref(),
+                                row.destination.name.as_deref(),
+                            )
+                            .await,
                         );
                     }
                 }
@@ -208,12 +220,12 @@ async fn network(mtv: Arc<Mtv>, map: NetworkMap) {
     }
 }
 
-async fn nad_condition(mtv: &Mtv, namespace: Option<&str>, name: Option<&str>) -> Option<Condition> {
+async fn nad_condition(there: &Client, namespace: Option<&str>, name: Option<&str>) -> Option<Condition> {
     let type_ = "DestinationNetworkNotValid";
     let Some(namespace) = namespace.filter(|n| !n.is_empty()) else {
         return Some(condition(type_, "Critical", "Ambiguous", "Destination network (NAD) namespace required."));
     };
-    let api: Api<NetworkAttachmentDefinition> = Api::namespaced(mtv.client.clone(), namespace);
+    let api: Api<NetworkAttachmentDefinition> = Api::namespaced(there.clone(), namespace);
     match api.get_opt(name.unwrap_or_default()).await {
         Ok(Some(_)) => None,
         _ => Some(condition(type_, "Critical", "NotFound", "Destination network (NAD) not found.")),

@@ -44,6 +44,10 @@ fn description(name: &str) -> &'static str {
         "Cutover" => "Finalize disk transfer.",
         "VirtualMachineCreation" => "Create VM.",
         "PostHook" => "Run post-migration hook.",
+        "PrepareSource" => "Stop source EC2 instance.",
+        "CreateSnapshots" => "Create EBS volume snapshots.",
+        "CreateVM" => "Create VirtualMachine on target.",
+        "Cleanup" => "Clean up EBS snapshots.",
         "WaitForFinalSnapshotConsolidation" => "Waiting for final snapshot removal and consolidation",
         _ => "Unknown",
     }

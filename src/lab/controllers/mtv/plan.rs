@@ -211,7 +211,9 @@ async fn vm_conditions(mtv: &Mtv, plan: &Plan, resolved: &Resolved, old: &PlanSt
             "The source provider's inventory is not loaded.",
         )];
     };
-    let api: Api<VirtualMachine> = Api::namespaced(mtv.client.clone(), &plan.spec.target_namespace);
+    let there = sources::openshift::client_of(&mtv.client, &mtv.db, &resolved.destination).await;
+    let there = there.unwrap_or_else(|_| mtv.client.clone());
+    let api: Api<VirtualMachine> = Api::namespaced(there, &plan.spec.target_namespace);
     let own: BTreeSet<&str> = old.migration.iter().flat_map(|m| m.vms.iter()).map(|vm| vm.id.as_str()).collect();
     let taken: BTreeSet<String> = match api.list(&ListParams::default()).await {
         Ok(list) => list

@@ -41,11 +41,8 @@ fn pvc_name(walk: &Walk<'_>, disk: &InvDisk, index: usize) -> (Option<String>, O
     let fallback = format!("{}-{}-", walk.run.plan.name_any(), walk.vm.id);
     let (kind, version) = (walk.run.resolved.kind, walk.run.mtv.version);
     let source_claim = kind.names_volumes_after_source().then(|| disk.file.split_once('/')).flatten();
-    let wrong = walk.run.mtv.defects.has(Defect::WrongPvcName);
-    // Templates are for vSphere, and from 2.11 for a cluster's VMs.
-    let template = spec.pvc_name_template.as_deref().filter(|_| !wrong);
-    let template = template.filter(|_| source_claim.is_none() || version.at_least(11));
-    let Some(template) = template else {
+    let applies = kind.names_pvcs(version) && !walk.run.mtv.defects.has(Defect::WrongPvcName);
+    let Some(template) = spec.pvc_name_template.as_deref().filter(|_| applies) else {
         return match source_claim.filter(|_| version.at_least(10)) {
             Some((_, claim)) => (Some(claim.to_owned()), None),
             None => (None, Some(fallback)),
@@ -76,7 +73,7 @@ fn pvc_name(walk: &Walk<'_>, disk: &InvDisk, index: usize) -> (Option<String>, O
 }
 
 async fn claim_properties(walk: &Walk<'_>, class: &str) -> ClaimPropertySet {
-    let api: Api<StorageProfile> = Api::all(walk.run.mtv.client.clone());
+    let api: Api<StorageProfile> = Api::all(walk.run.target.clone());
     let profile = api.get_opt(class).await.ok().flatten();
     let own = profile.as_ref().map(|p| p.spec.claim_property_sets.clone()).unwrap_or_default();
     let from_status = profile.and_then(|p| p.status).map(|s| s.claim_property_sets).unwrap_or_default();
@@ -90,7 +87,7 @@ async fn claim_properties(walk: &Walk<'_>, class: &str) -> ClaimPropertySet {
 pub(super) async fn create_volumes(walk: &Walk<'_>) -> Result<(), String> {
     let mtv = &walk.run.mtv;
     let namespace = &walk.run.plan.spec.target_namespace;
-    let api: Api<PersistentVolumeClaim> = Api::namespaced(mtv.client.clone(), namespace);
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(walk.run.target.clone(), namespace);
     let mut disks = walk.run.resolved.kind.ordered(&walk.vm.disks);
     if mtv.defects.has(Defect::LostDisk) && disks.len() > 1 {
         disks.pop();
@@ -145,7 +142,7 @@ fn row_is(walk: &Walk<'_>, source: &Ref, datastore: &str) -> bool {
 
 async fn own_volumes(walk: &Walk<'_>) -> Result<Vec<PersistentVolumeClaim>, String> {
     let api: Api<PersistentVolumeClaim> =
-        Api::namespaced(walk.run.mtv.client.clone(), &walk.run.plan.spec.target_namespace);
+        Api::namespaced(walk.run.target.clone(), &walk.run.plan.spec.target_namespace);
     let selector = format!("migration={},vmID={}", walk.run.migration.uid().unwrap_or_default(), walk.vm.id);
     let mut list = api.list(&ListParams::default().labels(&selector)).await.map_err(|e| e.to_string())?.items;
     list.sort_by_key(|p| p.labels().get("lab.mtv-matrix.io/disk-index").and_then(|i| i.parse::<usize>().ok()));
@@ -161,14 +158,14 @@ pub(super) async fn create_vm(walk: &Walk<'_>) -> Result<(), String> {
     let namespace = &walk.run.plan.spec.target_namespace;
     let volumes = own_volumes(walk).await?;
     let body = virtual_machine(walk, &volumes).await;
-    let api: Api<VirtualMachine> = Api::namespaced(mtv.client.clone(), namespace);
+    let api: Api<VirtualMachine> = Api::namespaced(walk.run.target.clone(), namespace);
     let vm = serde_json::from_value(body).map_err(|e| e.to_string())?;
     let made = api.create(&PostParams::default(), &vm).await.map_err(|e| format!("failed to create the VM: {e}"))?;
     // The volumes live as long as their VM.
     let owner = json!([{
         "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine", "name": made.name_any(), "uid": made.uid(),
     }]);
-    let claims: Api<PersistentVolumeClaim> = Api::namespaced(mtv.client.clone(), namespace);
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(walk.run.target.clone(), namespace);
     for volume in volumes {
         let patch = kube::api::Patch::Merge(json!({"metadata": {"ownerReferences": owner}}));
         let _ = claims.patch(&volume.name_any(), &kube::api::PatchParams::default(), &patch).await;
@@ -249,7 +246,11 @@ async fn virtual_machine(walk: &Walk<'_>, volumes: &[PersistentVolumeClaim]) -> 
             "template": {"metadata": {"labels": template_labels}, "spec": template},
         },
     });
-    let facts = Shape { version: mtv.version, ocp_version: &ocp_version(walk).await };
+    let facts = Shape {
+        version: mtv.version,
+        ocp_version: &ocp_version(walk).await,
+        settings: &walk.run.resolved.source.spec.settings,
+    };
     walk.run.resolved.kind.shape(&facts, vm, &mut machine);
     if defect(Defect::WrongSerial) {
         machine["spec"]["template"]["spec"]["domain"]["firmware"]["serial"] =
@@ -292,7 +293,11 @@ fn nics(walk: &Walk<'_>) -> (Vec<Value>, Vec<Value>) {
             pod = false;
             nad = "default/somewhere-else".to_owned();
         }
-        let mut interface = json!({"name": name, "model": "virtio", "macAddress": mac});
+        let mut interface = json!({"name": name, "model": "virtio"});
+        // An exporter may leave it out; KubeVirt then makes one up.
+        if !mac.is_empty() {
+            interface["macAddress"] = json!(mac);
+        }
         interface[if pod { "masquerade" } else { "bridge" }] = json!({});
         interfaces.push(interface);
         networks.push(if pod {
@@ -306,7 +311,7 @@ fn nics(walk: &Walk<'_>) -> (Vec<Value>, Vec<Value>) {
 
 /// Removes what a cancelled VM left in the target namespace.
 pub(super) async fn remove(walk: &Walk<'_>) {
-    let client = walk.run.mtv.client.clone();
+    let client = walk.run.target.clone();
     let namespace = &walk.run.plan.spec.target_namespace;
     let selector = format!("migration={},vmID={}", walk.run.migration.uid().unwrap_or_default(), walk.vm.id);
     for (group, version, kind) in [("kubevirt.io", "v1", "VirtualMachine"), ("", "v1", "PersistentVolumeClaim")] {

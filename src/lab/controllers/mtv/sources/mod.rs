@@ -14,8 +14,14 @@ use super::validate::{Add, View};
 use super::{Mtv, MtvVersion};
 use crate::api::forklift::Provider;
 
+mod ec2;
+mod hyperv;
 pub(in crate::lab) mod openshift;
 mod openstack;
+mod ova;
+mod ovf;
+mod ovirt;
+mod standin;
 mod vsphere;
 
 /// The source of a Provider's type; `None` for a type that this MTV does not know.
@@ -24,6 +30,10 @@ pub(super) fn of(type_: &str) -> Option<&'static dyn Source> {
         "vsphere" => Some(&vsphere::Vsphere),
         "openshift" => Some(&openshift::Openshift),
         "openstack" => Some(&openstack::Openstack),
+        "ovirt" => Some(&ovirt::Ovirt),
+        "ova" => Some(&ova::Ova),
+        "hyperv" => Some(&hyperv::Hyperv),
+        "ec2" => Some(&ec2::Ec2),
         _ => None,
     }
 }
@@ -39,6 +49,8 @@ pub(super) struct Shape<'a> {
     pub version: MtvVersion,
     /// Of the cluster that MTV runs on.
     pub ocp_version: &'a str,
+    /// `spec.settings` of the source Provider.
+    pub settings: &'a std::collections::BTreeMap<String, String>,
 }
 
 /// One type of source provider, as MTV treats it.
@@ -47,6 +59,11 @@ pub(super) trait Source: Send + Sync {
     /// Whether a Provider without `spec.url` is refused.
     fn needs_url(&self) -> bool {
         true
+    }
+
+    /// What is wrong with the form of `spec.url`, if anything.
+    fn bad_url(&self, _: &str) -> Option<&'static str> {
+        None
     }
 
     /// Keys that the Secret lacks; not empty: condition `SecretNotValid`.
@@ -78,8 +95,28 @@ pub(super) trait Source: Send + Sync {
         false
     }
 
+    /// Whether this MTV names PVCs by the Plan's template.
+    fn names_pvcs(&self, _: MtvVersion) -> bool {
+        false
+    }
+
     /// The steps between `Initialize` (and `PreHook`) and `PostHook`.
     fn steps(&self, path: Path, version: MtvVersion) -> Vec<&'static str>;
+
+    /// Steps between the source's power-off and the first copy, beyond what all have.
+    fn before_copy(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The step that creates the VirtualMachine.
+    fn create_step(&self) -> &'static str {
+        "VirtualMachineCreation"
+    }
+
+    /// Steps that follow it.
+    fn after_create(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// The steps after `PostHook`.
     fn last_steps(&self, _: Path, _: MtvVersion) -> Vec<&'static str> {
@@ -126,6 +163,9 @@ pub(super) trait Source: Send + Sync {
     }
 }
 
+/// Where virt-v2v always copies and converts in one go.
+const V2V_STEPS: &[&str] = &["DiskAllocation", "ImageConversion", "DiskTransferV2v", "VirtualMachineCreation"];
+
 /// Keys of the Secret among `wanted` that are absent or empty, and `cacert` where TLS is verified
 /// without one.
 fn missing(login: &Login, wanted: &[&str], wants_ca: bool) -> Vec<String> {
@@ -147,4 +187,15 @@ pub(super) fn http_client(login: &Login) -> Result<reqwest::Client, ConnectError
         builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(failed)?);
     }
     builder.build().map_err(failed)
+}
+
+/// What a transport error and its causes say.
+fn words(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
 }

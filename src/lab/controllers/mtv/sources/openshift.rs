@@ -87,6 +87,10 @@ impl Source for Openshift {
         true
     }
 
+    fn names_pvcs(&self, version: MtvVersion) -> bool {
+        version.at_least(11)
+    }
+
     fn steps(&self, _: Path, _: MtvVersion) -> Vec<&'static str> {
         vec!["DiskTransfer", "VirtualMachineCreation"]
     }
@@ -387,7 +391,8 @@ mod tests {
             "networks": [{"name": "net-0", "pod": {}}, second],
             "volumes": [{"name": "vol-0", "persistentVolumeClaim": {"claimName": "new"}}]}}}});
         let version = MtvVersion::parse("2.11").unwrap();
-        Openshift.shape(&Shape { version, ocp_version: "4.20" }, &vm, &mut machine);
+        let settings = std::collections::BTreeMap::new();
+        Openshift.shape(&Shape { version, ocp_version: "4.20", settings: &settings }, &vm, &mut machine);
         machine["spec"]["template"].clone()
     }
 

@@ -32,6 +32,10 @@ impl Source for Vsphere {
         true
     }
 
+    fn names_pvcs(&self, _: MtvVersion) -> bool {
+        true
+    }
+
     fn v2v_transfer(&self, warm: bool, local_destination: bool) -> bool {
         !warm && local_destination
     }

@@ -1,17 +1,16 @@
 package suite
 
 import (
-	"path/filepath"
 	"sort"
+	"strings"
 	"testing"
 
 	"mtv-matrix/conformance/suite/harness"
-	"mtv-matrix/conformance/suite/vcsim"
 )
 
 // onCluster are the arguments of a run on a cluster that a lab lives on.
 func onCluster(kubeconfig, providers string, more ...string) []string {
-	return append([]string{"--providers-json", providers, "run", "-p", "vsphere", "-j", "4",
+	return append([]string{"--providers-json", providers, "run", "-j", "4",
 		"--set", "kubeconfig=" + kubeconfig, "--storage-class", harness.StorageClass,
 		// As `run --lab` sets them: the lab's time is not the wall's.
 		"--set", "cutover_after_precopies=2", "--set", "remote_ocp_cluster=127.0.0.1"}, more...)
@@ -20,7 +19,7 @@ func onCluster(kubeconfig, providers string, more ...string) []string {
 // embedded is the run that all others are compared with: everything is the lab's own.
 func embedded(t *testing.T) *harness.Result {
 	t.Helper()
-	result := harness.Run(t, "run", "--lab", "-p", "vsphere", "-j", "4")
+	result := harness.Run(t, "run", "--lab", "-j", "4")
 	if result.ExitCode != 0 || len(result.Cells) == 0 {
 		t.Fatalf("on the embedded lab: exit code %d\n%s", result.ExitCode, result.Output)
 	}
@@ -39,6 +38,18 @@ func report(t *testing.T, what string, result *harness.Result) {
 	t.Logf("%s: %d cells, %d checks, exit code %d, %v: %v", what, len(ids), checks, result.ExitCode, result.Time.Round(1e8), ids)
 }
 
+// only keeps the cells of one profile.
+func only(profile string, result *harness.Result) *harness.Result {
+	kept := *result
+	kept.Cells = map[string]harness.Cell{}
+	for id, cell := range result.Cells {
+		if strings.HasPrefix(id, profile+"/") {
+			kept.Cells[id] = cell
+		}
+	}
+	return &kept
+}
+
 func compare(t *testing.T, what string, want, got *harness.Result) {
 	t.Helper()
 	report(t, what, got)
@@ -55,27 +66,4 @@ func compare(t *testing.T, what string, want, got *harness.Result) {
 	if got.ExitCode != want.ExitCode {
 		t.Errorf("%s: exit code %d, expected %d\n%s", what, got.ExitCode, want.ExitCode, got.Output)
 	}
-}
-
-func TestTheVsphereScenariosEndOnARealAPIServerAndOnVcsimAsOnTheEmbeddedLab(t *testing.T) {
-	want := embedded(t)
-	report(t, "embedded", want)
-	cluster := harness.Start(t)
-	lab := harness.StartLab(t, "--on", cluster.Kubeconfig)
-	t.Run("real API server", func(t *testing.T) {
-		got := harness.Run(t, onCluster(lab.Kubeconfig, lab.Providers)...)
-		compare(t, "real API server", want, got)
-		nothingLeft(t, cluster, got.Run)
-	})
-	t.Run("real API server and vcsim", func(t *testing.T) {
-		sim := vcsim.Start(t, harness.ServerCertificate(t))
-		providers := filepath.Join(t.TempDir(), "providers.json")
-		sim.WriteProviders(t, providers)
-		got := harness.Run(t, onCluster(lab.Kubeconfig, providers)...)
-		compare(t, "real API server and vcsim", want, got)
-		nothingLeft(t, cluster, got.Run)
-		for _, left := range sim.Leftovers(t) {
-			t.Errorf("left behind on vcsim: %s", left)
-		}
-	})
 }

@@ -1,0 +1,162 @@
+//! Hyper-V: WinRM (here: the stand-in on its port) for the host, SMB for the disks, virt-v2v for
+//! copy and conversion.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use super::super::pipeline::Path;
+use super::super::platform::{ConnectError, InvDatastore, InvNetwork, InvVm, Inventory, Login, PlatformClient};
+use super::super::{Mtv, MtvVersion};
+use super::standin::{Catalogue, Machine, StandIn, Translation, record};
+use super::{Shape, Source, V2V_STEPS, missing};
+
+const WINRM: &str = "5986";
+/// Simulated time between two looks (`controller_hyperv_refresh_interval`).
+const LOOK: Duration = Duration::from_secs(10);
+/// The share's storage; a host has one.
+const STORAGE: &str = "smb-1";
+
+pub(super) struct Hyperv;
+
+#[async_trait]
+impl Source for Hyperv {
+    fn bad_url(&self, url: &str) -> Option<&'static str> {
+        url.contains('/').then_some("The Hyper-V host address is malformed")
+    }
+
+    fn missing_keys(&self, login: &Login) -> Vec<String> {
+        missing(login, &["username", "password", "smbUrl"], true)
+    }
+
+    async fn connect(&self, mtv: &Mtv, login: &Login) -> Result<Arc<dyn PlatformClient>, ConnectError> {
+        let port = login.settings.get("winrmPort").map_or(WINRM, String::as_str);
+        let base = format!("https://{}:{port}", login.url);
+        let credentials = (login.secret("username"), login.secret("password"));
+        let look = mtv.clock.real(LOOK).max(Duration::from_millis(250));
+        let translation = Translation { inventory, id: |machine| machine.uuid.clone() };
+        let (client, catalogue) = StandIn::connect(login, base, credentials, translation, look).await?;
+        // `\\server\share` and `smb://server/share` are the same share.
+        let share = |text: &str| text.trim_start_matches("smb:").replace('\\', "/");
+        if share(login.secret("smbUrl")) != catalogue.facts["share"].as_str().unwrap_or_default() {
+            return Err(ConnectError::Failed(format!("SMB share {} cannot be mounted", login.secret("smbUrl"))));
+        }
+        Ok(client)
+    }
+
+    fn v2v_transfer(&self, _: bool, _: bool) -> bool {
+        true
+    }
+
+    fn converts(&self) -> bool {
+        true
+    }
+
+    fn steps(&self, _: Path, _: MtvVersion) -> Vec<&'static str> {
+        V2V_STEPS.to_vec()
+    }
+
+    fn shape(&self, _: &Shape<'_>, vm: &InvVm, machine: &mut Value) {
+        let domain = &mut machine["spec"]["template"]["spec"]["domain"];
+        domain["cpu"]["threads"] = json!(1);
+        for (index, disk) in domain["devices"]["disks"].as_array_mut().into_iter().flatten().enumerate() {
+            disk.as_object_mut().map(|disk| disk.remove("bootOrder"));
+            disk["serial"] = json!(vm.disks.get(index).map(|disk| disk.file.chars().take(20).collect::<String>()));
+        }
+        for interface in domain["devices"]["interfaces"].as_array_mut().into_iter().flatten() {
+            interface.as_object_mut().map(|interface| interface.remove("model"));
+        }
+    }
+}
+
+fn switch(index: usize) -> String {
+    format!("c08cb7b8-9b3c-408e-8e30-5e16a3aeb44{index}")
+}
+
+fn disk_id(machine: &Machine, index: usize) -> String {
+    format!("{}-{index}", machine.uuid)
+}
+
+fn inventory(catalogue: &Catalogue) -> Inventory {
+    let share = catalogue.facts["share"].as_str().unwrap_or_default();
+    let mut content = Inventory {
+        product: "Hyper-V".to_owned(),
+        summary_keys: &["id", "variant", "name", "revision", "selfLink", "path"],
+        ..Inventory::default()
+    };
+    let (mut vms, mut disks) = (Vec::new(), Vec::new());
+    for machine in &catalogue.machines {
+        let disk = |index| (disk_id(machine, index), STORAGE.to_owned());
+        content.vms.push(record(machine, machine.uuid.clone(), switch, disk));
+        let own: Vec<Value> = (0..machine.disks.len()).map(|index| disk_json(machine, index, share)).collect();
+        for disk in &own {
+            let mut alone = disk.clone();
+            alone["datastore"] = json!(STORAGE);
+            disks.push(alone);
+        }
+        vms.push(vm_json(machine, &catalogue.networks, own));
+    }
+    let networks = catalogue.networks.iter().enumerate().map(|(index, name)| {
+        json!({"id": switch(index), "uuid": switch(index), "name": name, "revision": 1, "switchName": name, "switchType": "External", "description": ""})
+    });
+    content.collections.insert("networks".to_owned(), networks.collect());
+    content.collections.insert("vms".to_owned(), vms);
+    content.collections.insert("disks".to_owned(), disks);
+    let storage = json!({"id": STORAGE, "name": share, "revision": 1, "type": "SMB", "path": share, "capacity": 4_u64 << 40, "free": 2_u64 << 40});
+    content.collections.insert("storages".to_owned(), vec![storage]);
+    content.networks = (catalogue.networks.iter().enumerate())
+        .map(|(index, name)| InvNetwork {
+            id: switch(index),
+            name: name.clone(),
+            kind: "Network".to_owned(),
+            key: None,
+        })
+        .collect();
+    let (capacity, free) = (4_i64 << 40, 2_i64 << 40);
+    content.datastores =
+        vec![InvDatastore { id: STORAGE.to_owned(), name: share.to_owned(), capacity, free, kind: "SMB".to_owned() }];
+    content
+}
+
+fn disk_json(machine: &Machine, index: usize, share: &str) -> Value {
+    let file = format!("{}-{index}.vhdx", machine.name);
+    json!({
+        "id": disk_id(machine, index), "name": file, "revision": 1, "windowsPath": format!("D:\\vms\\{file}"),
+        "smbPath": format!("{share}/{file}"), "capacity": machine.disks.get(index).map(|gib| gib << 30),
+        "format": "vhdx", "rctEnabled": false, "datastore": {"kind": "Storage", "id": STORAGE},
+    })
+}
+
+fn vm_json(machine: &Machine, networks: &[String], disks: Vec<Value>) -> Value {
+    let nics: Vec<Value> = (machine.nics.iter().enumerate())
+        .map(|(index, nic)| {
+            json!({
+                "name": format!("Network Adapter {}", index + 1), "mac": nic.mac.to_uppercase(), "deviceIndex": index,
+                "network": {"kind": "Network", "id": switch(nic.network)}, "networkName": networks.get(nic.network), "vlanId": 0,
+            })
+        })
+        .collect();
+    // The integration services tell addresses of a running guest only.
+    let guests: Vec<Value> = (machine.nics.iter().enumerate())
+        .filter(|_| machine.on)
+        .filter_map(|(index, nic)| {
+            let ip = nic.fixed.as_ref()?;
+            let gateway = ip.rsplit_once('.').map(|(net, _)| format!("{net}.1"));
+            Some(json!({
+                "mac": nic.mac.to_uppercase(), "ip": ip, "deviceIndex": index, "origin": "Manual", "prefix": 24,
+                "dns": ["10.50.0.2"], "gateway": gateway,
+            }))
+        })
+        .collect();
+    let secure = machine.efi && machine.windows;
+    json!({
+        "id": machine.uuid, "name": machine.name, "revision": 1 + u64::from(machine.on), "revisionValidated": 1, "concerns": [],
+        "uuid": machine.uuid, "powerState": if machine.on { "On" } else { "Off" }, "cpuCount": machine.cpus,
+        "memoryMB": machine.memory_mib, "firmware": if machine.efi { "uefi" } else { "bios" }, "guestOS": machine.system,
+        "tpmEnabled": secure, "secureBoot": secure, "hasCheckpoint": false, "host": "", "guestNetworks": guests,
+        "networks": machine.nics.iter().map(|nic| json!({"kind": "Network", "id": switch(nic.network)})).collect::<Vec<_>>(),
+        "disks": disks, "nics": nics,
+    })
+}

@@ -1,0 +1,124 @@
+//! oVirt: disks are copied as they are, guests are not converted, VMs keep the engine's names of disks.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use kube::api::Api;
+use serde_json::{Value, json};
+
+use super::super::pipeline::Path;
+use super::super::platform::{ConnectError, InvVm, Login, PlatformClient};
+use super::super::{Mtv, MtvVersion};
+use super::{Shape, Source, missing};
+use crate::api::forklift::ForkliftController;
+
+mod client;
+mod records;
+
+pub(super) struct Ovirt;
+
+#[async_trait]
+impl Source for Ovirt {
+    fn missing_keys(&self, login: &Login) -> Vec<String> {
+        missing(login, &["user", "password"], true)
+    }
+
+    async fn connect(&self, mtv: &Mtv, login: &Login) -> Result<Arc<dyn PlatformClient>, ConnectError> {
+        client::connect(login, mtv.clock).await
+    }
+
+    /// By the ForkliftController's switch, which its operator turns on where it is not written.
+    async fn can_warm(&self, mtv: &Mtv) -> bool {
+        let api: Api<ForkliftController> = Api::namespaced(mtv.client.clone(), &mtv.namespace);
+        let controller = api.get_opt("forklift-controller").await.ok().flatten();
+        let switch = controller.and_then(|c| c.spec.fields.get("controller_ovirt_warm_migration").cloned());
+        switch.is_none_or(|switch| switch == json!(true) || switch == json!("true"))
+    }
+
+    fn steps(&self, path: Path, _: MtvVersion) -> Vec<&'static str> {
+        if path.warm {
+            vec!["DiskTransfer", "Cutover", "VirtualMachineCreation"]
+        } else {
+            vec!["DiskTransfer", "VirtualMachineCreation"]
+        }
+    }
+
+    fn shape(&self, _: &Shape<'_>, vm: &InvVm, machine: &mut Value) {
+        let text = |key: &str| vm.extra[key].as_str().map(str::to_owned);
+        let spec = &mut machine["spec"]["template"]["spec"];
+        let attachments = vm.extra["attachments"].as_array().cloned().unwrap_or_default();
+        for (index, attachment) in attachments.iter().enumerate() {
+            let (disks, volumes) = (spec["domain"]["devices"]["disks"].as_array(), spec["volumes"].as_array());
+            // A defect may have left a disk out.
+            if disks.is_none_or(|d| index >= d.len()) || volumes.is_none_or(|v| index >= v.len()) {
+                break;
+            }
+            let mut disk = json!({
+                "name": attachment["disk"], "serial": attachment["disk"], "disk": {"bus": bus(&attachment["interface"])},
+            });
+            if attachment["bootable"] == json!(true) {
+                disk["bootOrder"] = json!(1);
+            }
+            spec["domain"]["devices"]["disks"][index] = disk;
+            spec["volumes"][index]["name"] = attachment["disk"].clone();
+        }
+        let models = vm.extra["models"].as_object().cloned().unwrap_or_default();
+        if let Some(interfaces) = spec["domain"]["devices"]["interfaces"].as_array_mut() {
+            for interface in interfaces {
+                let model = interface["macAddress"].as_str().and_then(|mac| models.get(mac));
+                if let Some(model) = model.cloned() {
+                    interface["model"] = model;
+                }
+            }
+        }
+        let domain = &mut spec["domain"];
+        domain["cpu"]["threads"] = json!(1);
+        domain["firmware"]["uuid"] = json!(vm.id);
+        domain["firmware"]["serial"] = json!(text("serial").unwrap_or_else(|| vm.id.clone()));
+        domain["clock"] = json!({"timezone": text("timezone").unwrap_or_else(|| "Etc/GMT".to_owned())});
+    }
+}
+
+fn bus(interface: &Value) -> &'static str {
+    match interface.as_str() {
+        Some("virtio_scsi") => "scsi",
+        Some("sata" | "ide") => "sata",
+        _ => "virtio",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pipelines_convert_nothing() {
+        let cold = Path { warm: false, v2v_transfer: false, pre_hook: false, post_hook: false, preflight: true };
+        let version = MtvVersion::parse("2.12").unwrap();
+        assert_eq!(Ovirt.steps(cold, version), ["DiskTransfer", "VirtualMachineCreation"]);
+        assert_eq!(
+            Ovirt.steps(Path { warm: true, ..cold }, version),
+            ["DiskTransfer", "Cutover", "VirtualMachineCreation"]
+        );
+    }
+
+    #[test]
+    fn the_target_has_the_engines_disk_ids_and_models() {
+        let inventory = records::inventory(&records::tests::answers(), 1);
+        let vm = inventory.vms.iter().find(|vm| vm.name == "win").unwrap();
+        let mut machine = json!({"spec": {"template": {"spec": {
+            "domain": {"cpu": {"sockets": 2}, "firmware": {"bootloader": {"efi": {"secureBoot": false}}}, "devices": {
+                "disks": [{"name": "vol-0", "bootOrder": 1}, {"name": "vol-1"}],
+                "interfaces": [{"name": "net-0", "model": "virtio", "macAddress": "56:6f:00:00:00:01"}]}},
+            "volumes": [{"name": "vol-0", "persistentVolumeClaim": {"claimName": "a"}}, {"name": "vol-1"}]}}}});
+        Ovirt.shape(&Shape { version: MtvVersion::parse("2.11").unwrap(), ocp_version: "4.20" }, vm, &mut machine);
+        let spec = &machine["spec"]["template"]["spec"];
+        let domain = &spec["domain"];
+        assert_eq!(domain["firmware"]["serial"], "v1");
+        assert_eq!(domain["firmware"]["uuid"], "v1");
+        assert_eq!(domain["devices"]["disks"][0], json!({"name": "d1", "serial": "d1", "disk": {"bus": "scsi"}}));
+        assert_eq!(domain["devices"]["disks"][1]["bootOrder"], 1);
+        assert_eq!(spec["volumes"][0], json!({"name": "d1", "persistentVolumeClaim": {"claimName": "a"}}));
+        assert_eq!(domain["devices"]["interfaces"][0]["model"], "e1000");
+    }
+}

@@ -1,0 +1,176 @@
+//! What a platform can do: one table, and every skip and *not judged* that follows from it.
+//!
+//! MTV's own limits, those of its releases, and those of this tool. Flags of the ForkliftController
+//! can only be judged once a cluster is connected ([`decide_gates`]); everything else is decided
+//! before anything is touched.
+
+use std::collections::BTreeMap;
+
+use super::version::numbers;
+use super::{Cell, Decision};
+use crate::config::{Platform, PlatformConfig, ProviderProfile, Scenario};
+
+mod table;
+
+pub use table::{PLATFORMS, TABLE};
+
+/// A flag of the ForkliftController that something hangs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gate {
+    /// Key in `spec` of the ForkliftController.
+    pub key: &'static str,
+    /// First MTV in which it is on where nothing is said.
+    pub on_since: &'static str,
+}
+
+/// How far a platform supports something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Support {
+    Yes,
+    /// From this MTV on.
+    Since(&'static str),
+    /// From this MTV on, while a flag is on: judged at run time.
+    Gated(&'static str, Gate),
+    /// The migration runs, but MTV does not carry it over: its checks are *not judged*, because …
+    Lost(&'static str),
+    /// The source VM must be so already: judged when it is read.
+    AsItIs(&'static str),
+    /// The cell is skipped, because …
+    No(&'static str),
+}
+
+impl Support {
+    /// One word for a grid.
+    pub fn word(self) -> String {
+        match self {
+            Self::Yes => "yes".to_owned(),
+            Self::Since(version) => format!("{version}+"),
+            Self::Gated(..) => "gate".to_owned(),
+            Self::Lost(_) => "lost".to_owned(),
+            Self::AsItIs(_) => "as is".to_owned(),
+            Self::No(_) => "no".to_owned(),
+        }
+    }
+    /// The reason or the condition, where there is one.
+    pub fn why(self) -> Option<String> {
+        match self {
+            Self::Yes | Self::Since(_) => None,
+            Self::Gated(since, gate) => Some(format!(
+                "since MTV {since}, while spec.{} of the ForkliftController is on (the default from {}); judged at run time",
+                gate.key, gate.on_since
+            )),
+            Self::Lost(why) | Self::AsItIs(why) | Self::No(why) => Some(why.to_owned()),
+        }
+    }
+}
+
+/// Something that a scenario may need of a platform.
+pub struct Capability {
+    pub name: &'static str,
+    needed: fn(&Scenario) -> bool,
+    /// Checks that can't be judged where it is lost.
+    checks: &'static [&'static str],
+    /// In the order of [`PLATFORMS`].
+    by: [Support; PLATFORMS.len()],
+}
+
+impl Capability {
+    pub fn on(&self, platform: Platform) -> Support {
+        let position = PLATFORMS.iter().position(|known| *known == platform).unwrap_or_default();
+        self.by[position]
+    }
+    /// The name in a sentence: keys of a scenario are set off.
+    fn words(&self) -> String {
+        if self.name.contains('_') { format!("`{}`", self.name) } else { self.name.to_owned() }
+    }
+}
+
+/// Platforms whose driver is in this version.
+const DRIVERS: &[Platform] = &[Platform::Vsphere, Platform::Ovirt, Platform::Openstack, Platform::Openshift];
+
+/// Platforms whose VMs are taken as they are, by MTV's inventory alone.
+const ADOPTED: &[Platform] = &[Platform::Ova, Platform::Hyperv, Platform::Ec2];
+
+/// Whether this version can prepare source VMs of the platform at all.
+pub fn is_built(platform: Platform) -> bool {
+    DRIVERS.contains(&platform) || ADOPTED.contains(&platform)
+}
+
+/// What of the table a scenario needs.
+fn needed_by(scenario: &Scenario) -> impl Iterator<Item = &'static Capability> {
+    TABLE.iter().filter(|capability| (capability.needed)(scenario))
+}
+
+/// Why this profile can't run this scenario, if it can't.
+pub fn reason_against(profile: &ProviderProfile, scenario: &Scenario) -> Option<String> {
+    let platform = profile.platform;
+    let wanted = &scenario.requires.platforms;
+    if !wanted.is_empty() && !wanted.contains(&platform) {
+        let names: Vec<&str> = wanted.iter().map(|p| p.name()).collect();
+        return Some(format!("the scenario is for {} only", names.join(", ")));
+    }
+    for capability in needed_by(scenario) {
+        if let Support::No(why) = capability.on(platform) {
+            return Some(format!("{platform} does not support {}: {why}", capability.words()));
+        }
+    }
+    if scenario.copyoffload && !matches!(&profile.config, PlatformConfig::Vsphere(v) if v.copyoffload.is_some()) {
+        return Some(format!("profile `{}` has no copyoffload section", profile.name));
+    }
+    if !is_built(platform) {
+        return Some(format!("{platform} has no driver yet in this version"));
+    }
+    // An ordinary migration under the name of a copy-offload scenario would be a false pass.
+    if scenario.copyoffload {
+        return Some("copy-offload is not built yet in this version".to_owned());
+    }
+    None
+}
+
+/// Why the installed MTV is too old for this scenario on this platform, if it is.
+pub(super) fn too_old(platform: Platform, scenario: &Scenario, mtv_version: &str) -> Option<String> {
+    let have = numbers(mtv_version);
+    needed_by(scenario).find_map(|capability| {
+        let support = capability.on(platform);
+        let (Support::Since(since) | Support::Gated(since, _)) = support else { return None };
+        // What is everywhere the same is said of MTV, not of the platform.
+        let same = support == capability.on(Platform::Vsphere);
+        let from = if same { String::new() } else { format!(" from {platform}") };
+        let words = capability.words();
+        (have < numbers(since)).then(|| format!("{words}{from} needs MTV {since} or newer, {mtv_version} is installed"))
+    })
+}
+
+/// Turns *run* into *skip* where a flag of the connected cluster's ForkliftController is off.
+/// `flags`: every key of its `spec` that reads as a boolean.
+pub fn decide_gates(cells: &mut [Cell], mtv_version: &str, flags: &BTreeMap<String, bool>) {
+    let have = numbers(mtv_version);
+    for cell in cells.iter_mut().filter(|c| c.decision == Decision::Run) {
+        let platform = cell.profile.platform;
+        let closed = needed_by(&cell.scenario).find_map(|capability| match capability.on(platform) {
+            Support::Gated(_, gate) => {
+                let said = flags.get(gate.key).copied();
+                let on = said.unwrap_or_else(|| have >= numbers(gate.on_since));
+                let how = if said.is_some() { "is off" } else { "is not set, which is off" };
+                (!on).then(|| {
+                    let (words, key) = (capability.words(), gate.key);
+                    format!("{words} from {platform} is switched off: `{key}` of the ForkliftController {how}")
+                })
+            }
+            _ => None,
+        });
+        if let Some(reason) = closed {
+            cell.decision = Decision::Skip(reason);
+        }
+    }
+}
+
+/// Why a check says nothing on a platform: MTV does not carry over what it looks at.
+pub fn not_judged(check: &str, platform: Platform) -> Option<&'static str> {
+    TABLE.iter().filter(|capability| capability.checks.contains(&check)).find_map(|capability| {
+        match capability.on(platform) {
+            Support::Lost(why) => Some(why),
+            _ => None,
+        }
+    })
+}

@@ -1,0 +1,200 @@
+//! The support table. Sources: forklift.md §4.5 (types), §6.4 (PVC names), §7 (target VMs), §9.2
+//! (flags), §10 (releases).
+
+use super::Support::{AsItIs, Gated, Lost, No, Since, Yes};
+use super::{Capability, Gate};
+use crate::config::{Platform, PowerState, ScenarioVm};
+
+/// Columns of the table.
+pub const PLATFORMS: [Platform; 7] = [
+    Platform::Vsphere,
+    Platform::Ovirt,
+    Platform::Openstack,
+    Platform::Openshift,
+    Platform::Ova,
+    Platform::Hyperv,
+    Platform::Ec2,
+];
+
+const VSPHERE_WARM: Gate = Gate { key: "controller_vsphere_incremental_backup", on_since: "2.0" };
+const OVIRT_WARM: Gate = Gate { key: "controller_ovirt_warm_migration", on_since: "2.0" };
+const COPY_OFFLOAD: Gate = Gate { key: "feature_copy_offload", on_since: "2.11" };
+const LIVE: Gate = Gate { key: "feature_ocp_live_migration", on_since: "2.11" };
+
+const NO_WARM: &str = "MTV copies VMs of this platform only while they are off";
+const OFFLOAD: &str = "the storage arrays that MTV offloads to are vSphere's";
+const ONLY_LIVE: &str = "MTV migrates live between OpenShift clusters only";
+const NO_CLONE: &str = "its VMs can't be cloned, so the VM that the scenario names is migrated as it is";
+const CLONES: &str = "only clones are migrated here, never the VM itself";
+const VSPHERE_DISKS: &str = "shaping the disks of a clone is built for vSphere and oVirt only";
+const VSPHERE_SNAPSHOTS: &str = "making snapshots before a migration is built for vSphere and oVirt only";
+const A_FILE: &str = "an OVA is a file and does not run";
+const AS_FOUND: &str =
+    "nobody here can switch the VM: it must be on already when the cell begins, else the cell is skipped";
+const NO_ADDRESSES: &str = "an OVF does not tell the guest's addresses";
+const AWS_ADDRESSES: &str = "addresses of a VPC's subnet mean nothing outside of it";
+const NO_PRE_HOOK: &str = "MTV does not run pre-hooks for EC2";
+const TEMPLATE_SOURCE: &str =
+    "MTV gives the migrated VM the template of its source, and what the Plan adds to it is lost";
+const TEMPLATE_NEW: &str = "MTV builds the template anew for EC2, and what the Plan adds to it is lost";
+const PVC_NAMES: &str = "MTV up to 2.12 applies the template to disks of vSphere and OpenShift only";
+
+fn vms(scenario: &crate::config::Scenario, test: impl Fn(&ScenarioVm) -> bool) -> bool {
+    scenario.virtual_machines.iter().any(test)
+}
+
+const fn all(support: super::Support) -> [super::Support; PLATFORMS.len()] {
+    [support; PLATFORMS.len()]
+}
+
+/// The rows. In each: vsphere, ovirt, openstack, openshift, ova, hyperv, ec2.
+pub const TABLE: &[Capability] = &[
+    Capability {
+        name: "cold migration",
+        needed: |s| !s.warm_migration,
+        checks: &[],
+        // OVA since 2.9, because the run names the migrated VM (`targetName`).
+        by: [Yes, Yes, Yes, Yes, Since("2.9"), Since("2.11"), Since("2.11")],
+    },
+    Capability {
+        name: "warm migration",
+        needed: |s| s.warm_migration,
+        checks: &[],
+        by: [
+            Gated("2.0", VSPHERE_WARM),
+            Gated("2.0", OVIRT_WARM),
+            No(NO_WARM),
+            No(NO_WARM),
+            No(A_FILE),
+            No(NO_WARM),
+            No(NO_WARM),
+        ],
+    },
+    Capability {
+        name: "live migration",
+        // No scenario can ask for it yet.
+        needed: |_| false,
+        checks: &[],
+        by: [
+            No(ONLY_LIVE),
+            No(ONLY_LIVE),
+            No(ONLY_LIVE),
+            Gated("2.10", LIVE),
+            No(ONLY_LIVE),
+            No(ONLY_LIVE),
+            No(ONLY_LIVE),
+        ],
+    },
+    Capability {
+        name: "copy-offload",
+        needed: |s| s.copyoffload,
+        checks: &[],
+        by: [Gated("2.9", COPY_OFFLOAD), No(OFFLOAD), No(OFFLOAD), No(OFFLOAD), No(OFFLOAD), No(OFFLOAD), No(OFFLOAD)],
+    },
+    Capability {
+        name: "skip_clone",
+        needed: |s| s.skip_clone,
+        checks: &[],
+        by: [No(CLONES), No(CLONES), No(CLONES), No(CLONES), Yes, Yes, Yes],
+    },
+    Capability {
+        name: "a renamed clone",
+        needed: |s| vms(s, |vm| vm.preserve_name_format),
+        checks: &[],
+        by: [Yes, Yes, Yes, Yes, No(NO_CLONE), No(NO_CLONE), No(NO_CLONE)],
+    },
+    Capability {
+        name: "added disks or a disk type",
+        needed: |s| vms(s, |vm| !vm.add_disks.is_empty() || vm.disk_type.is_some() || vm.target_datastore_id.is_some()),
+        checks: &[],
+        by: [Yes, Yes, No(VSPHERE_DISKS), No(VSPHERE_DISKS), No(NO_CLONE), No(NO_CLONE), No(NO_CLONE)],
+    },
+    Capability {
+        name: "snapshots made before migration",
+        needed: |s| vms(s, |vm| vm.snapshots > 0),
+        checks: &[],
+        by: [Yes, Yes, No(VSPHERE_SNAPSHOTS), No(VSPHERE_SNAPSHOTS), No(NO_CLONE), No(NO_CLONE), No(NO_CLONE)],
+    },
+    Capability {
+        name: "a running source VM",
+        needed: |s| vms(s, |vm| vm.source_vm_power == Some(PowerState::On)),
+        checks: &[],
+        by: [Yes, Yes, Yes, Yes, No(A_FILE), AsItIs(AS_FOUND), AsItIs(AS_FOUND)],
+    },
+    Capability {
+        name: "static IPs",
+        needed: |s| s.preserve_static_ips,
+        checks: &[],
+        by: [Yes, Yes, Yes, Yes, No(NO_ADDRESSES), Yes, No(AWS_ADDRESSES)],
+    },
+    Capability {
+        name: "a pre-hook",
+        needed: |s| s.pre_hook.is_some(),
+        checks: &[],
+        by: [Yes, Yes, Yes, Yes, Yes, Yes, No(NO_PRE_HOOK)],
+    },
+    Capability { name: "a post-hook", needed: |s| s.post_hook.is_some(), checks: &[], by: all(Yes) },
+    Capability {
+        name: "target_power_state",
+        needed: |s| s.target_power_state.is_some() || vms(s, |vm| vm.target_power_state.is_some()),
+        checks: &[],
+        by: all(Since("2.10")),
+    },
+    Capability {
+        name: "target_labels",
+        needed: |s| !s.target_labels.is_empty(),
+        checks: &["labels"],
+        by: [
+            Since("2.10"),
+            Since("2.10"),
+            Since("2.10"),
+            No(TEMPLATE_SOURCE),
+            Since("2.10"),
+            Since("2.10"),
+            Lost(TEMPLATE_NEW),
+        ],
+    },
+    Capability {
+        name: "target_node_selector",
+        needed: |s| !s.target_node_selector.is_empty(),
+        checks: &["node-placement"],
+        by: [
+            Since("2.10"),
+            Since("2.10"),
+            Since("2.10"),
+            No(TEMPLATE_SOURCE),
+            Since("2.10"),
+            Since("2.10"),
+            Lost(TEMPLATE_NEW),
+        ],
+    },
+    Capability {
+        name: "target_affinity",
+        needed: |s| s.target_affinity.is_some(),
+        checks: &["affinity"],
+        by: [
+            Since("2.10"),
+            Since("2.10"),
+            Since("2.10"),
+            No(TEMPLATE_SOURCE),
+            Since("2.10"),
+            Since("2.10"),
+            Lost(TEMPLATE_NEW),
+        ],
+    },
+    Capability {
+        name: "pvc_name_template",
+        needed: |s| s.pvc_name_template.is_some(),
+        // The check itself goes by the release.
+        checks: &[],
+        by: [
+            Since("2.8"),
+            Lost(PVC_NAMES),
+            Lost(PVC_NAMES),
+            Since("2.11"),
+            Lost(PVC_NAMES),
+            Lost(PVC_NAMES),
+            Lost(PVC_NAMES),
+        ],
+    },
+];
