@@ -56,8 +56,8 @@ fn their_vms_are_really_checked() {
     let place = Place::new();
     place.write("own/scenarios/own.yaml", RUNS_AFTERWARDS);
     let run = |more: &str| {
-        let args =
-            "--config own run --lab --lab-clock-scale 1500 -p hyperv -p ec2 -s runs_afterwards --results results";
+        // The inventory may be late, so a source that is on is looked at until this bound.
+        let args = "--config own --set timeouts.power=8s run --lab --lab-clock-scale 1500 -p hyperv -p ec2 -s runs_afterwards --results results";
         place.run(&format!("{args}{more}"))
     };
     run("").exits(0);

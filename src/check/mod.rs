@@ -145,7 +145,7 @@ pub fn judge(facts: &Facts<'_>) -> Vec<Finding> {
         let judgements = match rule(check) {
             Some(Rule::Source(judge)) => judge(facts),
             Some(Rule::Target(applies, judge)) if applies(facts) => match &facts.target {
-                Ok(Some(target)) => match support::not_judged(check, facts.platform) {
+                Ok(Some(target)) => match support::not_judged(check, facts.platform, facts.mtv_version) {
                     Some(why) => whole(not_judged(why)),
                     None => judge(facts, target),
                 },

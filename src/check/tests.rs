@@ -352,6 +352,48 @@ fn pvcs_of_an_openshift_source_have_exact_names_in_2_11() {
     assert!(matches!(names(&world)[1], Outcome::Failed { .. }));
 }
 
+/// The outcomes of one check.
+fn outcomes(world: &World, platform: Platform, check: &str) -> Vec<Outcome> {
+    world.judge_on(platform).into_iter().filter(|f| f.check == check).map(|f| f.outcome).collect()
+}
+
+#[test]
+fn of_an_ovirt_source_the_serial_is_the_engines_and_mtvs_snapshots_must_be_gone() {
+    let mut world = World::healthy();
+    assert!(matches!(outcomes(&world, Platform::Ovirt, "serial")[0], Outcome::Failed { .. }), "VMware's form");
+    world.t().serial = Some(UUID.to_uppercase());
+    assert!(matches!(outcomes(&world, Platform::Ovirt, "serial")[0], Outcome::Passed { .. }));
+    assert!(matches!(outcomes(&world, Platform::Ovirt, "snapshots")[0], Outcome::Passed { .. }));
+    let mut left = world.before.snapshots[0].clone();
+    left.id = "s2".into();
+    left.name = "Forklift Operator warm migration precopy".into();
+    world.after.snapshots.push(left);
+    let Outcome::Failed { expected, .. } = &outcomes(&world, Platform::Ovirt, "snapshots")[0] else { panic!() };
+    assert_eq!(expected, "no snapshot of MTV left");
+}
+
+#[test]
+fn a_source_that_was_powered_off_by_force_fails_where_the_platform_tells_it() {
+    let mut world = World::healthy();
+    let power = |world: &World| outcomes(world, Platform::Ovirt, "source-power").remove(0);
+    world.forced_off = Some(Ok(false));
+    assert!(matches!(power(&world), Outcome::Passed { .. }));
+    world.forced_off = Some(Ok(true));
+    assert!(matches!(power(&world), Outcome::Failed { .. }));
+    world.forced_off = Some(Err("no events".into()));
+    assert!(matches!(power(&world), Outcome::NotJudged { .. }));
+}
+
+#[test]
+fn addresses_of_unknown_origin_are_not_judged_and_say_why() {
+    let mut world = World::healthy();
+    for address in world.before.nics.iter_mut().filter_map(|n| n.guest.as_mut()).flat_map(|g| &mut g.addresses) {
+        address.origin = AddressOrigin::Unknown;
+    }
+    let Outcome::NotJudged { because } = &outcomes(&world, Platform::Ovirt, "static-ip")[0] else { panic!() };
+    assert!(because.contains("does not tell which"), "{because}");
+}
+
 /// The healthy VM as it comes from OpenStack: disks by volume id, listed in any order, one boots.
 fn from_openstack() -> World {
     let mut world = World::healthy();
@@ -404,44 +446,28 @@ fn a_snapshot_that_mtv_left_on_openstack_is_found() {
     assert!(matches!(&found.outcome, Outcome::Failed { expected, .. } if expected == "no snapshot of MTV left"));
 }
 
-/// The outcomes of one check.
-fn outcomes(world: &World, platform: Platform, check: &str) -> Vec<Outcome> {
-    world.judge_on(platform).into_iter().filter(|f| f.check == check).map(|f| f.outcome).collect()
-}
-
 #[test]
-fn of_an_ovirt_source_the_serial_is_the_engines_and_mtvs_snapshots_must_be_gone() {
+fn nics_whose_source_tells_no_mac_are_judged_by_their_order() {
     let mut world = World::healthy();
-    assert!(matches!(outcomes(&world, Platform::Ovirt, "serial")[0], Outcome::Failed { .. }), "VMware's form");
-    world.t().serial = Some(UUID.to_uppercase());
-    assert!(matches!(outcomes(&world, Platform::Ovirt, "serial")[0], Outcome::Passed { .. }));
-    assert!(matches!(outcomes(&world, Platform::Ovirt, "snapshots")[0], Outcome::Passed { .. }));
-    let mut left = world.before.snapshots[0].clone();
-    left.id = "s2".into();
-    left.name = "Forklift Operator warm migration precopy".into();
-    world.after.snapshots.push(left);
-    let Outcome::Failed { expected, .. } = &outcomes(&world, Platform::Ovirt, "snapshots")[0] else { panic!() };
-    assert_eq!(expected, "no snapshot of MTV left");
-}
-
-#[test]
-fn a_source_that_was_powered_off_by_force_fails_where_the_platform_tells_it() {
-    let mut world = World::healthy();
-    let power = |world: &World| outcomes(world, Platform::Ovirt, "source-power").remove(0);
-    world.forced_off = Some(Ok(false));
-    assert!(matches!(power(&world), Outcome::Passed { .. }));
-    world.forced_off = Some(Ok(true));
-    assert!(matches!(power(&world), Outcome::Failed { .. }));
-    world.forced_off = Some(Err("no events".into()));
-    assert!(matches!(power(&world), Outcome::NotJudged { .. }));
-}
-
-#[test]
-fn addresses_of_unknown_origin_are_not_judged_and_say_why() {
-    let mut world = World::healthy();
-    for address in world.before.nics.iter_mut().filter_map(|n| n.guest.as_mut()).flat_map(|g| &mut g.addresses) {
-        address.origin = AddressOrigin::Unknown;
+    for nic in &mut world.before.nics {
+        nic.mac = Mac::new("");
     }
-    let Outcome::NotJudged { because } = &outcomes(&world, Platform::Ovirt, "static-ip")[0] else { panic!() };
-    assert!(because.contains("does not tell which"), "{because}");
+    let judged = |world: &World| outcomes(world, Platform::Ova, "network");
+    assert!(judged(&world).iter().all(|outcome| matches!(outcome, Outcome::Passed { .. })), "{:?}", judged(&world));
+    world.t().nics.swap(0, 1);
+    assert!(
+        judged(&world).iter().all(|outcome| matches!(outcome, Outcome::Failed { .. })),
+        "each on the other's network"
+    );
+}
+
+#[test]
+fn an_ova_keeps_its_uuid_as_serial_and_an_instance_its_id() {
+    let mut world = World::healthy();
+    world.t().serial = Some(UUID.to_uppercase());
+    assert!(matches!(outcomes(&world, Platform::Ova, "serial")[0], Outcome::Passed { .. }));
+    assert!(matches!(outcomes(&world, Platform::Ec2, "serial")[0], Outcome::Failed { .. }));
+    world.t().serial = Some("vm-1".to_owned());
+    assert!(matches!(outcomes(&world, Platform::Ec2, "serial")[0], Outcome::Passed { .. }));
+    assert!(outcomes(&world, Platform::Hyperv, "serial").is_empty(), "MTV gives those none");
 }

@@ -93,17 +93,16 @@ pub trait Adapter: Send + Sync {
     fn networks(&self, vms: &[SourceVm]) -> Vec<SourceRef>;
 }
 
-/// The adapter of a platform; `None` where MTV knows it and we do not yet.
-pub fn adapter(platform: Platform) -> Option<&'static dyn Adapter> {
+/// The adapter of a platform.
+pub fn adapter(platform: Platform) -> &'static dyn Adapter {
     match platform {
-        Platform::Vsphere => Some(&Vsphere),
-        Platform::Ovirt => Some(&Ovirt),
-        Platform::Ova => Some(&Ova),
-        Platform::Hyperv => Some(&Hyperv),
-        Platform::Ec2 => Some(&Ec2),
-        Platform::Openshift => Some(&Openshift),
-        Platform::Openstack => Some(&Openstack),
-        _ => None,
+        Platform::Vsphere => &Vsphere,
+        Platform::Ovirt => &Ovirt,
+        Platform::Openstack => &Openstack,
+        Platform::Openshift => &Openshift,
+        Platform::Ova => &Ova,
+        Platform::Hyperv => &Hyperv,
+        Platform::Ec2 => &Ec2,
     }
 }
 

@@ -302,3 +302,15 @@ fn platforms_newer_than_the_installed_mtv_are_skipped_with_its_version() {
     // They share their source VMs, which MTV powers off.
     assert!(all.iter().all(|cell| cell.profile.max_concurrent == Some(1)));
 }
+
+#[test]
+fn what_mtv_does_not_carry_over_is_not_judged_until_the_release_that_does() {
+    use crate::config::Platform;
+    let pvc = |platform, version| support::not_judged("pvc-names", platform, version);
+    assert!(pvc(Platform::Ovirt, Some("2.12.5")).is_some_and(|why| why.contains("up to 2.12")));
+    assert_eq!(pvc(Platform::Ovirt, Some("2.13.0")), None);
+    assert!(pvc(Platform::Hyperv, None).is_some(), "an unknown release is taken for an old one");
+    assert_eq!(pvc(Platform::Vsphere, Some("2.11")), None);
+    assert!(support::not_judged("labels", Platform::Ec2, Some("2.12")).is_some());
+    assert_eq!(support::not_judged("cpu", Platform::Ec2, None), None);
+}

@@ -28,6 +28,9 @@ use crate::source::{self, DriverOptions, SourceAccess, SourceDriver};
 /// `None` when that could not be read.
 pub type StorageDefaults = Option<(Vec<String>, Option<String>)>;
 
+/// Read once.
+type OnceDefaults = Arc<OnceCell<StorageDefaults>>;
+
 /// A profile that is connected and whose Provider is `Ready`.
 #[derive(Clone)]
 pub struct OpenProfile {
@@ -111,7 +114,7 @@ pub struct RunContext {
     remote: Shared<OpenDestination>,
     precopy: Shared<()>,
     /// By cluster and class.
-    defaults: tokio::sync::Mutex<BTreeMap<(String, String), Arc<OnceCell<StorageDefaults>>>>,
+    defaults: tokio::sync::Mutex<BTreeMap<(String, String), OnceDefaults>>,
 }
 
 impl RunContext {
@@ -205,10 +208,7 @@ impl RunContext {
                 ))));
             }
         };
-        let Some(adapter) = adapter(profile.platform) else {
-            let message = format!("{}: MTV's wiring of {} is not built yet", profile.name, profile.platform);
-            return Err(Failure::environment(Problem::new(message)));
-        };
+        let adapter = adapter(profile.platform);
         let settings = &self.parts.settings;
         let own = adapter.is_own_cluster(profile);
         let filled = if own { Arc::new(self.own_cluster(profile).await?) } else { profile.clone() };

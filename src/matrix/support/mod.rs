@@ -33,6 +33,8 @@ pub enum Support {
     Gated(&'static str, Gate),
     /// The migration runs, but MTV does not carry it over: its checks are *not judged*, because …
     Lost(&'static str),
+    /// Likewise, before this MTV.
+    LostBefore(&'static str, &'static str),
     /// The source VM must be so already: judged when it is read.
     AsItIs(&'static str),
     /// The cell is skipped, because …
@@ -46,7 +48,7 @@ impl Support {
             Self::Yes => "yes".to_owned(),
             Self::Since(version) => format!("{version}+"),
             Self::Gated(..) => "gate".to_owned(),
-            Self::Lost(_) => "lost".to_owned(),
+            Self::Lost(_) | Self::LostBefore(..) => "lost".to_owned(),
             Self::AsItIs(_) => "as is".to_owned(),
             Self::No(_) => "no".to_owned(),
         }
@@ -59,7 +61,7 @@ impl Support {
                 "since MTV {since}, while spec.{} of the ForkliftController is on (the default from {}); judged at run time",
                 gate.key, gate.on_since
             )),
-            Self::Lost(why) | Self::AsItIs(why) | Self::No(why) => Some(why.to_owned()),
+            Self::Lost(why) | Self::LostBefore(_, why) | Self::AsItIs(why) | Self::No(why) => Some(why.to_owned()),
         }
     }
 }
@@ -85,17 +87,6 @@ impl Capability {
     }
 }
 
-/// Platforms whose driver is in this version.
-const DRIVERS: &[Platform] = &[Platform::Vsphere, Platform::Ovirt, Platform::Openstack, Platform::Openshift];
-
-/// Platforms whose VMs are taken as they are, by MTV's inventory alone.
-const ADOPTED: &[Platform] = &[Platform::Ova, Platform::Hyperv, Platform::Ec2];
-
-/// Whether this version can prepare source VMs of the platform at all.
-pub fn is_built(platform: Platform) -> bool {
-    DRIVERS.contains(&platform) || ADOPTED.contains(&platform)
-}
-
 /// What of the table a scenario needs.
 fn needed_by(scenario: &Scenario) -> impl Iterator<Item = &'static Capability> {
     TABLE.iter().filter(|capability| (capability.needed)(scenario))
@@ -116,9 +107,6 @@ pub fn reason_against(profile: &ProviderProfile, scenario: &Scenario) -> Option<
     }
     if scenario.copyoffload && !matches!(&profile.config, PlatformConfig::Vsphere(v) if v.copyoffload.is_some()) {
         return Some(format!("profile `{}` has no copyoffload section", profile.name));
-    }
-    if !is_built(platform) {
-        return Some(format!("{platform} has no driver yet in this version"));
     }
     // An ordinary migration under the name of a copy-offload scenario would be a false pass.
     if scenario.copyoffload {
@@ -166,10 +154,14 @@ pub fn decide_gates(cells: &mut [Cell], mtv_version: &str, flags: &BTreeMap<Stri
 }
 
 /// Why a check says nothing on a platform: MTV does not carry over what it looks at.
-pub fn not_judged(check: &str, platform: Platform) -> Option<&'static str> {
+pub fn not_judged(check: &str, platform: Platform, mtv_version: Option<&str>) -> Option<&'static str> {
     TABLE.iter().filter(|capability| capability.checks.contains(&check)).find_map(|capability| {
         match capability.on(platform) {
             Support::Lost(why) => Some(why),
+            Support::LostBefore(since, why) => {
+                let carried = mtv_version.is_some_and(|have| numbers(have) >= numbers(since));
+                (!carried).then_some(why)
+            }
             _ => None,
         }
     })

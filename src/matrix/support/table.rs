@@ -1,7 +1,7 @@
 //! The support table. Sources: forklift.md §4.5 (types), §6.4 (PVC names), §7 (target VMs), §9.2
 //! (flags), §10 (releases).
 
-use super::Support::{AsItIs, Gated, Lost, No, Since, Yes};
+use super::Support::{AsItIs, Gated, Lost, LostBefore, No, Since, Yes};
 use super::{Capability, Gate};
 use crate::config::{Platform, PowerState, ScenarioVm};
 
@@ -185,16 +185,15 @@ pub const TABLE: &[Capability] = &[
     Capability {
         name: "pvc_name_template",
         needed: |s| s.pvc_name_template.is_some(),
-        // The check itself goes by the release.
-        checks: &[],
+        checks: &["pvc-names"],
         by: [
             Since("2.8"),
-            Lost(PVC_NAMES),
-            Lost(PVC_NAMES),
+            LostBefore("2.13", PVC_NAMES),
+            LostBefore("2.13", PVC_NAMES),
             Since("2.11"),
-            Lost(PVC_NAMES),
-            Lost(PVC_NAMES),
-            Lost(PVC_NAMES),
+            LostBefore("2.13", PVC_NAMES),
+            LostBefore("2.13", PVC_NAMES),
+            LostBefore("2.13", PVC_NAMES),
         ],
     },
 ];

@@ -29,11 +29,11 @@ pub(super) fn of(type_: &str) -> Option<&'static dyn Source> {
     match type_ {
         "vsphere" => Some(&vsphere::Vsphere),
         "openshift" => Some(&openshift::Openshift),
-        "openstack" => Some(&openstack::Openstack),
         "ovirt" => Some(&ovirt::Ovirt),
         "ova" => Some(&ova::Ova),
         "hyperv" => Some(&hyperv::Hyperv),
         "ec2" => Some(&ec2::Ec2),
+        "openstack" => Some(&openstack::Openstack),
         _ => None,
     }
 }

@@ -111,7 +111,9 @@ mod tests {
                 "disks": [{"name": "vol-0", "bootOrder": 1}, {"name": "vol-1"}],
                 "interfaces": [{"name": "net-0", "model": "virtio", "macAddress": "56:6f:00:00:00:01"}]}},
             "volumes": [{"name": "vol-0", "persistentVolumeClaim": {"claimName": "a"}}, {"name": "vol-1"}]}}}});
-        Ovirt.shape(&Shape { version: MtvVersion::parse("2.11").unwrap(), ocp_version: "4.20" }, vm, &mut machine);
+        let settings = std::collections::BTreeMap::new();
+        let facts = Shape { version: MtvVersion::parse("2.11").unwrap(), ocp_version: "4.20", settings: &settings };
+        Ovirt.shape(&facts, vm, &mut machine);
         let spec = &machine["spec"]["template"]["spec"];
         let domain = &spec["domain"];
         assert_eq!(domain["firmware"]["serial"], "v1");
