@@ -419,3 +419,55 @@ fn an_ova_keeps_its_uuid_as_serial_and_an_instance_its_id() {
     assert!(matches!(outcomes(&world, Platform::Ec2, "serial")[0], Outcome::Passed { .. }));
     assert!(outcomes(&world, Platform::Hyperv, "serial").is_empty(), "MTV gives those none");
 }
+
+/// The healthy VM as it comes from OpenStack: disks by volume id, listed in any order, one boots.
+fn from_openstack() -> World {
+    let mut world = World::healthy();
+    for (disk, id) in world.before.disks.iter_mut().zip(["v-boot", "v-data"]) {
+        disk.id = id.to_owned();
+        disk.file_name = None;
+    }
+    let target = world.t();
+    target.disks.reverse();
+    target.nics.reverse();
+    target.disks[0].disk_source = Some("v-data".to_owned());
+    target.disks[1].disk_source = Some("v-boot".to_owned());
+    target.disks[1].boot_order = Some(1);
+    target.serial = None;
+    world
+}
+
+#[test]
+fn an_openstack_vm_may_list_disks_and_nics_in_any_order_but_must_boot_from_its_boot_disk() {
+    let outcome = |world: &World, check: &str| -> Vec<Outcome> {
+        let all = world.judge_on(Platform::Openstack);
+        all.into_iter().filter(|f| f.check == check).map(|f| f.outcome).collect()
+    };
+    let mut world = from_openstack();
+    let wrong: Vec<Finding> = world
+        .judge_on(Platform::Openstack)
+        .into_iter()
+        .filter(|f| matches!(f.outcome, Outcome::Failed { .. }))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(outcome(&world, "serial").is_empty(), "MTV gives OpenStack VMs no serial number");
+    assert!(matches!(outcome(&world, "pvc-names").as_slice(), [Outcome::NotJudged { .. }]));
+    world.t().disks[1].boot_order = None;
+    assert!(matches!(outcome(&world, "disk-order").as_slice(), [Outcome::Failed { .. }]));
+    world.t().disks.reverse();
+    assert!(matches!(outcome(&world, "disk-order").as_slice(), [Outcome::Passed { .. }]), "the first boots");
+}
+
+#[test]
+fn a_snapshot_that_mtv_left_on_openstack_is_found() {
+    let mut world = from_openstack();
+    world.after.snapshots.push(SourceSnapshot {
+        id: "s9".into(),
+        name: "snapshot for forklift-migration-vm-vm-1".into(),
+        created: None,
+        state: Some("available".into()),
+    });
+    let all = world.judge_on(Platform::Openstack);
+    let found = all.iter().find(|f| f.check == "snapshots").unwrap();
+    assert!(matches!(&found.outcome, Outcome::Failed { expected, .. } if expected == "no snapshot of MTV left"));
+}

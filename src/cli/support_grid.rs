@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::matrix::support::{PLATFORMS, Support, TABLE, is_built};
+use crate::matrix::support::{PLATFORMS, Support, TABLE};
 
 /// A grid with numbered notes below it.
 pub fn table() -> String {
@@ -40,13 +40,6 @@ pub fn table() -> String {
     for (number, note) in notes.iter().enumerate() {
         out.push_str(&format!("[{}] {note}\n", number + 1));
     }
-    let missing: Vec<&str> = PLATFORMS.iter().filter(|p| !is_built(**p)).map(|p| p.name()).collect();
-    if !missing.is_empty() {
-        out.push_str(&format!(
-            "without a driver in this version, so that all their cells are skipped: {}\n",
-            missing.join(", ")
-        ));
-    }
     out
 }
 
@@ -60,8 +53,7 @@ pub fn json() -> String {
             json!({"capability": capability.name, "platforms": by})
         })
         .collect();
-    let built: Vec<&str> = PLATFORMS.iter().filter(|p| is_built(**p)).map(|p| p.name()).collect();
-    format!("{:#}\n", json!({"version": 1, "support": rows, "built": built}))
+    format!("{:#}\n", json!({"version": 1, "support": rows}))
 }
 
 fn cell(support: Support) -> Value {

@@ -34,7 +34,8 @@ pub struct Settings {
     pub source_provider_insecure_skip_verify: bool,
     /// MTV's own namespace.
     pub mtv_namespace: String,
-    /// A part of the API host that `remote` scenarios require (peer.md §1.2); empty: they are skipped.
+    /// A profile of type `openshift` with a token that `remote` scenarios migrate to, or a part of the
+    /// API host that they require (peer.md §1.2); empty: they are skipped.
     pub remote_ocp_cluster: String,
     /// Head of the run id, and so of every name that the run makes; `auto`: `mm`.
     pub target_namespace_prefix: String,

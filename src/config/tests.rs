@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
+use super::providers::OpenstackAuth;
 use super::*;
 
 fn request(dir: &Path) -> LoadRequest {
@@ -171,6 +172,32 @@ fn a_wrong_profile_is_refused_with_its_name_and_line_and_no_secret() {
     assert!(text.contains("p.json:9: profile `w`: `type`:"), "{text}");
     assert!(text.contains("p.json:11: profile `o`: `api_url` is required for a profile of type ovirt"), "{text}");
     assert!(!text.contains("987654"));
+}
+
+#[test]
+fn an_openstack_profile_needs_what_its_auth_type_needs() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut request = request(dir.path());
+    let profile = |more: &str| {
+        format!("{{\"o\": {{\"type\": \"openstack\", \"api_url\": \"https://k/v3\", \"region_name\": \"r\", {more}}}}}")
+    };
+    let credential = "\"auth_type\": \"applicationcredential\", \"application_credential_secret\": \"hidden-one\"";
+    let with = |request: &mut LoadRequest, text: String| {
+        request.providers_text = Some((text, "p.json".into()));
+    };
+    with(&mut request, profile(&format!("{credential}, \"application_credential_id\": \"ac1\"")));
+    let loaded = load(&request).unwrap_or_else(|e| panic!("{e}"));
+    let PlatformConfig::Openstack(config) = &loaded.providers["o"].config else { panic!("openstack") };
+    assert!(matches!(&config.auth, OpenstackAuth::ApplicationCredential { id, .. } if id == "ac1"));
+    assert!(!format!("{loaded:?}").contains("hidden-one"));
+    with(&mut request, profile(credential));
+    let text = refused(&request, dir.path());
+    for key in ["username", "application_credential_name", "user_domain_name"] {
+        assert!(text.contains(&format!("`{key}` is required")), "{key}: {text}");
+    }
+    with(&mut request, profile("\"username\": \"u\", \"password\": \"p\""));
+    let text = refused(&request, dir.path());
+    assert!(text.contains("`project_name` is required") && text.contains("`user_domain_name` is required"), "{text}");
 }
 
 #[test]

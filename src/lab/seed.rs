@@ -24,7 +24,17 @@ pub struct SeedOptions {
 
 /// Creates everything, namespaces first.
 pub async fn seed(client: &Client, options: &SeedOptions) -> Result<(), LabError> {
-    for (plural, object) in cluster::objects(options).into_iter().chain(mtv::objects(options)) {
+    seed_cluster(client, options).await?;
+    all(client, mtv::objects(options)).await
+}
+
+/// Likewise, without MTV: a cluster that MTV only migrates from or to.
+pub async fn seed_cluster(client: &Client, options: &SeedOptions) -> Result<(), LabError> {
+    all(client, cluster::objects(options)).await
+}
+
+async fn all(client: &Client, objects: Vec<(&'static str, Value)>) -> Result<(), LabError> {
+    for (plural, object) in objects {
         put(client, plural, &object).await.map_err(|error| LabError::Start {
             part: "seed".to_owned(),
             cause: format!("{plural} {}: {error}", object["metadata"]["name"].as_str().unwrap_or_default()),

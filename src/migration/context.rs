@@ -28,6 +28,9 @@ use crate::source::{self, DriverOptions, SourceAccess, SourceDriver};
 /// `None` when that could not be read.
 pub type StorageDefaults = Option<(Vec<String>, Option<String>)>;
 
+/// Read once.
+type OnceDefaults = Arc<OnceCell<StorageDefaults>>;
+
 /// A profile that is connected and whose Provider is `Ready`.
 #[derive(Clone)]
 pub struct OpenProfile {
@@ -102,9 +105,6 @@ pub struct ContextParts {
     pub stage_span: StageSpan,
 }
 
-/// By cluster and class; the first that asks reads.
-type DefaultsByClass = BTreeMap<(String, String), Arc<OnceCell<StorageDefaults>>>;
-
 /// Shared by every cell of a run.
 pub struct RunContext {
     pub parts: ContextParts,
@@ -114,7 +114,7 @@ pub struct RunContext {
     remote: Shared<OpenDestination>,
     precopy: Shared<()>,
     /// By cluster and class.
-    defaults: tokio::sync::Mutex<DefaultsByClass>,
+    defaults: tokio::sync::Mutex<BTreeMap<(String, String), OnceDefaults>>,
 }
 
 impl RunContext {

@@ -18,6 +18,7 @@ pub mod catalogue;
 pub mod ec2;
 pub mod hyperv;
 pub mod openshift;
+pub mod openstack;
 pub mod ova;
 pub mod ovirt;
 pub mod roster;
@@ -54,9 +55,11 @@ pub async fn start(options: &PlatformOptions<'_>) -> Result<Vec<Box<dyn LabPlatf
         Box::new(vsphere::platform::Vsphere::start(options).await?),
         Box::new(ovirt::platform::Ovirt::start(options).await?),
         Box::new(openshift::Openshift::start(options)),
+        Box::new(openshift::FarOpenshift::start(options).await?),
         Box::new(ova::Ova::start(options)?),
         Box::new(hyperv::Hyperv::start(options).await?),
         Box::new(ec2::Ec2::start(options).await?),
+        Box::new(openstack::platform::Openstack::start(options).await?),
     ])
 }
 

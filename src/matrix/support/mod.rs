@@ -87,17 +87,6 @@ impl Capability {
     }
 }
 
-/// Platforms whose driver is in this version.
-const DRIVERS: &[Platform] = &[Platform::Vsphere, Platform::Ovirt, Platform::Openstack, Platform::Openshift];
-
-/// Platforms whose VMs are taken as they are, by MTV's inventory alone.
-const ADOPTED: &[Platform] = &[Platform::Ova, Platform::Hyperv, Platform::Ec2];
-
-/// Whether this version can prepare source VMs of the platform at all.
-pub fn is_built(platform: Platform) -> bool {
-    DRIVERS.contains(&platform) || ADOPTED.contains(&platform)
-}
-
 /// What of the table a scenario needs.
 fn needed_by(scenario: &Scenario) -> impl Iterator<Item = &'static Capability> {
     TABLE.iter().filter(|capability| (capability.needed)(scenario))
@@ -118,9 +107,6 @@ pub fn reason_against(profile: &ProviderProfile, scenario: &Scenario) -> Option<
     }
     if scenario.copyoffload && !matches!(&profile.config, PlatformConfig::Vsphere(v) if v.copyoffload.is_some()) {
         return Some(format!("profile `{}` has no copyoffload section", profile.name));
-    }
-    if !is_built(platform) {
-        return Some(format!("{platform} has no driver yet in this version"));
     }
     // An ordinary migration under the name of a copy-offload scenario would be a false pass.
     if scenario.copyoffload {

@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn devices_are_ordered_as_the_guest_sees_them() {
         let at = |device: &str| Attached { device: device.into(), volume: json!({"bootable": "false"}) };
-        let mut all = vec![at(""), at("/dev/vdaa"), at("/dev/vdb"), at("/dev/vda")];
+        let mut all = [at(""), at("/dev/vdaa"), at("/dev/vdb"), at("/dev/vda")];
         all.sort_by_key(Attached::place);
         let order: Vec<&str> = all.iter().map(|a| a.device.as_str()).collect();
         assert_eq!(order, ["/dev/vda", "/dev/vdb", "/dev/vdaa", ""]);

@@ -363,8 +363,8 @@ mod tests {
     use super::*;
     use crate::config::{Credentials, GuestCredentials, Platform, PlatformConfig};
 
-    fn body(config: OpenstackConfig) -> String {
-        let profile = ProviderProfile {
+    fn profile(config: &OpenstackConfig) -> ProviderProfile {
+        ProviderProfile {
             vms: std::collections::BTreeMap::new(),
             name: "osp".into(),
             platform: Platform::Openstack,
@@ -376,8 +376,11 @@ mod tests {
             max_concurrent: None,
             ca_pem: None,
             config: PlatformConfig::Openstack(config.clone()),
-        };
-        auth(&profile, &config).to_string()
+        }
+    }
+
+    fn body(config: OpenstackConfig) -> String {
+        auth(&profile(&config), &config).to_string()
     }
 
     #[test]
@@ -408,5 +411,46 @@ mod tests {
             body(config("")),
             r#"{"identity":{"methods":["application_credential"],"application_credential":{"name":"ac","secret":"s","user":{"name":"admin","domain":{"name":"D"}}}}}"#
         );
+    }
+
+    /// A cloud whose first token is worth nothing.
+    async fn forgetful_cloud() -> String {
+        use axum::Json;
+        use axum::http::{HeaderMap, StatusCode};
+        use axum::response::IntoResponse;
+        use axum::routing::{get, post};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let logins = Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let url = base.clone();
+        let login = move || async move {
+            let number = logins.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+            let service = |kind: &str| json!({"type": kind, "endpoints": [{"interface": "public", "region": "one", "url": format!("{url}/v2.1")}]});
+            let catalog = ["compute", "volumev3", "image", "network"].map(service);
+            let body = Json(json!({"token": {"catalog": catalog}}));
+            (StatusCode::CREATED, [("x-subject-token", format!("token-{number}"))], body).into_response()
+        };
+        let servers = |headers: HeaderMap| async move {
+            match headers.get("x-auth-token").and_then(|t| t.to_str().ok()) {
+                Some("token-2") => Json(json!({"servers": [{"id": "a"}]})).into_response(),
+                _ => (StatusCode::UNAUTHORIZED, Json(json!({"error": {"message": "expired"}}))).into_response(),
+            }
+        };
+        let router = axum::Router::new().route("/v3/auth/tokens", post(login)).route("/v2.1/servers", get(servers));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        base
+    }
+
+    #[tokio::test]
+    async fn a_token_that_ended_is_renewed_once_and_the_call_repeated() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let config = OpenstackConfig { region_name: "one".into(), ..OpenstackConfig::default() };
+        let mut profile = profile(&config);
+        profile.api_url = forgetful_cloud().await;
+        let timeouts = crate::config::load(&crate::config::LoadRequest::default()).unwrap().settings.timeouts;
+        let options = DriverOptions { timeouts, insecure: true, cluster: None };
+        let session = Session::new(Arc::new(profile), config, options);
+        let found = session.list(Call::get(Service::Compute, "/servers"), "servers").await.unwrap();
+        assert_eq!(found, [json!({"id": "a"})]);
     }
 }

@@ -147,7 +147,7 @@ impl Run {
         let disks: Vec<(String, i64)> = vm
             .disks
             .iter()
-            .map(|d| (d.file.clone(), i64::try_from(d.capacity_bytes >> 20).unwrap_or(i64::MAX)))
+            .map(|d| (self.resolved.kind.task_name(vm, d), i64::try_from(d.capacity_bytes >> 20).unwrap_or(i64::MAX)))
             .collect();
         VmStatus {
             id: vm.id.clone(),
@@ -251,6 +251,11 @@ impl Walk<'_> {
             result = self.phases() => result,
             () = cancelled => Err(Halt::Canceled),
         };
+        // What was made on the source to copy from is not needed any more, however the walk ended.
+        let finished = self.run.client.finish_copy(&self.vm, self.keeps_snapshots()).await;
+        if let Err(error) = finished {
+            tracing::warn!(vm = self.vm.name, error, "the lab's MTV left something on the source");
+        }
         let ended = match result {
             Ok(()) => durable("Succeeded", "The VM migration has SUCCEEDED."),
             Err(Halt::Failed(reason)) => {
@@ -302,6 +307,7 @@ impl Walk<'_> {
         self.power_off_source().await?;
         self.pass(self.run.resolved.kind.before_copy()).await;
         self.phase("CreateDataVolumes");
+        self.run.client.prepare_copy(&self.vm, self.keeps_snapshots()).await.map_err(Halt::Failed)?;
         target::create_volumes(self).await.map_err(Halt::Failed)?;
         self.rest(PHASE).await;
         self.end("Initialize");
@@ -319,6 +325,10 @@ impl Walk<'_> {
         } else {
             self.phase("CopyDisks");
             self.transfer("DiskTransfer", COPY).await;
+            if let Some(phase) = self.run.resolved.kind.last_copy_phase() {
+                self.phase(phase);
+                self.rest(PHASE).await;
+            }
             if self.run.resolved.kind.converts() {
                 self.convert().await;
             }
@@ -359,6 +369,10 @@ impl Walk<'_> {
         hooks::execute(&self.run.mtv, plan, migration, &self.vm.id, step, &hook.hook).await.map_err(Halt::Failed)?;
         self.end(step);
         Ok(())
+    }
+
+    fn keeps_snapshots(&self) -> bool {
+        self.run.mtv.defects.has(Defect::LeftoverSnapshot)
     }
 
     /// MTV's cleanup of a cancelled VM: what was made goes, the source comes back.

@@ -8,6 +8,8 @@ mod execute;
 mod hooks;
 mod maps;
 mod migrations;
+mod openstack_client;
+mod openstack_view;
 mod pipeline;
 mod plan;
 pub mod platform;

@@ -143,5 +143,14 @@ pub trait PlatformClient: Send + Sync {
     async fn power_state(&self, vm_id: &str) -> Result<bool, String>;
     async fn create_snapshot(&self, vm_id: &str, name: &str) -> Result<String, String>;
     async fn remove_snapshot(&self, vm_id: &str, snapshot_id: &str) -> Result<(), String>;
+    /// Makes on the source what the VM's disks are copied from, where they can't be read in place.
+    /// `keep_snapshots`: a defect, by which snapshots made here stay.
+    async fn prepare_copy(&self, _vm: &InvVm, _keep_snapshots: bool) -> Result<(), String> {
+        Ok(())
+    }
+    /// Removes what [`PlatformClient::prepare_copy`] made, however far it got.
+    async fn finish_copy(&self, _vm: &InvVm, _keep_snapshots: bool) -> Result<(), String> {
+        Ok(())
+    }
     async fn logout(&self);
 }

@@ -35,6 +35,9 @@ fn target_name(walk: &Walk<'_>) -> String {
 /// The name of a disk's PVC: exact, or to be completed by the API server.
 fn pvc_name(walk: &Walk<'_>, disk: &InvDisk, index: usize) -> (Option<String>, Option<String>) {
     let spec = &walk.run.plan.spec;
+    if let Some(own) = walk.run.resolved.kind.claim_name(&walk.vm, disk) {
+        return (None, Some(format!("{own}-")));
+    }
     let fallback = format!("{}-{}-", walk.run.plan.name_any(), walk.vm.id);
     let (kind, version) = (walk.run.resolved.kind, walk.run.mtv.version);
     let source_claim = kind.names_volumes_after_source().then(|| disk.file.split_once('/')).flatten();

@@ -19,6 +19,10 @@ use crate::lab::controllers::kubevirt::json::{list, text};
 use crate::lab::controllers::kubevirt::vm_resource;
 use crate::lab::hooks::{GuestDirectory, GuestNic, GuestProfile};
 
+mod far;
+
+pub use far::FarOpenshift;
+
 /// The lab's own cluster as a source.
 pub struct Openshift {
     machines: Arc<Machines>,

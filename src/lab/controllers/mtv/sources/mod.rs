@@ -17,6 +17,7 @@ use crate::api::forklift::Provider;
 mod ec2;
 mod hyperv;
 pub(in crate::lab) mod openshift;
+mod openstack;
 mod ova;
 mod ovf;
 mod ovirt;
@@ -32,6 +33,7 @@ pub(super) fn of(type_: &str) -> Option<&'static dyn Source> {
         "ova" => Some(&ova::Ova),
         "hyperv" => Some(&hyperv::Hyperv),
         "ec2" => Some(&ec2::Ec2),
+        "openstack" => Some(&openstack::Openstack),
         _ => None,
     }
 }
@@ -135,6 +137,22 @@ pub(super) trait Source: Send + Sync {
         disks.to_vec()
     }
 
+    /// The phase that follows the copy, where there is one without a step of its own.
+    fn last_copy_phase(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// What a disk's task is called in the pipeline.
+    fn task_name(&self, _: &InvVm, disk: &InvDisk) -> String {
+        disk.file.clone()
+    }
+
+    /// What a disk's PVC is called (and then a generated end), where it does not follow the Plan's
+    /// template.
+    fn claim_name(&self, _: &InvVm, _: &InvDisk) -> Option<String> {
+        None
+    }
+
     /// Gives the VirtualMachine what only this platform's VMs have. `machine` has everything that
     /// all have: cpu, memory, bootloader, disks `vol-<i>`, interfaces `net-<i>`.
     fn shape(&self, _: &Shape<'_>, _: &InvVm, _machine: &mut Value) {}
@@ -160,7 +178,7 @@ fn missing(login: &Login, wanted: &[&str], wants_ca: bool) -> Vec<String> {
 }
 
 /// An HTTP client that trusts what the Secret says.
-fn http_client(login: &Login) -> Result<reqwest::Client, ConnectError> {
+pub(super) fn http_client(login: &Login) -> Result<reqwest::Client, ConnectError> {
     let failed = |e: reqwest::Error| ConnectError::Failed(e.to_string());
     let mut builder = reqwest::Client::builder().timeout(std::time::Duration::from_secs(30));
     if login.insecure {

@@ -1,0 +1,117 @@
+//! OpenStack: cold only; disks by way of images that MTV makes on the cloud; no serial number, no
+//! secure boot, interfaces in no order.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use super::super::openstack_client;
+use super::super::pipeline::Path;
+use super::super::platform::{ConnectError, InvDisk, InvVm, Login, PlatformClient};
+use super::super::{Mtv, MtvVersion};
+use super::{Shape, Source, missing};
+
+pub(super) struct Openstack;
+
+/// The image that MTV makes of a VM; what else it makes begins with this name.
+fn image_name(vm: &InvVm) -> String {
+    format!("forklift-migration-vm-{}", vm.id)
+}
+
+#[async_trait]
+impl Source for Openstack {
+    fn missing_keys(&self, login: &Login) -> Vec<String> {
+        let one_of = |keys: [&'static str; 2]| -> Option<&'static str> {
+            keys.iter().all(|key| login.secret(key).is_empty()).then_some(keys[0])
+        };
+        let mut wanted = vec!["regionName"];
+        match login.secret("authType") {
+            "applicationcredential" => {
+                wanted.push("applicationCredentialSecret");
+                wanted.extend(one_of(["applicationCredentialID", "applicationCredentialName"]));
+            }
+            "token" => wanted.push("token"),
+            _ => {
+                wanted.push("password");
+                wanted.extend(one_of(["username", "userID"]));
+                wanted.extend(one_of(["projectName", "projectID"]));
+            }
+        }
+        missing(login, &wanted, false)
+    }
+
+    async fn connect(&self, mtv: &Mtv, login: &Login) -> Result<Arc<dyn PlatformClient>, ConnectError> {
+        openstack_client::connect(login, mtv.clock).await
+    }
+
+    fn steps(&self, _: Path, _: MtvVersion) -> Vec<&'static str> {
+        vec!["DiskTransfer", "ConvertOpenstackSnapshot", "VirtualMachineCreation"]
+    }
+
+    /// Its time is counted to `DiskTransfer`, so the step of that name never starts.
+    fn last_copy_phase(&self) -> Option<&'static str> {
+        Some("ConvertOpenstackSnapshot")
+    }
+
+    fn task_name(&self, vm: &InvVm, disk: &InvDisk) -> String {
+        self.claim_name(vm, disk).unwrap_or_default()
+    }
+
+    fn claim_name(&self, vm: &InvVm, disk: &InvDisk) -> Option<String> {
+        let image = image_name(vm);
+        Some(if disk.bus == "image" { image } else { format!("{image}-volume-{}", disk.file) })
+    }
+
+    fn shape(&self, _: &Shape<'_>, vm: &InvVm, machine: &mut Value) {
+        let spec = &mut machine["spec"]["template"]["spec"];
+        spec["domain"]["cpu"]["threads"] = vm.extra["threads"].clone();
+        if let Some(devices) = spec["domain"]["devices"].as_object_mut() {
+            devices.remove("tpm");
+        }
+        // A volume is called after the disk that it was made of.
+        for (index, disk) in vm.disks.iter().enumerate() {
+            let name = json!(format!("vol-{}", disk.file));
+            for pointer in [format!("/domain/devices/disks/{index}"), format!("/volumes/{index}")] {
+                if let Some(entry) = spec.pointer_mut(&pointer) {
+                    entry["name"] = name.clone();
+                    if let Some(bus) = vm.extra["diskBus"].as_str().filter(|_| entry.get("disk").is_some()) {
+                        entry["disk"]["bus"] = json!(bus);
+                    }
+                }
+            }
+        }
+        // The builder walks a map of networks, whose order is another every time.
+        if let Some(interfaces) = spec["domain"]["devices"]["interfaces"].as_array_mut()
+            && rand::random::<bool>()
+        {
+            interfaces.reverse();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn login(keys: &[(&str, &str)]) -> Login {
+        Login {
+            url: "https://k/v3".into(),
+            secret: keys.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            settings: BTreeMap::new(),
+            insecure: false,
+            ca_pem: None,
+        }
+    }
+
+    #[test]
+    fn each_auth_type_needs_its_own_keys_and_all_need_the_region() {
+        assert_eq!(Openstack.missing_keys(&login(&[])), ["regionName", "password", "username", "projectName"]);
+        let password = [("regionName", "r"), ("username", "u"), ("password", "p"), ("projectID", "x")];
+        assert!(Openstack.missing_keys(&login(&password)).is_empty());
+        let credential =
+            [("authType", "applicationcredential"), ("applicationCredentialName", "n"), ("regionName", "r")];
+        assert_eq!(Openstack.missing_keys(&login(&credential)), ["applicationCredentialSecret"]);
+    }
+}
