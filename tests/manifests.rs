@@ -5,7 +5,6 @@
 // A helper of a test may unwrap, too: its panic is the report.
 #![allow(clippy::unwrap_used)]
 
-#[allow(dead_code, reason = "each test file uses a part")]
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};

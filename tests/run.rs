@@ -1,7 +1,6 @@
 //! The binary against the lab: what issue 2 wants to be shown, one sentence a test.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-#[allow(dead_code, reason = "each test file uses a part")]
 mod common;
 
 use std::collections::BTreeMap;

@@ -1,7 +1,6 @@
 //! A matrix over several processes: what issue 5 wants to be shown of shards, one sentence a test.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-#[allow(dead_code, reason = "each test file uses a part")]
 mod common;
 
 use std::collections::BTreeMap;

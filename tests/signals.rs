@@ -1,7 +1,6 @@
 //! SIGTERM at any moment, and who may touch a ledger meanwhile.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-#[allow(dead_code, reason = "each test file uses a part")]
 mod common;
 
 use std::fs;

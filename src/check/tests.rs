@@ -394,32 +394,6 @@ fn addresses_of_unknown_origin_are_not_judged_and_say_why() {
     assert!(because.contains("does not tell which"), "{because}");
 }
 
-#[test]
-fn nics_whose_source_tells_no_mac_are_judged_by_their_order() {
-    let mut world = World::healthy();
-    for nic in &mut world.before.nics {
-        nic.mac = Mac::new("");
-    }
-    let judged = |world: &World| outcomes(world, Platform::Ova, "network");
-    assert!(judged(&world).iter().all(|outcome| matches!(outcome, Outcome::Passed { .. })), "{:?}", judged(&world));
-    world.t().nics.swap(0, 1);
-    assert!(
-        judged(&world).iter().all(|outcome| matches!(outcome, Outcome::Failed { .. })),
-        "each on the other's network"
-    );
-}
-
-#[test]
-fn an_ova_keeps_its_uuid_as_serial_and_an_instance_its_id() {
-    let mut world = World::healthy();
-    world.t().serial = Some(UUID.to_uppercase());
-    assert!(matches!(outcomes(&world, Platform::Ova, "serial")[0], Outcome::Passed { .. }));
-    assert!(matches!(outcomes(&world, Platform::Ec2, "serial")[0], Outcome::Failed { .. }));
-    world.t().serial = Some("vm-1".to_owned());
-    assert!(matches!(outcomes(&world, Platform::Ec2, "serial")[0], Outcome::Passed { .. }));
-    assert!(outcomes(&world, Platform::Hyperv, "serial").is_empty(), "MTV gives those none");
-}
-
 /// The healthy VM as it comes from OpenStack: disks by volume id, listed in any order, one boots.
 fn from_openstack() -> World {
     let mut world = World::healthy();
@@ -470,4 +444,30 @@ fn a_snapshot_that_mtv_left_on_openstack_is_found() {
     let all = world.judge_on(Platform::Openstack);
     let found = all.iter().find(|f| f.check == "snapshots").unwrap();
     assert!(matches!(&found.outcome, Outcome::Failed { expected, .. } if expected == "no snapshot of MTV left"));
+}
+
+#[test]
+fn nics_whose_source_tells_no_mac_are_judged_by_their_order() {
+    let mut world = World::healthy();
+    for nic in &mut world.before.nics {
+        nic.mac = Mac::new("");
+    }
+    let judged = |world: &World| outcomes(world, Platform::Ova, "network");
+    assert!(judged(&world).iter().all(|outcome| matches!(outcome, Outcome::Passed { .. })), "{:?}", judged(&world));
+    world.t().nics.swap(0, 1);
+    assert!(
+        judged(&world).iter().all(|outcome| matches!(outcome, Outcome::Failed { .. })),
+        "each on the other's network"
+    );
+}
+
+#[test]
+fn an_ova_keeps_its_uuid_as_serial_and_an_instance_its_id() {
+    let mut world = World::healthy();
+    world.t().serial = Some(UUID.to_uppercase());
+    assert!(matches!(outcomes(&world, Platform::Ova, "serial")[0], Outcome::Passed { .. }));
+    assert!(matches!(outcomes(&world, Platform::Ec2, "serial")[0], Outcome::Failed { .. }));
+    world.t().serial = Some("vm-1".to_owned());
+    assert!(matches!(outcomes(&world, Platform::Ec2, "serial")[0], Outcome::Passed { .. }));
+    assert!(outcomes(&world, Platform::Hyperv, "serial").is_empty(), "MTV gives those none");
 }

@@ -22,8 +22,8 @@ pub async fn run(config: &ConfigArgs, args: CleanArgs) -> Result<u8, Stop> {
     if let Some(dir) = &args.results {
         let found = ledgers(dir)?;
         for path in &found.paths {
-            let _guard = match Guard::hold(path, WHAT) {
-                Ok(guard) => guard,
+            let guard = match Guard::hold(path, WHAT) {
+                Ok(guard) => Arc::new(guard),
                 // One that was named is refused; of many the others are finished all the same.
                 Err(held @ GuardError::Held { .. }) if found.named => return Err(Stop::usage(held)),
                 Err(held @ GuardError::Held { .. }) => {
@@ -32,6 +32,7 @@ pub async fn run(config: &ConfigArgs, args: CleanArgs) -> Result<u8, Stop> {
                 }
                 Err(error) => return Err(Stop::environment(error)),
             };
+            let _heart = common::heartbeat(&guard);
             let ledger = Ledger::reopen(path).map_err(Stop::environment)?;
             println!("{}: run {}", path.display(), ledger.run());
             join(&mut all, cleaner.finish(&ledger).await.map_err(Stop::environment)?);
@@ -80,10 +81,12 @@ impl From<Stop> for SweepError {
 async fn sweep(cleaner: &Cleaner<'_>, loaded: &Loaded, run: &RunId) -> Result<Cleaned, SweepError> {
     let known = loaded.settings.results.join(run.as_str()).join("ledger.jsonl");
     if known.is_file() {
-        let _guard = Guard::hold(&known, WHAT).map_err(|error| match error {
+        let guard = Guard::hold(&known, WHAT).map_err(|error| match error {
             held @ GuardError::Held { .. } => SweepError::InUse(held),
             other => Stop::environment(other).into(),
         })?;
+        let guard = Arc::new(guard);
+        let _heart = common::heartbeat(&guard);
         let ledger = Ledger::reopen(&known).map_err(Stop::environment)?;
         return Ok(cleaner.finish(&ledger).await.map_err(Stop::environment)?);
     }

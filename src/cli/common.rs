@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::Stop;
 use super::args::{ConfigArgs, LabArgs, SelectArgs};
@@ -12,6 +14,7 @@ use crate::config::{LoadRequest, Loaded};
 use crate::event::ShardSet;
 use crate::lab::clock::Clock;
 use crate::lab::{Lab, LabOptions, defects};
+use crate::ledger::guard::{self, Guard};
 use crate::matrix::{self, Cell, Filter, Selection, Shard};
 
 /// Where a cluster's Secret is mounted in the shipped Job.
@@ -159,4 +162,17 @@ fn expand(loaded: &Loaded, select: &SelectArgs) -> Result<Vec<Cell>, Stop> {
     }
     let selection = Selection { providers, scenarios: select.scenario.clone(), tags: select.tag.clone(), filter };
     matrix::expand(&loaded.settings, &loaded.providers, &loaded.scenarios, &selection).map_err(Stop::usage)
+}
+
+/// Beats until it is dropped, or the guard is.
+pub fn heartbeat(guard: &Arc<Guard>) -> AbortOnDropHandle<()> {
+    let guard = Arc::downgrade(guard);
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        let mut beat = tokio::time::interval(guard::BEAT);
+        loop {
+            beat.tick().await;
+            let Some(guard) = guard.upgrade() else { return };
+            guard.beat();
+        }
+    }))
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 use serde_json::json;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::args::{ConfigArgs, LabArgs, LogFormat, RunArgs};
 use super::bus::Bus;
@@ -26,7 +25,7 @@ use crate::event::{Environment, EventKind, Events, Problem, SCHEMA, ShardSet, Ve
 use crate::forklift::inventory::Inventory;
 use crate::lab::Lab;
 use crate::ledger::Ledger;
-use crate::ledger::guard::{self, Guard};
+use crate::ledger::guard::Guard;
 use crate::matrix::{self, Cell, Decision};
 use crate::migration::{ContextParts, RunContext};
 use crate::report::{self, Reporter, RunModel, console, merge, metrics};
@@ -69,7 +68,7 @@ async fn run_with(
     let dir = open_results(&loaded.settings.results, &run, set.as_ref())?;
     // Until the ledger is closed `clean` keeps off it, from wherever it is called.
     let guard = Arc::new(Guard::hold(&dir.join("ledger.jsonl"), "run").map_err(Stop::environment)?);
-    let _heart = heartbeat(&guard);
+    let _heart = common::heartbeat(&guard);
     let bus =
         Arc::new(Bus::create(&dir.join("events.jsonl"), vec![console(args.log_format)]).map_err(Stop::environment)?);
     let events: Events = bus.clone();
@@ -140,19 +139,6 @@ fn flags(args: &RunArgs) -> Vec<Flag> {
         add("results", json!(results), "--results");
     }
     flags
-}
-
-/// Beats until it is dropped, or the guard is.
-fn heartbeat(guard: &Arc<Guard>) -> AbortOnDropHandle<()> {
-    let guard = Arc::downgrade(guard);
-    AbortOnDropHandle::new(tokio::spawn(async move {
-        let mut beat = tokio::time::interval(guard::BEAT);
-        loop {
-            beat.tick().await;
-            let Some(guard) = guard.upgrade() else { return };
-            guard.beat();
-        }
-    }))
 }
 
 /// `results/<run-id>/`, and `latest` pointing to it. Shards share a volume, and each has a link of its own:

@@ -132,6 +132,7 @@ fn resources() -> Value {
         ("virtualmachineinstances/filesystemlist", "get"),
         ("virtualmachines/portforward", "get"),
         ("virtualmachines/expand-spec", "get"),
+        ("virtualmachines/expand-spec", "get"),
         ("virtualmachines/start", "update"),
         ("virtualmachines/stop", "update"),
         ("virtualmachines/restart", "update"),

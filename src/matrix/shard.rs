@@ -90,7 +90,10 @@ impl Shard {
         let shards = self.names();
         let mut lines: Vec<String> = cells
             .iter()
-            .map(|cell| format!("{} {} {}", cell.id, cell.decision == Decision::Run, cell.expected.as_secs()))
+            .map(|cell| {
+                let (id, class, runs) = (&cell.id, &cell.storage_class, cell.decision == Decision::Run);
+                format!("{id} {class} {runs} {}", cell.expected.as_secs())
+            })
             .collect();
         lines.sort();
         let text = format!("{SPLIT}\n{}\n{}\n{}", name.unwrap_or_default(), shards.join("\n"), lines.join("\n"));

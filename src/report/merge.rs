@@ -290,12 +290,18 @@ fn environment(set: &ShardSet, parts: &[Part], models: &[RunModel]) -> crate::ev
     let runs: Vec<String> = parts.iter().map(|part| format!("{} {}", part.run.set.shard(), part.run.run)).collect();
     environment.notes.insert("set".to_owned(), set_name(set));
     environment.notes.insert("shards".to_owned(), runs.join(", "));
-    let mut versions: Vec<&String> = models.iter().filter_map(|m| m.environment.mtv_version.as_ref()).collect();
-    versions.sort();
-    versions.dedup();
-    if versions.len() > 1 {
-        let all = versions.iter().map(|v| v.as_str()).collect::<Vec<_>>().join(", ");
-        environment.notes.insert("MTV differs between shards".to_owned(), all);
+    let facts: [(&str, fn(&crate::event::Environment) -> Option<&String>); 3] = [
+        ("cluster", |e| e.cluster.as_ref()),
+        ("MTV", |e| e.mtv_version.as_ref()),
+        ("OpenShift", |e| e.ocp_version.as_ref()),
+    ];
+    for (name, fact) in facts {
+        let mut all: Vec<&str> = models.iter().filter_map(|m| fact(&m.environment)).map(String::as_str).collect();
+        all.sort_unstable();
+        all.dedup();
+        if all.len() > 1 {
+            environment.notes.insert(format!("{name} differs between shards"), all.join(", "));
+        }
     }
     environment
 }

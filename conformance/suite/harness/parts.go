@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -89,4 +90,27 @@ func Binary(t testing.TB) string {
 		t.Fatalf("%s: %v", EnvBinary, err)
 	}
 	return path
+}
+
+// Tool is a built client that others wrote; the test is skipped without it.
+func Tool(t testing.TB, name, version string) string {
+	t.Helper()
+	return component(t, name, version)
+}
+
+// Python is the interpreter of the virtual environment that conformance/run makes; the test is
+// skipped without it.
+func Python(t testing.TB) string {
+	t.Helper()
+	dir := filepath.Join(cache(), "python-"+pythonKey())
+	if _, err := os.Stat(filepath.Join(dir, "ready")); err != nil {
+		t.Skipf("no Python with the clients in %s: run conformance/run, which makes it (needs python3)", cache())
+	}
+	return filepath.Join(dir, "bin", "python")
+}
+
+// pythonKey names the environment by the versions in requirements.txt.
+func pythonKey() string {
+	text, _ := os.ReadFile(filepath.Join(Root(), "conformance", "python", "requirements.txt"))
+	return fmt.Sprintf("%x", sha256.Sum256(text))[:12]
 }

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,6 +31,8 @@ type Simulator struct {
 	URL    string
 	client *govmomi.Client
 	names  map[string]bool
+	// turn is held by whoever talks to the simulator.
+	turn *sync.Mutex
 }
 
 // Start runs a simulator with this server certificate until the test ends.
@@ -42,7 +45,7 @@ func Start(t testing.TB, certificate tls.Certificate) *Simulator {
 		t.Fatal(err)
 	}
 	t.Cleanup(model.Remove)
-	model.Service.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	model.Service.TLS = new(tls.Config)
 	model.Service.Listen = &url.URL{Host: "127.0.0.1:0", User: url.UserPassword(User, Password)}
 	server := model.Service.NewServer()
 	t.Cleanup(server.Close)
@@ -51,16 +54,17 @@ func Start(t testing.TB, certificate tls.Certificate) *Simulator {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bare := *server.URL
-	bare.User = nil
-	sim := &Simulator{URL: bare.String(), client: client}
+	sim := &Simulator{client: client, turn: &sync.Mutex{}}
 	if err := sim.seed(ctx, t.TempDir()); err != nil {
 		t.Fatalf("failed to seed vcsim: %v", err)
 	}
 	if sim.names, err = sim.machines(ctx); err != nil {
 		t.Fatal(err)
 	}
-	tools := startTools(model.Service.Context)
+	entrance := newFront(server.URL, model.Service.Context, sim.turn, certificate)
+	t.Cleanup(entrance.Close)
+	sim.URL = entrance.URL + "/sdk"
+	tools := startTools(model.Service.Context, sim.turn)
 	t.Cleanup(tools.stop)
 	return sim
 }
@@ -85,6 +89,8 @@ func (s *Simulator) WriteProviders(t testing.TB, path string) {
 // Leftovers are the VMs that stand there beyond the seeded ones, and seeded ones that are gone.
 func (s *Simulator) Leftovers(t testing.TB) []string {
 	t.Helper()
+	s.turn.Lock()
+	defer s.turn.Unlock()
 	now, err := s.machines(context.Background())
 	if err != nil {
 		t.Fatal(err)
@@ -243,6 +249,7 @@ const tick = 20 * time.Millisecond
 // addresses.
 type tools struct {
 	ctx  *simulator.Context
+	turn *sync.Mutex
 	quit chan struct{}
 	done chan struct{}
 	// reported are VMs whose guests have answered since they were started.
@@ -250,8 +257,8 @@ type tools struct {
 	cloned   map[types.ManagedObjectReference]bool
 }
 
-func startTools(ctx *simulator.Context) *tools {
-	t := &tools{ctx: ctx, quit: make(chan struct{}), done: make(chan struct{}),
+func startTools(ctx *simulator.Context, turn *sync.Mutex) *tools {
+	t := &tools{ctx: ctx, turn: turn, quit: make(chan struct{}), done: make(chan struct{}),
 		reported: map[types.ManagedObjectReference]bool{}, cloned: map[types.ManagedObjectReference]bool{}}
 	go func() {
 		defer close(t.done)
@@ -273,6 +280,8 @@ func (t *tools) stop() {
 }
 
 func (t *tools) look() {
+	t.turn.Lock()
+	defer t.turn.Unlock()
 	for _, entity := range t.ctx.Map.All("VirtualMachine") {
 		vm, ok := entity.(*simulator.VirtualMachine)
 		if !ok {

@@ -12,8 +12,10 @@ use serde_json::{Value, json};
 
 use super::State;
 use super::error::{ApiError, json_response, text_response};
+use super::rbac::{User, Wish};
 use super::request::Query;
 use super::resources::ResourceDef;
+use super::schema::validate::Cause;
 use super::store::ObjectKey;
 use super::write::now;
 
@@ -53,9 +55,12 @@ impl Auth {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner).get(token).cloned()
     }
 
-    /// The user of a request, or 401.
-    pub fn user(&self, headers: &HeaderMap) -> Result<String, ApiError> {
-        bearer(headers).and_then(|token| self.holder(token)).ok_or_else(ApiError::unauthorized)
+    /// The user of a request; 401 for a token that nobody holds.
+    pub fn user(&self, headers: &HeaderMap) -> Result<User, ApiError> {
+        match bearer(headers) {
+            None => Ok(User::anonymous()),
+            Some(token) => self.holder(token).map(|name| User::named(&name)).ok_or_else(ApiError::unauthorized),
+        }
     }
 
     fn issue(&self, user: &str) -> String {
@@ -173,43 +178,112 @@ pub(super) fn user_object(user: &str) -> Value {
     })
 }
 
-/// Everybody who has a token may do everything.
-pub(super) fn review(state: &State, def: &Arc<ResourceDef>, mut body: Value, user: &str) -> Value {
-    let info = |name: &str| json!({"username": name, "uid": name, "groups": groups()});
+fn info(user: &User) -> Value {
+    json!({"username": user.name, "uid": user.name, "groups": user.groups})
+}
+
+/// Why a review asks for nothing that can be answered.
+fn refused(def: &ResourceDef, spec: &Value) -> Option<ApiError> {
+    let refuse = |field: &str, message: String| {
+        let cause = Cause::new(field, "FieldValueInvalid", message);
+        let mut error = ApiError::invalid_fields(def, "", std::slice::from_ref(&cause));
+        error.message = format!(".{} \"\" is invalid: {field}: {}", def.group, cause.message);
+        if let Some(details) = error.details.as_mut().and_then(Value::as_object_mut) {
+            details.shift_remove("kind");
+        }
+        Some(error)
+    };
+    if def.plural == "tokenreviews" {
+        let message = "token is required for TokenReview in authentication";
+        return spec["token"].as_str().is_none_or(str::is_empty).then(|| ApiError::bad_request(message));
+    }
+    let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
+    if resource.is_object() && path.is_object() {
+        let text = |field: &str| path[field].as_str().unwrap_or_default().to_owned();
+        let shown = json!({"Path": text("path"), "Verb": text("verb")});
+        let message = format!("Invalid value: {shown}: cannot be specified in combination with resourceAttributes");
+        return refuse("spec.nonResourceAttributes", message);
+    }
+    if !resource.is_object() && !path.is_object() {
+        let message =
+            "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified";
+        return refuse("spec.resourceAttributes", message.to_owned());
+    }
+    let nobody = spec["user"].as_str().is_none_or(str::is_empty) && spec["groups"].as_array().is_none_or(Vec::is_empty);
+    if !def.plural.starts_with("self") && nobody {
+        return refuse("spec.user", "Invalid value: \"\": at least one of user or group must be specified".to_owned());
+    }
+    None
+}
+
+/// The user whom a review is about.
+fn reviewed(def: &ResourceDef, spec: &Value, asking: &User) -> User {
+    if def.plural.starts_with("self") {
+        return asking.clone();
+    }
+    let groups = spec["groups"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
+    User { name: spec["user"].as_str().unwrap_or_default().to_owned(), groups: groups.collect() }
+}
+
+fn access(state: &State, user: &User, spec: &Value) -> Value {
+    let resource = &spec["resourceAttributes"];
+    let text = |field: &str| resource[field].as_str().unwrap_or_default();
+    let allowed = if resource.is_object() {
+        let wish = Wish {
+            verb: text("verb"),
+            group: text("group"),
+            resource: text("resource"),
+            subresource: text("subresource"),
+            namespace: text("namespace"),
+            name: text("name"),
+        };
+        state.may(user, &wish)
+    } else {
+        user.is_master()
+    };
+    let reason = if allowed { "the lab's roles allow it" } else { "" };
+    json!({"allowed": allowed, "reason": reason})
+}
+
+/// Answers a question about a user or a token.
+pub(super) fn review(state: &State, def: &Arc<ResourceDef>, mut body: Value, user: &User) -> Result<Value, ApiError> {
+    let questions = def.plural.ends_with("accessreviews") || def.plural == "tokenreviews";
+    if let Some(error) = refused(def, &body["spec"]).filter(|_| questions) {
+        return Err(error);
+    }
     let status = match def.plural.as_str() {
         "tokenreviews" => {
             let token = body["spec"]["token"].as_str().unwrap_or_default();
             match state.auth.holder(token) {
-                Some(holder) => json!({"authenticated": true, "user": info(&holder)}),
+                Some(holder) => json!({"authenticated": true, "user": info(&User::named(&holder))}),
                 None => json!({"user": {}, "error": "invalid bearer token"}),
             }
         }
         "selfsubjectreviews" => json!({"userInfo": info(user)}),
         "selfsubjectrulesreviews" => {
+            let namespace = body["spec"]["namespace"].as_str().unwrap_or_default().to_owned();
             body["spec"] = json!({});
             json!({
-                "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
-                "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+                "resourceRules": state.rules(user, &namespace),
+                "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": ["*"]}],
                 "incomplete": false,
             })
         }
-        _ => json!({"allowed": true, "reason": "the lab allows everything to everybody who has a token"}),
+        _ => access(state, &reviewed(def, &body["spec"], user), &body["spec"]),
     };
-    if !body.is_object() {
-        body = json!({});
-    }
     body["kind"] = json!(def.kind);
     body["apiVersion"] = json!(def.api_version());
     body["metadata"]["creationTimestamp"] = if def.plural == "selfsubjectreviews" { json!(now()) } else { Value::Null };
     body["status"] = status;
-    body
+    Ok(body)
 }
 
 /// `serviceaccounts/NAME/token`.
 pub(super) fn service_account_token(state: &State, key: &ObjectKey, mut body: Value) -> Result<Response, ApiError> {
     if state.store.get(key).is_none() {
         let message = format!("serviceaccounts \"{}\" not found", key.name);
-        return Err(ApiError::new(404, "NotFound", message));
+        let details = json!({"name": key.name, "kind": "serviceaccounts"});
+        return Err(ApiError { details: Some(details), ..ApiError::new(404, "NotFound", message) });
     }
     let token = state.auth.issue(&format!("system:serviceaccount:{}:{}", key.namespace, key.name));
     body["kind"] = json!("TokenRequest");

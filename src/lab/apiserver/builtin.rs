@@ -24,7 +24,7 @@ const NATIVE: &[(&str, &str, &[Row])] = &[
         "",
         "v1",
         &[
-            ("configmaps", "ConfigMap", Namespaced, NoStatus, &["cm"], &[AGE]),
+            ("configmaps", "ConfigMap", Namespaced, NoStatus, &["cm"], &["Data:string:#.data", AGE]),
             ("endpoints", "Endpoints", Namespaced, NoStatus, &["ep"], &[AGE]),
             (
                 "events",
@@ -84,7 +84,7 @@ const NATIVE: &[(&str, &str, &[Row])] = &[
                 &["Status:string:.status.phase", AGE, "!IP:string:.status.podIP", "!Node:string:.spec.nodeName"],
             ),
             ("resourcequotas", "ResourceQuota", Namespaced, Separate, &["quota"], &[AGE]),
-            ("secrets", "Secret", Namespaced, NoStatus, &[], &["Type:string:.type", AGE]),
+            ("secrets", "Secret", Namespaced, NoStatus, &[], &["Type:string:.type", "Data:string:#.data", AGE]),
             ("serviceaccounts", "ServiceAccount", Namespaced, NoStatus, &["sa"], &[AGE]),
             (
                 "services",
@@ -96,6 +96,7 @@ const NATIVE: &[(&str, &str, &[Row])] = &[
             ),
         ],
     ),
+    ("events.k8s.io", "v1", &[("events", "Event", Namespaced, NoStatus, &["ev"], &[AGE])]),
     (
         "apps",
         "v1",
@@ -442,8 +443,17 @@ const CUSTOM: &[(&str, &str, &[Row])] = &[
 ];
 
 /// Kinds of the API server itself that have a spec with a generation.
-const WITH_GENERATION: &[&str] =
-    &["pods", "daemonsets", "deployments", "replicasets", "statefulsets", "jobs", "cronjobs", "networkpolicies"];
+const WITH_GENERATION: &[&str] = &[
+    "pods",
+    "daemonsets",
+    "deployments",
+    "replicasets",
+    "statefulsets",
+    "jobs",
+    "cronjobs",
+    "networkpolicies",
+    "customresourcedefinitions",
+];
 const DELETE_RETURNS_OBJECT: &[&str] = &[
     "namespaces",
     "projects",
@@ -453,9 +463,21 @@ const DELETE_RETURNS_OBJECT: &[&str] = &[
     "services",
     "serviceaccounts",
     "storageclasses",
+    "customresourcedefinitions",
 ];
 
-fn column(text: &str) -> Option<Column> {
+/// What the real server says of a column.
+fn describe(name: &str, path: &str, _wide: bool, custom: bool) -> String {
+    match name {
+        "Age" if !custom => AGE_DESCRIPTION.to_owned(),
+        _ if custom => format!("Custom resource definition column (in JSONPath format): {path}"),
+        _ => name.to_owned(),
+    }
+}
+
+pub(super) const AGE_DESCRIPTION: &str = "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
+
+fn column(text: &str, custom: bool) -> Option<Column> {
     let mut parts = text.splitn(3, ':');
     let (name, kind, path) = (parts.next()?, parts.next()?, parts.next()?);
     let wide = name.starts_with('!');
@@ -464,6 +486,7 @@ fn column(text: &str) -> Option<Column> {
         kind: kind.to_owned(),
         path: path.to_owned(),
         priority: i64::from(wide),
+        description: describe(name.trim_start_matches('!'), path, wide, custom),
     })
 }
 
@@ -476,7 +499,11 @@ fn definition(group: &str, version: &str, row: &Row, custom: bool) -> ResourceDe
         _ => NameRule::Subdomain,
     };
     // A project is a namespace under another name.
-    let storage = if group == "project.openshift.io" { ("", "namespaces") } else { (group, plural) };
+    let storage = match group {
+        "project.openshift.io" => ("", "namespaces"),
+        "events.k8s.io" => ("", "events"),
+        _ => (group, plural),
+    };
     ResourceDef {
         group: group.to_owned(),
         version: version.to_owned(),
@@ -491,8 +518,56 @@ fn definition(group: &str, version: &str, row: &Row, custom: bool) -> ResourceDe
         review,
         delete_returns_object: DELETE_RETURNS_OBJECT.contains(&plural),
         name_rule,
-        columns: columns.iter().filter_map(|c| column(c)).collect(),
+        columns: columns.iter().filter_map(|c| column(c, custom)).collect(),
         storage: (storage.0.to_owned(), storage.1.to_owned()),
+        schema: None,
+        categories: Vec::new(),
+        scale: (group == "apps" && plural != "daemonsets")
+            .then(|| [".spec.replicas", ".status.replicas", ".status.selector"].map(str::to_owned)),
+        selectable: selectable(group, plural).iter().map(|s| (*s).to_owned()).collect(),
+    }
+}
+
+/// Fields of native kinds that a field selector may name.
+fn selectable(group: &str, plural: &str) -> &'static [&'static str] {
+    match (group, plural) {
+        ("", "pods") => &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.podIPs",
+            "status.nominatedNodeName",
+        ],
+        ("", "nodes") => &["spec.unschedulable"],
+        ("", "secrets") => &["type"],
+        ("", "namespaces") | ("project.openshift.io", _) => &["status.phase", "name"],
+        ("", "services") => &["spec.clusterIP", "spec.type"],
+        ("" | "events.k8s.io", "events") => &[
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "regarding.kind",
+            "regarding.namespace",
+            "regarding.name",
+            "regarding.uid",
+            "reason",
+            "reportingComponent",
+            "reportingController",
+            "source",
+            "type",
+        ],
+        ("batch", "jobs") => &["status.successful"],
+        ("apps", "replicasets") => &["status.replicas"],
+        ("route.openshift.io", _) => &["spec.host", "spec.path", "spec.to.name"],
+        _ => &[],
     }
 }
 

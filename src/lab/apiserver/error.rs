@@ -6,6 +6,10 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use super::resources::ResourceDef;
+use super::schema::validate::Cause;
+
+/// Marks an answer of bare text; never seen outside.
+const NO_PAGE: &str = "NoPage";
 
 /// An answer other than 2xx.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -16,6 +20,26 @@ pub(super) struct ApiError {
     pub message: String,
     /// `None`: no `details` key at all.
     pub details: Option<Value>,
+}
+
+impl Cause {
+    pub fn new(field: &str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { field: field.to_owned(), reason, message: message.into() }
+    }
+    fn json(&self) -> Value {
+        json!({"reason": self.reason, "message": self.message, "field": self.field})
+    }
+}
+
+/// `a: why`, or `[a: why, b: why]`; the same twice is said once.
+fn listed(causes: &[Cause]) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for line in causes.iter().map(|c| format!("{}: {}", c.field, c.message)) {
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    if lines.len() == 1 { lines.concat() } else { format!("[{}]", lines.join(", ")) }
 }
 
 impl ApiError {
@@ -94,6 +118,78 @@ impl ApiError {
         let cause = json!({"reason": reason, "message": why, "field": field});
         Self::new(422, "Invalid", format!("{kind} \"{name}\" is invalid: {field}: {why}")).about(def, name, vec![cause])
     }
+    /// Several bad fields.
+    pub fn invalid_fields(def: &ResourceDef, name: &str, causes: &[Cause]) -> Self {
+        let kind = if def.group.is_empty() { def.kind.clone() } else { format!("{}.{}", def.kind, def.group) };
+        let message = format!("{kind} \"{name}\" is invalid: {}", listed(causes));
+        let all = causes.iter().map(Cause::json).collect();
+        Self::new(422, "Invalid", message).about(def, name, all)
+    }
+    /// Bad options of a request, e.g. of kind `ListOptions`.
+    pub fn invalid_options(kind: &str, causes: &[Cause]) -> Self {
+        let message = format!("{kind}.meta.k8s.io \"\" is invalid: {}", listed(causes));
+        let causes: Vec<Value> = causes.iter().map(Cause::json).collect();
+        let details = json!({"group": "meta.k8s.io", "kind": kind, "causes": causes});
+        Self { details: Some(details), ..Self::new(422, "Invalid", message) }
+    }
+    pub fn forbidden(def: &ResourceDef, name: &str, why: &str) -> Self {
+        let what = if name.is_empty() { def.qualified() } else { format!("{} \"{name}\"", def.qualified()) };
+        Self::new(403, "Forbidden", format!("{what} is forbidden: {why}")).about(def, name, vec![])
+    }
+    pub fn forbidden_path(message: String) -> Self {
+        Self::new(403, "Forbidden", message).bare()
+    }
+    /// Custom resources name the verb.
+    pub fn not_supported(def: &ResourceDef, verb: &str) -> Self {
+        if !def.custom {
+            return Self::method_not_allowed();
+        }
+        let message = format!("{verb} is not supported on resources of kind \"{}\"", def.qualified());
+        Self::new(405, "MethodNotAllowed", message).about(def, "", vec![])
+    }
+    /// A body without a name, where the URL has one.
+    pub fn unnamed(name: &str) -> Self {
+        Self::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        ))
+    }
+    /// A patch whose result is no object of the kind.
+    pub fn bad_patch(object: &Value, why: &str) -> Self {
+        let message = format!("Invalid value: {}: {why}", json!(object.to_string()));
+        let causes = json!({"causes": [{"reason": "FieldValueInvalid", "message": message, "field": "patch"}]});
+        Self { details: Some(causes), ..Self::new(422, "Invalid", format!(" \"\" is invalid: patch: {message}")) }
+    }
+    /// A DELETE's precondition; the real server names the kind here, not the resource.
+    pub fn failed_precondition(def: &ResourceDef, name: &str, why: &str) -> Self {
+        let kind = if def.group.is_empty() { def.kind.clone() } else { format!("{}.{}", def.kind, def.group) };
+        let mut error = Self::new(
+            409,
+            "Conflict",
+            format!("Operation cannot be fulfilled on {kind} \"{name}\": {why}"),
+        )
+        .about(def, name, vec![]);
+        if let Some(details) = &mut error.details {
+            details["kind"] = json!(def.kind);
+        }
+        error
+    }
+    /// A PUT of a kind that must say which version it replaces.
+    pub fn unversioned(def: &ResourceDef, name: &str, why: &str) -> Self {
+        let cause = Cause::new("metadata.resourceVersion", "FieldValueInvalid", why);
+        let mut error = Self::invalid_fields(def, name, std::slice::from_ref(&cause));
+        error.message = format!("{} \"{name}\" is invalid: {}", def.qualified(), listed(&[cause]));
+        if let Some(details) = &mut error.details {
+            details["kind"] = json!(def.plural);
+        }
+        error
+    }
+    /// The refusal of an object that calls itself another kind names that kind.
+    pub fn rename_kind(&mut self, kind: &str, def: &ResourceDef) {
+        self.message = self.message.replacen(&format!("{}.", def.kind), &format!("{kind}."), 1);
+        if let Some(details) = &mut self.details {
+            details["kind"] = json!(kind);
+        }
+    }
     /// A bare 422, as a JSON patch that cannot be applied gets.
     pub fn unprocessable() -> Self {
         Self::new(422, "Invalid", "the server rejected our request due to an error in our request").bare()
@@ -115,9 +211,11 @@ impl ApiError {
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
         });
         if let Some(map) = status.as_object_mut() {
+            if !self.reason.is_empty() {
+                map.insert("reason".into(), json!(self.reason));
+            }
             if let Some(details) = &self.details {
                 map.insert("details".into(), details.clone());
             }
@@ -126,7 +224,15 @@ impl ApiError {
         status
     }
 
+    /// Not even a `Status`.
+    pub fn no_page() -> Self {
+        Self::new(404, NO_PAGE, "404 page not found\n")
+    }
+
     pub fn response(&self) -> Response {
+        if self.reason == NO_PAGE {
+            return text_response(self.code, self.message.clone());
+        }
         json_response(self.code, &self.body())
     }
 }
@@ -137,6 +243,13 @@ pub(super) fn json_response(code: u16, body: &impl serde::Serialize) -> Response
         Ok(bytes) => typed_response(code, "application/json", bytes),
         Err(e) => typed_response(500, "text/plain; charset=utf-8", e.to_string()),
     }
+}
+
+/// A code and nothing else.
+pub(super) fn bare_response(code: u16) -> Response {
+    let mut response = text_response(code, "");
+    response.headers_mut().remove(header::CONTENT_TYPE);
+    response
 }
 
 pub(super) fn text_response(code: u16, text: impl Into<String>) -> Response {

@@ -10,10 +10,12 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::State;
 use super::error::ApiError;
+use super::resources::ResourceDef;
 use super::store::{Action, ObjectKey, Work, has_finalizers, is_deleting, metadata};
-use super::write::{DeleteOptions, Part};
+use super::write::{DeleteOptions, Part, Verb, Write};
 
 const FOREGROUND: &str = "foregroundDeletion";
+const ORPHAN: &str = "orphan";
 
 pub(super) async fn run(state: Arc<State>, mut inbox: UnboundedReceiver<Work>) {
     loop {
@@ -23,7 +25,10 @@ pub(super) async fn run(state: Arc<State>, mut inbox: UnboundedReceiver<Work>) {
         };
         match work {
             Some(Work::Examine(key)) => examine(&state, &key),
-            Some(Work::Foreground(key)) => foreground(&state, &key),
+            Some(Work::Foreground(key)) => {
+                orphan(&state, &key);
+                foreground(&state, &key);
+            }
             Some(Work::Namespace(name)) => namespace(&state, &name),
             None => return,
         }
@@ -83,13 +88,31 @@ fn foreground(state: &State, key: &ObjectKey) {
         return;
     }
     let Some(def) = state.registry.stored(&key.storage) else { return };
-    let _ = state.update(&def, key, Part::Main, false, |current| {
+    finish(state, &def, key, FOREGROUND);
+}
+
+/// Takes one of the collector's finalizers away.
+fn finish(state: &State, def: &ResourceDef, key: &ObjectKey, finalizer: &str) {
+    let _ = state.update(def, key, Part::Main, &Write::inside(Verb::Patch), |current| {
         let mut object = current.clone();
         if let Some(finalizers) = object["metadata"]["finalizers"].as_array_mut() {
-            finalizers.retain(|f| f != FOREGROUND);
+            finalizers.retain(|f| f != finalizer);
         }
         Ok(object)
     });
+}
+
+/// Lets an object's dependents live on without it.
+fn orphan(state: &State, key: &ObjectKey) {
+    let Some(object) = state.store.get(key) else { return };
+    let finalizers = object["metadata"]["finalizers"].as_array();
+    if !is_deleting(&object) || !finalizers.is_some_and(|f| f.contains(&json!(ORPHAN))) {
+        return;
+    }
+    state.strip_owner(metadata(&object, "uid"));
+    if let Some(def) = state.registry.stored(&key.storage) {
+        finish(state, &def, key, ORPHAN);
+    }
 }
 
 /// Empties a terminating namespace; removes it when nothing is left, else says what is.

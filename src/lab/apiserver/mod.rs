@@ -26,17 +26,24 @@ mod auth;
 mod builtin;
 mod discovery;
 mod error;
+mod events;
 mod gc;
+mod managers;
+mod options;
 mod paging;
 mod patch;
 mod prepare;
 mod protobuf;
 mod proxy;
+mod rbac;
 mod render;
 mod request;
 mod resource_handlers;
 mod resources;
 mod router;
+mod rules;
+mod scale;
+mod schema;
 mod selectors;
 mod store;
 pub(super) mod subresources;
@@ -135,7 +142,14 @@ impl ApiServer {
         state.tasks.spawn(gc::run(state.clone(), inbox));
         let namespaces = state.registry.find("", "v1", "namespaces").ok_or_else(|| failed("no namespaces"))?;
         for name in FIRST_NAMESPACES {
-            state.create(&namespaces, None, json!({"metadata": {"name": name}}), false).map_err(failed)?;
+            state
+                .create(
+                    &namespaces,
+                    None,
+                    json!({"metadata": {"name": name}}),
+                    &write::Write::inside(write::Verb::Create),
+                )
+                .map_err(failed)?;
         }
         let names = ["localhost", "127.0.0.1", "kubernetes.default.svc", &reachable(address.ip()).to_string()]
             .map(str::to_owned);

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::error::ApiError;
+use super::schema::Schema;
 
 /// By content type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,19 +27,42 @@ impl PatchKind {
 }
 
 /// Everything but apply.
-pub(super) fn patched(kind: PatchKind, current: &Value, patch: &Value) -> Result<Value, ApiError> {
+pub(super) fn patched(
+    kind: PatchKind,
+    current: &Value,
+    patch: &Value,
+    schema: Option<Schema<'_>>,
+) -> Result<Value, ApiError> {
     let mut object = current.clone();
     match kind {
         PatchKind::Json => json_patch(&mut object, patch)?,
+        PatchKind::Merge | PatchKind::Strategic | PatchKind::Apply if !patch.is_object() => {
+            let found = match patch {
+                Value::Array(_) => "array",
+                Value::String(_) => "string",
+                Value::Bool(_) => "bool",
+                _ => "number",
+            };
+            let head = if kind == PatchKind::Merge { "error decoding patch: " } else { "" };
+            return Err(ApiError::bad_request(format!(
+                "{head}json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
+            )));
+        }
         PatchKind::Merge => json_patch::merge(&mut object, patch),
-        PatchKind::Strategic | PatchKind::Apply => strategic(&mut object, patch),
+        PatchKind::Strategic | PatchKind::Apply => strategic(&mut object, patch, schema),
     }
     Ok(object)
 }
 
 fn json_patch(object: &mut Value, patch: &Value) -> Result<(), ApiError> {
+    if !patch.is_array() {
+        let found = if patch.is_object() { "object" } else { "string" };
+        return Err(ApiError::bad_request(format!(
+            "error decoding patch: json: cannot unmarshal {found} into Go value of type []handlers.jsonPatchOp"
+        )));
+    }
     let operations: Vec<json_patch::PatchOperation> =
-        serde_json::from_value(patch.clone()).map_err(|e| ApiError::bad_request(format!("invalid JSON patch: {e}")))?;
+        serde_json::from_value(patch.clone()).map_err(|_| ApiError::unprocessable())?;
     for operation in operations {
         // As the real one: replacing a leaf that is missing adds it.
         let operation = match operation {
@@ -52,8 +76,12 @@ fn json_patch(object: &mut Value, patch: &Value) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// The field by which the items of a list are told apart, where strategic merge and apply merge lists.
-pub(super) fn merge_key(field: &str) -> Option<&'static str> {
+/// The field by which strategic merge tells the items of a list apart: as the schema says, else by
+/// custom.
+fn merge_key<'a>(field: &str, schema: Option<Schema<'a>>) -> Option<&'a str> {
+    if let Some(schema) = schema {
+        return schema.patch_key().filter(|_| schema.patch_merges());
+    }
     Some(match field {
         "conditions" => "type",
         "ownerReferences" => "uid",
@@ -66,9 +94,9 @@ pub(super) fn merge_key(field: &str) -> Option<&'static str> {
     })
 }
 
-/// Merges `patch` into `target` as strategic merge does: maps by key, known lists by merge key,
-/// finalizers as a set, other lists replaced; null deletes.
-fn strategic(target: &mut Value, patch: &Value) {
+/// Merges `patch` into `target` as strategic merge does: maps by key, lists that merge by their
+/// key or as sets, other lists replaced; null deletes.
+fn strategic(target: &mut Value, patch: &Value, schema: Option<Schema<'_>>) {
     let Some(changes) = patch.as_object() else {
         *target = patch.clone();
         return;
@@ -76,7 +104,7 @@ fn strategic(target: &mut Value, patch: &Value) {
     if changes.get("$patch") == Some(&json!("replace")) {
         let mut whole = patch.clone();
         if let Some(fields) = whole.as_object_mut() {
-            fields.remove("$patch");
+            fields.shift_remove("$patch");
         }
         *target = whole;
         return;
@@ -95,32 +123,37 @@ fn strategic(target: &mut Value, patch: &Value) {
         if field.starts_with('$') {
             continue;
         }
-        match (change, merge_key(field)) {
-            (Value::Null, _) => drop(target.as_object_mut().and_then(|t| t.remove(field))),
+        let below = schema.and_then(|s| s.field(field));
+        match (change, merge_key(field, below)) {
+            (Value::Null, _) => drop(target.as_object_mut().and_then(|t| t.shift_remove(field))),
             (Value::Object(_), _) => {
                 if target.get(field).is_none() {
                     target[field] = json!({});
                 }
-                strategic(&mut target[field], change);
+                strategic(&mut target[field], change, below);
             }
-            (Value::Array(items), Some(key)) => merge_list(&mut target[field], items, key),
-            (Value::Array(items), None) if field == "finalizers" => {
-                let mut all = target[field].as_array().cloned().unwrap_or_default();
-                all.extend(items.iter().filter(|i| !all.contains(i)).cloned().collect::<Vec<_>>());
-                target[field] = Value::Array(all);
+            (Value::Array(items), Some(key)) => {
+                merge_list(&mut target[field], items, key, below.and_then(|s| s.items()));
+            }
+            (Value::Array(items), None) if field == "finalizers" || below.is_some_and(|s| s.patch_merges()) => {
+                let old = target[field].as_array().cloned().unwrap_or_default();
+                let mut all = old.clone();
+                all.extend(items.iter().filter(|i| !old.contains(i)).cloned());
+                target[field] = Value::Array(in_order(all, &old, items, Value::clone));
             }
             (other, _) => target[field] = other.clone(),
         }
     }
 }
 
-fn merge_list(target: &mut Value, items: &[Value], key: &str) {
+fn merge_list(target: &mut Value, items: &[Value], key: &str, schema: Option<Schema<'_>>) {
     // Items without the key can only be taken as they are.
     if items.iter().any(|item| item.get(key).is_none() && item.get("$patch").is_none()) {
         *target = Value::Array(items.to_vec());
         return;
     }
-    let mut merged = target.as_array().cloned().unwrap_or_default();
+    let old = target.as_array().cloned().unwrap_or_default();
+    let mut merged = old.clone();
     if items.iter().any(|item| item["$patch"] == json!("replace")) {
         merged.clear();
     }
@@ -129,9 +162,30 @@ fn merge_list(target: &mut Value, items: &[Value], key: &str) {
         match (item["$patch"].as_str(), place) {
             (Some("delete"), Some(at)) => drop(merged.remove(at)),
             (Some(_), _) => {}
-            (None, Some(at)) => strategic(&mut merged[at], item),
+            (None, Some(at)) => strategic(&mut merged[at], item, schema),
             (None, None) => merged.push(item.clone()),
         }
     }
-    *target = Value::Array(merged);
+    let name = |item: &Value| item.get(key).cloned().unwrap_or_default();
+    *target = Value::Array(in_order(merged, &old, items, name));
+}
+
+/// The patch's items in the patch's order; those that only the server has before the first one of
+/// the patch's that followed them.
+fn in_order(merged: Vec<Value>, old: &[Value], patch: &[Value], name: impl Fn(&Value) -> Value) -> Vec<Value> {
+    let index = |list: &[Value], item: &Value| list.iter().position(|other| name(other) == name(item));
+    let (mut ours, theirs): (Vec<Value>, Vec<Value>) =
+        merged.into_iter().partition(|item| index(patch, item).is_some());
+    ours.sort_by_key(|item| index(patch, item));
+    let mut theirs = theirs.into_iter().peekable();
+    let mut all = Vec::new();
+    for item in ours {
+        let place = index(old, &item);
+        while let Some(next) = theirs.next_if(|next| place.is_some() && index(old, next) < place) {
+            all.push(next);
+        }
+        all.push(item);
+    }
+    all.extend(theirs);
+    all
 }

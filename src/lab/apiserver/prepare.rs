@@ -5,9 +5,11 @@ use serde_json::{Value, json};
 
 use super::error::ApiError;
 use super::resources::{ResourceDef, StatusMode};
+use super::schema;
+use super::schema::validate::Cause;
 use super::store::{ObjectKey, is_deleting, metadata};
 use super::validate;
-use super::write::{Part, now};
+use super::write::{Part, Verb, now};
 
 /// Refuses a body of another kind or version; native kinds may leave both out.
 pub(super) fn check_types(def: &ResourceDef, body: &mut Value) -> Result<(), ApiError> {
@@ -18,28 +20,64 @@ pub(super) fn check_types(def: &ResourceDef, body: &mut Value) -> Result<(), Api
         )));
     }
     let expected = def.api_version();
-    for (field, wanted) in [("kind", &def.kind), ("apiVersion", &expected)] {
+    let mut parts = [("apiVersion", &expected), ("kind", &def.kind)];
+    if def.custom {
+        parts.reverse();
+    }
+    for (field, wanted) in parts {
         match body[field].as_str().unwrap_or_default() {
+            "" if def.custom && field == "kind" => {
+                let text = body.to_string();
+                let start: String = text.chars().take(30).collect();
+                let start = if text.len() > 30 { format!("{start} ...") } else { text.clone() };
+                return Err(ApiError::bad_request(format!(
+                    "the object provided is unrecognized (must be of type {}): Object 'Kind' is missing in '{text}' ({start})",
+                    def.kind
+                )));
+            }
             "" if def.custom => {
-                let what = if field == "kind" { "Kind" } else { "apiVersion" };
-                return Err(ApiError::bad_request(format!("Object '{what}' is missing in the body")));
+                return Err(ApiError::bad_request(format!(
+                    "the API version in the data () does not match the expected API version ({wanted})"
+                )));
             }
             "" => body[field] = json!(wanted),
             found if found != wanted && field == "apiVersion" => {
-                return Err(ApiError::bad_request(format!(
-                    "the API version in the data ({found}) does not match the expected API version ({wanted})"
-                )));
+                return Err(ApiError::bad_request(if def.custom {
+                    format!("the API version in the data ({found}) does not match the expected API version ({wanted})")
+                } else {
+                    let kind = body["kind"].as_str().unwrap_or(&def.kind);
+                    let version = found.rsplit('/').next().unwrap_or_default();
+                    format!(
+                        "{kind} in version \"{version}\" cannot be handled as a {}: no kind \"{kind}\" is registered for version \"{found}\" in scheme \"pkg/runtime/scheme.go:111\"",
+                        def.kind
+                    )
+                }));
+            }
+            found if found != wanted && def.custom => {
+                let why = format!("Invalid value: \"{found}\": must be {wanted}");
+                let name = metadata(body, "name");
+                let mut error = ApiError::invalid(def, name, "kind", "FieldValueInvalid", &why);
+                error.rename_kind(found, def);
+                return Err(error);
             }
             found if found != wanted => {
+                let why = if schema::native_name(&def.group, &def.version, found).is_some() {
+                    let place = def.group.split('.').next().filter(|g| !g.is_empty()).unwrap_or("core");
+                    format!("converting ({}.{found}) to ({place}.{wanted}): unknown conversion", def.version)
+                } else {
+                    format!(
+                        "no kind \"{found}\" is registered for version \"{expected}\" in scheme \"pkg/runtime/scheme.go:111\""
+                    )
+                };
                 return Err(ApiError::bad_request(format!(
-                    "{found} in version \"{}\" cannot be handled as a {wanted}: no kind \"{found}\" is registered for this resource",
+                    "{found} in version \"{}\" cannot be handled as a {wanted}: {why}",
                     def.version
                 )));
             }
             _ => {}
         }
     }
-    if !body["metadata"].is_object() {
+    if body["metadata"].is_null() {
         body["metadata"] = json!({});
     }
     Ok(())
@@ -49,7 +87,7 @@ pub(super) fn check_types(def: &ResourceDef, body: &mut Value) -> Result<(), Api
 pub(super) fn normalise(def: &ResourceDef, object: &mut Value) {
     if def.storage.0.is_empty() && def.plural == "secrets" {
         use base64::Engine;
-        let texts = object.as_object_mut().and_then(|o| o.remove("stringData"));
+        let texts = object.as_object_mut().and_then(|o| o.shift_remove("stringData"));
         for (name, text) in texts.as_ref().and_then(Value::as_object).into_iter().flatten() {
             let encoded = base64::engine::general_purpose::STANDARD.encode(text.as_str().unwrap_or_default());
             object["data"][name] = json!(encoded);
@@ -66,6 +104,51 @@ pub(super) fn normalise(def: &ResourceDef, object: &mut Value) {
 
 /// What native kinds get when they are created.
 pub(super) fn defaults(def: &ResourceDef, object: &mut Value) {
+    let missing = |object: &mut Value, fields: &[(&str, Value)]| {
+        for (field, value) in
+            fields.iter().filter(|(field, _)| object.get(*field).is_none_or(Value::is_null)).collect::<Vec<_>>()
+        {
+            object[*field] = value.clone();
+        }
+    };
+    match (def.storage.0.as_str(), def.plural.as_str()) {
+        ("storage.k8s.io", "storageclasses") => {
+            missing(object, &[("reclaimPolicy", json!("Delete")), ("volumeBindingMode", json!("Immediate"))]);
+        }
+        ("rbac.authorization.k8s.io", "roles" | "clusterroles") => missing(object, &[("rules", Value::Null)]),
+        ("", "events") => {
+            missing(
+                object,
+                &[("eventTime", Value::Null), ("reportingComponent", json!("")), ("reportingInstance", json!(""))],
+            );
+        }
+        ("", "services") => {
+            missing(&mut object["spec"], &[("type", json!("ClusterIP")), ("sessionAffinity", json!("None"))]);
+            missing(object, &[("status", json!({"loadBalancer": {}}))]);
+            for port in object["spec"]["ports"].as_array_mut().into_iter().flatten() {
+                let number = port["port"].clone();
+                missing(port, &[("targetPort", number), ("protocol", json!("TCP"))]);
+            }
+        }
+        ("", "pods") => {
+            let tolerated =
+                |key: &str| json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
+            let tolerations = [tolerated("node.kubernetes.io/not-ready"), tolerated("node.kubernetes.io/unreachable")];
+            missing(
+                &mut object["spec"],
+                &[
+                    ("dnsPolicy", json!("ClusterFirst")),
+                    ("enableServiceLinks", json!(true)),
+                    ("restartPolicy", json!("Always")),
+                    ("schedulerName", json!("default-scheduler")),
+                    ("serviceAccountName", json!("default")),
+                    ("terminationGracePeriodSeconds", json!(30)),
+                    ("tolerations", json!(tolerations)),
+                ],
+            );
+        }
+        _ => {}
+    }
     if !def.storage.0.is_empty() && !def.is_crds() {
         return;
     }
@@ -83,6 +166,7 @@ pub(super) fn defaults(def: &ResourceDef, object: &mut Value) {
         }
         "persistentvolumes" => object["status"] = json!({"phase": "Available"}),
         "customresourcedefinitions" => {
+            missing(&mut object["spec"], &[("conversion", json!({"strategy": "None"}))]);
             let condition = |kind: &str, reason: &str, message: &str| json!({"type": kind, "status": "True", "lastTransitionTime": now(), "reason": reason, "message": message});
             let versions = object["spec"]["versions"].as_array().into_iter().flatten();
             let stored: Vec<&Value> = versions.filter(|v| v["storage"] == json!(true)).map(|v| &v["name"]).collect();
@@ -104,6 +188,7 @@ pub(super) fn prepare(
     def: &ResourceDef,
     key: &ObjectKey,
     part: Part,
+    verb: Verb,
     current: &Value,
     mut wanted: Value,
 ) -> Result<Value, ApiError> {
@@ -111,11 +196,20 @@ pub(super) fn prepare(
         wanted["metadata"] = json!({});
     }
     let name = metadata(&wanted, "name");
+    if name.is_empty() && verb == Verb::Update {
+        return Err(ApiError::unnamed(&key.name));
+    }
     if !name.is_empty() && name != key.name {
         return Err(ApiError::bad_request(format!(
             "the name of the object ({name}) does not match the name on the URL ({})",
             key.name
         )));
+    }
+    let namespace = metadata(&wanted, "namespace");
+    if def.namespaced && !namespace.is_empty() && namespace != key.namespace {
+        return Err(ApiError::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
     }
     let version = metadata(&wanted, "resourceVersion");
     if !version.is_empty() && version != metadata(current, "resourceVersion") {
@@ -123,8 +217,15 @@ pub(super) fn prepare(
     }
     let uid = metadata(&wanted, "uid");
     if !uid.is_empty() && uid != metadata(current, "uid") {
+        if verb != Verb::Update {
+            let why = format!("Invalid value: \"{uid}\": field is immutable");
+            return Err(ApiError::invalid(def, &key.name, "metadata.uid", "FieldValueInvalid", &why));
+        }
+        let place = if def.custom { format!("{}/{}", def.group, def.plural) } else { def.plural.clone() };
         let why = format!(
-            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            "StorageError: invalid object, Code: 4, Key: /registry/{place}/{}/{}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            key.namespace,
+            key.name,
             metadata(current, "uid")
         );
         return Err(ApiError::conflict(def, &key.name, &why));
@@ -138,7 +239,17 @@ pub(super) fn prepare(
             }
             object
         }
-        Part::Finalize => with_field(current, "spec", wanted.get("spec")),
+        Part::Scale => with_field(current, "spec", wanted.get("spec")),
+        Part::Finalize => {
+            // As the real one: metadata comes with it.
+            let mut object = with_field(current, "spec", wanted.get("spec"));
+            object["metadata"]["labels"] = wanted["metadata"]["labels"].clone();
+            object["metadata"]["annotations"] = wanted["metadata"]["annotations"].clone();
+            if let Some(meta) = object["metadata"].as_object_mut() {
+                meta.retain(|_, value| !value.is_null());
+            }
+            object
+        }
     };
     if part == Part::Main && (def.status == StatusMode::Separate) {
         object = with_field(&object, "status", current.get("status"));
@@ -159,7 +270,7 @@ pub(super) fn prepare(
     for field in IDENTITY {
         match current["metadata"].get(field) {
             Some(value) => object["metadata"][field] = value.clone(),
-            None => drop(object["metadata"].as_object_mut().and_then(|m| m.remove(field))),
+            None => drop(object["metadata"].as_object_mut().and_then(|m| m.shift_remove(field))),
         }
     }
     if is_deleting(current) {
@@ -169,20 +280,17 @@ pub(super) fn prepare(
             let why = format!(
                 "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{new}}}"
             );
-            return Err(ApiError::invalid(def, &key.name, "metadata.finalizers", "FieldValueForbidden", &why));
+            let cause = Cause::new("metadata.finalizers", "FieldValueForbidden", why);
+            return Err(ApiError::invalid_fields(def, &key.name, &[cause]));
         }
     }
     normalise(def, &mut object);
-    validate::metadata(def, &object)?;
-    if def.generation && changed(def, current, &object) {
-        let generation = current["metadata"]["generation"].as_i64().unwrap_or(1);
-        object["metadata"]["generation"] = json!(generation + 1);
-    }
+    validate::refuse(def, &key.name, &validate::metadata(def, &object))?;
     Ok(object)
 }
 
 /// Any difference outside metadata and status.
-fn changed(def: &ResourceDef, old: &Value, new: &Value) -> bool {
+pub(super) fn changed(def: &ResourceDef, old: &Value, new: &Value) -> bool {
     let status_counts = def.status == StatusMode::None;
     let fields = |object: &Value| -> Vec<(String, Value)> {
         let mut fields: Vec<_> = object
@@ -202,7 +310,7 @@ fn with_field(object: &Value, field: &str, value: Option<&Value>) -> Value {
     let mut object = object.clone();
     match value {
         Some(value) => object[field] = value.clone(),
-        None => drop(object.as_object_mut().and_then(|o| o.remove(field))),
+        None => drop(object.as_object_mut().and_then(|o| o.shift_remove(field))),
     }
     object
 }

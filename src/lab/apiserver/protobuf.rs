@@ -17,10 +17,13 @@ enum Shape {
     Number,
     Texts,
     Message(&'static [Field]),
+    Messages(&'static [Field]),
+    /// A number or a text, as ports and quantities are.
+    IntOrString,
     /// Text keys; the values have the shape.
     Map(&'static Shape),
 }
-use Shape::{Bool, Bytes, Message, Number, Text, Texts};
+use Shape::{Bool, Bytes, IntOrString, Message, Messages, Number, Text, Texts};
 
 /// Number and JSON name.
 struct Field(u64, &'static str, Shape);
@@ -71,9 +74,90 @@ const DELETE_OPTIONS: &[Field] = &[
 ];
 const TYPE_META: &[Field] = &[Field(1, "apiVersion", Text), Field(2, "kind", Text)];
 
+const RULE: &[Field] = &[
+    Field(1, "verbs", Texts),
+    Field(2, "apiGroups", Texts),
+    Field(3, "resources", Texts),
+    Field(4, "resourceNames", Texts),
+    Field(5, "nonResourceURLs", Texts),
+];
+const ROLE: &[Field] = &[Field(1, "metadata", Message(META)), Field(2, "rules", Messages(RULE))];
+const SUBJECT: &[Field] =
+    &[Field(1, "kind", Text), Field(2, "apiGroup", Text), Field(3, "name", Text), Field(4, "namespace", Text)];
+const ROLE_REF: &[Field] = &[Field(1, "apiGroup", Text), Field(2, "kind", Text), Field(3, "name", Text)];
+const BINDING: &[Field] = &[
+    Field(1, "metadata", Message(META)),
+    Field(2, "subjects", Messages(SUBJECT)),
+    Field(3, "roleRef", Message(ROLE_REF)),
+];
+const PORT: &[Field] = &[
+    Field(1, "name", Text),
+    Field(2, "hostPort", Number),
+    Field(3, "containerPort", Number),
+    Field(4, "protocol", Text),
+];
+const ENV: &[Field] = &[Field(1, "name", Text), Field(2, "value", Text)];
+const QUANTITY: &[Field] = &[Field(1, "string", Text)];
+const RESOURCES: &[Field] =
+    &[Field(1, "limits", Shape::Map(&Message(QUANTITY))), Field(2, "requests", Shape::Map(&Message(QUANTITY)))];
+const CONTAINER: &[Field] = &[
+    Field(1, "name", Text),
+    Field(2, "image", Text),
+    Field(3, "command", Texts),
+    Field(4, "args", Texts),
+    Field(5, "workingDir", Text),
+    Field(6, "ports", Messages(PORT)),
+    Field(7, "env", Messages(ENV)),
+    Field(8, "resources", Message(RESOURCES)),
+    Field(14, "imagePullPolicy", Text),
+];
+const POD_SPEC: &[Field] = &[
+    Field(2, "containers", Messages(CONTAINER)),
+    Field(3, "restartPolicy", Text),
+    Field(4, "terminationGracePeriodSeconds", Number),
+    Field(7, "nodeSelector", Shape::Map(&Text)),
+    Field(8, "serviceAccountName", Text),
+    Field(10, "nodeName", Text),
+    Field(20, "initContainers", Messages(CONTAINER)),
+];
+const POD: &[Field] = &[Field(1, "metadata", Message(META)), Field(2, "spec", Message(POD_SPEC))];
+const LABELS: &[Field] = &[Field(1, "matchLabels", Shape::Map(&Text))];
+const DEPLOYMENT_SPEC: &[Field] =
+    &[Field(1, "replicas", Number), Field(2, "selector", Message(LABELS)), Field(3, "template", Message(POD))];
+const DEPLOYMENT: &[Field] = &[Field(1, "metadata", Message(META)), Field(2, "spec", Message(DEPLOYMENT_SPEC))];
+const JOB_SPEC: &[Field] = &[
+    Field(1, "parallelism", Number),
+    Field(2, "completions", Number),
+    Field(3, "activeDeadlineSeconds", Number),
+    Field(4, "selector", Message(LABELS)),
+    Field(6, "template", Message(POD)),
+    Field(7, "backoffLimit", Number),
+];
+const JOB: &[Field] = &[Field(1, "metadata", Message(META)), Field(2, "spec", Message(JOB_SPEC))];
+const SERVICE_PORT: &[Field] = &[
+    Field(1, "name", Text),
+    Field(2, "protocol", Text),
+    Field(3, "port", Number),
+    Field(4, "targetPort", IntOrString),
+    Field(5, "nodePort", Number),
+];
+const SERVICE_SPEC: &[Field] = &[
+    Field(1, "ports", Messages(SERVICE_PORT)),
+    Field(2, "selector", Shape::Map(&Text)),
+    Field(3, "clusterIP", Text),
+    Field(4, "type", Text),
+];
+const SERVICE: &[Field] = &[Field(1, "metadata", Message(META)), Field(2, "spec", Message(SERVICE_SPEC))];
+
 fn fields_of(kind: &str) -> Option<&'static [Field]> {
     Some(match kind {
         "Namespace" | "ServiceAccount" | "SelfSubjectReview" => ONLY_META,
+        "Role" | "ClusterRole" => ROLE,
+        "RoleBinding" | "ClusterRoleBinding" => BINDING,
+        "Pod" => POD,
+        "Deployment" => DEPLOYMENT,
+        "Job" => JOB,
+        "Service" => SERVICE,
         "Secret" => SECRET,
         "ConfigMap" => CONFIG_MAP,
         "SelfSubjectAccessReview" => ACCESS_REVIEW,
@@ -174,6 +258,10 @@ fn message(bytes: &[u8], fields: &[Field]) -> Option<Map<String, Value>> {
                 let value = scalar(&Text, &wire)?;
                 object.entry(*name).or_insert_with(|| json!([])).as_array_mut()?.push(value);
             }
+            (Messages(fields), Wire::Bytes(bytes)) => {
+                let value = Value::Object(message(bytes, fields)?);
+                object.entry(*name).or_insert_with(|| json!([])).as_array_mut()?.push(value);
+            }
             (shape, wire) => {
                 let value = scalar(shape, &wire)?;
                 // Go writes empty strings out; JSON clients leave them away.
@@ -190,7 +278,17 @@ fn scalar(shape: &Shape, wire: &Wire<'_>) -> Option<Value> {
     Some(match (shape, wire) {
         (Text, Wire::Bytes(bytes)) => json!(std::str::from_utf8(bytes).ok()?),
         (Bytes, Wire::Bytes(bytes)) => json!(STANDARD.encode(bytes)),
+        // A quantity is a message around its text.
+        (Message(fields), Wire::Bytes(bytes)) if std::ptr::eq(*fields, QUANTITY) => {
+            message(bytes, fields)?.shift_remove("string").unwrap_or_default()
+        }
         (Message(fields), Wire::Bytes(bytes)) => Value::Object(message(bytes, fields)?),
+        (IntOrString, Wire::Bytes(bytes)) => {
+            const PARTS: &[Field] = &[Field(1, "type", Number), Field(2, "number", Number), Field(3, "text", Text)];
+            let mut parts = message(bytes, PARTS)?;
+            let text = parts.get("type") == Some(&json!(1));
+            parts.shift_remove(if text { "text" } else { "number" }).unwrap_or_default()
+        }
         (Bool, Wire::Number(number)) => json!(*number != 0),
         (Number, Wire::Number(number)) => json!(number.cast_signed()),
         _ => return None,
@@ -240,6 +338,6 @@ mod tests {
         assert_eq!(decode(b"{}"), Err(Refusal::Malformed));
         let whole = body("Secret", &field(1, &field(1, b"s")));
         assert_eq!(decode(&whole[..12]), Err(Refusal::Malformed));
-        assert_eq!(decode(&body("Pod", b"")), Err(Refusal::Kind("Pod".to_owned())));
+        assert_eq!(decode(&body("Node", b"")), Err(Refusal::Kind("Node".to_owned())));
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 
+use super::events;
 use super::request::Form;
 use super::resources::ResourceDef;
 use super::table;
@@ -16,6 +17,8 @@ pub(super) struct Renderer {
     /// In a watch only the first Table has column definitions.
     pub in_watch: bool,
     columns_sent: bool,
+    /// `includeObject` of a Table: `None`, `Metadata` or `Object`.
+    include: String,
 }
 
 /// A native object in a list: without kind and apiVersion.
@@ -51,13 +54,13 @@ struct List {
 }
 
 impl Renderer {
-    pub fn new(def: Arc<ResourceDef>, form: Form) -> Self {
-        Self { def, form, in_watch: false, columns_sent: false }
+    pub fn new(def: Arc<ResourceDef>, form: Form, include: &str) -> Self {
+        Self { def, form, in_watch: false, columns_sent: false, include: include.to_owned() }
     }
 
     /// The object as this resource's kind and version, e.g. a namespace as a project.
     fn typed(&self, object: &Value) -> Value {
-        let mut object = object.clone();
+        let mut object = if events::is_newer(&self.def) { events::newer(object) } else { object.clone() };
         object["kind"] = json!(self.def.kind);
         object["apiVersion"] = json!(self.def.api_version());
         object
@@ -74,10 +77,11 @@ impl Renderer {
     /// One object.
     pub fn object(&self, object: &Value) -> Value {
         match self.form {
-            Form::Plain => self.typed(object),
+            Form::Plain | Form::Yaml => self.typed(object),
             Form::Partial => Self::partial(object),
             Form::Table => table::table(
                 &self.def,
+                &self.include,
                 std::slice::from_ref(object),
                 object["metadata"]["resourceVersion"].clone(),
                 true,
@@ -91,38 +95,48 @@ impl Renderer {
             return self.object(object);
         }
         let first = !std::mem::replace(&mut self.columns_sent, true);
-        table::table(&self.def, std::slice::from_ref(object), object["metadata"]["resourceVersion"].clone(), first)
+        table::table(
+            &self.def,
+            &self.include,
+            std::slice::from_ref(object),
+            object["metadata"]["resourceVersion"].clone(),
+            first,
+        )
     }
 
     pub fn bookmark(&mut self, version: u64, initial_end: bool) -> Value {
         let mut object = json!({
             "kind": self.def.kind,
             "apiVersion": self.def.api_version(),
-            "metadata": {"resourceVersion": version.to_string(), "creationTimestamp": null},
+            "metadata": {"resourceVersion": version.to_string()},
         });
         if initial_end {
             object["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
         match self.form {
-            Form::Plain => object,
+            Form::Plain | Form::Yaml => object,
             _ => self.event(&object),
         }
     }
 
     /// A list, serialised.
-    pub fn list(&self, objects: Vec<Arc<Value>>, metadata: Value) -> Result<Vec<u8>, serde_json::Error> {
+    pub fn list(&self, objects: Vec<Arc<Value>>, mut metadata: Value) -> Result<Vec<u8>, serde_json::Error> {
+        if matches!(self.form, Form::Table | Form::Partial) && metadata["continue"] == json!("") {
+            drop(metadata.as_object_mut().and_then(|m| m.shift_remove("continue")));
+        }
         let (kind, api_version) = match self.form {
             Form::Table => {
                 let objects: Vec<Value> = objects.iter().map(|o| Value::clone(o)).collect();
-                let mut table = table::table(&self.def, &objects, Value::Null, true);
+                let mut table = table::table(&self.def, &self.include, &objects, Value::Null, true);
                 table["metadata"] = metadata;
                 return serde_json::to_vec(&table);
             }
             Form::Partial => ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned()),
-            Form::Plain => (format!("{}List", self.def.kind), self.def.api_version()),
+            Form::Plain | Form::Yaml => (format!("{}List", self.def.kind), self.def.api_version()),
         };
         let items = objects.into_iter().map(|object| match self.form {
             Form::Partial => Item::Made(Self::partial(&object)),
+            _ if events::is_newer(&self.def) => Item::Untyped(Untyped(Arc::new(events::newer(&object)))),
             _ if !self.def.custom => Item::Untyped(Untyped(object)),
             _ if object["apiVersion"] == json!(api_version) => Item::Typed(object),
             _ => Item::Made(self.typed(&object)),

@@ -4,6 +4,9 @@ use http::{HeaderMap, header};
 
 use super::error::ApiError;
 
+/// Marks a query whose path began with `watch/`; no client can send it.
+pub(super) const WATCH_PATH: &str = "\0watch";
+
 /// The query, decoded, in order.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Query(Vec<(String, String)>);
@@ -16,24 +19,31 @@ impl Query {
     pub fn get(&self, key: &str) -> Option<&str> {
         self.0.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str()).filter(|v| !v.is_empty())
     }
-    pub fn flag(&self, key: &str) -> bool {
-        self.get(key).is_some_and(|v| v == "true" || v == "1")
+    /// Every value of a key.
+    pub fn all(&self, key: &str) -> Vec<String> {
+        self.0.iter().filter(|(k, v)| k == key && !v.is_empty()).map(|(_, v)| v.clone()).collect()
     }
+    /// Anything but `false` and `0` is true, as Go clients' servers read it.
+    pub fn flag(&self, key: &str) -> bool {
+        let value = self.0.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
+        value.is_some_and(|v| !v.eq_ignore_ascii_case("false") && v != "0")
+    }
+    /// A number; a negative one is none.
     pub fn number(&self, key: &str) -> Result<Option<u64>, ApiError> {
         self.get(key)
             .map(|text| {
-                text.parse().map_err(|_| {
-                    ApiError::bad_request(format!("Invalid value for query parameter {key}: {text:?} is no number"))
-                })
+                let number: i64 = text.parse().map_err(|_| {
+                    ApiError::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
+                })?;
+                Ok(u64::try_from(number).ok())
             })
             .transpose()
+            .map(Option::flatten)
     }
     /// For the deprecated `/watch/` paths.
     pub fn set_watch(&mut self) {
         self.0.push(("watch".to_owned(), "true".to_owned()));
-    }
-    pub fn dry_run(&self) -> bool {
-        self.get("dryRun").is_some()
+        self.0.push((WATCH_PATH.to_owned(), "true".to_owned()));
     }
 }
 
@@ -43,25 +53,41 @@ pub(super) enum Form {
     Plain,
     Table,
     Partial,
+    /// Plain, as YAML.
+    Yaml,
 }
 
 impl Form {
-    /// The first representation in `Accept` that the server has; plain JSON for any other wish.
-    pub fn accepted(headers: &HeaderMap) -> Self {
+    /// The first representation in `Accept` that the server has.
+    pub fn accepted(headers: &HeaderMap, custom: bool, watch: bool) -> Result<Self, ApiError> {
         let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        if accept.trim().is_empty() {
+            return Ok(Self::Plain);
+        }
+        let mut formed = false;
         for range in accept.split(',') {
             let mut parts = range.split(';').map(str::trim);
-            if !matches!(parts.next(), Some("application/json")) {
-                continue;
+            match parts.next() {
+                Some("application/yaml") => return Ok(Self::Yaml),
+                Some("application/json" | "*/*" | "application/*") => {}
+                _ => continue,
             }
             match parts.find_map(|p| p.strip_prefix("as=")) {
-                Some("Table") => return Self::Table,
-                Some("PartialObjectMetadata" | "PartialObjectMetadataList") => return Self::Partial,
-                Some(_) => continue,
-                None => return Self::Plain,
+                Some("Table") => return Ok(Self::Table),
+                Some("PartialObjectMetadata" | "PartialObjectMetadataList") => return Ok(Self::Partial),
+                Some(_) => formed = true,
+                None => return Ok(Self::Plain),
             }
         }
-        Self::Plain
+        const TYPES: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+        if custom || formed {
+            let message = format!("only the following media types are accepted: {TYPES}");
+            return Err(ApiError::new(406, "NotAcceptable", message));
+        }
+        const STREAMS: &str = ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+        let message =
+            format!("406: Not Acceptable\n\nAvailable representations: {TYPES}{}", if watch { STREAMS } else { "" });
+        Err(ApiError { details: Some(serde_json::json!({})), ..ApiError::new(406, "NotAcceptable", message) })
     }
 }
 

@@ -4,18 +4,22 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use bytes::Bytes;
+use http::{HeaderValue, header};
 use serde_json::{Value, json};
 
-use super::error::{ApiError, json_response, text_response};
+use super::error::{ApiError, bare_response, json_response, text_response, typed_response};
 use super::patch::{PatchKind, patched};
+use super::prepare::check_types;
+use super::rbac::User;
 use super::render::Renderer;
-use super::request::{Form, Query, Target};
+use super::request::{Form, Query, Target, WATCH_PATH};
 use super::resources::{ResourceDef, StatusMode};
 use super::router::{json_bytes, parse_body};
+use super::schema::validate::Cause;
 use super::selectors::Selector;
 use super::store::{ObjectKey, metadata};
-use super::write::{DeleteOptions, Part, key};
-use super::{State, apply, auth, paging, watch};
+use super::write::{DeleteOptions, Part, Verb, Write, key};
+use super::{State, apply, auth, options, paging, scale, watch};
 
 /// A request for a resource, read completely.
 pub(super) struct Call {
@@ -23,9 +27,13 @@ pub(super) struct Call {
     pub target: Target,
     pub query: Query,
     pub form: Form,
+    /// `PartialObjectMetadata` was asked for, not a list of it.
+    pub one_wanted: bool,
     pub content_type: String,
     pub body: Bytes,
-    pub user: String,
+    pub user: User,
+    /// The client's program, by which its fields are known where it names no manager.
+    pub agent: String,
 }
 
 impl Call {
@@ -36,19 +44,38 @@ impl Call {
         self.target.namespace.as_deref()
     }
     fn key(&self) -> Result<ObjectKey, ApiError> {
-        if self.def.namespaced && self.target.namespace.is_none() {
-            return Err(ApiError::method_not_allowed());
+        if self.def.namespaced != self.target.namespace.is_some() {
+            return Err(ApiError::no_such_resource());
         }
         Ok(key(&self.def, self.namespace(), self.name()?))
     }
     fn renderer(&self) -> Renderer {
-        Renderer::new(self.def.clone(), self.form)
+        Renderer::new(self.def.clone(), self.form, self.query.get("includeObject").unwrap_or_default())
     }
     fn answer(&self, code: u16, object: &Value) -> Response {
-        json_response(code, &self.renderer().object(object))
+        let object = self.renderer().object(object);
+        if self.form == Form::Yaml
+            && let Ok(text) = serde_saphyr::to_string(&sorted(&object))
+        {
+            return typed_response(code, "application/yaml", text);
+        }
+        json_response(code, &object)
+    }
+    /// The answer to a write, with its warnings.
+    fn written(&self, code: u16, object: &Value, write: &Write<'_>) -> Response {
+        let mut response = self.answer(code, object);
+        for warning in write.warnings.borrow().iter() {
+            if let Ok(value) = HeaderValue::from_str(&format!("299 - {}", json!(warning))) {
+                response.headers_mut().append(header::WARNING, value);
+            }
+        }
+        response
     }
     fn json(&self) -> Result<Value, ApiError> {
-        parse_body(&self.body, &self.content_type)
+        parse_body(&self.body, &self.content_type, &self.def.kind).map(|(value, _)| value)
+    }
+    fn write(&self, verb: Verb) -> Result<Write<'_>, ApiError> {
+        options::write(&self.query, verb, &self.agent)
     }
     /// Which part of the object the path addresses.
     fn part(&self) -> Result<Part, ApiError> {
@@ -57,6 +84,8 @@ impl Call {
             [] => Ok(Part::Main),
             ["status"] if self.def.status != StatusMode::None => Ok(Part::Status),
             ["finalize"] if self.def.is_namespaces() => Ok(Part::Finalize),
+            ["scale"] if self.def.scale.is_some() => Ok(Part::Scale),
+            _ if self.def.custom => Err(ApiError::not_found(&self.def, self.name()?)),
             _ => Err(ApiError::no_such_resource()),
         }
     }
@@ -66,20 +95,42 @@ pub(super) fn get(state: &State, call: &Call) -> Result<Response, ApiError> {
     if call.def.review || call.def.plural == "projectrequests" {
         return Err(ApiError::method_not_allowed());
     }
-    if call.target.name.is_none() {
+    if call.target.name.is_none() || call.query.get(WATCH_PATH).is_some() {
         if call.query.flag("watch") {
             return watch::watch(state, &call.def, &call.target, &call.query, call.renderer());
         }
         return list(state, call);
     }
     let name = call.name()?;
-    let object = state.store.get(&call.key()?).ok_or_else(|| ApiError::not_found(&call.def, name))?;
+    let key = call.key()?;
+    let log = call.def.plural == "pods" && call.target.subresource == ["log"];
+    let part = if log { Part::Main } else { call.part()? };
+    paging::check_version(&call.query, state.store.version())?;
+    let object = state.store.get(&key).ok_or_else(|| ApiError::not_found(&call.def, name))?;
+    if part == Part::Scale {
+        return Ok(json_response(200, &scale::of(&call.def, &object)));
+    }
     if call.def.plural == "pods" && call.target.subresource == ["log"] {
         let log = object["metadata"]["annotations"][LOG_ANNOTATION].as_str().unwrap_or_default();
+        if log.is_empty() && object["spec"]["nodeName"].as_str().is_none_or(str::is_empty) {
+            return Ok(bare_response(204));
+        }
         return Ok(text_response(200, tail(log, call.query.number("tailLines")?)));
     }
-    call.part()?;
     Ok(call.answer(200, &object))
+}
+
+/// With its fields in the order of the alphabet, as YAML comes from Go.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let mut all: Vec<_> = map.iter().map(|(k, v)| (k.clone(), sorted(v))).collect();
+            all.sort_by(|a, b| a.0.cmp(&b.0));
+            Value::Object(all.into_iter().collect())
+        }
+        Value::Array(list) => list.iter().map(sorted).collect(),
+        other => other.clone(),
+    }
 }
 
 /// A pod's log in the lab is this annotation.
@@ -92,18 +143,32 @@ fn tail(log: &str, lines: Option<u64>) -> String {
 }
 
 fn list(state: &State, call: &Call) -> Result<Response, ApiError> {
-    let selector = Selector::parse(call.query.get("labelSelector"), call.query.get("fieldSelector"))?;
-    let (version, mut objects) = state.store.list(&call.def.storage, call.namespace());
-    paging::check_version(&call.query, version)?;
+    if !call.def.namespaced && call.target.namespace.is_some() {
+        return Err(ApiError::no_such_resource());
+    }
+    options::check_list(&call.query, false)?;
+    if call.form == Form::Partial && call.one_wanted {
+        let place = call.def.group.split('.').next().filter(|g| !g.is_empty()).unwrap_or("core");
+        let kind = if call.def.custom {
+            "unstructured.UnstructuredList".to_owned()
+        } else {
+            format!("{place}.{}List", call.def.kind)
+        };
+        let message = format!("you requested PartialObjectMetadata, but the requested object is a list (*{kind})");
+        return Err(ApiError::new(406, "NotAcceptable", message));
+    }
+    call.query.number("timeoutSeconds")?;
+    let selector = Selector::parse(&call.def, call.query.get("labelSelector"), call.query.get("fieldSelector"))?;
+    let (version, mut objects) = paging::state_of(state, &call.def, call.namespace(), &call.query)?;
     objects.retain(|o| selector.matches(o));
-    let (objects, meta) = paging::page(&call.query, version, objects, selector.is_empty())?;
+    let (objects, meta) = paging::page(&call.query, &call.def, version, objects, selector.is_empty())?;
     let bytes = call.renderer().list(objects, meta).map_err(|e| ApiError::new(500, "InternalError", e.to_string()))?;
     Ok(json_bytes(200, bytes))
 }
 
 pub(super) fn post(state: &State, call: &Call) -> Result<Response, ApiError> {
     if call.def.review {
-        return Ok(json_response(201, &auth::review(state, &call.def, call.json()?, &call.user)));
+        return Ok(json_response(201, &auth::review(state, &call.def, call.json()?, &call.user)?));
     }
     let path: Vec<&str> = call.target.subresource.iter().map(String::as_str).collect();
     match (call.target.name.as_deref(), call.def.plural.as_str(), path.as_slice()) {
@@ -112,18 +177,23 @@ pub(super) fn post(state: &State, call: &Call) -> Result<Response, ApiError> {
         (Some(_), "serviceaccounts", ["token"]) => {
             return auth::service_account_token(state, &call.key()?, call.json()?);
         }
-        _ => return Err(ApiError::method_not_allowed()),
+        // Custom resources take a POST to an object for one to the collection.
+        (Some(_), _, []) if call.def.custom => {}
+        _ => return Err(ApiError::not_supported(&call.def, "create")),
     }
     if call.def.namespaced && call.target.namespace.is_none() {
         return Err(ApiError::method_not_allowed());
     }
-    let created = state.create(&call.def, call.namespace(), call.json()?, call.query.dry_run())?;
+    let mut write = call.write(Verb::Create)?;
+    let (body, twice) = parse_body(&call.body, &call.content_type, &call.def.kind)?;
+    write.twice = twice;
+    let created = state.create(&call.def, call.namespace(), body, &write)?;
     if call.def.plural == "projectrequests"
         && let Some(projects) = state.registry.find(&call.def.group, &call.def.version, "projects")
     {
-        return Ok(json_response(201, &Renderer::new(projects, call.form).object(&created)));
+        return Ok(json_response(201, &Renderer::new(projects, call.form, "").object(&created)));
     }
-    Ok(call.answer(201, &created))
+    Ok(call.written(201, &created, &write))
 }
 
 fn evict(state: &State, call: &Call) -> Result<Response, ApiError> {
@@ -133,16 +203,24 @@ fn evict(state: &State, call: &Call) -> Result<Response, ApiError> {
 }
 
 pub(super) fn put(state: &State, call: &Call) -> Result<Response, ApiError> {
-    let (key, part, body) = (call.key()?, call.part()?, call.json()?);
-    if !body.is_object() {
-        return Err(ApiError::bad_request("the object provided is unrecognized"));
+    if call.target.name.is_none() && call.def.custom {
+        return Err(ApiError::bad_request("name must be provided"));
     }
+    call.name()?;
+    let (key, part) = (call.key()?, call.part()?);
+    let mut write = call.write(Verb::Update)?;
+    let (mut body, twice) = parse_body(&call.body, &call.content_type, &call.def.kind)?;
+    write.twice = twice;
+    if part == Part::Scale {
+        return Ok(json_response(200, &scale::change(state, &call.def, &key, None, &body, &write)?));
+    }
+    check_types(&call.def, &mut body)?;
     let lease = call.def.plural == "leases";
     if (call.def.custom || lease) && part == Part::Main && metadata(&body, "resourceVersion").is_empty() {
         let exists = state.store.get(&key).is_some();
         if exists {
             let why = "Invalid value: 0: must be specified for an update";
-            return Err(ApiError::invalid(&call.def, &key.name, "metadata.resourceVersion", "FieldValueInvalid", why));
+            return Err(ApiError::unversioned(&call.def, &key.name, why));
         }
     }
     if part == Part::Main
@@ -152,80 +230,96 @@ pub(super) fn put(state: &State, call: &Call) -> Result<Response, ApiError> {
         )
         && state.store.get(&key).is_none()
     {
-        let created = state.create(&call.def, call.namespace(), body, call.query.dry_run())?;
-        return Ok(call.answer(201, &created));
+        let created = state.create(&call.def, call.namespace(), body, &write)?;
+        return Ok(call.written(201, &created, &write));
     }
-    let updated = state.update(&call.def, &key, part, call.query.dry_run(), |_| Ok(body))?;
-    Ok(call.answer(200, &updated))
+    let updated = state.update(&call.def, &key, part, &write, |_| Ok(body))?;
+    Ok(call.written(200, &updated, &write))
 }
 
 pub(super) fn patch(state: &State, call: &Call) -> Result<Response, ApiError> {
-    let Some(kind) = PatchKind::from_content_type(&call.content_type) else {
-        return Err(ApiError::new(415, "UnsupportedMediaType", "415: Unsupported Media Type"));
+    let Some(kind) =
+        PatchKind::from_content_type(&call.content_type).filter(|k| *k != PatchKind::Strategic || !call.def.custom)
+    else {
+        if call.def.custom {
+            return Err(ApiError::new(
+                415,
+                "UnsupportedMediaType",
+                "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+            ));
+        }
+        let bare = ApiError::new(415, "UnsupportedMediaType", "415: Unsupported Media Type");
+        return Err(ApiError { details: Some(json!({})), ..bare });
     };
-    if kind == PatchKind::Strategic && call.def.custom {
-        return Err(ApiError::new(
-            415,
-            "UnsupportedMediaType",
-            "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
-        ));
-    }
-    if kind != PatchKind::Apply && call.query.flag("force") {
-        return Err(ApiError::new(
-            422,
-            "Invalid",
-            "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch",
-        ));
-    }
+    call.name()?;
     let (key, part) = (call.key()?, call.part()?);
-    let content_type = if kind == PatchKind::Apply { "application/yaml" } else { "application/json" };
-    let body = parse_body(&call.body, content_type)?;
-    if kind == PatchKind::Apply {
-        let manager = call.query.get("fieldManager").ok_or_else(|| {
-            ApiError::new(
-                422,
-                "Invalid",
-                "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
-            )
-        })?;
-        let request = apply::Apply { manager, force: call.query.flag("force"), part, dry_run: call.query.dry_run() };
-        let (object, created) = apply::apply(state, &call.def, &key, body, &request)?;
-        return Ok(call.answer(if created { 201 } else { 200 }, &object));
+    let write = call.write(if kind == PatchKind::Apply { Verb::Apply } else { Verb::Patch })?;
+    let body = if kind == PatchKind::Apply {
+        parse_body(&call.body, "application/yaml", &call.def.kind)?.0
+    } else {
+        serde_json::from_slice(&call.body).map_err(|e| {
+            let why = if e.is_eof() { "unexpected end of JSON input".to_owned() } else { e.to_string() };
+            ApiError::bad_request(format!("error decoding patch: {why}"))
+        })?
+    };
+    if part == Part::Scale {
+        return Ok(json_response(200, &scale::change(state, &call.def, &key, Some(kind), &body, &write)?));
     }
-    let updated = state.update(&call.def, &key, part, call.query.dry_run(), |current| patched(kind, current, &body))?;
-    Ok(call.answer(200, &updated))
+    if kind == PatchKind::Apply {
+        let manager = call.query.get("fieldManager").unwrap_or_default();
+        let request = apply::Apply { manager, force: call.query.flag("force"), part };
+        let (object, created) = apply::apply(state, &call.def, &key, body, &request, &write)?;
+        return Ok(call.written(if created { 201 } else { 200 }, &object, &write));
+    }
+    let change = |current: &Value| patched(kind, current, &body, call.def.schema());
+    let updated = state.update(&call.def, &key, part, &write, change)?;
+    Ok(call.written(200, &updated, &write))
 }
 
 fn delete_options(call: &Call) -> Result<DeleteOptions, ApiError> {
     let body = if call.body.is_empty() { Value::Null } else { call.json()? };
     let text = |value: &Value| value.as_str().filter(|s| !s.is_empty()).map(str::to_owned);
     let policy = text(&body["propagationPolicy"]).or_else(|| call.query.get("propagationPolicy").map(str::to_owned));
-    if let Some(policy) = &policy
-        && !matches!(policy.as_str(), "Background" | "Foreground" | "Orphan")
-    {
-        let message = format!(
-            "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"{policy}\": supported values: \"Background\", \"Foreground\", \"Orphan\""
-        );
-        return Err(ApiError::new(422, "Invalid", message));
+    let mut causes = Vec::new();
+    match &policy {
+        Some(policy) if !matches!(policy.as_str(), "Background" | "Foreground" | "Orphan") => {
+            let message = format!(
+                "Unsupported value: \"{policy}\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
+            );
+            causes.push(Cause::new("propagationPolicy", "FieldValueNotSupported", message));
+        }
+        Some(policy) if body["orphanDependents"].is_boolean() => {
+            let message =
+                format!("Invalid value: \"{policy}\": orphanDependents and deletionPropagation cannot be both set");
+            causes.push(Cause::new("propagationPolicy", "FieldValueInvalid", message));
+        }
+        _ => {}
     }
+    let mut dry = call.query.all("dryRun");
+    dry.extend(body["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned));
+    causes.extend(options::dry_run_cause(&dry));
+    if !causes.is_empty() {
+        return Err(ApiError::invalid_options("DeleteOptions", &causes));
+    }
+    let orphan = body["orphanDependents"] == json!(true);
     Ok(DeleteOptions {
-        policy,
+        policy: policy.or_else(|| orphan.then(|| "Orphan".to_owned())),
         uid: text(&body["preconditions"]["uid"]),
         resource_version: text(&body["preconditions"]["resourceVersion"]),
-        dry_run: call.query.dry_run() || body["dryRun"].as_array().is_some_and(|d| !d.is_empty()),
+        dry_run: !dry.is_empty(),
     })
 }
 
 pub(super) fn delete(state: &State, call: &Call) -> Result<Response, ApiError> {
     let options = delete_options(call)?;
     if call.def.review {
-        return Err(ApiError::method_not_allowed());
+        return Err(ApiError::no_such_resource());
     }
     if call.target.name.is_none() {
         return delete_collection(state, call, &options);
     }
     if !call.target.subresource.is_empty() {
-        return Err(ApiError::method_not_allowed());
+        return Err(ApiError::not_supported(&call.def, "delete"));
     }
     let (object, gone) = state.delete(&call.def, &call.key()?, &options)?;
     if !gone || call.def.delete_returns_object {
@@ -242,22 +336,26 @@ pub(super) fn delete(state: &State, call: &Call) -> Result<Response, ApiError> {
 
 fn delete_collection(state: &State, call: &Call, options: &DeleteOptions) -> Result<Response, ApiError> {
     if call.def.is_namespaces() || (call.def.namespaced && call.target.namespace.is_none()) {
-        return Err(ApiError::method_not_allowed());
+        return Err(if call.def.custom { ApiError::no_page() } else { ApiError::method_not_allowed() });
     }
-    let selector = Selector::parse(call.query.get("labelSelector"), call.query.get("fieldSelector"))?;
+    let selector = Selector::parse(&call.def, call.query.get("labelSelector"), call.query.get("fieldSelector"))?;
     let mut deleted = Vec::new();
     for object in state.store.list(&call.def.storage, call.namespace()).1 {
         if !selector.matches(&object) {
             continue;
         }
         match state.delete(&call.def, &key(&call.def, call.namespace(), metadata(&object, "name")), options) {
-            Ok((object, _)) => deleted.push(object),
+            // Told as it was before.
+            Ok(_) => deleted.push(object),
             // Somebody else deleted it meanwhile.
             Err(e) if e.code == 404 => {}
             Err(e) => return Err(e),
         }
     }
-    let meta = json!({"resourceVersion": state.store.version().to_string()});
+    let mut meta = json!({"resourceVersion": state.store.version().to_string()});
+    if call.def.custom {
+        meta["continue"] = json!("");
+    }
     let bytes = call.renderer().list(deleted, meta).map_err(|e| ApiError::new(500, "InternalError", e.to_string()))?;
     Ok(json_bytes(200, bytes))
 }

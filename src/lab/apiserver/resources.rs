@@ -2,11 +2,12 @@
 //! CustomResourceDefinitions add while it runs.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, LazyLock, RwLock};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::builtin;
+use super::schema::{self, Schema};
 
 /// Group and plural: what an object is stored under, whatever version it is read through.
 pub(super) type StorageKey = (String, String);
@@ -39,6 +40,7 @@ pub(super) struct Column {
     /// A path as CRDs write it: `.status.conditions[?(@.type=="Ready")].status`.
     pub path: String,
     pub priority: i64,
+    pub description: String,
 }
 
 /// One resource in one version.
@@ -63,7 +65,21 @@ pub(super) struct ResourceDef {
     pub name_rule: NameRule,
     pub columns: Vec<Column>,
     pub storage: StorageKey,
+    /// Of a custom resource that was defined with one, see [`schema::custom_root`].
+    pub schema: Option<Arc<Value>>,
+    /// Categories of a definition, e.g. `all`.
+    pub categories: Vec<String>,
+    /// `.spec.replicas`, `.status.replicas` and the selector's path, where there is `/scale`.
+    pub scale: Option<[String; 3]>,
+    /// Fields that a field selector may name, beside name and namespace.
+    pub selectable: Vec<String>,
 }
+
+/// Any object: only metadata is known.
+static ANY: LazyLock<Value> = LazyLock::new(|| {
+    let any = json!({"schema": {"openAPIV3Schema": {"x-kubernetes-preserve-unknown-fields": true, "properties": {}}}});
+    schema::custom_root(&any).unwrap_or_default()
+});
 
 impl ResourceDef {
     /// `apps/v1`, or `v1`.
@@ -74,19 +90,49 @@ impl ResourceDef {
     pub fn qualified(&self) -> String {
         if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
     }
+    /// What the kind's objects look like.
+    pub fn schema(&self) -> Option<Schema<'_>> {
+        if let Some(root) = &self.schema {
+            return Some(Schema::custom(root));
+        }
+        let native = Schema::native(&self.group, &self.version, &self.kind).filter(|_| !self.custom);
+        Some(native.unwrap_or_else(|| self.meta_schema()))
+    }
+    /// What all objects have.
+    pub fn meta_schema(&self) -> Schema<'static> {
+        Schema::custom(&ANY)
+    }
     /// `all` for what `kubectl get all` shows.
-    pub fn categories(&self) -> &'static [&'static str] {
+    pub fn categories(&self) -> Vec<&str> {
+        if self.custom && self.schema.is_some() {
+            return self.categories.iter().map(String::as_str).collect();
+        }
         let in_all = match self.group.as_str() {
             "" => matches!(self.plural.as_str(), "pods" | "services"),
             "apps" | "batch" | "kubevirt.io" => true,
             "cdi.kubevirt.io" => self.plural == "datavolumes",
             _ => false,
         };
-        if in_all { &["all"] } else { &[] }
+        let extension = matches!(
+            self.group.as_str(),
+            "admissionregistration.k8s.io" | "apiextensions.k8s.io" | "apiregistration.k8s.io"
+        );
+        match (in_all, extension) {
+            (true, _) => vec!["all"],
+            (_, true) => vec!["api-extensions"],
+            _ => vec![],
+        }
     }
     pub fn verbs(&self) -> &'static [&'static str] {
         if self.review {
             return &["create"];
+        }
+        if self.is_namespaces() {
+            return &["create", "delete", "get", "list", "patch", "update", "watch"];
+        }
+        if self.custom {
+            // In the order of the real one.
+            return &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
         }
         &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
     }
@@ -220,9 +266,26 @@ pub(super) fn from_crd(crd: &Value) -> Vec<ResourceDef> {
                     kind: text(c, "/type").to_owned(),
                     path: text(c, "/jsonPath").to_owned(),
                     priority: c["priority"].as_i64().unwrap_or(0),
+                    description: match text(c, "/description") {
+                        "" => {
+                            format!("Custom resource definition column (in JSONPath format): {}", text(c, "/jsonPath"))
+                        }
+                        description => description.to_owned(),
+                    },
                 })
                 .collect(),
             storage: (group.to_owned(), plural.to_owned()),
+            schema: schema::custom_root(version).map(Arc::new),
+            categories: strings(crd.pointer("/spec/names/categories")),
+            scale: version.pointer("/subresources/scale").map(|scale| {
+                ["/specReplicasPath", "/statusReplicasPath", "/labelSelectorPath"].map(|p| text(scale, p).to_owned())
+            }),
+            selectable: version["selectableFields"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|f| text(f, "/jsonPath").trim_start_matches('.').to_owned())
+                .collect(),
         })
         .collect()
 }

@@ -1,8 +1,10 @@
-//! Label and field selectors.
+//! Label and field selectors, read as the real server reads them, its error messages included.
 
 use serde_json::Value;
 
 use super::error::ApiError;
+use super::resources::ResourceDef;
+use super::validate;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Requirement {
@@ -28,60 +30,149 @@ pub(super) struct Selector {
     fields: Vec<FieldRequirement>,
 }
 
-fn unparsable(text: &str) -> ApiError {
-    ApiError::bad_request(format!("unable to parse requirement: {text:?} is not a selector"))
+/// Splits a selector into words and operators; the end is an empty token.
+fn tokens(text: &str) -> Vec<String> {
+    let special = |c: char| "=!(),><".contains(c);
+    let mut found = Vec::new();
+    let mut rest = text.trim_start();
+    while let Some(first) = rest.chars().next() {
+        let length = if special(first) {
+            if rest.starts_with("==") || rest.starts_with("!=") { 2 } else { 1 }
+        } else {
+            rest.find(|c: char| special(c) || c.is_whitespace()).unwrap_or(rest.len())
+        };
+        let (token, after) = rest.split_at(length);
+        found.push(token.to_owned());
+        rest = after.trim_start();
+    }
+    found
 }
 
-/// Splits at commas outside parentheses.
-fn split(text: &str) -> Vec<&str> {
-    let (mut parts, mut depth, mut start) = (Vec::new(), 0i32, 0);
-    for (at, c) in text.char_indices() {
-        match c {
-            '(' => depth += 1,
-            ')' => depth -= 1,
-            ',' if depth == 0 => {
-                parts.push(&text[start..at]);
-                start = at + 1;
+struct Parser {
+    tokens: Vec<String>,
+    at: usize,
+}
+
+fn is_word(token: &str) -> bool {
+    !token.is_empty() && !token.starts_with(['=', '!', '(', ')', ',', '>', '<'])
+}
+
+impl Parser {
+    fn peek(&self) -> &str {
+        self.tokens.get(self.at).map_or("", String::as_str)
+    }
+    fn next(&mut self) -> String {
+        let token = self.peek().to_owned();
+        self.at += 1;
+        token
+    }
+
+    fn all(mut self) -> Result<Vec<Requirement>, String> {
+        let mut found = Vec::new();
+        loop {
+            match self.peek() {
+                "" => return Ok(found),
+                token if is_word(token) || token == "!" => {
+                    let one = self.requirement().map_err(|e| format!("unable to parse requirement: {e}"))?;
+                    found.push(one);
+                    match self.next().as_str() {
+                        "" => return Ok(found),
+                        "," => {
+                            let after = self.peek();
+                            if !is_word(after) && after != "!" {
+                                return Err(format!("found '{after}', expected: identifier after ','"));
+                            }
+                        }
+                        other => return Err(format!("found '{other}', expected: ',' or 'end of string'")),
+                    }
+                }
+                other => return Err(format!("found '{other}', expected: !, identifier, or 'end of string'")),
             }
-            _ => {}
         }
     }
-    parts.push(&text[start..]);
-    parts.into_iter().map(str::trim).filter(|p| !p.is_empty()).collect()
-}
 
-fn label_requirement(text: &str) -> Result<Requirement, ApiError> {
-    let own = |s: &str| s.trim().to_owned();
-    let set = |s: &str| -> Option<Vec<String>> {
-        let inner = s.trim().strip_prefix('(')?.strip_suffix(')')?;
-        Some(inner.split(',').map(|v| v.trim().to_owned()).collect())
-    };
-    let number = |s: &str| s.trim().parse::<i64>().map_err(|_| unparsable(text));
-    if let Some((key, values)) = text.split_once(" notin ") {
-        return Ok(Requirement::NotIn(own(key), set(values).ok_or_else(|| unparsable(text))?));
+    fn requirement(&mut self) -> Result<Requirement, String> {
+        let mut key = self.next();
+        let missing = key == "!";
+        if missing {
+            key = self.next();
+        }
+        if !is_word(&key) {
+            return Err(format!("found '{key}', expected: identifier"));
+        }
+        if let Some(why) = validate::qualified_name(&key) {
+            return Err(format!("<nil>: Invalid value: \"{key}\": {why}"));
+        }
+        if missing {
+            return Ok(Requirement::Missing(key));
+        }
+        if matches!(self.peek(), "" | ",") {
+            return Ok(Requirement::Exists(key));
+        }
+        let operator = self.next();
+        let requirement = match operator.as_str() {
+            "in" => Requirement::In(key, self.values()?),
+            "notin" => Requirement::NotIn(key, self.values()?),
+            "=" | "==" => Requirement::In(key, vec![self.value()?]),
+            "!=" => Requirement::NotIn(key, vec![self.value()?]),
+            ">" => Requirement::Greater(key, self.number()?),
+            "<" => Requirement::Less(key, self.number()?),
+            other => return Err(format!("found '{other}', expected: in, notin, =, ==, !=, gt, lt")),
+        };
+        if let Requirement::In(key, values) | Requirement::NotIn(key, values) = &requirement {
+            for (at, value) in values.iter().enumerate() {
+                if let Some(why) = validate::label_value(value) {
+                    return Err(format!("values[{at}][{key}]: Invalid value: \"{value}\": {why}"));
+                }
+            }
+        }
+        Ok(requirement)
     }
-    if let Some((key, values)) = text.split_once(" in ") {
-        return Ok(Requirement::In(own(key), set(values).ok_or_else(|| unparsable(text))?));
+
+    fn value(&mut self) -> Result<String, String> {
+        if matches!(self.peek(), "" | ",") {
+            return Ok(String::new());
+        }
+        let token = self.next();
+        if is_word(&token) { Ok(token) } else { Err(format!("found '{token}', expected: identifier")) }
     }
-    if let Some((key, value)) = text.split_once("!=") {
-        return Ok(Requirement::NotIn(own(key), vec![own(value)]));
+
+    fn number(&mut self) -> Result<i64, String> {
+        let value = self.value()?;
+        value.parse().map_err(|_| "for 'Gt', 'Lt' operators, the value must be an integer".to_owned())
     }
-    if let Some((key, value)) = text.split_once("==").or_else(|| text.split_once('=')) {
-        return Ok(Requirement::In(own(key), vec![own(value)]));
+
+    fn values(&mut self) -> Result<Vec<String>, String> {
+        let open = self.next();
+        if open != "(" {
+            return Err(format!("found '{open}' expected: '('"));
+        }
+        let mut found = Vec::new();
+        if self.peek() == ")" {
+            self.at += 1;
+            return Ok(vec![String::new()]);
+        }
+        loop {
+            let token = self.next();
+            if is_word(&token) {
+                found.push(token);
+                match self.next().as_str() {
+                    "," if self.peek() == ")" => {
+                        self.at += 1;
+                        found.push(String::new());
+                        return Ok(found);
+                    }
+                    "," => {}
+                    ")" => return Ok(found),
+                    other => return Err(format!("found '{other}', expected: ',' or ')'")),
+                }
+            } else if token == "," {
+                found.push(String::new());
+            } else {
+                return Err(format!("found '{token}', expected: ',', ')' or identifier"));
+            }
+        }
     }
-    if let Some((key, value)) = text.split_once('>') {
-        return Ok(Requirement::Greater(own(key), number(value)?));
-    }
-    if let Some((key, value)) = text.split_once('<') {
-        return Ok(Requirement::Less(own(key), number(value)?));
-    }
-    if text.contains([' ', '(', ')']) {
-        return Err(unparsable(text));
-    }
-    Ok(match text.strip_prefix('!') {
-        Some(key) => Requirement::Missing(own(key)),
-        None => Requirement::Exists(own(text)),
-    })
 }
 
 impl Requirement {
@@ -101,6 +192,11 @@ impl Requirement {
 
 /// The text of a field at a dotted path; empty when unset, as the API server compares.
 fn field(object: &Value, path: &str) -> String {
+    // The newer form of events asks by its own names.
+    let path = path.replace("regarding.", "involvedObject.");
+    if path == "spec.unschedulable" && object["spec"]["unschedulable"].is_null() {
+        return "false".to_owned();
+    }
     let found = path.split('.').try_fold(object, |value, key| value.get(key));
     match found {
         Some(Value::String(text)) => text.clone(),
@@ -109,24 +205,31 @@ fn field(object: &Value, path: &str) -> String {
     }
 }
 
+fn field_requirement(def: &ResourceDef, text: &str) -> Result<FieldRequirement, ApiError> {
+    let (path, value, equal) = if let Some((path, value)) = text.split_once("!=") {
+        (path, value, false)
+    } else if let Some((path, value)) = text.split_once("==").or_else(|| text.split_once('=')) {
+        (path, value, true)
+    } else {
+        return Err(ApiError::bad_request(format!("invalid selector: '{text}'; can't understand '{text}'")));
+    };
+    let path = path.trim();
+    if !matches!(path, "metadata.name" | "metadata.namespace") && !def.selectable.iter().any(|s| s == path) {
+        return Err(ApiError::bad_request(if def.selectable.is_empty() {
+            format!("\"{path}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+        } else {
+            format!("field label not supported: {path}")
+        }));
+    }
+    Ok(FieldRequirement { path: path.to_owned(), value: value.trim().to_owned(), equal })
+}
+
 impl Selector {
-    pub fn parse(labels: Option<&str>, fields: Option<&str>) -> Result<Self, ApiError> {
-        let labels = split(labels.unwrap_or_default()).into_iter().map(label_requirement).collect::<Result<_, _>>()?;
-        let fields = split(fields.unwrap_or_default())
-            .into_iter()
-            .map(|text| {
-                let (path, value, equal) = if let Some((path, value)) = text.split_once("!=") {
-                    (path, value, false)
-                } else if let Some((path, value)) = text.split_once("==").or_else(|| text.split_once('=')) {
-                    (path, value, true)
-                } else {
-                    return Err(ApiError::bad_request(format!(
-                        "invalid selector: '{text}'; can't understand '{text}'"
-                    )));
-                };
-                Ok(FieldRequirement { path: path.trim().to_owned(), value: value.trim().to_owned(), equal })
-            })
-            .collect::<Result<_, _>>()?;
+    pub fn parse(def: &ResourceDef, labels: Option<&str>, fields: Option<&str>) -> Result<Self, ApiError> {
+        let parser = Parser { tokens: tokens(labels.unwrap_or_default()), at: 0 };
+        let labels = parser.all().map_err(ApiError::bad_request)?;
+        let fields = fields.unwrap_or_default().split(',').map(str::trim).filter(|f| !f.is_empty());
+        let fields = fields.map(|text| field_requirement(def, text)).collect::<Result<_, _>>()?;
         Ok(Self { labels, fields })
     }
 

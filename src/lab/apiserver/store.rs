@@ -132,9 +132,6 @@ impl Objects {
     pub fn has_uid(&self, uid: &str) -> bool {
         self.uids.contains_key(uid)
     }
-    pub fn has_dependents(&self, uid: &str) -> bool {
-        self.dependents.get(uid).is_some_and(|d| !d.is_empty())
-    }
     fn index(&mut self, key: &ObjectKey, old: Option<&Value>, new: Option<&Value>) -> Vec<Work> {
         let mut work = Vec::new();
         let owners = |object: Option<&Value>| -> BTreeSet<String> {
@@ -158,8 +155,15 @@ impl Objects {
         work
     }
 
+    /// What a resource has. Its history begins when somebody first looks: who asks for changes from
+    /// before that is told that they are forgotten, as by a cache that was filled later.
+    fn bucket(&mut self, storage: &StorageKey) -> &mut Bucket {
+        let version = self.version;
+        self.buckets.entry(storage.clone()).or_insert_with(|| Bucket { forgotten: version, ..Bucket::default() })
+    }
+
     fn record(&mut self, key: &ObjectKey, change: Change) {
-        let bucket = self.buckets.entry(key.storage.clone()).or_default();
+        let bucket = self.bucket(&key.storage);
         let place = (key.namespace.clone(), key.name.clone());
         match change.kind {
             ChangeKind::Deleted => bucket.objects.remove(&place),
@@ -208,8 +212,28 @@ impl Store {
 
     /// Everything of a resource in one namespace (or all), ordered, with the current version.
     pub fn list(&self, storage: &StorageKey, namespace: Option<&str>) -> (u64, Vec<Arc<Value>>) {
-        let objects = self.lock();
+        let mut objects = self.lock();
+        objects.bucket(storage);
         (objects.version, objects.select(storage, namespace))
+    }
+
+    /// What [`Store::list`] said when the version was current; `None` when that is forgotten.
+    pub fn list_at(&self, storage: &StorageKey, namespace: Option<&str>, version: u64) -> Option<Vec<Arc<Value>>> {
+        let objects = self.lock();
+        let Some(bucket) = objects.buckets.get(storage) else { return Some(Vec::new()) };
+        if version < bucket.forgotten {
+            return None;
+        }
+        let mut then = bucket.objects.clone();
+        for change in bucket.history.iter().rev().take_while(|change| change.version > version) {
+            let place = (metadata(&change.object, "namespace").to_owned(), metadata(&change.object, "name").to_owned());
+            match &change.previous {
+                Some(previous) => drop(then.insert(place, previous.clone())),
+                None => drop(then.remove(&place)),
+            }
+        }
+        then.retain(|(ns, _), _| namespace.is_none_or(|wanted| ns == wanted));
+        Some(then.into_values().collect())
     }
 
     pub fn version(&self) -> u64 {
@@ -311,7 +335,7 @@ impl Store {
             None => objects.select(storage, namespace),
             Some(_) => Vec::new(),
         };
-        let bucket = objects.buckets.entry(storage.clone()).or_default();
+        let bucket = objects.bucket(storage);
         let mut missed = Vec::new();
         if let Some(since) = since {
             if since < bucket.forgotten {

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use super::resources::{Column, ResourceDef};
 
+const NAME: &str = "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names";
+
 /// `97s`, `5m`, `3h`, `2d`: how kubectl shows an age.
 fn age(timestamp: &str) -> String {
     let Ok(then) = timestamp.parse::<jiff::Timestamp>() else { return "<unknown>".to_owned() };
@@ -51,8 +53,13 @@ fn lookup<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
     Some(value)
 }
 
-fn cell(object: &Value, column: &Column) -> Value {
+fn cell(def: &ResourceDef, object: &Value, column: &Column) -> Value {
+    if let Some(field) = column.path.strip_prefix("#.") {
+        return json!(object[field].as_object().map_or(0, serde_json::Map::len));
+    }
     match lookup(object, &column.path) {
+        None | Some(Value::Null) if def.custom => Value::Null,
+        Some(Value::Array(items)) if def.custom => json!(json!(items).to_string()),
         None | Some(Value::Null) => match column.kind.as_str() {
             "date" => json!("<unknown>"),
             "string" => json!(""),
@@ -74,30 +81,35 @@ fn columns(def: &ResourceDef) -> Vec<Column> {
         return def.columns.clone();
     }
     let path = ".metadata.creationTimestamp".to_owned();
-    vec![Column { name: "Age".to_owned(), kind: "date".to_owned(), path, priority: 0 }]
+    let description = super::builtin::AGE_DESCRIPTION.to_owned();
+    vec![Column { name: "Age".to_owned(), kind: "date".to_owned(), path, priority: 0, description }]
 }
 
-pub(super) fn table(def: &ResourceDef, objects: &[Value], version: Value, with_columns: bool) -> Value {
+pub(super) fn table(def: &ResourceDef, include: &str, objects: &[Value], version: Value, with_columns: bool) -> Value {
     let columns = columns(def);
     let definitions: Vec<Value> =
         std::iter::once(json!({
-            "name": "Name", "type": "string", "format": "name", "description": "Name of the object", "priority": 0
+            "name": "Name", "type": "string", "format": "name", "description": NAME, "priority": 0
         }))
         .chain(columns.iter().map(
-            |c| json!({"name": c.name, "type": c.kind, "format": "", "description": c.name, "priority": c.priority}),
+            |c| json!({"name": c.name, "type": if c.kind == "date" && !def.custom { "string" } else { &c.kind }, "format": "", "description": c.description, "priority": c.priority}),
         ))
         .collect();
     let rows: Vec<Value> = objects
         .iter()
         .map(|object| {
-            let name = object["metadata"]["name"].clone();
-            let cells: Vec<Value> = std::iter::once(name).chain(columns.iter().map(|c| cell(object, c))).collect();
-            let partial = json!({
-                "kind": "PartialObjectMetadata",
-                "apiVersion": "meta.k8s.io/v1",
-                "metadata": object["metadata"],
-            });
-            json!({"cells": cells, "object": partial})
+            let name = json!(object["metadata"]["name"].as_str().unwrap_or_default());
+            let cells: Vec<Value> = std::iter::once(name).chain(columns.iter().map(|c| cell(def, object, c))).collect();
+            let shown = match include {
+                "None" => Value::Null,
+                "Object" => object.clone(),
+                _ => json!({
+                    "kind": "PartialObjectMetadata",
+                    "apiVersion": "meta.k8s.io/v1",
+                    "metadata": object["metadata"],
+                }),
+            };
+            json!({"cells": cells, "object": shown})
         })
         .collect();
     json!({

@@ -19,6 +19,7 @@ use super::request::{Query, Target};
 use super::resources::ResourceDef;
 use super::selectors::Selector;
 use super::store::{Change, ChangeKind};
+use super::{options, paging};
 
 /// A watch without `timeoutSeconds` lasts this long.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2400);
@@ -119,28 +120,6 @@ impl Watch {
     }
 }
 
-fn check(query: &Query) -> Result<(), ApiError> {
-    let refuse = |field: &str, why: &str| {
-        let message = format!("ListOptions.meta.k8s.io \"\" is invalid: {field}: Forbidden: {why}");
-        Err(ApiError::new(422, "Invalid", message))
-    };
-    let matching = query.get("resourceVersionMatch");
-    if query.get("sendInitialEvents").is_some() {
-        if matching != Some("NotOlderThan") {
-            return refuse(
-                "resourceVersionMatch",
-                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-            );
-        }
-    } else if matching.is_some() {
-        return refuse(
-            "resourceVersionMatch",
-            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-        );
-    }
-    Ok(())
-}
-
 pub(super) fn watch(
     state: &State,
     def: &Arc<ResourceDef>,
@@ -148,13 +127,13 @@ pub(super) fn watch(
     query: &Query,
     mut renderer: Renderer,
 ) -> Result<Response, ApiError> {
-    check(query)?;
+    options::check_list(query, true)?;
     renderer.in_watch = true;
-    let mut selector = Selector::parse(query.get("labelSelector"), query.get("fieldSelector"))?;
+    let mut selector = Selector::parse(def, query.get("labelSelector"), query.get("fieldSelector"))?;
     if let Some(name) = &target.name {
         selector.require_name(name);
     }
-    let asked = query.number("resourceVersion")?.filter(|v| *v > 0);
+    let asked = paging::version(query, true)?.filter(|v| *v > 0);
     let initial_events = query.get("sendInitialEvents").map(|_| query.flag("sendInitialEvents"));
     let bookmarks = query.flag("allowWatchBookmarks");
     let since = match initial_events {

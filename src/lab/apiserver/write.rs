@@ -1,13 +1,19 @@
 //! Create, update and delete: what a real API server sets, checks and refuses.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::State;
 use super::error::ApiError;
-use super::prepare::{check_types, defaults, normalise, prepare};
+use super::events;
+use super::managers;
+use super::prepare::{changed, check_types, defaults, normalise, prepare};
 use super::resources::{ResourceDef, StatusMode, from_crd};
+use super::rules;
+use super::schema::validate as schema_check;
+use super::schema::{native, prune};
 use super::store::{Action, ObjectKey, has_finalizers, is_deleting, metadata};
 use super::validate;
 
@@ -21,6 +27,103 @@ pub(super) enum Part {
     Status,
     /// `namespaces/NAME/finalize`: `spec.finalizers`.
     Finalize,
+    /// `spec.replicas`.
+    Scale,
+}
+
+/// What happens to fields that the schema does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Strictness {
+    Ignore,
+    Warn,
+    Strict,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verb {
+    Create,
+    Update,
+    Patch,
+    Apply,
+}
+
+/// How a write is done, and what the writer is to be told beside the answer.
+pub(super) struct Write<'a> {
+    pub verb: Verb,
+    pub dry_run: bool,
+    /// Whose fields these are; none for the server's own writes.
+    pub manager: Option<&'a str>,
+    pub strictness: Strictness,
+    /// Fields that the body has twice.
+    pub twice: Vec<String>,
+    pub warnings: RefCell<Vec<String>>,
+}
+
+impl Write<'_> {
+    /// By the server itself.
+    pub fn inside(verb: Verb) -> Self {
+        Self {
+            verb,
+            dry_run: false,
+            manager: None,
+            strictness: Strictness::Ignore,
+            twice: Vec::new(),
+            warnings: RefCell::default(),
+        }
+    }
+
+    /// Takes unknown fields away, or refuses them.
+    pub fn admit(&self, def: &ResourceDef, object: &mut Value) -> Result<(), ApiError> {
+        let Some(schema) = def.schema() else { return Ok(()) };
+        let refusal = |object: &Value, why: &str| {
+            if self.verb == Verb::Patch {
+                return ApiError::bad_patch(object, why);
+            }
+            ApiError::bad_request(format!(
+                "{} in version \"{}\" cannot be handled as a {}: {why}",
+                def.kind, def.version, def.kind
+            ))
+        };
+        if self.verb != Verb::Apply
+            && let Some(why) = native::wrong_type(if def.custom { def.meta_schema() } else { schema }, object)
+        {
+            return Err(refusal(object, &why));
+        }
+        let whole = (self.verb == Verb::Patch).then(|| object.clone());
+        let mut unknown = Vec::new();
+        prune::prune(schema, object, "", &mut unknown);
+        if def.custom {
+            unknown.sort();
+        }
+        let twice = self.twice.iter().map(|path| format!("duplicate field \"{path}\""));
+        let all: Vec<String> =
+            twice.chain(unknown.into_iter().map(|path| format!("unknown field \"{path}\""))).collect();
+        if !all.is_empty() {
+            match self.strictness {
+                Strictness::Ignore => {}
+                Strictness::Warn => self.warnings.borrow_mut().extend(all),
+                Strictness::Strict => {
+                    let why = format!("strict decoding error: {}", all.join(", "));
+                    return Err(refusal(whole.as_ref().unwrap_or(object), &why));
+                }
+            }
+        }
+        prune::tidy(schema, object);
+        Ok(())
+    }
+}
+
+/// Fills in defaults and refuses what the schema or the kind's rules do not allow.
+pub(super) fn complete(def: &ResourceDef, part: Part, old: Option<&Value>, object: &mut Value) -> Result<(), ApiError> {
+    let Some(schema) = def.schema() else { return Ok(()) };
+    prune::defaults(schema, object);
+    let name = metadata(object, "name");
+    if def.custom {
+        let part = if part == Part::Status { "status" } else { "" };
+        let causes = schema_check::validate(schema, object, part);
+        return validate::refuse(def, name, &causes);
+    }
+    validate::refuse(def, name, &rules::check(def, old, object))
 }
 
 /// Options of a DELETE, from the body or the query.
@@ -55,9 +158,10 @@ impl State {
         def: &ResourceDef,
         namespace: Option<&str>,
         mut object: Value,
-        dry_run: bool,
+        write: &Write<'_>,
     ) -> Result<Arc<Value>, ApiError> {
         check_types(def, &mut object)?;
+        write.admit(def, &mut object)?;
         if def.namespaced {
             let own = metadata(&object, "namespace");
             if !own.is_empty() && Some(own) != namespace {
@@ -72,6 +176,9 @@ impl State {
         if !metadata(&object, "resourceVersion").is_empty() {
             return Err(ApiError::new(500, "", "resourceVersion should not be set on objects to be created"));
         }
+        if events::is_newer(def) {
+            object = events::older(&object);
+        }
         // A project is stored as the namespace that it is.
         if let Some(stored) = self.registry.stored(&def.storage).filter(|s| s.kind != def.kind) {
             object["kind"] = json!(stored.kind);
@@ -84,11 +191,15 @@ impl State {
             return Err(ApiError::invalid(def, "", "metadata.name", "FieldValueRequired", why));
         }
         if let Some(meta) = object["metadata"].as_object_mut() {
-            for field in
-                ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "generation"]
-            {
-                meta.remove(field);
+            for field in ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"] {
+                meta.shift_remove(field);
             }
+            if write.verb != Verb::Apply {
+                meta.shift_remove("managedFields");
+            }
+        }
+        if def.is_crds() {
+            crd_rules(def, &object)?;
         }
         object["metadata"]["uid"] = json!(uuid::Uuid::new_v4().to_string());
         object["metadata"]["creationTimestamp"] = json!(now());
@@ -108,9 +219,14 @@ impl State {
             object["metadata"]["name"] = json!(name);
             normalise(def, &mut object);
             defaults(def, &mut object);
-            validate::name(def, &name)?;
-            validate::metadata(def, &object)?;
-            match self.insert(def, &key(def, namespace, &name), object, dry_run) {
+            let mut causes = validate::name(def, if asked.is_empty() { &base } else { "" }, &name);
+            causes.extend(validate::metadata(def, &object));
+            validate::refuse(def, &name, &causes)?;
+            complete(def, Part::Main, None, &mut object)?;
+            if let Some(manager) = write.manager {
+                managers::updated(def, Part::Main, manager, None, &mut object);
+            }
+            match self.insert(def, &key(def, namespace, &name), object, write.dry_run) {
                 Err(e) if e.reason == "AlreadyExists" && tries > 0 => {}
                 result => return result,
             }
@@ -146,7 +262,7 @@ impl State {
         {
             let account = json!({"metadata": {"name": "default"}});
             // It can only be there already.
-            let _ = self.create(&accounts, Some(metadata(created, "name")), account, false);
+            let _ = self.create(&accounts, Some(metadata(created, "name")), account, &Write::inside(Verb::Create));
         }
     }
 
@@ -156,20 +272,41 @@ impl State {
         def: &ResourceDef,
         key: &ObjectKey,
         part: Part,
-        dry_run: bool,
+        write: &Write<'_>,
         change: impl FnOnce(&Value) -> Result<Value, ApiError>,
     ) -> Result<Arc<Value>, ApiError> {
+        let mut last = None;
         let updated = self.store.write(key, |_, current| {
             let current = current.ok_or_else(|| ApiError::not_found(def, &key.name))?;
-            let wanted = change(current)?;
-            let object = prepare(def, key, part, current, wanted)?;
-            if dry_run {
+            let mut wanted = change(current)?;
+            if write.verb == Verb::Patch && !def.custom {
+                check_types(def, &mut wanted).map_err(|e| {
+                    // After a patch it is the result that is refused.
+                    let why = e.message.split_once(&format!("a {}: ", def.kind)).map_or("", |(_, why)| why).to_owned();
+                    if why.is_empty() { e } else { ApiError::bad_patch(&wanted, &why) }
+                })?;
+            }
+            write.admit(def, &mut wanted)?;
+            let mut object = prepare(def, key, part, write.verb, current, wanted)?;
+            complete(def, part, Some(current), &mut object)?;
+            bump_generation(def, current, &mut object);
+            if let Some(manager) = write.manager {
+                managers::updated(def, part, manager, Some(current), &mut object);
+            }
+            if write.dry_run {
                 return Ok(Action::Keep(object));
             }
             let done = is_deleting(&object) && !has_finalizers(&object) && !def.is_namespaces();
+            if done {
+                last = Some(object.clone());
+            }
             Ok(if done { Action::Remove(object) } else { Action::Put(object) })
         })?;
-        if def.is_crds() && !dry_run {
+        // Whoever takes the last finalizer away is told the version before the end.
+        if let Some(last) = last {
+            return Ok(Arc::new(last));
+        }
+        if def.is_crds() && !write.dry_run {
             self.registry.add(from_crd(&updated));
         }
         Ok(updated)
@@ -183,19 +320,21 @@ impl State {
         options: &DeleteOptions,
     ) -> Result<(Arc<Value>, bool), ApiError> {
         let mut gone = false;
-        let mut orphans = None;
-        let object = self.store.write(key, |objects, current| {
+        let object = self.store.write(key, |_, current| {
             let current = current.ok_or_else(|| ApiError::not_found(def, &key.name))?;
             check_preconditions(def, key, current, options)?;
             let mut object = Value::clone(current);
-            let uid = metadata(current, "uid");
             match options.policy.as_deref() {
-                Some("Foreground") if objects.has_dependents(uid) => add_finalizer(&mut object, "foregroundDeletion"),
-                Some("Orphan") => orphans = Some(uid.to_owned()),
+                Some("Foreground") => add_finalizer(&mut object, "foregroundDeletion"),
+                Some("Orphan") => add_finalizer(&mut object, "orphan"),
                 _ => {}
             }
             if !has_finalizers(&object) && !def.is_namespaces() {
                 gone = true;
+                if def.plural == "pods" {
+                    object["metadata"]["deletionTimestamp"] = json!(now());
+                    object["metadata"]["deletionGracePeriodSeconds"] = json!(0);
+                }
                 return Ok(if options.dry_run { Action::Keep(object) } else { Action::Remove(object) });
             }
             if !is_deleting(&object) {
@@ -214,9 +353,6 @@ impl State {
         if options.dry_run {
             return Ok((object, gone));
         }
-        if let Some(uid) = orphans {
-            self.strip_owner(&uid);
-        }
         if gone && def.is_crds() {
             self.drop_custom_resource(&object);
         }
@@ -231,6 +367,9 @@ impl State {
                 let mut object = current.map(|c| Value::clone(c)).ok_or_else(ApiError::no_such_resource)?;
                 if let Some(owners) = object["metadata"]["ownerReferences"].as_array_mut() {
                     owners.retain(|o| o["uid"] != json!(uid));
+                    if owners.is_empty() {
+                        drop(object["metadata"].as_object_mut().and_then(|m| m.shift_remove("ownerReferences")));
+                    }
                 }
                 Ok(Action::Put(object))
             });
@@ -256,6 +395,24 @@ impl State {
     }
 }
 
+fn crd_rules(def: &ResourceDef, crd: &Value) -> Result<(), ApiError> {
+    let text = |pointer: &str| crd.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let (name, wanted) = (metadata(crd, "name"), format!("{}.{}", text("/spec/names/plural"), text("/spec/group")));
+    if name == wanted {
+        return Ok(());
+    }
+    let why = format!("Invalid value: \"{name}\": must be spec.names.plural+\".\"+spec.group");
+    Err(ApiError::invalid(def, name, "metadata.name", "FieldValueInvalid", &why))
+}
+
+/// A change outside metadata and status makes a new generation.
+fn bump_generation(def: &ResourceDef, current: &Value, object: &mut Value) {
+    if def.generation && changed(def, current, object) {
+        let generation = current["metadata"]["generation"].as_i64().unwrap_or(1);
+        object["metadata"]["generation"] = json!(generation + 1);
+    }
+}
+
 fn add_finalizer(object: &mut Value, finalizer: &str) {
     match object["metadata"]["finalizers"].as_array_mut() {
         Some(finalizers) if finalizers.iter().any(|f| f == finalizer) => {}
@@ -276,10 +433,11 @@ fn check_preconditions(
         if let Some(wanted) = wanted
             && wanted != found
         {
+            let end = if what == "UID" { "deleted and then recreated" } else { "modified" };
             let why = format!(
-                "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object might have been deleted and then recreated"
+                "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object might have been {end}"
             );
-            return Err(ApiError::conflict(def, &key.name, &why));
+            return Err(ApiError::failed_precondition(def, &key.name, &why));
         }
     }
     Ok(())

@@ -75,6 +75,8 @@ pub(super) fn property(scope: &Scope<'_>, object: &Ref, name: &str) -> Option<Va
                         .map(|it| mo("ResourcePool", &it.id)),
                 ),
                 "vm" => vms(state, |vm| vm.pool.as_deref() == Some(id)),
+                "config" => pool_config(id).into(),
+                "runtime" => pool_runtime().into(),
                 _ => return None,
             })
         }
@@ -84,6 +86,38 @@ pub(super) fn property(scope: &Scope<'_>, object: &Ref, name: &str) -> Option<Va
         "HostDatastoreBrowser" => None,
         _ => None,
     }
+}
+
+/// Of all that the hosts have, nothing reserved.
+fn pool_config(id: &str) -> Obj {
+    let allocation = || {
+        let shares = obj("SharesInfo").set("shares", 4000).set("level", member("SharesLevel", "normal"));
+        obj("ResourceAllocationInfo")
+            .set("reservation", 0_i64)
+            .set("expandableReservation", true)
+            .set("limit", -1_i64)
+            .set("shares", shares)
+    };
+    obj("ResourceConfigSpec")
+        .set("entity", mo("ResourcePool", id))
+        .set("cpuAllocation", allocation())
+        .set("memoryAllocation", allocation())
+}
+
+fn pool_runtime() -> Obj {
+    let usage = |most: i64| {
+        obj("ResourcePoolResourceUsage")
+            .set("reservationUsed", 0_i64)
+            .set("reservationUsedForVm", 0_i64)
+            .set("unreservedForPool", most)
+            .set("unreservedForVm", most)
+            .set("overallUsage", most / 10)
+            .set("maxUsage", most)
+    };
+    obj("ResourcePoolRuntimeInfo")
+        .set("memory", usage(3 * 512 * GIB))
+        .set("cpu", usage(3 * 64 * 2600))
+        .set("overallStatus", green())
 }
 
 fn folder_root(state: &State) -> Option<Ref> {
@@ -200,6 +234,15 @@ fn host_property(state: &State, host: &Host, name: &str) -> Option<Val> {
                 "systemInfo",
                 obj("HostSystemInfo").set("vendor", "Lab").set("model", "Simulated").set("uuid", host_uuid(host)),
             )
+            .set(
+                "cpuInfo",
+                obj("HostCpuInfo")
+                    .set("numCpuPackages", 2_i16)
+                    .set("numCpuCores", 64_i16)
+                    .set("numCpuThreads", 128_i16)
+                    .set("hz", 2_600_000_000_i64),
+            )
+            .set("memorySize", 512 * GIB)
             .into(),
         "capability" => obj("HostCapability").set("vmotionSupported", true).set("storageVMotionSupported", true).into(),
         "configManager" => obj("HostConfigManager")

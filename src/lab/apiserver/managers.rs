@@ -1,0 +1,208 @@
+//! Who set which field: `metadata.managedFields`, for writers by PUT and PATCH and for appliers.
+
+use serde_json::{Value, json};
+
+use super::resources::{ResourceDef, StatusMode};
+use super::schema::Schema;
+use super::schema::fields::{self, Comparison, Fields};
+use super::write::{Part, now};
+
+/// Fields that the server sets and nobody owns.
+const IDENTITY: [&str; 8] =
+    ["name", "namespace", "creationTimestamp", "selfLink", "uid", "generation", "managedFields", "resourceVersion"];
+
+/// One entry of `managedFields`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub manager: String,
+    /// `Apply` or `Update`.
+    pub operation: String,
+    pub api_version: String,
+    pub subresource: String,
+    time: String,
+    pub fields: Fields,
+}
+
+impl Entry {
+    pub fn new(manager: &str, operation: &str, api_version: String, part: Part) -> Self {
+        let subresource = match part {
+            Part::Main => "",
+            Part::Status => "status",
+            Part::Finalize => "finalize",
+            Part::Scale => "scale",
+        };
+        Self {
+            manager: manager.to_owned(),
+            operation: operation.to_owned(),
+            api_version,
+            subresource: subresource.to_owned(),
+            time: now(),
+            fields: Fields::new(),
+        }
+    }
+
+    /// The same writer in the same way; appliers are the same in every version.
+    pub fn is(&self, other: &Self) -> bool {
+        (&self.manager, &self.operation, &self.subresource) == (&other.manager, &other.operation, &other.subresource)
+            && (self.operation == "Apply" || self.api_version == other.api_version)
+    }
+
+    fn read(entry: &Value) -> Option<Self> {
+        let text = |field: &str| entry[field].as_str().unwrap_or_default().to_owned();
+        (!text("operation").is_empty()).then(|| Self {
+            manager: text("manager"),
+            operation: text("operation"),
+            api_version: text("apiVersion"),
+            subresource: text("subresource"),
+            time: text("time"),
+            fields: fields::from_tree(&entry["fieldsV1"]),
+        })
+    }
+
+    fn write(&self) -> Value {
+        let mut entry = json!({
+            "manager": self.manager,
+            "operation": self.operation,
+            "apiVersion": self.api_version,
+            "time": self.time,
+            "fieldsType": "FieldsV1",
+            "fieldsV1": fields::to_tree(&self.fields),
+        });
+        if !self.subresource.is_empty() {
+            entry["subresource"] = json!(self.subresource);
+        }
+        entry
+    }
+
+    /// How a conflict names its owner.
+    pub fn describe(&self) -> String {
+        let mut text = format!("\"{}\"", self.manager);
+        if !self.subresource.is_empty() {
+            text.push_str(&format!(" with subresource \"{}\"", self.subresource));
+        }
+        if self.operation == "Update" {
+            text.push_str(&format!(" using {}", self.api_version));
+        }
+        text
+    }
+}
+
+pub(super) fn read(object: &Value) -> Vec<Entry> {
+    object["metadata"]["managedFields"].as_array().into_iter().flatten().filter_map(Entry::read).collect()
+}
+
+pub(super) fn write(object: &mut Value, mut entries: Vec<Entry>) {
+    entries.retain(|e| !e.fields.is_empty());
+    let order = |e: &Entry| (e.operation.clone(), e.time.clone(), e.manager.clone(), e.subresource.clone());
+    entries.sort_by_key(order);
+    if entries.is_empty() {
+        drop(object["metadata"].as_object_mut().and_then(|m| m.shift_remove("managedFields")));
+    } else {
+        object["metadata"]["managedFields"] = entries.iter().map(Entry::write).collect();
+    }
+}
+
+/// Leaves only what a writer of this part of the object may own.
+pub(super) fn ownable(def: &ResourceDef, part: Part, fields: &mut Fields) {
+    fields.retain(|path| {
+        let names: Vec<&str> = path.iter().map(|s| s.strip_prefix("f:").unwrap_or(s)).collect();
+        match names.as_slice() {
+            [] | ["apiVersion" | "kind" | "metadata"] => false,
+            ["metadata", name] if IDENTITY.contains(name) => false,
+            ["metadata", "managedFields", ..] => false,
+            // The server sets both.
+            ["spec" | "status", ..] if def.is_namespaces() && part == Part::Main => false,
+            ["status", ..] => part != Part::Main || def.status != StatusMode::Separate,
+            ["spec", ..] => part != Part::Status,
+            ["metadata", ..] => part != Part::Status || !def.custom,
+            _ => true,
+        }
+    });
+}
+
+fn ownable_changes(def: &ResourceDef, part: Part, found: &mut Comparison) {
+    for fields in [&mut found.added, &mut found.modified, &mut found.removed] {
+        ownable(def, part, fields);
+    }
+}
+
+/// What a PUT, PATCH or POST of `new` over `old` makes of the managers.
+pub(super) fn updated(def: &ResourceDef, part: Part, manager: &str, old: Option<&Value>, new: &mut Value) {
+    let nothing = json!({});
+    let sent = new["metadata"].get("managedFields").filter(|f| f.is_array());
+    let mut entries = match (sent, old) {
+        (Some(_), _) => read(new),
+        (None, Some(old)) => read(old),
+        (None, None) => Vec::new(),
+    };
+    // An object whose managers were cleared has none until somebody applies.
+    if old.is_some() && entries.is_empty() {
+        return write(new, entries);
+    }
+    let schema = def.schema();
+    let nothing = if def.custom { nothing } else { empty_structs(schema, new) };
+    let mut found = fields::compare(schema, old.unwrap_or(&nothing), new);
+    ownable_changes(def, part, &mut found);
+    let mut own = Entry::new(manager, "Update", def.api_version(), part);
+    if let Some(old) = entries.iter().position(|e| e.is(&own)) {
+        let before = entries.remove(old);
+        own.fields = before.fields.clone();
+        let changed = own.take(&found);
+        if !changed {
+            own.time = before.time;
+        }
+    } else {
+        own.take(&found);
+    }
+    release(&mut entries, &found);
+    entries.push(own);
+    write(new, entries);
+}
+
+/// An object of a native kind before anybody wrote: its structs are there, and empty.
+fn empty_structs(schema: Option<Schema<'_>>, new: &Value) -> Value {
+    let Some(schema) = schema else { return json!({}) };
+    let is_struct =
+        |name: &str| schema.field(name).is_some_and(|f| f.node().get("properties").is_some() && !f.is_map());
+    let there = new.as_object().into_iter().flatten().filter(|(name, value)| value.is_object() && is_struct(name));
+    let empty = new.as_object().into_iter().flatten().filter(|(_, value)| *value == "");
+    let empty = empty.map(|(name, value)| (name.clone(), value.clone()));
+    there.map(|(name, _)| (name.clone(), json!({}))).chain(empty).collect()
+}
+
+impl Entry {
+    /// Owns what it set and changed, and no more what is gone.
+    fn take(&mut self, found: &Comparison) -> bool {
+        let before = self.fields.clone();
+        self.fields.retain(|f| !found.removed.contains(f));
+        self.fields.extend(found.modified.iter().chain(&found.added).cloned());
+        self.fields != before
+    }
+}
+
+/// The others lose what somebody else changed.
+pub(super) fn release(entries: &mut [Entry], found: &Comparison) {
+    for entry in entries {
+        entry.fields.retain(|f| !found.modified.contains(f) && !found.added.contains(f) && !found.removed.contains(f));
+    }
+}
+
+/// What an applier would change of others'.
+pub(super) fn conflicts(entries: &[Entry], found: &Comparison) -> Vec<(String, Vec<fields::Path>)> {
+    entries
+        .iter()
+        .map(|entry| {
+            let theirs = entry.fields.iter().filter(|f| found.modified.contains(*f) || found.added.contains(*f));
+            (entry.describe(), theirs.cloned().collect::<Vec<_>>())
+        })
+        .filter(|(_, paths)| !paths.is_empty())
+        .collect()
+}
+
+/// The fields of an object that nobody has been recorded for.
+pub(super) fn before_first_apply(def: &ResourceDef, schema: Option<Schema<'_>>, live: &Value) -> Entry {
+    let mut entry = Entry::new("before-first-apply", "Update", def.api_version(), Part::Main);
+    entry.fields = fields::compare(schema, &json!({}), live).added;
+    ownable(def, Part::Main, &mut entry.fields);
+    entry
+}
