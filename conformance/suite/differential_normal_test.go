@@ -56,12 +56,15 @@ func (n *normaliser) value(key string, value any, listMeta bool) any {
 				result[key] = n.value(key, meta, true)
 				continue
 			}
-			if key == "resourceVersion" && (listMeta || bookmark) {
+			if bookmark && key == "object" {
+				blank(below)
+			}
+			if key == "resourceVersion" && listMeta {
 				// Of the whole store, in which others write, too.
 				result[key] = "<list>"
 				continue
 			}
-			result[key] = n.value(key, below, bookmark && key == "metadata")
+			result[key] = n.value(key, below, false)
 			if text, _ := below.(string); key == "continue" && listMeta && text != "" {
 				result[key] = "<token>"
 			}
@@ -104,6 +107,23 @@ func (n *normaliser) value(key string, value any, listMeta bool) any {
 		return found
 	default:
 		return value
+	}
+}
+
+// blank takes the versions out of a bookmark: they are the store's, not an object's.
+func blank(value any) {
+	switch found := value.(type) {
+	case map[string]any:
+		if _, ok := found["resourceVersion"]; ok {
+			found["resourceVersion"] = "<bookmark>"
+		}
+		for _, below := range found {
+			blank(below)
+		}
+	case []any:
+		for _, below := range found {
+			blank(below)
+		}
 	}
 }
 

@@ -4,36 +4,36 @@ import "fmt"
 
 var patchSequences = []sequence{
 	{"json-patches", func(s *session) {
-		s.post("create", maps, configMap("one", `"a":"1","b":"2"`), silent)
-		s.patch("add", jsonPatch, maps+"/one", `[{"op":"add","path":"/data/c","value":"3"}]`)
-		s.patch("replace", jsonPatch, maps+"/one", `[{"op":"replace","path":"/data/a","value":"9"}]`)
-		s.patch("replace what is not there", jsonPatch, maps+"/one", `[{"op":"replace","path":"/data/z","value":"9"}]`)
-		s.patch("remove", jsonPatch, maps+"/one", `[{"op":"remove","path":"/data/b"}]`)
-		s.patch("remove what is not there", jsonPatch, maps+"/one", `[{"op":"remove","path":"/data/none"}]`)
-		s.patch("a test that holds", jsonPatch, maps+"/one", `[{"op":"test","path":"/data/a","value":"9"},{"op":"add","path":"/data/d","value":"4"}]`)
-		s.patch("a test that fails", jsonPatch, maps+"/one", `[{"op":"test","path":"/data/a","value":"8"},{"op":"add","path":"/data/e","value":"5"}]`)
-		s.patch("copy and move", jsonPatch, maps+"/one", `[{"op":"copy","from":"/data/a","path":"/data/f"},{"op":"move","from":"/data/c","path":"/data/g"}]`)
-		s.patch("below nothing", jsonPatch, maps+"/one", `[{"op":"add","path":"/none/x","value":"1"}]`)
-		s.patch("an unknown operation", jsonPatch, maps+"/one", `[{"op":"frob","path":"/data/a"}]`)
-		s.patch("no list", jsonPatch, maps+"/one", `{"op":"add"}`)
-		s.patch("no JSON", jsonPatch, maps+"/one", `[{`)
-		s.patch("an empty one", jsonPatch, maps+"/one", `[]`)
-		s.patch("a wrong type", jsonPatch, maps+"/one", `[{"op":"add","path":"/data/a","value":7}]`)
-		s.patch("an escaped path", jsonPatch, maps+"/one", `[{"op":"add","path":"/metadata/annotations","value":{}},{"op":"add","path":"/metadata/annotations/a~1b","value":"x"}]`)
+		s.post("create", configMaps, configMap("one", `"a":"1","b":"2"`), silent)
+		s.patch("add", jsonPatch, configMaps+"/one", `[{"op":"add","path":"/data/c","value":"3"}]`)
+		s.patch("replace", jsonPatch, configMaps+"/one", `[{"op":"replace","path":"/data/a","value":"9"}]`)
+		s.patch("replace what is not there", jsonPatch, configMaps+"/one", `[{"op":"replace","path":"/data/z","value":"9"}]`)
+		s.patch("remove", jsonPatch, configMaps+"/one", `[{"op":"remove","path":"/data/b"}]`)
+		s.patch("remove what is not there", jsonPatch, configMaps+"/one", `[{"op":"remove","path":"/data/none"}]`)
+		s.patch("a test that holds", jsonPatch, configMaps+"/one", `[{"op":"test","path":"/data/a","value":"9"},{"op":"add","path":"/data/d","value":"4"}]`)
+		s.patch("a test that fails", jsonPatch, configMaps+"/one", `[{"op":"test","path":"/data/a","value":"8"},{"op":"add","path":"/data/e","value":"5"}]`)
+		s.patch("copy and move", jsonPatch, configMaps+"/one", `[{"op":"copy","from":"/data/a","path":"/data/f"},{"op":"move","from":"/data/c","path":"/data/g"}]`)
+		s.patch("below nothing", jsonPatch, configMaps+"/one", `[{"op":"add","path":"/none/x","value":"1"}]`)
+		s.patch("an unknown operation", jsonPatch, configMaps+"/one", `[{"op":"frob","path":"/data/a"}]`)
+		s.patch("no list", jsonPatch, configMaps+"/one", `{"op":"add"}`)
+		s.patch("no JSON", jsonPatch, configMaps+"/one", `[{`)
+		s.patch("an empty one", jsonPatch, configMaps+"/one", `[]`)
+		s.patch("a wrong type", jsonPatch, configMaps+"/one", `[{"op":"add","path":"/data/a","value":7}]`)
+		s.patch("an escaped path", jsonPatch, configMaps+"/one", `[{"op":"add","path":"/metadata/annotations","value":{}},{"op":"add","path":"/metadata/annotations/a~1b","value":"x"}]`)
 	}},
 	{"merge-patches", func(s *session) {
-		created := s.post("create", maps, configMap("one", `"a":"1","b":"2"`), silent)
-		s.patch("merge", mergePatch, maps+"/one", `{"data":{"a":null,"c":"3"},"metadata":{"labels":{"x":"y"}}}`)
-		s.patch("nothing", mergePatch, maps+"/one", `{}`)
-		s.patch("the same", mergePatch, maps+"/one", `{"data":{"c":"3"}}`)
-		s.patch("a stale version", mergePatch, maps+"/one", fmt.Sprintf(`{"metadata":{"resourceVersion":%q},"data":{"d":"4"}}`, created.version()))
-		s.patch("take a map away", mergePatch, maps+"/one", `{"data":null}`)
-		s.patch("no object", mergePatch, maps+"/one", `[]`)
-		s.patch("no JSON", mergePatch, maps+"/one", `{"a"`)
-		s.patch("a wrong type", mergePatch, maps+"/one", `{"data":"text"}`)
-		s.patch("another kind", mergePatch, maps+"/one", `{"kind":"Secret"}`)
-		s.patch("another version", mergePatch, maps+"/one", `{"apiVersion":"v2"}`)
-		s.patch("an unknown field", mergePatch, maps+"/one", `{"unknown":"field"}`)
+		created := s.post("create", configMaps, configMap("one", `"a":"1","b":"2"`), silent)
+		s.patch("merge", mergePatch, configMaps+"/one", `{"data":{"a":null,"c":"3"},"metadata":{"labels":{"x":"y"}}}`)
+		s.patch("nothing", mergePatch, configMaps+"/one", `{}`)
+		s.patch("the same", mergePatch, configMaps+"/one", `{"data":{"c":"3"}}`)
+		s.patch("a stale version", mergePatch, configMaps+"/one", fmt.Sprintf(`{"metadata":{"resourceVersion":%q},"data":{"d":"4"}}`, created.version()))
+		s.patch("take a map away", mergePatch, configMaps+"/one", `{"data":null}`)
+		s.patch("no object", mergePatch, configMaps+"/one", `[]`)
+		s.patch("no JSON", mergePatch, configMaps+"/one", `{"a"`)
+		s.patch("a wrong type", mergePatch, configMaps+"/one", `{"data":"text"}`)
+		s.patch("another kind", mergePatch, configMaps+"/one", `{"kind":"Secret"}`)
+		s.patch("another version", mergePatch, configMaps+"/one", `{"apiVersion":"v2"}`)
+		s.patch("an unknown field", mergePatch, configMaps+"/one", `{"unknown":"field"}`)
 		s.post("create a widget", widgets, widget("one", `"color":"red","tags":["a","b"],"free":{"x":{"y":1}}`), silent)
 		s.patch("merge a widget", mergePatch, widgets+"/one", `{"spec":{"tags":["c"],"free":{"x":{"z":2}},"size":null}}`)
 		s.patch("a widget's unknown field", mergePatch, widgets+"/one", `{"spec":{"unknown":"field"}}`)
@@ -43,7 +43,7 @@ var patchSequences = []sequence{
 	{"strategic-patches", func(s *session) {
 		pod := `{"metadata":{"name":"p","finalizers":["example.com/a"]},"spec":{"containers":[{"name":"a","image":"x"},{"name":"b","image":"y","env":[{"name":"E","value":"1"}]}]}}`
 		pods := "/api/v1/namespaces/$NS/pods"
-		kept := only("metadata.finalizers", "metadata.labels", "spec.tolerations", "status.conditions")
+		kept := fields("metadata.finalizers", "metadata.labels", "spec.tolerations", "status.conditions")
 		images := func(step string) {
 			var list []any
 			found := s.get(step, pods+"/p", silent)
@@ -63,21 +63,21 @@ var patchSequences = []sequence{
 		s.patch("another condition", strategicPatch, pods+"/p/status", `{"status":{"conditions":[{"type":"Y","status":"False"},{"type":"X","status":"False"}]}}`, kept)
 		s.patch("a condition goes", strategicPatch, pods+"/p/status", `{"status":{"conditions":[{"type":"X","$patch":"delete"}]}}`, kept)
 		s.patch("a finalizer goes", strategicPatch, pods+"/p", `{"metadata":{"$deleteFromPrimitiveList/finalizers":["example.com/a"]}}`, kept)
-		s.patch("a container more", strategicPatch, pods+"/p", `{"spec":{"containers":[{"name":"c","image":"z"}]}}`, only("reason", "status"))
+		s.patch("a container more", strategicPatch, pods+"/p", `{"spec":{"containers":[{"name":"c","image":"z"}]}}`, fields("reason", "status"))
 		images("no more images")
-		s.post("create a map", maps, configMap("one", `"a":"1","b":"2"`), silent)
-		s.patch("replace a map", strategicPatch, maps+"/one", `{"data":{"$patch":"replace","c":"3"}}`)
-		s.patch("a null", strategicPatch, maps+"/one", `{"data":{"c":null,"d":"4"}}`)
-		s.patch("no object", strategicPatch, maps+"/one", `[]`)
-		s.patch("a wrong type", strategicPatch, maps+"/one", `{"data":"text"}`)
-		s.patch("finalizers away", mergePatch, pods+"/p", `{"metadata":{"finalizers":null}}`, only("metadata.finalizers"))
-		s.delete("pod away", pods+"/p?gracePeriodSeconds=0", "", only("metadata.name"))
+		s.post("create a map", configMaps, configMap("one", `"a":"1","b":"2"`), silent)
+		s.patch("replace a map", strategicPatch, configMaps+"/one", `{"data":{"$patch":"replace","c":"3"}}`)
+		s.patch("a null", strategicPatch, configMaps+"/one", `{"data":{"c":null,"d":"4"}}`)
+		s.patch("no object", strategicPatch, configMaps+"/one", `[]`)
+		s.patch("a wrong type", strategicPatch, configMaps+"/one", `{"data":"text"}`)
+		s.patch("finalizers away", mergePatch, pods+"/p", `{"metadata":{"finalizers":null}}`, fields("metadata.finalizers"))
+		s.delete("pod away", pods+"/p?gracePeriodSeconds=0", "", fields("metadata.name"))
 	}},
 }
 
 var applySequences = []sequence{
 	{"apply-a-configmap", func(s *session) {
-		one := maps + "/one?fieldManager="
+		one := configMaps + "/one?fieldManager="
 		s.patch("create", applyPatch, one+"m1", configMap("one", `"a":"1","b":"2"`))
 		s.patch("the same", applyPatch, one+"m1", configMap("one", `"a":"1","b":"2"`))
 		s.patch("one field less", applyPatch, one+"m1", configMap("one", `"a":"1"`))
@@ -87,12 +87,12 @@ var applySequences = []sequence{
 		s.patch("two conflicts", applyPatch, one+"m3", configMap("one", `"a":"2","c":"4"`))
 		s.patch("force", applyPatch, one+"m2&force=true", configMap("one", `"a":"2","c":"3"`))
 		s.patch("the first one lets go", applyPatch, one+"m1", configMap("one", ``))
-		s.get("what is left", maps+"/one")
+		s.get("what is left", configMaps+"/one")
 		s.patch("yaml", applyPatch, one+"m1", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: one\n  labels:\n    a: b\n")
 	}},
 	{"apply-and-update", func(s *session) {
-		one := maps + "/one?fieldManager="
-		s.post("create", maps+"?fieldManager=creator", configMap("one", `"a":"1"`))
+		one := configMaps + "/one?fieldManager="
+		s.post("create", configMaps+"?fieldManager=creator", configMap("one", `"a":"1"`))
 		s.patch("apply what it has", applyPatch, one+"applier", configMap("one", `"a":"1","b":"2"`))
 		s.patch("conflict with the creator", applyPatch, one+"applier", configMap("one", `"a":"2","b":"2"`))
 		s.patch("conflict forced", applyPatch, one+"applier&force=true", configMap("one", `"a":"2","b":"2"`))
@@ -100,25 +100,25 @@ var applySequences = []sequence{
 		s.patch("conflict with the updater", applyPatch, one+"applier", configMap("one", `"a":"2","b":"2"`))
 		s.put("a put", one+"putter", configMap("one", `"a":"2","b":"3","c":"4"`))
 		s.patch("an update removes a field", mergePatch, one+"updater", `{"data":{"a":null}}`)
-		s.patch("without a manager's name", mergePatch, maps+"/one", `{"metadata":{"annotations":{"x":"y"}}}`)
-		s.patch("managed fields are cleared", mergePatch, maps+"/one", `{"metadata":{"managedFields":[{}]}}`)
+		s.patch("without a manager's name", mergePatch, configMaps+"/one", `{"metadata":{"annotations":{"x":"y"}}}`)
+		s.patch("managed fields are cleared", mergePatch, configMaps+"/one", `{"metadata":{"managedFields":[{}]}}`)
 		s.patch("applied after that", applyPatch, one+"applier", configMap("one", `"b":"5"`))
 	}},
 	{"apply-bad-things", func(s *session) {
-		s.patch("no kind", applyPatch, maps+"/x?fieldManager=m", `{"apiVersion":"v1","metadata":{"name":"x"}}`)
-		s.patch("no version", applyPatch, maps+"/x?fieldManager=m", `{"kind":"ConfigMap","metadata":{"name":"x"}}`)
-		s.patch("another name", applyPatch, maps+"/x?fieldManager=m", configMap("y", ""))
-		s.patch("no name", applyPatch, maps+"/x?fieldManager=m", `{"apiVersion":"v1","kind":"ConfigMap"}`)
-		s.patch("another kind", applyPatch, maps+"/x?fieldManager=m", `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"x"}}`)
-		s.patch("managed fields", applyPatch, maps+"/x?fieldManager=m", `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x","managedFields":[{"manager":"a"}]}}`)
-		s.patch("an unknown field", applyPatch, maps+"/x?fieldManager=m", `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"},"unknown":1}`)
-		s.patch("a wrong type", applyPatch, maps+"/x?fieldManager=m", `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"},"data":["a"]}`)
-		s.patch("no yaml", applyPatch, maps+"/x?fieldManager=m", `{"apiVersion`)
+		s.patch("no kind", applyPatch, configMaps+"/x?fieldManager=m", `{"apiVersion":"v1","metadata":{"name":"x"}}`)
+		s.patch("no version", applyPatch, configMaps+"/x?fieldManager=m", `{"kind":"ConfigMap","metadata":{"name":"x"}}`)
+		s.patch("another name", applyPatch, configMaps+"/x?fieldManager=m", configMap("y", ""))
+		s.patch("no name", applyPatch, configMaps+"/x?fieldManager=m", `{"apiVersion":"v1","kind":"ConfigMap"}`)
+		s.patch("another kind", applyPatch, configMaps+"/x?fieldManager=m", `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"x"}}`)
+		s.patch("managed fields", applyPatch, configMaps+"/x?fieldManager=m", `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x","managedFields":[{"manager":"a"}]}}`)
+		s.patch("an unknown field", applyPatch, configMaps+"/x?fieldManager=m", `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"},"unknown":1}`)
+		s.patch("a wrong type", applyPatch, configMaps+"/x?fieldManager=m", `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"},"data":["a"]}`)
+		s.patch("no yaml", applyPatch, configMaps+"/x?fieldManager=m", `{"apiVersion`)
 		s.patch("a status that is not there", applyPatch, widgets+"/none/status?fieldManager=m", widget("none", `"color":"red"`))
 		s.patch("a widget's unknown field", applyPatch, widgets+"/x?fieldManager=m", widget("x", `"color":"red","unknown":1`))
 		s.patch("a widget's missing field", applyPatch, widgets+"/x?fieldManager=m", widget("x", `"size":3`))
-		s.patch("a version at creation", applyPatch, maps+"/x?fieldManager=m", `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x","resourceVersion":"5"}}`)
-		s.patch("a uid at creation", applyPatch, maps+"/x?fieldManager=m", `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x","uid":"00000000-0000-0000-0000-000000000000"}}`)
+		s.patch("a version at creation", applyPatch, configMaps+"/x?fieldManager=m", `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x","resourceVersion":"5"}}`)
+		s.patch("a uid at creation", applyPatch, configMaps+"/x?fieldManager=m", `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x","uid":"00000000-0000-0000-0000-000000000000"}}`)
 	}},
 	{"apply-a-widget", func(s *session) {
 		one := widgets + "/one?fieldManager="
@@ -139,7 +139,7 @@ var applySequences = []sequence{
 	}},
 	{"apply-a-deployment", func(s *session) {
 		path := "/apis/apps/v1/namespaces/$NS/deployments/d?fieldManager="
-		kept := only("spec.replicas", "metadata.managedFields", "metadata.generation", "message", "details")
+		kept := fields("spec.replicas", "metadata.managedFields", "metadata.generation", "message", "details")
 		body := func(replicas, containers string) string {
 			return fmt.Sprintf(`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d"},"spec":{%s"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[%s]}}}}`, replicas, containers)
 		}

@@ -29,21 +29,21 @@ var schemaSequences = []sequence{
 	}},
 	{"strict-fields-of-configmaps", func(s *session) {
 		unknown := `{"metadata":{"name":"m"},"data":{"a":"b"},"datum":{"c":"d"}}`
-		s.post("strict", maps+"?fieldValidation=Strict", unknown)
-		s.post("warn", maps+"?fieldValidation=Warn", unknown)
-		s.delete("away", maps+"/m", "", silent)
-		s.post("ignore", maps+"?fieldValidation=Ignore", unknown)
-		s.delete("away", maps+"/m", "", silent)
-		s.post("by default", maps, unknown)
-		s.patch("patch strictly", mergePatch, maps+"/m?fieldValidation=Strict", `{"datum":{}}`)
-		s.put("put strictly", maps+"/m?fieldValidation=Strict", unknown)
-		s.post("twice", maps+"?fieldValidation=Strict", `{"metadata":{"name":"x"},"data":{"a":"b","a":"c"}}`)
-		s.post("metadata", maps+"?fieldValidation=Strict", `{"metadata":{"name":"x","lables":{"a":"b"}}}`)
-		s.post("another case", maps+"?fieldValidation=Strict", `{"metadata":{"name":"x"},"Data":{"a":"b"}}`)
-		s.post("wrong types", maps, `{"metadata":{"name":"x"},"data":{"a":1}}`)
-		s.post("a wrong map", maps, `{"metadata":{"name":"x"},"data":"text"}`)
-		s.post("wrong metadata", maps, `{"metadata":"x"}`)
-		s.post("a number as a name", maps, `{"metadata":{"name":7}}`)
+		s.post("strict", configMaps+"?fieldValidation=Strict", unknown)
+		s.post("warn", configMaps+"?fieldValidation=Warn", unknown)
+		s.delete("away", configMaps+"/m", "", silent)
+		s.post("ignore", configMaps+"?fieldValidation=Ignore", unknown)
+		s.delete("away", configMaps+"/m", "", silent)
+		s.post("by default", configMaps, unknown)
+		s.patch("patch strictly", mergePatch, configMaps+"/m?fieldValidation=Strict", `{"datum":{}}`)
+		s.put("put strictly", configMaps+"/m?fieldValidation=Strict", unknown)
+		s.post("twice", configMaps+"?fieldValidation=Strict", `{"metadata":{"name":"x"},"data":{"a":"b","a":"c"}}`)
+		s.post("metadata", configMaps+"?fieldValidation=Strict", `{"metadata":{"name":"x","lables":{"a":"b"}}}`)
+		s.post("another case", configMaps+"?fieldValidation=Strict", `{"metadata":{"name":"x"},"Data":{"a":"b"}}`)
+		s.post("wrong types", configMaps, `{"metadata":{"name":"x"},"data":{"a":1}}`)
+		s.post("a wrong map", configMaps, `{"metadata":{"name":"x"},"data":"text"}`)
+		s.post("wrong metadata", configMaps, `{"metadata":"x"}`)
+		s.post("a number as a name", configMaps, `{"metadata":{"name":7}}`)
 		s.post("a secret strictly", secrets+"?fieldValidation=Strict", `{"metadata":{"name":"x"},"stringdata":{"a":"b"}}`)
 		s.post("a pod strictly", "/api/v1/namespaces/$NS/pods?fieldValidation=Strict", `{"metadata":{"name":"x"},"spec":{"containers":[{"name":"a","image":"b","imagePullPolice":"Always"}],"restartpolicy":"Never"}}`)
 		s.post("a pod of wrong types", "/api/v1/namespaces/$NS/pods", `{"metadata":{"name":"x"},"spec":{"containers":"none"}}`)
@@ -93,15 +93,15 @@ var schemaSequences = []sequence{
 	}},
 	{"a-definitions-life", func(s *session) {
 		crd := strings.NewReplacer("widgets", "gadgets", "Widget", "Gadget", "widget", "gadget", "conformance.example", "life.example", "[wg]", "[gd]").Replace(shortCRD)
-		s.post("create", crds, crd, contentType("application/yaml"), only("metadata.name", "metadata.generation", "spec", "kind"))
+		s.post("create", crds, crd, contentType("application/yaml"), fields("metadata.name", "metadata.generation", "spec", "kind"))
 		list := "/apis/life.example/v1/namespaces/$NS/gadgets"
 		s.eventually("served", list, http.StatusOK)
-		s.eventually("established", crds+"/gadgets.life.example", http.StatusOK, only("status.acceptedNames", "status.storedVersions"))
+		s.eventually("established", crds+"/gadgets.life.example", http.StatusOK, fields("status.acceptedNames", "status.storedVersions"))
 		s.post("an object", list, `{"apiVersion":"life.example/v1","kind":"Gadget","metadata":{"name":"g"},"spec":{"color":"red"}}`)
 		s.get("its group", "/apis/life.example")
-		s.get("its resources", "/apis/life.example/v1", only("groupVersion", "kind"))
-		s.post("a bad definition", crds, strings.Replace(crd, "name: gadgets.life", "name: gidgets.life", 1), contentType("application/yaml"), only("reason", "code", "message"))
-		s.delete("delete", crds+"/gadgets.life.example", "", only("kind", "metadata.name"))
+		s.get("its resources", "/apis/life.example/v1", fields("groupVersion", "kind"))
+		s.post("a bad definition", crds, strings.Replace(crd, "name: gadgets.life", "name: gidgets.life", 1), contentType("application/yaml"), fields("reason", "code", "message"))
+		s.delete("delete", crds+"/gadgets.life.example", "", fields("kind", "metadata.name"))
 		s.eventually("no longer served", list, http.StatusNotFound)
 		s.eventually("gone", crds+"/gadgets.life.example", http.StatusNotFound)
 	}},
@@ -134,9 +134,9 @@ var formSequences = []sequence{
 		s.get("pages", widgets+"?limit=1", accept(asTable))
 		s.get("what is not there", widgets+"/none", accept(asTable))
 		s.get("an empty list", widgets+"?labelSelector=none", accept(asTable))
-		s.post("a map", maps, configMap("one", `"a":"1","b":"2"`), silent)
+		s.post("a map", configMaps, configMap("one", `"a":"1","b":"2"`), silent)
 		s.post("a secret", secrets, `{"metadata":{"name":"one"},"data":{"a":"YQ=="}}`, silent)
-		s.get("config maps", maps, accept(asTable))
+		s.get("config maps", configMaps, accept(asTable))
 		s.get("secrets", secrets, accept(asTable))
 		s.get("service accounts", "/api/v1/namespaces/$NS/serviceaccounts", accept(asTable))
 		s.get("namespaces", "/api/v1/namespaces?fieldSelector=metadata.name%3D$NS", accept(asTable))
@@ -148,8 +148,8 @@ var formSequences = []sequence{
 		s.eventually("machines", "/apis/kubevirt.io/v1/namespaces/$NS/virtualmachines", http.StatusOK, silent)
 		s.get("providers", "/apis/forklift.konveyor.io/v1beta1/namespaces/$NS/providers", accept(asTable))
 		s.get("machines", "/apis/kubevirt.io/v1/namespaces/$NS/virtualmachines", accept(asTable))
-		s.delete("delete as a table", maps+"/one", "", accept(asTable))
-		s.post("create as a table", maps, configMap("two", ""), accept(asTable))
+		s.delete("delete as a table", configMaps+"/one", "", accept(asTable))
+		s.post("create as a table", configMaps, configMap("two", ""), accept(asTable))
 	}},
 	{"metadata-only", func(s *session) {
 		s.post("a widget", widgets, widget("one", `"color":"red"`), silent)
@@ -158,15 +158,15 @@ var formSequences = []sequence{
 		s.get("a list by the kind of one", widgets, accept(asPartial))
 		s.patch("a patch", mergePatch, widgets+"/one", `{"metadata":{"labels":{"a":"b"}}}`, accept(asPartial))
 		s.get("what is not there", widgets+"/none", accept(asPartial))
-		s.post("a map", maps, configMap("one", `"a":"1"`), silent)
-		s.get("maps", maps, accept(asPartialList))
+		s.post("a map", configMaps, configMap("one", `"a":"1"`), silent)
+		s.get("maps", configMaps, accept(asPartialList))
 	}},
 	{"scale", func(s *session) {
 		s.post("a widget", widgets, widget("one", `"color":"red","replicas":2`), silent)
 		s.patch("its status", mergePatch, widgets+"/one/status", `{"status":{"replicas":1,"selector":"a=b"}}`, silent)
 		s.get("get", widgets+"/one/scale")
 		s.patch("patch", mergePatch, widgets+"/one/scale", `{"spec":{"replicas":5}}`)
-		current := s.get("the widget", widgets+"/one", only("spec.replicas", "metadata.generation"))
+		current := s.get("the widget", widgets+"/one", fields("spec.replicas", "metadata.generation"))
 		_ = current
 		s.put("put", widgets+"/one/scale", `{"apiVersion":"autoscaling/v1","kind":"Scale","metadata":{"name":"one","namespace":"$NS"},"spec":{"replicas":7}}`)
 		s.patch("a bad number", mergePatch, widgets+"/one/scale", `{"spec":{"replicas":-1}}`)
@@ -175,15 +175,15 @@ var formSequences = []sequence{
 		s.post("a deployment", deployments, `{"metadata":{"name":"d"},"spec":{"replicas":0,"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}}`, silent)
 		s.get("a deployment's", deployments+"/d/scale")
 		s.patch("scale a deployment", mergePatch, deployments+"/d/scale", `{"spec":{"replicas":3}}`)
-		s.get("the deployment", deployments+"/d", only("spec.replicas"))
-		s.get("of a map", maps+"/one/scale")
+		s.get("the deployment", deployments+"/d", fields("spec.replicas"))
+		s.get("of a map", configMaps+"/one/scale")
 	}},
 }
 
 var reviewSequences = []sequence{
 	{"reviews", func(s *session) {
 		auth := "/apis/authorization.k8s.io/v1/"
-		kept := only("kind", "apiVersion", "spec", "status.allowed", "status.denied", "status.user.username", "status.authenticated", "message", "reason")
+		kept := fields("kind", "apiVersion", "spec", "status.allowed", "status.denied", "status.user.username", "status.authenticated", "message", "reason")
 		s.post("self", auth+"selfsubjectaccessreviews", `{"apiVersion":"authorization.k8s.io/v1","kind":"SelfSubjectAccessReview","spec":{"resourceAttributes":{"verb":"list","resource":"pods"}}}`, kept)
 		s.post("self for a path", auth+"selfsubjectaccessreviews", `{"spec":{"nonResourceAttributes":{"verb":"get","path":"/version"}}}`, kept)
 		s.post("self without anything", auth+"selfsubjectaccessreviews", `{"spec":{}}`, kept)
@@ -192,34 +192,34 @@ var reviewSequences = []sequence{
 		s.post("nobody", auth+"subjectaccessreviews", `{"spec":{"resourceAttributes":{"verb":"delete","resource":"pods"}}}`, kept)
 		s.post("a master", auth+"subjectaccessreviews", `{"spec":{"user":"x","groups":["system:masters"],"resourceAttributes":{"verb":"delete","resource":"pods"}}}`, kept)
 		s.post("local", auth+"namespaces/$NS/localsubjectaccessreviews", `{"metadata":{"namespace":"$NS"},"spec":{"user":"x","groups":["system:masters"],"resourceAttributes":{"namespace":"$NS","verb":"get","resource":"pods"}}}`, kept)
-		s.post("rules", auth+"selfsubjectrulesreviews", `{"spec":{"namespace":"$NS"}}`, only("kind", "spec", "status.incomplete"))
-		s.post("a wrong token", "/apis/authentication.k8s.io/v1/tokenreviews", `{"spec":{"token":"wrong"}}`, only("kind", "status"))
-		s.post("the own token", "/apis/authentication.k8s.io/v1/tokenreviews", `{"spec":{"token":"`+s.token+`"}}`, only("status.authenticated"))
-		s.post("no token", "/apis/authentication.k8s.io/v1/tokenreviews", `{"spec":{}}`, only("status", "message", "reason"))
-		s.post("who am i", "/apis/authentication.k8s.io/v1/selfsubjectreviews", `{"kind":"SelfSubjectReview","apiVersion":"authentication.k8s.io/v1"}`, only("kind"))
+		s.post("rules", auth+"selfsubjectrulesreviews", `{"spec":{"namespace":"$NS"}}`, fields("kind", "spec", "status.incomplete"))
+		s.post("a wrong token", "/apis/authentication.k8s.io/v1/tokenreviews", `{"spec":{"token":"wrong"}}`, fields("kind", "status"))
+		s.post("the own token", "/apis/authentication.k8s.io/v1/tokenreviews", `{"spec":{"token":"`+s.token+`"}}`, fields("status.authenticated"))
+		s.post("no token", "/apis/authentication.k8s.io/v1/tokenreviews", `{"spec":{}}`, fields("status", "message", "reason"))
+		s.post("who am i", "/apis/authentication.k8s.io/v1/selfsubjectreviews", `{"kind":"SelfSubjectReview","apiVersion":"authentication.k8s.io/v1"}`, fields("kind"))
 	}},
 	{"service-accounts", func(s *session) {
 		accounts := "/api/v1/namespaces/$NS/serviceaccounts"
 		s.post("create", accounts, `{"metadata":{"name":"robot"}}`)
-		token := s.post("a token", accounts+"/robot/token", `{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{"expirationSeconds":3600}}`, only("kind", "apiVersion", "spec.expirationSeconds")).text("status.token")
+		token := s.post("a token", accounts+"/robot/token", `{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{"expirationSeconds":3600}}`, fields("kind", "apiVersion", "spec.expirationSeconds")).text("status.token")
 		s.post("a token of nobody", accounts+"/none/token", `{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{}}`)
 		robot := asToken(token)
-		s.get("it may not list", maps, robot)
-		s.post("it may not create", maps, configMap("x", ""), robot)
-		s.get("it may discover", "/apis", robot, only("kind"))
-		s.post("it asks what it may", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", `{"spec":{"resourceAttributes":{"namespace":"$NS","verb":"list","resource":"configmaps"}}}`, robot, only("status.allowed"))
-		s.post("a role", "/apis/rbac.authorization.k8s.io/v1/namespaces/$NS/roles", `{"metadata":{"name":"reader"},"rules":[{"apiGroups":[""],"resources":["configmaps"],"verbs":["get","list"]},{"apiGroups":[""],"resources":["secrets"],"resourceNames":["mine"],"verbs":["get"]},{"apiGroups":["conformance.example"],"resources":["widgets/status"],"verbs":["*"]}]}`, only("rules"))
-		s.post("a binding", "/apis/rbac.authorization.k8s.io/v1/namespaces/$NS/rolebindings", `{"metadata":{"name":"robot"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"reader"},"subjects":[{"kind":"ServiceAccount","name":"robot","namespace":"$NS"}]}`, only("roleRef", "subjects"))
-		s.eventually("it may list now", maps+"?labelSelector=none", http.StatusOK, robot)
-		s.post("it may still not create", maps, configMap("x", ""), robot)
+		s.get("it may not list", configMaps, robot)
+		s.post("it may not create", configMaps, configMap("x", ""), robot)
+		s.get("it may discover", "/apis", robot, fields("kind"))
+		s.post("it asks what it may", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", `{"spec":{"resourceAttributes":{"namespace":"$NS","verb":"list","resource":"configmaps"}}}`, robot, fields("status.allowed"))
+		s.post("a role", "/apis/rbac.authorization.k8s.io/v1/namespaces/$NS/roles", `{"metadata":{"name":"reader"},"rules":[{"apiGroups":[""],"resources":["configmaps"],"verbs":["get","list"]},{"apiGroups":[""],"resources":["secrets"],"resourceNames":["mine"],"verbs":["get"]},{"apiGroups":["conformance.example"],"resources":["widgets/status"],"verbs":["*"]}]}`, fields("rules"))
+		s.post("a binding", "/apis/rbac.authorization.k8s.io/v1/namespaces/$NS/rolebindings", `{"metadata":{"name":"robot"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"reader"},"subjects":[{"kind":"ServiceAccount","name":"robot","namespace":"$NS"}]}`, fields("roleRef", "subjects"))
+		s.eventually("it may list now", configMaps+"?labelSelector=none", http.StatusOK, robot)
+		s.post("it may still not create", configMaps, configMap("x", ""), robot)
 		s.get("it may not list elsewhere", "/api/v1/namespaces/default/configmaps", robot)
 		s.get("it may get one secret", secrets+"/mine", robot)
 		s.get("it may not get another", secrets+"/yours", robot)
 		s.get("it may see a status", widgets+"/x/status", robot)
 		s.get("it may not see a widget", widgets+"/x", robot)
-		s.post("it asks again", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", `{"spec":{"resourceAttributes":{"namespace":"$NS","verb":"list","resource":"configmaps"}}}`, robot, only("status.allowed"))
-		s.post("who it is", "/apis/authentication.k8s.io/v1/selfsubjectreviews", `{}`, robot, only("status.userInfo.username", "status.userInfo.groups"))
-		s.delete("delete", accounts+"/robot", "", only("kind", "metadata.name"))
+		s.post("it asks again", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", `{"spec":{"resourceAttributes":{"namespace":"$NS","verb":"list","resource":"configmaps"}}}`, robot, fields("status.allowed"))
+		s.post("who it is", "/apis/authentication.k8s.io/v1/selfsubjectreviews", `{}`, robot, fields("status.userInfo.username", "status.userInfo.groups"))
+		s.delete("delete", accounts+"/robot", "", fields("kind", "metadata.name"))
 	}},
 }
 
@@ -251,8 +251,8 @@ func learnServed(t *testing.T, lab *side) {
 
 var discoverySequences = []sequence{
 	{"discovery", func(s *session) {
-		s.get("versions", "/api", only("kind", "versions"))
-		s.get("groups", "/apis", only("kind", "apiVersion"))
+		s.get("versions", "/api", fields("kind", "versions"))
+		s.get("groups", "/apis", fields("kind", "apiVersion"))
 		s.get("a group", "/apis/conformance.example")
 		s.get("no group", "/apis/none.example")
 		s.get("no version", "/apis/apps/v7")
@@ -334,28 +334,28 @@ var nativeSequences = []sequence{
 		s.post("a docker config without its key", secrets, `{"metadata":{"name":"docker"},"type":"kubernetes.io/dockerconfigjson","data":{}}`)
 	}},
 	{"config-maps", func(s *session) {
-		s.post("binary", maps, `{"metadata":{"name":"one"},"data":{"a":"b"},"binaryData":{"c":"YQ=="}}`)
-		s.post("the same key twice", maps, `{"metadata":{"name":"two"},"data":{"a":"b"},"binaryData":{"a":"YQ=="}}`)
-		s.post("a bad key", maps, `{"metadata":{"name":"two"},"data":{"a b":"c"}}`)
-		s.post("immutable", maps, `{"metadata":{"name":"fixed"},"data":{"a":"b"},"immutable":true}`)
-		s.patch("changing it", mergePatch, maps+"/fixed", `{"data":{"a":"c"}}`)
-		s.patch("labels may change", mergePatch, maps+"/fixed", `{"metadata":{"labels":{"a":"b"}}}`)
+		s.post("binary", configMaps, `{"metadata":{"name":"one"},"data":{"a":"b"},"binaryData":{"c":"YQ=="}}`)
+		s.post("the same key twice", configMaps, `{"metadata":{"name":"two"},"data":{"a":"b"},"binaryData":{"a":"YQ=="}}`)
+		s.post("a bad key", configMaps, `{"metadata":{"name":"two"},"data":{"a b":"c"}}`)
+		s.post("immutable", configMaps, `{"metadata":{"name":"fixed"},"data":{"a":"b"},"immutable":true}`)
+		s.patch("changing it", mergePatch, configMaps+"/fixed", `{"data":{"a":"c"}}`)
+		s.patch("labels may change", mergePatch, configMaps+"/fixed", `{"metadata":{"labels":{"a":"b"}}}`)
 	}},
 	{"pods-and-claims", func(s *session) {
 		pods := "/api/v1/namespaces/$NS/pods"
-		s.post("a pod", pods, `{"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"i"}]}}`, only("status", "spec.restartPolicy", "spec.dnsPolicy", "spec.schedulerName", "spec.serviceAccountName", "spec.terminationGracePeriodSeconds", "spec.enableServiceLinks", "metadata.generation"))
-		s.post("a pod without containers", pods, `{"metadata":{"name":"q"},"spec":{}}`, only("reason", "code"))
-		s.patch("its status", mergePatch, pods+"/p/status", `{"status":{"phase":"Running"}}`, only("status.phase"))
-		s.get("its log", pods+"/p/log", only("reason"))
-		s.delete("delete", pods+"/p?gracePeriodSeconds=0", "", only("kind", "metadata.name", "metadata.deletionGracePeriodSeconds"))
+		s.post("a pod", pods, `{"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"i"}]}}`, fields("status", "spec.restartPolicy", "spec.dnsPolicy", "spec.schedulerName", "spec.serviceAccountName", "spec.terminationGracePeriodSeconds", "spec.enableServiceLinks", "metadata.generation"))
+		s.post("a pod without containers", pods, `{"metadata":{"name":"q"},"spec":{}}`, fields("reason", "code"))
+		s.patch("its status", mergePatch, pods+"/p/status", `{"status":{"phase":"Running"}}`, fields("status.phase"))
+		s.get("its log", pods+"/p/log", fields("reason"))
+		s.delete("delete", pods+"/p?gracePeriodSeconds=0", "", fields("kind", "metadata.name", "metadata.deletionGracePeriodSeconds"))
 		s.eventually("gone", pods+"/p", http.StatusNotFound)
 		claims := "/api/v1/namespaces/$NS/persistentvolumeclaims"
-		s.post("a claim", claims, `{"metadata":{"name":"c"},"spec":{"accessModes":["ReadWriteOnce"],"storageClassName":"none","resources":{"requests":{"storage":"1Gi"}}}}`, only("spec", "status", "metadata.finalizers"))
-		s.patch("a claim's size", mergePatch, claims+"/c", `{"spec":{"resources":{"requests":{"storage":"2Gi"}}}}`, only("reason", "code", "spec.resources"))
-		s.post("a claim without size", claims, `{"metadata":{"name":"d"},"spec":{"accessModes":["ReadWriteOnce"]}}`, only("reason", "code"))
+		s.post("a claim", claims, `{"metadata":{"name":"c"},"spec":{"accessModes":["ReadWriteOnce"],"storageClassName":"none","resources":{"requests":{"storage":"1Gi"}}}}`, fields("spec", "status", "metadata.finalizers"))
+		s.patch("a claim's size", mergePatch, claims+"/c", `{"spec":{"resources":{"requests":{"storage":"2Gi"}}}}`, fields("reason", "code", "spec.resources"))
+		s.post("a claim without size", claims, `{"metadata":{"name":"d"},"spec":{"accessModes":["ReadWriteOnce"]}}`, fields("reason", "code"))
 		services := "/api/v1/namespaces/$NS/services"
-		s.post("a service", services, `{"metadata":{"name":"s"},"spec":{"selector":{"a":"b"},"ports":[{"port":80}]}}`, only("spec.type", "spec.sessionAffinity", "spec.ports", "spec.selector", "status"))
-		s.delete("service away", services+"/s", "", only("kind"))
+		s.post("a service", services, `{"metadata":{"name":"s"},"spec":{"selector":{"a":"b"},"ports":[{"port":80}]}}`, fields("spec.type", "spec.sessionAffinity", "spec.ports", "spec.selector", "status"))
+		s.delete("service away", services+"/s", "", fields("kind"))
 	}},
 	{"events", func(s *session) {
 		core := "/api/v1/namespaces/$NS/events"
@@ -365,9 +365,9 @@ var nativeSequences = []sequence{
 		s.post("a newer event", newer, fmt.Sprintf(`{"metadata":{"name":"two","namespace":%q},"eventTime":"2026-01-02T03:04:05.000000Z","reportingController":"example.com/suite","reportingInstance":"suite-1","action":"Testing","reason":"Tested","regarding":{"kind":"ConfigMap","namespace":%q,"name":"x"},"note":"It was.","type":"Normal"}`, s.ns, s.ns))
 		s.get("seen through the older group", core+"/two")
 		s.get("listed by the newer", newer)
-		s.get("listed by the older", core+"?fieldSelector=involvedObject.name%3Dx", only("kind"))
-		s.get("listed by the newer by object", newer+"?fieldSelector=regarding.name%3Dx", only("kind", "reason", "message"))
-		s.post("an event without an object", core, `{"metadata":{"name":"three"},"reason":"Tested"}`, only("reason", "code"))
+		s.get("listed by the older", core+"?fieldSelector=involvedObject.name%3Dx", fields("kind"))
+		s.get("listed by the newer by object", newer+"?fieldSelector=regarding.name%3Dx", fields("kind", "reason", "message"))
+		s.post("an event without an object", core, `{"metadata":{"name":"three"},"reason":"Tested"}`, fields("reason", "code"))
 		s.delete("delete through the newer", newer+"/one", "")
 		s.get("gone from the older", core+"/one")
 	}},

@@ -74,7 +74,7 @@ type option func(*request)
 func contentType(value string) option { return func(r *request) { r.contentType = value } }
 func accept(value string) option      { return func(r *request) { r.accept = value } }
 func asToken(value string) option     { return func(r *request) { r.token = &value } }
-func only(paths ...string) option     { return func(r *request) { r.only = paths } }
+func fields(paths ...string) option   { return func(r *request) { r.only = paths } }
 func silent(r *request)               { r.silent = true }
 
 const (

@@ -71,10 +71,10 @@ func TestTheEmbeddedServerAnswersAsTheRealOne(t *testing.T) {
 				both.Go(func() { theirs = run(t, real, one) })
 				both.Go(func() { ours = run(t, embedded, one) })
 				both.Wait()
-				apart := compareRuns(one.name, theirs, ours)
+				found := compareRuns(one.name, theirs, ours)
 				mutex.Lock()
 				defer mutex.Unlock()
-				differ = append(differ, apart...)
+				differ = append(differ, found...)
 				steps += len(theirs)
 				played++
 			})
@@ -178,7 +178,7 @@ func compareRuns(name string, theirs, ours []exchange) []found {
 			differ = append(differ, found{where: head + "status", real: summary(a[i]), lab: summary(b[i])})
 			continue
 		}
-		compare(head, "", any(a[i].Seen), any(b[i].Seen), &differ)
+		apart(head, "", any(a[i].Seen), any(b[i].Seen), &differ)
 	}
 	return differ
 }
@@ -189,7 +189,7 @@ func summary(of exchange) any {
 	return map[string]any{"status": of.Seen["status"], "message": message}
 }
 
-func compare(head, path string, a, b any, differ *[]found) {
+func apart(head, path string, a, b any, differ *[]found) {
 	switch left := a.(type) {
 	case map[string]any:
 		right, ok := b.(map[string]any)
@@ -209,7 +209,7 @@ func compare(head, path string, a, b any, differ *[]found) {
 			two, inRight := right[key]
 			switch {
 			case inLeft && inRight:
-				compare(head, below, one, two, differ)
+				apart(head, below, one, two, differ)
 			case inLeft:
 				*differ = append(*differ, found{where: head + below, real: one, lab: "(absent)"})
 			default:
@@ -223,7 +223,7 @@ func compare(head, path string, a, b any, differ *[]found) {
 			break
 		}
 		for i := range left {
-			compare(head, fmt.Sprintf("%s[%d]", path, i), left[i], right[i], differ)
+			apart(head, fmt.Sprintf("%s[%d]", path, i), left[i], right[i], differ)
 		}
 		return
 	}

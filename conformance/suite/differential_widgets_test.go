@@ -93,10 +93,10 @@ spec:
 `
 
 const (
-	crds    = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-	widgets = "/apis/conformance.example/v1/namespaces/$NS/widgets"
-	maps    = "/api/v1/namespaces/$NS/configmaps"
-	secrets = "/api/v1/namespaces/$NS/secrets"
+	crds       = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+	widgets    = "/apis/conformance.example/v1/namespaces/$NS/widgets"
+	configMaps = "/api/v1/namespaces/$NS/configmaps"
+	secrets    = "/api/v1/namespaces/$NS/secrets"
 )
 
 func widget(name, spec string) string {

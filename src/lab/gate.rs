@@ -95,3 +95,33 @@ impl Gate {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::lab::apiserver::{ApiServer, ApiServerOptions};
+    use crate::lab::pki::LabCa;
+
+    #[tokio::test]
+    async fn a_caller_is_known_by_his_token_and_a_stranger_is_refused() {
+        let ca = LabCa::new().unwrap();
+        let options = ApiServerOptions {
+            listen: IpAddr::from([127, 0, 0, 1]),
+            port: 0,
+            kubernetes_version: "v1.33.5".to_owned(),
+            users: Vec::new(),
+            token: "right".to_owned(),
+            subresources: None,
+            inventory: None,
+        };
+        let server = ApiServer::start(options, &ca).await.unwrap();
+        let gate = Gate::new(server.client());
+        assert_eq!(gate.caller("").await, Err(Refused::Stranger));
+        assert_eq!(gate.caller("wrong").await, Err(Refused::Stranger));
+        let caller = gate.caller("right").await.unwrap();
+        assert_eq!(gate.may(&caller, ResourceAttributes::default()).await, Ok(()));
+        server.stop().await;
+    }
+}

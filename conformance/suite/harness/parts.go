@@ -102,11 +102,11 @@ func Tool(t testing.TB, name, version string) string {
 // skipped without it.
 func Python(t testing.TB) string {
 	t.Helper()
-	path := filepath.Join(cache(), "python-"+pythonKey(), "bin", "python")
-	if _, err := os.Stat(path); err != nil {
+	dir := filepath.Join(cache(), "python-"+pythonKey())
+	if _, err := os.Stat(filepath.Join(dir, "ready")); err != nil {
 		t.Skipf("no Python with the clients in %s: run conformance/run, which makes it (needs python3)", cache())
 	}
-	return path
+	return filepath.Join(dir, "bin", "python")
 }
 
 // pythonKey names the environment by the versions in requirements.txt.

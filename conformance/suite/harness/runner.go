@@ -20,7 +20,7 @@ import (
 const StorageClass = "ocs-storagecluster-ceph-rbd-virtualization"
 
 // runLimit is what one run of the binary gets before it counts as hanging.
-const runLimit = 5 * time.Minute
+const runLimit = 8 * time.Minute
 
 // Result is what a run of the binary left in its results directory.
 type Result struct {

@@ -41,3 +41,61 @@ fn profile(vm: &InvVm) -> GuestProfile {
         nics: nics.collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::controllers::mtv::platform::InvNic;
+
+    fn vm(guest_id: &str) -> InvVm {
+        let network = |ip: &str, origin: &str| {
+            let dns = vec!["10.0.0.2".to_owned()];
+            let gateway = Some("192.168.1.1".to_owned());
+            ("0".to_owned(), "00:50:56:AA:00:01".to_owned(), ip.to_owned(), 24, origin.to_owned(), gateway, dns)
+        };
+        InvVm {
+            id: "vm-1".to_owned(),
+            name: "web".to_owned(),
+            uuid: String::new(),
+            is_template: false,
+            power_on: true,
+            firmware_efi: false,
+            secure_boot: false,
+            tpm: false,
+            cpu_count: 1,
+            cores_per_socket: 1,
+            memory_mb: 1024,
+            guest_id: guest_id.to_owned(),
+            guest_name: String::new(),
+            host_id: String::new(),
+            folder_id: String::new(),
+            tools_running: true,
+            tools_status: String::new(),
+            changed_block_tracking: false,
+            snapshot_ids: Vec::new(),
+            nics: vec![InvNic {
+                mac: "00:50:56:aa:00:01".to_owned(),
+                network_id: "network-7".to_owned(),
+                device_key: 4000,
+                order: 0,
+                connected: true,
+            }],
+            disks: Vec::new(),
+            guest_networks: vec![network("192.168.1.9", "manual")],
+            guest_ip: String::new(),
+            revision: 1,
+            extra: serde_json::Value::Null,
+        }
+    }
+
+    #[test]
+    fn a_guest_has_the_address_and_the_login_that_its_platform_tells() {
+        let guest = profile(&vm("windows2019srv_64Guest"));
+        assert!(guest.windows && guest.users[0].0 == "Administrator");
+        let nic = &guest.nics[0];
+        assert_eq!((nic.name.as_str(), nic.is_static), ("Ethernet0", true));
+        assert_eq!(nic.addresses, [("192.168.1.9".parse().unwrap(), 24)]);
+        assert_eq!(nic.gateway, Some("192.168.1.1".parse().unwrap()));
+        assert!(!profile(&vm("rhel8_64Guest")).windows);
+    }
+}

@@ -12,6 +12,7 @@ use super::*;
 
 mod objects;
 mod services;
+mod strict;
 
 const TOKEN: &str = "sha256~test";
 const SOON: Duration = Duration::from_secs(10);

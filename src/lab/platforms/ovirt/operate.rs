@@ -126,7 +126,7 @@ fn overrides<'a>(template: &Machine, body: &'a Body) -> Result<Vec<&'a Body>, Fa
     let Some(all) = body.at("disk_attachments") else { return Ok(Vec::new()) };
     let disks: Vec<&Body> = all.all("disk_attachment").filter_map(|a| a.at("disk")).collect();
     let known = |d: &&Body| template.attachments.iter().any(|a| d.text("id") == Some(&a.disk));
-    if disks.iter().all(|d| known(&d)) { Ok(disks) } else { Err(Fault::gone()) }
+    if disks.iter().all(known) { Ok(disks) } else { Err(Fault::gone()) }
 }
 
 /// `POST /vms/{id}/clone`

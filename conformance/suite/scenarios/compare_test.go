@@ -1,4 +1,4 @@
-package suite
+package scenarios
 
 import (
 	"sort"
@@ -10,17 +10,18 @@ import (
 
 // onCluster are the arguments of a run on a cluster that a lab lives on.
 func onCluster(kubeconfig, providers string, more ...string) []string {
-	return append([]string{"--providers-json", providers, "run", "-j", "4",
+	return append([]string{"--providers-json", providers, "run", "-j", "8",
 		"--set", "kubeconfig=" + kubeconfig, "--storage-class", harness.StorageClass,
 		// As `run --lab` sets them: the lab's time is not the wall's.
 		"--set", "cutover_after_precopies=2", "--set", "remote_ocp_cluster=127.0.0.1"}, more...)
 }
 
-// embedded is the run that all others are compared with: everything is the lab's own.
+// embedded is the run that all others are compared with: everything is the lab's own. Whether it
+// passes is the business of cargo's tests.
 func embedded(t *testing.T) *harness.Result {
 	t.Helper()
 	result := harness.Run(t, "run", "--lab", "-j", "4")
-	if result.ExitCode != 0 || len(result.Cells) == 0 {
+	if len(result.Cells) == 0 {
 		t.Fatalf("on the embedded lab: exit code %d\n%s", result.ExitCode, result.Output)
 	}
 	return result
@@ -63,7 +64,11 @@ func compare(t *testing.T, what string, want, got *harness.Result) {
 			}
 		}
 	}
-	if got.ExitCode != want.ExitCode {
-		t.Errorf("%s: exit code %d, expected %d\n%s", what, got.ExitCode, want.ExitCode, got.Output)
+	good := true
+	for _, cell := range want.Cells {
+		good = good && (cell.Verdict == "passed" || cell.Verdict == "skipped")
+	}
+	if good && got.ExitCode != 0 {
+		t.Errorf("%s: exit code %d\n%s", what, got.ExitCode, got.Output)
 	}
 }

@@ -1,4 +1,4 @@
-package suite
+package scenarios
 
 import (
 	"path/filepath"

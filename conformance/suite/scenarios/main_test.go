@@ -1,6 +1,6 @@
-// Package suite holds the binary and the lab's controllers against components
+// Package scenarios holds the binary and the lab's controllers against components
 // that others wrote. What ran and what it showed: conformance/README.md.
-package suite
+package scenarios
 
 import (
 	"io"

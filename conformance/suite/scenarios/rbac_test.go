@@ -1,4 +1,4 @@
-package suite
+package scenarios
 
 import (
 	"context"
@@ -100,14 +100,15 @@ func jobAccess(t *testing.T, cluster *harness.Cluster, lab *harness.Lab, change 
 // that the Job was granted. The lab is stopped: others take its place.
 func measureRights(t *testing.T, cluster *harness.Cluster, lab *harness.Lab, kubeconfig string, granted []harness.Right) {
 	// Preflight alone; the default storage class; artifacts of what failed;
-	// cleaning by ledger, and by label where the ledger is lost; a run that is interrupted.
+	// cleaning by ledger, and by label where the ledger is lost; a run that is interrupted while MTV works
+	// on the destination with the Job's token.
 	harness.Command(t, 0, "doctor", "--set", "kubeconfig="+kubeconfig)
 	lab.Process.Stop()
 	defective := harness.StartLab(t, "--on", cluster.Kubeconfig, "--defect", "lost-disk")
 	kubeconfig, _ = jobAccess(t, cluster, defective, nil)
 	access := []string{"--set", "kubeconfig=" + kubeconfig, "--providers-json", defective.Providers}
 	kept := func(scenario string) *harness.Result {
-		arguments := onCluster(kubeconfig, defective.Providers, "-s", scenario, "--keep", "always")
+		arguments := onCluster(kubeconfig, defective.Providers, "-p", "vsphere", "-s", scenario, "--keep", "always")
 		arguments = slices.DeleteFunc(arguments, func(a string) bool { return a == "--storage-class" || a == harness.StorageClass })
 		result := harness.Run(t, arguments...)
 		report(t, "kept", result)
@@ -123,7 +124,7 @@ func measureRights(t *testing.T, cluster *harness.Cluster, lab *harness.Lab, kub
 	harness.Command(t, 0, append([]string{"clean", "--run-id", lost.Run}, access...)...)
 	harness.Command(t, 0, append([]string{"clean", "--older-than", "24h"}, access...)...)
 	nothingLeft(t, cluster, lost.Run)
-	interrupted := harness.Interrupt(t, "migrate …", onCluster(kubeconfig, defective.Providers, "-s", "test_sanity_warm_mtv_migration")...)
+	interrupted := harness.Interrupt(t, "migrate …", onCluster(kubeconfig, defective.Providers, "-p", "vsphere", "-s", "test_warm_remote_ocp")...)
 	report(t, "interrupted", interrupted)
 	if interrupted.ExitCode != 130 {
 		t.Errorf("exit code %d of an interrupted run\n%s", interrupted.ExitCode, interrupted.Output)
@@ -180,7 +181,7 @@ func TestAVerbThatIsTakenFromTheRoleIsNamed(t *testing.T) {
 				_ = unstructured.SetNestedSlice(object.Object, without(rules, each.resource, each.verb), "rules")
 			})
 			before := len(harness.Uses(t, cluster.Audit(t), jobUser).Refused)
-			result := harness.Run(t, onCluster(kubeconfig, lab.Providers, "-s", each.scenario)...)
+			result := harness.Run(t, onCluster(kubeconfig, lab.Providers, "-p", "vsphere", "-s", each.scenario)...)
 			usage := harness.Uses(t, cluster.Audit(t), jobUser)
 			usage.Refused = usage.Refused[before:]
 			missing := usage.Missing()
