@@ -1,7 +1,6 @@
 //! Hyper-V and EC2 on the lab: no driver, so the VM that the scenario names is migrated as it is.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-#[allow(dead_code, reason = "each test file uses a part")]
 mod common;
 
 use std::fs;

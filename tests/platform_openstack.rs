@@ -90,6 +90,26 @@ fn running_vms_of_every_kind_are_judged_whole() {
     }
 }
 
+/// MTV counts the time of ConvertOpenstackSnapshot to DiskTransfer: a step that is pending for ever,
+/// also in a VM that was migrated.
+fn plan_has_the_step_that_never_starts(place: &Place) -> bool {
+    let mut dirs = vec![place.results().dir.join("artifacts")];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                dirs.push(entry.path());
+                continue;
+            }
+            let text = fs::read_to_string(entry.path()).unwrap();
+            let step = text.split("name: ").find(|part| part.starts_with("ConvertOpenstackSnapshot"));
+            if step.is_some_and(|step| step.contains("phase: Pending") && !step.contains("started:")) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
 #[test]
 fn what_goes_wrong_is_found_by_its_own_check_and_no_other() {
     let found = [
@@ -118,6 +138,7 @@ fn what_goes_wrong_is_found_by_its_own_check_and_no_other() {
             expected.extend(failed.iter().filter(|f| f.ends_with("-mode")).cloned());
         }
         assert_eq!(failed, expected, "{defect}");
+        assert!(plan_has_the_step_that_never_starts(&place), "{defect}");
     };
     std::thread::scope(|scope| {
         for chunk in found.chunks(3) {
@@ -221,23 +242,25 @@ fn a_source_vm_that_is_not_there_is_named_with_one_that_is_nearly_called_so() {
     assert_eq!(message, "openstack: there is no server called mtv-tests-rhel88; did you mean mtv-tests-rhel8?");
 }
 
-/// Kills a run in the middle of its clone, when volumes are being made and no server is yet.
+/// Kills a run in the middle of its clone, as soon as a volume was made of a snapshot.
 fn killed_while_cloning(place: &Place, lab: &LabServer) -> String {
     let args = format!("run --results results -p openstack -s {COLD}");
     let run = Running::start(&mut lab.command(place, &args));
     let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        let ledger = fs::read_to_string(place.path("results/latest/ledger.jsonl")).unwrap_or_default();
-        if ledger.contains("\"kind\":\"volume\"") {
-            assert!(!ledger.contains("\"thing\":\"source-vm\""), "too late");
-            break;
-        }
-        assert!(Instant::now() < deadline, "no volume in the ledger: {ledger}");
+    while !volume_is_made(&fs::read_to_string(place.path("results/latest/ledger.jsonl")).unwrap_or_default()) {
+        assert!(Instant::now() < deadline, "no volume was made");
         std::thread::sleep(Duration::from_millis(20));
     }
     run.signal("KILL");
     assert_eq!(run.end().code, None);
     place.results().run_id()
+}
+
+/// Whether the ledger's first volume exists; a last line may be torn.
+fn volume_is_made(ledger: &str) -> bool {
+    let lines: Vec<Value> = ledger.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let volume = lines.iter().find(|line| line["kind"] == "volume").map(|line| &line["entry"]);
+    volume.is_some_and(|entry| lines.iter().any(|line| line["what"] == "done" && &line["entry"] == entry))
 }
 
 #[test]

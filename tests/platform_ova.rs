@@ -1,7 +1,6 @@
 //! OVA files on the lab's share: found, migrated as they are, checked by what their OVF says.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-#[allow(dead_code, reason = "each test file uses a part")]
 mod common;
 
 use std::fs;

@@ -37,10 +37,10 @@ fn four_shards_merge_to_the_verdicts_of_one_process_also_when_one_is_killed_and_
     let lab = LabServer::start(&place, "--clock-scale 1500");
     // A remote destination is not configured, so that two cells are skipped for a reason of their own.
     let start = |shard: usize| -> Running {
-        let args = format!("run --results volume --shards {SHARDS} --run-set nightly-7 -j 8");
+        let args = format!("run --results volume -p vsphere --shards {SHARDS} --run-set nightly-7 -j 8");
         Running::start(lab.command(&place, &args).env("JOB_COMPLETION_INDEX", shard.to_string()))
     };
-    let whole = Running::start(&mut lab.command(&place, "run --results whole -j 8 --set max_concurrent=8"));
+    let whole = Running::start(&mut lab.command(&place, "run --results whole -p vsphere -j 8 --set max_concurrent=8"));
     let mut running: Vec<Running> = (0..SHARDS).map(start).collect();
     let mut killed = running.remove(2);
     killed.until("plan …");

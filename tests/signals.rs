@@ -78,7 +78,7 @@ fn sigterm_at_any_moment_leaves_whole_reports_and_nothing_that_clean_does_not_re
         .map(|number| {
             let message = place.write(&format!("messages/{number}"), "");
             let args = format!(
-                "run --results results -s {COLD} -s {WARM} -s {HOOK} --set timeouts.grace=4s --termination-message {}",
+                "run --results results -p vsphere -s {COLD} -s {WARM} -s {HOOK} --set timeouts.grace=4s --termination-message {}",
                 message.display()
             );
             let again = (number % 4 == 3).then(|| millis(400));
@@ -101,7 +101,7 @@ fn sigterm_at_any_moment_leaves_whole_reports_and_nothing_that_clean_does_not_re
 fn clean_keeps_off_the_ledger_of_a_run_that_is_going() {
     let place = Place::new();
     let lab = LabServer::start(&place, "--clock-scale 240");
-    let mut run = Running::start(&mut lab.command(&place, &format!("run --results results -s {COLD}")));
+    let mut run = Running::start(&mut lab.command(&place, &format!("run --results results -p vsphere -s {COLD}")));
     run.until("migrate …");
     let results = place.results();
     let (id, dir) = (results.run_id(), place.path("results"));
@@ -118,7 +118,7 @@ fn clean_keeps_off_the_ledger_of_a_run_that_is_going() {
 fn a_grace_period_that_ends_stops_the_teardown_and_says_what_is_left_for_clean() {
     let place = Place::new();
     let lab = LabServer::start(&place, "--clock-scale 30");
-    let args = format!("run --results results -s {WARM} --set timeouts.grace=1ms");
+    let args = format!("run --results results -p vsphere -s {WARM} --set timeouts.grace=1ms");
     let mut run = Running::start(&mut lab.command(&place, &args));
     run.until("migrate …");
     run.signal("TERM");

@@ -55,7 +55,7 @@ fn a_run_has_spans_down_to_requests_and_pushes_them_to_a_collector() {
     let results = tempfile::tempdir().unwrap();
     let (endpoint, received) = collector();
     assert_cmd::Command::new(env!("CARGO_BIN_EXE_mtv-matrix"))
-        .args(["run", "--lab", "-s", "test_sanity_cold_mtv_migration", "--results"])
+        .args(["run", "--lab", "-s", "test_sanity_cold_mtv_migration", "-p", "vsphere", "--results"])
         .arg(results.path())
         .args(["--set", &format!("metrics_push={endpoint}/gateway/")])
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)

@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -174,16 +175,10 @@ func (k *kubectl) watch(ns string) {
 	lines := make(chan string, 100)
 	go func() {
 		defer close(lines)
-		buffer := make([]byte, 4096)
-		for {
-			n, err := out.Read(buffer)
-			for _, line := range strings.Split(string(buffer[:n]), "\n") {
-				if strings.TrimSpace(line) != "" {
-					lines <- line
-				}
-			}
-			if err != nil {
-				return
+		scanner := bufio.NewScanner(out)
+		for scanner.Scan() {
+			if line := scanner.Text(); strings.TrimSpace(line) != "" {
+				lines <- line
 			}
 		}
 	}()

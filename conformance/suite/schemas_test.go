@@ -22,7 +22,8 @@ func TestTheLabHasTheRealSchemasOfNativeKinds(t *testing.T) {
 	ours := &session{side: newSide(t, "lab", lab.URL, lab.Token, lab.CAFile), t: t}
 	kept := map[string]any{}
 	for _, group := range shared {
-		if strings.Contains(group, "conformance") || strings.Contains(group, "kubevirt") || strings.Contains(group, "forklift") || strings.Contains(group, "cncf") {
+		// Events of the newer group are stored, and judged, in the older form.
+		if strings.Contains(group, "events.k8s.io") || strings.Contains(group, "conformance") || strings.Contains(group, "kubevirt") || strings.Contains(group, "forklift") || strings.Contains(group, "cncf") {
 			continue
 		}
 		rows, _ := at(ours.get("kinds", group, silent).body, []string{"resources"})

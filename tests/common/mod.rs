@@ -18,14 +18,15 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// What no file of the results may hold: the lab's passwords and the shape of its tokens.
 const SECRETS: &[&str] = &[
     "lab-vsphere",
-    "lab-ovirt",
-    "lab-hyperv",
-    "lab-ec2-secret",
+    "lab-openstack",
     "lab-linux",
     "lab-windows",
     "lab-admin",
     "sha256~",
     "not-the-password",
+    "lab-ovirt",
+    "lab-hyperv",
+    "lab-ec2-secret",
 ];
 
 /// A directory of its own for one test; processes run in it and see no environment but what they are given.

@@ -1,6 +1,6 @@
 //! Removing a clone for good, with everything that was made for it, finished or not.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::OpenstackDriver;
@@ -19,32 +19,27 @@ impl OpenstackDriver {
         let deadline = Instant::now() + self.options.timeouts.delete;
         let mut any = false;
         for _ in 0..LOOKS {
-            let Some(server) = self.find_server(name).await? else { break };
-            any = true;
-            let vm = VmRef { id: text(&server, "/id").to_owned(), name: name.to_owned() };
-            let volumes: Vec<String> = server
-                .get("os-extended-volumes:volumes_attached")
-                .and_then(serde_json::Value::as_array)
-                .into_iter()
-                .flatten()
-                .map(|v| text(v, "/id").to_owned())
-                .collect();
-            self.delete_server(&vm, deadline).await?;
-            self.remove_transfer(&vm, &volumes, deadline).await?;
-        }
-        // Servers first: ports and volumes are in use until theirs is gone. Ports that are passed to a
-        // server outlive it, and so does what was made for a server that never came to be.
-        let prefix = format!("{name}-");
-        let items = self.items_like(&prefix).await?;
-        for kind in Kind::ALL {
-            for item in items.iter().filter(|item| item.kind == kind.name()) {
-                any |= self.remove_named(kind, &item.name, deadline).await?;
+            if let Some(server) = self.find_server(name).await? {
+                any = true;
+                let vm = VmRef { id: text(&server, "/id").to_owned(), name: name.to_owned() };
+                let attached = server.get("os-extended-volumes:volumes_attached").and_then(Value::as_array);
+                let volumes: Vec<&str> = attached.into_iter().flatten().map(|v| text(v, "/id")).collect();
+                self.delete_server(&vm, deadline).await?;
+                self.remove_transfer(&vm, &volumes, deadline).await?;
+            }
+            // Servers first: ports and volumes are in use until theirs is gone. Ports that are passed to
+            // a server outlive it, and so does what was made for a server that never came to be.
+            let items = self.items_like(&format!("{name}-")).await?;
+            for kind in Kind::ALL {
+                for item in items.iter().filter(|item| item.kind == kind.name()) {
+                    any |= self.remove_named(kind, &item.name, deadline).await?;
+                }
+            }
+            if self.find_server(name).await?.is_none() {
+                return Ok(any);
             }
         }
-        match self.find_server(name).await? {
-            None => Ok(any),
-            Some(_) => Err(self.session.refused(format!("delete {name}"), "a server of that name came again")),
-        }
+        Err(self.session.refused(format!("delete {name}"), "a server of that name comes again and again"))
     }
 
     async fn delete_server(&self, vm: &VmRef, deadline: Instant) -> Result<(), SourceError> {
@@ -80,7 +75,7 @@ impl OpenstackDriver {
 
     /// What MTV made on the cloud to copy this server and did not remove: it is named after the
     /// server's id, so it is nobody else's.
-    async fn remove_transfer(&self, vm: &VmRef, volumes: &[String], deadline: Instant) -> Result<(), SourceError> {
+    async fn remove_transfer(&self, vm: &VmRef, volumes: &[&str], deadline: Instant) -> Result<(), SourceError> {
         let image = format!("forklift-migration-vm-{}", vm.id);
         self.remove_named(Kind::Volume, &format!("volume created from {image}"), deadline).await?;
         self.remove_named(Kind::Snapshot, &format!("snapshot for {image}"), deadline).await?;

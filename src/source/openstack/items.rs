@@ -156,6 +156,14 @@ impl OpenstackDriver {
         Ok(items)
     }
 
+    /// A volume that was made of this snapshot and is still there.
+    async fn volume_of_snapshot(&self, snapshot: &str) -> Result<Option<String>, super::error::CallError> {
+        let (call, key) = Kind::Volume.listing();
+        let all = self.session.list(call, key).await?;
+        let found = all.iter().find(|volume| text(volume, "/snapshot_id") == snapshot);
+        Ok(found.map(|volume| text(volume, "/id").to_owned()))
+    }
+
     /// Removes all of a kind with exactly this name and waits until none is left. What still uses
     /// them is waited for.
     pub(super) async fn remove_named(&self, kind: Kind, name: &str, deadline: Instant) -> Result<bool, SourceError> {
@@ -173,6 +181,13 @@ impl OpenstackDriver {
                 let status = text(item, "/status");
                 state = format!("{} {status}", text(item, "/id"));
                 if status == "deleting" {
+                    continue;
+                }
+                // Some storages break over a snapshot that a volume still depends on.
+                if kind == Kind::Snapshot
+                    && let Some(volume) = self.volume_of_snapshot(text(item, "/id")).await?
+                {
+                    state = format!("volume {volume} is made of it");
                     continue;
                 }
                 let mut call = Call::delete(service, format!("{path}/{}", text(item, "/id")));

@@ -106,6 +106,18 @@ mod tests {
     }
 
     #[test]
+    fn the_pipeline_has_a_step_for_the_snapshot() {
+        let path = Path { warm: false, v2v_transfer: false, pre_hook: true, post_hook: true, preflight: true };
+        let version = MtvVersion::parse("2.11").unwrap();
+        let steps = super::super::super::pipeline::steps(&Openstack, path, version, &[]);
+        let names: Vec<&str> = steps.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["Initialize", "PreHook", "DiskTransfer", "ConvertOpenstackSnapshot", "VirtualMachineCreation", "PostHook"]
+        );
+    }
+
+    #[test]
     fn each_auth_type_needs_its_own_keys_and_all_need_the_region() {
         assert_eq!(Openstack.missing_keys(&login(&[])), ["regionName", "password", "username", "projectName"]);
         let password = [("regionName", "r"), ("username", "u"), ("password", "p"), ("projectID", "x")];
