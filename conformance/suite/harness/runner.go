@@ -51,29 +51,24 @@ type Cell struct {
 // Run runs `mtv-matrix ARGS --results DIR` and reads what it left.
 func Run(t testing.TB, args ...string) *Result {
 	t.Helper()
-	return run(t, "", args)
+	return run(t, nil, args)
 }
 
-// Interrupt is Run, with a SIGTERM when the output has this text.
-func Interrupt(t testing.TB, at string, args ...string) *Result {
+// Interrupt is Run, with a SIGTERM as soon as `now` is nil.
+func Interrupt(t testing.TB, now func(context.Context) error, args ...string) *Result {
 	t.Helper()
-	return run(t, at, args)
+	return run(t, now, args)
 }
 
-func run(t testing.TB, interruptAt string, args []string) *Result {
+func run(t testing.TB, interrupt func(context.Context) error, args []string) *Result {
 	t.Helper()
 	binary, results := Binary(t), t.TempDir()
 	cmd := exec.Command(binary, append(args, "--results", results, "--log-format", "plain")...)
 	cmd.Env, cmd.Dir = environment(), results
 	began := time.Now()
 	process := StartProcess(t, results, "output", cmd)
-	if interruptAt != "" {
-		if err := waitFor(process, func(context.Context) error {
-			if text, _ := os.ReadFile(process.Log); !strings.Contains(string(text), interruptAt) {
-				return fmt.Errorf("it has not said %q", interruptAt)
-			}
-			return nil
-		}); err != nil {
+	if interrupt != nil {
+		if err := waitFor(process, interrupt); err != nil {
 			t.Fatal(err)
 		}
 		_ = syscall.Kill(process.pid, syscall.SIGTERM)

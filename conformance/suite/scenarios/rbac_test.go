@@ -124,7 +124,19 @@ func measureRights(t *testing.T, cluster *harness.Cluster, lab *harness.Lab, kub
 	harness.Command(t, 0, append([]string{"clean", "--run-id", lost.Run}, access...)...)
 	harness.Command(t, 0, append([]string{"clean", "--older-than", "24h"}, access...)...)
 	nothingLeft(t, cluster, lost.Run)
-	interrupted := harness.Interrupt(t, "migrate …", onCluster(kubeconfig, defective.Providers, "-p", "vsphere", "-s", "test_warm_remote_ocp")...)
+	copying := func(ctx context.Context) error {
+		claims, err := cluster.Kubernetes(t).CoreV1().PersistentVolumeClaims("").List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		for _, claim := range claims.Items {
+			if strings.Contains(claim.Namespace, "warm-remote-ocp") {
+				return nil
+			}
+		}
+		return fmt.Errorf("MTV has made no claim yet")
+	}
+	interrupted := harness.Interrupt(t, copying, onCluster(kubeconfig, defective.Providers, "-p", "vsphere", "-s", "test_warm_remote_ocp")...)
 	report(t, "interrupted", interrupted)
 	if interrupted.ExitCode != 130 {
 		t.Errorf("exit code %d of an interrupted run\n%s", interrupted.ExitCode, interrupted.Output)
