@@ -1,7 +1,6 @@
 //! OpenStack as a source: the binary against the lab's cloud.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-#[allow(dead_code, reason = "each test file uses a part")]
 mod common;
 
 use std::collections::BTreeSet;

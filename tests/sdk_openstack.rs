@@ -1,8 +1,7 @@
 //! The lab's OpenStack endpoint against the official Python SDK. Skipped, with a line that says so,
 //! where Python or the package index is not to be had.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-#[allow(dead_code, reason = "each test file uses a part")]
 mod common;
 
 use std::path::{Path, PathBuf};

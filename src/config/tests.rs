@@ -230,7 +230,7 @@ fn the_example_provider_file_loads() {
     let mut request = request(dir.path());
     let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/providers.json.example"));
     request.providers_text = Some((text.into(), "providers.json.example".into()));
-    assert_eq!(load(&request).unwrap_or_else(|e| panic!("{e}")).providers.len(), 5);
+    assert_eq!(load(&request).unwrap_or_else(|e| panic!("{e}")).providers.len(), 9);
 }
 
 #[test]

@@ -284,13 +284,16 @@ fn run_id(set: &ShardSet) -> RunId {
     RunId::parse(&format!("set-{}", set.id)).unwrap_or_else(|| RunId::random_with("set"))
 }
 
+/// One fact of an environment.
+type Fact = fn(&crate::event::Environment) -> Option<&String>;
+
 fn environment(set: &ShardSet, parts: &[Part], models: &[RunModel]) -> crate::event::Environment {
     let known = models.iter().find(|model| model.environment.mtv_version.is_some()).or(models.first());
     let mut environment = known.map(|model| model.environment.clone()).unwrap_or_default();
     let runs: Vec<String> = parts.iter().map(|part| format!("{} {}", part.run.set.shard(), part.run.run)).collect();
     environment.notes.insert("set".to_owned(), set_name(set));
     environment.notes.insert("shards".to_owned(), runs.join(", "));
-    let facts: [(&str, fn(&crate::event::Environment) -> Option<&String>); 3] = [
+    let facts: [(&str, Fact); 3] = [
         ("cluster", |e| e.cluster.as_ref()),
         ("MTV", |e| e.mtv_version.as_ref()),
         ("OpenShift", |e| e.ocp_version.as_ref()),

@@ -26,7 +26,8 @@ const OFFLOAD: &str = "the storage arrays that MTV offloads to are vSphere's";
 const ONLY_LIVE: &str = "MTV migrates live between OpenShift clusters only";
 const NO_CLONE: &str = "its VMs can't be cloned, so the VM that the scenario names is migrated as it is";
 const CLONES: &str = "only clones are migrated here, never the VM itself";
-const VSPHERE_DISKS: &str = "shaping the disks of a clone is built for vSphere and oVirt only";
+const DNS_NAMES: &str = "a cluster's VM has a DNS name in any case";
+const VSPHERE_DISKS: &str = "shaping the disks of a clone is not built for this platform";
 const VSPHERE_SNAPSHOTS: &str = "making snapshots before a migration is built for vSphere and oVirt only";
 const A_FILE: &str = "an OVA is a file and does not run";
 const AS_FOUND: &str =
@@ -101,11 +102,17 @@ pub const TABLE: &[Capability] = &[
         name: "a renamed clone",
         needed: |s| vms(s, |vm| vm.preserve_name_format),
         checks: &[],
-        by: [Yes, Yes, Yes, Yes, No(NO_CLONE), No(NO_CLONE), No(NO_CLONE)],
+        by: [Yes, Yes, Yes, No(DNS_NAMES), No(NO_CLONE), No(NO_CLONE), No(NO_CLONE)],
     },
     Capability {
-        name: "added disks or a disk type",
-        needed: |s| vms(s, |vm| !vm.add_disks.is_empty() || vm.disk_type.is_some() || vm.target_datastore_id.is_some()),
+        name: "added disks or another storage",
+        needed: |s| vms(s, |vm| !vm.add_disks.is_empty() || vm.target_datastore_id.is_some()),
+        checks: &[],
+        by: [Yes, Yes, Yes, No(VSPHERE_DISKS), No(NO_CLONE), No(NO_CLONE), No(NO_CLONE)],
+    },
+    Capability {
+        name: "a disk type",
+        needed: |s| vms(s, |vm| vm.disk_type.is_some()),
         checks: &[],
         by: [Yes, Yes, No(VSPHERE_DISKS), No(VSPHERE_DISKS), No(NO_CLONE), No(NO_CLONE), No(NO_CLONE)],
     },
