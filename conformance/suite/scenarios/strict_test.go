@@ -78,11 +78,17 @@ func runnersObjects(t *testing.T, cluster *harness.Cluster) ([]sent, int) {
 			if err := object.UnmarshalJSON(event.RequestObject); err != nil {
 				t.Fatalf("%s: %v", event.RequestURI, err)
 			}
-			made[key+object.GetName()] = object
+			made[key+object.GetName()+object.GetGenerateName()] = object
 			objects = append(objects, sent{"create " + describe(object), object})
 		case "patch":
 			patches++
 			before, ours := made[key+ref.Name]
+			for prefix, object := range made {
+				// The server made the name: the log has only its beginning.
+				if !ours && object.GetName() == "" && strings.HasPrefix(key+ref.Name, prefix) {
+					before, ours = object, true
+				}
+			}
 			if !ours {
 				dryPatch(t, cluster, schema.GroupVersionResource{Group: ref.Group, Version: ref.Version, Resource: ref.Resource}, ref.Namespace, ref.Name, event.RequestObject)
 				continue

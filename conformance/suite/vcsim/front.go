@@ -25,6 +25,8 @@ type front struct {
 	turn  *sync.Mutex
 	ctx   *simulator.Context
 	proxy *httputil.ReverseProxy
+	// after is done when a task has ended.
+	after func()
 }
 
 // askAgain is the pause of a wait for updates.
@@ -37,12 +39,12 @@ var (
 )
 
 // newFront listens with this certificate in front of the simulator's own endpoint.
-func newFront(simulated *url.URL, ctx *simulator.Context, turn *sync.Mutex, certificate tls.Certificate) *httptest.Server {
+func newFront(simulated *url.URL, ctx *simulator.Context, turn *sync.Mutex, after func(), certificate tls.Certificate) *httptest.Server {
 	bare := url.URL{Scheme: simulated.Scheme, Host: simulated.Host}
 	proxy := httputil.NewSingleHostReverseProxy(&bare)
 	// Between the two there is nothing but this process.
 	proxy.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
-	server := httptest.NewUnstartedServer(&front{turn: turn, ctx: ctx, proxy: proxy})
+	server := httptest.NewUnstartedServer(&front{turn: turn, ctx: ctx, proxy: proxy, after: after})
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
 	server.StartTLS()
 	return server
@@ -114,6 +116,7 @@ func (f *front) pass(request *http.Request, body []byte) answer {
 		reference := types.ManagedObjectReference{Type: "Task", Value: string(found[1])}
 		if task, ok := f.ctx.Map.Get(reference).(*simulator.Task); ok {
 			task.Wait()
+			f.after()
 		}
 	}
 	return answer{recorder}

@@ -61,11 +61,11 @@ func Start(t testing.TB, certificate tls.Certificate) *Simulator {
 	if sim.names, err = sim.machines(ctx); err != nil {
 		t.Fatal(err)
 	}
-	entrance := newFront(server.URL, model.Service.Context, sim.turn, certificate)
-	t.Cleanup(entrance.Close)
-	sim.URL = entrance.URL + "/sdk"
 	tools := startTools(model.Service.Context, sim.turn)
 	t.Cleanup(tools.stop)
+	entrance := newFront(server.URL, model.Service.Context, sim.turn, tools.look, certificate)
+	t.Cleanup(entrance.Close)
+	sim.URL = entrance.URL + "/sdk"
 	return sim
 }
 
@@ -249,7 +249,6 @@ const tick = 20 * time.Millisecond
 // addresses.
 type tools struct {
 	ctx  *simulator.Context
-	turn *sync.Mutex
 	quit chan struct{}
 	done chan struct{}
 	// reported are VMs whose guests have answered since they were started.
@@ -258,12 +257,14 @@ type tools struct {
 }
 
 func startTools(ctx *simulator.Context, turn *sync.Mutex) *tools {
-	t := &tools{ctx: ctx, turn: turn, quit: make(chan struct{}), done: make(chan struct{}),
+	t := &tools{ctx: ctx, quit: make(chan struct{}), done: make(chan struct{}),
 		reported: map[types.ManagedObjectReference]bool{}, cloned: map[types.ManagedObjectReference]bool{}}
 	go func() {
 		defer close(t.done)
 		for {
+			turn.Lock()
 			t.look()
+			turn.Unlock()
 			select {
 			case <-t.quit:
 				return
@@ -279,9 +280,8 @@ func (t *tools) stop() {
 	<-t.done
 }
 
+// look is called by whoever has the turn.
 func (t *tools) look() {
-	t.turn.Lock()
-	defer t.turn.Unlock()
 	for _, entity := range t.ctx.Map.All("VirtualMachine") {
 		vm, ok := entity.(*simulator.VirtualMachine)
 		if !ok {
@@ -302,6 +302,7 @@ func (t *tools) attend(vm *simulator.VirtualMachine) {
 	}
 	if !t.cloned[vm.Self] && vm.Config != nil {
 		t.cloned[vm.Self] = true
+		set("config.hardware.device", uniqueAddresses(vm.Config.Hardware.Device, len(t.cloned)))
 		if base.efi {
 			set("config.firmware", string(types.GuestOsDescriptorFirmwareTypeEfi))
 			set("config.bootOptions", &types.VirtualMachineBootOptions{EfiSecureBootEnabled: types.NewBool(true)})
@@ -322,6 +323,19 @@ func (t *tools) attend(vm *simulator.VirtualMachine) {
 	if len(changes) > 0 {
 		t.ctx.Update(vm, changes)
 	}
+}
+
+// uniqueAddresses gives the adapters of the VM with this number MACs of their own: vcsim makes them
+// from three hexadecimal digits, so that two of some dozen VMs soon have the same.
+func uniqueAddresses(devices []types.BaseVirtualDevice, number int) []types.BaseVirtualDevice {
+	index := 0
+	for _, device := range devices {
+		if card, ok := device.(types.BaseVirtualEthernetCard); ok {
+			card.GetVirtualEthernetCard().MacAddress = fmt.Sprintf("00:50:56:8a:%02x:%02x", number%256, index)
+			index++
+		}
+	}
+	return devices
 }
 
 // baseOf finds the base that a VM, or a clone of it by its name, has.
