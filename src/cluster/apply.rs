@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams};
 use kube::{Resource, ResourceExt};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 pub use super::undo::undo;
-use super::{Cluster, Poll, WaitError, holders, retry, wait};
+use super::{Cluster, Poll, WaitError, holders, retry, strict, wait};
 use crate::api::names::{CELL_LABEL, CREATED_ANNOTATION, CellId, MANAGED_BY, MANAGED_BY_LABEL, RUN_LABEL};
 use crate::ledger::{EntryId, Ledger, LedgerError, Thing};
 
@@ -108,8 +108,7 @@ impl Tracked {
 
         let entry = self.ledger.intent(self.cell.as_ref(), thing)?;
         let limit = self.cluster.request_timeout() * RETRY_FACTOR;
-        let params = PostParams::default();
-        let made = retry::transient(&described, limit, || api.create(&params, &body)).await;
+        let made = retry::transient(&described, limit, || strict::create(&api, &body)).await;
         let made = match made {
             Ok(made) => made,
             Err(error) if code_of(&error) == Some(409) => self.adopt(&api, &name, &described, entry, &error).await?,

@@ -14,6 +14,7 @@ mod oauth;
 pub mod placement;
 pub mod quantity;
 pub mod retry;
+pub mod strict;
 pub mod sweep;
 pub mod target;
 mod token;

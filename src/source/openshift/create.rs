@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Api, DynamicObject, ObjectMeta, PostParams};
+use kube::api::{Api, DynamicObject, ObjectMeta};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Resource, ResourceExt};
 use secrecy::{ExposeSecret, SecretString};
@@ -17,8 +17,8 @@ use crate::api::condition::Condition;
 use crate::api::kubevirt::{VirtualMachine, VirtualMachineSpec};
 use crate::api::multus::{NetworkAttachmentDefinition, NetworkAttachmentDefinitionSpec};
 use crate::api::names::{CELL_LABEL, CREATED_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL, RUN_LABEL, random_chars};
-use crate::cluster::retry;
 use crate::cluster::wait::{self, Poll};
+use crate::cluster::{retry, strict};
 use crate::config::{OpenshiftConfig, Platform};
 use crate::event::Problem;
 use crate::ledger::{Ledger, Thing};
@@ -138,8 +138,7 @@ impl OpenshiftDriver {
         body["kind"] = json!(kind.kind);
         let body: DynamicObject = serde_json::from_value(body).map_err(broken)?;
         let limit = self.options.timeouts.request * RETRY_FACTOR;
-        let params = PostParams::default();
-        let made = retry::transient(&what, limit, || api.create(&params, &body)).await;
+        let made = retry::transient(&what, limit, || strict::create(&api, &body)).await;
         let made = match made {
             Err(kube::Error::Api(status)) if status.code == 409 => api.get(&name).await,
             other => other,
