@@ -84,7 +84,7 @@ func TestEveryRequestToVSphereIsInTheOrderOfTheWSDL(t *testing.T) {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	result := harness.Run(t, onCluster(lab.Kubeconfig, file)...)
+	result := harness.Run(t, harness.OnCluster(lab.Kubeconfig, file)...)
 	if result.ExitCode != 0 {
 		t.Fatalf("exit code %d\n%s", result.ExitCode, result.Output)
 	}

@@ -8,14 +8,6 @@ import (
 	"mtv-matrix/conformance/suite/harness"
 )
 
-// onCluster are the arguments of a run on a cluster that a lab lives on.
-func onCluster(kubeconfig, providers string, more ...string) []string {
-	return append([]string{"--providers-json", providers, "run", "-j", "8",
-		"--set", "kubeconfig=" + kubeconfig, "--storage-class", harness.StorageClass,
-		// As `run --lab` sets them: the lab's time is not the wall's.
-		"--set", "cutover_after_precopies=2", "--set", "remote_ocp_cluster=127.0.0.1"}, more...)
-}
-
 // embedded is the run that all others are compared with: everything is the lab's own. Whether it
 // passes is the business of cargo's tests.
 func embedded(t *testing.T) *harness.Result {

@@ -108,7 +108,7 @@ func measureRights(t *testing.T, cluster *harness.Cluster, lab *harness.Lab, kub
 	kubeconfig, _ = jobAccess(t, cluster, defective, nil)
 	access := []string{"--set", "kubeconfig=" + kubeconfig, "--providers-json", defective.Providers}
 	kept := func(scenario string) *harness.Result {
-		arguments := onCluster(kubeconfig, defective.Providers, "-p", "vsphere", "-s", scenario, "--keep", "always")
+		arguments := harness.OnCluster(kubeconfig, defective.Providers, "-p", "vsphere", "-s", scenario, "--keep", "always")
 		arguments = slices.DeleteFunc(arguments, func(a string) bool { return a == "--storage-class" || a == harness.StorageClass })
 		result := harness.Run(t, arguments...)
 		report(t, "kept", result)
@@ -136,7 +136,7 @@ func measureRights(t *testing.T, cluster *harness.Cluster, lab *harness.Lab, kub
 		}
 		return fmt.Errorf("MTV has made no claim yet")
 	}
-	interrupted := harness.Interrupt(t, copying, onCluster(kubeconfig, defective.Providers, "-p", "vsphere", "-s", "test_warm_remote_ocp")...)
+	interrupted := harness.Interrupt(t, copying, harness.OnCluster(kubeconfig, defective.Providers, "-p", "vsphere", "-s", "test_warm_remote_ocp")...)
 	report(t, "interrupted", interrupted)
 	if interrupted.ExitCode != 130 {
 		t.Errorf("exit code %d of an interrupted run\n%s", interrupted.ExitCode, interrupted.Output)
@@ -193,7 +193,7 @@ func TestAVerbThatIsTakenFromTheRoleIsNamed(t *testing.T) {
 				_ = unstructured.SetNestedSlice(object.Object, without(rules, each.resource, each.verb), "rules")
 			})
 			before := len(harness.Uses(t, cluster.Audit(t), jobUser).Refused)
-			result := harness.Run(t, onCluster(kubeconfig, lab.Providers, "-p", "vsphere", "-s", each.scenario)...)
+			result := harness.Run(t, harness.OnCluster(kubeconfig, lab.Providers, "-p", "vsphere", "-s", each.scenario)...)
 			usage := harness.Uses(t, cluster.Audit(t), jobUser)
 			usage.Refused = usage.Refused[before:]
 			missing := usage.Missing()

@@ -17,7 +17,7 @@ func TestTheShippedScenariosOnARealAPIServer(t *testing.T) {
 	kubeconfig, granted := jobAccess(t, cluster, lab, nil)
 
 	t.Run("end as on the embedded lab", func(t *testing.T) {
-		got := harness.Run(t, onCluster(kubeconfig, lab.Providers)...)
+		got := harness.Run(t, harness.OnCluster(kubeconfig, lab.Providers)...)
 		compare(t, "real API server", want, got)
 		nothingLeft(t, cluster, got.Run)
 	})
@@ -28,7 +28,7 @@ func TestTheShippedScenariosOnARealAPIServer(t *testing.T) {
 		sim := vcsim.Start(t, harness.ServerCertificate(t))
 		providers := filepath.Join(t.TempDir(), "providers.json")
 		sim.WriteProviders(t, providers)
-		got := harness.Run(t, onCluster(kubeconfig, providers)...)
+		got := harness.Run(t, harness.OnCluster(kubeconfig, providers)...)
 		compare(t, "real API server and vcsim", only("vsphere", want), got)
 		nothingLeft(t, cluster, got.Run)
 		for _, left := range sim.Leftovers(t) {

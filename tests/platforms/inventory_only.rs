@@ -1,11 +1,8 @@
 //! Hyper-V and EC2 on the lab: no driver, so the VM that the scenario names is migrated as it is.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-mod common;
 
 use std::fs;
 
-use common::{Expired, LabServer, Place, RUN, Results, Running};
+use crate::common::{Expired, LabServer, Place, RUN, Results, Running};
 use serde_json::{Value, json};
 
 const COLD: &str = "test_sanity_cold_mtv_migration";

@@ -1,11 +1,8 @@
 //! OVA files on the lab's share: found, migrated as they are, checked by what their OVF says.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-mod common;
 
 use std::fs;
 
-use common::{LabServer, Place, RUN, Running};
+use crate::common::{LabServer, Place, RUN, Running};
 use serde_json::{Value, json};
 
 const COLD: &str = "test_sanity_cold_mtv_migration";
@@ -50,7 +47,7 @@ fn an_ova_vm_is_really_checked_against_its_ovf() {
         place.run(&args)
     };
     run("").exits(0);
-    let passed = |results: &common::Results, outcome: &str| -> Vec<String> {
+    let passed = |results: &crate::common::Results, outcome: &str| -> Vec<String> {
         let findings = results.lines("events.jsonl").into_iter().filter_map(|e| e.get("finding").cloned());
         findings.filter(|f| f["outcome"] == outcome).map(|f| f["check"].as_str().unwrap().to_owned()).collect()
     };

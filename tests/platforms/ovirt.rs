@@ -1,7 +1,4 @@
 //! oVirt: the driver against the lab's engine, and the binary against the whole lab.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Expired, LabServer, Place, RUN, Running};
+use crate::common::{Expired, LabServer, Place, RUN, Running};
 use mtv_matrix::api::names::{CellId, RunId};
 use mtv_matrix::api::vm::Power;
 use mtv_matrix::config::{LoadRequest, load};
@@ -231,7 +228,7 @@ fn what_goes_wrong_with_an_ovirt_vm_is_found_by_its_own_check() {
 }
 
 /// Runs `scenario` with further profiles beside the lab's own.
-fn run_with(place: &Place, lab: &LabServer, more: &[(&str, Value)], flags: &str) -> common::Ended {
+fn run_with(place: &Place, lab: &LabServer, more: &[(&str, Value)], flags: &str) -> crate::common::Ended {
     let mut providers: Value = serde_json::from_str(&fs::read_to_string(&lab.providers).unwrap()).unwrap();
     let mut names = String::from("-p ovirt");
     for (name, change) in more {

@@ -2,7 +2,6 @@
 //!
 //! Skipped, with one line that says why, where Python or the package index can't be had. The
 //! virtual environment stays beside the build and is used again.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

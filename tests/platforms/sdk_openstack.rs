@@ -1,13 +1,10 @@
 //! The lab's OpenStack endpoint against the official Python SDK. Skipped, with a line that says so,
 //! where Python or the package index is not to be had.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
-mod common;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{LabServer, Place};
+use crate::common::{LabServer, Place};
 
 /// The version that the script was written for.
 const PACKAGE: &str = "openstacksdk==4.22.0";

@@ -1,13 +1,10 @@
 //! OpenStack as a source: the binary against the lab's cloud.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use common::{Ended, Expired, LabServer, Place, RUN, Running};
+use crate::common::{Ended, Expired, LabServer, Place, RUN, Running};
 use serde_json::{Value, json};
 
 const COLD: &str = "test_sanity_cold_mtv_migration";

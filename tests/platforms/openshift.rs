@@ -1,12 +1,9 @@
 //! OpenShift as a source: the binary against the lab's own cluster and against a second lab.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
 
-use common::{Ended, Expired, LabServer, Place, RUN, Running};
+use crate::common::{Ended, Expired, LabServer, Place, RUN, Running};
 use serde_json::{Value, json};
 
 const COLD: &str = "test_sanity_cold_mtv_migration";
