@@ -316,6 +316,13 @@ func TestGovcManagesTheLabsVirtualMachines(t *testing.T) {
 	govc("poweredOn", "object.collect", "-s", "vm/"+clone, "runtime.powerState")
 	govc(`\d+\.\d+\.\d+\.\d+`, "vm.ip", "-wait", "30s", clone)
 	govc("", "vm.power", "-s=true", "-wait", clone)
+	// The guest shuts down in its own time: the request for it is no task.
+	for end := time.Now().Add(30 * time.Second); !strings.Contains(govc("", "object.collect", "-s", "vm/"+clone, "runtime.powerState"), "Off"); {
+		if time.Now().After(end) {
+			t.Fatal("the guest did not shut down")
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
 	govc("", "vm.power", "-on", clone)
 	govc("", "vm.power", "-off", clone)
 	govc("", "vm.markastemplate", clone)
