@@ -106,6 +106,24 @@ pub fn adapter(platform: Platform) -> &'static dyn Adapter {
     }
 }
 
+/// The Secret of a Provider that is reached by URL, user and password.
+pub(super) fn login_secret(
+    profile: &ProviderProfile,
+    insecure: bool,
+    ca_pem: Option<&str>,
+) -> BTreeMap<String, SecretString> {
+    let mut secret = BTreeMap::from([
+        ("url".to_owned(), profile.api_url.clone().into()),
+        ("user".to_owned(), profile.login.username.clone().into()),
+        ("password".to_owned(), profile.login.password.clone()),
+        ("insecureSkipVerify".to_owned(), insecure.to_string().into()),
+    ]);
+    if let Some(pem) = ca_pem {
+        secret.insert("cacert".to_owned(), pem.to_owned().into());
+    }
+    secret
+}
+
 /// `{id}` references without repetition, keeping order.
 pub(super) fn distinct(pairs: impl Iterator<Item = (String, String)>) -> Vec<SourceRef> {
     let mut seen: Vec<SourceRef> = Vec::new();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::adapter::{Adapter, ProviderWiring, SourceRef, distinct};
+use super::adapter::{Adapter, ProviderWiring, SourceRef, distinct, login_secret};
 use crate::api::vm::{Mac, Power, SourceVm};
 use crate::config::ProviderProfile;
 
@@ -21,15 +21,7 @@ impl Adapter for Ovirt {
     }
 
     fn wire(&self, profile: &ProviderProfile, insecure: bool, ca_pem: Option<&str>) -> ProviderWiring {
-        let mut secret = BTreeMap::from([
-            ("url".to_owned(), profile.api_url.clone().into()),
-            ("user".to_owned(), profile.login.username.clone().into()),
-            ("password".to_owned(), profile.login.password.clone()),
-            ("insecureSkipVerify".to_owned(), insecure.to_string().into()),
-        ]);
-        if let Some(pem) = ca_pem {
-            secret.insert("cacert".to_owned(), pem.to_owned().into());
-        }
+        let secret = login_secret(profile, insecure, ca_pem);
         ProviderWiring { secret, settings: BTreeMap::new(), url: profile.api_url.clone() }
     }
 

@@ -13,3 +13,24 @@ mod ova;
 mod ovirt;
 mod sdk_openstack;
 mod sdk_ovirt;
+
+use std::fs;
+
+use serde_json::Value;
+
+use common::{Ended, LabServer, Place, RUN, Running};
+
+const COLD: &str = "test_sanity_cold_mtv_migration";
+
+/// A run of the cold sanity scenario with these profiles, vSphere's beside them, on one lab.
+fn run_beside_vsphere(place: &Place, lab: &LabServer, more: &[(&str, Value)], flags: &str) -> Ended {
+    let mut providers: Value = serde_json::from_str(&fs::read_to_string(&lab.providers).unwrap()).unwrap();
+    let mut names = String::from("-p vsphere");
+    for (name, profile) in more {
+        providers[*name] = profile.clone();
+        names.push_str(&format!(" -p {name}"));
+    }
+    let file = place.write("profiles.json", &providers.to_string());
+    let args = format!("--providers-json {} run {RUN} {names} --results results -s {COLD} {flags}", file.display());
+    Running::start(place.command(&args).env("KUBECONFIG", &lab.kubeconfig)).end()
+}

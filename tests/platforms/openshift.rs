@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use crate::common::{Ended, Expired, LabServer, Place, RUN, Running};
+use crate::common::{Expired, LabServer, Place, RUN, Running};
+use crate::run_beside_vsphere;
 use serde_json::{Value, json};
 
 const COLD: &str = "test_sanity_cold_mtv_migration";
@@ -90,19 +91,6 @@ fn what_goes_wrong_with_a_clusters_vm_is_found_and_artifacts_keep_its_password()
     });
 }
 
-/// A run of COLD with these profiles, vSphere's beside them, on one lab.
-fn run_with(place: &Place, lab: &LabServer, more: &[(&str, Value)], flags: &str) -> Ended {
-    let mut providers: Value = serde_json::from_str(&fs::read_to_string(&lab.providers).unwrap()).unwrap();
-    let mut names = String::from("-p vsphere");
-    for (name, profile) in more {
-        providers[*name] = profile.clone();
-        names.push_str(&format!(" -p {name}"));
-    }
-    let file = place.write("profiles.json", &providers.to_string());
-    let args = format!("--providers-json {} run {RUN} {names} --results results -s {COLD} {flags}", file.display());
-    Running::start(place.command(&args).env("KUBECONFIG", &lab.kubeconfig)).end()
-}
-
 #[test]
 fn a_profile_that_cannot_be_used_errs_alone_with_its_name_its_endpoint_and_the_cause() {
     let place = Place::new();
@@ -119,7 +107,7 @@ fn a_profile_that_cannot_be_used_errs_alone_with_its_name_its_endpoint_and_the_c
         ("nobody", second("https://127.0.0.1:1", "x", &ca)),
         ("expired", second(&late, "x", &expired.ca_pem)),
     ];
-    run_with(&place, &lab, &profiles, "-j 6 --set timeouts.provider_ready=5s").exits(3);
+    run_beside_vsphere(&place, &lab, &profiles, "-j 6 --set timeouts.provider_ready=5s").exits(3);
     let results = place.results();
     results.are_whole_and_tell_no_secret();
     assert_eq!(results.verdict(&format!("vsphere/{COLD}")), "passed");
@@ -148,7 +136,7 @@ fn a_second_cluster_is_a_source_and_nothing_stays_on_either() {
     let far = LabServer::start(&far_place, "--clock-scale 1500");
     let ca = fs::read_to_string(&far.ca).unwrap();
     let profile = json!({"type": "openshift", "api_url": far.url, "token": far.token(), "ca_pem": ca});
-    run_with(&place, &near, &[("far", profile)], "").exits(0).says("2 passed");
+    run_beside_vsphere(&place, &near, &[("far", profile)], "").exits(0).says("2 passed");
     let results = place.results();
     results.are_whole_and_tell_no_secret();
     let about = results.text("events.jsonl");

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::common::{Ended, Expired, LabServer, Place, RUN, Running};
+use crate::common::{Expired, LabServer, Place, Running};
+use crate::run_beside_vsphere;
 use serde_json::{Value, json};
 
 const COLD: &str = "test_sanity_cold_mtv_migration";
@@ -143,19 +144,6 @@ fn what_goes_wrong_is_found_by_its_own_check_and_no_other() {
     });
 }
 
-/// A run of `scenario` with these profiles beside vSphere's, on one lab.
-fn run_with(place: &Place, lab: &LabServer, more: &[(&str, Value)], flags: &str) -> Ended {
-    let mut providers: Value = serde_json::from_str(&fs::read_to_string(&lab.providers).unwrap()).unwrap();
-    let mut names = String::from("-p vsphere");
-    for (name, profile) in more {
-        providers[*name] = profile.clone();
-        names.push_str(&format!(" -p {name}"));
-    }
-    let file = place.write("profiles.json", &providers.to_string());
-    let args = format!("--providers-json {} run {RUN} {names} --results results -s {COLD} {flags}", file.display());
-    Running::start(place.command(&args).env("KUBECONFIG", &lab.kubeconfig)).end()
-}
-
 /// The lab's own profile with some keys changed.
 fn profile(lab: &LabServer, changes: &[(&str, Value)]) -> Value {
     let providers: Value = serde_json::from_str(&fs::read_to_string(&lab.providers).unwrap()).unwrap();
@@ -180,7 +168,7 @@ fn a_profile_that_cannot_be_used_errs_alone_with_its_name_its_endpoint_and_the_c
         ("nobody", profile(&lab, &[("api_url", json!("https://127.0.0.1:1/v3")), ("ca_pem", json!(expired.ca_pem))])),
         ("expired", profile(&lab, &[("api_url", json!(late)), ("ca_pem", json!(expired.ca_pem))])),
     ];
-    run_with(&place, &lab, &profiles, "-j 6 --set timeouts.provider_ready=5s").exits(3);
+    run_beside_vsphere(&place, &lab, &profiles, "-j 6 --set timeouts.provider_ready=5s").exits(3);
     let results = place.results();
     results.are_whole_and_tell_no_secret();
     assert_eq!(results.verdict(&format!("vsphere/{COLD}")), "passed");
@@ -220,7 +208,7 @@ fn an_application_credential_is_enough_by_id_and_by_name() {
         ("by-id", credential(&[("application_credential_id", json!("7a1f8c5e2d3b4a6c9e8f7d6c5b4a3f21"))])),
         ("by-name", credential(&[("application_credential_name", json!("mtv-matrix"))])),
     ];
-    run_with(&place, &lab, &profiles, "-j 4").exits(0).says("3 passed");
+    run_beside_vsphere(&place, &lab, &profiles, "-j 4").exits(0).says("3 passed");
     let results = place.results();
     results.are_whole_and_tell_no_secret();
     assert!(!results.text("ledger.jsonl").contains("lab-openstack-credential"));
