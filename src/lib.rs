@@ -7,13 +7,13 @@
 //! 4   cli
 //! 3   engine        cleanup       doctor
 //! 2   migration
-//! 1   source        forklift      check        cluster       report        lab
-//! 0   config   matrix   api   event   ledger
+//! 1   source        forklift      check        cluster       report
+//! 0   config   matrix   ledger
 //! ```
+//! `api` (what runner and lab both speak) and `lab` (the simulated world) are packages of their own.
 
 #![recursion_limit = "256"]
 
-pub mod api;
 pub mod check;
 pub mod cleanup;
 pub mod cli;
@@ -21,11 +21,15 @@ pub mod cluster;
 pub mod config;
 pub mod doctor;
 pub mod engine;
-pub mod event;
 pub mod forklift;
-pub mod lab;
 pub mod ledger;
 pub mod matrix;
 pub mod migration;
 pub mod report;
 pub mod source;
+
+/// What runner and lab share: a package of its own.
+pub use mtv_matrix_api as api;
+pub use mtv_matrix_api::event;
+/// The simulated world: a package of its own, started by `cli` alone.
+pub use mtv_matrix_lab as lab;

@@ -94,7 +94,7 @@ func TestEveryRequestToVSphereIsInTheOrderOfTheWSDL(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("exit %d\n%s\n%s", code, out, errors)
 	}
-	source, err := os.ReadFile(filepath.Join(harness.Root(), "src", "api", "vim", "op.rs"))
+	source, err := os.ReadFile(filepath.Join(harness.Root(), "api", "src", "vim", "op.rs"))
 	if err != nil {
 		t.Fatal(err)
 	}

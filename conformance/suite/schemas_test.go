@@ -15,7 +15,7 @@ import (
 // unknown fields, wrong types, and how lists merge are judged by it. With
 // MTV_CONFORMANCE_UPDATE=1 the file is written anew.
 func TestTheLabHasTheRealSchemasOfNativeKinds(t *testing.T) {
-	file := filepath.Join(harness.Root(), "src", "lab", "apiserver", "schema", "native.json")
+	file := filepath.Join(harness.Root(), "lab", "src", "apiserver", "schema", "native.json")
 	cluster := harness.Start(t)
 	lab := harness.StartLab(t)
 	s := &session{side: newSide(t, "real", cluster.URL, cluster.Token, cluster.CAFile), t: t}

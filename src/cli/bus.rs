@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::sync::Mutex;
 
-use crate::event::{Event, EventKind, EventLogError, EventSink, EventWriter};
+use crate::event::{Event, EventKind, EventSink};
 use crate::report::Reporter;
+use crate::report::log::{EventLogError, EventWriter};
 
 /// The one sink of a run.
 pub struct Bus {

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::args::{MergeArgs, ReportArgs, ReportCommand};
 use super::tell::Tell;
 use super::{Stop, exit, print_text};
-use crate::event::read_events;
+use crate::report::log::read_events;
 use crate::report::{self, console, merge};
 
 pub fn run(args: ReportArgs) -> Result<u8, Stop> {

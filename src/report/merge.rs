@@ -10,12 +10,11 @@ use std::path::{Component, Path, PathBuf};
 
 use jiff::Timestamp;
 
+use super::log::{EventLogError, read_events, read_started};
 use super::model::{RunModel, unstarted};
 use super::{ReportError, trace, write_atomically, write_files};
 use crate::api::names::{CellId, RunId};
-use crate::event::{
-    CellInfo, Event, EventKind, EventLogError, Problem, SCHEMA, ShardSet, Verdict, exit, read_events, read_started,
-};
+use crate::event::{CellInfo, Event, EventKind, Problem, SCHEMA, ShardSet, Verdict, exit};
 
 /// Why shards can't be joined.
 #[derive(Debug, thiserror::Error)]

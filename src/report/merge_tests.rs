@@ -70,7 +70,7 @@ impl Volume {
         let dir = self.0.path().join(dir);
         std::fs::create_dir_all(dir.join("artifacts")).unwrap();
         let at = |i: i64| Timestamp::from_second(1_780_000_000 + start + i).unwrap();
-        let mut writer = crate::event::EventWriter::create(&dir.join("events.jsonl")).unwrap();
+        let mut writer = crate::report::log::EventWriter::create(&dir.join("events.jsonl")).unwrap();
         for (i, kind) in (0..).zip(kinds) {
             writer.append(&Event { seq: u64::try_from(i).unwrap() + 1, at: at(i), kind }).unwrap();
         }

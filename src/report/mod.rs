@@ -10,6 +10,7 @@ pub(crate) mod fixture;
 pub mod html;
 pub mod junit;
 pub mod live;
+pub mod log;
 pub mod merge;
 pub mod metrics;
 pub mod model;

@@ -1,0 +1,355 @@
+//! Sets of fields, as `managedFields` has them, and what writers do to them: which fields a value
+//! sets, which differ between two values, how an applied configuration is merged.
+//!
+//! A path is a list of segments: `f:name` a field, `k:{"name":"x"}` an item of a list of objects,
+//! `v:"x"` an item of a set.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::{ListKind, Schema};
+
+pub(in crate::apiserver) type Path = Vec<String>;
+pub(in crate::apiserver) type Fields = BTreeSet<Path>;
+
+/// How two values differ.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::apiserver) struct Comparison {
+    pub added: Fields,
+    pub modified: Fields,
+    pub removed: Fields,
+}
+
+/// A value that owners can only have as a whole. What has no schema is merged by map keys, its
+/// lists are wholes.
+fn is_whole(schema: Option<Schema<'_>>, value: &Value) -> bool {
+    match value {
+        Value::Object(_) => schema.is_some_and(|s| s.is_atomic_map()),
+        Value::Array(_) => schema.is_none_or(|s| s.list() == ListKind::Atomic),
+        _ => true,
+    }
+}
+
+/// The path segment of a list's item; `None` when it lacks its keys.
+fn segment(schema: Schema<'_>, item: &Value) -> Option<String> {
+    match schema.list() {
+        ListKind::Atomic => None,
+        ListKind::Set => Some(format!("v:{item}")),
+        ListKind::Map(keys) => {
+            let mut pairs = BTreeMap::new();
+            for key in keys {
+                let default = || schema.items()?.field(&key)?.default().cloned();
+                pairs.insert(key.clone(), item.get(&key).cloned().or_else(default)?);
+            }
+            Some(format!("k:{}", json!(pairs)))
+        }
+    }
+}
+
+/// Children with their segments and schemas.
+fn children<'v, 's>(schema: Option<Schema<'s>>, value: &'v Value) -> Vec<(String, Option<Schema<'s>>, &'v Value)> {
+    match value {
+        Value::Object(map) => map.iter().map(|(k, v)| (format!("f:{k}"), schema.and_then(|s| s.field(k)), v)).collect(),
+        Value::Array(list) => {
+            let Some(schema) = schema else { return Vec::new() };
+            list.iter().filter_map(|item| Some((segment(schema, item)?, schema.items(), item))).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn joined(path: &Path, segment: String) -> Path {
+    let mut path = path.clone();
+    path.push(segment);
+    path
+}
+
+/// The fields that an applied configuration sets.
+pub(in crate::apiserver) fn set_by(schema: Option<Schema<'_>>, config: &Value) -> Fields {
+    let mut found = Fields::new();
+    collect(schema, config, &Path::new(), &mut found);
+    found
+}
+
+fn collect(schema: Option<Schema<'_>>, value: &Value, path: &Path, found: &mut Fields) {
+    if is_whole(schema, value) {
+        found.insert(path.clone());
+        return;
+    }
+    for (segment, below, child) in children(schema, value) {
+        let named = segment.strip_prefix("f:").is_some_and(|name| schema.is_some_and(|s| s.names(name)));
+        let empty = child.is_null() || child.as_object().is_some_and(Map::is_empty);
+        let path = joined(path, segment);
+        collect(below, child, &path, found);
+        if empty || !named {
+            found.insert(path);
+        }
+    }
+}
+
+/// What a writer changed.
+pub(in crate::apiserver) fn compare(schema: Option<Schema<'_>>, old: &Value, new: &Value) -> Comparison {
+    let mut found = Comparison::default();
+    differ(schema, Some(old), Some(new), &Path::new(), &mut found);
+    found
+}
+
+fn differ(schema: Option<Schema<'_>>, old: Option<&Value>, new: Option<&Value>, path: &Path, found: &mut Comparison) {
+    let kind = new.or(old).unwrap_or(&Value::Null);
+    let whole = is_whole(schema, kind)
+        || old.zip(new).is_some_and(|(a, b)| a.is_object() != b.is_object() || a.is_array() != b.is_array());
+    match (old, new) {
+        (None, Some(new)) if new.is_null() => return,
+        (None, Some(_)) => drop(found.added.insert(path.clone())),
+        (Some(_), None) => drop(found.removed.insert(path.clone())),
+        (Some(old), Some(new)) if whole && old != new => drop(found.modified.insert(path.clone())),
+        _ => {}
+    }
+    if whole {
+        return;
+    }
+    let (mut before, after) = (index(schema, old), index(schema, new));
+    for (segment, (below, child)) in after {
+        let was = before.remove(&segment).map(|(_, v)| v);
+        differ(below, was, Some(child), &joined(path, segment), found);
+    }
+    for (segment, (below, child)) in before {
+        differ(below, Some(child), None, &joined(path, segment), found);
+    }
+}
+
+fn index<'v, 's>(
+    schema: Option<Schema<'s>>,
+    value: Option<&'v Value>,
+) -> BTreeMap<String, (Option<Schema<'s>>, &'v Value)> {
+    let all = value.map(|v| children(schema, v)).unwrap_or_default();
+    all.into_iter().map(|(segment, below, child)| (segment, (below, child))).collect()
+}
+
+/// An applied configuration over what is there: maps by key, lists by their kind.
+pub(in crate::apiserver) fn merge(schema: Option<Schema<'_>>, live: &Value, config: &Value) -> Value {
+    if is_whole(schema, config) {
+        return config.clone();
+    }
+    match (live, config) {
+        (Value::Object(live), Value::Object(config)) => {
+            let mut merged = live.clone();
+            for (name, value) in config {
+                let below = schema.and_then(|s| s.field(name));
+                let value = merged.get(name).map_or_else(|| value.clone(), |old| merge(below, old, value));
+                merged.insert(name.clone(), value);
+            }
+            Value::Object(merged)
+        }
+        (Value::Array(live), Value::Array(config)) => {
+            let Some(schema) = schema else { return Value::Array(config.clone()) };
+            Value::Array(merge_items(schema, live, config))
+        }
+        _ => config.clone(),
+    }
+}
+
+/// What both lists have comes in the order of the configuration, what is in one only stays before
+/// what followed it.
+fn merge_items(schema: Schema<'_>, live: &[Value], config: &[Value]) -> Vec<Value> {
+    let name = |item: &Value| segment(schema, item).unwrap_or_default();
+    let old: Vec<(String, &Value)> = live.iter().map(|i| (name(i), i)).collect();
+    let new: Vec<(String, &Value)> = config.iter().map(|i| (name(i), i)).collect();
+    let is_in = |list: &[(String, &Value)], wanted: &str| list.iter().any(|(n, _)| n == wanted);
+    let mut shared = new.iter().map(|(n, _)| n).filter(|n| is_in(&old, n)).peekable();
+    let (mut merged, mut left, mut right) = (Vec::new(), 0, 0);
+    loop {
+        let (before, after) = (old.get(left), new.get(right));
+        match (before, after) {
+            (None, None) => return merged,
+            (Some((n, item)), _) if !is_in(&new, n) => {
+                merged.push(Value::clone(item));
+                left += 1;
+            }
+            // It comes where the configuration has it.
+            (Some((n, _)), _) if shared.peek() != Some(&n) => left += 1,
+            (_, Some((n, item))) => {
+                let was = old.iter().find(|(o, _)| o == n).map(|(_, v)| *v);
+                merged.push(was.map_or_else(|| Value::clone(item), |was| merge(schema.items(), was, item)));
+                if shared.peek() == Some(&n) {
+                    shared.next();
+                }
+                if before.is_some_and(|(o, _)| o == n) {
+                    left += 1;
+                }
+                right += 1;
+            }
+            (Some(_), None) => left += 1,
+        }
+    }
+}
+
+/// Takes the value at a path away.
+pub(in crate::apiserver) fn remove(schema: Option<Schema<'_>>, value: &mut Value, path: &[String]) {
+    let Some((first, rest)) = path.split_first() else { return };
+    match value {
+        Value::Object(map) => {
+            let Some(name) = first.strip_prefix("f:") else { return };
+            if rest.is_empty() {
+                map.shift_remove(name);
+            } else if let Some(child) = map.get_mut(name) {
+                remove(schema.and_then(|s| s.field(name)), child, rest);
+                if child.as_array().is_some_and(Vec::is_empty) {
+                    map.shift_remove(name);
+                }
+            }
+        }
+        Value::Array(list) => {
+            let Some(schema) = schema else { return };
+            let Some(at) = list.iter().position(|item| segment(schema, item).as_ref() == Some(first)) else { return };
+            if rest.is_empty() {
+                list.remove(at);
+            } else if let Some(item) = list.get_mut(at) {
+                remove(schema.items(), item, rest);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Lists of objects in which two items have the same keys: path, and the keys as people read them.
+pub(in crate::apiserver) fn twice(schema: Option<Schema<'_>>, value: &Value, path: &Path) -> Option<(Path, String)> {
+    if is_whole(schema, value) {
+        return None;
+    }
+    let found = children(schema, value);
+    if value.is_array() {
+        let again = found.iter().enumerate().find(|(at, (s, ..))| found.iter().take(*at).any(|(t, ..)| t == s));
+        if let Some((_, (segment, ..))) = again {
+            return Some((path.clone(), readable(std::slice::from_ref(segment))));
+        }
+    }
+    found.into_iter().find_map(|(segment, below, child)| twice(below, child, &joined(path, segment)))
+}
+
+#[derive(Default)]
+struct Node {
+    member: bool,
+    below: BTreeMap<String, Node>,
+}
+
+impl Node {
+    fn write(&self) -> Value {
+        let mut map = Map::new();
+        if self.member && !self.below.is_empty() {
+            map.insert(".".to_owned(), json!({}));
+        }
+        map.extend(self.below.iter().map(|(segment, node)| (segment.clone(), node.write())));
+        Value::Object(map)
+    }
+}
+
+/// As `fieldsV1`: a node with `.` is itself in the set, beside what is below it.
+pub(in crate::apiserver) fn to_tree(fields: &Fields) -> Value {
+    let mut root = Node::default();
+    for path in fields {
+        let node = path.iter().fold(&mut root, |node, segment| node.below.entry(segment.clone()).or_default());
+        node.member = true;
+    }
+    root.write()
+}
+
+/// The set that a `fieldsV1` stands for.
+pub(in crate::apiserver) fn from_tree(tree: &Value) -> Fields {
+    let mut found = Fields::new();
+    read(tree, &Path::new(), &mut found);
+    found.remove(&Path::new());
+    found
+}
+
+fn read(tree: &Value, path: &Path, found: &mut Fields) {
+    match tree.as_object().filter(|map| !map.is_empty()) {
+        None => drop(found.insert(path.clone())),
+        Some(map) => {
+            for (segment, below) in map {
+                if segment == "." {
+                    found.insert(path.clone());
+                } else {
+                    read(below, &joined(path, segment.clone()), found);
+                }
+            }
+        }
+    }
+}
+
+/// `.spec.parts[name="b"].count`.
+pub(in crate::apiserver) fn readable(path: &[String]) -> String {
+    let part = |segment: &String| match segment.split_at_checked(2) {
+        Some(("f:", name)) => format!(".{name}"),
+        Some(("v:", value)) => format!("[={value}]"),
+        Some((_, keys)) => {
+            let keys: Map<String, Value> = serde_json::from_str(keys).unwrap_or_default();
+            let keys: Vec<String> = keys.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            format!("[{}]", keys.join(","))
+        }
+        None => segment.clone(),
+    };
+    path.iter().map(part).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::custom_root;
+    use super::*;
+
+    fn root() -> Value {
+        let spec = json!({"type": "object", "properties": {
+            "parts": {
+                "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
+                "items": {"type": "object", "properties": {"name": {"type": "string"}, "count": {"type": "integer"}}},
+            },
+            "plain": {"type": "array", "items": {"type": "string"}},
+        }});
+        custom_root(&json!({"schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}})).unwrap()
+    }
+
+    #[test]
+    fn a_configuration_sets_leaves_and_items() {
+        let root = root();
+        let config = json!({"spec": {"parts": [{"name": "a", "count": 1}], "plain": ["x"]}});
+        let tree = to_tree(&set_by(Some(Schema::custom(&root)), &config));
+        let wanted = json!({"f:spec": {
+            "f:parts": {"k:{\"name\":\"a\"}": {".": {}, "f:name": {}, "f:count": {}}},
+            "f:plain": {},
+        }});
+        assert_eq!(tree, wanted);
+        assert_eq!(to_tree(&from_tree(&wanted)), wanted);
+    }
+
+    #[test]
+    fn a_change_is_found_inside_items() {
+        let root = root();
+        let of =
+            |count: i64, plain: &str| json!({"spec": {"parts": [{"name": "a", "count": count}], "plain": [plain]}});
+        let found = compare(Some(Schema::custom(&root)), &of(1, "x"), &of(2, "y"));
+        let names: Vec<String> = found.modified.iter().map(|p| readable(p)).collect();
+        assert_eq!(names, [".spec.parts[name=\"a\"].count", ".spec.plain"]);
+        assert!(found.added.is_empty() && found.removed.is_empty());
+    }
+
+    #[test]
+    fn what_is_new_counts_as_a_whole_and_in_parts() {
+        let native = Schema::native("", "v1", "ConfigMap");
+        let found = compare(native, &json!({}), &json!({"data": {"a": "1"}}));
+        assert_eq!(to_tree(&found.added), json!({"f:data": {".": {}, "f:a": {}}}));
+    }
+
+    #[test]
+    fn lists_with_keys_are_merged_by_them_and_others_replaced() {
+        let root = root();
+        let live = json!({"spec": {"parts": [{"name": "a", "count": 1}, {"name": "b"}], "plain": ["x"]}});
+        let config = json!({"spec": {"parts": [{"name": "b", "count": 2}], "plain": ["y"]}});
+        let mut merged = merge(Some(Schema::custom(&root)), &live, &config);
+        assert_eq!(merged["spec"]["parts"], json!([{"name": "a", "count": 1}, {"name": "b", "count": 2}]));
+        assert_eq!(merged["spec"]["plain"], json!(["y"]));
+        let gone = ["f:spec", "f:parts", "k:{\"name\":\"a\"}"].map(str::to_owned);
+        remove(Some(Schema::custom(&root)), &mut merged, &gone);
+        assert_eq!(merged["spec"]["parts"], json!([{"name": "b", "count": 2}]));
+    }
+}

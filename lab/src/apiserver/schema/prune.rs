@@ -1,0 +1,228 @@
+//! What is not in the schema: named, and taken away. Also nulls, and defaults for what is missing.
+
+use serde_json::{Map, Value};
+
+use super::Schema;
+
+/// Removes unknown fields and names them, in the order of the object.
+pub(in crate::apiserver) fn prune(schema: Schema<'_>, value: &mut Value, path: &str, unknown: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            if schema.kind() != "object" && schema.node().get("properties").is_none() && !schema.is_open() {
+                return;
+            }
+            let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+            let names: Vec<String> = map.keys().cloned().collect();
+            for name in names {
+                match schema.field(&name) {
+                    Some(field) => {
+                        if let Some(value) = map.get_mut(&name) {
+                            prune(field, value, &below(&name), unknown);
+                        }
+                    }
+                    None if schema.is_open() => {}
+                    None => {
+                        unknown.push(below(&name));
+                        map.shift_remove(&name);
+                    }
+                }
+            }
+        }
+        Value::Array(list) => {
+            let Some(items) = schema.items() else { return };
+            for (at, item) in list.iter_mut().enumerate() {
+                prune(items, item, &format!("{path}[{at}]"), unknown);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Takes away what a server never stores: nulls that the schema does not allow, and, of native
+/// kinds, empty maps and lists, which their types do not write.
+pub(in crate::apiserver) fn tidy(schema: Schema<'_>, value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (name, value) in map.iter_mut() {
+                if let Some(field) = schema.field(name) {
+                    tidy(field, value);
+                }
+            }
+            map.retain(|name, value| keeps(schema, name, value));
+        }
+        Value::Array(list) => {
+            if let Some(items) = schema.items() {
+                list.iter_mut().for_each(|item| tidy(items, item));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn keeps(schema: Schema<'_>, name: &str, value: &Value) -> bool {
+    let Some(field) = schema.field(name) else { return true };
+    if value.is_null() {
+        return field.is_nullable() || field.is_open() && schema.is_custom();
+    }
+    if schema.is_custom() || schema.is_map() || schema.required().any(|r| r == name) {
+        return true;
+    }
+    match value {
+        Value::Object(map) => !(map.is_empty() && field.is_map()),
+        Value::Array(list) => !list.is_empty(),
+        _ => true,
+    }
+}
+
+/// Fills in what is missing and has a default.
+pub(in crate::apiserver) fn defaults(schema: Schema<'_>, value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (name, field) in schema.properties() {
+                if let Some(default) = field.default()
+                    && !map.contains_key(name)
+                {
+                    map.insert(name.to_owned(), default.clone());
+                }
+            }
+            for (name, value) in map.iter_mut() {
+                if let Some(field) = schema.field(name) {
+                    defaults(field, value);
+                }
+            }
+        }
+        Value::Array(list) => {
+            if let Some(items) = schema.items() {
+                list.iter_mut().for_each(|item| defaults(items, item));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// JSON with the paths of fields that come twice; the last one counts, as everywhere.
+pub(in crate::apiserver) fn parse(bytes: &[u8]) -> Result<(Value, Vec<String>), serde_json::Error> {
+    let twice = std::cell::RefCell::new(Vec::new());
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = serde::de::DeserializeSeed::deserialize(Seed { path: String::new(), twice: &twice }, &mut reader)?;
+    reader.end()?;
+    Ok((value, twice.into_inner()))
+}
+
+struct Seed<'a> {
+    path: String,
+    twice: &'a std::cell::RefCell<Vec<String>>,
+}
+
+impl<'de> serde::de::DeserializeSeed<'de> for Seed<'_> {
+    type Value = Value;
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> serde::de::Visitor<'de> for Seed<'_> {
+    type Value = Value;
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("JSON")
+    }
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(value) =
+            access.next_element_seed(Seed { path: format!("{}[{}]", self.path, list.len()), twice: self.twice })?
+        {
+            list.push(value);
+        }
+        Ok(Value::Array(list))
+    }
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(name) = access.next_key::<String>()? {
+            let path = if self.path.is_empty() { name.clone() } else { format!("{}.{name}", self.path) };
+            let value = access.next_value_seed(Seed { path: path.clone(), twice: self.twice })?;
+            if map.insert(name, value).is_some() {
+                self.twice.borrow_mut().push(path);
+            }
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Schema, custom_root};
+    use super::*;
+    use serde_json::json;
+
+    fn schema() -> Value {
+        let spec = json!({
+            "type": "object",
+            "properties": {
+                "size": {"type": "integer", "default": 3},
+                "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+                "bare": {"type": "object"},
+                "parts": {"type": "array", "items": {"type": "object", "properties": {"name": {"type": "string"}}}},
+            },
+        });
+        custom_root(&json!({"schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}})).unwrap()
+    }
+
+    #[test]
+    fn unknown_fields_go_and_are_named() {
+        let schema = schema();
+        let mut object = json!({
+            "metadata": {"name": "x", "nmae": "y"},
+            "spec": {"sze": 1, "free": {"any": 1}, "bare": {"gone": 1}, "parts": [{"name": "a"}, {"nam": "b"}]},
+        });
+        let mut unknown = Vec::new();
+        prune(Schema::custom(&schema), &mut object, "", &mut unknown);
+        assert_eq!(unknown, ["metadata.nmae", "spec.sze", "spec.bare.gone", "spec.parts[1].nam"]);
+        assert_eq!(object["spec"], json!({"free": {"any": 1}, "bare": {}, "parts": [{"name": "a"}, {}]}));
+    }
+
+    #[test]
+    fn nulls_make_room_for_defaults() {
+        let schema = schema();
+        let mut object = json!({"spec": {"size": null}});
+        tidy(Schema::custom(&schema), &mut object);
+        defaults(Schema::custom(&schema), &mut object);
+        assert_eq!(object["spec"]["size"], 3);
+    }
+
+    #[test]
+    fn a_native_kind_writes_no_empty_maps_but_empty_structs() {
+        let schema = Schema::native("", "v1", "Pod").unwrap();
+        let mut pod = json!({"metadata": {"labels": {}}, "spec": {"volumes": [{"name": "a", "emptyDir": {}}], "tolerations": []}});
+        tidy(schema, &mut pod);
+        assert_eq!(pod, json!({"metadata": {}, "spec": {"volumes": [{"name": "a", "emptyDir": {}}]}}));
+    }
+
+    #[test]
+    fn a_field_that_comes_twice_is_named() {
+        let (value, twice) = parse(br#"{"a":{"b":1,"b":2},"c":[{"d":1,"d":1}]}"#).unwrap();
+        assert_eq!(twice, ["a.b", "c[0].d"]);
+        assert_eq!(value["a"]["b"], 2);
+        assert!(parse(b"{} x").is_err());
+    }
+}

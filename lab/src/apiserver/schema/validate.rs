@@ -1,0 +1,235 @@
+//! Values of custom resources against their schema, with the words of the real validator.
+//! Rules in CEL are not evaluated.
+
+use serde_json::{Map, Value, json};
+
+use super::{ListKind, Schema};
+
+/// A refused value.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::apiserver) struct Cause {
+    pub field: String,
+    pub reason: &'static str,
+    pub message: String,
+}
+
+struct Check {
+    causes: Vec<Cause>,
+    /// Left out of the paths inside messages, as the validator of a status does.
+    hidden: &'static str,
+}
+
+/// Every refused value, in the order of the schema. `part` is empty or `status`, when only that is
+/// written.
+pub(in crate::apiserver) fn validate(schema: Schema<'_>, object: &Value, part: &'static str) -> Vec<Cause> {
+    let mut check = Check { causes: Vec::new(), hidden: part };
+    if part.is_empty() {
+        check.object(schema, object, "");
+    } else if let Some((schema, value)) = schema.field(part).zip(object.get(part)) {
+        check.value(schema, value, part);
+    }
+    check.causes
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+impl Check {
+    fn refuse(&mut self, field: &str, reason: &'static str, message: String) {
+        self.causes.push(Cause { field: field.to_owned(), reason, message });
+    }
+    fn wrong_type(&mut self, field: &str, value: &Value, why: &str) {
+        self.invalid(field, value, why);
+        if let Some(last) = self.causes.last_mut() {
+            last.reason = "FieldValueTypeInvalid";
+        }
+    }
+    fn invalid(&mut self, field: &str, value: &Value, why: &str) {
+        let name = field.strip_prefix(self.hidden).unwrap_or(field).trim_start_matches('.').to_owned();
+        let message = format!("Invalid value: {value}: {name} in body {why}");
+        self.refuse(field, "FieldValueInvalid", message);
+    }
+
+    fn object(&mut self, schema: Schema<'_>, value: &Value, path: &str) {
+        let Some(map) = value.as_object() else { return };
+        let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+        for name in schema.required().filter(|name| !map.contains_key(*name)) {
+            self.refuse(&below(name), "FieldValueRequired", "Required value".to_owned());
+        }
+        for (name, value) in map {
+            // Metadata has rules of its own.
+            if path.is_empty() && matches!(name.as_str(), "metadata" | "apiVersion" | "kind") {
+                continue;
+            }
+            if let Some(field) = schema.field(name) {
+                self.value(field, value, &below(name));
+            }
+        }
+    }
+
+    fn value(&mut self, schema: Schema<'_>, value: &Value, path: &str) {
+        if value.is_null() {
+            return;
+        }
+        if !self.type_fits(schema, value, path) {
+            self.allowed(schema, value, path);
+            return;
+        }
+        self.allowed(schema, value, path);
+        match value {
+            Value::Object(map) => {
+                self.object(schema, value, path);
+                self.count(schema, path, map.len(), "Properties", "properties");
+            }
+            Value::Array(list) => self.list(schema, list, path),
+            Value::String(text) => self.text(schema, text, path),
+            Value::Number(_) => self.number(schema, value, path),
+            _ => {}
+        }
+    }
+
+    fn type_fits(&mut self, schema: Schema<'_>, value: &Value, path: &str) -> bool {
+        let found = type_of(value);
+        let (fits, wanted) = if schema.is_int_or_string() {
+            (matches!(found, "integer" | "string"), "integer,string")
+        } else {
+            let wanted = schema.kind();
+            let whole = wanted == "integer" && value.as_f64().is_some_and(|n| n.fract() == 0.0);
+            (wanted.is_empty() || found == wanted || whole || (wanted == "number" && found == "integer"), wanted)
+        };
+        if !fits {
+            self.wrong_type(path, &json!(found), &format!("must be of type {wanted}: \"{found}\""));
+        }
+        fits
+    }
+
+    fn allowed(&mut self, schema: Schema<'_>, value: &Value, path: &str) {
+        let Some(allowed) = schema.node()["enum"].as_array() else { return };
+        if !allowed.contains(value) {
+            let list: Vec<String> = allowed.iter().map(Value::to_string).collect();
+            let message = format!("Unsupported value: {value}: supported values: {}", list.join(", "));
+            self.refuse(path, "FieldValueNotSupported", message);
+        }
+    }
+
+    fn count(&mut self, schema: Schema<'_>, path: &str, count: usize, what: &str, noun: &str) {
+        let bound = |side: &str| schema.node()[format!("{side}{what}")].as_u64().and_then(|n| usize::try_from(n).ok());
+        if let Some(most) = bound("max").filter(|most| count > *most) {
+            let message = format!("Too many: {count}: must have at most {most} items");
+            self.refuse(path, "FieldValueTooMany", message);
+        }
+        if let Some(least) = bound("min").filter(|least| count < *least) {
+            self.invalid(path, &json!(count), &format!("should have at least {least} {noun}"));
+        }
+    }
+
+    fn list(&mut self, schema: Schema<'_>, list: &[Value], path: &str) {
+        self.count(schema, path, list.len(), "Items", "items");
+        if let Some(items) = schema.items() {
+            for (at, item) in list.iter().enumerate() {
+                self.value(items, item, &format!("{path}[{at}]"));
+            }
+        }
+        let identity = |item: &Value| match schema.list() {
+            ListKind::Atomic => None,
+            ListKind::Set => Some(item.clone()),
+            ListKind::Map(keys) => {
+                let pairs = keys.iter().filter_map(|k| Some((k.clone(), item.get(k)?.clone())));
+                Some(Value::Object(pairs.collect::<Map<_, _>>()))
+            }
+        };
+        for (at, item) in list.iter().enumerate() {
+            let Some(own) = identity(item) else { return };
+            if list.iter().take(at).any(|earlier| identity(earlier).as_ref() == Some(&own)) {
+                self.refuse(&format!("{path}[{at}]"), "FieldValueDuplicate", format!("Duplicate value: {own}"));
+            }
+        }
+    }
+
+    fn text(&mut self, schema: Schema<'_>, text: &str, path: &str) {
+        let node = schema.node();
+        let length = text.chars().count();
+        if let Some(most) = node["maxLength"].as_u64().filter(|most| length as u64 > *most) {
+            self.refuse(path, "FieldValueTooLong", format!("Too long: may not be more than {most} bytes"));
+            return;
+        }
+        if let Some(least) = node["minLength"].as_u64().filter(|least| (length as u64) < *least) {
+            self.invalid(path, &json!(text), &format!("should be at least {least} chars long"));
+        }
+        if let Some(pattern) = node["pattern"].as_str()
+            && regex::Regex::new(pattern).is_ok_and(|p| !p.is_match(text))
+        {
+            self.invalid(path, &json!(text), &format!("should match '{pattern}'"));
+        }
+        let fits = match schema.format() {
+            "date-time" => text.parse::<jiff::Timestamp>().is_ok(),
+            "byte" => {
+                use base64::Engine;
+                base64::engine::general_purpose::STANDARD.decode(text).is_ok()
+            }
+            _ => true,
+        };
+        if !fits {
+            self.wrong_type(path, &json!(text), &format!("must be of type {}: \"{text}\"", schema.format()));
+        }
+    }
+
+    fn number(&mut self, schema: Schema<'_>, value: &Value, path: &str) {
+        let (node, number) = (schema.node(), value.as_f64().unwrap_or_default());
+        let bound = |name: &str| node[name].as_f64();
+        if let Some(most) = bound("maximum").filter(|most| number > *most) {
+            self.invalid(path, value, &format!("should be less than or equal to {most}"));
+        }
+        if let Some(least) = bound("minimum").filter(|least| number < *least) {
+            self.invalid(path, value, &format!("should be greater than or equal to {least}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::custom_root;
+    use super::*;
+
+    fn messages(spec: &Value, object: &Value) -> Vec<String> {
+        let root = json!({"schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}});
+        let root = custom_root(&root).unwrap();
+        let causes = validate(Schema::custom(&root), &json!({ "spec": object }), "");
+        causes.into_iter().map(|c| format!("{}: {}", c.field, c.message)).collect()
+    }
+
+    #[test]
+    fn refusals_have_the_words_of_the_real_validator() {
+        let spec = json!({
+            "type": "object",
+            "required": ["color"],
+            "properties": {
+                "color": {"type": "string", "enum": ["red", "green"]},
+                "size": {"type": "integer", "minimum": 1},
+                "port": {"x-kubernetes-int-or-string": true},
+                "tags": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"},
+            },
+        });
+        assert_eq!(messages(&spec, &json!({})), ["spec.color: Required value"]);
+        assert_eq!(
+            messages(&spec, &json!({"color": "pink", "size": 0, "port": true, "tags": ["a", 1, "a"]})),
+            [
+                "spec.color: Unsupported value: \"pink\": supported values: \"red\", \"green\"",
+                "spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1",
+                "spec.port: Invalid value: \"boolean\": spec.port in body must be of type integer,string: \"boolean\"",
+                "spec.tags[1]: Invalid value: \"integer\": spec.tags[1] in body must be of type string: \"integer\"",
+                "spec.tags[2]: Duplicate value: \"a\"",
+            ]
+        );
+        assert_eq!(messages(&spec, &json!({"color": "red", "size": 2, "port": "http"})), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,195 @@
+//! KubeVirt's subresources: power, guest data, and port-forward over a WebSocket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::State;
+use super::error::{ApiError, json_response, text_response};
+use crate::hooks::{GuestStream, KubevirtSubresources, SubresourceError};
+
+const PROTOCOL: &str = "plain.kubevirt.io";
+/// virt-api pings once a second.
+const PING_EVERY: Duration = Duration::from_secs(1);
+const BUFFER: usize = 32 * 1024;
+
+fn status(error: &SubresourceError, name: &str, kind: &str) -> Response {
+    let body = json!({
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": error.message,
+        "reason": error.reason,
+        "details": {"name": name, "group": "kubevirt.io", "kind": kind},
+        "code": error.code,
+    });
+    json_response(error.code, &body)
+}
+
+/// What a server of subresources works with, be it the API server or one behind its aggregator.
+#[derive(Clone)]
+pub(crate) struct Serving {
+    pub hook: Arc<dyn KubevirtSubresources>,
+    /// Ends port-forwards.
+    pub stop: CancellationToken,
+    pub tasks: TaskTracker,
+}
+
+/// Answers `GROUP/VERSION/namespaces/NAMESPACE/PATH`.
+pub(crate) async fn respond(serving: &Serving, namespace: &str, path: &[&str], request: Request<Body>) -> Response {
+    answer(serving, namespace, path, request).await.unwrap_or_else(|error| error.response())
+}
+
+pub(super) async fn serve(
+    state: &Arc<State>,
+    namespace: &str,
+    path: &[&str],
+    request: Request<Body>,
+) -> Result<Response, ApiError> {
+    let Some(hook) = state.subresources() else {
+        return Ok(text_response(503, "service unavailable"));
+    };
+    let serving = Serving { hook, stop: state.store.stop.clone(), tasks: state.tasks.clone() };
+    answer(&serving, namespace, path, request).await
+}
+
+async fn answer(
+    serving: &Serving,
+    namespace: &str,
+    path: &[&str],
+    mut request: Request<Body>,
+) -> Result<Response, ApiError> {
+    let hook = &serving.hook;
+    let (kind, name) = match path {
+        ["virtualmachines", name, ..] => ("virtualmachine", *name),
+        ["virtualmachineinstances", name, ..] => ("virtualmachineinstance", *name),
+        _ => return Err(ApiError::no_such_resource()),
+    };
+    match (request.method(), path.get(2..).unwrap_or_default()) {
+        (&Method::PUT, [verb @ ("start" | "stop" | "restart")]) if kind == "virtualmachine" => {
+            Ok(match hook.power(namespace, name, verb).await {
+                Ok(()) => text_response(202, ""),
+                Err(e) => status(&e, name, kind),
+            })
+        }
+        (&Method::GET, ["expand-spec"]) if kind == "virtualmachine" => {
+            Ok(match hook.expand_spec(namespace, name).await {
+                Ok(vm) => json_response(200, &vm),
+                Err(e) => status(&e, name, kind),
+            })
+        }
+        (&Method::GET, [what @ ("guestosinfo" | "userlist" | "filesystemlist")])
+            if kind == "virtualmachineinstance" =>
+        {
+            Ok(match hook.guest_info(namespace, name, what).await {
+                Ok(info) => json_response(200, &info),
+                // virt-api answers these with bare text, whatever went wrong.
+                Err(e) => text_response(500, e.message),
+            })
+        }
+        (&Method::GET, ["portforward", port] | ["portforward", port, "tcp"]) => {
+            let port: u16 = port.parse().map_err(|_| ApiError::bad_request(format!("{port:?} is no port")))?;
+            let Some(accept) = accept_key(request.headers()) else {
+                return Err(ApiError::bad_request("unable to upgrade: the client is not using the websocket protocol"));
+            };
+            let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
+                return Err(ApiError::bad_request("unable to upgrade: this connection cannot be upgraded"));
+            };
+            match hook.portforward(namespace, name, port).await {
+                Ok(guest) => Ok(switch(serving, upgrade, guest, &accept)),
+                Err(e) => Ok(status(&e, name, kind)),
+            }
+        }
+        _ => Err(ApiError::no_such_resource()),
+    }
+}
+
+/// The value of `Sec-WebSocket-Accept`, if this is a request for our sub-protocol.
+fn accept_key(headers: &HeaderMap) -> Option<String> {
+    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let offered = headers.get_all("sec-websocket-protocol").iter().filter_map(|v| v.to_str().ok());
+    let ours = offered.flat_map(|v| v.split(',')).any(|p| p.trim() == PROTOCOL);
+    let key = text("sec-websocket-key");
+    (ours && text("upgrade").eq_ignore_ascii_case("websocket") && !key.is_empty())
+        .then(|| derive_accept_key(key.as_bytes()))
+}
+
+fn switch(serving: &Serving, upgrade: OnUpgrade, guest: Box<dyn GuestStream>, accept: &str) -> Response {
+    let stop = serving.stop.clone();
+    serving.tasks.spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = async {
+                if let Ok(upgraded) = upgrade.await {
+                    splice(upgraded, guest).await;
+                }
+            } => {}
+        }
+    });
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert("sec-websocket-protocol", HeaderValue::from_static(PROTOCOL));
+    if let Ok(accept) = HeaderValue::from_str(accept) {
+        headers.insert("sec-websocket-accept", accept);
+    }
+    response
+}
+
+/// Copies both ways until either end is done; then both are dropped, without a Close frame, as
+/// virt-api does.
+async fn splice(upgraded: Upgraded, guest: Box<dyn GuestStream>) {
+    let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
+    let (mut to_client, mut from_client) = socket.split();
+    let (mut from_guest, mut to_guest) = tokio::io::split(guest);
+    let inbound = async {
+        while let Some(Ok(message)) = from_client.next().await {
+            match message {
+                Message::Binary(bytes) => {
+                    let written = to_guest.write_all(&bytes).await;
+                    if written.is_err() || to_guest.flush().await.is_err() {
+                        return;
+                    }
+                }
+                Message::Close(_) => return,
+                _ => {}
+            }
+        }
+    };
+    let outbound = async {
+        let mut buffer = vec![0; BUFFER];
+        let mut ping = tokio::time::interval(PING_EVERY);
+        loop {
+            let message = tokio::select! {
+                read = from_guest.read(&mut buffer) => match read {
+                    Ok(n) if n > 0 => Message::Binary(Bytes::copy_from_slice(&buffer[..n])),
+                    _ => return,
+                },
+                _ = ping.tick() => Message::Ping(Bytes::from_static(b"keep alive")),
+            };
+            if to_client.send(message).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! { () = inbound => {}, () = outbound => {} }
+}

@@ -1,0 +1,145 @@
+//! KubeVirt's subresources: power, port-forward, guest data. Source: cluster.md §1.2 and §2.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use kube::Client;
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use serde_json::{Value, json};
+
+use super::json::text;
+use super::{expand, value, vm, vm_resource, vmi, vmi_resource};
+use crate::guests::{Guests, os_info};
+use crate::hooks::{GuestStream, KubevirtSubresources, SubresourceError};
+
+/// Answers for the API server.
+pub struct Subresources {
+    client: Client,
+    guests: Arc<Guests>,
+}
+
+fn refusal(code: u16, reason: &str, message: impl Into<String>) -> SubresourceError {
+    SubresourceError { code, reason: reason.to_owned(), message: message.into() }
+}
+
+fn conflict(kind: &str, name: &str, why: &str) -> SubresourceError {
+    refusal(409, "Conflict", format!("Operation cannot be fulfilled on {kind}.kubevirt.io \"{name}\": {why}"))
+}
+
+fn internal(error: impl std::fmt::Display) -> SubresourceError {
+    refusal(500, "InternalError", format!("Internal error occurred: {error}"))
+}
+
+impl Subresources {
+    pub fn new(client: Client, guests: Arc<Guests>) -> Self {
+        Self { client, guests }
+    }
+
+    async fn instance(&self, namespace: &str, name: &str) -> Result<Option<Value>, SubresourceError> {
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &vmi_resource());
+        Ok(api.get_opt(name).await.map_err(internal)?.map(|vmi| value(&vmi)))
+    }
+}
+
+#[async_trait]
+impl KubevirtSubresources for Subresources {
+    async fn portforward(
+        &self,
+        namespace: &str,
+        name: &str,
+        port: u16,
+    ) -> Result<Box<dyn GuestStream>, SubresourceError> {
+        let kind = "virtualmachineinstance";
+        let vmi = self.instance(namespace, name).await?;
+        let vmi = vmi.ok_or_else(|| refusal(404, "NotFound", format!("{kind}.kubevirt.io \"{name}\" not found")))?;
+        if text(&vmi, "/status/phase") != "Running" {
+            return Err(conflict(kind, name, "VMI is not running"));
+        }
+        let address = text(&vmi, "/status/interfaces/0/ipAddress");
+        if port != 22 {
+            return Err(internal(format!("dialing VM: dial tcp {address}:{port}: connect: connection refused")));
+        }
+        self.guests
+            .connect(&vmi::macs(&vmi))
+            .ok_or_else(|| refusal(400, "BadRequest", "no network interfaces are present"))
+    }
+
+    async fn power(&self, namespace: &str, name: &str, verb: &str) -> Result<(), SubresourceError> {
+        let kind = "virtualmachine";
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &vm_resource());
+        let found = api.get_opt(name).await.map_err(internal)?.map(|vm| value(&vm));
+        let vm = found.ok_or_else(|| refusal(404, "NotFound", format!("{kind}.kubevirt.io \"{name}\" not found")))?;
+        let vmi = self.instance(namespace, name).await?;
+        match plan_power(&vm, vmi.as_ref(), verb).map_err(|why| conflict(kind, name, &why))? {
+            Power::Spec(patch) => api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await,
+            Power::Requests(requests) => {
+                let patch = Patch::Merge(json!({"status": {"stateChangeRequests": requests}}));
+                api.patch_status(name, &PatchParams::default(), &patch).await
+            }
+        }
+        .map(drop)
+        .map_err(internal)
+    }
+
+    async fn expand_spec(&self, namespace: &str, name: &str) -> Result<Value, SubresourceError> {
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &vm_resource());
+        let found = api.get_opt(name).await.map_err(internal)?.map(|vm| value(&vm));
+        let vm = found
+            .ok_or_else(|| refusal(404, "NotFound", format!("virtualmachine.kubevirt.io \"{name}\" not found")))?;
+        expand::expanded(&self.client, &vm).await.map_err(internal)
+    }
+
+    async fn guest_info(&self, namespace: &str, name: &str, what: &str) -> Result<Value, SubresourceError> {
+        let vmi = self.instance(namespace, name).await?;
+        let Some(vmi) = vmi.filter(|vmi| vm::condition(vmi, "AgentConnected").is_some()) else {
+            return Err(internal("VMI does not have guest agent connected"));
+        };
+        let guest = self.guests.view(&vmi::macs(&vmi));
+        Ok(match what {
+            "guestosinfo" => json!({"guestAgentVersion": "9.0.0", "hostname": guest.hostname, "timezone": "UTC, 0",
+                "fsFreezeStatus": "thawed", "os": os_info(&guest), "supportedCommands": [], "userList": [],
+                "fsInfo": {"disks": []}}),
+            _ => json!({"metadata": {}, "items": []}),
+        })
+    }
+}
+
+/// How a power verb reaches the controller.
+#[derive(Debug, PartialEq)]
+pub(super) enum Power {
+    Spec(Value),
+    Requests(Value),
+}
+
+/// What a verb does to a VM; the error is the reason of the 409.
+pub(super) fn plan_power(vm: &Value, vmi: Option<&Value>, verb: &str) -> Result<Power, String> {
+    let strategy = vm::run_strategy(vm);
+    let live = vmi.filter(|vmi| !vm::is_final(vmi));
+    let rewrite = |run: bool| {
+        let by_flag = vm.pointer("/spec/running").is_some_and(Value::is_boolean);
+        let strategy = if run { "Always" } else { "Halted" };
+        Power::Spec(if by_flag {
+            json!({"spec": {"running": run}})
+        } else {
+            json!({"spec": {"runStrategy": strategy}})
+        })
+    };
+    let uid = vmi.map(|vmi| text(vmi, "/metadata/uid").to_owned()).unwrap_or_default();
+    match (verb, strategy.as_str()) {
+        ("start", _) if live.is_some_and(|vmi| !text(vmi, "/status/phase").is_empty()) => {
+            Err("VM is already running".to_owned())
+        }
+        ("start", "Always" | "Once") => Err(format!("{strategy} does not support manual start requests")),
+        ("start", "Halted") => Ok(rewrite(true)),
+        ("start", _) => Ok(Power::Requests(json!([{"action": "Start"}]))),
+        ("restart", "Halted" | "Once") => {
+            Err(format!("RunStategy {strategy} does not support manual restart requests"))
+        }
+        ("stop" | "restart", _) if live.is_none() => Err("VM is not running".to_owned()),
+        ("stop", "Halted") => Err("Halted only supports manual stop requests with a shorter graceperiod".to_owned()),
+        ("stop", "Always" | "Once") => Ok(rewrite(false)),
+        ("stop", _) => Ok(Power::Requests(json!([{"action": "Stop", "uid": uid}]))),
+        ("restart", _) => Ok(Power::Requests(json!([{"action": "Stop", "uid": uid}, {"action": "Start"}]))),
+        _ => Err(format!("unknown verb {verb}")),
+    }
+}

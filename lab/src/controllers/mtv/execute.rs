@@ -1,0 +1,481 @@
+//! Executing a Plan for one Migration: every VM walks its phases, one writer tells the status.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::future::join_all;
+use kube::ResourceExt;
+use kube::api::Api;
+use serde_json::{Value, json};
+
+use super::conditions::{durable, now, settle, write_status};
+use super::pipeline::{self, Path};
+use super::plan::{Resolved, content};
+use super::platform::{InvVm, PlatformClient};
+use super::sources::openshift;
+use super::{Mtv, hooks, migrations, provider, target, validate, warm};
+use crate::api::condition::Condition;
+use crate::api::forklift::{Migration, Plan, PlanMigration, PlanStatus, Step, StepError, VmStatus, Warm};
+use crate::defects::Defect;
+
+/// Simulated time of a short phase.
+pub(super) const PHASE: Duration = Duration::from_secs(45);
+/// Simulated time of a conversion by virt-v2v.
+pub(super) const CONVERSION: Duration = Duration::from_secs(180);
+/// Simulated time of copying one disk; disks are copied side by side.
+pub(super) const COPY: Duration = Duration::from_secs(420);
+/// Real time between two writes of a status: the controller's own granularity, scaled.
+const WRITE: Duration = Duration::from_millis(80);
+
+/// Why a VM's walk ended early.
+pub(super) enum Halt {
+    /// Phase and reason.
+    Failed(String),
+    Canceled,
+}
+
+/// One execution.
+pub(super) struct Run {
+    pub mtv: Arc<Mtv>,
+    pub plan: Plan,
+    pub migration: Arc<Migration>,
+    pub resolved: Resolved,
+    pub client: Arc<dyn PlatformClient>,
+    /// The cluster where VMs are made.
+    pub target: kube::Client,
+    vms: Mutex<Vec<VmStatus>>,
+}
+
+/// Which state of an object an execution was made from.
+fn snapshot<K: kube::Resource>(object: &K) -> Value {
+    json!({"namespace": object.namespace(), "name": object.name_any(), "uid": object.uid(),
+        "generation": object.meta().generation.unwrap_or_default()})
+}
+
+/// One VM in it.
+pub(super) struct Walk<'a> {
+    pub run: &'a Run,
+    pub index: usize,
+    pub vm: InvVm,
+}
+
+/// Runs to the end and leaves the Plan's and the Migration's status in their final state.
+pub(super) async fn execute(
+    mtv: &Arc<Mtv>,
+    plan: &Plan,
+    migration: &Arc<Migration>,
+    resolved: Resolved,
+    base: Vec<Condition>,
+) {
+    migrations::adopt(mtv, plan, migration).await;
+    let started = now();
+    let Ok(client) = provider::connect(mtv, &resolved.source).await else {
+        // The provider's own conditions will say it; come again.
+        mtv.clock.sleep(PHASE).await;
+        return;
+    };
+    let Ok(target) = openshift::client_of(&mtv.client, &mtv.db, &resolved.destination).await else {
+        mtv.clock.sleep(PHASE).await;
+        return;
+    };
+    let inventory = content(mtv, &resolved.source).await;
+    let vms: Vec<InvVm> = plan
+        .spec
+        .vms
+        .iter()
+        .filter_map(|w| validate::find(inventory.as_deref()?, w.id.as_deref(), w.name.as_deref()).cloned())
+        .collect();
+    if vms.len() != plan.spec.vms.len() {
+        // A VM went away since validation, which will say so in a moment.
+        mtv.clock.sleep(PHASE).await;
+        return;
+    }
+    let run = Run {
+        mtv: mtv.clone(),
+        plan: plan.clone(),
+        migration: migration.clone(),
+        resolved,
+        client,
+        target,
+        vms: Mutex::new(Vec::new()),
+    };
+    let statuses = vms.iter().enumerate().map(|(i, vm)| run.initial(i, vm)).collect();
+    if let Ok(mut list) = run.vms.lock() {
+        *list = statuses;
+    }
+    // Ended executions of before are gone from the conditions while this one runs.
+    let base: Vec<Condition> =
+        base.into_iter().filter(|c| !matches!(c.type_.as_str(), "Failed" | "Canceled" | "Executing")).collect();
+    let mut executing = base.clone();
+    executing.push(durable("Executing", "The plan is EXECUTING."));
+
+    let done = tokio_util::sync::CancellationToken::new();
+    let walks = async {
+        join_all(vms.into_iter().enumerate().map(|(index, vm)| Walk { run: &run, index, vm }.walk())).await;
+        done.cancel();
+    };
+    let writer = async {
+        let mut last = Vec::new();
+        while !done.is_cancelled() {
+            let now = run.statuses();
+            if now != last {
+                run.write(&executing, &now, &started, None).await;
+                last = now;
+            }
+            tokio::select! { () = done.cancelled() => {}, () = tokio::time::sleep(WRITE) => {} }
+        }
+    };
+    tokio::join!(walks, writer);
+    run.finish(base, &started).await;
+    run.client.logout().await;
+}
+
+impl Run {
+    fn path(&self, index: usize) -> Path {
+        let has = |step: &str| self.plan.spec.vms.get(index).is_some_and(|vm| vm.hooks.iter().any(|h| h.step == step));
+        let warm = self.plan.spec.warm;
+        Path {
+            warm,
+            v2v_transfer: self.resolved.kind.v2v_transfer(warm, self.resolved.destination.spec.url.is_empty()),
+            pre_hook: has("PreHook"),
+            post_hook: has("PostHook"),
+            preflight: self.plan.spec.run_preflight_inspection.unwrap_or(true),
+        }
+    }
+
+    fn initial(&self, index: usize, vm: &InvVm) -> VmStatus {
+        let disks: Vec<(String, i64)> = vm
+            .disks
+            .iter()
+            .map(|d| (self.resolved.kind.task_name(vm, d), i64::try_from(d.capacity_bytes >> 20).unwrap_or(i64::MAX)))
+            .collect();
+        VmStatus {
+            id: vm.id.clone(),
+            name: vm.name.clone(),
+            phase: "Started".to_owned(),
+            operating_system: Some(vm.guest_id.clone()),
+            pipeline: pipeline::steps(self.resolved.kind, self.path(index), self.mtv.version, &disks),
+            warm: self.plan.spec.warm.then(Warm::default),
+            ..VmStatus::default()
+        }
+    }
+
+    fn statuses(&self) -> Vec<VmStatus> {
+        self.vms.lock().map(|v| v.clone()).unwrap_or_default()
+    }
+
+    async fn write(&self, conditions: &[Condition], vms: &[VmStatus], started: &str, end: Option<&str>) {
+        let old = self.plan.status.clone().unwrap_or_default();
+        let history = json!({
+            "conditions": conditions.iter().filter(|c| c.durable == Some(true)).collect::<Vec<_>>(),
+            "migration": snapshot(self.migration.as_ref()),
+            "plan": snapshot(&self.plan),
+            "map": {"network": snapshot(&self.resolved.network), "storage": snapshot(&self.resolved.storage)},
+            "provider": {
+                "source": snapshot(&self.resolved.source),
+                "destination": snapshot(&self.resolved.destination),
+            },
+        });
+        let status = PlanStatus {
+            conditions: settle(conditions.to_vec(), &old.conditions),
+            observed_generation: self.plan.metadata.generation.unwrap_or_default(),
+            migration: Some(PlanMigration {
+                started: Some(started.to_owned()),
+                completed: end.map(|_| now()),
+                history: vec![history],
+                vms: vms.to_vec(),
+            }),
+        };
+        write_status(&self.mtv.client, &self.plan, &status).await;
+        migrations::reflect(&self.mtv, &self.migration, vms, started, end).await;
+    }
+
+    async fn finish(&self, mut conditions: Vec<Condition>, started: &str) {
+        let vms = self.statuses();
+        let any = |type_: &str| vms.iter().any(|vm| vm.conditions.iter().any(|c| c.type_ == type_));
+        let (word, text) = if any("Failed") {
+            ("Failed", "The plan execution has FAILED.")
+        } else if any("Succeeded") {
+            ("Succeeded", "The plan execution has SUCCEEDED.")
+        } else {
+            ("Canceled", "The plan execution has been CANCELED.")
+        };
+        // Before the word is out: whoever waits for it may look at the source at once.
+        if word == "Succeeded" && self.mtv.defects.has(Defect::SourceLeftOn) {
+            for vm in &vms {
+                let _ = self.client.power(&vm.id, true).await;
+            }
+        }
+        conditions.push(durable(word, text));
+        self.mtv.migrations.mark_ended(&self.migration);
+        self.write(&conditions, &vms, started, Some(word)).await;
+    }
+
+    /// Changes one VM's status.
+    pub fn update(&self, index: usize, change: impl FnOnce(&mut VmStatus)) {
+        if let Ok(mut vms) = self.vms.lock()
+            && let Some(vm) = vms.get_mut(index)
+        {
+            change(vm);
+        }
+    }
+
+    /// The Migration as it stands; `None` when it was deleted.
+    pub fn current(&self) -> Option<Arc<Migration>> {
+        self.mtv.migrations.get(&self.migration)
+    }
+
+    fn is_cancelled(&self, vm: &InvVm) -> bool {
+        self.current().is_none_or(|m| {
+            m.spec.cancel.iter().any(|r| r.id.as_deref() == Some(&vm.id) || r.name.as_deref() == Some(&vm.name))
+        })
+    }
+}
+
+impl Walk<'_> {
+    async fn walk(self) {
+        self.run.update(self.index, |vm| vm.started = Some(now()));
+        let cancelled = async {
+            let plan = &self.run.plan;
+            let bell = self.run.mtv.migrations.bell(&plan.namespace().unwrap_or_default(), &plan.name_any());
+            loop {
+                let rung = bell.notified();
+                if self.run.is_cancelled(&self.vm) {
+                    return;
+                }
+                rung.await;
+            }
+        };
+        let was_on = self.vm.power_on;
+        let result = tokio::select! {
+            result = self.phases() => result,
+            () = cancelled => Err(Halt::Canceled),
+        };
+        // What was made on the source to copy from is not needed any more, however the walk ended.
+        let finished = self.run.client.finish_copy(&self.vm, self.keeps_snapshots()).await;
+        if let Err(error) = finished {
+            tracing::warn!(vm = self.vm.name, error, "the lab's MTV left something on the source");
+        }
+        let ended = match result {
+            Ok(()) => durable("Succeeded", "The VM migration has SUCCEEDED."),
+            Err(Halt::Failed(reason)) => {
+                self.fail(&reason);
+                warm::remove_snapshots(&self).await;
+                durable("Failed", "The VM migration has FAILED.")
+            }
+            Err(Halt::Canceled) => {
+                self.clean_up(was_on).await;
+                let mut canceled = durable("Canceled", "The migration has been canceled.");
+                canceled.reason = Some("UserRequested".to_owned());
+                canceled
+            }
+        };
+        self.run.update(self.index, |vm| {
+            vm.phase = "Completed".to_owned();
+            vm.completed = Some(now());
+            vm.conditions.push(ended);
+        });
+    }
+
+    async fn phases(&self) -> Result<(), Halt> {
+        self.begin("Initialize");
+        self.rest(PHASE).await;
+        self.hook("PreHook").await?;
+        if self.run.plan.spec.warm {
+            warm::copy(self).await?;
+        } else {
+            self.cold_copy().await?;
+        }
+        self.phase("CreateVM");
+        let kind = self.run.resolved.kind;
+        self.begin(kind.create_step());
+        self.rest(PHASE).await;
+        target::create_vm(self).await.map_err(Halt::Failed)?;
+        self.end(kind.create_step());
+        self.pass(kind.after_create()).await;
+        self.hook("PostHook").await?;
+        if self.run.plan.spec.warm && self.has("WaitForFinalSnapshotConsolidation") {
+            self.phase("WaitForFinalSnapshotRemoval");
+            self.begin("WaitForFinalSnapshotConsolidation");
+            self.rest(PHASE).await;
+            self.end("WaitForFinalSnapshotConsolidation");
+        }
+        Ok(())
+    }
+
+    async fn cold_copy(&self) -> Result<(), Halt> {
+        self.power_off_source().await?;
+        self.pass(self.run.resolved.kind.before_copy()).await;
+        self.phase("CreateDataVolumes");
+        self.run.client.prepare_copy(&self.vm, self.keeps_snapshots()).await.map_err(Halt::Failed)?;
+        target::create_volumes(self).await.map_err(Halt::Failed)?;
+        self.rest(PHASE).await;
+        self.end("Initialize");
+        if self.run.path(self.index).v2v_transfer {
+            self.phase("AllocateDisks");
+            self.begin("DiskAllocation");
+            self.rest(PHASE).await;
+            self.end("DiskAllocation");
+            self.phase("ConvertGuest");
+            self.begin("ImageConversion");
+            self.rest(CONVERSION).await;
+            self.end("ImageConversion");
+            self.phase("CopyDisksVirtV2V");
+            self.transfer("DiskTransferV2v", COPY).await;
+        } else {
+            self.phase("CopyDisks");
+            self.transfer("DiskTransfer", COPY).await;
+            if let Some(phase) = self.run.resolved.kind.last_copy_phase() {
+                self.phase(phase);
+                self.rest(PHASE).await;
+            }
+            if self.run.resolved.kind.converts() {
+                self.convert().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Conversion in place, after another copied the disks.
+    pub async fn convert(&self) {
+        self.phase("ConvertGuest");
+        self.begin("ImageConversion");
+        self.rest(CONVERSION).await;
+        self.end("ImageConversion");
+        if self.has("DiskTransferV2v") {
+            self.transfer("DiskTransferV2v", PHASE).await;
+        }
+    }
+
+    pub async fn power_off_source(&self) -> Result<(), Halt> {
+        self.phase("StorePowerState");
+        let on = self.run.client.power_state(&self.vm.id).await.map_err(Halt::Failed)?;
+        self.run.update(self.index, |vm| vm.restore_power_state = Some(if on { "On" } else { "Off" }.to_owned()));
+        self.phase("PowerOffSource");
+        if on {
+            self.run.client.power(&self.vm.id, false).await.map_err(Halt::Failed)?;
+        }
+        self.phase("WaitForPowerOff");
+        self.rest(PHASE).await;
+        Ok(())
+    }
+
+    async fn hook(&self, step: &str) -> Result<(), Halt> {
+        let hooks = self.run.plan.spec.vms.get(self.index).map(|vm| vm.hooks.clone()).unwrap_or_default();
+        let Some(hook) = hooks.iter().find(|h| h.step == step) else { return Ok(()) };
+        self.phase(step);
+        self.begin(step);
+        let (plan, migration) = (&self.run.plan, &self.run.migration);
+        hooks::execute(&self.run.mtv, plan, migration, &self.vm.id, step, &hook.hook).await.map_err(Halt::Failed)?;
+        self.end(step);
+        Ok(())
+    }
+
+    fn keeps_snapshots(&self) -> bool {
+        self.run.mtv.defects.has(Defect::LeftoverSnapshot)
+    }
+
+    /// MTV's cleanup of a cancelled VM: what was made goes, the source comes back.
+    async fn clean_up(&self, was_on: bool) {
+        target::remove(self).await;
+        warm::remove_snapshots(self).await;
+        if was_on {
+            let _ = self.run.client.power(&self.vm.id, true).await;
+        }
+    }
+
+    /// Steps of a platform's own that only take time.
+    async fn pass(&self, steps: &[&str]) {
+        for step in steps {
+            self.begin(step);
+            self.rest(PHASE).await;
+            self.end(step);
+        }
+    }
+
+    /// Simulated time passes.
+    pub async fn rest(&self, time: Duration) {
+        self.run.mtv.clock.sleep(time).await;
+    }
+
+    pub fn phase(&self, name: &str) {
+        self.run.update(self.index, |vm| vm.phase = name.to_owned());
+    }
+
+    pub fn has(&self, step: &str) -> bool {
+        let statuses = self.run.statuses();
+        statuses.get(self.index).is_some_and(|vm| vm.pipeline.iter().any(|s| s.name == step))
+    }
+
+    fn step(&self, name: &str, change: impl FnOnce(&mut Step)) {
+        self.run.update(self.index, |vm| {
+            if let Some(step) = vm.pipeline.iter_mut().find(|s| s.name == name) {
+                change(step);
+            }
+        });
+    }
+
+    pub fn begin(&self, name: &str) {
+        self.step(name, |step| {
+            step.phase = "Running".to_owned();
+            step.started.get_or_insert_with(now);
+        });
+    }
+
+    pub fn end(&self, name: &str) {
+        self.step(name, |step| {
+            for task in &mut step.tasks {
+                task.phase = "Completed".to_owned();
+                task.progress.completed = task.progress.total;
+            }
+            step.progress.completed = step.progress.total;
+            step.phase = "Completed".to_owned();
+            step.completed = Some(now());
+        });
+    }
+
+    /// Runs a disk step: every task grows side by side, and the step with them.
+    pub async fn transfer(&self, name: &str, time: Duration) {
+        const TICKS: u32 = 8;
+        self.begin(name);
+        for tick in 1..=TICKS {
+            self.rest(time / TICKS).await;
+            self.step(name, |step| {
+                for task in &mut step.tasks {
+                    task.phase = "Running".to_owned();
+                    task.progress.completed = task.progress.total * i64::from(tick) / i64::from(TICKS);
+                }
+                step.progress.completed = step.tasks.iter().map(|t| t.progress.completed).sum();
+            });
+        }
+        self.end(name);
+    }
+
+    /// Puts the error where MTV puts it: on the running step, then on the VM.
+    fn fail(&self, reason: &str) {
+        self.run.update(self.index, |vm| {
+            let phase = vm.phase.clone();
+            let error = StepError { phase: "Running".to_owned(), reasons: vec![reason.to_owned()] };
+            if let Some(step) = vm.pipeline.iter_mut().find(|s| s.phase == "Running") {
+                step.error = Some(error);
+                step.phase = "Completed".to_owned();
+                step.completed = Some(now());
+            }
+            vm.error = Some(StepError { phase, reasons: vec![reason.to_owned()] });
+        });
+    }
+
+    /// The precopy interval in force, simulated minutes; MTV's default where it is not a number.
+    pub async fn precopy_interval(&self) -> Duration {
+        let api: Api<crate::api::forklift::ForkliftController> =
+            Api::namespaced(self.run.mtv.client.clone(), &self.run.mtv.namespace);
+        let minutes = api
+            .get_opt("forklift-controller")
+            .await
+            .ok()
+            .flatten()
+            .and_then(|c| c.spec.fields.get("controller_precopy_interval").and_then(serde_json::Value::as_u64))
+            .unwrap_or(60);
+        Duration::from_secs(minutes * 60)
+    }
+}

@@ -1,0 +1,112 @@
+//! Hooks: validation, and running one as a Job.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use kube::ResourceExt;
+use kube::api::{Api, DynamicObject, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::Mtv;
+use super::conditions::{condition, settle, write_status};
+use crate::api::forklift::{Hook, HookStatus, Migration, Plan};
+use crate::controllers::objects::{Restart, one_task_each};
+
+/// Simulated time that a playbook runs.
+const PLAYBOOK: Duration = Duration::from_secs(150);
+
+pub(super) async fn run(mtv: Arc<Mtv>, stop: CancellationToken) {
+    let api: Api<Hook> = Api::all(mtv.client.clone());
+    let worker = mtv.clone();
+    one_task_each(api, Restart::OnNewGeneration, stop, move |hook| reconcile(worker.clone(), hook), |_| {}).await;
+}
+
+async fn reconcile(mtv: Arc<Mtv>, hook: Hook) {
+    let old = hook.status.clone().unwrap_or_default();
+    let playbook = hook.spec.playbook.as_deref().unwrap_or_default();
+    let mut conditions = Vec::new();
+    if hook.spec.image.is_empty() {
+        conditions.push(condition("InvalidImage", "Critical", "DataErr", "The hook image is not valid."));
+    }
+    if STANDARD.decode(playbook).is_err() {
+        conditions.push(condition("InvalidPlaybook", "Critical", "DataErr", "The playbook is not base64 encoded."));
+    }
+    if conditions.is_empty() {
+        conditions.push(condition("Ready", "Required", "", "The hook is ready."));
+    }
+    let status = HookStatus {
+        conditions: settle(conditions, &old.conditions),
+        observed_generation: hook.metadata.generation.unwrap_or_default(),
+    };
+    write_status(&mtv.client, &hook, &status).await;
+}
+
+/// Whether a playbook has a task that fails on purpose.
+fn fails(playbook: &str) -> bool {
+    let text = STANDARD.decode(playbook).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
+    text.lines()
+        .map(|l| l.trim().trim_start_matches("- "))
+        .any(|l| matches!(l.split(':').next(), Some("fail" | "ansible.builtin.fail")) && l.contains(':'))
+}
+
+/// Runs the hook's Job in the Plan's namespace; `Err` is the Job's own message.
+pub(super) async fn execute(
+    mtv: &Mtv,
+    plan: &Plan,
+    migration: &Migration,
+    vm_id: &str,
+    step: &str,
+    hook: &crate::api::forklift::ObjRef,
+) -> Result<(), String> {
+    let hooks: Api<Hook> = Api::namespaced(mtv.client.clone(), hook.namespace.as_deref().unwrap_or_default());
+    let found =
+        hooks.get(hook.name.as_deref().unwrap_or_default()).await.map_err(|e| format!("Hook not found: {e}"))?;
+    let fail = fails(found.spec.playbook.as_deref().unwrap_or_default());
+    let namespace = plan.namespace().unwrap_or_default();
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("batch", "v1", "Job"));
+    let jobs: Api<DynamicObject> = Api::namespaced_with(mtv.client.clone(), &namespace, &resource);
+    let job = json!({
+        "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {
+            "generateName": format!("{}-{vm_id}-{}-", plan.name_any(), step.to_lowercase()), "namespace": namespace,
+            "labels": {
+                "plan": plan.uid(), "migration": migration.uid(), "vmID": vm_id, "step": step,
+                "hook": found.uid(), "resource": "hook-config",
+            },
+            "ownerReferences": [kube::Resource::owner_ref(plan, &())],
+        },
+        "spec": {"backoffLimit": 1, "template": {"spec": {"restartPolicy": "Never", "containers": [{
+            "name": "hook", "image": found.spec.image,
+            "command": ["/bin/entrypoint", "ansible-runner", "run", "/tmp/runner", "-p", "/tmp/hook/playbook.yml"],
+        }]}}},
+    });
+    let job: DynamicObject = serde_json::from_value(job).map_err(|e| e.to_string())?;
+    let made = jobs.create(&PostParams::default(), &job).await.map_err(|e| e.to_string())?;
+    mtv.clock.sleep(PLAYBOOK).await;
+    let message = "Job has reached the specified backoff limit";
+    let status = if fail {
+        json!({"status": {"failed": 2, "conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": message}]}})
+    } else {
+        json!({"status": {"succeeded": 1, "conditions": [{"type": "Complete", "status": "True"}]}})
+    };
+    let _ =
+        jobs.patch_status(&made.name_any(), &kube::api::PatchParams::default(), &kube::api::Patch::Merge(status)).await;
+    if fail { Err(message.to_owned()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_playbook_fails_when_one_of_its_tasks_is_a_fail_task() {
+        let of = |text: &str| fails(&STANDARD.encode(text));
+        assert!(of("- hosts: localhost\n  tasks:\n    - name: no\n      ansible.builtin.fail:\n        msg: x\n"));
+        assert!(of("- tasks:\n    - fail: msg=x\n"));
+        assert!(!of("- tasks:\n    - name: this does not fail\n      debug:\n        msg: fail\n"));
+    }
+}

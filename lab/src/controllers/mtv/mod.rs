@@ -1,0 +1,104 @@
+//! The lab's MTV: Providers, maps, hooks, Plans and Migrations as Forklift's controllers treat them.
+//!
+//! What is emulated, field by field, is in Forklift's source; versions 2.9 to 2.12. Talks to the
+//! API server and to source platforms only as a client.
+
+pub mod conditions;
+mod execute;
+mod hooks;
+mod maps;
+mod migrations;
+mod openstack_client;
+mod openstack_view;
+mod pipeline;
+mod plan;
+pub mod platform;
+mod provider;
+mod pvc_name;
+pub(crate) mod sources;
+mod target;
+mod validate;
+mod vsphere_client;
+mod warm;
+
+use std::sync::Arc;
+
+use kube::Client;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::defects::Defects;
+use crate::inventory::InventoryDb;
+use migrations::Migrations;
+
+/// The MTV release that is played: only the minor matters, the major is 2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MtvVersion(u32);
+
+impl MtvVersion {
+    /// `2.9` to `2.12`; a patch level is ignored.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('.');
+        let (major, minor) = (parts.next()?, parts.next()?.parse().ok()?);
+        (major == "2" && (9..=12).contains(&minor)).then_some(Self(minor))
+    }
+    /// Whether this release is 2.`minor` or later.
+    pub fn at_least(self, minor: u32) -> bool {
+        self.0 >= minor
+    }
+}
+
+/// What MTV needs to run.
+pub struct MtvOptions {
+    pub client: Client,
+    pub clock: Clock,
+    pub version: MtvVersion,
+    /// MTV's own namespace.
+    pub namespace: String,
+    pub defects: Defects,
+    pub stop: CancellationToken,
+}
+
+/// Shared by all of MTV's controllers.
+struct Mtv {
+    pub client: Client,
+    pub clock: Clock,
+    pub version: MtvVersion,
+    pub namespace: String,
+    pub defects: Defects,
+    pub db: Arc<InventoryDb>,
+    pub migrations: Migrations,
+}
+
+/// Runs every controller until `stop`.
+pub async fn run(options: MtvOptions, db: Arc<InventoryDb>) {
+    let mtv = Arc::new(Mtv {
+        client: options.client,
+        clock: options.clock,
+        version: options.version,
+        namespace: options.namespace,
+        defects: options.defects,
+        db,
+        migrations: Migrations::default(),
+    });
+    let stop = options.stop;
+    tokio::join!(
+        provider::run(mtv.clone(), stop.clone()),
+        maps::run_storage(mtv.clone(), stop.clone()),
+        maps::run_network(mtv.clone(), stop.clone()),
+        hooks::run(mtv.clone(), stop.clone()),
+        plan::run(mtv.clone(), stop.clone()),
+        migrations::run(mtv, stop),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MtvVersion;
+
+    #[test]
+    fn the_lab_plays_the_four_supported_releases() {
+        assert!(MtvVersion::parse("2.8").is_none() && MtvVersion::parse("2.13").is_none());
+        assert!(MtvVersion::parse("2.11.7").is_some_and(|v| v.at_least(11) && !v.at_least(12)));
+    }
+}

@@ -1,0 +1,247 @@
+//! Plans: validated until they are ready, executed when a Migration asks for it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use kube::api::{Api, ListParams};
+use tokio_util::sync::CancellationToken;
+
+use super::conditions::{condition, durable, settle, write_status};
+use super::maps::{AGAIN, pair};
+use super::platform::Inventory;
+use super::sources::{self, Source};
+use super::validate::{self, View};
+use super::{Mtv, execute};
+use crate::api::condition::{Condition, Conditions};
+use crate::api::forklift::{Hook, NetworkMap, NetworkPair, Plan, PlanStatus, Provider, Ref, StorageMap};
+use crate::api::kubevirt::VirtualMachine;
+use crate::controllers::objects::{Restart, one_task_each};
+
+pub(super) async fn run(mtv: Arc<Mtv>, stop: CancellationToken) {
+    let api: Api<Plan> = Api::all(mtv.client.clone());
+    let worker = mtv.clone();
+    let gone = |plan: &Plan| mtv.migrations.forget(&plan.namespace().unwrap_or_default(), &plan.name_any());
+    one_task_each(api, Restart::Never, stop, move |plan| live(worker.clone(), plan), gone).await;
+}
+
+/// What a valid Plan refers to.
+pub(super) struct Resolved {
+    pub kind: &'static dyn Source,
+    pub source: Provider,
+    pub destination: Provider,
+    pub storage: StorageMap,
+    pub network: NetworkMap,
+}
+
+impl Resolved {
+    fn storage_refs(&self) -> &[Ref] {
+        self.storage.status.as_ref().map_or(&[], |s| s.references.as_slice())
+    }
+    pub(super) fn network_refs(&self) -> &[Ref] {
+        self.network.status.as_ref().map_or(&[], |s| s.references.as_slice())
+    }
+    pub(super) fn network_rows(&self) -> &[NetworkPair] {
+        &self.network.spec.map
+    }
+}
+
+/// The life of one Plan, until it is deleted (which aborts this task).
+async fn live(mtv: Arc<Mtv>, plan: Plan) {
+    let (namespace, name) = (plan.namespace().unwrap_or_default(), plan.name_any());
+    let api: Api<Plan> = Api::namespaced(mtv.client.clone(), &namespace);
+    let bell = mtv.migrations.bell(&namespace, &name);
+    loop {
+        // Asked for before looking, so that a Migration made meanwhile is not missed.
+        let rung = bell.notified();
+        let Ok(Some(plan)) = api.get_opt(&name).await else { return };
+        let old = plan.status.clone().unwrap_or_default();
+        if plan.spec.archived == Some(true) {
+            archive(&mtv, &plan, old).await;
+            return;
+        }
+        let (conditions, resolved) = validate_plan(&mtv, &plan, &old).await;
+        let ready = conditions.holds("Ready");
+        let status = PlanStatus {
+            conditions: settle(conditions, &old.conditions),
+            observed_generation: plan.metadata.generation.unwrap_or_default(),
+            migration: old.migration.clone(),
+        };
+        if status != old {
+            write_status(&mtv.client, &plan, &status).await;
+        }
+        let pending = mtv.migrations.pending(&namespace, &name);
+        match (resolved, pending) {
+            (Some(resolved), Some(migration)) if ready => {
+                execute::execute(&mtv, &plan, &migration, resolved, status.conditions).await;
+            }
+            _ if ready || status.conditions.holds("Succeeded") => {
+                // Nothing to do until a Migration comes; a slow look around notices archiving.
+                tokio::select! {
+                    () = rung => {}
+                    () = tokio::time::sleep(std::time::Duration::from_secs(2)) => {}
+                }
+            }
+            _ => tokio::time::sleep(AGAIN).await,
+        }
+    }
+}
+
+async fn archive(mtv: &Mtv, plan: &Plan, mut status: PlanStatus) {
+    status.conditions.retain(|c| c.type_ != "Archived");
+    let mut archived = durable("Archived", "The migration plan has been archived.");
+    archived.reason = Some("UserRequested".to_owned());
+    status.conditions.push(archived);
+    write_status(&mtv.client, plan, &status).await;
+}
+
+/// The conditions that hold now, and what the Plan refers to when nothing speaks against it.
+async fn validate_plan(mtv: &Mtv, plan: &Plan, old: &PlanStatus) -> (Vec<Condition>, Option<Resolved>) {
+    let mut conditions: Vec<Condition> = old.conditions.iter().filter(|c| c.durable == Some(true)).cloned().collect();
+    let ended = old.conditions.holds("Succeeded");
+    if ended {
+        return (old.conditions.clone(), None);
+    }
+    let resolved = match resolve(mtv, plan).await {
+        Ok(resolved) => resolved,
+        Err(bad) => {
+            conditions.extend(bad);
+            return (conditions, None);
+        }
+    };
+    conditions.extend(hook_conditions(mtv, plan).await);
+    conditions.extend(vm_conditions(mtv, plan, &resolved, old).await);
+    if conditions.blockers().is_empty() {
+        conditions.push(condition("Ready", "Required", "", "The migration plan is ready."));
+        (conditions, Some(resolved))
+    } else {
+        (conditions, None)
+    }
+}
+
+async fn resolve(mtv: &Mtv, plan: &Plan) -> Result<Resolved, Vec<Condition>> {
+    let (source, destination) = pair(mtv, &plan.spec.provider).await?;
+    let mut bad = Vec::new();
+    if plan.spec.target_namespace.is_empty() {
+        bad.push(condition("NamespaceNotValid", "Critical", "NotSet", "Target namespace is not valid."));
+    }
+    let find = |reference: &crate::api::forklift::ObjRef| {
+        (reference.namespace.clone().unwrap_or_default(), reference.name.clone().unwrap_or_default())
+    };
+    let (ns, name) = find(&plan.spec.map.network);
+    let network = Api::<NetworkMap>::namespaced(mtv.client.clone(), &ns).get_opt(&name).await.ok().flatten();
+    let (ns, name) = find(&plan.spec.map.storage);
+    let storage = Api::<StorageMap>::namespaced(mtv.client.clone(), &ns).get_opt(&name).await.ok().flatten();
+    match &network {
+        None => bad.push(condition("NetworkMapRefNotValid", "Critical", "NotFound", "Map.Network is not valid.")),
+        Some(m) if !m.status.as_ref().is_some_and(|s| s.conditions.holds("Ready")) => {
+            bad.push(condition("NetworkMapNotReady", "Critical", "", "Map.Network does not have Ready condition."));
+        }
+        Some(_) => {}
+    }
+    match &storage {
+        None => bad.push(condition("StorageRefNotValid", "Critical", "NotFound", "Map.Storage is not valid.")),
+        Some(m) if !m.status.as_ref().is_some_and(|s| s.conditions.holds("Ready")) => {
+            bad.push(condition("StorageMapNotReady", "Critical", "", "Map.Storage does not have Ready condition."));
+        }
+        Some(_) => {}
+    }
+    let kind = sources::of(&source.spec.type_);
+    if plan.spec.warm
+        && let Some(kind) = kind
+        && !kind.can_warm(mtv).await
+    {
+        let message = "Warm migration from the source provider is not supported.";
+        bad.push(condition("WarmMigrationNotReady", "Critical", "NotSupported", message));
+    }
+    match (network, storage) {
+        (Some(network), Some(storage)) if bad.is_empty() => {
+            bad.extend(nad_rules(mtv, plan, &network));
+            match kind {
+                Some(kind) if bad.is_empty() => Ok(Resolved { kind, source, destination, storage, network }),
+                _ => Err(bad),
+            }
+        }
+        _ => Err(bad),
+    }
+}
+
+/// From 2.12 a NAD must be in the target namespace or in `default`.
+fn nad_rules(mtv: &Mtv, plan: &Plan, map: &NetworkMap) -> Option<Condition> {
+    let wrong = map.spec.map.iter().any(|row| {
+        row.destination.type_ == "multus"
+            && row
+                .destination
+                .namespace
+                .as_deref()
+                .is_some_and(|ns| ns != "default" && ns != plan.spec.target_namespace)
+    });
+    (wrong && mtv.version.at_least(12)).then(|| {
+        let message = "Network attachment definition is not in the target or the default namespace.";
+        condition("NetMapDestinationNADNotValid", "Critical", "NotValid", message)
+    })
+}
+
+async fn hook_conditions(mtv: &Mtv, plan: &Plan) -> Vec<Condition> {
+    let mut bad: Vec<Condition> = Vec::new();
+    for hook in plan.spec.vms.iter().flat_map(|vm| vm.hooks.iter()) {
+        if !matches!(hook.step.as_str(), "PreHook" | "PostHook") {
+            bad.push(condition("HookStepNotValid", "Critical", "NotValid", "Hook step not valid."));
+        }
+        let api: Api<Hook> = Api::namespaced(mtv.client.clone(), hook.hook.namespace.as_deref().unwrap_or_default());
+        match api.get_opt(hook.hook.name.as_deref().unwrap_or_default()).await.ok().flatten() {
+            None => bad.push(condition("HookNotValid", "Critical", "NotFound", "Hook not found.")),
+            Some(h) if !h.status.as_ref().is_some_and(|s| s.conditions.holds("Ready")) => {
+                bad.push(condition("HookNotReady", "Critical", "NotFound", "Hook does not have `Ready` condition."));
+            }
+            Some(_) => {}
+        }
+    }
+    bad.dedup_by(|a, b| a.type_ == b.type_);
+    bad
+}
+
+async fn vm_conditions(mtv: &Mtv, plan: &Plan, resolved: &Resolved, old: &PlanStatus) -> Vec<Condition> {
+    let Some(inventory) = content(mtv, &resolved.source).await else {
+        // MTV fails the reconcile and comes again; a runner sees a Plan without `Ready`.
+        return vec![condition(
+            "SourceProviderNotReady",
+            "Critical",
+            "",
+            "The source provider's inventory is not loaded.",
+        )];
+    };
+    let there = sources::openshift::client_of(&mtv.client, &mtv.db, &resolved.destination).await;
+    let there = there.unwrap_or_else(|_| mtv.client.clone());
+    let api: Api<VirtualMachine> = Api::namespaced(there, &plan.spec.target_namespace);
+    let own: BTreeSet<&str> = old.migration.iter().flat_map(|m| m.vms.iter()).map(|vm| vm.id.as_str()).collect();
+    let taken: BTreeSet<String> = match api.list(&ListParams::default()).await {
+        Ok(list) => list
+            .items
+            .iter()
+            .filter(|vm| !vm.labels().get("vmID").is_some_and(|id| own.contains(id.as_str())))
+            .map(ResourceExt::name_any)
+            .collect(),
+        Err(_) => BTreeSet::new(),
+    };
+    let view = View {
+        source: resolved.kind,
+        plan,
+        inventory: &inventory,
+        storage_refs: resolved.storage_refs(),
+        network_refs: resolved.network_refs(),
+        network_rows: resolved.network_rows(),
+        taken: &taken,
+        version: mtv.version,
+    };
+    validate::vms(&view)
+}
+
+/// What the inventory holds of a provider: collected before, or asked now.
+pub(super) async fn content(mtv: &Mtv, provider: &Provider) -> Option<Arc<Inventory>> {
+    if sources::of(&provider.spec.type_).is_some_and(Source::live) {
+        let client = super::provider::connect(mtv, provider).await.ok()?;
+        return client.collect().await.ok().map(Arc::new);
+    }
+    mtv.db.content(&provider.uid().unwrap_or_default())
+}

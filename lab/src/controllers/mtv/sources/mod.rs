@@ -1,0 +1,201 @@
+//! What MTV does differently for each type of source provider, one file a type.
+//!
+//! Everything that is the same for all of them (conditions, hooks, maps, the walk of a VM) lives
+//! beside this folder and asks here. A new platform is a file here and a line in [`of`].
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use super::pipeline::Path;
+use super::platform::{ConnectError, InvDisk, InvVm, Inventory, Login, PlatformClient};
+use super::validate::{Add, View};
+use super::{Mtv, MtvVersion};
+use crate::api::forklift::Provider;
+
+mod ec2;
+mod hyperv;
+pub(crate) mod openshift;
+mod openstack;
+mod ova;
+mod ovf;
+mod ovirt;
+mod standin;
+mod vsphere;
+
+/// The source of a Provider's type; `None` for a type that this MTV does not know.
+pub(super) fn of(type_: &str) -> Option<&'static dyn Source> {
+    match type_ {
+        "vsphere" => Some(&vsphere::Vsphere),
+        "openshift" => Some(&openshift::Openshift),
+        "ovirt" => Some(&ovirt::Ovirt),
+        "ova" => Some(&ova::Ova),
+        "hyperv" => Some(&hyperv::Hyperv),
+        "ec2" => Some(&ec2::Ec2),
+        "openstack" => Some(&openstack::Openstack),
+        _ => None,
+    }
+}
+
+/// A REST collection of a Provider's inventory in full detail, where [`Inventory::collections`]
+/// does not hold it.
+pub(crate) fn collection(type_: &str, content: &Inventory, uid: &str, name: &str) -> Vec<Value> {
+    of(type_).map(|source| source.collection(content, uid, name)).unwrap_or_default()
+}
+
+/// What the shape of a target VM depends on, the source VM aside.
+pub(super) struct Shape<'a> {
+    pub version: MtvVersion,
+    /// Of the cluster that MTV runs on.
+    pub ocp_version: &'a str,
+    /// `spec.settings` of the source Provider.
+    pub settings: &'a std::collections::BTreeMap<String, String>,
+}
+
+/// One type of source provider, as MTV treats it.
+#[async_trait]
+pub(super) trait Source: Send + Sync {
+    /// Whether a Provider without `spec.url` is refused.
+    fn needs_url(&self) -> bool {
+        true
+    }
+
+    /// What is wrong with the form of `spec.url`, if anything.
+    fn bad_url(&self, _: &str) -> Option<&'static str> {
+        None
+    }
+
+    /// Keys that the Secret lacks; not empty: condition `SecretNotValid`.
+    fn missing_keys(&self, login: &Login) -> Vec<String>;
+
+    /// Logs in by a Provider's Secret.
+    async fn connect(&self, mtv: &Mtv, login: &Login) -> Result<Arc<dyn PlatformClient>, ConnectError>;
+
+    /// Done once for a Provider whose login succeeded, before its inventory is loaded.
+    async fn validated(&self, _: &Mtv, _: &Provider) {}
+
+    /// Whether the inventory is asked from the platform at every look, instead of being collected.
+    fn live(&self) -> bool {
+        false
+    }
+
+    /// Whether this MTV migrates from here warm, as it is configured now.
+    async fn can_warm(&self, _: &Mtv) -> bool {
+        false
+    }
+
+    /// Whether virt-v2v copies the disks itself.
+    fn v2v_transfer(&self, _warm: bool, _local_destination: bool) -> bool {
+        false
+    }
+
+    /// Whether virt-v2v converts the guest.
+    fn converts(&self) -> bool {
+        false
+    }
+
+    /// Whether this MTV names PVCs by the Plan's template.
+    fn names_pvcs(&self, _: MtvVersion) -> bool {
+        false
+    }
+
+    /// The steps between `Initialize` (and `PreHook`) and `PostHook`.
+    fn steps(&self, path: Path, version: MtvVersion) -> Vec<&'static str>;
+
+    /// Steps between the source's power-off and the first copy, beyond what all have.
+    fn before_copy(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The step that creates the VirtualMachine.
+    fn create_step(&self) -> &'static str {
+        "VirtualMachineCreation"
+    }
+
+    /// Steps that follow it.
+    fn after_create(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The steps after `PostHook`.
+    fn last_steps(&self, _: Path, _: MtvVersion) -> Vec<&'static str> {
+        Vec::new()
+    }
+
+    /// What speaks against migrating this VM, beyond what is asked of every platform.
+    fn judge(&self, _: &View<'_>, _: &InvVm, _: &mut Add<'_>) {}
+
+    /// Whether a volume is called like the claim that it is a copy of; a disk's file is then
+    /// `namespace/claim`.
+    fn names_volumes_after_source(&self) -> bool {
+        false
+    }
+
+    /// Disks in the order in which MTV numbers them.
+    fn ordered(&self, disks: &[InvDisk]) -> Vec<InvDisk> {
+        disks.to_vec()
+    }
+
+    /// The phase that follows the copy, where there is one without a step of its own.
+    fn last_copy_phase(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// What a disk's task is called in the pipeline.
+    fn task_name(&self, _: &InvVm, disk: &InvDisk) -> String {
+        disk.file.clone()
+    }
+
+    /// What a disk's PVC is called (and then a generated end), where it does not follow the Plan's
+    /// template.
+    fn claim_name(&self, _: &InvVm, _: &InvDisk) -> Option<String> {
+        None
+    }
+
+    /// Gives the VirtualMachine what only this platform's VMs have. `machine` has everything that
+    /// all have: cpu, memory, bootloader, disks `vol-<i>`, interfaces `net-<i>`.
+    fn shape(&self, _: &Shape<'_>, _: &InvVm, _machine: &mut Value) {}
+
+    /// A REST collection in full detail, when it is not among [`Inventory::collections`].
+    fn collection(&self, _: &Inventory, _uid: &str, _name: &str) -> Vec<Value> {
+        Vec::new()
+    }
+}
+
+/// Where virt-v2v always copies and converts in one go.
+const V2V_STEPS: &[&str] = &["DiskAllocation", "ImageConversion", "DiskTransferV2v", "VirtualMachineCreation"];
+
+/// Keys of the Secret among `wanted` that are absent or empty, and `cacert` where TLS is verified
+/// without one.
+fn missing(login: &Login, wanted: &[&str], wants_ca: bool) -> Vec<String> {
+    let mut missing: Vec<String> =
+        wanted.iter().filter(|key| login.secret(key).is_empty()).map(|key| (*key).to_owned()).collect();
+    if wants_ca && !login.insecure && login.ca_pem.is_none() {
+        missing.push("cacert".to_owned());
+    }
+    missing
+}
+
+/// An HTTP client that trusts what the Secret says.
+pub(super) fn http_client(login: &Login) -> Result<reqwest::Client, ConnectError> {
+    let failed = |e: reqwest::Error| ConnectError::Failed(e.to_string());
+    let mut builder = reqwest::Client::builder().timeout(std::time::Duration::from_secs(30));
+    if login.insecure {
+        builder = builder.tls_danger_accept_invalid_certs(true);
+    } else if let Some(pem) = &login.ca_pem {
+        builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(failed)?);
+    }
+    builder.build().map_err(failed)
+}
+
+/// What a transport error and its causes say.
+fn words(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,155 @@
+//! vSphere: snapshots and change tracking, conversion by virt-v2v, VMware's own serial numbers.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use super::super::pipeline::Path;
+use super::super::platform::{ConnectError, InvDisk, InvVm, Inventory, Login, PlatformClient};
+use super::super::validate::{Add, View, item};
+use super::super::{Mtv, MtvVersion, provider, vsphere_client};
+use super::{Shape, Source, missing};
+use crate::api::forklift::Provider;
+
+pub(super) struct Vsphere;
+
+#[async_trait]
+impl Source for Vsphere {
+    fn missing_keys(&self, login: &Login) -> Vec<String> {
+        missing(login, &["user", "password"], true)
+    }
+
+    async fn connect(&self, _: &Mtv, login: &Login) -> Result<Arc<dyn PlatformClient>, ConnectError> {
+        vsphere_client::connect(login).await
+    }
+
+    async fn validated(&self, mtv: &Mtv, provider: &Provider) {
+        provider::ensure_ssh_keys(mtv, provider).await;
+    }
+
+    async fn can_warm(&self, _: &Mtv) -> bool {
+        true
+    }
+
+    fn names_pvcs(&self, _: MtvVersion) -> bool {
+        true
+    }
+
+    fn v2v_transfer(&self, warm: bool, local_destination: bool) -> bool {
+        !warm && local_destination
+    }
+
+    fn converts(&self) -> bool {
+        true
+    }
+
+    fn steps(&self, path: Path, version: MtvVersion) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        if path.warm {
+            if path.preflight && version.at_least(10) {
+                names.push("PreflightInspection");
+            }
+            names.extend(["DiskTransfer", "Cutover", "ImageConversion"]);
+        } else if path.v2v_transfer {
+            names.extend(["DiskAllocation", "ImageConversion", "DiskTransferV2v"]);
+        } else {
+            names.extend(["DiskTransfer", "ImageConversion"]);
+            if !version.at_least(12) {
+                names.push("DiskTransferV2v");
+            }
+        }
+        names.push("VirtualMachineCreation");
+        names
+    }
+
+    fn last_steps(&self, path: Path, version: MtvVersion) -> Vec<&'static str> {
+        if path.warm && version.at_least(12) { vec!["WaitForFinalSnapshotConsolidation"] } else { Vec::new() }
+    }
+
+    fn judge(&self, view: &View<'_>, vm: &InvVm, add: &mut Add<'_>) {
+        if view.plan.spec.warm {
+            if !vm.changed_block_tracking {
+                let message = "Changed Block Tracking (CBT) has not been enabled on some VM. This feature is a prerequisite for VM warm migration.";
+                add("VMMissingChangedBlockTracking", "Critical", "MissingChangedBlockTracking", message, item(vm));
+            }
+            if view.version.at_least(10) && !vm.snapshot_ids.is_empty() {
+                let message = "VM has pre-existing snapshots which are incompatible with warm migration.";
+                add("VMHasSnapshots", "Critical", "NotValid", message, item(vm));
+            }
+        }
+        if view.version.at_least(11) && vm.power_on && !vm.tools_running {
+            add("GuestToolsIssue", "Critical", "NotValid", "VMware Tools issues detected.", item(vm));
+        }
+        if view.plan.spec.preserve_static_ips == Some(true) && vm.guest_networks.is_empty() {
+            let message = "Guest information on vNICs is missing, cannot preserve static IPs.";
+            add("VMMissingGuestIPs", "Warn", "MissingGuestInformation", message, item(vm));
+        }
+    }
+
+    fn ordered(&self, disks: &[InvDisk]) -> Vec<InvDisk> {
+        let bus = |d: &InvDisk| match d.bus.as_str() {
+            "sata" => 0,
+            "ide" => 1,
+            "scsi" => 2,
+            _ => 3,
+        };
+        let mut disks = disks.to_vec();
+        disks.sort_by_key(|d| (bus(d), d.controller_key, d.unit_number, d.key));
+        disks
+    }
+
+    fn shape(&self, facts: &Shape<'_>, vm: &InvVm, machine: &mut Value) {
+        let serial = serial(&vm.uuid, facts.ocp_version, facts.version.at_least(10));
+        machine["spec"]["template"]["spec"]["domain"]["firmware"]["serial"] = json!(serial);
+    }
+
+    fn collection(&self, content: &Inventory, uid: &str, name: &str) -> Vec<Value> {
+        crate::inventory::vsphere(content, uid, name)
+    }
+}
+
+/// The serial number by release rule: OpenShift 4.20 and later get VMware's own form.
+fn serial(uuid: &str, ocp: &str, feature: bool) -> String {
+    let mut numbers = ocp.split(['.', '-']).filter_map(|n| n.parse::<u32>().ok());
+    let newer = (numbers.next(), numbers.next()) >= (Some(4), Some(20));
+    let hex: Vec<char> = uuid.chars().filter(char::is_ascii_hexdigit).collect();
+    if !newer || !feature || hex.len() != 32 {
+        return uuid.to_owned();
+    }
+    let pairs: Vec<String> = hex.chunks(2).map(|c| c.iter().collect::<String>().to_lowercase()).collect();
+    format!("VMware-{}-{}", pairs[..8].join(" "), pairs[8..].join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_serial_follows_the_openshift_release() {
+        let uuid = "421e5a0b-7c11-2233-aabb-ccddeeff0011";
+        assert_eq!(serial(uuid, "4.19.9", true), uuid);
+        assert_eq!(serial(uuid, "4.20.0-rc.1", true), "VMware-42 1e 5a 0b 7c 11 22 33-aa bb cc dd ee ff 00 11");
+        assert_eq!(serial(uuid, "4.20.0", false), uuid);
+    }
+
+    #[test]
+    fn disks_are_numbered_by_bus_controller_and_unit() {
+        let disk = |bus: &str, controller, unit| InvDisk {
+            key: 0,
+            unit_number: unit,
+            controller_key: controller,
+            file: format!("{bus}{controller}{unit}"),
+            datastore_id: String::new(),
+            capacity_bytes: 0,
+            bus: bus.to_owned(),
+            mode: String::new(),
+        };
+        let order: Vec<String> = Vsphere
+            .ordered(&[disk("scsi", 1001, 0), disk("scsi", 1000, 1), disk("sata", 15000, 0), disk("scsi", 1000, 0)])
+            .into_iter()
+            .map(|d| d.file)
+            .collect();
+        assert_eq!(order, ["sata150000", "scsi10000", "scsi10001", "scsi10010"]);
+    }
+}

@@ -1,0 +1,322 @@
+//! What MTV makes in the target namespace: volumes and the VirtualMachine.
+
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::{Value, json};
+
+use super::execute::Walk;
+use super::platform::InvDisk;
+use super::pvc_name::{DiskVars, render};
+use super::sources::Shape;
+use super::validate;
+use crate::api::cdi::{ClaimPropertySet, StorageProfile};
+use crate::api::forklift::Ref;
+use crate::api::kubevirt::VirtualMachine;
+use crate::api::openshift::ClusterVersion;
+use crate::defects::{Defect, new_mac};
+
+fn labels(walk: &Walk<'_>) -> Value {
+    let plan = &walk.run.plan;
+    let mut labels = json!({"plan": plan.uid(), "migration": walk.run.migration.uid(), "vmID": walk.vm.id});
+    if walk.run.mtv.version.at_least(12) {
+        labels["plan-name"] = json!(plan.name_any());
+        labels["plan-namespace"] = json!(plan.namespace());
+    }
+    labels
+}
+
+fn target_name(walk: &Walk<'_>) -> String {
+    let wanted = walk.run.plan.spec.vms.get(walk.index).and_then(|vm| vm.target_name.clone());
+    validate::final_name(&walk.vm, wanted.as_deref())
+}
+
+/// The name of a disk's PVC: exact, or to be completed by the API server.
+fn pvc_name(walk: &Walk<'_>, disk: &InvDisk, index: usize) -> (Option<String>, Option<String>) {
+    let spec = &walk.run.plan.spec;
+    if let Some(own) = walk.run.resolved.kind.claim_name(&walk.vm, disk) {
+        return (None, Some(format!("{own}-")));
+    }
+    let fallback = format!("{}-{}-", walk.run.plan.name_any(), walk.vm.id);
+    let (kind, version) = (walk.run.resolved.kind, walk.run.mtv.version);
+    let source_claim = kind.names_volumes_after_source().then(|| disk.file.split_once('/')).flatten();
+    let applies = kind.names_pvcs(version) && !walk.run.mtv.defects.has(Defect::WrongPvcName);
+    let Some(template) = spec.pvc_name_template.as_deref().filter(|_| applies) else {
+        return match source_claim.filter(|_| version.at_least(10)) {
+            Some((_, claim)) => (Some(claim.to_owned()), None),
+            None => (None, Some(fallback)),
+        };
+    };
+    // 2.11 does not ask how a cluster's volumes are to be named.
+    let generate = spec.pvc_name_template_use_generate_name.unwrap_or(true);
+    let generate = generate && (source_claim.is_none() || version.at_least(12));
+    let file = disk.file.rsplit(['/', ' ']).next().unwrap_or_default();
+    let target = target_name(walk);
+    let vars = DiskVars {
+        vm_name: &walk.vm.name,
+        target_vm_name: &target,
+        plan_name: &walk.run.plan.name_any(),
+        disk_index: index,
+        file_name: file,
+        source_claim,
+    };
+    match render(template, &vars) {
+        Ok(name) if generate => {
+            let dash = if name.ends_with('-') { "" } else { "-" };
+            (None, Some(format!("{name}{dash}")))
+        }
+        Ok(name) => (Some(name.trim_end_matches('-').to_owned()), None),
+        // MTV logs it and goes on with its own name.
+        Err(_) => (None, Some(fallback)),
+    }
+}
+
+async fn claim_properties(walk: &Walk<'_>, class: &str) -> ClaimPropertySet {
+    let api: Api<StorageProfile> = Api::all(walk.run.target.clone());
+    let profile = api.get_opt(class).await.ok().flatten();
+    let own = profile.as_ref().map(|p| p.spec.claim_property_sets.clone()).unwrap_or_default();
+    let from_status = profile.and_then(|p| p.status).map(|s| s.claim_property_sets).unwrap_or_default();
+    own.into_iter().chain(from_status).next().unwrap_or_else(|| ClaimPropertySet {
+        access_modes: vec!["ReadWriteOnce".to_owned()],
+        volume_mode: Some("Filesystem".to_owned()),
+    })
+}
+
+/// Creates one PVC a disk, in MTV's order.
+pub(super) async fn create_volumes(walk: &Walk<'_>) -> Result<(), String> {
+    let mtv = &walk.run.mtv;
+    let namespace = &walk.run.plan.spec.target_namespace;
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(walk.run.target.clone(), namespace);
+    let mut disks = walk.run.resolved.kind.ordered(&walk.vm.disks);
+    if mtv.defects.has(Defect::LostDisk) && disks.len() > 1 {
+        disks.pop();
+    }
+    let last = disks.len().saturating_sub(1);
+    for (index, disk) in disks.iter().enumerate() {
+        let row = walk.run.resolved.storage.spec.map.iter().find(|row| row_is(walk, &row.source, &disk.datastore_id));
+        let Some(row) = row else { return Err(format!("no storage mapping of {}", disk.datastore_id)) };
+        let mut class = row.destination.storage_class.clone();
+        let defaults = claim_properties(walk, &class).await;
+        let mut modes = row.destination.access_mode.clone().map_or(defaults.access_modes, |mode| vec![mode]);
+        let mut volume_mode =
+            row.destination.volume_mode.clone().or(defaults.volume_mode).unwrap_or("Filesystem".to_owned());
+        let mut bytes = disk.capacity_bytes;
+        if index == 0 && mtv.defects.has(Defect::WrongStorageClass) {
+            class = if class == "nfs" { "ocs-storagecluster-ceph-rbd-virtualization" } else { "nfs" }.to_owned();
+        }
+        if index == 0 && mtv.defects.has(Defect::WrongAccessMode) {
+            modes = vec![if modes == ["ReadWriteOnce"] { "ReadWriteMany" } else { "ReadWriteOnce" }.to_owned()];
+        }
+        if index == 0 && mtv.defects.has(Defect::WrongVolumeMode) {
+            volume_mode = if volume_mode == "Block" { "Filesystem" } else { "Block" }.to_owned();
+        }
+        if index == last && mtv.defects.has(Defect::TruncatedDisk) {
+            bytes /= 2;
+        }
+        let (name, generate) = pvc_name(walk, disk, index);
+        let mut labels = labels(walk);
+        labels["lab.mtv-matrix.io/disk-index"] = json!(index.to_string());
+        let claim = json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": {
+                "name": name, "generateName": generate, "namespace": namespace, "labels": labels,
+                "annotations": {"forklift.konveyor.io/disk-source": disk.file, "forklift.konveyor.io/disk-index": index.to_string()},
+            },
+            "spec": {
+                "storageClassName": class, "accessModes": modes, "volumeMode": volume_mode,
+                "resources": {"requests": {"storage": bytes.to_string()}},
+            },
+        });
+        let claim = serde_json::from_value(claim).map_err(|e| e.to_string())?;
+        api.create(&PostParams::default(), &claim).await.map_err(|e| format!("failed to create a PVC: {e}"))?;
+    }
+    Ok(())
+}
+
+/// Whether a map row speaks of this datastore.
+fn row_is(walk: &Walk<'_>, source: &Ref, datastore: &str) -> bool {
+    let refs = walk.run.resolved.storage.status.as_ref().map_or(&[][..], |s| s.references.as_slice());
+    refs.iter().any(|r| r.id.as_deref() == Some(datastore) && validate::same(source, r))
+}
+
+async fn own_volumes(walk: &Walk<'_>) -> Result<Vec<PersistentVolumeClaim>, String> {
+    let api: Api<PersistentVolumeClaim> =
+        Api::namespaced(walk.run.target.clone(), &walk.run.plan.spec.target_namespace);
+    let selector = format!("migration={},vmID={}", walk.run.migration.uid().unwrap_or_default(), walk.vm.id);
+    let mut list = api.list(&ListParams::default().labels(&selector)).await.map_err(|e| e.to_string())?.items;
+    list.sort_by_key(|p| p.labels().get("lab.mtv-matrix.io/disk-index").and_then(|i| i.parse::<usize>().ok()));
+    Ok(list)
+}
+
+/// Creates the VirtualMachine; KubeVirt takes it from there.
+pub(super) async fn create_vm(walk: &Walk<'_>) -> Result<(), String> {
+    let mtv = &walk.run.mtv;
+    if mtv.defects.has(Defect::LostVm) {
+        return Ok(());
+    }
+    let namespace = &walk.run.plan.spec.target_namespace;
+    let volumes = own_volumes(walk).await?;
+    let body = virtual_machine(walk, &volumes).await;
+    let api: Api<VirtualMachine> = Api::namespaced(walk.run.target.clone(), namespace);
+    let vm = serde_json::from_value(body).map_err(|e| e.to_string())?;
+    let made = api.create(&PostParams::default(), &vm).await.map_err(|e| format!("failed to create the VM: {e}"))?;
+    // The volumes live as long as their VM.
+    let owner = json!([{
+        "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine", "name": made.name_any(), "uid": made.uid(),
+    }]);
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(walk.run.target.clone(), namespace);
+    for volume in volumes {
+        let patch = kube::api::Patch::Merge(json!({"metadata": {"ownerReferences": owner}}));
+        let _ = claims.patch(&volume.name_any(), &kube::api::PatchParams::default(), &patch).await;
+    }
+    if walk.vm.name != made.name_any() {
+        walk.run.update(walk.index, |vm| vm.new_name = Some(made.name_any()));
+    }
+    Ok(())
+}
+
+async fn ocp_version(walk: &Walk<'_>) -> String {
+    let api: Api<ClusterVersion> = Api::all(walk.run.mtv.client.clone());
+    let found = api.get_opt("version").await.ok().flatten().and_then(|v| v.status);
+    found.map(|s| s.desired.version).unwrap_or_default()
+}
+
+async fn virtual_machine(walk: &Walk<'_>, volumes: &[PersistentVolumeClaim]) -> Value {
+    let (mtv, vm, spec) = (&walk.run.mtv, &walk.vm, &walk.run.plan.spec);
+    let defect = |d| mtv.defects.has(d);
+    let name = target_name(walk);
+    let cores = vm.cores_per_socket.max(1);
+    let sockets = vm.cpu_count / cores + u32::from(defect(Defect::WrongCpu));
+    let memory = if defect(Defect::WrongMemory) { vm.memory_mb / 2 } else { vm.memory_mb };
+    let efi = vm.firmware_efi != defect(Defect::WrongFirmware);
+    let bootloader =
+        if efi { json!({"efi": {"secureBoot": vm.firmware_efi && vm.secure_boot}}) } else { json!({"bios": {}}) };
+    let mut claims: Vec<String> = volumes.iter().map(ResourceExt::name_any).collect();
+    if defect(Defect::SwappedDisks) && claims.len() > 1 {
+        claims.swap(0, 1);
+    }
+    let disks: Vec<Value> = (0..claims.len())
+        .map(|i| {
+            let mut disk = json!({"name": format!("vol-{i}"), "disk": {"bus": "virtio"}});
+            if i == 0 {
+                disk["bootOrder"] = json!(1);
+            }
+            disk
+        })
+        .collect();
+    let volume_list: Vec<Value> = claims
+        .iter()
+        .enumerate()
+        .map(|(i, claim)| json!({"name": format!("vol-{i}"), "persistentVolumeClaim": {"claimName": claim}}))
+        .collect();
+    let (interfaces, networks) = nics(walk);
+    let mut template_labels = serde_json::Map::from_iter([("app".to_owned(), json!(name))]);
+    template_labels.extend(spec.target_labels.iter().map(|(k, v)| (k.clone(), json!(v))));
+    if defect(Defect::LostLabel)
+        && let Some(lost) = spec.target_labels.keys().next()
+    {
+        template_labels.remove(lost);
+    }
+    let mut template = json!({
+        "domain": {
+            "cpu": {"sockets": sockets, "cores": cores},
+            "memory": {"guest": format!("{memory}Mi")},
+            "firmware": {"bootloader": bootloader},
+            "devices": {"disks": disks, "interfaces": interfaces, "tpm": if vm.tpm { json!({"persistent": true}) } else { json!({"enabled": false}) }},
+        },
+        "networks": networks, "volumes": volume_list,
+    });
+    if vm.firmware_efi && vm.secure_boot && efi {
+        template["domain"]["features"] = json!({"smm": {"enabled": true}});
+    }
+    if !spec.target_node_selector.is_empty() {
+        template["nodeSelector"] = json!(spec.target_node_selector);
+    }
+    if let Some(affinity) = spec.target_affinity.as_ref().filter(|_| !defect(Defect::LostAffinity)) {
+        template["affinity"] = affinity.clone();
+    }
+    let mut own_labels = labels(walk);
+    own_labels["resource"] = json!("vm-config");
+    let mut machine = json!({
+        "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine",
+        "metadata": {"name": name, "namespace": spec.target_namespace, "labels": own_labels},
+        "spec": {
+            "runStrategy": run_strategy(walk),
+            "template": {"metadata": {"labels": template_labels}, "spec": template},
+        },
+    });
+    let facts = Shape {
+        version: mtv.version,
+        ocp_version: &ocp_version(walk).await,
+        settings: &walk.run.resolved.source.spec.settings,
+    };
+    walk.run.resolved.kind.shape(&facts, vm, &mut machine);
+    if defect(Defect::WrongSerial) {
+        machine["spec"]["template"]["spec"]["domain"]["firmware"]["serial"] =
+            json!("00000000-0000-0000-0000-000000000000");
+    }
+    machine
+}
+
+fn run_strategy(walk: &Walk<'_>) -> &'static str {
+    let spec = &walk.run.plan.spec;
+    let own = spec.vms.get(walk.index).and_then(|vm| vm.target_power_state.as_deref());
+    let wanted = own.or(spec.target_power_state.as_deref()).filter(|_| walk.run.mtv.version.at_least(10));
+    let on = match wanted {
+        Some("on") => true,
+        Some("off") => false,
+        _ => walk.vm.power_on,
+    };
+    if on != walk.run.mtv.defects.has(Defect::WrongPower) { "Always" } else { "Halted" }
+}
+
+/// Interfaces and networks, in the order of the source's NICs.
+fn nics(walk: &Walk<'_>) -> (Vec<Value>, Vec<Value>) {
+    let resolved = &walk.run.resolved;
+    let (mut interfaces, mut networks) = (Vec::new(), Vec::new());
+    let last = walk.vm.nics.len().saturating_sub(1);
+    for (index, nic) in walk.vm.nics.iter().enumerate() {
+        let reference = resolved.network_refs().iter().find(|r| validate::means(r, &nic.network_id));
+        let row = reference.and_then(|r| resolved.network_rows().iter().find(|row| validate::same(&row.source, r)));
+        let Some(row) = row.filter(|row| row.destination.type_ != "ignored") else { continue };
+        let name = format!("net-{index}");
+        let renewed = index == last && walk.run.mtv.defects.has(Defect::NewMac);
+        let mac = if renewed { new_mac(&nic.mac) } else { nic.mac.clone() };
+        let mut pod = row.destination.type_ == "pod";
+        let mut nad = format!(
+            "{}/{}",
+            row.destination.namespace.as_deref().unwrap_or_default(),
+            row.destination.name.as_deref().unwrap_or_default()
+        );
+        if index == last && walk.run.mtv.defects.has(Defect::WrongNetwork) {
+            pod = false;
+            nad = "default/somewhere-else".to_owned();
+        }
+        let mut interface = json!({"name": name, "model": "virtio"});
+        // An exporter may leave it out; KubeVirt then makes one up.
+        if !mac.is_empty() {
+            interface["macAddress"] = json!(mac);
+        }
+        interface[if pod { "masquerade" } else { "bridge" }] = json!({});
+        interfaces.push(interface);
+        networks.push(if pod {
+            json!({"name": name, "pod": {}})
+        } else {
+            json!({"name": name, "multus": {"networkName": nad}})
+        });
+    }
+    (interfaces, networks)
+}
+
+/// Removes what a cancelled VM left in the target namespace.
+pub(super) async fn remove(walk: &Walk<'_>) {
+    let client = walk.run.target.clone();
+    let namespace = &walk.run.plan.spec.target_namespace;
+    let selector = format!("migration={},vmID={}", walk.run.migration.uid().unwrap_or_default(), walk.vm.id);
+    for (group, version, kind) in [("kubevirt.io", "v1", "VirtualMachine"), ("", "v1", "PersistentVolumeClaim")] {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+        let _ = api.delete_collection(&DeleteParams::default(), &ListParams::default().labels(&selector)).await;
+    }
+}

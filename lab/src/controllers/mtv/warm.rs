@@ -1,0 +1,142 @@
+//! Warm migration: snapshots and precopies until the cutover, then the final delta.
+
+use std::time::Duration;
+
+use kube::ResourceExt;
+
+use super::conditions::now;
+use super::execute::{COPY, Halt, PHASE, Walk};
+use super::target;
+use crate::api::forklift::Precopy;
+use crate::defects::Defect;
+
+/// What MTV calls its snapshots on vSphere.
+const SNAPSHOT: &str = "forklift-migration-precopy";
+/// Simulated time of copying a delta.
+const DELTA: Duration = Duration::from_secs(90);
+
+pub(super) async fn copy(walk: &Walk<'_>) -> Result<(), Halt> {
+    let client = &walk.run.client;
+    let id = &walk.vm.id;
+    walk.phase("CreateInitialSnapshot");
+    let mut snapshot = client.create_snapshot(id, SNAPSHOT).await.map_err(Halt::Failed)?;
+    walk.phase("StoreInitialSnapshotDeltas");
+    walk.rest(PHASE).await;
+    walk.end("Initialize");
+    if walk.has("PreflightInspection") {
+        walk.phase("PreflightInspection");
+        walk.begin("PreflightInspection");
+        walk.rest(PHASE).await;
+        walk.end("PreflightInspection");
+    }
+    walk.phase("CreateDataVolumes");
+    target::create_volumes(walk).await.map_err(Halt::Failed)?;
+    let interval = walk.precopy_interval().await;
+    let mut round = 0;
+    loop {
+        round += 1;
+        open_round(walk, round, &snapshot);
+        walk.phase("CopyDisks");
+        walk.transfer("DiskTransfer", if round == 1 { COPY } else { DELTA }).await;
+        close_round(walk, interval);
+        walk.phase("CopyingPaused");
+        if pause(walk, interval).await {
+            break;
+        }
+        walk.phase("CreateSnapshot");
+        let next = client.create_snapshot(id, SNAPSHOT).await.map_err(Halt::Failed)?;
+        walk.phase("RemovePreviousSnapshot");
+        client.remove_snapshot(id, &snapshot).await.map_err(Halt::Failed)?;
+        snapshot = next;
+        walk.phase("AddCheckpoint");
+    }
+    cut_over(walk, &snapshot).await
+}
+
+async fn cut_over(walk: &Walk<'_>, snapshot: &str) -> Result<(), Halt> {
+    let client = &walk.run.client;
+    let id = &walk.vm.id;
+    walk.begin("Cutover");
+    walk.power_off_source().await?;
+    walk.phase("CreateFinalSnapshot");
+    let last = client.create_snapshot(id, SNAPSHOT).await.map_err(Halt::Failed)?;
+    walk.phase("RemovePenultimateSnapshot");
+    client.remove_snapshot(id, snapshot).await.map_err(Halt::Failed)?;
+    walk.phase("Finalize");
+    walk.transfer("Cutover", DELTA).await;
+    walk.phase("RemoveFinalSnapshot");
+    if !walk.run.mtv.defects.has(Defect::LeftoverSnapshot) {
+        client.remove_snapshot(id, &last).await.map_err(Halt::Failed)?;
+    }
+    if walk.run.resolved.kind.converts() {
+        walk.convert().await;
+    }
+    Ok(())
+}
+
+/// Waits for the next round; true when it is time to cut over.
+async fn pause(walk: &Walk<'_>, interval: Duration) -> bool {
+    let plan = &walk.run.plan;
+    let bell = walk.run.mtv.migrations.bell(&plan.namespace().unwrap_or_default(), &plan.name_any());
+    let end = tokio::time::Instant::now() + walk.run.mtv.clock.real(interval);
+    loop {
+        let rung = bell.notified();
+        let cutover = walk.run.current().and_then(|m| m.spec.cutover.clone());
+        let cutover: Option<jiff::Timestamp> = cutover.and_then(|text| text.parse().ok());
+        let now = jiff::Timestamp::now();
+        if cutover.is_some_and(|at| at <= now) {
+            return true;
+        }
+        // A cutover in the future is due at its own time, not at the end of the interval.
+        let due = cutover.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
+        let due = tokio::time::Instant::now() + due.unwrap_or(Duration::from_secs(86_400));
+        tokio::select! {
+            () = rung => {}
+            () = tokio::time::sleep_until(due) => {}
+            () = tokio::time::sleep_until(end) => return false,
+        }
+    }
+}
+
+fn open_round(walk: &Walk<'_>, round: u32, snapshot: &str) {
+    walk.run.update(walk.index, |vm| {
+        if let Some(warm) = &mut vm.warm {
+            warm.next_precopy_at = None;
+            warm.precopies.push(Precopy { start: Some(now()), end: None, snapshot: Some(snapshot.to_owned()) });
+        }
+        if let Some(step) = vm.pipeline.iter_mut().find(|s| s.name == "DiskTransfer") {
+            step.completed = None;
+            step.progress.completed = 0;
+            for task in &mut step.tasks {
+                task.annotations.insert("Precopy".to_owned(), round.to_string());
+                task.progress.completed = 0;
+            }
+        }
+    });
+}
+
+fn close_round(walk: &Walk<'_>, interval: Duration) {
+    let next =
+        jiff::Timestamp::now() + jiff::SignedDuration::try_from(walk.run.mtv.clock.real(interval)).unwrap_or_default();
+    walk.run.update(walk.index, |vm| {
+        if let Some(warm) = &mut vm.warm {
+            warm.successes += 1;
+            warm.next_precopy_at = Some(next.to_string());
+            if let Some(last) = warm.precopies.last_mut() {
+                last.end = Some(now());
+            }
+        }
+    });
+}
+
+/// Removes what a cancelled or failed warm migration left on the source.
+pub(super) async fn remove_snapshots(walk: &Walk<'_>) {
+    if !walk.run.plan.spec.warm {
+        return;
+    }
+    let Ok(inventory) = walk.run.client.collect().await else { return };
+    let Some(vm) = inventory.vms.iter().find(|vm| vm.id == walk.vm.id) else { return };
+    for snapshot in vm.snapshot_ids.iter().filter(|s| !walk.vm.snapshot_ids.contains(s)) {
+        let _ = walk.run.client.remove_snapshot(&vm.id, snapshot).await;
+    }
+}

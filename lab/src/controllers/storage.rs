@@ -1,0 +1,116 @@
+//! The simulated provisioner: binds every claim to a volume of its own, and takes it away again.
+//! DataVolumes are filled in [`super::datavolumes`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::runtime::controller::{Action, Controller};
+use kube::runtime::{reflector::ObjectRef, watcher};
+use kube::{Client, ResourceExt};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+
+/// After a failed write, in real time.
+const RETRY: Duration = Duration::from_millis(100);
+/// Kubernetes' own: a claim in use stays. Without kubelets nothing is in use.
+const PROTECTION: &str = "kubernetes.io/pvc-protection";
+
+/// What the controller works with.
+pub struct StorageOptions {
+    pub client: Client,
+    pub clock: Clock,
+    pub stop: CancellationToken,
+}
+
+/// Runs until `stop`.
+pub async fn run(options: StorageOptions) {
+    let (client, stop) = (options.client.clone(), options.stop.clone());
+    let context = Arc::new(options);
+    let claims = Controller::new(Api::<PersistentVolumeClaim>::all(client.clone()), watcher::Config::default())
+        .run(bind, |_, error: &kube::Error, _| retry(error), context.clone())
+        .for_each(|_| async {});
+    // A volume is looked at again whenever a claim comes or goes.
+    let volumes = Controller::new(Api::<PersistentVolume>::all(client.clone()), watcher::Config::default())
+        .watches(Api::<PersistentVolumeClaim>::all(client), watcher::Config::default(), |claim| {
+            claim.spec.and_then(|spec| spec.volume_name).map(|name| ObjectRef::new(&name))
+        })
+        .run(reclaim, |_, error: &kube::Error, _| retry(error), context.clone())
+        .for_each(|_| async {});
+    tokio::select! {
+        () = stop.cancelled() => {},
+        _ = futures::future::join3(claims, volumes, super::datavolumes::run(context)) => {},
+    }
+}
+
+pub(super) fn retry(error: &kube::Error) -> Action {
+    tracing::debug!(%error, "storage will try again");
+    Action::requeue(RETRY)
+}
+
+pub(super) fn tolerate<T>(result: Result<T, kube::Error>, code: u16) -> Result<(), kube::Error> {
+    match result {
+        Err(kube::Error::Api(status)) if status.code == code => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+/// The volume for a claim.
+fn volume(claim: &PersistentVolumeClaim, name: &str) -> Value {
+    let spec = claim.spec.clone().unwrap_or_default();
+    let size = spec.resources.and_then(|r| r.requests).and_then(|mut r| r.remove("storage"));
+    json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
+        "spec": {"capacity": {"storage": size}, "accessModes": spec.access_modes, "storageClassName": spec.storage_class_name,
+            "volumeMode": spec.volume_mode.unwrap_or_else(|| "Filesystem".to_owned()), "persistentVolumeReclaimPolicy": "Delete",
+            "csi": {"driver": "lab.csi.mtv-matrix", "volumeHandle": name},
+            "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": claim.namespace(),
+                "name": claim.name_any(), "uid": claim.uid()}}})
+}
+
+async fn bind(claim: Arc<PersistentVolumeClaim>, options: Arc<StorageOptions>) -> Result<Action, kube::Error> {
+    let namespace = claim.namespace().unwrap_or_default();
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(options.client.clone(), &namespace);
+    let name = claim.name_any();
+    if claim.metadata.deletion_timestamp.is_some() {
+        let rest: Vec<&String> = claim.finalizers().iter().filter(|f| *f != PROTECTION).collect();
+        if rest.len() < claim.finalizers().len() {
+            let patch = json!({"metadata": {"finalizers": rest, "resourceVersion": claim.resource_version()}});
+            tolerate(api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await, 404)?;
+        }
+        return Ok(Action::await_change());
+    }
+    let bound = claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");
+    let Some(uid) = claim.uid().filter(|_| !bound) else { return Ok(Action::await_change()) };
+    let volume_name = claim.spec.as_ref().and_then(|s| s.volume_name.clone()).unwrap_or_else(|| format!("pvc-{uid}"));
+    let rendered = volume(&claim, &volume_name);
+    let volumes: Api<PersistentVolume> = Api::all(options.client.clone());
+    let typed = serde_json::from_value(rendered.clone()).map_err(kube::Error::SerdeError)?;
+    tolerate(volumes.create(&PostParams::default(), &typed).await, 409)?;
+    let status = Patch::Merge(json!({"status": {"phase": "Bound"}}));
+    tolerate(volumes.patch_status(&volume_name, &PatchParams::default(), &status).await, 404)?;
+    let spec = Patch::Merge(json!({"spec": {"volumeName": volume_name}}));
+    tolerate(api.patch(&name, &PatchParams::default(), &spec).await, 404)?;
+    let status = Patch::Merge(json!({"status": {"phase": "Bound", "capacity": rendered["spec"]["capacity"],
+        "accessModes": rendered["spec"]["accessModes"]}}));
+    tolerate(api.patch_status(&name, &PatchParams::default(), &status).await, 404)?;
+    Ok(Action::await_change())
+}
+
+async fn reclaim(volume: Arc<PersistentVolume>, options: Arc<StorageOptions>) -> Result<Action, kube::Error> {
+    let Some(claim) = volume.spec.as_ref().and_then(|spec| spec.claim_ref.clone()) else {
+        return Ok(Action::await_change());
+    };
+    let api: Api<PersistentVolumeClaim> =
+        Api::namespaced(options.client.clone(), claim.namespace.as_deref().unwrap_or_default());
+    let found = api.get_opt(claim.name.as_deref().unwrap_or_default()).await?;
+    if found.is_none_or(|found| found.uid() != claim.uid) {
+        let volumes: Api<PersistentVolume> = Api::all(options.client.clone());
+        tolerate(volumes.delete(&volume.name_any(), &DeleteParams::default()).await, 404)?;
+        return Ok(Action::await_change());
+    }
+    Ok(Action::await_change())
+}

@@ -1,0 +1,309 @@
+//! The inventory service: what MTV's collectors know, as REST.
+//!
+//! Loading shows as 404 and then 206, as the real one does (Forklift's inventory web handlers).
+//! Key names and casing are those of MTV 2.11; each handler is a view of [`InventoryDb`].
+
+mod views;
+
+pub(crate) use views::vsphere;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use axum::Router;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use k8s_openapi::api::authentication::v1::UserInfo;
+use k8s_openapi::api::authorization::v1::ResourceAttributes;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::controllers::mtv::platform::{InvVm, Inventory, Login};
+use crate::controllers::mtv::sources::openshift;
+use crate::gate::{Gate, Refused};
+
+/// One provider's part.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub type_: String,
+    pub namespace: String,
+    pub name: String,
+    /// The Provider as last seen.
+    pub object: Value,
+    /// `None` while it is being loaded.
+    pub content: Option<Arc<Inventory>>,
+}
+
+/// Everything collected, by Provider uid.
+pub struct InventoryDb {
+    entries: RwLock<HashMap<String, Entry>>,
+    /// Clients of other clusters, by login: a connection is made once.
+    clusters: Mutex<Vec<(Login, kube::Client)>>,
+    version: watch::Sender<u64>,
+}
+
+impl Default for InventoryDb {
+    fn default() -> Self {
+        Self { entries: RwLock::default(), clusters: Mutex::default(), version: watch::channel(0).0 }
+    }
+}
+
+impl InventoryDb {
+    /// Registers a provider whose inventory is still being loaded, or updates its object.
+    pub fn register(&self, uid: &str, mut entry: Entry) {
+        if let Ok(mut entries) = self.entries.write() {
+            if let Some(known) = entries.get(uid) {
+                entry.content.clone_from(&known.content);
+            }
+            entries.insert(uid.to_owned(), entry);
+        }
+        self.ring();
+    }
+
+    /// Stores what a collector saw.
+    pub fn fill(&self, uid: &str, content: Inventory) {
+        if let Ok(mut entries) = self.entries.write()
+            && let Some(entry) = entries.get_mut(uid)
+        {
+            entry.content = Some(Arc::new(content));
+        }
+        self.ring();
+    }
+
+    /// Drops a provider; its REST resources answer 404 from now on.
+    pub fn remove(&self, uid: &str) {
+        if let Ok(mut entries) = self.entries.write() {
+            entries.remove(uid);
+        }
+        self.ring();
+    }
+
+    /// The loaded content of a provider.
+    pub fn content(&self, uid: &str) -> Option<Arc<Inventory>> {
+        self.entries.read().ok()?.get(uid)?.content.clone()
+    }
+
+    /// One VM of a provider by id.
+    pub fn vm(&self, uid: &str, id: &str) -> Option<InvVm> {
+        self.content(uid)?.vms.iter().find(|vm| vm.id == id).cloned()
+    }
+
+    /// The first VM, of whichever provider, that `wanted` chooses.
+    pub fn find_vm(&self, wanted: impl Fn(&InvVm) -> bool) -> Option<InvVm> {
+        let entries = self.entries.read().ok()?;
+        entries.values().filter_map(|e| e.content.as_ref()).flat_map(|c| &c.vms).find(|vm| wanted(vm)).cloned()
+    }
+
+    /// The client of another cluster for this login.
+    pub fn cluster(
+        &self,
+        login: &Login,
+        make: impl FnOnce() -> Result<kube::Client, String>,
+    ) -> Result<kube::Client, String> {
+        let mut known = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, client)) = known.iter().find(|(own, _)| own == login) {
+            return Ok(client.clone());
+        }
+        let client = make()?;
+        known.push((login.clone(), client.clone()));
+        Ok(client)
+    }
+
+    /// Rings on every change.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    fn ring(&self) {
+        self.version.send_modify(|v| *v += 1);
+    }
+
+    fn entry(&self, uid: &str) -> Option<Entry> {
+        self.entries.read().ok()?.get(uid).cloned()
+    }
+
+    fn all(&self) -> Vec<(String, Entry)> {
+        self.entries.read().map(|e| e.iter().map(|(k, v)| (k.clone(), v.clone())).collect()).unwrap_or_default()
+    }
+}
+
+#[derive(Clone)]
+struct Service {
+    db: Arc<InventoryDb>,
+    client: kube::Client,
+    gate: Arc<Gate>,
+}
+
+/// The REST service; `gate` judges bearer tokens.
+pub fn router(db: Arc<InventoryDb>, client: kube::Client, gate: Arc<Gate>) -> Router {
+    Router::new()
+        .route("/providers", get(providers))
+        .route("/providers/{type}", get(providers_of))
+        .route("/providers/{type}/{uid}", get(provider))
+        .route("/providers/{type}/{uid}/{collection}", get(collection))
+        .route("/providers/{type}/{uid}/{collection}/{id}", get(object))
+        .with_state(Service { db, client, gate })
+}
+
+impl Service {
+    /// Who calls, or the answer to a stranger.
+    async fn caller(&self, headers: &HeaderMap) -> Result<UserInfo, Box<Response>> {
+        let header = headers.get("authorization").and_then(|h| h.to_str().ok()).unwrap_or_default();
+        let token = header.strip_prefix("Bearer ").unwrap_or_default();
+        self.gate.caller(token).await.map_err(|refused| Box::new(refusal(&refused)))
+    }
+
+    /// Lets a caller in who may list Providers in `namespace`; empty: in all.
+    async fn may_list(&self, headers: &HeaderMap, namespace: &str) -> Result<(), Box<Response>> {
+        let caller = self.caller(headers).await?;
+        self.may(&caller, "list", namespace, "").await
+    }
+
+    async fn may(&self, caller: &UserInfo, verb: &str, namespace: &str, name: &str) -> Result<(), Box<Response>> {
+        let filled = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let what = ResourceAttributes {
+            group: Some("forklift.konveyor.io".to_owned()),
+            resource: Some("providers".to_owned()),
+            verb: Some(verb.to_owned()),
+            namespace: filled(namespace),
+            name: filled(name),
+            ..ResourceAttributes::default()
+        };
+        self.gate.may(caller, what).await.map_err(|refused| Box::new(refusal(&refused)))
+    }
+
+    /// The entry of a provider of this type, or the answer that says why not.
+    async fn find(&self, headers: &HeaderMap, type_: &str, uid: &str) -> Result<Entry, Box<Response>> {
+        let caller = self.caller(headers).await?;
+        let entry = match self.db.entry(uid) {
+            None => return Err(Box::new((StatusCode::NOT_FOUND, [("X-Reason", "ProviderNotFound")]).into_response())),
+            Some(entry) if entry.type_ != type_ => return Err(Box::new(StatusCode::NOT_FOUND.into_response())),
+            Some(entry) => entry,
+        };
+        self.may(&caller, "get", &entry.namespace, &entry.name).await?;
+        Ok(entry)
+    }
+}
+
+/// 401, 403 with the reason in a header, 500: all with an empty body.
+fn refusal(refused: &Refused) -> Response {
+    match refused {
+        Refused::Stranger => StatusCode::UNAUTHORIZED.into_response(),
+        Refused::Forbidden(why) => (StatusCode::FORBIDDEN, [("forklift-error-message", why.clone())]).into_response(),
+        Refused::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn ok(value: &Value) -> Response {
+    axum::Json(value).into_response()
+}
+
+type Fields = Query<HashMap<String, String>>;
+
+async fn providers(State(service): State<Service>, headers: HeaderMap, Query(query): Fields) -> Response {
+    let namespace = query.get("namespace").map_or("", String::as_str);
+    if let Err(answer) = service.may_list(&headers, namespace).await {
+        return *answer;
+    }
+    let mut by_type =
+        json!({"openshift": [], "vsphere": [], "ovirt": [], "openstack": [], "ova": [], "hyperv": [], "ec2": []});
+    for (uid, entry) in service.db.all() {
+        if let Some(list) = by_type[entry.type_.as_str()].as_array_mut() {
+            list.push(views::provider(&uid, &entry));
+        }
+    }
+    ok(&by_type)
+}
+
+async fn providers_of(
+    State(service): State<Service>,
+    headers: HeaderMap,
+    Path(type_): Path<String>,
+    Query(query): Fields,
+) -> Response {
+    let namespace = query.get("namespace").map_or("", String::as_str);
+    if let Err(answer) = service.may_list(&headers, namespace).await {
+        return *answer;
+    }
+    let all = service.db.all();
+    let list: Vec<Value> =
+        all.iter().filter(|(_, e)| e.type_ == type_).map(|(uid, e)| views::provider(uid, e)).collect();
+    ok(&Value::Array(list))
+}
+
+async fn provider(
+    State(service): State<Service>,
+    headers: HeaderMap,
+    Path((type_, uid)): Path<(String, String)>,
+) -> Response {
+    match service.find(&headers, &type_, &uid).await {
+        Ok(entry) => ok(&views::provider(&uid, &entry)),
+        Err(answer) => *answer,
+    }
+}
+
+/// A collection, in full or as the list shows it at `detail=0`.
+async fn items(
+    service: &Service,
+    entry: &Entry,
+    uid: &str,
+    collection: &str,
+    full: bool,
+) -> Result<Vec<Value>, Box<Response>> {
+    if entry.type_ == "openshift" {
+        let provider = serde_json::from_value(entry.object.clone());
+        let unreadable = || Box::new(StatusCode::INTERNAL_SERVER_ERROR.into_response());
+        let Ok(provider) = provider else { return Err(unreadable()) };
+        let client = openshift::client_of(&service.client, &service.db, &provider).await;
+        return Ok(views::openshift(&client.map_err(|_| unreadable())?, uid, collection).await);
+    }
+    match &entry.content {
+        Some(content) => Ok(views::collection(content, &entry.type_, uid, collection, full)),
+        None => Err(Box::new(StatusCode::PARTIAL_CONTENT.into_response())),
+    }
+}
+
+async fn collection(
+    State(service): State<Service>,
+    headers: HeaderMap,
+    Path((type_, uid, collection)): Path<(String, String, String)>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response {
+    let entry = match service.find(&headers, &type_, &uid).await {
+        Ok(entry) => entry,
+        Err(answer) => return *answer,
+    };
+    if query.get("detail").is_some_and(|d| d != "all" && d.parse::<u32>().is_err()) {
+        return StatusCode::BAD_REQUEST.into_response();
+    }
+    let full = query.get("detail").is_some_and(|d| d != "0");
+    match items(&service, &entry, &uid, &collection, full).await {
+        Ok(list) => {
+            let wanted = query.get("name");
+            let list: Vec<Value> =
+                list.into_iter().filter(|i| wanted.is_none_or(|name| i["name"] == json!(name))).collect();
+            ok(&Value::Array(list))
+        }
+        Err(answer) => *answer,
+    }
+}
+
+async fn object(
+    State(service): State<Service>,
+    headers: HeaderMap,
+    Path((type_, uid, collection, id)): Path<(String, String, String, String)>,
+) -> Response {
+    let entry = match service.find(&headers, &type_, &uid).await {
+        Ok(entry) => entry,
+        Err(answer) => return *answer,
+    };
+    match items(&service, &entry, &uid, &collection, true).await {
+        Ok(list) => match list.into_iter().find(|i| i["id"] == json!(id)) {
+            Some(found) => ok(&found),
+            None => StatusCode::NOT_FOUND.into_response(),
+        },
+        Err(answer) => *answer,
+    }
+}

@@ -1,0 +1,258 @@
+//! The lab: a simulated OpenShift, MTV, KubeVirt, vSphere and guests, in one process.
+//!
+//! A package of its own that knows `mtv-matrix-api` alone. The runner talks to it as it would to the
+//! real thing: HTTP, SOAP, WebSocket and SSH over loopback. Only the command line starts it.
+
+#![recursion_limit = "256"]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use mtv_matrix_api as api;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use clock::Clock;
+use controllers::kubevirt::{self, KubevirtOptions, Subresources};
+use controllers::mtv::{self, MtvOptions, MtvVersion};
+use controllers::storage::{self, StorageOptions};
+use defects::Defects;
+use gate::Gate;
+use guests::Guests;
+use guests::collected::CollectedGuests;
+use hooks::GuestDirectory;
+use host::Host;
+use inventory::InventoryDb;
+use pki::LabCa;
+use platforms::{AllGuests, LabPlatform, PlatformOptions};
+use seed::SeedOptions;
+use serve::Endpoint;
+
+const MTV_NAMESPACE: &str = "openshift-mtv";
+
+mod aggregated;
+pub mod apiserver;
+pub mod clock;
+pub mod controllers;
+pub mod defects;
+pub mod gate;
+pub mod guests;
+pub mod hooks;
+mod host;
+pub mod inventory;
+pub mod monitoring;
+mod outside;
+pub mod pki;
+pub mod platforms;
+pub mod seed;
+pub mod serve;
+
+/// How the lab behaves.
+#[derive(Debug, Clone)]
+pub struct LabOptions {
+    /// How many simulated seconds pass in one real second. Default 600.
+    pub clock_scale: f64,
+    /// `2.9` … `2.12`.
+    pub mtv_version: String,
+    /// `4.19` …
+    pub ocp_version: String,
+    /// Names of `defects` to apply.
+    pub defects: Vec<String>,
+    /// Listen address for all endpoints; port 0 picks free ones.
+    pub listen: std::net::IpAddr,
+    /// Fixed port of the API server; 0 picks a free one.
+    pub port: u16,
+    /// The kubeconfig of a cluster to live on, as cluster admin. `None`: an API server of the lab's own.
+    pub on: Option<PathBuf>,
+}
+
+impl Default for LabOptions {
+    fn default() -> Self {
+        Self {
+            clock_scale: 600.0,
+            mtv_version: "2.11".to_owned(),
+            ocp_version: "4.20.3".to_owned(),
+            defects: Vec::new(),
+            listen: std::net::IpAddr::from([127, 0, 0, 1]),
+            port: 0,
+            on: None,
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LabError {
+    #[error("failed to start the lab's {part}: {cause}")]
+    Start { part: String, cause: String },
+    #[error("the lab knows no defect `{name}`; it knows: {known}")]
+    UnknownDefect { name: String, known: String },
+}
+
+/// A running lab.
+pub struct Lab {
+    ca: LabCa,
+    clock: Clock,
+    host: Host,
+    platforms: Vec<Box<dyn LabPlatform>>,
+    endpoints: Vec<Endpoint>,
+    controllers: TaskTracker,
+    stop: CancellationToken,
+    /// Objects that the lab started with.
+    baseline: BTreeSet<String>,
+}
+
+impl Lab {
+    /// Starts every part; returns when clients can connect.
+    pub async fn start(options: LabOptions) -> Result<Self, LabError> {
+        let defects = Defects::parse(&options.defects)?;
+        let version = MtvVersion::parse(&options.mtv_version).ok_or_else(|| LabError::Start {
+            part: "MTV".to_owned(),
+            cause: format!("`{}` is not a version that the lab plays: 2.9, 2.10, 2.11 or 2.12", options.mtv_version),
+        })?;
+        let clock = Clock::new(options.clock_scale);
+        let ca = LabCa::new()?;
+        let stop = CancellationToken::new();
+        let controllers = TaskTracker::new();
+
+        let host = Host::start(&options, &ca).await?;
+
+        let platform_options = PlatformOptions { listen: options.listen, clock, ca: &ca, cluster: host.client() };
+        let platforms = platforms::start(&platform_options).await?;
+        let db = Arc::new(InventoryDb::default());
+        // Platforms from outside come last: their VMs are known by what was collected.
+        let collected: Arc<dyn GuestDirectory> = Arc::new(CollectedGuests(db.clone()));
+        let directory = Arc::new(AllGuests(platforms.iter().map(|p| p.guests()).chain([collected]).collect()));
+
+        let inventory_listener = host.bind_for_route("inventory", options.listen).await?;
+        let thanos_listener = host.bind_for_route("monitoring", options.listen).await?;
+        let address = |listener: &tokio::net::TcpListener| {
+            listener
+                .local_addr()
+                .map(|a| a.to_string().trim_end_matches(":443").to_owned())
+                .map_err(|e| LabError::Start { part: "endpoints".to_owned(), cause: e.to_string() })
+        };
+        let (inventory_addr, thanos_addr) = (address(&inventory_listener)?, address(&thanos_listener)?);
+        let seed_options = SeedOptions {
+            mtv_version: options.mtv_version.clone(),
+            ocp_version: options.ocp_version.clone(),
+            inventory_addr: inventory_addr.clone(),
+            thanos_addr: thanos_addr.clone(),
+        };
+        seed::seed(&host.client(), &seed_options).await?;
+
+        let guests = Arc::new(Guests::new(directory.clone(), defects.clone()));
+        let subresources = Arc::new(Subresources::new(host.client(), guests));
+        host.serve(subresources, &inventory_addr, &ca, options.listen).await?;
+        let gate = Arc::new(Gate::new(host.client()));
+        let names = [options.listen.to_string(), "localhost".to_owned(), inventory_addr, thanos_addr];
+        let tls = ca.server_config(&names.map(|name| name.split(':').next().unwrap_or_default().to_owned()))?;
+        let inventory_router = inventory::router(db.clone(), host.client(), gate.clone());
+        let endpoints = vec![
+            serve::https("inventory", inventory_listener, tls.clone(), inventory_router)?,
+            serve::https("monitoring", thanos_listener, tls, monitoring::router(host.client(), gate))?,
+        ];
+        let baseline = host.objects();
+        controllers.spawn(mtv::run(
+            MtvOptions {
+                client: host.client(),
+                clock,
+                version,
+                namespace: MTV_NAMESPACE.to_owned(),
+                defects: defects.clone(),
+                stop: stop.clone(),
+            },
+            db,
+        ));
+        controllers.spawn(kubevirt::run(KubevirtOptions {
+            client: host.client(),
+            clock,
+            defects,
+            guests: directory,
+            stop: stop.clone(),
+        }));
+        controllers.spawn(storage::run(StorageOptions { client: host.client(), clock, stop: stop.clone() }));
+        Ok(Self { ca, clock, host, platforms, endpoints, controllers, stop, baseline })
+    }
+
+    /// API server URL.
+    pub fn url(&self) -> String {
+        self.host.url()
+    }
+    /// PEM of the CA that signed every endpoint of the lab.
+    pub fn ca_pem(&self) -> &str {
+        self.ca.ca_pem()
+    }
+    /// A cluster-admin token.
+    pub fn token(&self) -> &str {
+        self.host.token()
+    }
+    /// A kubeconfig as YAML; its CA also signed what Routes lead to.
+    pub fn kubeconfig(&self) -> String {
+        self.host.kubeconfig(self.ca_pem())
+    }
+    /// A `providers.json` with the lab's profiles.
+    pub fn providers_json(&self) -> String {
+        let profiles: serde_json::Map<String, serde_json::Value> =
+            self.platforms.iter().flat_map(|p| p.profiles()).collect();
+        let profiles = serde_json::Value::Object(profiles);
+        format!("{profiles:#}\n")
+    }
+    /// The clock by which everything in the lab happens.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+    /// The storage class that the lab offers first.
+    pub fn storage_class(&self) -> &str {
+        "ocs-storagecluster-ceph-rbd-virtualization"
+    }
+    /// What stands in the lab beyond what it started with: objects in the API server, VMs and
+    /// snapshots on the platforms. Empty after a clean run. Garbage collection gets a moment.
+    pub async fn leftovers(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        for _ in 0..30 {
+            left = self.host.objects().difference(&self.baseline).cloned().collect();
+            left.extend(self.platforms.iter().flat_map(|p| p.leftovers()));
+            if left.is_empty() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        left
+    }
+    /// Counts since the start, for benchmarks.
+    pub fn counters(&self) -> BTreeMap<String, u64> {
+        let platforms = self.platforms.iter().map(|p| p.requests()).map(|(name, count)| (name.to_owned(), count));
+        std::iter::once(("api_requests".to_owned(), self.host.request_count())).chain(platforms).collect()
+    }
+    /// Stops every task and waits for them.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.controllers.close();
+        self.controllers.wait().await;
+        for endpoint in &self.endpoints {
+            endpoint.stop().await;
+        }
+        for platform in &self.platforms {
+            platform.stop().await;
+        }
+        self.host.stop().await;
+    }
+    /// Writes kubeconfig, CA and providers.json for other clients; returns the kubeconfig's path.
+    pub fn write_client_files(&self, dir: &Path) -> Result<PathBuf, LabError> {
+        let failed = |e: std::io::Error| LabError::Start {
+            part: "client files".to_owned(),
+            cause: format!("failed to write to {}: {e}", dir.display()),
+        };
+        std::fs::create_dir_all(dir).map_err(failed)?;
+        let kubeconfig = dir.join("kubeconfig");
+        for (path, text) in [
+            (kubeconfig.clone(), self.kubeconfig()),
+            (dir.join("providers.json"), self.providers_json()),
+            (dir.join("ca.pem"), self.ca_pem().to_owned()),
+        ] {
+            std::fs::write(path, text).map_err(failed)?;
+        }
+        Ok(kubeconfig)
+    }
+}

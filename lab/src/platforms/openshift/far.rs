@@ -1,0 +1,117 @@
+//! A second cluster, with KubeVirt and storage and without MTV: a source or a destination by URL and
+//! token.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::super::{LabPlatform, PlatformOptions};
+use super::{Machines, follow};
+use crate::LabError;
+use crate::apiserver::{ApiServer, ApiServerOptions};
+use crate::controllers::kubevirt::{self, KubevirtOptions, Subresources};
+use crate::controllers::storage::{self, StorageOptions};
+use crate::defects::Defects;
+use crate::guests::Guests;
+use crate::hooks::GuestDirectory;
+use crate::seed::{SeedOptions, seed_cluster};
+
+/// It is a release behind the lab's own.
+const OCP_VERSION: &str = "4.19.9";
+const KUBERNETES_VERSION: &str = "v1.32.8";
+
+/// The lab's second cluster.
+pub struct FarOpenshift {
+    api: Arc<ApiServer>,
+    token: String,
+    ca_pem: String,
+    machines: Arc<Machines>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    baseline: BTreeSet<String>,
+}
+
+impl FarOpenshift {
+    pub async fn start(options: &PlatformOptions<'_>) -> Result<Self, LabError> {
+        let token = format!("sha256~lab-{}", crate::api::names::random_chars(24));
+        let own = ApiServerOptions {
+            listen: options.listen,
+            port: 0,
+            kubernetes_version: KUBERNETES_VERSION.to_owned(),
+            users: Vec::new(),
+            token: token.clone(),
+            subresources: None,
+            inventory: None,
+        };
+        let api = Arc::new(ApiServer::start(own, options.ca).await?);
+        // Nothing answers for monitoring: the worker is then chosen without it.
+        let seed = SeedOptions {
+            mtv_version: String::new(),
+            ocp_version: OCP_VERSION.to_owned(),
+            inventory_addr: String::new(),
+            thanos_addr: "127.0.0.1:1".to_owned(),
+        };
+        seed_cluster(&api.client(), &seed).await?;
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let machines = Arc::new(Machines(follow(&api.client(), &stop, &tasks)));
+        let defects = Defects::default();
+        let guests = Arc::new(Guests::new(machines.clone(), defects.clone()));
+        api.set_subresources(Arc::new(Subresources::new(api.client(), guests)));
+        let baseline = names(&api);
+        tasks.spawn(kubevirt::run(KubevirtOptions {
+            client: api.client(),
+            clock: options.clock,
+            defects,
+            guests: machines.clone(),
+            stop: stop.clone(),
+        }));
+        let storage = StorageOptions { client: api.client(), clock: options.clock, stop: stop.clone() };
+        tasks.spawn(storage::run(storage));
+        Ok(Self { api, token, ca_pem: options.ca.ca_pem().to_owned(), machines, stop, tasks, baseline })
+    }
+}
+
+/// Every object that a run could leave behind, one line each.
+fn names(api: &ApiServer) -> BTreeSet<String> {
+    // Events expire by themselves.
+    let objects = api.snapshot().into_iter().filter(|o| o.kind != "Event");
+    objects.map(|o| format!("{} {}/{} on the second cluster", o.kind, o.namespace, o.name)).collect()
+}
+
+#[async_trait]
+impl LabPlatform for FarOpenshift {
+    fn profiles(&self) -> Vec<(String, Value)> {
+        let profile = json!({
+            "type": "openshift",
+            "version": "4.19",
+            "fqdn": "127.0.0.1",
+            "api_url": self.api.url(),
+            "token": self.token,
+            "ca_pem": self.ca_pem,
+        });
+        vec![("openshift-remote".to_owned(), profile)]
+    }
+
+    fn guests(&self) -> Arc<dyn GuestDirectory> {
+        self.machines.clone()
+    }
+
+    fn leftovers(&self) -> Vec<String> {
+        names(&self.api).difference(&self.baseline).cloned().collect()
+    }
+
+    fn requests(&self) -> (&'static str, u64) {
+        ("remote_api_requests", self.api.request_count())
+    }
+
+    async fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.api.stop().await;
+    }
+}

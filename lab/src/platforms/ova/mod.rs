@@ -1,0 +1,102 @@
+//! A share with exported VMs: a directory of OVF files, each in a folder of its own.
+//!
+//! The lab cannot mount NFS, so its MTV reads the same directory: the share `127.0.0.1:/path` is the
+//! local directory `/path`. The OVF files are real XML; the disks beside them are not there, because
+//! nothing of the lab reads a disk.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use super::roster::{Mark, Roster};
+use super::{LabPlatform, PlatformOptions};
+use crate::LabError;
+use crate::hooks::GuestDirectory;
+
+mod ovf;
+
+/// The lab's share.
+pub struct Ova {
+    roster: Arc<Roster>,
+    share: Share,
+}
+
+/// A directory that goes when the lab does.
+struct Share {
+    path: PathBuf,
+    /// Names and contents as written.
+    files: Vec<(PathBuf, String)>,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+impl Share {
+    fn write(roster: &Roster) -> std::io::Result<Self> {
+        let path = std::env::temp_dir().join(format!("mtv-matrix-lab-ova-{}", crate::api::names::random_chars(12)));
+        let mut share = Self { path, files: Vec::new() };
+        for machine in &roster.0 {
+            let dir = share.path.join(&machine.name);
+            std::fs::create_dir_all(&dir)?;
+            let (file, text) = (dir.join(format!("{}.ovf", machine.name)), ovf::document(machine));
+            std::fs::write(&file, &text)?;
+            share.files.push((file, text));
+        }
+        Ok(share)
+    }
+
+    /// What is not as it was written.
+    fn changes(&self) -> Vec<String> {
+        let unlike = |(file, text): &&(PathBuf, String)| std::fs::read_to_string(file).ok().as_ref() != Some(text);
+        self.files.iter().filter(unlike).map(|(file, _)| format!("OVF {} was changed", shown(file))).collect()
+    }
+}
+
+fn shown(path: &Path) -> std::path::Display<'_> {
+    path.display()
+}
+
+impl Ova {
+    pub fn start(_: &PlatformOptions<'_>) -> Result<Self, LabError> {
+        let roster = Roster::new(&Mark { suffix: "-ova", mac: "00:50:56:0a", subnet: 101 });
+        let share = Share::write(&roster)
+            .map_err(|e| LabError::Start { part: "OVA share".to_owned(), cause: e.to_string() })?;
+        Ok(Self { roster: Arc::new(roster), share })
+    }
+}
+
+#[async_trait]
+impl LabPlatform for Ova {
+    fn profiles(&self) -> Vec<(String, Value)> {
+        let profile = json!({
+            "type": "ova",
+            "version": "1",
+            "api_url": format!("127.0.0.1:{}", shown(&self.share.path)),
+            "guest_vm_linux_user": "root",
+            "guest_vm_linux_password": "lab-linux",
+            "guest_vm_win_user": "Administrator",
+            "guest_vm_win_password": "lab-windows",
+        });
+        vec![("ova".to_owned(), profile)]
+    }
+
+    fn guests(&self) -> Arc<dyn GuestDirectory> {
+        self.roster.clone()
+    }
+
+    fn leftovers(&self) -> Vec<String> {
+        self.share.changes()
+    }
+
+    fn requests(&self) -> (&'static str, u64) {
+        // Files are read, not asked for.
+        ("ova_requests", 0)
+    }
+
+    async fn stop(&self) {}
+}

@@ -1,0 +1,132 @@
+//! `events.jsonl`: writing it as a run goes, reading it back for a report.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use crate::event::{Event, EventKind, SCHEMA};
+
+/// Why an event log could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum EventLogError {
+    #[error("failed to write the event log {path}: {source}")]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("failed to read the event log {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{path}:{line}: not an event: {source}")]
+    Parse { path: PathBuf, line: usize, source: serde_json::Error },
+    #[error(
+        "{path} has event schema {found}; this mtv-matrix reads schema {SCHEMA}: use the version that wrote it, or a newer one"
+    )]
+    Schema { path: PathBuf, found: u32 },
+}
+
+/// Appends events to a file, one JSON object a line.
+#[derive(Debug)]
+pub struct EventWriter {
+    path: PathBuf,
+    file: File,
+}
+
+impl EventWriter {
+    /// Creates the file; an existing one is an error, because a run id is used once.
+    pub fn create(path: &Path) -> Result<Self, EventLogError> {
+        let file = OpenOptions::new()
+            .create_new(true)
+            .append(true)
+            .open(path)
+            .map_err(|source| EventLogError::Write { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// Writes one line in one call, so that a reader never sees half of it followed by another.
+    pub fn append(&mut self, event: &Event) -> Result<(), EventLogError> {
+        let mut line = serde_json::to_vec(event).map_err(|e| self.write_error(e.into()))?;
+        line.push(b'\n');
+        self.file.write_all(&line).map_err(|e| self.write_error(e))
+    }
+
+    fn write_error(&self, source: std::io::Error) -> EventLogError {
+        EventLogError::Write { path: self.path.clone(), source }
+    }
+}
+
+/// `run-started` alone: which run it is. `None`: the run did not come so far.
+pub fn read_started(path: &Path) -> Result<Option<Event>, EventLogError> {
+    /// A signal may come before the start is told.
+    const AMONG: usize = 16;
+    let read_error = |source| EventLogError::Read { path: path.to_owned(), source };
+    let reader = BufReader::new(File::open(path).map_err(read_error)?);
+    for (number, line) in reader.lines().take(AMONG).enumerate() {
+        let parsed = serde_json::from_str::<Event>(&line.map_err(read_error)?);
+        let parse_error = |source| EventLogError::Parse { path: path.to_owned(), line: number + 1, source };
+        let event = parsed.map_err(parse_error)?;
+        if matches!(event.kind, EventKind::RunStarted { .. }) {
+            return Ok(Some(event));
+        }
+    }
+    Ok(None)
+}
+
+/// Reads a whole log. A last line without an end is what a killed run leaves, and is dropped.
+pub fn read_events(path: &Path) -> Result<Vec<Event>, EventLogError> {
+    let read_error = |source| EventLogError::Read { path: path.to_owned(), source };
+    let mut reader = BufReader::new(File::open(path).map_err(read_error)?);
+    let mut events = Vec::new();
+    let mut line = String::new();
+    let mut number = 0;
+    while reader.read_line(&mut line).map_err(read_error)? > 0 {
+        number += 1;
+        let whole = line.ends_with('\n');
+        if !line.trim().is_empty() {
+            match serde_json::from_str::<Event>(&line) {
+                Ok(event) => {
+                    if let EventKind::RunStarted { schema, .. } = &event.kind
+                        && *schema > SCHEMA
+                    {
+                        return Err(EventLogError::Schema { path: path.to_owned(), found: *schema });
+                    }
+                    events.push(event);
+                }
+                Err(_) if !whole => break,
+                Err(source) => return Err(EventLogError::Parse { path: path.to_owned(), line: number, source }),
+            }
+        }
+        line.clear();
+    }
+    Ok(events)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Level;
+
+    fn note(seq: u64) -> Event {
+        Event {
+            seq,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            kind: EventKind::Note { cell: None, level: Level::Info, message: format!("line {seq}") },
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read_back_and_a_torn_last_line_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        let mut writer = EventWriter::create(&path).unwrap();
+        writer.append(&note(1)).unwrap();
+        writer.append(&note(2)).unwrap();
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"seq\":3,\"at").unwrap();
+        assert_eq!(read_events(&path).unwrap(), vec![note(1), note(2)]);
+    }
+
+    #[test]
+    fn a_broken_line_in_the_middle_names_its_file_and_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        std::fs::write(&path, "{\"seq\":1\n{}\n").unwrap();
+        let error = read_events(&path).unwrap_err().to_string();
+        assert!(error.contains("events.jsonl:1:"), "{error}");
+    }
+}
