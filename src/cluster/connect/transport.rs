@@ -22,7 +22,7 @@ use tracing::Instrument;
 
 use super::retry::{Pauses, is_transient_status};
 use super::token::Tokens;
-use super::wait::pause;
+use crate::cluster::wait::pause;
 
 /// How long one request may take, as a multiple of the configured time, with all its retries.
 const RETRY_FACTOR: u32 = 3;
@@ -231,7 +231,7 @@ fn after<B>(response: &Response<B>) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::token::Source;
+    use crate::cluster::connect::token::Source;
     use std::sync::atomic::AtomicU32;
 
     fn client<F>(tokens: Tokens, answer: F) -> kube::Client

@@ -10,10 +10,10 @@ use kube::ResourceExt;
 use kube::api::{ApiResource, DynamicObject, ListParams};
 
 use super::apply::{code_of, dynamic_api};
-use super::{Cluster, retry};
 use crate::api::forklift::{Hook, Migration, NetworkMap, Plan, Provider, StorageMap};
 use crate::api::multus::NetworkAttachmentDefinition;
 use crate::api::names::{CREATED_ANNOTATION, RUN_LABEL, RunId};
+use crate::cluster::{Cluster, retry};
 use crate::ledger::Thing;
 
 /// Lists at once.

@@ -7,8 +7,9 @@ use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Pr
 use serde_json::Value;
 
 use super::apply::{ApplyError, code_of, dynamic_api, field, guarded, merge_for, read};
-use super::{Cluster, Poll, holders, wait};
+use super::holders;
 use crate::api::names::{RUN_LABEL, RunId};
+use crate::cluster::{Cluster, Poll, wait};
 use crate::ledger::{Ledger, OpenEntry, Thing};
 
 /// Other writers may get in between; more often than this is a fight.
@@ -55,7 +56,7 @@ fn same_cluster(cluster: &Cluster, at: &str, thing: &str) -> Result<(), ApplyErr
     Err(ApplyError::OtherCluster { thing: thing.to_owned(), cluster: at.to_owned() })
 }
 
-pub(super) fn resource(api_version: &str, kind: &str, plural: &str) -> ApiResource {
+pub(crate) fn resource(api_version: &str, kind: &str, plural: &str) -> ApiResource {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     ApiResource {
         group: group.to_owned(),

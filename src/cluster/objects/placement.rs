@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::apply::list_labelled;
 use super::health::route_url;
-use super::{Cluster, retry};
+use crate::cluster::{Cluster, retry};
 
 /// The label of workers.
 const WORKER_LABEL: &str = "node-role.kubernetes.io/worker";

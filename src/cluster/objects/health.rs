@@ -12,8 +12,8 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use super::apply::{dynamic_api, read};
-use super::{Cluster, retry, wait};
 use crate::api::openshift::Route;
+use crate::cluster::{Cluster, retry, wait};
 use crate::config::Settings;
 
 /// The deployments without which MTV migrates nothing (forklift.md §9.3).

@@ -1,7 +1,9 @@
 //! The one place that waits on the cluster: watches with deadlines.
 //!
-//! [`until`] looks at one object through a shared watch ([`super::hub`]); [`poll`] asks again and
+//! [`until`] looks at one object through a shared watch ([`hub`]); [`poll`] asks again and
 //! again where nothing can be watched. Both say what they wait for in [`WAITING`], if it is set.
+
+pub(crate) mod hub;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,8 +15,8 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::Cluster;
-use super::hub::View;
 use crate::event::Problem;
+use hub::View;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -56,7 +58,7 @@ impl WaitError {
 }
 
 /// Sleeps. Nothing outside `cluster` may; retries in `cluster` pause with it.
-pub(super) async fn pause(time: Duration) {
+pub(crate) async fn pause(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
@@ -104,7 +106,7 @@ where
 }
 
 /// A dynamic object as `K`. Items of lists come without their type.
-pub(super) fn parse<K: DeserializeOwned>(object: &DynamicObject, kind: &ApiResource) -> Result<K, serde_json::Error> {
+pub(crate) fn parse<K: DeserializeOwned>(object: &DynamicObject, kind: &ApiResource) -> Result<K, serde_json::Error> {
     let mut object = object.clone();
     object.types.get_or_insert_with(|| TypeMeta { api_version: kind.api_version.clone(), kind: kind.kind.clone() });
     serde_json::from_value(serde_json::to_value(object)?)

@@ -3,6 +3,9 @@
 //! Reads only. A guest that boots refuses connections for a while; that is *not yet*, within the
 //! limit. A guest that refuses the password three times in a row is an answer.
 
+pub mod parse;
+mod tunnel;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -12,12 +15,12 @@ use russh::keys::PublicKeyOrCertificate;
 use russh::{ChannelMsg, Disconnect};
 use secrecy::ExposeSecret;
 
-use super::guest_parse::{linux_interfaces, windows_interfaces};
-use super::tunnel::{self, Tunnel};
 use super::{Cluster, Poll, retry, wait};
 use crate::api::vm::{GuestInterface, GuestLogin, GuestOs};
 use crate::config::Credentials;
 use crate::event::Problem;
+use parse::{linux_interfaces, windows_interfaces};
+use tunnel::Tunnel;
 
 const SSH_PORT: u16 = 22;
 /// One try, from the port-forward to the login.

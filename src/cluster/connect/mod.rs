@@ -1,7 +1,12 @@
 //! Connecting: in-cluster service account, kubeconfig, token, or user and password.
 //!
 //! Knows TLS, tokens and time limits; not what the requests are about. One TLS stack (rustls with
-//! ring); kube's own retry layer is off, ours is in [`super::transport`].
+//! ring); kube's own retry layer is off, ours is in [`transport`].
+
+pub(crate) mod oauth;
+pub mod retry;
+pub(crate) mod token;
+mod transport;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,12 +16,12 @@ use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use secrecy::SecretString;
 
-use super::hub::Hub;
-use super::oauth::Login;
-use super::retry::chain;
-use super::token::{Source, Tokens};
-use super::transport::TransportLayer;
+use super::wait::hub::Hub;
 use crate::config::Settings;
+use oauth::Login;
+use retry::chain;
+use token::{Source, Tokens};
+use transport::TransportLayer;
 
 /// A watch lives 290 s at most; a connection that says nothing for longer is dead.
 const READ_TIMEOUT: Duration = Duration::from_secs(310);
@@ -189,10 +194,10 @@ impl Cluster {
         self.inner.ca_pem.as_deref()
     }
     /// This process' turn to change shared settings; others' changes in between are still conflicts.
-    pub(super) async fn settings_turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+    pub(crate) async fn settings_turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.inner.settings.lock().await
     }
-    pub(super) fn hub(&self) -> &Hub {
+    pub(crate) fn hub(&self) -> &Hub {
         &self.inner.hub
     }
 }
@@ -371,7 +376,7 @@ async fn probe(client: &kube::Client, url: &str, how: &str) -> Result<bool, Clus
 }
 
 /// A transport error in plain words.
-pub(super) fn classify(url: &str, error: &(dyn std::error::Error + 'static)) -> ClusterError {
+pub(crate) fn classify(url: &str, error: &(dyn std::error::Error + 'static)) -> ClusterError {
     let text = chain(error);
     let lower = text.to_lowercase();
     let url = url.to_owned();

@@ -14,8 +14,8 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::retry::{self, Pauses};
-use super::wait::pause;
+use super::pause;
+use crate::cluster::retry::{self, Pauses};
 
 /// Never reached: only a bound for the arithmetic of pauses.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -24,12 +24,12 @@ type Key = (String, String, Option<String>);
 
 /// All watches of one cluster.
 #[derive(Default)]
-pub(super) struct Hub {
+pub(crate) struct Hub {
     watches: Mutex<HashMap<Key, Weak<Shared>>>,
 }
 
 /// One running watch and what it knows.
-pub(super) struct Shared {
+pub(crate) struct Shared {
     known: Arc<Mutex<Known>>,
     changes: watch::Receiver<u64>,
     task: AbortHandle,
@@ -52,7 +52,7 @@ struct Known {
 }
 
 /// What the hub knows about one object now.
-pub(super) enum View {
+pub(crate) enum View {
     /// The first list has not come yet; the error so far.
     Unknown(Option<String>),
     Known(Option<Arc<DynamicObject>>),
@@ -65,7 +65,7 @@ const REFUSAL_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Hub {
     /// Joins the watch of `kind` in `namespace`, or begins it.
-    pub(super) fn join(&self, client: &kube::Client, kind: &ApiResource, namespace: Option<&str>) -> Arc<Shared> {
+    pub(crate) fn join(&self, client: &kube::Client, kind: &ApiResource, namespace: Option<&str>) -> Arc<Shared> {
         let key = (kind.api_version.clone(), kind.plural.clone(), namespace.map(str::to_owned));
         let mut watches = match self.watches.lock() {
             Ok(watches) => watches,
@@ -91,11 +91,11 @@ impl Hub {
 
 impl Shared {
     /// Wakes at every change of the watch.
-    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.clone()
     }
 
-    pub(super) fn view(&self, name: &str) -> View {
+    pub(crate) fn view(&self, name: &str) -> View {
         let Ok(known) = self.known.lock() else { return View::Unknown(None) };
         if let Some((since, error, true)) = &known.trouble
             && since.elapsed() >= REFUSAL_PATIENCE

@@ -12,7 +12,7 @@ use backoff::backoff::Backoff;
 use http::StatusCode;
 use tokio::time::Instant;
 
-use super::wait::pause;
+use crate::cluster::wait::pause;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);

@@ -9,13 +9,14 @@ use kube::api::{ApiResource, DynamicObject};
 use serde_json::Value;
 
 use super::apply::{dynamic_api, read};
-use super::{Cluster, quantity, retry, wait};
+use super::quantity;
 use crate::api::cdi::StorageProfile;
 use crate::api::condition::Conditions;
 use crate::api::kubevirt::{VirtualMachine, VirtualMachineInstance, VirtualMachineInstanceStatus};
 use crate::api::vm::{
     CpuTopology, Firmware, FirmwareKind, GuestLogin, Mac, Power, TargetDisk, TargetNetwork, TargetNic, TargetVm,
 };
+use crate::cluster::{Cluster, retry, wait};
 
 /// Forklift writes here which source disk a claim was made for.
 const DISK_SOURCE: &str = "forklift.konveyor.io/disk-source";

@@ -6,11 +6,11 @@ use kube::ResourceExt;
 use kube::api::{Api, DynamicObject, ListParams};
 use serde_json::Value;
 
-use super::Cluster;
 use super::apply::{dynamic_api, read};
 use super::undo::resource;
 use crate::api::forklift::ForkliftController;
 use crate::api::openshift::ClusterVersionStatus;
+use crate::cluster::Cluster;
 
 /// A version's leading numbers, compared number by number; pre-release tags are ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +56,7 @@ pub struct Versions {
 /// (forklift.md §9.1).
 pub async fn controller_flags(cluster: &Cluster, mtv_namespace: &str) -> Result<BTreeMap<String, bool>, String> {
     let controllers: Api<ForkliftController> = Api::namespaced(cluster.client(), mtv_namespace);
-    let list = controllers.list(&ListParams::default()).await.map_err(|e| super::retry::short(&e))?;
+    let list = controllers.list(&ListParams::default()).await.map_err(|e| crate::cluster::retry::short(&e))?;
     Ok(list.items.iter().flat_map(|controller| switches(&controller.spec.fields)).collect())
 }
 

@@ -19,7 +19,7 @@ const LONGEST: Duration = Duration::from_secs(48 * 3600);
 
 /// What an annotation says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Holder {
+pub(crate) struct Holder {
     /// `null`: the field was absent.
     pub before: Option<Value>,
     after: Value,
@@ -41,12 +41,12 @@ fn key(pointer: &str, run: &RunId) -> String {
 }
 
 /// Whether `run` has its annotation on the object.
-pub(super) fn holds(object: &DynamicObject, pointer: &str, run: &RunId) -> bool {
+pub(crate) fn holds(object: &DynamicObject, pointer: &str, run: &RunId) -> bool {
     object.annotations().contains_key(&key(pointer, run))
 }
 
 /// Another run that holds the field with the value `after`.
-pub(super) fn other(object: &DynamicObject, pointer: &str, run: &RunId, after: &Value) -> Option<Holder> {
+pub(crate) fn other(object: &DynamicObject, pointer: &str, run: &RunId, after: &Value) -> Option<Holder> {
     let (prefix, own) = (prefix(pointer), key(pointer, run));
     let others = object.annotations().iter().filter(|(key, _)| key.starts_with(&prefix) && **key != own);
     let mut holders = others.filter_map(|(_, text)| serde_json::from_str::<Holder>(text).ok());
@@ -55,7 +55,7 @@ pub(super) fn other(object: &DynamicObject, pointer: &str, run: &RunId, after: &
 }
 
 /// Adds the annotation of `run` to a merge patch.
-pub(super) fn take(patch: &mut Value, pointer: &str, run: &RunId, before: Option<&Value>, after: &Value) {
+pub(crate) fn take(patch: &mut Value, pointer: &str, run: &RunId, before: Option<&Value>, after: &Value) {
     if is_shared(pointer) {
         let holder = Holder { before: before.cloned(), after: after.clone(), at: Timestamp::now() };
         json_patch::merge(patch, &json!({ "metadata": { "annotations": { key(pointer, run): text(&holder) } } }));
@@ -63,7 +63,7 @@ pub(super) fn take(patch: &mut Value, pointer: &str, run: &RunId, before: Option
 }
 
 /// Adds its removal to a merge patch. Not by [`json_patch::merge`], which would take null for "nothing".
-pub(super) fn leave(patch: &mut Value, pointer: &str, run: &RunId) {
+pub(crate) fn leave(patch: &mut Value, pointer: &str, run: &RunId) {
     if !patch.is_object() {
         *patch = json!({});
     }

@@ -13,8 +13,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 pub use super::undo::undo;
-use super::{Cluster, Poll, WaitError, holders, retry, strict, wait};
+use super::{holders, strict};
 use crate::api::names::{CELL_LABEL, CREATED_ANNOTATION, CellId, MANAGED_BY, MANAGED_BY_LABEL, RUN_LABEL};
+use crate::cluster::{Cluster, Poll, WaitError, retry, wait};
 use crate::ledger::{EntryId, Ledger, LedgerError, Thing};
 
 /// Retries of one write last this many request timeouts.
@@ -60,13 +61,13 @@ impl ApplyError {
         }
     }
 
-    pub(super) fn request(verb: &'static str, thing: &str, error: &kube::Error) -> Self {
+    pub(crate) fn request(verb: &'static str, thing: &str, error: &kube::Error) -> Self {
         Self::Request { verb, thing: thing.to_owned(), cause: retry::short(error), code: code_of(error) }
     }
 }
 
 /// The HTTP status that the API server answered with.
-pub(super) fn code_of(error: &kube::Error) -> Option<u16> {
+pub(crate) fn code_of(error: &kube::Error) -> Option<u16> {
     match error {
         kube::Error::Api(status) => Some(status.code),
         _ => None,
@@ -309,7 +310,7 @@ where
 }
 
 /// The object, or `None` when it, or its kind, is not there. kube's own `get_opt` goes by the reason text.
-pub(super) async fn read(api: &Api<DynamicObject>, name: &str) -> Result<Option<DynamicObject>, kube::Error> {
+pub(crate) async fn read(api: &Api<DynamicObject>, name: &str) -> Result<Option<DynamicObject>, kube::Error> {
     match api.get(name).await {
         Ok(there) => Ok(Some(there)),
         Err(error) if code_of(&error) == Some(404) => Ok(None),
@@ -318,7 +319,7 @@ pub(super) async fn read(api: &Api<DynamicObject>, name: &str) -> Result<Option<
 }
 
 /// The API of a kind known at run time; `None` for cluster-scoped kinds and for all namespaces.
-pub(super) fn dynamic_api(cluster: &Cluster, kind: &ApiResource, namespace: Option<&str>) -> Api<DynamicObject> {
+pub(crate) fn dynamic_api(cluster: &Cluster, kind: &ApiResource, namespace: Option<&str>) -> Api<DynamicObject> {
     match namespace {
         Some(namespace) => Api::namespaced_with(cluster.client(), namespace, kind),
         None => Api::all_with(cluster.client(), kind),
@@ -335,12 +336,12 @@ fn is_definite(error: &kube::Error) -> bool {
 }
 
 /// The field at a JSON pointer; `None` when it is absent or null.
-pub(super) fn field(object: &DynamicObject, pointer: &str) -> Option<Value> {
+pub(crate) fn field(object: &DynamicObject, pointer: &str) -> Option<Value> {
     serde_json::to_value(object).ok()?.pointer(pointer).filter(|v| !v.is_null()).cloned()
 }
 
 /// A merge patch that sets only the field at `pointer`.
-pub(super) fn merge_for(pointer: &str, value: Value) -> Value {
+pub(crate) fn merge_for(pointer: &str, value: Value) -> Value {
     pointer
         .split('/')
         .skip(1)
@@ -351,7 +352,7 @@ pub(super) fn merge_for(pointer: &str, value: Value) -> Value {
 }
 
 /// The patch with the version it was made for, so that a change in between is a conflict.
-pub(super) fn guarded(mut patch: Value, seen: &DynamicObject) -> Value {
+pub(crate) fn guarded(mut patch: Value, seen: &DynamicObject) -> Value {
     if let Some(version) = &seen.metadata.resource_version {
         json_patch::merge(&mut patch, &json!({ "metadata": { "resourceVersion": version } }));
     }

@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::{Cluster, retry};
+use crate::cluster::{Cluster, retry};
 
 const PROTOCOL: &str = "plain.kubevirt.io";
 /// Bytes under way in one direction.

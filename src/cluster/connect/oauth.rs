@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::connect::{ClusterError, classify};
+use super::{ClusterError, classify};
 
 const CLIENT_ID: &str = "openshift-challenging-client";
 
