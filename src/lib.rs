@@ -4,11 +4,13 @@
 //! `tests/architecture.rs` holds that.
 //!
 //! ```text
-//! 4   cli
-//! 3   engine        cleanup       doctor
-//! 2   migration
-//! 1   source        forklift      check        cluster       report
-//! 0   config   matrix   ledger
+//! 6   cli
+//! 5   engine
+//! 4   migration
+//! 3   cleanup       doctor
+//! 2   source        forklift      check        cluster       report
+//! 1   matrix        ledger
+//! 0   config
 //! ```
 //! `api` (what runner and lab both speak) and `lab` (the simulated world) are packages of their own.
 

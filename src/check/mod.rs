@@ -1,6 +1,6 @@
 //! Judging a migrated VM: (source VM, target VM, expectations) → findings. Pure.
 //!
-//! Floor 1. No I/O: everything a rule needs is in [`Facts`]. Each rule is one file and one name in
+//! Floor 2. No I/O: everything a rule needs is in [`Facts`]. Each rule is one file and one name in
 //! [`ALL`]. What a rule cannot judge it says, with the reason; silence is not a pass.
 
 mod guest;

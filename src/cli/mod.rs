@@ -1,6 +1,6 @@
 //! The command line: arguments → a command → an exit code.
 //!
-//! Floor 4. Composes the rooms below; holds no rule of its own. Values that configuration knows
+//! Floor 6. Composes the rooms below; holds no rule of its own. Values that configuration knows
 //! have no default here, so that their layer stays visible.
 
 mod args;

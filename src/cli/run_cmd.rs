@@ -10,24 +10,17 @@ use serde_json::json;
 use super::args::{ConfigArgs, LabArgs, LogFormat, RunArgs};
 use super::bus::Bus;
 use super::common::Flag;
-use super::signals::{Signals, StopTokens};
+use super::signals::Signals;
 use super::tell::Tell;
 use super::{Stop, common, exit, telemetry};
 use crate::api::names::{RunId, dns_label};
-use crate::cluster::Cluster;
-use crate::cluster::health::{InventoryAddress, default_storage_class, inventory_address};
-use crate::cluster::versions;
-use crate::config::scenarios::Destination;
+use crate::cluster::{Cluster, ClusterError};
 use crate::config::{Keep, Loaded};
-use crate::doctor::{self, Report};
-use crate::engine::{Engine, EngineOptions, RunSummary};
-use crate::event::{Environment, EventKind, Events, Problem, SCHEMA, ShardSet, Verdict};
-use crate::forklift::inventory::Inventory;
+use crate::doctor;
+use crate::engine::{self, StopTokens};
+use crate::event::{EventKind, Events, ShardSet};
 use crate::lab::Lab;
-use crate::ledger::Ledger;
 use crate::ledger::guard::Guard;
-use crate::matrix::{self, Cell, Decision};
-use crate::migration::{ContextParts, RunContext};
 use crate::report::{self, Reporter, RunModel, console, merge, metrics};
 
 pub async fn run(config: &ConfigArgs, args: RunArgs) -> Result<u8, Stop> {
@@ -76,12 +69,28 @@ async fn run_with(
     // From here on a signal ends the run in order, however early it comes.
     let stop = StopTokens::default();
     let _signals = signals.listen(events.clone(), &stop, loaded.settings.timeouts.grace);
-    let ran = run_cells(&loaded, cells, set, lab, &run, &dir, &events, &stop).await;
+    let request = engine::Request {
+        loaded: &loaded,
+        run: &run,
+        dir: &dir,
+        events: &events,
+        stop: &stop,
+        set,
+        lab: lab.is_some(),
+        stage_span: report::live::stage_spans(&run),
+    };
+    let mut ran = engine::run(request, cells, connect(&loaded, lab)).await;
+    if let (Ok(ended), Some(lab)) = (&mut ran, lab) {
+        // What the user asked to keep is no leftover, and what a run told to stop at once left is told already.
+        if !ended.aborted && !ended.keeps {
+            ended.summary.leftovers += check_lab(lab, &events).await;
+        }
+    }
     let (code, problem) = match &ran {
-        Ok(ended) => (ended.code, None),
+        Ok(ended) => (ended.code(), None),
         Err(problem) => (exit::ENVIRONMENT, Some(problem.clone())),
     };
-    let leftovers = ran.as_ref().map_or(0, |ended| ended.leftovers);
+    let leftovers = ran.as_ref().map_or(0, |ended| ended.summary.leftovers);
     let (spans, dropped) = live.take();
     if dropped > 0 {
         let message = format!("traces.jsonl lacks {dropped} spans of single requests: there were too many");
@@ -195,168 +204,15 @@ fn console(format: LogFormat) -> Box<dyn Reporter> {
     Box::new(console::Console::new(mode, color, Box::new(std::io::stdout())))
 }
 
-async fn connect(loaded: &Loaded, lab: Option<&Lab>) -> Result<Cluster, Problem> {
-    let connected = match lab {
+async fn connect(loaded: &Loaded, lab: Option<&Lab>) -> Result<Cluster, ClusterError> {
+    match lab {
         Some(lab) => {
             let token = SecretString::from(lab.token().to_owned());
             let limit = loaded.settings.timeouts.request;
             Cluster::from_parts(&lab.url(), Some(lab.ca_pem()), token, false, limit).await
         }
         None => Cluster::connect(&loaded.settings).await,
-    };
-    connected.map_err(|error| Problem::new(error.to_string()))
-}
-
-struct RunEnd {
-    code: u8,
-    leftovers: u32,
-}
-
-#[expect(clippy::too_many_arguments, reason = "the one place where a run's parts meet")]
-async fn run_cells(
-    loaded: &Loaded,
-    mut cells: Vec<Cell>,
-    set: Option<ShardSet>,
-    lab: Option<&Lab>,
-    run: &RunId,
-    dir: &Path,
-    events: &Events,
-    stop: &StopTokens,
-) -> Result<RunEnd, Problem> {
-    let started = |cells: &[Cell], environment| {
-        let infos = cells.iter().map(Cell::info).collect();
-        let (run, shard, set) = (run.clone(), set.as_ref().map(|set| set.shard().to_owned()), set.clone());
-        events.emit(EventKind::RunStarted { schema: SCHEMA, run, environment, cells: infos, shard, set });
-        for cell in cells {
-            if let Decision::Skip(reason) = &cell.decision {
-                let (cell, reason, shard) = (cell.id.clone(), reason.clone(), cell.shard.clone());
-                events.emit(EventKind::CellSkipped { cell, reason, shard });
-            }
-        }
-    };
-    let look = async {
-        let cluster = connect(loaded, lab).await?;
-        let report = doctor::examine(&cluster, &loaded.settings).await;
-        Ok((cluster, report))
-    };
-    let (cluster, report) = match stop.cancel.run_until_cancelled(look).await {
-        Some(Ok(found)) => found,
-        ended => {
-            started(&cells, environment(loaded, None, lab.is_some()));
-            return match ended {
-                Some(Err(problem)) => Err(problem),
-                _ => Ok(RunEnd { code: exit::INTERRUPTED, leftovers: 0 }),
-            };
-        }
-    };
-    let mut unknown_flags = None;
-    if let Some(mtv) = &report.versions.mtv {
-        matrix::decide_version(&mut cells, mtv);
-        match versions::controller_flags(&cluster, &loaded.settings.mtv_namespace).await {
-            Ok(flags) => matrix::decide_gates(&mut cells, mtv, &flags),
-            Err(cause) => unknown_flags = Some(cause),
-        }
     }
-    // Where the cluster has no default, the preflight has said so already.
-    if loaded.settings.storage_class.is_empty()
-        && let Ok(class) = default_storage_class(&cluster).await
-    {
-        cells.iter_mut().for_each(|cell| cell.storage_class.clone_from(&class));
-    }
-    started(&cells, environment(loaded, Some(&report), lab.is_some()));
-    if let Some(cause) = unknown_flags {
-        let message =
-            format!("switches of the ForkliftController are unknown, so no cell is skipped for them: {cause}");
-        events.emit(EventKind::Note { cell: None, level: crate::event::Level::Warning, message });
-    }
-    for probe in &report.probes {
-        let (probe, ok, message) = (probe.name.clone(), probe.ok, probe.message.clone());
-        events.emit(EventKind::Preflight { probe, ok, message });
-    }
-    let missing = report.missing();
-    if !missing.is_empty() {
-        let mut problem = Problem::new("the cluster is not ready for a run; nothing was created");
-        problem.details = missing.iter().map(|p| format!("{}: {}", p.name, p.message)).collect();
-        return Err(problem);
-    }
-    let address = inventory_address(&cluster, &loaded.settings.mtv_namespace)
-        .await
-        .map_err(|cause| Problem::new(format!("failed to find MTV's inventory: {cause}")))?;
-    let context = open_context(loaded, &cells, run, dir, events, cluster, &report, address)?;
-    execute(loaded, cells, lab, events, Arc::new(context), stop).await
-}
-
-#[expect(clippy::too_many_arguments, reason = "the one place where a run's parts meet")]
-fn open_context(
-    loaded: &Loaded,
-    cells: &[Cell],
-    run: &RunId,
-    dir: &Path,
-    events: &Events,
-    cluster: Cluster,
-    report: &Report,
-    address: InventoryAddress,
-) -> Result<RunContext, Problem> {
-    let ledger = Ledger::create(&dir.join("ledger.jsonl"), run).map_err(|e| Problem::new(e.to_string()))?;
-    let mut profiles: Vec<_> =
-        cells.iter().filter(|c| c.decision == Decision::Run).map(|c| c.profile.clone()).collect();
-    // A second cluster may be a destination only.
-    let remote = |c: &Cell| c.decision == Decision::Run && c.scenario.destination == Destination::Remote;
-    if cells.iter().any(remote) {
-        let named = loaded.providers.get(&loaded.settings.remote_ocp_cluster);
-        profiles.extend(named.map(|profile| Arc::new(profile.clone())));
-    }
-    profiles.sort_by(|a, b| a.name.cmp(&b.name));
-    profiles.dedup_by(|a, b| a.name == b.name);
-    Ok(RunContext::new(ContextParts {
-        run: run.clone(),
-        settings: Arc::new(loaded.settings.clone()),
-        inventory: Inventory::new(cluster.clone(), address),
-        cluster_ca: cluster.ca_pem().map(str::to_owned),
-        cluster,
-        ledger: Arc::new(ledger),
-        events: events.clone(),
-        mtv_version: report.versions.mtv.clone(),
-        ocp_version: report.versions.openshift.clone(),
-        profiles,
-        results: dir.to_owned(),
-        stage_span: report::live::stage_spans(run),
-    }))
-}
-
-async fn execute(
-    loaded: &Loaded,
-    cells: Vec<Cell>,
-    lab: Option<&Lab>,
-    events: &Events,
-    context: Arc<RunContext>,
-    stop: &StopTokens,
-) -> Result<RunEnd, Problem> {
-    let settings = &loaded.settings;
-    let options = EngineOptions {
-        jobs: settings.jobs,
-        max_concurrent: settings.max_concurrent,
-        retries: settings.retries,
-        fail_fast: settings.fail_fast,
-        keep: settings.keep,
-    };
-    let engine = Engine::new(context.clone(), options, &cells, stop.cancel.clone(), stop.abort.clone());
-    if cells.iter().any(|c| c.decision == Decision::Run)
-        && let Some(Err(failure)) = stop.cancel.run_until_cancelled(context.open()).await
-    {
-        engine.close().await;
-        return Err(failure.problem);
-    }
-    let mut summary = engine.run(&cells).await;
-    // What the user asked to keep is no leftover, and what a run told to stop at once left is told already.
-    if let Some(lab) = lab
-        && !stop.abort.is_cancelled()
-        && !context.parts.ledger.open_entries().iter().any(|e| e.kept)
-    {
-        summary.leftovers += check_lab(lab, events).await;
-    }
-    let code = exit_code(&summary, stop.cancel.is_cancelled());
-    Ok(RunEnd { code, leftovers: summary.leftovers })
 }
 
 /// The lab can be asked what stands in it beyond what it started with; a run must have left nothing.
@@ -371,24 +227,6 @@ async fn check_lab(lab: &Lab, events: &Events) -> u32 {
         events.emit(EventKind::Note { cell: None, level: crate::event::Level::Info, message });
     }
     u32::try_from(left.len()).unwrap_or(u32::MAX)
-}
-
-fn exit_code(summary: &RunSummary, interrupted: bool) -> u8 {
-    let leftovers = usize::try_from(summary.leftovers).unwrap_or(usize::MAX);
-    exit::code(interrupted, summary.count(Verdict::Failed), summary.count(Verdict::Errored), leftovers)
-}
-
-fn environment(loaded: &Loaded, report: Option<&Report>, lab: bool) -> Environment {
-    let versions = report.map(|r| r.versions.clone()).unwrap_or_default();
-    Environment {
-        mtv_version: versions.mtv,
-        ocp_version: versions.openshift,
-        kubernetes_version: versions.kubernetes,
-        cluster: loaded.settings.cluster_host.clone(),
-        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        lab,
-        notes: Default::default(),
-    }
 }
 
 /// Sends the traces on where OpenTelemetry's own variable asks for it; a failure is a warning.
@@ -422,7 +260,7 @@ async fn push_metrics(gateway: Option<&str>, model: &RunModel) {
 pub async fn doctor(config: &ConfigArgs, args: &LabArgs) -> Result<u8, Stop> {
     let lab = common::start_lab(args).await?;
     let loaded = common::load(config, Vec::new(), lab.as_ref())?;
-    let cluster = connect(&loaded, lab.as_ref()).await.map_err(|p| Stop::environment(p.message))?;
+    let cluster = connect(&loaded, lab.as_ref()).await.map_err(Stop::environment)?;
     let report = doctor::examine(&cluster, &loaded.settings).await;
     let width = report.probes.iter().map(|p| p.name.chars().count()).max().unwrap_or_default();
     for probe in &report.probes {

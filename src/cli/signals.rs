@@ -5,20 +5,11 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::duration;
+use crate::engine::StopTokens;
 use crate::event::{EventKind, Events, Level};
-
-/// What signals set.
-#[derive(Default)]
-pub struct StopTokens {
-    /// Stop starting, cancel, tear down, report.
-    pub cancel: CancellationToken,
-    /// Stop at once.
-    pub abort: CancellationToken,
-}
 
 /// The process's signals, held back from their default from the first moment: one that comes before
 /// anybody listens is not lost.

@@ -9,6 +9,6 @@ pub mod objects;
 pub mod wait;
 
 pub use connect::{Cluster, ClusterError, retry};
-pub use objects::apply::{ApplyError, Tracked, undo};
-pub use objects::{apply, health, placement, quantity, strict, sweep, target, versions};
+pub use objects::apply::{ApplyError, Tracked};
+pub use objects::{apply, placement, quantity, strict, target};
 pub use wait::{Poll, WaitError};

@@ -1,8 +1,10 @@
-//! Runs cells under bounds: whole run, per profile, per scenario group; with deadlines, retries,
-//! cancellation and teardown.
+//! Opens a run, schedules its cells, closes it: under bounds of the whole run, of a profile and of a
+//! scenario group, with deadlines, retries, cancellation and teardown.
 //!
-//! Floor 3. Emits events and knows no reporter.
+//! Floor 5. Emits events and knows no reporter.
 
+mod run;
 mod scheduler;
 
+pub use run::{Ended, Request, StopTokens, run};
 pub use scheduler::{Engine, EngineOptions, RunSummary};

@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::api::names::CellId;
+use crate::cleanup::{Leftover, Undo};
 use crate::config::Keep;
 use crate::event::{EventKind, Level, Problem, Stage, Verdict};
 use crate::ledger::OpenEntry;
 use crate::matrix::{Cell, Decision};
-use crate::migration::teardown::{Leftover, Undo};
 use crate::migration::{self, Outcome, RunContext};
 
 /// Bounds and choices of a run, from the settings.

@@ -8,9 +8,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::cluster::Cluster;
-use crate::cluster::health::{self, InventoryAddress};
 use crate::cluster::wait::{self, Poll, WaitError};
 use crate::event::Problem;
+
+use super::address::{self, InventoryAddress};
 
 /// What the inventory answered to one question.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +37,7 @@ impl Inventory {
 
     /// `path` begins with `providers`.
     pub async fn get(&self, path: &str) -> Answer {
-        match health::get_json(&self.cluster, &self.address, path).await {
+        match address::get_json(&self.cluster, &self.address, path).await {
             Ok((200, Value::Null)) => Answer::NotYet("200 with an empty body".to_owned()),
             Ok((200, body)) => Answer::Found(body),
             Ok((code @ (404 | 206), _)) => Answer::NotYet(format!("the inventory answers {code} for {path}")),

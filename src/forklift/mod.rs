@@ -1,9 +1,10 @@
 //! MTV as operations: providers, maps, plan, migration, and its inventory.
 //!
-//! Floor 1; speaks through `cluster`. Knows MTV's resources and what their conditions mean. What
+//! Floor 2; speaks through `cluster`. Knows MTV's resources and what their conditions mean. What
 //! differs between platforms sits in an adapter ([`adapter`]), one file a platform.
 
 pub mod adapter;
+pub mod address;
 mod ec2;
 pub mod execution;
 mod hyperv;

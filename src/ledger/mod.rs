@@ -1,6 +1,6 @@
 //! The durable record of everything a run creates or borrows, written before it is created.
 //!
-//! Floor 0. Append-only JSON lines on the results volume, synced to disk. *Intent* is written
+//! Floor 1. Append-only JSON lines on the results volume, synced to disk. *Intent* is written
 //! before a create, *done* after it, *gone* after a verified delete; *borrowed* holds the former
 //! value of a shared setting and *returned* closes it. Replay gives what is still to be undone, in
 //! reverse order of intent. An entry whose intent was written but not its *done* may or may not

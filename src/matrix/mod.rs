@@ -1,6 +1,6 @@
 //! Cells: provider profile × scenario (× storage class), each *run* or *skip with a reason*.
 //!
-//! Floor 0: reads `config`'s types, touches nothing. Everything here is decided before a run
+//! Floor 1: reads `config`'s types, touches nothing. Everything here is decided before a run
 //! creates its first object.
 
 mod expand;

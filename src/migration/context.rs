@@ -12,8 +12,9 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 use super::Failure;
-use crate::api::forklift::{ForkliftController, ObjRef};
+use crate::api::forklift::ForkliftController;
 use crate::api::names::{CellId, RunId};
+use crate::cleanup::borrowed;
 use crate::cluster::{Cluster, Tracked, target};
 use crate::config::scenarios::Destination;
 use crate::config::{ProviderProfile, Settings};
@@ -360,15 +361,14 @@ impl RunContext {
         let set = async || {
             let settings = &self.parts.settings;
             let minutes = settings.snapshots_interval;
-            let borrowed = self
-                .tracked(None)
-                .borrow_setting::<ForkliftController>(
-                    Some(&settings.mtv_namespace),
-                    "forklift-controller",
-                    "/spec/controller_precopy_interval",
-                    serde_json::json!(minutes),
-                )
-                .await?;
+            let borrowed = borrowed::borrow::<ForkliftController>(
+                &self.tracked(None),
+                Some(&settings.mtv_namespace),
+                "forklift-controller",
+                "/spec/controller_precopy_interval",
+                serde_json::json!(minutes),
+            )
+            .await?;
             if borrowed.is_some() {
                 let message =
                     format!("precopy interval of {} set to {minutes} minutes for this run", settings.mtv_namespace);
@@ -392,11 +392,6 @@ impl RunContext {
             }
         };
         cell.get_or_init(read).await.clone()
-    }
-
-    /// The Provider of a profile as it was created.
-    pub fn provider_ref(open: &OpenProfile) -> &ObjRef {
-        &open.provider.reference
     }
 }
 

@@ -1,8 +1,8 @@
-//! The life of one cell: prepare, maps, plan, migrate, verify; and undoing it.
+//! The life of one cell: prepare, maps, plan, migrate, verify.
 //!
-//! Floor 2. Knows no platform's words: those are in `source` and in `forklift`'s adapters. Says
+//! Floor 4. Knows no platform's words: those are in `source` and in `forklift`'s adapters. Says
 //! what happens by events only. A cell's future may be dropped at any await: whatever it created
-//! is in the ledger, and [`teardown`] undoes it from there.
+//! is in the ledger, and `cleanup` undoes it from there.
 
 mod adopt;
 pub mod artifacts;
@@ -11,7 +11,6 @@ pub mod context;
 mod execute;
 mod prepare;
 mod stages;
-pub mod teardown;
 mod verify;
 
 pub use cell::{Outcome, run};

@@ -13,6 +13,7 @@ use super::context::{OpenProfile, RunContext};
 use crate::api::forklift::HookRef;
 use crate::api::multus::{NetworkAttachmentDefinition, NetworkAttachmentDefinitionSpec};
 use crate::api::names::{MAX_LABEL, dns_label, hash_chars};
+use crate::cleanup::borrowed;
 use crate::cluster::Tracked;
 use crate::config::{PowerState, ScenarioVm};
 use crate::event::{Level, Problem};
@@ -212,6 +213,6 @@ async fn choose_node(
     }
     // In a JSON pointer `~` and `/` are escaped.
     let pointer = format!("/metadata/labels/{}", key.replace('~', "~0").replace('/', "~1"));
-    there.borrow_setting::<Node>(None, &choice.node, &pointer, serde_json::Value::String(value.clone())).await?;
+    borrowed::borrow::<Node>(there, None, &choice.node, &pointer, serde_json::Value::String(value.clone())).await?;
     Ok((BTreeMap::from([(key, value)]), Some(choice.node)))
 }

@@ -1,6 +1,6 @@
 //! Reports: folds over events, and nothing else.
 //!
-//! Floor 1. Knows `event` (and the names inside events). It does not know the engine: a live run
+//! Floor 2. Knows `event` (and the names inside events). It does not know the engine: a live run
 //! and `mtv-matrix report` on an old `events.jsonl` render through the same functions.
 
 pub mod brief;

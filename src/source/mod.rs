@@ -1,6 +1,6 @@
 //! Source platforms behind one trait: find, clone, power, read, delete.
 //!
-//! Floor 1. A platform's words stay in its own file; nobody above may name one. A driver holds one
+//! Floor 2. A platform's words stay in its own file; nobody above may name one. A driver holds one
 //! session for a profile, shared by all cells of that profile, and is safe to call concurrently.
 //! Every clone is written to the ledger before it is asked for.
 

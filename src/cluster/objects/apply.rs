@@ -1,4 +1,4 @@
-//! Creating and changing objects, each written to the ledger first. Removing them is [`super::undo`].
+//! Creating and changing objects, each written to the ledger first. Removing them is `cleanup`'s.
 //!
 //! A create that was answered with a definite refusal leaves no entry; one whose answer was lost
 //! keeps its intent, and undo looks for the object.
@@ -12,8 +12,7 @@ use kube::{Resource, ResourceExt};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-pub use super::undo::undo;
-use super::{holders, strict};
+use super::strict;
 use crate::api::names::{CELL_LABEL, CREATED_ANNOTATION, CellId, MANAGED_BY, MANAGED_BY_LABEL, RUN_LABEL};
 use crate::cluster::{Cluster, Poll, WaitError, retry, wait};
 use crate::ledger::{EntryId, Ledger, LedgerError, Thing};
@@ -22,8 +21,6 @@ use crate::ledger::{EntryId, Ledger, LedgerError, Thing};
 const RETRY_FACTOR: u32 = 3;
 /// A namespace is active within milliseconds.
 const NAMESPACE_LIMIT: Duration = Duration::from_secs(60);
-/// Other writers may get in between; more often than this is a fight.
-const CONFLICT_TRIES: usize = 5;
 
 /// Why something was not created, changed or removed. `thing` is `Kind namespace/name`.
 #[derive(Debug, thiserror::Error)]
@@ -172,79 +169,7 @@ impl Tracked {
         Ok(done.await?)
     }
 
-    /// Changes one field of a shared object and remembers its former value; `Ok(None)` when it already had it.
-    /// `K` names the object; `pointer` is a JSON pointer.
-    pub async fn borrow_setting<K>(
-        &self,
-        namespace: Option<&str>,
-        name: &str,
-        pointer: &str,
-        value: serde_json::Value,
-    ) -> Result<Option<crate::ledger::EntryId>, ApplyError>
-    where
-        K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + std::fmt::Debug + Send + Sync + 'static,
-    {
-        let kind = ApiResource::erase::<K>(&());
-        let api = dynamic_api(&self.cluster, &kind, namespace);
-        let described = format!("{} {name}", kind.kind);
-        let _turn = self.cluster.settings_turn().await;
-        // The entry of a try that ended in a conflict, and the conflict.
-        let mut tried: Option<(EntryId, ApplyError)> = None;
-        for _ in 0..CONFLICT_TRIES {
-            let there = api.get(name).await.map_err(|e| ApplyError::request("read", &described, &e))?;
-            let now = field(&there, pointer);
-            let held =
-                holders::other(&there, pointer, self.ledger.run(), &value).filter(|_| now.as_ref() == Some(&value));
-            let own = holders::holds(&there, pointer, self.ledger.run());
-            if now.as_ref() == Some(&value) && (own || held.is_none()) {
-                // A change whose answer was lost is repeated by the transport and then conflicts with itself.
-                let Some((entry, _)) = tried else { return Ok(None) };
-                self.ledger.done(entry, there.uid())?;
-                return Ok(Some(entry));
-            }
-            // Another run brought it to this value: what is to come back is what that run found.
-            let before = held.map_or(now, |holder| holder.before);
-            if let Some((entry, _)) = tried.take() {
-                self.ledger.gone(entry)?;
-            }
-            let thing = Thing::Setting {
-                api_version: kind.api_version.clone(),
-                kind: kind.kind.clone(),
-                plural: kind.plural.clone(),
-                namespace: namespace.map(str::to_owned),
-                name: name.to_owned(),
-                pointer: pointer.to_owned(),
-                before: before.clone(),
-                after: value.clone(),
-                cluster: self.cluster.url().to_owned(),
-            };
-            let what = thing.describe();
-            let entry = self.ledger.intent(self.cell.as_ref(), thing)?;
-            let mut patch = merge_for(pointer, value.clone());
-            holders::take(&mut patch, pointer, self.ledger.run(), before.as_ref(), &value);
-            let patch = guarded(patch, &there);
-            match api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
-                Ok(_) => {
-                    self.ledger.done(entry, there.uid())?;
-                    return Ok(Some(entry));
-                }
-                Err(error) if code_of(&error) == Some(409) => {
-                    tried = Some((entry, ApplyError::request("change", &what, &error)));
-                }
-                Err(error) => {
-                    if is_definite(&error) {
-                        self.ledger.gone(entry)?;
-                    }
-                    return Err(ApplyError::request("change", &what, &error));
-                }
-            }
-        }
-        // The last entry stays open: undo compares values and closes it.
-        let never = || ApplyError::Malformed { thing: described.clone(), cause: "never tried".to_owned() };
-        Err(tried.map_or_else(never, |(_, conflict)| conflict))
-    }
-
-    fn object(&self, kind: &ApiResource, namespace: Option<&str>, name: &str) -> Thing {
+    pub(crate) fn object(&self, kind: &ApiResource, namespace: Option<&str>, name: &str) -> Thing {
         Thing::Object {
             api_version: kind.api_version.clone(),
             kind: kind.kind.clone(),
@@ -326,12 +251,24 @@ pub(crate) fn dynamic_api(cluster: &Cluster, kind: &ApiResource, namespace: Opti
     }
 }
 
+/// The resource of an API version, a kind and a plural.
+pub(crate) fn resource(api_version: &str, kind: &str, plural: &str) -> ApiResource {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    ApiResource {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        api_version: api_version.to_owned(),
+        kind: kind.to_owned(),
+        plural: plural.to_owned(),
+    }
+}
+
 fn phase(namespace: &Namespace) -> &str {
     namespace.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default()
 }
 
 /// Refused for good: nothing was created. 408, 409 and 429 leave doubt or mean something else.
-fn is_definite(error: &kube::Error) -> bool {
+pub(crate) fn is_definite(error: &kube::Error) -> bool {
     code_of(error).is_some_and(|code| (400..500).contains(&code) && !matches!(code, 408 | 409 | 429))
 }
 

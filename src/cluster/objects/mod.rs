@@ -1,14 +1,12 @@
-//! Objects of the cluster: created through the ledger, changed, read, undone.
+//! Objects of the cluster: created through the ledger, changed, read.
 //!
-//! `apply` is the way to create, `undo` the way to remove. Knows Kubernetes, OpenShift and KubeVirt.
+//! `apply` is the way to create; removing is `cleanup`'s. Knows Kubernetes, OpenShift and KubeVirt.
 
 pub mod apply;
-pub mod health;
-mod holders;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod placement;
 pub mod quantity;
+pub mod routes;
 pub mod strict;
-pub mod sweep;
 pub mod target;
-pub(crate) mod undo;
-pub mod versions;

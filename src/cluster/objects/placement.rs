@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use super::apply::list_labelled;
-use super::health::route_url;
+use super::routes::route_url;
 use crate::cluster::{Cluster, retry};
 
 /// The label of workers.

@@ -1,19 +1,16 @@
-//! Undoing one ledger entry that lives on the cluster, and verifying that it is undone.
+//! Undoing one thing that lives on a cluster, and verifying that it is undone.
 
 use std::time::Duration;
 
 use kube::ResourceExt;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, Preconditions, PropagationPolicy};
 use serde_json::Value;
 
-use super::apply::{ApplyError, code_of, dynamic_api, field, guarded, merge_for, read};
-use super::holders;
-use crate::api::names::{RUN_LABEL, RunId};
+use super::borrowed::{Borrowed, give_back};
+use crate::api::names::RUN_LABEL;
+use crate::cluster::apply::{ApplyError, code_of, dynamic_api, read, resource};
 use crate::cluster::{Cluster, Poll, wait};
 use crate::ledger::{Ledger, OpenEntry, Thing};
-
-/// Other writers may get in between; more often than this is a fight.
-const CONFLICT_TRIES: usize = 5;
 
 /// Undoes one ledger entry that lives on the cluster (an object or a setting), verifies it, writes *gone*.
 /// Never deletes an object without this run's label.
@@ -54,17 +51,6 @@ fn same_cluster(cluster: &Cluster, at: &str, thing: &str) -> Result<(), ApplyErr
         return Ok(());
     }
     Err(ApplyError::OtherCluster { thing: thing.to_owned(), cluster: at.to_owned() })
-}
-
-pub(crate) fn resource(api_version: &str, kind: &str, plural: &str) -> ApiResource {
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    ApiResource {
-        group: group.to_owned(),
-        version: version.to_owned(),
-        api_version: api_version.to_owned(),
-        kind: kind.to_owned(),
-        plural: plural.to_owned(),
-    }
 }
 
 /// Deletes the object if it carries the run's label, and waits until it is gone.
@@ -141,61 +127,4 @@ fn why_it_stays(object: &DynamicObject) -> String {
         }
     }
     said
-}
-
-struct Borrowed<'a> {
-    run: &'a RunId,
-    pointer: &'a str,
-    before: Option<&'a Value>,
-    after: &'a Value,
-}
-
-async fn give_back(
-    cluster: &Cluster,
-    kind: &ApiResource,
-    namespace: Option<&str>,
-    name: &str,
-    thing: &str,
-    borrowed: Borrowed<'_>,
-) -> Result<(), ApplyError> {
-    let api = dynamic_api(cluster, kind, namespace);
-    let _turn = cluster.settings_turn().await;
-    let mut last = None;
-    for _ in 0..CONFLICT_TRIES {
-        let there = match read(&api, name).await {
-            Ok(Some(there)) => there,
-            Ok(None) => return Ok(()),
-            Err(error) => return Err(ApplyError::request("read", thing, &error)),
-        };
-        let now = field(&there, borrowed.pointer);
-        let ours = now.as_ref() == Some(borrowed.after);
-        let needed = ours && holders::other(&there, borrowed.pointer, borrowed.run, borrowed.after).is_some();
-        let mut end = Ok(());
-        let mut patch = Value::Null;
-        if ours && !needed && now.as_ref() != borrowed.before {
-            // Null removes the field.
-            patch = merge_for(borrowed.pointer, borrowed.before.cloned().unwrap_or(Value::Null));
-        } else if !ours && now.as_ref() != borrowed.before {
-            let show = |value: Option<&Value>| value.map_or("absent".to_owned(), ToString::to_string);
-            end = Err(ApplyError::SettingChanged {
-                thing: thing.to_owned(),
-                found: show(now.as_ref()),
-                before: show(borrowed.before),
-            });
-        }
-        if holders::holds(&there, borrowed.pointer, borrowed.run) {
-            holders::leave(&mut patch, borrowed.pointer, borrowed.run);
-        }
-        if patch.is_null() {
-            return end;
-        }
-        match api.patch(name, &PatchParams::default(), &Patch::Merge(&guarded(patch, &there))).await {
-            Ok(_) => return end,
-            Err(error) if code_of(&error) == Some(409) => {
-                last = Some(ApplyError::request("give back", thing, &error));
-            }
-            Err(error) => return Err(ApplyError::request("give back", thing, &error)),
-        }
-    }
-    last.map_or(Ok(()), Err)
 }

@@ -9,10 +9,10 @@ use k8s_openapi::api::core::v1::{Namespace, Node, Secret};
 use kube::ResourceExt;
 use kube::api::{ApiResource, DynamicObject, ListParams};
 
-use super::apply::{code_of, dynamic_api};
 use crate::api::forklift::{Hook, Migration, NetworkMap, Plan, Provider, StorageMap};
 use crate::api::multus::NetworkAttachmentDefinition;
 use crate::api::names::{CREATED_ANNOTATION, RUN_LABEL, RunId};
+use crate::cluster::apply::{code_of, dynamic_api};
 use crate::cluster::{Cluster, retry};
 use crate::ledger::Thing;
 

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use crate::cluster::{Cluster, apply};
+use super::undo::undo;
+use crate::cluster::Cluster;
 use crate::forklift::execution;
 use crate::ledger::{Ledger, OpenEntry, Thing};
 use crate::source::SourceDriver;
@@ -102,9 +103,7 @@ impl Undo<'_> {
             }
             Thing::Object { cluster, .. } | Thing::Setting { cluster, .. } => {
                 let cluster = self.cluster_at(cluster).await.map_err(|because| leftover(&entry, because))?;
-                apply::undo(&cluster, self.ledger, &entry, self.limit)
-                    .await
-                    .map_err(|e| leftover(&entry, e.to_string()))?;
+                undo(&cluster, self.ledger, &entry, self.limit).await.map_err(|e| leftover(&entry, e.to_string()))?;
                 Ok(namespace_of(&entry.thing))
             }
         }

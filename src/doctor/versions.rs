@@ -1,4 +1,4 @@
-//! Which OpenShift, Kubernetes and MTV are installed.
+//! Which OpenShift, Kubernetes and MTV are installed, and how MTV is switched. Reads only.
 
 use std::collections::BTreeMap;
 
@@ -6,11 +6,11 @@ use kube::ResourceExt;
 use kube::api::{Api, DynamicObject, ListParams};
 use serde_json::Value;
 
-use super::apply::{dynamic_api, read};
-use super::undo::resource;
+use super::Probe;
 use crate::api::forklift::ForkliftController;
 use crate::api::openshift::ClusterVersionStatus;
 use crate::cluster::Cluster;
+use crate::cluster::apply::{dynamic_api, read, resource};
 
 /// A version's leading numbers, compared number by number; pre-release tags are ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +50,16 @@ pub struct Versions {
     pub openshift: Option<String>,
     /// From the operator's Subscription and CSV; else probed from CRD schemas (`2.11 (from its CRDs)`).
     pub mtv: Option<String>,
+}
+
+/// Which MTV is installed, or that nobody can tell.
+pub(super) fn probe(mtv: Option<&str>, namespace: &str) -> Probe {
+    let unknown = || {
+        format!(
+            "no Subscription, CSV or Plan CRD tells which MTV is installed in {namespace}: is `mtv_namespace` right?"
+        )
+    };
+    Probe::new("MTV version", mtv.map(str::to_owned).ok_or_else(unknown))
 }
 
 /// Every key of the ForkliftController's `spec` that is a switch: a boolean, or the text of one

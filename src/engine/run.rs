@@ -1,0 +1,223 @@
+//! One run from its first question to its end: connect, preflight, cells, give everything back.
+//!
+//! Knows no argument, no console and no report: the caller brings a connection, a ledger's place and
+//! somebody who takes events, and gets back how the run ended.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Engine, EngineOptions, RunSummary};
+use crate::api::names::RunId;
+use crate::cluster::{Cluster, ClusterError};
+use crate::config::Loaded;
+use crate::config::scenarios::Destination;
+use crate::doctor::{self, Report, versions};
+use crate::event::{Environment, EventKind, Events, Level, Problem, SCHEMA, ShardSet, Verdict, exit};
+use crate::forklift::address::{InventoryAddress, inventory_address};
+use crate::forklift::inventory::Inventory;
+use crate::ledger::Ledger;
+use crate::matrix::{self, Cell, Decision};
+use crate::migration::{ContextParts, RunContext, StageSpan};
+
+/// How a run is told to end before it is done.
+#[derive(Default)]
+pub struct StopTokens {
+    /// Stop starting, cancel, tear down, report.
+    pub cancel: CancellationToken,
+    /// Stop at once.
+    pub abort: CancellationToken,
+}
+
+/// What a run is made from.
+pub struct Request<'a> {
+    pub loaded: &'a Loaded,
+    pub run: &'a RunId,
+    /// Where the ledger and the artifacts go.
+    pub dir: &'a Path,
+    pub events: &'a Events,
+    pub stop: &'a StopTokens,
+    pub set: Option<ShardSet>,
+    /// The cluster is simulated, for the reports.
+    pub lab: bool,
+    pub stage_span: StageSpan,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Default)]
+pub struct Ended {
+    pub summary: RunSummary,
+    pub interrupted: bool,
+    /// Told to stop at once: what it left is told already.
+    pub aborted: bool,
+    /// The user asked for things to be kept.
+    pub keeps: bool,
+}
+
+impl Ended {
+    /// The exit code of `run`.
+    pub fn code(&self) -> u8 {
+        let leftovers = usize::try_from(self.summary.leftovers).unwrap_or(usize::MAX);
+        let count = |verdict| self.summary.count(verdict);
+        exit::code(self.interrupted, count(Verdict::Failed), count(Verdict::Errored), leftovers)
+    }
+}
+
+/// Runs `cells`; `connect` reaches the cluster. `Err`: there was no run, and why.
+pub async fn run(
+    request: Request<'_>,
+    mut cells: Vec<Cell>,
+    connect: impl Future<Output = Result<Cluster, ClusterError>>,
+) -> Result<Ended, Problem> {
+    let settings = &request.loaded.settings;
+    let look = async {
+        let cluster = connect.await.map_err(|error| Problem::new(error.to_string()))?;
+        let report = doctor::examine(&cluster, settings).await;
+        Ok((cluster, report))
+    };
+    let (cluster, report) = match request.stop.cancel.run_until_cancelled(look).await {
+        Some(Ok(found)) => found,
+        ended => {
+            started(&request, &cells, None);
+            return match ended {
+                Some(Err(problem)) => Err(problem),
+                _ => Ok(Ended { interrupted: true, ..Ended::default() }),
+            };
+        }
+    };
+    let unknown_flags = decide(&request, &mut cells, &cluster, &report).await;
+    started(&request, &cells, Some(&report));
+    if let Some(cause) = unknown_flags {
+        let message =
+            format!("switches of the ForkliftController are unknown, so no cell is skipped for them: {cause}");
+        request.events.emit(EventKind::Note { cell: None, level: Level::Warning, message });
+    }
+    for probe in &report.probes {
+        let (probe, ok, message) = (probe.name.clone(), probe.ok, probe.message.clone());
+        request.events.emit(EventKind::Preflight { probe, ok, message });
+    }
+    let missing = report.missing();
+    if !missing.is_empty() {
+        let mut problem = Problem::new("the cluster is not ready for a run; nothing was created");
+        problem.details = missing.iter().map(|p| format!("{}: {}", p.name, p.message)).collect();
+        return Err(problem);
+    }
+    let address = inventory_address(&cluster, &settings.mtv_namespace)
+        .await
+        .map_err(|cause| Problem::new(format!("failed to find MTV's inventory: {cause}")))?;
+    let context = open_context(&request, &cells, cluster, &report, address)?;
+    execute(&request, &cells, Arc::new(context)).await
+}
+
+/// Skips what this MTV can't do, and names the class that VMs get. Returns why its switches are unknown.
+async fn decide(request: &Request<'_>, cells: &mut [Cell], cluster: &Cluster, report: &Report) -> Option<String> {
+    let settings = &request.loaded.settings;
+    let mut unknown = None;
+    if let Some(mtv) = &report.versions.mtv {
+        matrix::decide_version(cells, mtv);
+        match versions::controller_flags(cluster, &settings.mtv_namespace).await {
+            Ok(flags) => matrix::decide_gates(cells, mtv, &flags),
+            Err(cause) => unknown = Some(cause),
+        }
+    }
+    // Where the cluster has no default, the preflight has said so already.
+    if settings.storage_class.is_empty()
+        && let Ok(class) = doctor::default_storage_class(cluster).await
+    {
+        cells.iter_mut().for_each(|cell| cell.storage_class.clone_from(&class));
+    }
+    unknown
+}
+
+fn started(request: &Request<'_>, cells: &[Cell], report: Option<&Report>) {
+    let set = &request.set;
+    request.events.emit(EventKind::RunStarted {
+        schema: SCHEMA,
+        run: request.run.clone(),
+        environment: environment(request.loaded, report, request.lab),
+        cells: cells.iter().map(Cell::info).collect(),
+        shard: set.as_ref().map(|set| set.shard().to_owned()),
+        set: set.clone(),
+    });
+    for cell in cells {
+        if let Decision::Skip(reason) = &cell.decision {
+            let (cell, reason, shard) = (cell.id.clone(), reason.clone(), cell.shard.clone());
+            request.events.emit(EventKind::CellSkipped { cell, reason, shard });
+        }
+    }
+}
+
+fn open_context(
+    request: &Request<'_>,
+    cells: &[Cell],
+    cluster: Cluster,
+    report: &Report,
+    address: InventoryAddress,
+) -> Result<RunContext, Problem> {
+    let (loaded, run) = (request.loaded, request.run);
+    let ledger = Ledger::create(&request.dir.join("ledger.jsonl"), run).map_err(|e| Problem::new(e.to_string()))?;
+    let mut profiles: Vec<_> =
+        cells.iter().filter(|c| c.decision == Decision::Run).map(|c| c.profile.clone()).collect();
+    // A second cluster may be a destination only.
+    let remote = |c: &Cell| c.decision == Decision::Run && c.scenario.destination == Destination::Remote;
+    if cells.iter().any(remote) {
+        let named = loaded.providers.get(&loaded.settings.remote_ocp_cluster);
+        profiles.extend(named.map(|profile| Arc::new(profile.clone())));
+    }
+    profiles.sort_by(|a, b| a.name.cmp(&b.name));
+    profiles.dedup_by(|a, b| a.name == b.name);
+    Ok(RunContext::new(ContextParts {
+        run: run.clone(),
+        settings: Arc::new(loaded.settings.clone()),
+        inventory: Inventory::new(cluster.clone(), address),
+        cluster_ca: cluster.ca_pem().map(str::to_owned),
+        cluster,
+        ledger: Arc::new(ledger),
+        events: request.events.clone(),
+        mtv_version: report.versions.mtv.clone(),
+        ocp_version: report.versions.openshift.clone(),
+        profiles,
+        results: request.dir.to_owned(),
+        stage_span: request.stage_span.clone(),
+    }))
+}
+
+async fn execute(request: &Request<'_>, cells: &[Cell], context: Arc<RunContext>) -> Result<Ended, Problem> {
+    let settings = &request.loaded.settings;
+    let stop = request.stop;
+    let options = EngineOptions {
+        jobs: settings.jobs,
+        max_concurrent: settings.max_concurrent,
+        retries: settings.retries,
+        fail_fast: settings.fail_fast,
+        keep: settings.keep,
+    };
+    let engine = Engine::new(context.clone(), options, cells, stop.cancel.clone(), stop.abort.clone());
+    if cells.iter().any(|c| c.decision == Decision::Run)
+        && let Some(Err(failure)) = stop.cancel.run_until_cancelled(context.open()).await
+    {
+        engine.close().await;
+        return Err(failure.problem);
+    }
+    let summary = engine.run(cells).await;
+    Ok(Ended {
+        summary,
+        interrupted: stop.cancel.is_cancelled(),
+        aborted: stop.abort.is_cancelled(),
+        keeps: context.parts.ledger.open_entries().iter().any(|e| e.kept),
+    })
+}
+
+fn environment(loaded: &Loaded, report: Option<&Report>, lab: bool) -> Environment {
+    let versions = report.map(|r| r.versions.clone()).unwrap_or_default();
+    Environment {
+        mtv_version: versions.mtv,
+        ocp_version: versions.openshift,
+        kubernetes_version: versions.kubernetes,
+        cluster: loaded.settings.cluster_host.clone(),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        lab,
+        notes: Default::default(),
+    }
+}
