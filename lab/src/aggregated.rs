@@ -15,12 +15,12 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::LabError;
 use super::apiserver::subresources::{Serving, respond};
-use super::hooks::KubevirtSubresources;
 use super::outside::{FIELD_MANAGER, soon};
-use super::pki::LabCa;
 use super::serve::{self, Endpoint};
+use crate::error::LabError;
+use crate::pki::LabCa;
+use crate::ports::KubevirtSubresources;
 
 const GROUP: &str = "subresources.kubevirt.io";
 const VERSION: &str = "v1";

@@ -9,11 +9,13 @@ use base64::Engine as _;
 use tokio::net::TcpListener;
 
 use super::apiserver::{ApiServer, ApiServerOptions};
-use super::hooks::KubevirtSubresources;
 use super::outside::{self, Outside};
-use super::pki::LabCa;
 use super::serve;
-use super::{LabError, LabOptions, MTV_NAMESPACE};
+use crate::MTV_NAMESPACE;
+use crate::error::LabError;
+use crate::options::LabOptions;
+use crate::pki::LabCa;
+use crate::ports::KubevirtSubresources;
 
 /// A login of the lab's own server; it guards nothing.
 const CLUSTER_USER: &str = "kubeadmin";

@@ -13,81 +13,47 @@ use mtv_matrix_api as api;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use error::LabError;
+pub use options::LabOptions;
+
 use clock::Clock;
 use controllers::kubevirt::{self, KubevirtOptions, Subresources};
-use controllers::mtv::{self, MtvOptions, MtvVersion};
+use controllers::mtv::{self, Clusters, MtvOptions, MtvVersion};
 use controllers::storage::{self, StorageOptions};
 use defects::Defects;
 use gate::Gate;
 use guests::Guests;
 use guests::collected::CollectedGuests;
-use hooks::GuestDirectory;
 use host::Host;
 use inventory::InventoryDb;
 use pki::LabCa;
 use platforms::{AllGuests, LabPlatform, PlatformOptions};
+use ports::GuestDirectory;
 use seed::SeedOptions;
 use serve::Endpoint;
 
+/// MTV's own namespace.
 const MTV_NAMESPACE: &str = "openshift-mtv";
 
 mod aggregated;
-pub mod apiserver;
+mod apiserver;
 pub mod clock;
-pub mod controllers;
+mod controllers;
 pub mod defects;
-pub mod gate;
-pub mod guests;
-pub mod hooks;
+mod error;
+mod gate;
+mod guests;
 mod host;
-pub mod inventory;
-pub mod monitoring;
+mod inventory;
+mod monitoring;
+mod options;
 mod outside;
 pub mod pki;
 pub mod platforms;
-pub mod seed;
+mod ports;
+mod seed;
 pub mod serve;
-
-/// How the lab behaves.
-#[derive(Debug, Clone)]
-pub struct LabOptions {
-    /// How many simulated seconds pass in one real second. Default 600.
-    pub clock_scale: f64,
-    /// `2.9` … `2.12`.
-    pub mtv_version: String,
-    /// `4.19` …
-    pub ocp_version: String,
-    /// Names of `defects` to apply.
-    pub defects: Vec<String>,
-    /// Listen address for all endpoints; port 0 picks free ones.
-    pub listen: std::net::IpAddr,
-    /// Fixed port of the API server; 0 picks a free one.
-    pub port: u16,
-    /// The kubeconfig of a cluster to live on, as cluster admin. `None`: an API server of the lab's own.
-    pub on: Option<PathBuf>,
-}
-
-impl Default for LabOptions {
-    fn default() -> Self {
-        Self {
-            clock_scale: 600.0,
-            mtv_version: "2.11".to_owned(),
-            ocp_version: "4.20.3".to_owned(),
-            defects: Vec::new(),
-            listen: std::net::IpAddr::from([127, 0, 0, 1]),
-            port: 0,
-            on: None,
-        }
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum LabError {
-    #[error("failed to start the lab's {part}: {cause}")]
-    Start { part: String, cause: String },
-    #[error("the lab knows no defect `{name}`; it knows: {known}")]
-    UnknownDefect { name: String, known: String },
-}
+mod world;
 
 /// A running lab.
 pub struct Lab {
@@ -145,9 +111,10 @@ impl Lab {
         let subresources = Arc::new(Subresources::new(host.client(), guests));
         host.serve(subresources, &inventory_addr, &ca, options.listen).await?;
         let gate = Arc::new(Gate::new(host.client()));
+        let clusters = Clusters::new(host.client());
         let names = [options.listen.to_string(), "localhost".to_owned(), inventory_addr, thanos_addr];
         let tls = ca.server_config(&names.map(|name| name.split(':').next().unwrap_or_default().to_owned()))?;
-        let inventory_router = inventory::router(db.clone(), host.client(), gate.clone());
+        let inventory_router = inventory::router(db.clone(), Arc::new(clusters.clone()), gate.clone());
         let endpoints = vec![
             serve::https("inventory", inventory_listener, tls.clone(), inventory_router)?,
             serve::https("monitoring", thanos_listener, tls, monitoring::router(host.client(), gate))?,
@@ -159,6 +126,7 @@ impl Lab {
                 clock,
                 version,
                 namespace: MTV_NAMESPACE.to_owned(),
+                clusters,
                 defects: defects.clone(),
                 stop: stop.clone(),
             },

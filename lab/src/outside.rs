@@ -15,9 +15,10 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::aggregated::Aggregated;
-use super::hooks::KubevirtSubresources;
-use super::pki::LabCa;
-use super::{LabError, MTV_NAMESPACE};
+use crate::MTV_NAMESPACE;
+use crate::error::LabError;
+use crate::pki::LabCa;
+use crate::ports::KubevirtSubresources;
 
 /// Who applies the lab's own objects.
 pub const FIELD_MANAGER: &str = "mtv-matrix-lab";

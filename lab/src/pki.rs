@@ -6,7 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use rustls::ServerConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use super::LabError;
+use crate::error::LabError;
 
 /// A CA made anew for every lab; its key never leaves the process.
 pub struct LabCa {

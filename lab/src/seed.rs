@@ -5,7 +5,7 @@ use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use serde_json::Value;
 
-use super::LabError;
+use crate::error::LabError;
 
 mod cluster;
 mod mtv;

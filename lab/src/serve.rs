@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::LabError;
+use crate::error::LabError;
 
 /// A running HTTPS endpoint; dropping it stops it, [`Endpoint::stop`] also waits.
 pub struct Endpoint {

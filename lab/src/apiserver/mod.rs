@@ -16,10 +16,10 @@ use http::Request;
 use serde_json::json;
 use tokio_util::task::TaskTracker;
 
-use super::LabError;
-use super::hooks::KubevirtSubresources;
-use super::pki::LabCa;
 use super::serve::{self, Endpoint};
+use crate::error::LabError;
+use crate::pki::LabCa;
+use crate::ports::KubevirtSubresources;
 
 mod apply;
 mod auth;
@@ -227,6 +227,7 @@ impl ApiServer {
         self.state.requests.load(Ordering::Relaxed)
     }
 
+    #[cfg(test)]
     /// Forgets the history of changes, as a compaction of etcd does: watches from an older
     /// version get 410.
     pub fn compact(&self) {

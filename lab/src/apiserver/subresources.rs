@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use super::State;
 use super::error::{ApiError, json_response, text_response};
-use crate::hooks::{GuestStream, KubevirtSubresources, SubresourceError};
+use crate::ports::{GuestStream, KubevirtSubresources, SubresourceError};
 
 const PROTOCOL: &str = "plain.kubevirt.io";
 /// virt-api pings once a second.

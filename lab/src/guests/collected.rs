@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use crate::controllers::mtv::platform::InvVm;
-use crate::hooks::{GuestDirectory, GuestNic, GuestProfile};
 use crate::inventory::InventoryDb;
+use crate::inventory::model::InvVm;
+use crate::ports::{GuestDirectory, GuestNic, GuestProfile};
 
 /// The guests behind the inventory's VMs.
 pub struct CollectedGuests(pub Arc<InventoryDb>);
@@ -45,7 +45,7 @@ fn profile(vm: &InvVm) -> GuestProfile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controllers::mtv::platform::InvNic;
+    use crate::inventory::model::InvNic;
 
     fn vm(guest_id: &str) -> InvVm {
         let network = |ip: &str, origin: &str| {

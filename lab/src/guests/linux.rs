@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::shell::{self, Answer};
-use crate::hooks::{GuestNic, GuestProfile};
+use crate::ports::{GuestNic, GuestProfile};
 
 /// Seconds that a DHCP lease of the pool is valid.
 const LEASE_SECONDS: u32 = 3600;

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::defects::{Defect, Defects};
-use super::hooks::{GuestDirectory, GuestProfile, GuestStream};
+use crate::ports::{GuestDirectory, GuestProfile, GuestStream};
 
 pub mod collected;
 mod linux;

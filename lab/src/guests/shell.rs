@@ -1,6 +1,6 @@
 //! Just enough of a command line: sequences, quotes, `sh -c` and `cmd /c`.
 
-use crate::hooks::GuestProfile;
+use crate::ports::GuestProfile;
 
 /// What a command leaves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

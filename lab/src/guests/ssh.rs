@@ -4,7 +4,7 @@ use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, Session};
 use russh::{Channel, ChannelId};
 
 use super::shell;
-use crate::hooks::GuestProfile;
+use crate::ports::GuestProfile;
 
 /// The stream of standard error in `SSH_MSG_CHANNEL_EXTENDED_DATA`.
 const STDERR: u32 = 1;

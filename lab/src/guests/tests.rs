@@ -7,7 +7,7 @@ use russh::client;
 use russh::keys::PublicKeyOrCertificate;
 
 use super::*;
-use crate::hooks::{GuestNic, GuestProfile};
+use crate::ports::{GuestNic, GuestProfile};
 
 struct One(GuestProfile);
 

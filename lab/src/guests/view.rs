@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use sha2::{Digest, Sha256};
 
 use crate::defects::{Defect, Defects, new_mac};
-use crate::hooks::{GuestDirectory, GuestNic, GuestProfile};
+use crate::ports::{GuestDirectory, GuestNic, GuestProfile};
 
 /// The pod network's pool: 10.131.0.0/16.
 const POOL_PREFIX: u8 = 16;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::shell::{self, Answer};
 use super::view;
-use crate::hooks::{GuestNic, GuestProfile};
+use crate::ports::{GuestNic, GuestProfile};
 
 /// Width of the label column of `ipconfig`, before ` : `.
 const LABEL_WIDTH: usize = 33;

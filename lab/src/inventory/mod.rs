@@ -3,12 +3,11 @@
 //! Loading shows as 404 and then 206, as the real one does (Forklift's inventory web handlers).
 //! Key names and casing are those of MTV 2.11; each handler is a view of [`InventoryDb`].
 
+pub mod model;
 mod views;
 
-pub(crate) use views::vsphere;
-
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use axum::Router;
 use axum::extract::{Path, Query, State};
@@ -18,11 +17,10 @@ use axum::routing::get;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use k8s_openapi::api::authorization::v1::ResourceAttributes;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
-use crate::controllers::mtv::platform::{InvVm, Inventory, Login};
-use crate::controllers::mtv::sources::openshift;
 use crate::gate::{Gate, Refused};
+use crate::inventory::model::{InvVm, Inventory};
+use crate::ports::LiveInventory;
 
 /// One provider's part.
 #[derive(Debug, Clone)]
@@ -37,17 +35,9 @@ pub struct Entry {
 }
 
 /// Everything collected, by Provider uid.
+#[derive(Default)]
 pub struct InventoryDb {
     entries: RwLock<HashMap<String, Entry>>,
-    /// Clients of other clusters, by login: a connection is made once.
-    clusters: Mutex<Vec<(Login, kube::Client)>>,
-    version: watch::Sender<u64>,
-}
-
-impl Default for InventoryDb {
-    fn default() -> Self {
-        Self { entries: RwLock::default(), clusters: Mutex::default(), version: watch::channel(0).0 }
-    }
 }
 
 impl InventoryDb {
@@ -59,7 +49,6 @@ impl InventoryDb {
             }
             entries.insert(uid.to_owned(), entry);
         }
-        self.ring();
     }
 
     /// Stores what a collector saw.
@@ -69,7 +58,6 @@ impl InventoryDb {
         {
             entry.content = Some(Arc::new(content));
         }
-        self.ring();
     }
 
     /// Drops a provider; its REST resources answer 404 from now on.
@@ -77,7 +65,6 @@ impl InventoryDb {
         if let Ok(mut entries) = self.entries.write() {
             entries.remove(uid);
         }
-        self.ring();
     }
 
     /// The loaded content of a provider.
@@ -85,39 +72,10 @@ impl InventoryDb {
         self.entries.read().ok()?.get(uid)?.content.clone()
     }
 
-    /// One VM of a provider by id.
-    pub fn vm(&self, uid: &str, id: &str) -> Option<InvVm> {
-        self.content(uid)?.vms.iter().find(|vm| vm.id == id).cloned()
-    }
-
     /// The first VM, of whichever provider, that `wanted` chooses.
     pub fn find_vm(&self, wanted: impl Fn(&InvVm) -> bool) -> Option<InvVm> {
         let entries = self.entries.read().ok()?;
         entries.values().filter_map(|e| e.content.as_ref()).flat_map(|c| &c.vms).find(|vm| wanted(vm)).cloned()
-    }
-
-    /// The client of another cluster for this login.
-    pub fn cluster(
-        &self,
-        login: &Login,
-        make: impl FnOnce() -> Result<kube::Client, String>,
-    ) -> Result<kube::Client, String> {
-        let mut known = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, client)) = known.iter().find(|(own, _)| own == login) {
-            return Ok(client.clone());
-        }
-        let client = make()?;
-        known.push((login.clone(), client.clone()));
-        Ok(client)
-    }
-
-    /// Rings on every change.
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.version.subscribe()
-    }
-
-    fn ring(&self) {
-        self.version.send_modify(|v| *v += 1);
     }
 
     fn entry(&self, uid: &str) -> Option<Entry> {
@@ -132,19 +90,20 @@ impl InventoryDb {
 #[derive(Clone)]
 struct Service {
     db: Arc<InventoryDb>,
-    client: kube::Client,
+    /// Of OpenShift's Providers.
+    live: Arc<dyn LiveInventory>,
     gate: Arc<Gate>,
 }
 
 /// The REST service; `gate` judges bearer tokens.
-pub fn router(db: Arc<InventoryDb>, client: kube::Client, gate: Arc<Gate>) -> Router {
+pub fn router(db: Arc<InventoryDb>, live: Arc<dyn LiveInventory>, gate: Arc<Gate>) -> Router {
     Router::new()
         .route("/providers", get(providers))
         .route("/providers/{type}", get(providers_of))
         .route("/providers/{type}/{uid}", get(provider))
         .route("/providers/{type}/{uid}/{collection}", get(collection))
         .route("/providers/{type}/{uid}/{collection}/{id}", get(object))
-        .with_state(Service { db, client, gate })
+        .with_state(Service { db, live, gate })
 }
 
 impl Service {
@@ -253,11 +212,8 @@ async fn items(
     full: bool,
 ) -> Result<Vec<Value>, Box<Response>> {
     if entry.type_ == "openshift" {
-        let provider = serde_json::from_value(entry.object.clone());
-        let unreadable = || Box::new(StatusCode::INTERNAL_SERVER_ERROR.into_response());
-        let Ok(provider) = provider else { return Err(unreadable()) };
-        let client = openshift::client_of(&service.client, &service.db, &provider).await;
-        return Ok(views::openshift(&client.map_err(|_| unreadable())?, uid, collection).await);
+        let items = service.live.collection(&entry.object, collection).await;
+        return items.ok_or_else(|| Box::new(StatusCode::INTERNAL_SERVER_ERROR.into_response()));
     }
     match &entry.content {
         Some(content) => Ok(views::collection(content, &entry.type_, uid, collection, full)),

@@ -18,7 +18,7 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 
 use super::roster::{Machine, NETWORKS, Roster};
-use crate::LabError;
+use crate::error::LabError;
 use crate::pki::LabCa;
 use crate::serve::{self, Endpoint};
 

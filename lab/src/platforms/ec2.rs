@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::catalogue::{Catalogue, CatalogueOptions};
 use super::roster::{Mark, Roster};
 use super::{LabPlatform, PlatformOptions};
-use crate::LabError;
-use crate::hooks::GuestDirectory;
+use crate::error::LabError;
+use crate::ports::GuestDirectory;
 
 /// The key pair; it guards nothing.
 const ACCESS_KEY_ID: &str = "AKIALABMTVMATRIX0001";

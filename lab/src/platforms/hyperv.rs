@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::catalogue::{Catalogue, CatalogueOptions};
 use super::roster::{Mark, Roster};
 use super::{LabPlatform, PlatformOptions};
-use crate::LabError;
-use crate::hooks::GuestDirectory;
+use crate::error::LabError;
+use crate::ports::GuestDirectory;
 
 /// The login; it guards nothing.
 const USER: &str = "Administrator";

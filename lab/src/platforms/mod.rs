@@ -9,21 +9,20 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::LabError;
 use super::clock::Clock;
-use super::hooks::{GuestDirectory, GuestProfile};
-use super::pki::LabCa;
+use crate::error::LabError;
+use crate::pki::LabCa;
+use crate::ports::{GuestDirectory, GuestProfile};
 
-pub mod catalogue;
-pub mod ec2;
-pub mod hyperv;
-pub mod openshift;
-pub mod openstack;
-pub mod ova;
+pub(crate) mod catalogue;
+pub(crate) mod ec2;
+pub(crate) mod hyperv;
+pub(crate) mod openshift;
+pub(crate) mod openstack;
+pub(crate) mod ova;
 pub mod ovirt;
-pub mod roster;
-pub mod vsphere;
-pub mod world;
+pub(crate) mod roster;
+pub(crate) mod vsphere;
 
 /// What platforms are started with.
 pub struct PlatformOptions<'a> {

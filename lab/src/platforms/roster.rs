@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use sha2::{Digest, Sha256};
 
-use crate::hooks::{GuestDirectory, GuestNic, GuestProfile};
+use crate::ports::{GuestDirectory, GuestNic, GuestProfile};
 
 const DNS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 50, 0, 2));
 

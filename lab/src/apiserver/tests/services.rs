@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::super::*;
 use super::*;
 use crate::api::forklift::Provider;
-use crate::hooks::{GuestStream, SubresourceError};
+use crate::ports::{GuestStream, SubresourceError};
 
 async fn watch_through_selector(client: Client) {
     let maps: Api<ConfigMap> = Api::namespaced(client, "default");

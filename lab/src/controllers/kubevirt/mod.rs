@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::defects::{Defect, Defects};
 use crate::guests::view;
-use crate::hooks::GuestDirectory;
+use crate::ports::GuestDirectory;
 
 pub mod expand;
 pub mod json;

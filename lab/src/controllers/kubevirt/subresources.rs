@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::json::text;
 use super::{expand, value, vm, vm_resource, vmi, vmi_resource};
 use crate::guests::{Guests, os_info};
-use crate::hooks::{GuestStream, KubevirtSubresources, SubresourceError};
+use crate::ports::{GuestStream, KubevirtSubresources, SubresourceError};
 
 /// Answers for the API server.
 pub struct Subresources {

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::json::{list, text};
 use super::vm::Claims;
-use crate::hooks::GuestProfile;
+use crate::ports::GuestProfile;
 
 /// Held by an instance until its guest has shut down.
 pub const VMI_FINALIZER: &str = "kubevirt.io/foregroundDeleteVirtualMachine";

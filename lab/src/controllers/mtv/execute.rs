@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 use super::conditions::{durable, now, settle, write_status};
 use super::pipeline::{self, Path};
 use super::plan::{Resolved, content};
-use super::platform::{InvVm, PlatformClient};
-use super::sources::openshift;
 use super::{Mtv, hooks, migrations, provider, target, validate, warm};
 use crate::api::condition::Condition;
 use crate::api::forklift::{Migration, Plan, PlanMigration, PlanStatus, Step, StepError, VmStatus, Warm};
+use crate::controllers::mtv::platform::PlatformClient;
 use crate::defects::Defect;
+use crate::inventory::model::InvVm;
 
 /// Simulated time of a short phase.
 pub(super) const PHASE: Duration = Duration::from_secs(45);
@@ -74,7 +74,7 @@ pub(super) async fn execute(
         mtv.clock.sleep(PHASE).await;
         return;
     };
-    let Ok(target) = openshift::client_of(&mtv.client, &mtv.db, &resolved.destination).await else {
+    let Ok(target) = mtv.clusters.of(&resolved.destination).await else {
         mtv.clock.sleep(PHASE).await;
         return;
     };

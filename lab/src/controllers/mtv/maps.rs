@@ -12,25 +12,111 @@ use tokio_util::sync::CancellationToken;
 use super::Mtv;
 use super::conditions::{condition, settle, write_status};
 use super::plan::content;
-use super::sources::openshift;
 use crate::api::condition::{Condition, Conditions};
-use crate::api::forklift::{MapStatus, NetworkMap, ObjRef, Pair, Provider, Ref, StorageMap};
+use crate::api::forklift::{MapStatus, NetworkMap, NetworkPair, ObjRef, Pair, Provider, Ref, StorageMap, StoragePair};
 use crate::api::multus::NetworkAttachmentDefinition;
 use crate::controllers::objects::{Restart, one_task_each};
+use crate::inventory::model::Inventory;
 
 /// Real pause between two looks of a map that is not ready.
 pub(super) const AGAIN: std::time::Duration = std::time::Duration::from_millis(150);
 
-pub(super) async fn run_storage(mtv: Arc<Mtv>, stop: CancellationToken) {
-    let api: Api<StorageMap> = Api::all(mtv.client.clone());
-    let worker = mtv.clone();
-    one_task_each(api, Restart::OnNewGeneration, stop, move |map| storage(worker.clone(), map), |_| {}).await;
+/// What the two kinds of map differ in.
+trait MtvMap:
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+    + Clone
+    + DeserializeOwned
+    + std::fmt::Debug
+    + Send
+    + Sync
+    + 'static
+{
+    type Row: Send + Sync;
+    /// As conditions name it.
+    const WHAT: &'static str;
+    const BAD_SOURCE: &'static str;
+
+    fn providers(&self) -> &Pair;
+    fn rows(&self) -> &[Self::Row];
+    fn source(row: &Self::Row) -> &Ref;
+    fn known_status(&self) -> Option<&MapStatus>;
+    /// Ids and names that a row's source is looked up in.
+    fn known(content: &Inventory) -> Vec<(&str, &str)>;
+    /// What speaks against a row's destination.
+    fn judge_destination(row: &Self::Row, there: &Client) -> impl Future<Output = Option<Condition>> + Send;
 }
 
-pub(super) async fn run_network(mtv: Arc<Mtv>, stop: CancellationToken) {
-    let api: Api<NetworkMap> = Api::all(mtv.client.clone());
-    let worker = mtv.clone();
-    one_task_each(api, Restart::OnNewGeneration, stop, move |map| network(worker.clone(), map), |_| {}).await;
+impl MtvMap for StorageMap {
+    type Row = StoragePair;
+    const WHAT: &'static str = "storage";
+    const BAD_SOURCE: &'static str = "SourceStorageNotValid";
+
+    fn providers(&self) -> &Pair {
+        &self.spec.provider
+    }
+    fn rows(&self) -> &[StoragePair] {
+        &self.spec.map
+    }
+    fn source(row: &StoragePair) -> &Ref {
+        &row.source
+    }
+    fn known_status(&self) -> Option<&MapStatus> {
+        self.status.as_ref()
+    }
+    fn known(content: &Inventory) -> Vec<(&str, &str)> {
+        content.datastores.iter().map(|d| (d.id.as_str(), d.name.as_str())).collect()
+    }
+
+    async fn judge_destination(row: &StoragePair, there: &Client) -> Option<Condition> {
+        let class = &row.destination.storage_class;
+        if matches!(Api::<StorageClass>::all(there.clone()).get_opt(class).await, Ok(Some(_))) {
+            return None;
+        }
+        let message = "Destination storage not valid.";
+        let bad = condition("DestinationStorageNotValid", "Critical", "NotFound", message);
+        Some(Condition { items: vec![class.clone()], ..bad })
+    }
+}
+
+impl MtvMap for NetworkMap {
+    type Row = NetworkPair;
+    const WHAT: &'static str = "network";
+    const BAD_SOURCE: &'static str = "SourceNetworkNotValid";
+
+    fn providers(&self) -> &Pair {
+        &self.spec.provider
+    }
+    fn rows(&self) -> &[NetworkPair] {
+        &self.spec.map
+    }
+    fn source(row: &NetworkPair) -> &Ref {
+        &row.source
+    }
+    fn known_status(&self) -> Option<&MapStatus> {
+        self.status.as_ref()
+    }
+    fn known(content: &Inventory) -> Vec<(&str, &str)> {
+        content.networks.iter().map(|n| (n.id.as_str(), n.name.as_str())).collect()
+    }
+
+    async fn judge_destination(row: &NetworkPair, there: &Client) -> Option<Condition> {
+        let destination = &row.destination;
+        if destination.type_ != "multus" {
+            return None;
+        }
+        nad_condition(there, destination.namespace.as_deref(), destination.name.as_deref()).await
+    }
+}
+
+/// Reconciles both kinds until `stop`.
+pub(super) async fn run(mtv: Arc<Mtv>, stop: CancellationToken) {
+    tokio::join!(run_kind::<StorageMap>(&mtv, stop.clone()), run_kind::<NetworkMap>(&mtv, stop));
+}
+
+async fn run_kind<K: MtvMap>(mtv: &Arc<Mtv>, stop: CancellationToken) {
+    let api: Api<K> = Api::all(mtv.client.clone());
+    let work = |map| reconcile::<K>(mtv.clone(), map);
+    one_task_each(api, Restart::OnNewGeneration, stop, work, |_| {}).await;
 }
 
 /// The provider that a reference names.
@@ -111,110 +197,46 @@ fn resolve<'a>(reference: &Ref, known: impl Iterator<Item = (&'a str, &'a str)>)
     }
 }
 
-/// Ends one look at a map: `Ready` where nothing speaks against it, the status written on change.
-/// True once a ready status is written.
-async fn conclude<K>(mtv: &Mtv, map: &K, mut status: MapStatus, last: &mut MapStatus, ready: &str) -> bool
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
-{
+/// What holds of a map now, `Ready` where nothing speaks against it.
+async fn judge<K: MtvMap>(mtv: &Mtv, map: &K) -> MapStatus {
+    let mut status =
+        MapStatus { observed_generation: map.meta().generation.unwrap_or_default(), ..MapStatus::default() };
+    match pair(mtv, map.providers()).await {
+        Err(bad) => status.conditions = bad,
+        Ok((source, destination)) => {
+            let content = content(mtv, &source).await;
+            let known = content.as_deref().map(K::known).unwrap_or_default();
+            let there = mtv.clusters.of(&destination).await.unwrap_or_else(|_| mtv.client.clone());
+            for row in map.rows() {
+                match resolve(K::source(row), known.iter().copied()) {
+                    Ok(found) => status.references.push(found),
+                    Err(reason) => {
+                        let newer = mtv.version.at_least(12);
+                        status.conditions.push(source_condition(K::BAD_SOURCE, K::WHAT, reason, newer));
+                    }
+                }
+                status.conditions.extend(K::judge_destination(row, &there).await);
+            }
+        }
+    }
     if status.conditions.blockers().is_empty() {
-        status.conditions.push(condition("Ready", "Required", "", ready));
+        let message = format!("The {} map is ready.", K::WHAT);
+        status.conditions.push(condition("Ready", "Required", "", message));
     }
-    status.conditions = settle(status.conditions, &last.conditions);
-    if status != *last {
-        if !write_status(&mtv.client, map, &status).await {
-            return false;
-        }
-        *last = status;
-    }
-    last.conditions.holds("Ready")
+    status
 }
 
-/// A client of the destination's cluster.
-async fn there(mtv: &Mtv, destination: &Provider) -> Client {
-    let found = openshift::client_of(&mtv.client, &mtv.db, destination).await;
-    found.unwrap_or_else(|_| mtv.client.clone())
-}
-
-async fn storage(mtv: Arc<Mtv>, map: StorageMap) {
-    let mut last = map.status.clone().unwrap_or_default();
+/// Looks at a map until it is ready; its status is written when it changes.
+async fn reconcile<K: MtvMap>(mtv: Arc<Mtv>, map: K) {
+    let mut last = map.known_status().cloned().unwrap_or_default();
     loop {
-        let mut status =
-            MapStatus { observed_generation: map.metadata.generation.unwrap_or_default(), ..MapStatus::default() };
-        match pair(&mtv, &map.spec.provider).await {
-            Err(bad) => status.conditions = bad,
-            Ok((source, destination)) => {
-                let content = content(&mtv, &source).await;
-                let classes: Api<StorageClass> = Api::all(there(&mtv, &destination).await);
-                for row in &map.spec.map {
-                    let known =
-                        content.iter().flat_map(|c| c.datastores.iter()).map(|d| (d.id.as_str(), d.name.as_str()));
-                    match resolve(&row.source, known) {
-                        Ok(found) => status.references.push(found),
-                        Err(reason) => {
-                            status.conditions.push(source_condition(
-                                "SourceStorageNotValid",
-                                "storage",
-                                reason,
-                                mtv.version.at_least(12),
-                            ));
-                        }
-                    }
-                    if !matches!(classes.get_opt(&row.destination.storage_class).await, Ok(Some(_))) {
-                        let items = vec![row.destination.storage_class.clone()];
-                        let message = "Destination storage not valid.";
-                        let bad = condition("DestinationStorageNotValid", "Critical", "NotFound", message);
-                        status.conditions.push(Condition { items, ..bad });
-                    }
-                }
+        let mut status = judge(&mtv, &map).await;
+        status.conditions = settle(status.conditions, &last.conditions);
+        if status == last || write_status(&mtv.client, &map, &status).await {
+            last = status;
+            if last.conditions.holds("Ready") {
+                return;
             }
-        }
-        if conclude(&mtv, &map, status, &mut last, "The storage map is ready.").await {
-            return;
-        }
-        tokio::time::sleep(AGAIN).await;
-    }
-}
-
-async fn network(mtv: Arc<Mtv>, map: NetworkMap) {
-    let mut last = map.status.clone().unwrap_or_default();
-    loop {
-        let mut status =
-            MapStatus { observed_generation: map.metadata.generation.unwrap_or_default(), ..MapStatus::default() };
-        match pair(&mtv, &map.spec.provider).await {
-            Err(bad) => status.conditions = bad,
-            Ok((source, destination)) => {
-                let content = content(&mtv, &source).await;
-                let there = there(&mtv, &destination).await;
-                for row in &map.spec.map {
-                    let known =
-                        content.iter().flat_map(|c| c.networks.iter()).map(|n| (n.id.as_str(), n.name.as_str()));
-                    match resolve(&row.source, known) {
-                        Ok(found) => status.references.push(found),
-                        Err(reason) => {
-                            status.conditions.push(source_condition(
-                                "SourceNetworkNotValid",
-                                "network",
-                                reason,
-                                mtv.version.at_least(12),
-                            ));
-                        }
-                    }
-                    if row.destination.type_ == "multus" {
-                        status.conditions.extend(
-                            nad_condition(
-                                &there,
-                                row.destination.namespace.as_deref(),
-                                row.destination.name.as_deref(),
-                            )
-                            .await,
-                        );
-                    }
-                }
-            }
-        }
-        if conclude(&mtv, &map, status, &mut last, "The network map is ready.").await {
-            return;
         }
         tokio::time::sleep(AGAIN).await;
     }

@@ -8,8 +8,6 @@ mod execute;
 mod hooks;
 mod maps;
 mod migrations;
-mod openstack_client;
-mod openstack_view;
 mod pipeline;
 mod plan;
 pub mod platform;
@@ -18,7 +16,6 @@ mod pvc_name;
 pub(crate) mod sources;
 mod target;
 mod validate;
-mod vsphere_client;
 mod warm;
 
 use std::sync::Arc;
@@ -30,6 +27,7 @@ use crate::clock::Clock;
 use crate::defects::Defects;
 use crate::inventory::InventoryDb;
 use migrations::Migrations;
+pub(crate) use sources::openshift::Clusters;
 
 /// The MTV release that is played: only the minor matters, the major is 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +53,8 @@ pub struct MtvOptions {
     pub version: MtvVersion,
     /// MTV's own namespace.
     pub namespace: String,
+    /// Shared with the inventory.
+    pub clusters: Clusters,
     pub defects: Defects,
     pub stop: CancellationToken,
 }
@@ -67,6 +67,7 @@ struct Mtv {
     pub namespace: String,
     pub defects: Defects,
     pub db: Arc<InventoryDb>,
+    pub clusters: Clusters,
     pub migrations: Migrations,
 }
 
@@ -79,13 +80,13 @@ pub async fn run(options: MtvOptions, db: Arc<InventoryDb>) {
         namespace: options.namespace,
         defects: options.defects,
         db,
+        clusters: options.clusters,
         migrations: Migrations::default(),
     });
     let stop = options.stop;
     tokio::join!(
         provider::run(mtv.clone(), stop.clone()),
-        maps::run_storage(mtv.clone(), stop.clone()),
-        maps::run_network(mtv.clone(), stop.clone()),
+        maps::run(mtv.clone(), stop.clone()),
         hooks::run(mtv.clone(), stop.clone()),
         plan::run(mtv.clone(), stop.clone()),
         migrations::run(mtv, stop),

@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::conditions::{condition, durable, settle, write_status};
 use super::maps::{AGAIN, pair};
-use super::platform::Inventory;
 use super::sources::{self, Source};
 use super::validate::{self, View};
 use super::{Mtv, execute};
@@ -17,6 +16,7 @@ use crate::api::condition::{Condition, Conditions};
 use crate::api::forklift::{Hook, NetworkMap, NetworkPair, Plan, PlanStatus, Provider, Ref, StorageMap};
 use crate::api::kubevirt::VirtualMachine;
 use crate::controllers::objects::{Restart, one_task_each};
+use crate::inventory::model::Inventory;
 
 pub(super) async fn run(mtv: Arc<Mtv>, stop: CancellationToken) {
     let api: Api<Plan> = Api::all(mtv.client.clone());
@@ -211,8 +211,7 @@ async fn vm_conditions(mtv: &Mtv, plan: &Plan, resolved: &Resolved, old: &PlanSt
             "The source provider's inventory is not loaded.",
         )];
     };
-    let there = sources::openshift::client_of(&mtv.client, &mtv.db, &resolved.destination).await;
-    let there = there.unwrap_or_else(|_| mtv.client.clone());
+    let there = mtv.clusters.of(&resolved.destination).await.unwrap_or_else(|_| mtv.client.clone());
     let api: Api<VirtualMachine> = Api::namespaced(there, &plan.spec.target_namespace);
     let own: BTreeSet<&str> = old.migration.iter().flat_map(|m| m.vms.iter()).map(|vm| vm.id.as_str()).collect();
     let taken: BTreeSet<String> = match api.list(&ListParams::default()).await {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use serde_json::Value;
+
+use crate::inventory::model::{InvVm, Inventory};
 
 /// What a Provider and its Secret say of the way in. No `Debug`: passwords.
 #[derive(Clone, PartialEq)]
@@ -30,107 +31,6 @@ pub enum ConnectError {
     /// The credentials were refused; MTV does not try again.
     Auth(String),
     Failed(String),
-}
-
-/// Stands for a cluster's own network, which has neither id nor name, as an [`InvNic::network_id`].
-pub const POD_NETWORK: &str = "pod";
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct InvNic {
-    pub mac: String,
-    pub network_id: String,
-    pub device_key: i64,
-    pub order: i64,
-    pub connected: bool,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct InvDisk {
-    pub key: i64,
-    pub unit_number: i64,
-    pub controller_key: i64,
-    /// `[datastore] dir/file.vmdk`.
-    pub file: String,
-    pub datastore_id: String,
-    pub capacity_bytes: u64,
-    pub bus: String,
-    pub mode: String,
-}
-
-/// Device, MAC, address, prefix length, origin, gateway, DNS servers.
-pub type GuestNetwork = (String, String, String, u8, String, Option<String>, Vec<String>);
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct InvVm {
-    pub id: String,
-    pub name: String,
-    pub uuid: String,
-    pub is_template: bool,
-    pub power_on: bool,
-    pub firmware_efi: bool,
-    pub secure_boot: bool,
-    pub tpm: bool,
-    pub cpu_count: u32,
-    pub cores_per_socket: u32,
-    pub memory_mb: u64,
-    pub guest_id: String,
-    pub guest_name: String,
-    pub host_id: String,
-    pub folder_id: String,
-    pub tools_running: bool,
-    pub tools_status: String,
-    pub changed_block_tracking: bool,
-    pub snapshot_ids: Vec<String>,
-    pub nics: Vec<InvNic>,
-    pub disks: Vec<InvDisk>,
-    pub guest_networks: Vec<GuestNetwork>,
-    pub guest_ip: String,
-    pub revision: u64,
-    /// What only this platform knows, for its own part in [`super::sources`].
-    pub extra: Value,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct InvNetwork {
-    pub id: String,
-    pub name: String,
-    pub kind: String,
-    pub key: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct InvDatastore {
-    pub id: String,
-    pub name: String,
-    pub capacity: i64,
-    pub free: i64,
-    pub kind: String,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct InvHost {
-    pub id: String,
-    pub name: String,
-    pub cluster_id: String,
-    pub in_maintenance: bool,
-}
-
-/// Everything the inventory shows of a platform.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Inventory {
-    pub vms: Vec<InvVm>,
-    /// What a network map's sources are looked up in.
-    pub networks: Vec<InvNetwork>,
-    /// What a storage map's sources are looked up in: datastores, storage domains, volume types …
-    pub datastores: Vec<InvDatastore>,
-    pub hosts: Vec<InvHost>,
-    pub instance_uuid: String,
-    pub product: String,
-    pub version: String,
-    /// The REST collections in full detail, without `selfLink`; vSphere's are made from the records above.
-    pub collections: BTreeMap<String, Vec<Value>>,
-    /// Keys that a collection shows at `detail=0`; empty: all of them.
-    pub summary_keys: &'static [&'static str],
 }
 
 /// A logged-in session.

@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::Mtv;
 use super::conditions::{condition, settle, write_status};
-use super::platform::{ConnectError, Login, PlatformClient};
 use super::sources::{self, Source};
 use crate::api::condition::Condition;
 use crate::api::forklift::{Provider, ProviderStatus};
+use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
 use crate::controllers::objects::{Restart, one_task_each};
 use crate::defects::Defect;
 use crate::inventory::Entry;

@@ -7,7 +7,6 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
 use super::execute::Walk;
-use super::platform::InvDisk;
 use super::pvc_name::{DiskVars, render};
 use super::sources::Shape;
 use super::validate;
@@ -16,6 +15,7 @@ use crate::api::forklift::Ref;
 use crate::api::kubevirt::VirtualMachine;
 use crate::api::openshift::ClusterVersion;
 use crate::defects::{Defect, new_mac};
+use crate::inventory::model::InvDisk;
 
 fn labels(walk: &Walk<'_>) -> Value {
     let plan = &walk.run.plan;

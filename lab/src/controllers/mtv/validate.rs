@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::MtvVersion;
 use super::conditions::condition;
-use super::platform::{InvVm, Inventory, POD_NETWORK};
 use super::sources::Source;
 use crate::api::condition::Condition;
 use crate::api::forklift::{NetworkPair, Plan, Ref};
+use crate::inventory::model::{InvVm, Inventory, POD_NETWORK};
 
 /// Everything that VM validation looks at.
 pub(super) struct View<'a> {

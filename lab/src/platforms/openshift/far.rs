@@ -11,13 +11,13 @@ use tokio_util::task::TaskTracker;
 
 use super::super::{LabPlatform, PlatformOptions};
 use super::{Machines, follow};
-use crate::LabError;
 use crate::apiserver::{ApiServer, ApiServerOptions};
 use crate::controllers::kubevirt::{self, KubevirtOptions, Subresources};
 use crate::controllers::storage::{self, StorageOptions};
 use crate::defects::Defects;
+use crate::error::LabError;
 use crate::guests::Guests;
-use crate::hooks::GuestDirectory;
+use crate::ports::GuestDirectory;
 use crate::seed::{SeedOptions, seed_cluster};
 
 /// It is a release behind the lab's own.

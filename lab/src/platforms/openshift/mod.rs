@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::{LabPlatform, PlatformOptions};
 use crate::controllers::kubevirt::json::{list, text};
 use crate::controllers::kubevirt::vm_resource;
-use crate::hooks::{GuestDirectory, GuestNic, GuestProfile};
+use crate::ports::{GuestDirectory, GuestNic, GuestProfile};
 
 mod far;
 

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::super::{LabPlatform, PlatformOptions};
 use super::baseline::Baseline;
 use super::{Cloud, PASSWORD, PROJECT, REGION, USER, router};
-use crate::LabError;
-use crate::hooks::{GuestDirectory, GuestNic, GuestProfile};
+use crate::error::LabError;
+use crate::ports::{GuestDirectory, GuestNic, GuestProfile};
 use crate::serve::{self, Endpoint};
 
 /// The lab's cloud.

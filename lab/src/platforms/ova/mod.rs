@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::roster::{Mark, Roster};
 use super::{LabPlatform, PlatformOptions};
-use crate::LabError;
-use crate::hooks::GuestDirectory;
+use crate::error::LabError;
+use crate::ports::GuestDirectory;
 
 mod ovf;
 

@@ -17,10 +17,10 @@ use axum::routing::{any, get, post};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::super::LabError;
 use super::super::clock::Clock;
-use super::super::pki::LabCa;
 use super::super::serve::{self, Endpoint};
+use crate::error::LabError;
+use crate::pki::LabCa;
 
 mod auth;
 mod body;

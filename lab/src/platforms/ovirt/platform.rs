@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::super::{LabPlatform, PlatformOptions};
 use super::model::{Machine, State};
 use super::{Engine, OvirtEndpoint, OvirtOptions};
-use crate::LabError;
-use crate::hooks::{GuestDirectory, GuestNic, GuestProfile};
+use crate::error::LabError;
+use crate::ports::{GuestDirectory, GuestNic, GuestProfile};
 
 /// The login; it guards nothing.
 const USER: &str = "admin@internal";

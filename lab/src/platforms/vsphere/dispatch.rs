@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::super::world::{State, World};
 use super::VsphereOptions;
 use super::fault::{Fault, fault, invalid_argument, invalid_login, not_authenticated, object_gone};
 use super::session::{Session, View, below, reference};
 use super::tree::{Scope, content, option_values, service_ref, settings, user_session};
 use super::value::{Ref, Val, mo, time};
 use super::xml::Node;
+use crate::world::{State, World};
 
 /// What the endpoint keeps beside the world.
 pub struct Service {
@@ -203,7 +203,7 @@ fn search(scope: &Scope<'_>, method: &Node) -> Result<Answer, Fault> {
         }
         "FindByIp" => {
             let wanted = method.text("ip").unwrap_or_default();
-            let has = |nic: &super::super::world::Nic| {
+            let has = |nic: &crate::world::Nic| {
                 nic.connected && nic.addresses().iter().any(|(address, _)| address.to_string() == wanted)
             };
             let found = state.vms.values().find(|vm| vm.tools_running && vm.nics.iter().any(has));

@@ -1,7 +1,7 @@
 //! Faults: as SOAP answers and inside tasks.
 
-use super::super::world::{EntityKind, WorldError};
 use super::value::{Obj, Ref, member, mo, obj};
+use crate::world::{EntityKind, WorldError};
 
 /// A typed fault with its text.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,7 +77,6 @@ pub fn entity(kind: EntityKind, id: &str) -> Ref {
         EntityKind::Datastore => "Datastore",
         EntityKind::Network if id.starts_with("dvportgroup") => "DistributedVirtualPortgroup",
         EntityKind::Network => "Network",
-        EntityKind::Task => "Task",
     };
     mo(name, id)
 }

@@ -15,11 +15,11 @@ use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::super::LabError;
 use super::super::clock::Clock;
-use super::super::pki::LabCa;
 use super::super::serve::{self, Endpoint};
-use super::world::World;
+use crate::error::LabError;
+use crate::pki::LabCa;
+use crate::world::World;
 
 mod collect;
 mod collector;

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::world::{CloneOrder, EntityKind, State, Task, TaskState, WorldError};
 use super::dispatch::{Answer, Service, this};
 use super::fault::{Fault, fault, invalid_argument, object_gone};
 use super::session::reference;
 use super::spec::{clone_order, vm_change};
 use super::value::{Val, mo, obj};
 use super::xml::Node;
+use crate::world::{CloneOrder, EntityKind, State, Task, TaskState, WorldError};
 
 const CLONE: Duration = Duration::from_secs(120);
 const POWER: Duration = Duration::from_secs(10);

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::super::world::World;
 use super::super::{LabPlatform, PlatformOptions};
 use super::{VsphereEndpoint, VsphereOptions};
-use crate::LabError;
-use crate::hooks::GuestDirectory;
+use crate::error::LabError;
+use crate::ports::GuestDirectory;
+use crate::world::World;
 
 /// The login; it guards nothing.
 const USER: &str = "administrator@vsphere.local";

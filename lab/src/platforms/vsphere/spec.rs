@@ -1,8 +1,8 @@
 //! Clone and configuration specs out of requests.
 
-use super::super::world::{Adapter, CloneOrder, ControllerKind, DeviceChange, DiskPlacement, NicEdit, State, VmChange};
 use super::fault::{Fault, invalid_argument};
 use super::xml::Node;
+use crate::world::{Adapter, CloneOrder, ControllerKind, DeviceChange, DiskPlacement, NicEdit, State, VmChange};
 
 /// `CloneVM_Task`'s parameters.
 pub fn clone_order(state: &State, source: &str, method: &Node) -> Result<CloneOrder, Fault> {

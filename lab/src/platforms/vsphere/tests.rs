@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::super::clock::Clock;
-use super::super::super::pki::LabCa;
-use super::super::world::World;
 use super::xml::{Node, envelope, method};
 use super::{VsphereEndpoint, VsphereOptions, start};
+use crate::pki::LabCa;
+use crate::world::World;
 
 const PASSWORD: &str = "lab <&> vsphere";
 

@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::super::pipeline::Path;
-use super::super::platform::{ConnectError, InvDatastore, InvNetwork, InvVm, Inventory, Login, PlatformClient};
 use super::super::{Mtv, MtvVersion};
 use super::standin::{Catalogue, Machine, StandIn, Translation, record};
 use super::{Shape, Source, missing};
+use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
+use crate::inventory::model::{InvDatastore, InvNetwork, InvVm, Inventory};
 
 /// Simulated time between two looks.
 const LOOK: Duration = Duration::from_secs(10);

@@ -8,10 +8,11 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::super::pipeline::Path;
-use super::super::platform::{ConnectError, InvDatastore, InvNetwork, InvVm, Inventory, Login, PlatformClient};
 use super::super::{Mtv, MtvVersion};
 use super::standin::{Catalogue, Machine, StandIn, Translation, record};
 use super::{Shape, Source, V2V_STEPS, missing};
+use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
+use crate::inventory::model::{InvDatastore, InvNetwork, InvVm, Inventory};
 
 const WINRM: &str = "5986";
 /// Simulated time between two looks (`controller_hyperv_refresh_interval`).

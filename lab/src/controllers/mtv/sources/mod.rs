@@ -9,17 +9,17 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::pipeline::Path;
-use super::platform::{ConnectError, InvDisk, InvVm, Inventory, Login, PlatformClient};
 use super::validate::{Add, View};
 use super::{Mtv, MtvVersion};
 use crate::api::forklift::Provider;
+use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
+use crate::inventory::model::{InvDisk, InvVm};
 
 mod ec2;
 mod hyperv;
 pub(crate) mod openshift;
 mod openstack;
 mod ova;
-mod ovf;
 mod ovirt;
 mod standin;
 mod vsphere;
@@ -36,12 +36,6 @@ pub(super) fn of(type_: &str) -> Option<&'static dyn Source> {
         "openstack" => Some(&openstack::Openstack),
         _ => None,
     }
-}
-
-/// A REST collection of a Provider's inventory in full detail, where [`Inventory::collections`]
-/// does not hold it.
-pub(crate) fn collection(type_: &str, content: &Inventory, uid: &str, name: &str) -> Vec<Value> {
-    of(type_).map(|source| source.collection(content, uid, name)).unwrap_or_default()
 }
 
 /// What the shape of a target VM depends on, the source VM aside.
@@ -156,11 +150,6 @@ pub(super) trait Source: Send + Sync {
     /// Gives the VirtualMachine what only this platform's VMs have. `machine` has everything that
     /// all have: cpu, memory, bootloader, disks `vol-<i>`, interfaces `net-<i>`.
     fn shape(&self, _: &Shape<'_>, _: &InvVm, _machine: &mut Value) {}
-
-    /// A REST collection in full detail, when it is not among [`Inventory::collections`].
-    fn collection(&self, _: &Inventory, _uid: &str, _name: &str) -> Vec<Value> {
-        Vec::new()
-    }
 }
 
 /// Where virt-v2v always copies and converts in one go.

@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::platform::{ConnectError, InvDisk, InvNic, InvVm, Inventory, Login, PlatformClient};
 use super::http_client;
+use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
+use crate::inventory::model::{InvDisk, InvNic, InvVm, Inventory};
 
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Nic {

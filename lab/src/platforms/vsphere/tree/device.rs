@@ -1,8 +1,8 @@
 //! Virtual devices of a VM.
 
-use super::super::super::world::{Adapter, Controller, ControllerKind, Disk, Nic, State, Vm};
 use super::super::value::{Obj, Val, member, mo, obj, objs};
 use super::infra::network_ref;
+use crate::world::{Adapter, Controller, ControllerKind, Disk, Nic, State, Vm};
 
 fn described(kind: &'static str, key: i32, label: String, summary: String) -> Obj {
     obj(kind).set("key", key).set("deviceInfo", obj("Description").set("label", label).set("summary", summary))

@@ -1,11 +1,11 @@
 //! Properties of everything below the VMs: folders, hosts, pools, networks, datastores.
 
-use super::super::super::world::{FolderKind, Host, State, Vm};
 use super::super::fault::entity;
 use super::super::value::{Obj, Ref, Val, member, mo, obj, objs, refs, strings};
 use super::Scope;
 use super::store::{datastore_property, network_property, switch_property};
-use crate::platforms::world::EntityKind;
+use crate::world::EntityKind;
+use crate::world::{FolderKind, Host, State, Vm};
 
 pub(super) const GIB: i64 = 1 << 30;
 

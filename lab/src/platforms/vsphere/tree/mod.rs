@@ -1,9 +1,9 @@
 //! The world as a tree of managed objects with properties.
 
-use super::super::world::State;
 use super::fault::{Fault, invalid_property, object_gone};
 use super::session::Session;
 use super::value::{Ref, Val};
+use crate::world::State;
 
 mod device;
 mod infra;

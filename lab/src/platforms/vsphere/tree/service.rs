@@ -1,10 +1,10 @@
 //! Properties of the service's own objects: content, sessions, tasks, views, options.
 
-use super::super::super::world::{Task, TaskState};
 use super::super::fault::{Fault, entity};
 use super::super::session::Session;
 use super::super::value::{Obj, Ref, Val, member, mo, obj, objs, refs, strings, time};
 use super::Scope;
+use crate::world::{Task, TaskState};
 
 pub const API_VERSION: &str = "8.0.3.0";
 

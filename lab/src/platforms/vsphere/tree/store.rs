@@ -1,8 +1,8 @@
 //! Properties of datastores, networks and the distributed switch.
 
-use super::super::super::world::{Datastore, FolderKind, Host, Network, State, Vm};
 use super::super::value::{Val, mo, obj, objs, refs};
 use super::infra::{GIB, folder, hosts, network_ref, vms};
+use crate::world::{Datastore, FolderKind, Host, Network, State, Vm};
 
 pub(super) fn datastore_property(state: &State, store: &Datastore, name: &str) -> Option<Val> {
     let url = format!("ds:///vmfs/volumes/{}/", store.id);

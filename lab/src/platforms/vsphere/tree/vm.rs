@@ -1,10 +1,10 @@
 //! Properties of virtual machines and their snapshots.
 
-use super::super::super::world::{Disk, Nic, Snapshot, State, Vm};
 use super::super::value::{Obj, Val, member, mo, obj, objs, refs, strings, time};
 use super::Scope;
 use super::device::devices;
 use super::infra::network_ref;
+use crate::world::{Disk, Nic, Snapshot, State, Vm};
 
 pub(super) fn property(scope: &Scope<'_>, id: &str, name: &str) -> Option<Val> {
     let state = scope.state;

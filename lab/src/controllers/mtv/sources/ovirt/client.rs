@@ -11,10 +11,11 @@ use async_trait::async_trait;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::super::super::platform::{ConnectError, Inventory, Login, PlatformClient};
 use super::super::{http_client, words};
 use super::records::{self, Answers, items, text};
 use crate::clock::Clock;
+use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
+use crate::inventory::model::Inventory;
 
 /// Simulated time between two looks at the engine's events.
 const POLL: Duration = Duration::from_secs(10);

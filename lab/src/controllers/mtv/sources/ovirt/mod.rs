@@ -7,10 +7,11 @@ use kube::api::Api;
 use serde_json::{Value, json};
 
 use super::super::pipeline::Path;
-use super::super::platform::{ConnectError, InvVm, Login, PlatformClient};
 use super::super::{Mtv, MtvVersion};
 use super::{Shape, Source, missing};
 use crate::api::forklift::ForkliftController;
+use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
+use crate::inventory::model::InvVm;
 
 mod client;
 mod records;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::super::super::platform::{InvDatastore, InvDisk, InvHost, InvNetwork, InvNic, InvVm, Inventory};
+use crate::inventory::model::{InvDatastore, InvDisk, InvHost, InvNetwork, InvNic, InvVm, Inventory};
 
 /// Keys of a resource at `detail=0`.
 const SUMMARY: &[&str] = &["id", "revision", "path", "name", "description", "selfLink"];

@@ -6,11 +6,15 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::super::pipeline::Path;
-use super::super::platform::{ConnectError, InvDisk, InvVm, Inventory, Login, PlatformClient};
 use super::super::validate::{Add, View, item};
-use super::super::{Mtv, MtvVersion, provider, vsphere_client};
+use super::super::{Mtv, MtvVersion, provider};
 use super::{Shape, Source, missing};
 use crate::api::forklift::Provider;
+use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
+use crate::inventory::model::{InvDisk, InvVm};
+
+mod client;
+mod view;
 
 pub(super) struct Vsphere;
 
@@ -21,7 +25,7 @@ impl Source for Vsphere {
     }
 
     async fn connect(&self, _: &Mtv, login: &Login) -> Result<Arc<dyn PlatformClient>, ConnectError> {
-        vsphere_client::connect(login).await
+        client::connect(login).await
     }
 
     async fn validated(&self, mtv: &Mtv, provider: &Provider) {
@@ -102,10 +106,6 @@ impl Source for Vsphere {
     fn shape(&self, facts: &Shape<'_>, vm: &InvVm, machine: &mut Value) {
         let serial = serial(&vm.uuid, facts.ocp_version, facts.version.at_least(10));
         machine["spec"]["template"]["spec"]["domain"]["firmware"]["serial"] = json!(serial);
-    }
-
-    fn collection(&self, content: &Inventory, uid: &str, name: &str) -> Vec<Value> {
-        crate::inventory::vsphere(content, uid, name)
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::super::hooks::{GuestDirectory, GuestNic, GuestProfile};
+use crate::ports::{GuestDirectory, GuestNic, GuestProfile};
 
 mod baseline;
 mod change;
@@ -23,8 +23,7 @@ mod tests;
 
 pub use change::{CloneOrder, DeviceChange, DiskPlacement, NicEdit, VmChange};
 pub use model::{
-    Adapter, Cluster, Controller, ControllerKind, Datastore, Disk, Folder, FolderKind, GuestAdapter, GuestOs, Host,
-    Network, Nic, Pool, Snapshot, State, Vm,
+    Adapter, Controller, ControllerKind, Datastore, Disk, FolderKind, Host, Network, Nic, Snapshot, State, Vm,
 };
 pub use task::{EntityKind, Task, TaskState};
 

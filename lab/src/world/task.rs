@@ -14,7 +14,6 @@ pub enum EntityKind {
     Pool,
     Datastore,
     Network,
-    Task,
 }
 
 impl fmt::Display for EntityKind {
@@ -27,7 +26,6 @@ impl fmt::Display for EntityKind {
             Self::Pool => "resource pool",
             Self::Datastore => "datastore",
             Self::Network => "network",
-            Self::Task => "task",
         })
     }
 }

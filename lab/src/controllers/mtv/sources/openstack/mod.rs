@@ -6,11 +6,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::super::openstack_client;
 use super::super::pipeline::Path;
-use super::super::platform::{ConnectError, InvDisk, InvVm, Login, PlatformClient};
 use super::super::{Mtv, MtvVersion};
 use super::{Shape, Source, missing};
+use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
+use crate::inventory::model::{InvDisk, InvVm};
+
+mod client;
+mod view;
 
 pub(super) struct Openstack;
 
@@ -42,7 +45,7 @@ impl Source for Openstack {
     }
 
     async fn connect(&self, mtv: &Mtv, login: &Login) -> Result<Arc<dyn PlatformClient>, ConnectError> {
-        openstack_client::connect(login, mtv.clock).await
+        client::connect(login, mtv.clock).await
     }
 
     fn steps(&self, _: Path, _: MtvVersion) -> Vec<&'static str> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::platform::*;
+use crate::inventory::model::{InvDatastore, InvDisk, InvNetwork, InvNic, InvVm, Inventory};
 
 /// Keys of a resource at `detail=0`.
 const SUMMARY: &[&str] = &["id", "revision", "path", "name", "selfLink"];

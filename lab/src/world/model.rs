@@ -293,6 +293,7 @@ impl State {
         self.vms.values().find_map(|vm| Some((vm, vm.snapshots.iter().find(|snapshot| snapshot.id == id)?)))
     }
 
+    #[cfg(test)]
     pub fn vm_by_name(&self, name: &str) -> Option<&Vm> {
         self.vms.values().find(|vm| vm.name == name)
     }

@@ -14,10 +14,11 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::openstack_view as view;
-use super::platform::*;
-use super::sources;
+use super::super::http_client;
+use super::view;
 use crate::clock::Clock;
+use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
+use crate::inventory::model::{InvVm, Inventory};
 
 /// Simulated time between two refreshes of the collector.
 const REFRESH: Duration = Duration::from_secs(10);
@@ -160,7 +161,7 @@ async fn authenticate(http: &reqwest::Client, identity: &str, login: &Login) -> 
 
 impl OpenstackClient {
     async fn login(login: &Login, clock: Clock) -> Result<Self, ConnectError> {
-        let http = sources::http_client(login)?;
+        let http = http_client(login)?;
         let url = login.url.trim_end_matches('/');
         let identity = if url.ends_with("/v3") { url.to_owned() } else { format!("{url}/v3") };
         let live = authenticate(&http, &identity, login).await?;

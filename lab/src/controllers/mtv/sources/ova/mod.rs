@@ -9,11 +9,12 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::super::pipeline::Path;
-use super::super::platform::{
-    ConnectError, InvDatastore, InvDisk, InvNetwork, InvNic, InvVm, Inventory, Login, PlatformClient,
-};
 use super::super::{Mtv, MtvVersion};
-use super::{Shape, Source, V2V_STEPS, missing, ovf};
+use super::{Shape, Source, V2V_STEPS, missing};
+use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
+use crate::inventory::model::{InvDatastore, InvDisk, InvNetwork, InvNic, InvVm, Inventory};
+
+mod ovf;
 
 /// How deep below the share's top MTV looks for files.
 const DEPTH: usize = 3;

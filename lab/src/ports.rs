@@ -71,3 +71,10 @@ pub trait GuestDirectory: Send + Sync {
     /// The guest that has an adapter with this MAC.
     fn by_mac(&self, mac: &str) -> Option<GuestProfile>;
 }
+
+/// A Provider's inventory that is asked at every look, instead of being collected.
+#[async_trait]
+pub trait LiveInventory: Send + Sync {
+    /// A REST collection of this Provider; an unknown one is empty. `None`: nobody could be asked.
+    async fn collection(&self, provider: &serde_json::Value, name: &str) -> Option<Vec<serde_json::Value>>;
+}

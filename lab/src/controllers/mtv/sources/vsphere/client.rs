@@ -10,12 +10,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
-use super::platform::*;
+use super::view;
 use crate::api::vim::device::{Hardware, Network};
 use crate::api::vim::op::{self, ServiceContent};
 use crate::api::vim::property::{self, FilterSpec, PropertySpec, Select, UpdateSet};
 use crate::api::vim::vm::{TaskInfo, TaskState, guest_nics, guest_routes, snapshots};
 use crate::api::vim::{self, Element, MoRef, ObjectContent, WireError, decode_name, envelope};
+use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
+use crate::inventory::model::{InvDatastore, InvDisk, InvHost, InvNetwork, InvNic, InvVm, Inventory};
 
 /// One request, a long poll's own time aside.
 const REQUEST: Duration = Duration::from_secs(30);
@@ -261,7 +263,7 @@ fn inventory(objects: &[ObjectContent], about: &ServiceContent, revision: u64) -
         .collect();
     let networks: Vec<Network> = network_objects.iter().map(|o| Network::from_object(o)).collect();
     let ready = |o: &&ObjectContent| o.props.contains_key("config.hardware.numCPU");
-    Inventory {
+    let mut content = Inventory {
         vms: of("VirtualMachine").filter(ready).map(|o| inv_vm(o, &networks, revision)).collect(),
         networks: networks
             .iter()
@@ -293,7 +295,9 @@ fn inventory(objects: &[ObjectContent], about: &ServiceContent, revision: u64) -
         product: about.name.clone(),
         version: about.version.clone(),
         ..Inventory::default()
-    }
+    };
+    content.collections = view::collections(&content);
+    content
 }
 
 fn inv_vm(vm: &ObjectContent, networks: &[Network], revision: u64) -> InvVm {

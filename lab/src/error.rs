@@ -1,0 +1,9 @@
+//! Why a lab does not start. Every room may say it; it knows none of them.
+
+#[derive(Debug, thiserror::Error)]
+pub enum LabError {
+    #[error("failed to start the lab's {part}: {cause}")]
+    Start { part: String, cause: String },
+    #[error("the lab knows no defect `{name}`; it knows: {known}")]
+    UnknownDefect { name: String, known: String },
+}

@@ -1,0 +1,37 @@
+//! How a lab is asked for: releases to play, clock, addresses, defects. Plain values; parsed where
+//! they are used.
+
+use std::path::PathBuf;
+
+/// How the lab behaves.
+#[derive(Debug, Clone)]
+pub struct LabOptions {
+    /// How many simulated seconds pass in one real second. Default 600.
+    pub clock_scale: f64,
+    /// `2.9` … `2.12`.
+    pub mtv_version: String,
+    /// `4.19` …
+    pub ocp_version: String,
+    /// Names of `defects` to apply.
+    pub defects: Vec<String>,
+    /// Listen address for all endpoints; port 0 picks free ones.
+    pub listen: std::net::IpAddr,
+    /// Fixed port of the API server; 0 picks a free one.
+    pub port: u16,
+    /// The kubeconfig of a cluster to live on, as cluster admin. `None`: an API server of the lab's own.
+    pub on: Option<PathBuf>,
+}
+
+impl Default for LabOptions {
+    fn default() -> Self {
+        Self {
+            clock_scale: 600.0,
+            mtv_version: "2.11".to_owned(),
+            ocp_version: "4.20.3".to_owned(),
+            defects: Vec::new(),
+            listen: std::net::IpAddr::from([127, 0, 0, 1]),
+            port: 0,
+            on: None,
+        }
+    }
+}
