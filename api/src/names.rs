@@ -18,6 +18,9 @@ pub const CELL_LABEL: &str = "mtv-matrix.io/cell";
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// The value of [`MANAGED_BY_LABEL`].
 pub const MANAGED_BY: &str = "mtv-matrix";
+/// Annotation with the mark that proves an object to be a run's: made from the run's secret and the
+/// object's own kind and name, so that it proves nothing on a copy.
+pub const MARK_ANNOTATION: &str = "mtv-matrix.io/mark";
 /// Annotation with the creation time (RFC 3339), so that a sweep can tell old from new.
 pub const CREATED_ANNOTATION: &str = "mtv-matrix.io/created-at";
 
@@ -61,12 +64,46 @@ pub fn dns_label(text: &str, max: usize) -> String {
     if head.is_empty() { hash } else { format!("{head}-{hash}") }
 }
 
-/// One run: `mm-` and 10 characters, 50 random bits.
+/// One run: a prefix of at most 9 characters (`mm`), a dash, and 10 characters of [`ALPHABET`], 50
+/// random bits. There is no other shape: what reaches the program from outside is parsed into it or
+/// refused, because a run id decides what is deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct RunId(String);
 
+/// A text that is no run id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not a run id: one looks like mm-abcdefghij, ten of the characters a-z (without l) and 2-9 after the last dash"
+)]
+pub struct NotARunId(pub String);
+
+impl TryFrom<String> for RunId {
+    type Error = NotARunId;
+    fn try_from(text: String) -> Result<Self, NotARunId> {
+        Self::parse(&text).ok_or(NotARunId(text))
+    }
+}
+
+impl std::str::FromStr for RunId {
+    type Err = NotARunId;
+    fn from_str(text: &str) -> Result<Self, NotARunId> {
+        Self::parse(text).ok_or_else(|| NotARunId(text.to_owned()))
+    }
+}
+
+impl From<RunId> for String {
+    fn from(run: RunId) -> Self {
+        run.0
+    }
+}
+
 impl RunId {
+    /// Characters behind the last dash.
+    const RANDOM: usize = 10;
+    /// Longest prefix.
+    pub const MAX_PREFIX: usize = 9;
+
     /// A fresh id.
     pub fn random() -> Self {
         Self::random_with("mm")
@@ -74,11 +111,30 @@ impl RunId {
     /// A fresh id whose head is `prefix`, cut to 9 characters; everything that the run makes begins
     /// with it.
     pub fn random_with(prefix: &str) -> Self {
-        Self(format!("{}-{}", dns_label(prefix, 9), random_chars(10)))
+        Self(format!("{}-{}", Self::prefix(prefix), random_chars(Self::RANDOM)))
     }
-    /// An id given from outside; `None` unless it is a DNS label of at most 20 characters.
+    /// The same id for the same text, e.g. that of a joined set of shards.
+    pub fn of_text(prefix: &str, text: &str) -> Self {
+        Self(format!("{}-{}", Self::prefix(prefix), hash_chars(text, Self::RANDOM)))
+    }
+    /// A readable head: cut, not hashed.
+    fn prefix(text: &str) -> String {
+        let readable = dns_label(text, usize::MAX);
+        let cut = readable.get(..Self::MAX_PREFIX.min(readable.len())).unwrap_or_default();
+        let cut = cut.trim_end_matches('-');
+        if cut.is_empty() { "mm".to_owned() } else { cut.to_owned() }
+    }
+    /// An id given from outside; `None` unless it has the one shape of run ids.
     pub fn parse(text: &str) -> Option<Self> {
-        (!text.is_empty() && text.len() <= 20 && dns_label(text, 20) == text).then(|| Self(text.to_owned()))
+        let (prefix, random) = text.rsplit_once('-')?;
+        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let prefix_fits = !prefix.is_empty()
+            && prefix.len() <= Self::MAX_PREFIX
+            && prefix.chars().all(inner)
+            && !prefix.starts_with('-')
+            && !prefix.ends_with('-');
+        let random_fits = random.len() == Self::RANDOM && random.bytes().all(|b| ALPHABET.contains(&b));
+        (prefix_fits && random_fits).then(|| Self(text.to_owned()))
     }
     pub fn as_str(&self) -> &str {
         &self.0
@@ -129,18 +185,18 @@ impl CellId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-    /// The id as a DNS label, 40 characters at most; a hash keeps it unique.
+    /// The id as a DNS label, 36 characters at most; a hash keeps it unique.
     pub fn slug(&self) -> String {
         let short = self.0.replace("test_", "").replace("_mtv_migration", "");
         let readable = dns_label(&short, usize::MAX);
-        let head = readable.get(..33.min(readable.len())).unwrap_or_default().trim_end_matches('-');
+        let head = readable.get(..29.min(readable.len())).unwrap_or_default().trim_end_matches('-');
         format!("{head}-{}", hash_chars(&self.0, 6))
     }
     /// The cell's namespace in a run; `attempt` counts from 1, so that a retry does not wait for
     /// the namespace of the attempt before it to go.
     pub fn namespace(&self, run: &RunId, attempt: u32) -> String {
         let tail = if attempt > 1 { format!("-r{attempt}") } else { String::new() };
-        // At most 20 characters of run id, 40 of slug and 3 of tail.
+        // At most 20 characters of run id, 36 of slug and 5 of tail.
         format!("{run}-{}{tail}", self.slug())
     }
     /// A further namespace that the scenario asks for by `name` (`vm_target_namespace`): the name
@@ -191,6 +247,46 @@ mod tests {
         fn long_names_that_differ_stay_different(a in "[a-z]{60,90}", b in "[a-z]{60,90}") {
             prop_assume!(a != b);
             prop_assert_ne!(dns_label(&a, 40), dns_label(&b, 40));
+        }
+    }
+
+    #[test]
+    fn a_run_id_has_one_shape_and_nothing_else_is_one() {
+        for fits in ["mm-abcdefghij", "nightlyqe-23456789ab", "a-b-abcdefghij"] {
+            assert_eq!(RunId::parse(fits).map(|r| r.to_string()).as_deref(), Some(fits));
+        }
+        let no = [
+            "",
+            "mtv",
+            "db",
+            "true",
+            "amd64",
+            "mm",
+            "mm-",
+            "mm-abc",
+            "-abcdefghij",
+            "mm-abcdefghil",
+            "mm-abcdefghi1",
+            "MM-abcdefghij",
+            "mm-abcdefghijk",
+            "mm--abcdefghij",
+            "-mm-abcdefghij",
+            "tenletters-abcdefghij",
+        ];
+        for text in no {
+            assert_eq!(RunId::parse(text), None, "{text}");
+            assert!(serde_json::from_value::<RunId>(serde_json::json!(text)).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_stays_readable_and_every_attempts_namespace_fits() {
+        let cell = CellId::new("vsphere-8-0-3-vddk", &"test_a_very_long_scenario_name_indeed".repeat(3), None);
+        for (prefix, head) in [("mtv-nightly", "mtv-night-"), ("nightlyqe", "nightlyqe-"), ("Night ly", "night-ly-")] {
+            let run = RunId::random_with(prefix);
+            assert!(run.as_str().starts_with(head), "{run}");
+            assert_eq!(RunId::parse(run.as_str()), Some(run.clone()));
+            assert!(cell.namespace(&run, 999).len() <= MAX_LABEL);
         }
     }
 

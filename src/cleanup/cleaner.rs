@@ -1,20 +1,264 @@
 //! `clean`: finishing what a crashed, killed or kept run left behind.
 //!
-//! Two independent ways back: the ledger (what was written down), and a sweep by run id
-//! (what carries the label, or the name on a source platform). Nothing without a run's label or
-//! prefix is ever touched.
+//! Two independent ways back: the ledger (what was written down), and a sweep (what bears the run's
+//! marks). Both only say what to look at; what is removed has proven itself right before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::kept::{self, Unknown};
+use super::proof::{Consent, Judgement};
 use super::sweep;
-use super::teardown::{Leftover, Undo};
+use super::teardown::{Leftover, Standing, Undo};
 use crate::api::names::RunId;
 use crate::cluster::Cluster;
 use crate::config::Settings;
-use crate::ledger::{Ledger, LedgerError, Thing};
+use crate::ledger::mark::Marker;
+use crate::ledger::{Ledger, LedgerError, OpenEntry, Thing};
 use crate::source::SourceDriver;
+
+/// What a clean did, or would do.
+#[derive(Debug, Clone, Default)]
+pub struct Cleaned {
+    /// Removed and verified; of a dry run: what would be, and its proof.
+    pub removed: Vec<String>,
+    pub leftovers: Vec<Leftover>,
+}
+
+impl Cleaned {
+    pub fn join(&mut self, more: Self) {
+        self.removed.extend(more.removed);
+        self.leftovers.extend(more.leftovers);
+    }
+
+    fn unasked(&mut self, unasked: impl IntoIterator<Item = (String, String)>) {
+        self.leftovers.extend(unasked.into_iter().map(|(what, because)| Leftover {
+            what,
+            because: format!("not asked: {because}"),
+            standing: Standing::Unknown,
+        }));
+    }
+
+    /// Whether all was looked at and nothing of ours is left.
+    pub fn is_whole(&self) -> bool {
+        self.leftovers.iter().all(|left| left.standing == Standing::NotOurs)
+    }
+}
+
+/// What cleaning needs.
+pub struct Cleaner<'a> {
+    pub cluster: &'a Cluster,
+    pub settings: &'a Settings,
+    pub drivers: BTreeMap<String, Arc<dyn SourceDriver>>,
+    /// Profiles that have no driver, and why: nobody looks there.
+    pub undriven: Vec<(String, String)>,
+    pub consent: Consent,
+    /// Looks and tells, and changes nothing.
+    pub dry_run: bool,
+}
+
+impl Cleaner<'_> {
+    /// Finishes one ledger, then what bears the run's marks and is not in it.
+    pub async fn finish(&self, ledger: &Ledger) -> Result<Cleaned, LedgerError> {
+        let mut cleaned = Cleaned::default();
+        if !ledger.unreadable().is_empty() {
+            let lines: Vec<String> = ledger.unreadable().iter().map(usize::to_string).collect();
+            let what = format!("{}: lines {}", ledger.path().display(), lines.join(", "));
+            let because = "they can't be read; a sweep looked for what they may have told".to_owned();
+            cleaned.leftovers.push(Leftover { what, because, standing: Standing::Unknown });
+        }
+        let written = ledger.open_entries();
+        let strays = self.strays(ledger.run(), &written, &mut cleaned).await;
+        self.undo(ledger, written, false, &mut cleaned).await;
+        self.undo_strays(ledger, strays, &mut cleaned).await?;
+        Ok(cleaned)
+    }
+
+    /// Sweeps for a run whose ledger is not at hand; `scratch` makes one to work with.
+    pub async fn sweep(
+        &self,
+        run: &RunId,
+        scratch: impl FnOnce(Option<Marker>) -> Result<Ledger, LedgerError>,
+    ) -> Result<Cleaned, LedgerError> {
+        let mut cleaned = Cleaned::default();
+        let marker = match kept::find(self.cluster, run).await {
+            Ok(known) => Some(known.marker),
+            Err(Unknown::NotAsked(because)) => {
+                cleaned.unasked([(format!("the secret of run {run}"), because)]);
+                None
+            }
+            Err(Unknown::Foreign(why)) => {
+                let what = format!("namespace {}", run.namespace());
+                cleaned.leftovers.push(Leftover { what, because: why, standing: Standing::NotOurs });
+                None
+            }
+            Err(Unknown::Absent | Unknown::NoSecret) => None,
+        };
+        let ledger = scratch(marker)?;
+        let strays = self.strays(run, &[], &mut cleaned).await;
+        self.undo_strays(&ledger, strays, &mut cleaned).await?;
+        Ok(cleaned)
+    }
+
+    fn engine<'b>(&'b self, ledger: &'b Ledger, swept: bool) -> Undo<'b> {
+        let limit = self.settings.timeouts.delete;
+        let (cluster, drivers, consent) = (self.cluster, &self.drivers, self.consent);
+        Undo { cluster, ledger, drivers, limit, cancel_limit: limit, consent, swept }
+    }
+
+    async fn undo(&self, ledger: &Ledger, entries: Vec<OpenEntry>, swept: bool, cleaned: &mut Cleaned) {
+        let undo = self.engine(ledger, swept);
+        if self.dry_run {
+            for (what, judged) in undo.judge(&entries).await {
+                match judged {
+                    Ok(Judgement::Ours) => cleaned.removed.push(format!("{what}: proven by its mark")),
+                    Ok(Judgement::Unproven(why)) if self.consent == Consent::Unproven => {
+                        cleaned.removed.push(format!("{what}: not proven ({why}), but --yes"));
+                    }
+                    Ok(Judgement::Unproven(because)) => {
+                        cleaned.leftovers.push(Leftover { what, because, standing: Standing::Unproven });
+                    }
+                    Ok(Judgement::Foreign(because)) => {
+                        cleaned.leftovers.push(Leftover { what, because, standing: Standing::NotOurs });
+                    }
+                    Err(left) => cleaned.leftovers.push(left),
+                }
+            }
+            return;
+        }
+        cleaned.leftovers.extend(undo.run(entries.clone()).await);
+        let open: Vec<_> = ledger.open_entries().into_iter().map(|e| e.id).collect();
+        cleaned.removed.extend(entries.iter().filter(|e| !open.contains(&e.id)).map(|e| e.thing.describe()));
+    }
+
+    /// What a sweep found: of the clusters all that is proven, of the source platforms only what a person
+    /// said yes to.
+    async fn undo_strays(&self, ledger: &Ledger, strays: Vec<Thing>, cleaned: &mut Cleaned) -> Result<(), LedgerError> {
+        let on_platform = |thing: &Thing| matches!(thing, Thing::SourceVm { .. } | Thing::SourceItem { .. });
+        let (platform, cluster): (Vec<Thing>, Vec<Thing>) = strays.into_iter().partition(on_platform);
+        if self.consent == Consent::Proven && !platform.is_empty() {
+            let entries: Vec<OpenEntry> = platform.into_iter().map(OpenEntry::loose).collect();
+            for (what, judged) in self.engine(ledger, true).judge(&entries).await {
+                cleaned.leftovers.push(match judged {
+                    Err(left) => left,
+                    Ok(Judgement::Foreign(because)) => Leftover { what, because, standing: Standing::NotOurs },
+                    Ok(Judgement::Unproven(because)) => Leftover { what, because, standing: Standing::Unproven },
+                    Ok(Judgement::Ours) => {
+                        let because = "it bears the run's mark, but no ledger of ours knows it".to_owned();
+                        Leftover { what, because, standing: Standing::Unproven }
+                    }
+                });
+            }
+            return self.undo_found(ledger, cluster, cleaned).await;
+        }
+        self.undo_found(ledger, cluster.into_iter().chain(platform).collect(), cleaned).await
+    }
+
+    async fn undo_found(&self, ledger: &Ledger, things: Vec<Thing>, cleaned: &mut Cleaned) -> Result<(), LedgerError> {
+        let mut entries = Vec::new();
+        if self.dry_run {
+            entries.extend(things.into_iter().map(OpenEntry::loose));
+        } else {
+            let known: BTreeSet<_> = ledger.open_entries().into_iter().map(|entry| entry.id).collect();
+            for thing in things {
+                ledger.intent(None, thing)?;
+            }
+            entries.extend(ledger.open_entries().into_iter().filter(|entry| !known.contains(&entry.id)));
+        }
+        self.undo(ledger, entries.clone(), true, cleaned).await;
+        // Somebody else's things do not stay in the run's ledger.
+        for entry in entries.iter().filter(|_| !self.dry_run) {
+            let what = entry.thing.describe();
+            if cleaned.leftovers.iter().any(|left| left.what == what && left.standing == Standing::NotOurs) {
+                ledger.gone(entry.id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What carries the run's label or name and is not in its ledger.
+    async fn strays(&self, run: &RunId, known: &[OpenEntry], cleaned: &mut Cleaned) -> Vec<Thing> {
+        let is_known = |thing: &Thing| {
+            known.iter().any(|k| k.thing.describe() == thing.describe() && place_of(&k.thing) == place_of(thing))
+        };
+        let mut strays = Vec::new();
+        for cluster in self.clusters(cleaned).await {
+            let swept = sweep::find_by_run(&cluster, run).await;
+            cleaned.unasked(swept.unasked);
+            // A ledger of version 0.1 names the cluster by its URL.
+            let listed = |thing: &Thing| {
+                known.iter().any(|k| k.thing.describe() == thing.describe() && cluster.is_known_as(place_of(&k.thing)))
+            };
+            strays.extend(swept.things.into_iter().filter(|thing| !is_known(thing) && !listed(thing)));
+        }
+        cleaned.unasked(self.undriven.iter().cloned());
+        // Two profiles of one platform both see a clone; its name is its own, and one deletion is enough.
+        let mut clones: BTreeSet<String> =
+            known.iter().filter_map(|entry| clone_name(&entry.thing).map(str::to_owned)).collect();
+        for (profile, driver) in &self.drivers {
+            let platform = driver.platform().name().to_owned();
+            let prefix = run.clone_prefix();
+            let listed =
+                futures::future::try_join(driver.list_by_prefix(&prefix), driver.list_items_by_prefix(&prefix));
+            let (vms, items) = match listed.await {
+                Ok(found) => found,
+                Err(error) => {
+                    cleaned.unasked([(format!("profile {profile}"), error.to_string())]);
+                    continue;
+                }
+            };
+            let vms = vms.into_iter().map(|vm| Thing::SourceVm {
+                profile: profile.clone(),
+                platform: platform.clone(),
+                name: vm.name,
+                id: Some(vm.id).filter(|id| !id.is_empty()),
+            });
+            let items = items.into_iter().map(|item| Thing::SourceItem {
+                profile: profile.clone(),
+                platform: platform.clone(),
+                kind: item.kind,
+                name: item.name,
+                id: Some(item.id),
+            });
+            strays.extend(vms.chain(items).filter(|thing| match clone_name(thing) {
+                // A clone that another profile sees, too, is deleted once.
+                Some(name) => clones.insert(name.to_owned()),
+                None => !is_known(thing),
+            }));
+        }
+        strays
+    }
+
+    /// Runs on the clusters older than `age`, and what says so without proof.
+    pub async fn runs_older_than(&self, age: Duration) -> (Vec<RunId>, Cleaned) {
+        let (mut runs, mut told) = (BTreeSet::new(), Cleaned::default());
+        for cluster in self.clusters(&mut told).await {
+            let aged = sweep::runs_older_than(&cluster, age).await;
+            runs.extend(aged.old);
+            told.unasked(aged.unasked);
+            told.leftovers.extend(aged.unproven.into_iter().map(|(what, because)| Leftover {
+                what,
+                because: format!("{because}: an age is not proof enough; name it with --run-id"),
+                standing: Standing::NotOurs,
+            }));
+        }
+        (runs.into_iter().collect(), told)
+    }
+
+    /// The run's own cluster, and the platforms that are clusters.
+    async fn clusters(&self, cleaned: &mut Cleaned) -> Vec<Cluster> {
+        let mut all = vec![self.cluster.clone()];
+        for (profile, driver) in self.drivers.iter().filter(|(_, d)| d.cluster_url().is_some()) {
+            match driver.as_cluster().await {
+                Ok(Some(cluster)) if all.iter().all(|known| known.id() != cluster.id()) => all.push(cluster),
+                Ok(_) => {}
+                Err(error) => cleaned.unasked([(format!("the cluster of profile {profile}"), error.to_string())]),
+            }
+        }
+        all
+    }
+}
 
 fn clone_name(thing: &Thing) -> Option<&str> {
     match thing {
@@ -23,115 +267,10 @@ fn clone_name(thing: &Thing) -> Option<&str> {
     }
 }
 
-/// What a clean did.
-#[derive(Debug, Clone, Default)]
-pub struct Cleaned {
-    /// Removed and verified.
-    pub removed: Vec<String>,
-    pub leftovers: Vec<Leftover>,
-}
-
-/// What cleaning needs.
-pub struct Cleaner<'a> {
-    pub cluster: &'a Cluster,
-    pub settings: &'a Settings,
-    pub drivers: BTreeMap<String, Arc<dyn SourceDriver>>,
-}
-
-impl Cleaner<'_> {
-    /// Finishes one ledger, then sweeps for what it did not know.
-    pub async fn finish(&self, ledger: &Ledger) -> Result<Cleaned, LedgerError> {
-        self.note_strays(ledger).await?;
-        let before = ledger.open_entries();
-        let timeouts = &self.settings.timeouts;
-        let undo = Undo {
-            cluster: self.cluster,
-            ledger,
-            drivers: &self.drivers,
-            limit: timeouts.delete,
-            cancel_limit: timeouts.delete,
-        };
-        let leftovers = undo.run(before.clone()).await;
-        let open: Vec<_> = ledger.open_entries().into_iter().map(|e| e.id).collect();
-        let removed = before.iter().filter(|e| !open.contains(&e.id)).map(|e| e.thing.describe()).collect();
-        Ok(Cleaned { removed, leftovers })
-    }
-
-    /// Adds to the ledger what carries the run's label or name and is not in it.
-    async fn note_strays(&self, ledger: &Ledger) -> Result<(), LedgerError> {
-        let known: Vec<Thing> = ledger.open_entries().into_iter().map(|e| e.thing).collect();
-        let is_known =
-            |thing: &Thing| known.iter().any(|k| k.describe() == thing.describe() && url_of(k) == url_of(thing));
-        for cluster in self.clusters().await {
-            for thing in sweep::find_by_run(&cluster, ledger.run()).await {
-                if !is_known(&thing) {
-                    ledger.intent(None, thing)?;
-                }
-            }
-        }
-        // Two profiles of one platform both see a clone; its name is its own, and one deletion is enough.
-        let mut clones: BTreeSet<String> =
-            known.iter().filter_map(|thing| clone_name(thing).map(str::to_owned)).collect();
-        for (profile, driver) in &self.drivers {
-            // A platform that can't be asked now is not a reason to leave the rest.
-            let Ok(vms) = driver.list_by_prefix(&ledger.run().clone_prefix()).await else { continue };
-            let platform = driver.platform().name().to_owned();
-            let vms = vms.into_iter().map(|vm| Thing::SourceVm {
-                profile: profile.clone(),
-                platform: platform.clone(),
-                name: vm.name,
-                id: Some(vm.id),
-            });
-            let items = driver.list_items_by_prefix(&ledger.run().clone_prefix()).await.unwrap_or_default();
-            let items = items.into_iter().map(|item| Thing::SourceItem {
-                profile: profile.clone(),
-                platform: platform.clone(),
-                kind: item.kind,
-                name: item.name,
-                id: Some(item.id),
-            });
-            for thing in vms.chain(items) {
-                // A clone that another profile sees, too, is deleted once.
-                let fresh = match clone_name(&thing) {
-                    Some(name) => clones.insert(name.to_owned()),
-                    None => !is_known(&thing),
-                };
-                if fresh {
-                    ledger.intent(None, thing)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Runs with objects on the cluster older than `age`.
-    pub async fn runs_older_than(&self, age: Duration) -> Vec<RunId> {
-        let mut runs: BTreeSet<RunId> = BTreeSet::new();
-        for cluster in self.clusters().await {
-            runs.extend(sweep::runs_older_than(&cluster, age).await.into_iter().map(|(run, _)| run));
-        }
-        runs.into_iter().collect()
-    }
-
-    /// The run's own cluster, and the platforms that are clusters. One that can't be reached now is
-    /// not a reason to leave the rest.
-    async fn clusters(&self) -> Vec<Cluster> {
-        let mut all = vec![self.cluster.clone()];
-        for driver in self.drivers.values().filter(|d| d.cluster_url().is_some()) {
-            if let Ok(Some(cluster)) = driver.as_cluster().await
-                && !all.iter().any(|known| known.url() == cluster.url())
-            {
-                all.push(cluster);
-            }
-        }
-        all
-    }
-}
-
-/// The cluster that an entry is on; empty where it is on none.
-fn url_of(thing: &Thing) -> &str {
+/// The cluster that a thing is on; empty where it is on none.
+fn place_of(thing: &Thing) -> &str {
     match thing {
-        Thing::Object { cluster, .. } | Thing::Setting { cluster, .. } => cluster.trim_end_matches('/'),
+        Thing::Object { cluster, .. } | Thing::Setting { cluster, .. } => cluster,
         Thing::SourceVm { .. } | Thing::SourceItem { .. } => "",
     }
 }

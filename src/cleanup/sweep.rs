@@ -1,17 +1,24 @@
-//! Finding what runs left behind by their label, without a ledger: the second way back.
+//! Finding what runs left behind by what they put on it, without a ledger: the second way back.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use jiff::Timestamp;
+use http::Request;
+use http::header::DATE;
+use jiff::fmt::rfc2822::DateTimeParser;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Namespace, Node, Secret};
 use kube::ResourceExt;
 use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::client::Body;
 
-use crate::api::forklift::{Hook, Migration, NetworkMap, Plan, Provider, StorageMap};
+use super::borrowed;
+use super::kept::{self, Unknown};
+use super::proof::{self, Judgement};
+use crate::api::forklift::{ForkliftController, Hook, Migration, NetworkMap, Plan, Provider, StorageMap};
 use crate::api::multus::NetworkAttachmentDefinition;
-use crate::api::names::{CREATED_ANNOTATION, RUN_LABEL, RunId};
+use crate::api::names::{RUN_LABEL, RunId};
 use crate::cluster::apply::{code_of, dynamic_api};
 use crate::cluster::{Cluster, retry};
 use crate::ledger::Thing;
@@ -34,12 +41,20 @@ fn kinds() -> Vec<ApiResource> {
     ]
 }
 
-/// Everything on the cluster that carries the run's label, in the order in which it is to be
-/// removed. Kinds that are not installed or not ours to list are passed over.
-pub async fn find_by_run(cluster: &Cluster, run: &RunId) -> Vec<Thing> {
+/// What a sweep saw, and what it could not see.
+#[derive(Debug, Default)]
+pub(super) struct Swept {
+    pub things: Vec<Thing>,
+    /// What could not be asked, and why.
+    pub unasked: Vec<(String, String)>,
+}
+
+/// Everything on the cluster that carries the run's label, and every setting that its annotations say it
+/// holds, in the order in which it is to be removed. Whether it is the run's is judged later.
+pub(super) async fn find_by_run(cluster: &Cluster, run: &RunId) -> Swept {
     let selector = format!("{RUN_LABEL}={run}");
-    let mut found: Vec<Thing> = list_all(cluster, &selector)
-        .await
+    let (found, mut unasked) = list_all(cluster, &selector).await;
+    let mut things: Vec<Thing> = found
         .into_iter()
         .map(|(kind, object)| Thing::Object {
             api_version: kind.api_version,
@@ -47,75 +62,139 @@ pub async fn find_by_run(cluster: &Cluster, run: &RunId) -> Vec<Thing> {
             plural: kind.plural,
             namespace: object.namespace(),
             name: object.name_any(),
-            cluster: cluster.url().to_owned(),
+            cluster: cluster.id().to_owned(),
         })
         .collect();
-    found.extend(node_labels(cluster, run).await);
-    found
-}
-
-/// Runs whose youngest object is older than `age`, oldest first, with that object's time.
-pub async fn runs_older_than(cluster: &Cluster, age: Duration) -> Vec<(RunId, Timestamp)> {
-    let mut youngest: BTreeMap<RunId, Timestamp> = BTreeMap::new();
-    for (_, object) in list_all(cluster, RUN_LABEL).await {
-        let Some(run) = object.labels().get(RUN_LABEL).and_then(|id| RunId::parse(id)) else { continue };
-        let written = object.annotations().get(CREATED_ANNOTATION).and_then(|at| at.parse().ok());
-        let Some(at) = written.or_else(|| object.creation_timestamp().map(|t| t.0)) else { continue };
-        youngest.entry(run).and_modify(|known| *known = (*known).max(at)).or_insert(at);
+    for kind in [ApiResource::erase::<Node>(&()), ApiResource::erase::<ForkliftController>(&())] {
+        match dynamic_api(cluster, &kind, None).list(&ListParams::default()).await {
+            Ok(list) => things.extend(list.items.iter().flat_map(|object| settings(cluster, &kind, object, run))),
+            Err(error) if code_of(&error) == Some(404) => {}
+            Err(error) => unasked.push(not_asked(cluster, &kind, &error)),
+        }
     }
-    let now = Timestamp::now();
-    let mut old: Vec<(RunId, Timestamp)> =
-        youngest.into_iter().filter(|(_, at)| now.duration_since(*at).unsigned_abs() >= age && *at <= now).collect();
-    old.sort_by_key(|(_, at)| *at);
-    old
+    Swept { things, unasked }
 }
 
-async fn list_all(cluster: &Cluster, selector: &str) -> Vec<(ApiResource, DynamicObject)> {
+/// What the run holds of one object, by the annotations on it.
+fn settings(cluster: &Cluster, kind: &ApiResource, object: &DynamicObject, run: &RunId) -> Vec<Thing> {
+    let held = borrowed::held_by(object, run).into_iter().filter(|(_, holder)| !holder.pointer.is_empty());
+    held.map(|(id, holder)| Thing::Setting {
+        api_version: kind.api_version.clone(),
+        kind: kind.kind.clone(),
+        plural: kind.plural.clone(),
+        namespace: object.namespace(),
+        name: object.name_any(),
+        pointer: holder.pointer,
+        before: holder.before,
+        after: holder.after,
+        holder: Some(id.as_str().to_owned()),
+        cluster: cluster.id().to_owned(),
+    })
+    .collect()
+}
+
+/// Namespaces of the run that are still there, or there again.
+pub async fn namespaces_of(cluster: &Cluster, run: &RunId) -> Result<Vec<String>, String> {
+    let kind = ApiResource::erase::<Namespace>(&());
+    let params = ListParams::default().labels(&format!("{RUN_LABEL}={run}"));
+    match dynamic_api(cluster, &kind, None).list(&params).await {
+        Ok(list) => Ok(list.items.iter().map(ResourceExt::name_any).collect()),
+        Err(error) => Err(not_asked(cluster, &kind, &error).1),
+    }
+}
+
+/// Runs by age.
+#[derive(Debug, Default)]
+pub(super) struct Aged {
+    pub old: Vec<RunId>,
+    /// What says that it is a run and does not prove it: never swept by age.
+    pub unproven: Vec<(String, String)>,
+    pub unasked: Vec<(String, String)>,
+}
+
+/// Runs whose youngest namespace is older than `age`, by the API server's own times and clock. Believed is
+/// only a run's namespace that the Secret in it proves; labels and annotations anybody can write.
+pub(super) async fn runs_older_than(cluster: &Cluster, age: Duration) -> Aged {
+    let mut aged = Aged::default();
+    let kind = ApiResource::erase::<Namespace>(&());
+    let listed = dynamic_api(cluster, &kind, None).list(&ListParams::default().labels(RUN_LABEL)).await;
+    let namespaces = match listed {
+        Ok(list) => list.items,
+        Err(error) => {
+            aged.unasked.push(not_asked(cluster, &kind, &error));
+            return aged;
+        }
+    };
+    let now = match server_now(cluster).await {
+        Ok(now) => now,
+        Err(because) => {
+            aged.unasked.push((format!("the clock of {}", cluster.url()), because));
+            return aged;
+        }
+    };
+    let of_run = |object: &DynamicObject| object.labels().get(RUN_LABEL).and_then(|id| RunId::parse(id));
+    let runs: BTreeSet<RunId> = namespaces.iter().filter_map(of_run).collect();
+    for run in runs {
+        let home = namespaces.iter().any(|namespace| namespace.name_any() == run.namespace());
+        let known = match kept::find(cluster, &run).await {
+            Ok(known) => known,
+            Err(Unknown::NotAsked(because)) => {
+                aged.unasked.push((format!("run {run}"), because));
+                continue;
+            }
+            Err(unknown) => {
+                let because = match unknown {
+                    Unknown::Foreign(why) => why,
+                    _ if home => "its namespace holds no secret of the run".to_owned(),
+                    _ => "it has no namespace of its own".to_owned(),
+                };
+                aged.unproven.push((format!("run {run}"), because));
+                continue;
+            }
+        };
+        let own = namespaces.iter().filter(|namespace| {
+            proof::of_object(namespace, "Namespace", &known.run, Some(&known.marker)) == Judgement::Ours
+        });
+        let youngest = own.filter_map(|n| n.creation_timestamp()).map(|at| at.0).max().unwrap_or(known.since);
+        if now.duration_since(youngest) >= SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX) {
+            aged.old.push(run);
+        }
+    }
+    aged
+}
+
+/// What the API server's clock says, by the date of an answer: this machine's may be hours off.
+async fn server_now(cluster: &Cluster) -> Result<Timestamp, String> {
+    let request = Request::get("/version").body(Body::empty()).map_err(|e| e.to_string())?;
+    let answer = cluster.client().send(request).await.map_err(|e| retry::short(&e))?;
+    let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
+    let date = date.ok_or_else(|| "its answers carry no date".to_owned())?;
+    DateTimeParser::new().parse_timestamp(date).map_err(|e| format!("the date `{date}` can't be read: {e}"))
+}
+
+fn not_asked(cluster: &Cluster, kind: &ApiResource, error: &kube::Error) -> (String, String) {
+    (format!("{} of {}", kind.plural, cluster.url()), retry::short(error))
+}
+
+type Listed = (Vec<(ApiResource, DynamicObject)>, Vec<(String, String)>);
+
+async fn list_all(cluster: &Cluster, selector: &str) -> Listed {
     let params = ListParams::default().labels(selector);
     let lists = stream::iter(kinds().into_iter().map(|kind| {
         let params = params.clone();
         async move {
-            match dynamic_api(cluster, &kind, None).list(&params).await {
-                Ok(list) => list.items.into_iter().map(|item| (kind.clone(), item)).collect(),
-                Err(error) => {
-                    if code_of(&error) != Some(404) {
-                        tracing::warn!(kind = kind.plural, error = %retry::short(&error), "not swept");
-                    }
-                    Vec::new()
-                }
-            }
+            let listed = dynamic_api(cluster, &kind, None).list(&params).await;
+            (kind, listed)
         }
     }));
-    let lists: Vec<Vec<(ApiResource, DynamicObject)>> = lists.buffered(AT_ONCE).collect().await;
-    lists.into_iter().flatten().collect()
-}
-
-/// Labels that a run put on nodes: their value is exactly the run id.
-async fn node_labels(cluster: &Cluster, run: &RunId) -> Vec<Thing> {
-    let kind = ApiResource::erase::<Node>(&());
-    let nodes = match dynamic_api(cluster, &kind, None).list(&ListParams::default()).await {
-        Ok(nodes) => nodes.items,
-        Err(error) => {
-            tracing::warn!(error = %retry::short(&error), "node labels not swept");
-            return Vec::new();
+    let (mut found, mut unasked) = (Vec::new(), Vec::new());
+    for (kind, listed) in lists.buffered(AT_ONCE).collect::<Vec<_>>().await {
+        match listed {
+            Ok(list) => found.extend(list.items.into_iter().map(|item| (kind.clone(), item))),
+            // Not installed: there can be none.
+            Err(error) if code_of(&error) == Some(404) => {}
+            Err(error) => unasked.push(not_asked(cluster, &kind, &error)),
         }
-    };
-    let ours = |node: &DynamicObject| -> Vec<String> {
-        node.labels().iter().filter(|(_, v)| v.as_str() == run.as_str()).map(|(k, _)| k.clone()).collect()
-    };
-    nodes
-        .iter()
-        .flat_map(|node| ours(node).into_iter().map(|key| (node.name_any(), key)))
-        .map(|(name, key)| Thing::Setting {
-            api_version: kind.api_version.clone(),
-            kind: kind.kind.clone(),
-            plural: kind.plural.clone(),
-            namespace: None,
-            name,
-            pointer: format!("/metadata/labels/{}", key.replace('~', "~0").replace('/', "~1")),
-            before: None,
-            after: serde_json::Value::String(run.as_str().to_owned()),
-            cluster: cluster.url().to_owned(),
-        })
-        .collect()
+    }
+    (found, unasked)
 }

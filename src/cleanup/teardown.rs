@@ -10,17 +10,63 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::undo::undo;
-use crate::cluster::Cluster;
+use super::proof::{Claim, Consent, Judgement};
+use super::undo;
+use crate::cluster::{ApplyError, Cluster};
 use crate::forklift::execution;
-use crate::ledger::{Ledger, OpenEntry, Thing};
-use crate::source::SourceDriver;
+use crate::ledger::{EntryId, Ledger, OpenEntry, Thing};
+use crate::source::{SourceDriver, SourceError};
 
-/// Something that is still there.
+/// Why something was not undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is there, and is ours.
+    Left,
+    /// It names the run, but nothing proves it. `--yes` removes it.
+    Unproven,
+    /// Somebody else's. Never touched.
+    NotOurs,
+    /// Nobody could tell: not asked, or not answered.
+    Unknown,
+}
+
+/// Something that was not undone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leftover {
     pub what: String,
     pub because: String,
+    pub standing: Standing,
+}
+
+impl Leftover {
+    fn of(entry: &OpenEntry, standing: Standing, because: impl Into<String>) -> Self {
+        Self { what: entry.thing.describe(), because: because.into(), standing }
+    }
+
+    fn left(entry: &OpenEntry, because: impl ToString) -> Self {
+        Self::of(entry, Standing::Left, because.to_string())
+    }
+
+    fn source(entry: &OpenEntry, error: &SourceError) -> Self {
+        let standing = match error {
+            SourceError::NotOurs { judgement: Judgement::Unproven(_), .. } => Standing::Unproven,
+            SourceError::NotOurs { .. } => Standing::NotOurs,
+            SourceError::Unreachable { .. } | SourceError::Login { .. } => Standing::Unknown,
+            _ => Standing::Left,
+        };
+        Self::of(entry, standing, error.to_string())
+    }
+
+    fn object(entry: &OpenEntry, error: &ApplyError) -> Self {
+        let standing = match error {
+            ApplyError::NotOurs { .. } => Standing::NotOurs,
+            ApplyError::Unproven { .. } => Standing::Unproven,
+            ApplyError::OtherCluster { .. } | ApplyError::UnknownKind { .. } => Standing::Unknown,
+            ApplyError::Request { verb: "read", .. } => Standing::Unknown,
+            _ => Standing::Left,
+        };
+        Self::of(entry, standing, error.to_string())
+    }
 }
 
 /// What undoing needs. Drivers by profile; one that is missing makes its VMs leftovers.
@@ -32,17 +78,60 @@ pub struct Undo<'a> {
     pub limit: Duration,
     /// Bound for a cancelled migration to end.
     pub cancel_limit: Duration,
+    /// What a person allowed beyond proof; a run's own teardown needs nothing.
+    pub consent: Consent,
+    /// The entries were found by a sweep, not read from the run's ledger.
+    pub swept: bool,
 }
 
 impl Undo<'_> {
-    /// Undoes `entries` (newest first).
+    /// Undoes `entries` (newest first). The run's own namespace goes last, and only when nothing else of
+    /// the run is left: what proves the rest is in it.
     pub async fn run(&self, entries: Vec<OpenEntry>) -> Vec<Leftover> {
-        let mut leftovers = self.cancel_migrations(&entries).await;
+        let home = self.ledger.run().namespace();
+        let is_home = |entry: &OpenEntry| {
+            matches!(&entry.thing, Thing::Object { kind, name, cluster, .. }
+                if kind == "Namespace" && *name == home && self.cluster.is_known_as(cluster))
+        };
+        let last: Vec<OpenEntry> = entries.iter().filter(|e| is_home(e)).cloned().collect();
+        let uncancelled = self.cancel_migrations(&entries).await;
+        let mut leftovers = Vec::new();
         let namespaces: BTreeSet<Place> = entries.iter().filter_map(|e| namespace_of(&e.thing)).collect();
+        let batch: BTreeSet<EntryId> = entries.iter().map(|entry| entry.id).collect();
         let (inside, outside): (Vec<OpenEntry>, Vec<OpenEntry>) =
-            entries.into_iter().partition(|e| is_inside(&e.thing, &namespaces));
-        let done = join_all(outside.into_iter().map(|entry| self.undo_outside(entry))).await;
+            entries.into_iter().filter(|e| !is_home(e)).partition(|e| is_inside(&e.thing, &namespaces));
         let mut gone = BTreeSet::new();
+        self.undo_all(outside, &mut gone, &mut leftovers).await;
+        let elsewhere = |entry: &OpenEntry| {
+            !batch.contains(&entry.id) && inner_namespace(&entry.thing).is_none_or(|(_, namespace)| namespace != home)
+        };
+        let home_is_needed = leftovers.iter().any(|left: &Leftover| left.standing != Standing::NotOurs)
+            || self.ledger.open_entries().iter().any(elsewhere);
+        if home_is_needed {
+            let because = "it holds what proves the rest to be the run's";
+            leftovers.extend(last.iter().map(|entry| Leftover::left(entry, because)));
+        } else {
+            self.undo_all(last, &mut gone, &mut leftovers).await;
+        }
+        // What lived in a namespace that is verified to be gone is gone with it.
+        for entry in inside {
+            let Some(place) = inner_namespace(&entry.thing) else { continue };
+            if gone.contains(&place) {
+                if let Err(error) = self.ledger.gone(entry.id) {
+                    tracing::warn!(%error, "a thing is gone and its ledger does not say so");
+                }
+            } else if !home_is_needed || place.1 != home {
+                leftovers.push(Leftover::left(&entry, format!("namespace {} is still there", place.1)));
+            }
+        }
+        // What is gone all the same had nothing to cancel.
+        let open: BTreeSet<EntryId> = self.ledger.open_entries().into_iter().map(|entry| entry.id).collect();
+        leftovers.extend(uncancelled.into_iter().filter(|(id, _)| open.contains(id)).map(|(_, left)| left));
+        leftovers
+    }
+
+    async fn undo_all(&self, entries: Vec<OpenEntry>, gone: &mut BTreeSet<Place>, leftovers: &mut Vec<Leftover>) {
+        let done = join_all(entries.into_iter().map(|entry| self.undo_outside(entry))).await;
         for result in done {
             match result {
                 Ok(Some(namespace)) => {
@@ -52,21 +141,54 @@ impl Undo<'_> {
                 Err(leftover) => leftovers.push(leftover),
             }
         }
-        // What lived in a namespace that is verified to be gone is gone with it.
-        for entry in inside {
-            let Some(place) = inner_namespace(&entry.thing) else { continue };
-            if gone.contains(&place) {
-                if let Err(error) = self.ledger.gone(entry.id) {
-                    leftovers.push(leftover(&entry, error.to_string()));
-                }
-            } else {
-                leftovers.push(leftover(&entry, format!("namespace {} is still there", place.1)));
-            }
-        }
-        leftovers
     }
 
-    async fn cancel_migrations(&self, entries: &[OpenEntry]) -> Vec<Leftover> {
+    /// What is claimed on a source platform.
+    fn claim<'b>(&'b self, entry: &'b OpenEntry, name: &'b str, id: Option<&'b str>) -> Claim<'b> {
+        Claim {
+            run: self.ledger.run(),
+            marker: self.ledger.marker(),
+            name,
+            id: id.or(entry.platform_id.as_deref()),
+            written: !self.swept,
+            consent: self.consent,
+        }
+    }
+
+    /// Whose each entry's thing is, without touching it; settings and what is not there are left out.
+    pub async fn judge(&self, entries: &[OpenEntry]) -> Vec<(String, Result<Judgement, Leftover>)> {
+        let looks = entries.iter().map(|entry| async move {
+            let what = entry.thing.describe();
+            match self.judge_one(entry).await {
+                Ok(Some(judgement)) => Some((what, Ok(judgement))),
+                Ok(None) => None,
+                Err(left) => Some((what, Err(left))),
+            }
+        });
+        join_all(looks).await.into_iter().flatten().collect()
+    }
+
+    async fn judge_one(&self, entry: &OpenEntry) -> Result<Option<Judgement>, Leftover> {
+        match &entry.thing {
+            Thing::SourceVm { profile, name, id, .. } => {
+                let claim = self.claim(entry, name, id.as_deref());
+                self.driver(profile, entry)?.judge(None, &claim).await.map_err(|e| Leftover::source(entry, &e))
+            }
+            Thing::SourceItem { profile, kind, name, id, .. } => {
+                let claim = self.claim(entry, name, id.as_deref());
+                self.driver(profile, entry)?.judge(Some(kind), &claim).await.map_err(|e| Leftover::source(entry, &e))
+            }
+            Thing::Object { cluster, .. } => {
+                let cluster = self.cluster_at(cluster).await.map_err(|e| Leftover::of(entry, Standing::Unknown, e))?;
+                undo::judge(&cluster, self.ledger, &entry.thing).await.map_err(|e| Leftover::object(entry, &e))
+            }
+            Thing::Setting { .. } => Ok(Some(Judgement::Ours)),
+        }
+    }
+
+    /// Cancels what runs under the run's own plans; what could not be cancelled, by its entry. A plan that is
+    /// not proven to be the run's is nothing to cancel.
+    async fn cancel_migrations(&self, entries: &[OpenEntry]) -> Vec<(EntryId, Leftover)> {
         let plans = entries.iter().filter_map(|entry| match &entry.thing {
             Thing::Object { kind, namespace: Some(namespace), name, .. } if kind == "Plan" => {
                 Some((entry, namespace, name))
@@ -74,62 +196,81 @@ impl Undo<'_> {
             _ => None,
         });
         let cancels = plans.map(|(entry, namespace, name)| async move {
+            let failed = |because: String| {
+                let because = format!("its migration could not be cancelled: {because}");
+                Some((entry.id, Leftover::left(entry, because)))
+            };
+            match undo::judge(self.cluster, self.ledger, &entry.thing).await {
+                Ok(Some(Judgement::Ours)) => {}
+                Ok(Some(Judgement::Unproven(_))) if self.consent == Consent::Unproven => {}
+                Ok(_) => return None,
+                Err(error) => return failed(error.to_string()),
+            }
             let cancelled = execution::cancel(self.cluster, namespace, name, self.cancel_limit).await;
-            cancelled.err().map(|error| leftover(entry, format!("its migration could not be cancelled: {error}")))
+            cancelled.err().and_then(|error| failed(error.to_string()))
         });
         join_all(cancels).await.into_iter().flatten().collect()
     }
 
     fn driver(&self, profile: &str, entry: &OpenEntry) -> Result<&Arc<dyn SourceDriver>, Leftover> {
-        let missing = || leftover(entry, format!("profile {profile} is not among the configured providers"));
+        let missing = || {
+            let because = format!("not asked: profile {profile} is not among the configured providers");
+            Leftover::of(entry, Standing::Unknown, because)
+        };
         self.drivers.get(profile).ok_or_else(missing)
     }
 
     /// Where the namespace was when it was one.
     async fn undo_outside(&self, entry: OpenEntry) -> Result<Option<Place>, Leftover> {
-        match &entry.thing {
-            Thing::SourceVm { profile, name, .. } => {
-                let driver = self.driver(profile, &entry)?;
-                driver.delete_vm(name).await.map_err(|e| leftover(&entry, e.to_string()))?;
-                self.ledger.gone(entry.id).map_err(|e| leftover(&entry, e.to_string()))?;
-                Ok(None)
+        let namespace = match &entry.thing {
+            Thing::SourceVm { profile, name, id, .. } => {
+                let claim = self.claim(&entry, name, id.as_deref());
+                let deleted = self.driver(profile, &entry)?.delete_vm(&claim).await;
+                deleted.map_err(|e| Leftover::source(&entry, &e))?;
+                None
             }
             Thing::SourceItem { profile, kind, name, id, .. } => {
-                let driver = self.driver(profile, &entry)?;
-                let id = id.as_deref().or(entry.platform_id.as_deref());
-                driver.delete_item(kind, name, id).await.map_err(|e| leftover(&entry, e.to_string()))?;
-                self.ledger.gone(entry.id).map_err(|e| leftover(&entry, e.to_string()))?;
-                Ok(None)
+                let claim = self.claim(&entry, name, id.as_deref());
+                let deleted = self.driver(profile, &entry)?.delete_item(kind, &claim).await;
+                deleted.map_err(|e| Leftover::source(&entry, &e))?;
+                None
             }
             Thing::Object { cluster, .. } | Thing::Setting { cluster, .. } => {
-                let cluster = self.cluster_at(cluster).await.map_err(|because| leftover(&entry, because))?;
-                undo(&cluster, self.ledger, &entry, self.limit).await.map_err(|e| leftover(&entry, e.to_string()))?;
-                Ok(namespace_of(&entry.thing))
+                let cluster = self.cluster_at(cluster).await.map_err(|e| Leftover::of(&entry, Standing::Unknown, e))?;
+                match undo::undo(&cluster, self.ledger, &entry, self.consent, self.limit).await {
+                    // It is undone; that the ledger can't say so is no leftover.
+                    Err(ApplyError::Ledger(error)) => tracing::warn!(%error, "undone, and its ledger does not say so"),
+                    other => other.map_err(|e| Leftover::object(&entry, &e))?,
+                }
+                return Ok(namespace_of(&entry.thing));
             }
+        };
+        if let Err(error) = self.ledger.gone(entry.id) {
+            tracing::warn!(%error, "a thing is gone and its ledger does not say so");
         }
+        Ok(namespace)
     }
 
-    /// The cluster with this URL: the run's own, or the one that a platform is. Where nobody knows
-    /// it the run's own one is asked, which says that it is another.
-    async fn cluster_at(&self, url: &str) -> Result<Cluster, String> {
-        let url = url.trim_end_matches('/');
-        let other = self.drivers.values().find(|driver| driver.cluster_url().as_deref() == Some(url));
-        match other.filter(|_| url != self.cluster.url()) {
-            None => Ok(self.cluster.clone()),
-            Some(driver) => {
-                let found = driver.as_cluster().await.map_err(|error| error.to_string())?;
-                Ok(found.unwrap_or_else(|| self.cluster.clone()))
+    /// The cluster that a ledger names so: the run's own, or one that a platform is. Where nobody knows it
+    /// the run's own one is asked, which says that it is another.
+    async fn cluster_at(&self, at: &str) -> Result<Cluster, String> {
+        if self.cluster.is_known_as(at) {
+            return Ok(self.cluster.clone());
+        }
+        let mut unasked = Vec::new();
+        for driver in self.drivers.values().filter(|driver| driver.cluster_url().is_some()) {
+            match driver.as_cluster().await {
+                Ok(Some(cluster)) if cluster.is_known_as(at) => return Ok(cluster),
+                Ok(_) => {}
+                Err(error) => unasked.push(error.to_string()),
             }
         }
+        if unasked.is_empty() { Ok(self.cluster.clone()) } else { Err(unasked.join("; ")) }
     }
 }
 
-/// API URL of a cluster, and a namespace on it.
+/// A cluster as the ledger names it, and a namespace on it.
 type Place = (String, String);
-
-fn leftover(entry: &OpenEntry, because: String) -> Leftover {
-    Leftover { what: entry.thing.describe(), because }
-}
 
 /// Where the namespace of an entry is, when the entry is one.
 fn namespace_of(thing: &Thing) -> Option<Place> {

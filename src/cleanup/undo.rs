@@ -6,30 +6,39 @@ use kube::ResourceExt;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, Preconditions, PropagationPolicy};
 use serde_json::Value;
 
-use super::borrowed::{Borrowed, give_back};
-use crate::api::names::RUN_LABEL;
-use crate::cluster::apply::{ApplyError, code_of, dynamic_api, read, resource};
+use super::borrowed::{Borrowed, HolderId, give_back};
+use super::proof::{self, Consent, Judgement};
+use crate::cluster::apply::{ApplyError, code_of, dynamic_api, place, read, resource};
 use crate::cluster::{Cluster, Poll, wait};
 use crate::ledger::{Ledger, OpenEntry, Thing};
 
+/// Other writers may get in between; more often than this is a fight.
+const CONFLICT_TRIES: usize = 10;
+
 /// Undoes one ledger entry that lives on the cluster (an object or a setting), verifies it, writes *gone*.
-/// Never deletes an object without this run's label.
+/// Deletes an object only on proof, or with a person's consent where there is none to be had.
 ///
 /// A setting that somebody else changed meanwhile is left as it is: the entry is closed, and the
 /// error says so once.
-pub async fn undo(cluster: &Cluster, ledger: &Ledger, entry: &OpenEntry, limit: Duration) -> Result<(), ApplyError> {
+pub async fn undo(
+    cluster: &Cluster,
+    ledger: &Ledger,
+    entry: &OpenEntry,
+    consent: Consent,
+    limit: Duration,
+) -> Result<(), ApplyError> {
     let described = entry.thing.describe();
     match &entry.thing {
         Thing::Object { api_version, kind, plural, namespace, name, cluster: at } => {
             same_cluster(cluster, at, &described)?;
-            let kind = resource(api_version, kind, plural);
-            let run = ledger.run().as_str();
-            remove(cluster, &kind, namespace.as_deref(), name, run, limit).await?;
+            let object = Object { kind: resource(api_version, kind, plural), namespace: namespace.as_deref(), name };
+            remove(cluster, &object, ledger, consent, limit).await?;
         }
-        Thing::Setting { api_version, kind, plural, namespace, name, pointer, before, after, cluster: at } => {
+        Thing::Setting { api_version, kind, plural, namespace, name, pointer, before, after, holder, cluster: at } => {
             same_cluster(cluster, at, &described)?;
             let kind = resource(api_version, kind, plural);
-            let borrowed = Borrowed { run: ledger.run(), pointer, before: before.as_ref(), after };
+            let holder = HolderId::of_entry(holder.as_deref(), ledger.run());
+            let borrowed = Borrowed { holder: &holder, pointer, before: before.as_ref(), after, consent };
             match give_back(cluster, &kind, namespace.as_deref(), name, &described, borrowed).await {
                 Err(changed @ ApplyError::SettingChanged { .. }) => {
                     ledger.gone(entry.id)?;
@@ -46,47 +55,92 @@ pub async fn undo(cluster: &Cluster, ledger: &Ledger, entry: &OpenEntry, limit: 
     Ok(())
 }
 
+/// Whose the object of an entry is; `None`: it is not there. Changes nothing.
+pub async fn judge(cluster: &Cluster, ledger: &Ledger, thing: &Thing) -> Result<Option<Judgement>, ApplyError> {
+    let Thing::Object { api_version, kind, plural, namespace, name, cluster: at } = thing else {
+        return Err(ApplyError::NotOnCluster { thing: thing.describe() });
+    };
+    let described = thing.describe();
+    same_cluster(cluster, at, &described)?;
+    let api = dynamic_api(cluster, &resource(api_version, kind, plural), namespace.as_deref());
+    let there = read(&api, name).await.map_err(|error| unreadable(&described, &error))?;
+    Ok(there.map(|there| proof::of_object(&there, kind, ledger.run(), ledger.marker())))
+}
+
 fn same_cluster(cluster: &Cluster, at: &str, thing: &str) -> Result<(), ApplyError> {
-    if at.trim_end_matches('/') == cluster.url() {
+    if cluster.is_known_as(at) {
         return Ok(());
     }
     Err(ApplyError::OtherCluster { thing: thing.to_owned(), cluster: at.to_owned() })
 }
 
-/// Deletes the object if it carries the run's label, and waits until it is gone.
+struct Object<'a> {
+    kind: ApiResource,
+    namespace: Option<&'a str>,
+    name: &'a str,
+}
+
+fn unreadable(thing: &str, error: &kube::Error) -> ApplyError {
+    // Anything else that a 404 means than this one object.
+    if code_of(error) == Some(404) {
+        return ApplyError::UnknownKind { thing: thing.to_owned() };
+    }
+    ApplyError::request("read", thing, error)
+}
+
+/// Deletes the object if it is proven to be the run's, exactly as it was read, and waits until it is gone.
 async fn remove(
     cluster: &Cluster,
-    kind: &ApiResource,
-    namespace: Option<&str>,
-    name: &str,
-    run: &str,
+    object: &Object<'_>,
+    ledger: &Ledger,
+    consent: Consent,
     limit: Duration,
 ) -> Result<(), ApplyError> {
-    let thing = format!("{} {}", kind.kind, namespace.map_or(name.to_owned(), |ns| format!("{ns}/{name}")));
+    let Object { kind, namespace, name } = object;
+    let (namespace, name) = (*namespace, *name);
+    let thing = format!("{} {}", kind.kind, place(namespace, name));
     let api = dynamic_api(cluster, kind, namespace);
-    let there = match read(&api, name).await {
-        Ok(Some(there)) => there,
-        Ok(None) => return Ok(()),
-        Err(error) => return Err(ApplyError::request("read", &thing, &error)),
-    };
-    if there.labels().get(RUN_LABEL).map(String::as_str) != Some(run) {
-        return Err(ApplyError::NotOurs { thing, run: run.to_owned() });
-    }
-    let uid = there.uid();
-    let params = DeleteParams {
-        propagation_policy: Some(PropagationPolicy::Background),
-        preconditions: uid.clone().map(|uid| Preconditions { uid: Some(uid), resource_version: None }),
-        ..DeleteParams::default()
-    };
-    // A second DELETE of a namespace on its way out is answered 409.
-    if there.metadata.deletion_timestamp.is_none() {
+    let mut conflict = None;
+    let mut uid = None;
+    for _ in 0..CONFLICT_TRIES {
+        let there = match read(&api, name).await {
+            Ok(Some(there)) => there,
+            Ok(None) => return Ok(()),
+            Err(error) => return Err(unreadable(&thing, &error)),
+        };
+        match proof::of_object(&there, &kind.kind, ledger.run(), ledger.marker()) {
+            Judgement::Ours => {}
+            Judgement::Unproven(_) if consent == Consent::Unproven => {}
+            Judgement::Unproven(why) => return Err(ApplyError::Unproven { thing, why }),
+            Judgement::Foreign(why) => return Err(ApplyError::NotOurs { thing, why }),
+        }
+        uid = there.uid();
+        // A second DELETE of a namespace on its way out is answered 409.
+        if there.metadata.deletion_timestamp.is_some() {
+            conflict = None;
+            break;
+        }
+        let held = Preconditions { uid: there.uid(), resource_version: there.metadata.resource_version.clone() };
+        let params = DeleteParams {
+            propagation_policy: Some(PropagationPolicy::Background),
+            preconditions: Some(held),
+            ..DeleteParams::default()
+        };
         match api.delete(name, &params).await {
-            Ok(_) => {}
+            Ok(_) => {
+                conflict = None;
+                break;
+            }
             Err(error) if code_of(&error) == Some(404) => return Ok(()),
-            // Going already, or another object by now: the reads below tell.
-            Err(error) if code_of(&error) == Some(409) => {}
+            // Somebody wrote to it, or it is another object by now: it is read and judged again.
+            Err(error) if code_of(&error) == Some(409) => {
+                conflict = Some(ApplyError::request("delete", &thing, &error));
+            }
             Err(error) => return Err(ApplyError::request("delete", &thing, &error)),
         }
+    }
+    if let Some(conflict) = conflict {
+        return Err(conflict);
     }
     // Most objects are gone with the answer; one read is cheaper than a watch.
     match read(&api, name).await {

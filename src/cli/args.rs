@@ -261,6 +261,13 @@ pub struct CleanArgs {
     /// Sweep for every run older than this, e.g. 24h.
     #[arg(long, value_name = "AGE", group = "which")]
     pub older_than: Option<String>,
+    /// Remove also what names the run and can't be proven to be its own, and what lies on a source platform
+    /// without a ledger at hand. Without it such things are listed, and the exit code is 4.
+    #[arg(long)]
+    pub yes: bool,
+    /// Show what would be removed and its proof, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, ClapArgs)]

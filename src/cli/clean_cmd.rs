@@ -7,105 +7,135 @@ use std::sync::Arc;
 use super::args::{CleanArgs, ConfigArgs};
 use super::{Stop, common, exit};
 use crate::api::names::RunId;
-use crate::cleanup::{Cleaned, Cleaner};
+use crate::cleanup::{Cleaned, Cleaner, Consent, Standing};
 use crate::cluster::Cluster;
 use crate::config::{Loaded, duration};
-use crate::ledger::Ledger;
 use crate::ledger::guard::{Guard, GuardError};
-use crate::source::{self, DriverOptions, SourceDriver};
+use crate::ledger::{Ledger, LedgerError};
+use crate::source::{self, DriverOptions, SourceDriver, SourceError};
 
 pub async fn run(config: &ConfigArgs, args: CleanArgs) -> Result<u8, Stop> {
+    // Refused before anything is asked: what is no run id names nothing that may be removed.
+    let named = args.run_id.as_deref().map(|text| text.parse::<RunId>().map_err(Stop::usage)).transpose()?;
+    let older = args.older_than.as_deref().map(|text| duration::parse(text).map_err(Stop::usage)).transpose()?;
     let loaded = common::load(config, Vec::new(), None)?;
     let cluster = Cluster::connect(&loaded.settings).await.map_err(Stop::environment)?;
-    let cleaner = Cleaner { cluster: &cluster, settings: &loaded.settings, drivers: drivers(&loaded, &cluster) };
+    let (drivers, undriven) = drivers(&loaded, &cluster);
+    let consent = if args.yes { Consent::Unproven } else { Consent::Proven };
+    let settings = &loaded.settings;
+    let cleaner = Cleaner { cluster: &cluster, settings, drivers, undriven, consent, dry_run: args.dry_run };
     let mut all = Cleaned::default();
+    // What could not be worked with at all; the others are finished all the same.
+    let mut broken = Vec::new();
     if let Some(dir) = &args.results {
         let found = ledgers(dir)?;
         for path in &found.paths {
-            let guard = match Guard::hold(path, WHAT) {
-                Ok(guard) => Arc::new(guard),
-                // One that was named is refused; of many the others are finished all the same.
-                Err(held @ GuardError::Held { .. }) if found.named => return Err(Stop::usage(held)),
-                Err(held @ GuardError::Held { .. }) => {
-                    println!("not touched: {held}");
-                    continue;
-                }
-                Err(error) => return Err(Stop::environment(error)),
-            };
-            let _heart = common::heartbeat(&guard);
-            let ledger = Ledger::reopen(path).map_err(Stop::environment)?;
-            println!("{}: run {}", path.display(), ledger.run());
-            join(&mut all, cleaner.finish(&ledger).await.map_err(Stop::environment)?);
+            match finish(&cleaner, path).await {
+                Ok(cleaned) => all.join(cleaned),
+                // One that was named is refused; of many the others are finished.
+                Err(WorkError::Held(held)) if found.named => return Err(Stop::usage(held)),
+                Err(WorkError::Held(held)) => println!("not touched: {held}"),
+                Err(error) => broken.push(error.to_string()),
+            }
         }
     }
-    let mut runs = Vec::new();
-    if let Some(text) = &args.run_id {
-        runs.push(
-            RunId::parse(text)
-                .ok_or_else(|| Stop::usage(format!("`{text}` is not a run id: it looks like mm-abcdefghij")))?,
-        );
-    }
-    if let Some(age) = &args.older_than {
-        runs.extend(cleaner.runs_older_than(duration::parse(age).map_err(Stop::usage)?).await);
+    let mut runs: Vec<RunId> = named.iter().cloned().collect();
+    if let Some(age) = older {
+        let (old, told) = cleaner.runs_older_than(age).await;
+        runs.extend(old);
+        all.join(told);
     }
     for run in runs {
         println!("run {run}");
         match sweep(&cleaner, &loaded, &run).await {
-            Err(SweepError::InUse(held)) if args.run_id.is_none() => println!("not touched: {held}"),
-            Err(SweepError::InUse(held)) => return Err(Stop::usage(held)),
-            Err(SweepError::Other(stop)) => return Err(stop),
-            Ok(cleaned) => join(&mut all, cleaned),
+            Ok(cleaned) => all.join(cleaned),
+            Err(WorkError::Held(held)) if named.is_some() => return Err(Stop::usage(held)),
+            Err(WorkError::Held(held)) => println!("not touched: {held}"),
+            Err(error) => broken.push(error.to_string()),
         }
     }
     for driver in cleaner.drivers.values() {
         driver.disconnect().await;
     }
-    Ok(tell(&all))
+    Ok(tell(&all, &broken, args.dry_run))
 }
 
 /// How a `clean` calls itself to others who want the same ledger.
 const WHAT: &str = "clean";
 
-enum SweepError {
-    InUse(GuardError),
-    Other(Stop),
+/// Why one ledger could not be worked with.
+#[derive(Debug, thiserror::Error)]
+enum WorkError {
+    #[error(transparent)]
+    Held(GuardError),
+    #[error(transparent)]
+    Guard(GuardError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error("failed to make {path}: {source}")]
+    Scratch { path: PathBuf, source: std::io::Error },
 }
 
-impl From<Stop> for SweepError {
-    fn from(stop: Stop) -> Self {
-        Self::Other(stop)
+impl From<GuardError> for WorkError {
+    fn from(error: GuardError) -> Self {
+        match error {
+            held @ GuardError::Held { .. } => Self::Held(held),
+            other => Self::Guard(other),
+        }
     }
 }
 
-/// Sweeps for a run; its ledger is used where the results directory still has it.
-async fn sweep(cleaner: &Cleaner<'_>, loaded: &Loaded, run: &RunId) -> Result<Cleaned, SweepError> {
+/// Finishes one ledger.
+async fn finish(cleaner: &Cleaner<'_>, path: &Path) -> Result<Cleaned, WorkError> {
+    let guard = Arc::new(Guard::hold(path, WHAT)?);
+    let _heart = common::heartbeat(&guard);
+    let ledger = Ledger::reopen(path)?;
+    println!("{}: run {}", path.display(), ledger.run());
+    Ok(cleaner.finish(&ledger).await?)
+}
+
+/// Sweeps for a run; its ledger is used where the results directory still has it and it can be read.
+async fn sweep(cleaner: &Cleaner<'_>, loaded: &Loaded, run: &RunId) -> Result<Cleaned, WorkError> {
     let known = loaded.settings.results.join(run.as_str()).join("ledger.jsonl");
+    let mut unreadable = None;
     if known.is_file() {
-        let guard = Guard::hold(&known, WHAT).map_err(|error| match error {
-            held @ GuardError::Held { .. } => SweepError::InUse(held),
-            other => Stop::environment(other).into(),
-        })?;
-        let guard = Arc::new(guard);
-        let _heart = common::heartbeat(&guard);
-        let ledger = Ledger::reopen(&known).map_err(Stop::environment)?;
-        return Ok(cleaner.finish(&ledger).await.map_err(Stop::environment)?);
+        match finish(cleaner, &known).await {
+            Err(error @ WorkError::Ledger(_)) => unreadable = Some(error.to_string()),
+            done => return done,
+        }
     }
-    let dir = std::env::temp_dir().join(format!("mtv-matrix-clean-{run}-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).map_err(|e| Stop::environment(format!("failed to make {}: {e}", dir.display())))?;
-    let ledger = Ledger::create(&dir.join("ledger.jsonl"), run).map_err(Stop::environment)?;
-    let cleaned = cleaner.finish(&ledger).await.map_err(Stop::environment);
-    let _ = std::fs::remove_dir_all(&dir);
-    Ok(cleaned?)
+    let path = std::env::temp_dir().join(format!("mtv-matrix-clean-{run}-{}", std::process::id()));
+    std::fs::create_dir_all(&path).map_err(|source| WorkError::Scratch { path: path.clone(), source })?;
+    let swept = cleaner.sweep(run, |marker| Ledger::create_with(&path.join("ledger.jsonl"), run, marker)).await;
+    let _ = std::fs::remove_dir_all(&path);
+    if let Some(error) = unreadable {
+        println!("swept without its ledger: {error}");
+    }
+    Ok(swept?)
 }
 
-fn drivers(loaded: &Loaded, cluster: &Cluster) -> BTreeMap<String, Arc<dyn SourceDriver>> {
+type Drivers = BTreeMap<String, Arc<dyn SourceDriver>>;
+
+/// The drivers of all profiles, and the profiles that nobody can look at.
+fn drivers(loaded: &Loaded, cluster: &Cluster) -> (Drivers, Vec<(String, String)>) {
     let options = DriverOptions {
         timeouts: loaded.settings.timeouts.clone(),
         insecure: loaded.settings.source_provider_insecure_skip_verify,
         cluster: Some(cluster.clone()),
     };
-    let profiles = loaded.providers.values().map(|p| Arc::new(p.clone()));
-    profiles.filter_map(|p| source::driver(&p, &options).ok().map(|d| (p.name.clone(), d))).collect()
+    let (mut drivers, mut undriven) = (BTreeMap::new(), Vec::new());
+    for profile in loaded.providers.values() {
+        match source::driver(&Arc::new(profile.clone()), &options) {
+            Ok(driver) => _ = drivers.insert(profile.name.clone(), driver),
+            // Nothing is ever made there.
+            Err(SourceError::Unsupported { .. }) => {}
+            Err(error) => undriven.push((format!("profile {}", profile.name), error.to_string())),
+        }
+    }
+    if loaded.providers.is_empty() {
+        undriven.push(("source platforms".to_owned(), "no provider profile is configured".to_owned()));
+    }
+    (drivers, undriven)
 }
 
 struct Ledgers {
@@ -135,18 +165,33 @@ fn ledgers(dir: &Path) -> Result<Ledgers, Stop> {
     Ok(Ledgers { paths: found, named: false })
 }
 
-fn join(all: &mut Cleaned, more: Cleaned) {
-    all.removed.extend(more.removed);
-    all.leftovers.extend(more.leftovers);
-}
-
-fn tell(cleaned: &Cleaned) -> u8 {
+fn tell(cleaned: &Cleaned, broken: &[String], dry_run: bool) -> u8 {
+    let verb = if dry_run { "would remove" } else { "removed" };
     for what in &cleaned.removed {
-        println!("  removed {what}");
+        println!("  {verb} {what}");
     }
     for left in &cleaned.leftovers {
-        println!("  left    {}: {}", left.what, left.because);
+        let word = match left.standing {
+            Standing::Left => "left",
+            Standing::Unproven => "not proven ours (--yes removes it)",
+            Standing::NotOurs => "not ours, not touched",
+            Standing::Unknown => "unknown",
+        };
+        println!("  {word}: {}: {}", left.what, left.because);
     }
-    println!("{} removed, {} left", cleaned.removed.len(), cleaned.leftovers.len());
-    if cleaned.leftovers.is_empty() { exit::PASSED } else { exit::LEFTOVERS }
+    for error in broken {
+        println!("  unknown: {error}");
+    }
+    let count = |standing| cleaned.leftovers.iter().filter(|left| left.standing == standing).count();
+    let unknown = count(Standing::Unknown) + broken.len();
+    let mut line =
+        format!("{} {verb}, {} left", cleaned.removed.len(), count(Standing::Left) + count(Standing::Unproven));
+    if unknown > 0 {
+        line.push_str(&format!(", {unknown} unknown"));
+    }
+    if count(Standing::NotOurs) > 0 {
+        line.push_str(&format!(", {} not ours", count(Standing::NotOurs)));
+    }
+    println!("{line}");
+    if cleaned.is_whole() && broken.is_empty() { exit::PASSED } else { exit::LEFTOVERS }
 }

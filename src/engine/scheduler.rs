@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::api::names::CellId;
-use crate::cleanup::{Leftover, Undo};
+use crate::cleanup::{Consent, Leftover, Standing, Undo, sweep};
 use crate::config::Keep;
 use crate::event::{EventKind, Level, Problem, Stage, Verdict};
 use crate::ledger::OpenEntry;
@@ -207,7 +207,9 @@ impl Engine {
     async fn teardown(&self, cell: &Cell, attempt: u32) -> u32 {
         let id = &cell.id;
         self.emit(EventKind::StageStarted { cell: id.clone(), attempt, stage: Stage::Teardown });
-        let entries = self.context.parts.ledger.open_entries_of(Some(id));
+        // What an earlier attempt was told to keep stays.
+        let mut entries = self.context.parts.ledger.open_entries_of(Some(id));
+        entries.retain(|entry| !entry.kept);
         let limit = self.context.parts.settings.timeouts.teardown;
         let span = (self.context.parts.stage_span)(id, attempt, Stage::Teardown);
         let undo = tokio::time::timeout(limit, self.undo(entries).instrument(span));
@@ -222,7 +224,10 @@ impl Engine {
         // What a cut-short teardown did not reach is what the ledger still holds.
         let leftovers = leftovers.unwrap_or_else(|| {
             let open = self.context.parts.ledger.open_entries_of(Some(id));
-            open.into_iter().map(|e| Leftover { what: e.thing.describe(), because: why.clone() }).collect()
+            open.into_iter()
+                .filter(|e| !e.kept)
+                .map(|e| Leftover { what: e.thing.describe(), because: why.clone(), standing: Standing::Left })
+                .collect()
         });
         let problem = (!leftovers.is_empty()).then(|| {
             let mut problem = Problem::new(format!("{} things were left behind", leftovers.len()));
@@ -249,6 +254,8 @@ impl Engine {
             drivers: &drivers,
             limit: timeouts.delete,
             cancel_limit: timeouts.delete,
+            consent: Consent::Proven,
+            swept: false,
         };
         undo.run(entries).await
     }
@@ -266,7 +273,8 @@ impl Engine {
         let limit = self.context.parts.settings.timeouts.teardown;
         let still_open = |because: &str| {
             let open = ledger.open_entries_of(None).into_iter();
-            open.map(|e| Leftover { what: e.thing.describe(), because: because.to_owned() }).collect()
+            open.map(|e| Leftover { what: e.thing.describe(), because: because.to_owned(), standing: Standing::Left })
+                .collect()
         };
         let leftovers: Vec<Leftover> = tokio::select! {
             biased;
@@ -275,11 +283,34 @@ impl Engine {
                 done.unwrap_or_else(|_| still_open("teardown ran out of time"))
             }
         };
+        let mut leftovers = leftovers;
+        if !self.abort.is_cancelled() && !keeps {
+            leftovers.extend(self.last_look(&leftovers).await);
+        }
         self.report_leftovers(None, &leftovers);
         if !self.abort.is_cancelled() {
             self.context.disconnect().await;
         }
         u32::try_from(leftovers.len()).unwrap_or(u32::MAX)
+    }
+
+    /// What was verified to be gone and is there again: somebody's controller may have made it anew.
+    async fn last_look(&self, told: &[Leftover]) -> Vec<Leftover> {
+        let parts = &self.context.parts;
+        if parts.ledger.open_entries().iter().any(|entry| entry.cell.is_some()) {
+            // A cell's teardown has told of what it left.
+            return Vec::new();
+        }
+        let left = |what: String, because: String, standing| Leftover { what, because, standing };
+        match sweep::namespaces_of(&parts.cluster, &parts.run).await {
+            Ok(names) => names
+                .into_iter()
+                .map(|name| format!("Namespace {name}"))
+                .filter(|what| told.iter().all(|known| known.what != *what))
+                .map(|what| left(what, "it was gone, and came back".to_owned(), Standing::Left))
+                .collect(),
+            Err(because) => vec![left("namespaces of the run".to_owned(), because, Standing::Unknown)],
+        }
     }
 
     fn report_leftovers(&self, cell: Option<&CellId>, leftovers: &[Leftover]) {

@@ -1,23 +1,26 @@
 //! The durable record of everything a run creates or borrows, written before it is created.
 //!
-//! Floor 1. Append-only JSON lines on the results volume, synced to disk. *Intent* is written
+//! Floor 1. [`mark`] says what proves a thing to be the run's. Append-only JSON lines on the results volume, synced to disk. *Intent* is written
 //! before a create, *done* after it, *gone* after a verified delete; *borrowed* holds the former
 //! value of a shared setting and *returned* closes it. Replay gives what is still to be undone, in
 //! reverse order of intent. An entry whose intent was written but not its *done* may or may not
 //! exist: undo looks for it all the same.
 
 pub mod guard;
+pub mod mark;
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::api::names::{CellId, RunId};
+use mark::Marker;
 
 /// Number of an entry in its ledger, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -37,7 +40,8 @@ pub enum Thing {
         plural: String,
         namespace: Option<String>,
         name: String,
-        /// The cluster's API URL, so that `clean` does not search the wrong one.
+        /// The cluster, by what it is (`kube-system/UID`) or else by its API URL, so that `clean` does not
+        /// search the wrong one and finds the right one under another address.
         cluster: String,
     },
     /// A VM cloned on a source platform.
@@ -63,6 +67,9 @@ pub enum Thing {
         /// `None` when the field was absent.
         before: Option<serde_json::Value>,
         after: serde_json::Value,
+        /// Who holds it: what the annotation on the object is called by. Version 0.1 had none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        holder: Option<String>,
         cluster: String,
     },
 }
@@ -88,8 +95,14 @@ impl Thing {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 enum Line {
-    /// The first line.
-    Opened { version: u32, run: RunId, at: Timestamp },
+    /// The first line. `secret`: what the run's marks are made from; version 1 had none.
+    Opened {
+        version: u32,
+        run: RunId,
+        at: Timestamp,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        secret: Option<String>,
+    },
     Intent {
         entry: EntryId,
         at: Timestamp,
@@ -119,6 +132,13 @@ pub struct OpenEntry {
     pub at: Timestamp,
 }
 
+impl OpenEntry {
+    /// Of a thing that no ledger holds: to look at, not to write down.
+    pub fn loose(thing: Thing) -> Self {
+        Self { id: EntryId(0), cell: None, thing, done: false, platform_id: None, kept: false, at: Timestamp::now() }
+    }
+}
+
 /// Why a ledger could not be written or read. A run that can't write its ledger must not create.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -130,50 +150,76 @@ pub enum LedgerError {
     Parse { path: PathBuf, line: usize, source: serde_json::Error },
     #[error("{path}: a ledger begins with its run id; this file does not")]
     NoHeader { path: PathBuf },
-    #[error("{path} has ledger version {found}; this mtv-matrix reads version {VERSION}")]
+    #[error("{path} has ledger version {found}; this mtv-matrix reads versions up to {VERSION}")]
     Version { path: PathBuf, found: u32 },
 }
 
-/// Version of the on-disk form.
-pub const VERSION: u32 = 1;
+/// Version of the on-disk form; older ones are read, too.
+pub const VERSION: u32 = 2;
 
 /// The ledger of a run. Shared by all its tasks; every write is synced before it returns.
 #[derive(Debug)]
 pub struct Ledger {
     path: PathBuf,
     run: RunId,
+    marker: Option<Marker>,
+    /// Lines in the middle that could not be read.
+    unreadable: Vec<usize>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
     file: File,
+    /// Bytes of whole lines: what a failed write left behind them is cut off before the next one.
+    whole: u64,
     next: u64,
     entries: BTreeMap<EntryId, OpenEntry>,
 }
 
 impl Ledger {
-    /// Begins the ledger of a new run.
+    /// Begins the ledger of a new run, with a secret of its own for the run's marks.
     pub fn create(path: &Path, run: &RunId) -> Result<Self, LedgerError> {
+        Self::create_with(path, run, Some(Marker::random(run)))
+    }
+
+    /// Begins a ledger for a run that has ended and whose own ledger is not at hand. `None`: nobody knows
+    /// the run's secret any more.
+    pub fn create_with(path: &Path, run: &RunId, marker: Option<Marker>) -> Result<Self, LedgerError> {
         let write_error = |source| LedgerError::Write { path: path.to_owned(), source };
-        let file = OpenOptions::new().create_new(true).append(true).open(path).map_err(write_error)?;
+        let file = OpenOptions::new().create_new(true).read(true).append(true).open(path).map_err(write_error)?;
+        private(&file).map_err(write_error)?;
+        let secret = marker.as_ref().map(|marker| marker.secret().expose_secret().to_owned());
         let ledger = Self {
             path: path.to_owned(),
             run: run.clone(),
-            state: Mutex::new(State { file, next: 1, entries: BTreeMap::new() }),
+            marker,
+            unreadable: Vec::new(),
+            state: Mutex::new(State { file, whole: 0, next: 1, entries: BTreeMap::new() }),
         };
-        ledger.write(|_| Line::Opened { version: VERSION, run: run.clone(), at: Timestamp::now() })?;
+        ledger.write(|_| Line::Opened { version: VERSION, run: run.clone(), at: Timestamp::now(), secret })?;
         Ok(ledger)
     }
 
     /// Opens the ledger of an earlier run to finish it: what it left open is [`Ledger::open_entries`].
     pub fn reopen(path: &Path) -> Result<Self, LedgerError> {
         let write_error = |source| LedgerError::Write { path: path.to_owned(), source };
-        let (run, next, entries, whole) = replay(path)?;
-        let file = OpenOptions::new().append(true).open(path).map_err(write_error)?;
+        let Replayed { run, marker, next, entries, whole, unreadable } = replay(path)?;
+        let file = OpenOptions::new().read(true).append(true).open(path).map_err(write_error)?;
         // A torn last line must not become the beginning of the next one.
         file.set_len(whole).map_err(write_error)?;
-        Ok(Self { path: path.to_owned(), run, state: Mutex::new(State { file, next, entries }) })
+        let state = Mutex::new(State { file, whole, next, entries });
+        Ok(Self { path: path.to_owned(), run, marker, unreadable, state })
+    }
+
+    /// What the run's marks are made and known by; `None` for a ledger of version 0.1.
+    pub fn marker(&self) -> Option<&Marker> {
+        self.marker.as_ref()
+    }
+
+    /// Numbers of the lines that were passed over because they can't be read.
+    pub fn unreadable(&self) -> &[usize] {
+        &self.unreadable
     }
 
     pub fn run(&self) -> &RunId {
@@ -251,39 +297,83 @@ impl Ledger {
             .state
             .lock()
             .map_err(|_| write_error(std::io::Error::other("a task panicked while it wrote the ledger")))?;
+        // What a failed write left must not become the beginning of this line.
+        if state.file.seek(SeekFrom::End(0)).map_err(write_error)? != state.whole {
+            state.file.set_len(state.whole).map_err(write_error)?;
+        }
+        let known = (state.next, state.entries.clone());
         let line = make(&mut state);
         let mut bytes = serde_json::to_vec(&line).map_err(|e| write_error(e.into()))?;
         bytes.push(b'\n');
-        state.file.write_all(&bytes).map_err(write_error)?;
-        state.file.sync_data().map_err(write_error)
+        let written = state.file.write_all(&bytes).and_then(|()| state.file.sync_data());
+        if let Err(source) = written {
+            // The file does not say it, so it is not so. Cut back now where that is possible.
+            (state.next, state.entries) = known;
+            let _ = state.file.set_len(state.whole);
+            return Err(write_error(source));
+        }
+        state.whole += bytes.len() as u64;
+        Ok(())
     }
 }
 
-/// Run, next entry number, open entries, and the length in bytes of the whole lines.
-type Replayed = (RunId, u64, BTreeMap<EntryId, OpenEntry>, u64);
+/// The run's secret stands in it.
+fn private(file: &File) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.set_permissions(std::fs::Permissions::from_mode(0o600))
+}
 
+/// What a file says.
+struct Replayed {
+    run: RunId,
+    marker: Option<Marker>,
+    /// Number of the next entry.
+    next: u64,
+    entries: BTreeMap<EntryId, OpenEntry>,
+    /// Length in bytes up to the end of the last whole line.
+    whole: u64,
+    unreadable: Vec<usize>,
+}
+
+/// Reads a ledger. Lines in the middle that are none are passed over and told: a full disk and a crash
+/// leave such, and every other line still counts. An entry whose *gone* was torn is looked for once more.
 fn replay(path: &Path) -> Result<Replayed, LedgerError> {
     let read_error = |source| LedgerError::Read { path: path.to_owned(), source };
     let mut reader = BufReader::new(File::open(path).map_err(read_error)?);
-    let mut run = None;
+    let mut header: Option<(RunId, Option<Marker>)> = None;
     let mut next = 1;
     let mut entries: BTreeMap<EntryId, OpenEntry> = BTreeMap::new();
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let mut number = 0;
     let mut whole = 0;
-    while reader.read_line(&mut text).map_err(read_error)? > 0 {
+    let mut unreadable = Vec::new();
+    while reader.read_until(b'\n', &mut bytes).map_err(read_error)? > 0 {
         number += 1;
-        let line = match serde_json::from_str::<Line>(&text) {
-            Ok(line) => line,
+        let line = match serde_json::from_slice::<Line>(&bytes) {
+            Ok(line) if bytes.ends_with(b"\n") => line,
             // What a killed run leaves behind; its create never happened, because the sync did not.
-            Err(_) if !text.ends_with('\n') => break,
-            Err(source) => return Err(LedgerError::Parse { path: path.to_owned(), line: number, source }),
+            _ if !bytes.ends_with(b"\n") => break,
+            Ok(_) => break,
+            Err(source) if header.is_none() => {
+                return Err(LedgerError::Parse { path: path.to_owned(), line: number, source });
+            }
+            Err(_) => {
+                unreadable.push(number);
+                whole += bytes.len() as u64;
+                bytes.clear();
+                continue;
+            }
         };
         match line {
             Line::Opened { version, .. } if version > VERSION => {
                 return Err(LedgerError::Version { path: path.to_owned(), found: version });
             }
-            Line::Opened { run: id, .. } => run = Some(id),
+            // Only the first counts: a second would be somebody else's.
+            Line::Opened { .. } if header.is_some() => unreadable.push(number),
+            Line::Opened { run, secret, .. } => {
+                let marker = secret.map(|secret| Marker::new(&run, SecretString::from(secret)));
+                header = Some((run, marker));
+            }
             Line::Intent { entry: id, at, cell, thing } => {
                 next = next.max(id.0 + 1);
                 entries
@@ -304,11 +394,11 @@ fn replay(path: &Path) -> Result<Replayed, LedgerError> {
                 }
             }
         }
-        whole += text.len() as u64;
-        text.clear();
+        whole += bytes.len() as u64;
+        bytes.clear();
     }
-    let run = run.ok_or_else(|| LedgerError::NoHeader { path: path.to_owned() })?;
-    Ok((run, next, entries, whole))
+    let (run, marker) = header.ok_or_else(|| LedgerError::NoHeader { path: path.to_owned() })?;
+    Ok(Replayed { run, marker, next, entries, whole, unreadable })
 }
 
 #[cfg(test)]
@@ -334,6 +424,57 @@ mod tests {
         let names: Vec<String> =
             Ledger::reopen(&path).unwrap().open_entries().iter().map(|e| e.thing.describe()).collect();
         assert_eq!(names, ["VM c on p", "VM a on p"]);
+    }
+
+    #[test]
+    fn a_torn_line_in_the_middle_costs_that_line_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.jsonl");
+        let ledger = Ledger::create(&path, &RunId::random()).unwrap();
+        ledger.intent(None, vm("a")).unwrap();
+        drop(ledger);
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"what\":\"inte\xff\xfe\n").unwrap();
+        let ledger = Ledger::reopen(&path).unwrap();
+        assert_eq!(ledger.unreadable(), [3]);
+        ledger.intent(None, vm("b")).unwrap();
+        drop(ledger);
+        assert_eq!(Ledger::reopen(&path).unwrap().open_entries().len(), 2);
+    }
+
+    #[test]
+    fn what_a_failed_write_left_is_cut_off_before_the_next_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.jsonl");
+        let ledger = Ledger::create(&path, &RunId::random()).unwrap();
+        // Half a line, as a full disk leaves it, behind the ledger's back.
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"what\":\"go").unwrap();
+        ledger.intent(None, vm("a")).unwrap();
+        drop(ledger);
+        let again = Ledger::reopen(&path).unwrap();
+        assert_eq!((again.open_entries().len(), again.unreadable().len()), (1, 0));
+    }
+
+    #[test]
+    fn marks_made_before_a_crash_are_known_after_it_and_no_secret_is_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.jsonl");
+        let ledger = Ledger::create(&path, &RunId::random()).unwrap();
+        let mark = ledger.marker().unwrap().by_id("VM", "vm-1");
+        let secret = ledger.marker().unwrap().secret().expose_secret().to_owned();
+        assert!(!format!("{ledger:?}").contains(&secret));
+        drop(ledger);
+        assert_eq!(Ledger::reopen(&path).unwrap().marker().unwrap().by_id("VM", "vm-1"), mark);
+    }
+
+    #[test]
+    fn a_ledger_of_the_first_version_is_read_and_has_no_marks() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.jsonl");
+        let line = r#"{"what":"opened","version":1,"run":"mm-abcdefghij","at":"2026-01-01T00:00:00Z"}"#;
+        std::fs::write(&path, format!("{line}\n")).unwrap();
+        assert!(Ledger::reopen(&path).unwrap().marker().is_none());
+        std::fs::write(&path, format!("{}\n", line.replace("mm-abcdefghij", "mtv"))).unwrap();
+        assert!(Ledger::reopen(&path).unwrap_err().to_string().contains("not a run id"));
     }
 
     proptest! {

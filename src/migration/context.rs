@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 use super::Failure;
 use crate::api::forklift::ForkliftController;
 use crate::api::names::{CellId, RunId};
-use crate::cleanup::borrowed;
+use crate::cleanup::{borrowed, kept};
 use crate::cluster::{Cluster, Tracked, target};
 use crate::config::scenarios::Destination;
 use crate::config::{ProviderProfile, Settings};
@@ -142,9 +142,12 @@ impl RunContext {
         }
     }
 
-    /// Creates the run's own namespace. Done once, before the first cell.
+    /// Creates the run's own namespace, and in it what proves the run's things to be its own. Done once,
+    /// before the first cell.
     pub async fn open(&self) -> Result<(), Failure> {
-        Ok(self.tracked(None).create_namespace(&self.parts.run.namespace(), &[]).await?)
+        let tracked = self.tracked(None);
+        tracked.create_namespace(&self.parts.run.namespace(), &[]).await?;
+        Ok(kept::keep_secret(&tracked).await?)
     }
 
     /// The way to create things for a cell (`None`: for the run).
@@ -160,7 +163,7 @@ impl RunContext {
     /// The cluster of the remote destination, where it is open and another than the run's own.
     pub fn other_cluster(&self) -> Option<Cluster> {
         let open = self.remote.made()?;
-        (open.cluster.url() != self.parts.cluster.url()).then_some(open.cluster)
+        (open.cluster.id() != self.parts.cluster.id()).then_some(open.cluster)
     }
 
     /// Tells a line of a cell's story.
@@ -367,6 +370,7 @@ impl RunContext {
                 "forklift-controller",
                 "/spec/controller_precopy_interval",
                 serde_json::json!(minutes),
+                settings.timeouts.prepare,
             )
             .await?;
             if borrowed.is_some() {

@@ -46,7 +46,7 @@ pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> 
         Some(name) => cell.id.extra_namespace(run, name, attempt),
         None => namespace.clone(),
     };
-    if target_namespace != namespace || destination.cluster.url() != context.parts.cluster.url() {
+    if target_namespace != namespace || destination.cluster.id() != context.parts.cluster.id() {
         there.create_namespace(&target_namespace, NAMESPACE_LABELS).await?;
     }
 
@@ -213,6 +213,8 @@ async fn choose_node(
     }
     // In a JSON pointer `~` and `/` are escaped.
     let pointer = format!("/metadata/labels/{}", key.replace('~', "~0").replace('/', "~1"));
-    borrowed::borrow::<Node>(there, None, &choice.node, &pointer, serde_json::Value::String(value.clone())).await?;
+    let limit = context.parts.settings.timeouts.prepare;
+    let label = serde_json::Value::String(value.clone());
+    borrowed::borrow::<Node>(there, None, &choice.node, &pointer, label, limit).await?;
     Ok((BTreeMap::from([(key, value)]), Some(choice.node)))
 }

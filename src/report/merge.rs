@@ -280,7 +280,7 @@ fn numbered(kinds: Vec<(Timestamp, EventKind)>) -> Vec<Event> {
 
 /// The joined run's id: it depends on the set alone.
 fn run_id(set: &ShardSet) -> RunId {
-    RunId::parse(&format!("set-{}", set.id)).unwrap_or_else(|| RunId::random_with("set"))
+    RunId::of_text("set", &set.id)
 }
 
 /// One fact of an environment.

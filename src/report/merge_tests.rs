@@ -23,6 +23,11 @@ fn set(index: usize, name: &str) -> ShardSet {
     ShardSet { id: format!("id-of-{name}"), name: Some(name.to_owned()), index, shards }
 }
 
+/// The id of a shard's run.
+fn run_id(name: &str, index: usize, start: i64) -> RunId {
+    RunId::of_text("mm", &format!("{name}-{index}-{start}"))
+}
+
 struct Volume(tempfile::TempDir);
 
 impl Volume {
@@ -39,7 +44,7 @@ impl Volume {
         let own = info(index).id;
         let mut kinds = vec![EventKind::RunStarted {
             schema: SCHEMA,
-            run: RunId::parse(&format!("mm-{name}-{index}-{start}")).unwrap(),
+            run: run_id(name, index, start),
             environment: crate::event::Environment { mtv_version: Some("2.11.3".into()), ..Default::default() },
             cells: (0..4)
                 .map(info)
@@ -135,7 +140,7 @@ fn one_trace_holds_all_shards_below_its_root() {
     for line in text.lines() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         for span in line["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap() {
-            assert_eq!(span["traceId"], trace::trace_id("set-id-of-a").to_string());
+            assert_eq!(span["traceId"], trace::trace_id(RunId::of_text("set", "id-of-a").as_str()).to_string());
             ids.push(span["spanId"].as_str().unwrap().to_owned());
             match span["parentSpanId"].as_str().unwrap_or_default() {
                 "" => roots += 1,
@@ -154,7 +159,10 @@ fn a_missing_or_killed_shard_is_refused_by_name_unless_it_may_be_missing() {
     volume.run(1, "a", 0, None);
     volume.run(3, "a", 0, PASSED);
     let refused = merged(&[volume.path()], false).err().unwrap().to_string();
-    assert!(refused.contains("shard 1/4: run mm-a-1-0 in ") && refused.contains("was killed"), "{refused}");
+    assert!(
+        refused.contains(&format!("shard 1/4: run {} in ", run_id("a", 1, 0))) && refused.contains("was killed"),
+        "{refused}"
+    );
     assert!(refused.contains("shard 2/4: no run of it was found"), "{refused}");
     assert!(!refused.contains("shard 0/4"), "{refused}");
 
@@ -178,8 +186,8 @@ fn the_newer_run_of_an_index_replaces_the_older_and_two_at_once_are_refused() {
     assert_eq!(verdicts(&merged(&[volume.path()], false).unwrap()), [Verdict::Passed; 4]);
     volume.run(3, "a", 52, PASSED);
     let refused = merged(&[volume.path()], true).err().unwrap().to_string();
-    assert!(refused.contains("mm-a-3-50") && refused.contains("mm-a-3-52"), "{refused}");
-    assert!(!refused.contains("mm-a-2-50"), "{refused}");
+    assert!([50, 52].iter().all(|start| refused.contains(run_id("a", 3, *start).as_str())), "{refused}");
+    assert!(!refused.contains(run_id("a", 2, 50).as_str()), "{refused}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::api::vm::{Power, SourceVm};
 use crate::cluster::Cluster;
 use crate::config::scenarios::{AddDisk, DiskType};
 use crate::config::{Credentials, Platform, ProviderProfile, Timeouts};
+use crate::ledger::mark::{Claim, Judgement, Shown};
 use crate::ledger::{Ledger, LedgerError};
 
 mod http;
@@ -45,9 +46,31 @@ pub enum SourceError {
     /// The scenario asks for something that this platform cannot do.
     #[error("{profile}: {what} is not possible on {platform}")]
     Unsupported { profile: String, platform: Platform, what: String },
+    /// A thing of that name is there and fails the proof.
+    #[error("{profile}: {what} is not ours: {}", why(.judgement))]
+    NotOurs { profile: String, what: String, judgement: Judgement },
     #[error(transparent)]
     Ledger(#[from] LedgerError),
 }
+
+fn why(judgement: &Judgement) -> &str {
+    match judgement {
+        Judgement::Ours => "",
+        Judgement::Unproven(why) | Judgement::Foreign(why) => why,
+    }
+}
+
+/// Whether the thing may be deleted now, as the error of a profile's platform.
+fn permit(profile: &str, claim: &Claim<'_>, shown: Shown<'_>) -> Result<(), SourceError> {
+    claim.permits(shown).map_err(|judgement| SourceError::NotOurs {
+        profile: profile.to_owned(),
+        what: format!("{} {} ({})", shown.kind, shown.name, shown.id),
+        judgement,
+    })
+}
+
+/// The kind under which a platform's VM is marked.
+const VM: &str = "VM";
 
 /// A VM on the platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,19 +154,23 @@ pub trait SourceDriver: Send + Sync {
     /// Power only: cheaper than [`SourceDriver::describe`].
     async fn power(&self, vm: &VmRef) -> Result<Power, SourceError>;
 
-    /// Removes the VM of exactly this name with its disks and verifies that it is gone. Waits for a
-    /// clone of that name that is still being made. `Ok(false)`: there was none.
-    async fn delete_vm(&self, name: &str) -> Result<bool, SourceError>;
+    /// Removes the claimed VM with its disks and verifies that it is gone. What proves it to be ours is
+    /// read right before ([`SourceError::NotOurs`] where it does not). Waits for a clone of that name that
+    /// is still being made. `Ok(false)`: there was none.
+    async fn delete_vm(&self, claim: &Claim<'_>) -> Result<bool, SourceError>;
 
-    /// Removes an item of exactly this name that the ledger holds ([`crate::ledger::Thing::SourceItem`])
-    /// and verifies that it is gone. What still uses it is waited for. `Ok(false)`: there was none.
-    async fn delete_item(&self, kind: &str, name: &str, _id: Option<&str>) -> Result<bool, SourceError> {
+    /// Removes the claimed item ([`crate::ledger::Thing::SourceItem`]) likewise. What still uses it is
+    /// waited for. `Ok(false)`: there was none.
+    async fn delete_item(&self, kind: &str, claim: &Claim<'_>) -> Result<bool, SourceError> {
         Err(SourceError::Unsupported {
             profile: self.platform().name().to_owned(),
             platform: self.platform(),
-            what: format!("removing {kind} {name}"),
+            what: format!("removing {kind} {}", claim.name),
         })
     }
+
+    /// Whose the claimed thing is; `kind` `None`: a VM. `None`: there is none of that name. Changes nothing.
+    async fn judge(&self, kind: Option<&str>, claim: &Claim<'_>) -> Result<Option<Judgement>, SourceError>;
 
     /// VMs whose name begins with `prefix` (a run's `clone_prefix`), for a sweep.
     async fn list_by_prefix(&self, prefix: &str) -> Result<Vec<VmRef>, SourceError>;

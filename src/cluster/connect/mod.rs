@@ -55,6 +55,8 @@ pub struct Cluster {
 
 struct Inner {
     url: String,
+    /// What the cluster is, whatever it is called: see [`Cluster::id`].
+    id: String,
     tokens: Arc<Tokens>,
     http: reqwest::Client,
     openshift: bool,
@@ -64,6 +66,13 @@ struct Inner {
     ca_pem: Option<String>,
     /// Held while a shared setting is read and changed: cells of one run must not fight over it.
     settings: tokio::sync::Mutex<()>,
+}
+
+/// What the cluster is: the UID of its first namespace.
+async fn identity(client: &kube::Client) -> Option<String> {
+    let namespaces: kube::Api<k8s_openapi::api::core::v1::Namespace> = kube::Api::all(client.clone());
+    let system = namespaces.get("kube-system").await.ok()?;
+    system.metadata.uid.map(|uid| format!("kube-system/{uid}"))
 }
 
 /// What is needed to build the clients, however it was found.
@@ -104,6 +113,7 @@ impl Cluster {
         install_provider();
         let http = http_client(None, false, request_timeout, request_timeout, false)?;
         let inner = Inner {
+            id: trim(url),
             url: trim(url),
             tokens: Arc::new(Tokens::new(Source::None)),
             http,
@@ -140,7 +150,9 @@ impl Cluster {
             .with_layer(&layer)
             .build();
         let openshift = probe(&client, &url, &how).await?;
+        let id = identity(&client).await.unwrap_or_else(|| url.clone());
         let inner = Inner {
+            id,
             url,
             tokens,
             http,
@@ -159,6 +171,15 @@ impl Cluster {
     /// API URL without a trailing slash.
     pub fn url(&self) -> &str {
         &self.inner.url
+    }
+    /// `kube-system/UID`: one cluster has many addresses, and an address more than one cluster in time. The
+    /// API URL where that namespace may not be read.
+    pub fn id(&self) -> &str {
+        &self.inner.id
+    }
+    /// Whether a ledger means this cluster by `at`: its id, or its URL as version 0.1 wrote it.
+    pub fn is_known_as(&self, at: &str) -> bool {
+        at == self.inner.id || at.trim_end_matches('/') == self.inner.url
     }
     /// The bearer token in use now (renewed when it expires); `None` with a client certificate.
     pub async fn token(&self) -> Option<SecretString> {

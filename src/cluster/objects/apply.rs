@@ -13,7 +13,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::strict;
-use crate::api::names::{CELL_LABEL, CREATED_ANNOTATION, CellId, MANAGED_BY, MANAGED_BY_LABEL, RUN_LABEL};
+use crate::api::names::{
+    CELL_LABEL, CREATED_ANNOTATION, CellId, MANAGED_BY, MANAGED_BY_LABEL, MARK_ANNOTATION, RUN_LABEL,
+};
 use crate::cluster::{Cluster, Poll, WaitError, retry, wait};
 use crate::ledger::{EntryId, Ledger, LedgerError, Thing};
 
@@ -31,8 +33,12 @@ pub enum ApplyError {
     Foreign { thing: String },
     #[error("{thing} exists already and is being deleted")]
     Terminating { thing: String },
-    #[error("{thing} is not this run's (no label {RUN_LABEL}={run}); it was not deleted")]
-    NotOurs { thing: String, run: String },
+    #[error("{thing} is not this run's: {why}; it was not deleted")]
+    NotOurs { thing: String, why: String },
+    #[error("{thing} can't be proven to be this run's: {why}; it was not deleted")]
+    Unproven { thing: String, why: String },
+    #[error("{thing}: this API server does not know the kind, so nobody can tell whether it is gone")]
+    UnknownKind { thing: String },
     #[error(
         "{thing} was changed by somebody else to {found} meanwhile; it was left so, its value before the run was {before}"
     )]
@@ -140,7 +146,12 @@ impl Tracked {
             Err(error) => return Err(ApplyError::request("read", described, &error)),
         };
         let thing = described.to_owned();
-        if there.labels().get(RUN_LABEL).map(String::as_str) != Some(self.ledger.run().as_str()) {
+        let kind = there.types.as_ref().map_or("", |types| types.kind.as_str());
+        let place = place(there.namespace().as_deref(), &there.name_any());
+        let wanted = self.ledger.marker().map(|marker| marker.by_id(kind, &place));
+        let ours = there.labels().get(RUN_LABEL).map(String::as_str) == Some(self.ledger.run().as_str())
+            && there.annotations().get(MARK_ANNOTATION) == wanted.as_ref();
+        if !ours {
             self.ledger.gone(entry)?;
             return Err(ApplyError::Foreign { thing });
         }
@@ -176,11 +187,11 @@ impl Tracked {
             plural: kind.plural.clone(),
             namespace: namespace.map(str::to_owned),
             name: name.to_owned(),
-            cluster: self.cluster.url().to_owned(),
+            cluster: self.cluster.id().to_owned(),
         }
     }
 
-    /// Type, labels and creation time.
+    /// Type, labels, mark and creation time.
     fn mark(&self, body: &mut Value, kind: &ApiResource) {
         let mut labels = json!({ RUN_LABEL: self.ledger.run().as_str(), MANAGED_BY_LABEL: MANAGED_BY });
         if let Some(cell) = &self.cell {
@@ -195,7 +206,18 @@ impl Tracked {
             },
         });
         json_patch::merge(body, &ours);
+        if let Some(marker) = self.ledger.marker() {
+            let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+            let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name").unwrap_or_default());
+            let mark = marker.by_id(&kind.kind, &place(namespace.as_deref(), &name));
+            json_patch::merge(body, &json!({ "metadata": { "annotations": { MARK_ANNOTATION: mark } } }));
+        }
     }
+}
+
+/// `namespace/name`, by which an object is marked: within one cluster nothing else has it.
+pub(crate) fn place(namespace: Option<&str>, name: &str) -> String {
+    namespace.map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"))
 }
 
 /// Merges `patch` into an object that this run may change. Not for shared settings: those are borrowed.
@@ -234,12 +256,23 @@ where
     parsed.map_err(|e| ApplyError::Malformed { thing: described, cause: e.to_string() })
 }
 
-/// The object, or `None` when it, or its kind, is not there. kube's own `get_opt` goes by the reason text.
+/// The object, or `None` when it is not there. A kind that the server does not know is an error: that
+/// nobody can see it does not mean that it is gone. kube's own `get_opt` goes by the reason text.
 pub(crate) async fn read(api: &Api<DynamicObject>, name: &str) -> Result<Option<DynamicObject>, kube::Error> {
     match api.get(name).await {
         Ok(there) => Ok(Some(there)),
-        Err(error) if code_of(&error) == Some(404) => Ok(None),
+        Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// Whether a 404 tells of one object: the server then names it. One for a whole kind names nothing.
+pub(crate) fn is_absent(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) if status.code == 404 => {
+            status.details.as_ref().is_some_and(|details| !details.name.is_empty())
+        }
+        _ => false,
     }
 }
 

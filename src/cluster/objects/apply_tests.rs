@@ -1,16 +1,20 @@
 //! Tests of creating and adopting, against a scripted API server.
 
 use super::*;
-use crate::cluster::objects::fixture::{ledger, mock, secret, stored};
+use crate::cluster::objects::fixture::{Answers, ledger, mock, secret, stored};
 use http::{Method, Request, Response};
 use k8s_openapi::api::core::v1::Secret;
 use kube::client::Body;
 
+/// Refuses to create, and shows `there`.
+fn taken(there: Value) -> (Cluster, Answers) {
+    mock(move |method, _| if method == Method::POST { (409, Value::Null) } else { (200, there.clone()) })
+}
+
 #[tokio::test]
 async fn a_conflict_with_this_runs_own_object_adopts_it() {
-    let (cluster, _) =
-        mock(|method, _| if method == Method::POST { (409, Value::Null) } else { (200, stored(Some("mm-abc"))) });
     let (_dir, ledger) = ledger();
+    let (cluster, _) = taken(stored(Some(&ledger)));
     let made = Tracked::new(cluster, Arc::clone(&ledger), None).create(secret()).await.unwrap();
     assert_eq!(made.metadata.uid.as_deref(), Some("u1"));
     let open = ledger.open_entries();
@@ -19,13 +23,17 @@ async fn a_conflict_with_this_runs_own_object_adopts_it() {
 
 #[tokio::test]
 async fn a_conflict_with_a_strangers_object_is_an_error_and_leaves_no_entry() {
-    let (cluster, asked) =
-        mock(|method, _| if method == Method::POST { (409, Value::Null) } else { (200, stored(Some("mm-other"))) });
     let (_dir, ledger) = ledger();
-    let error = Tracked::new(cluster, Arc::clone(&ledger), None).create(secret()).await.unwrap_err();
-    assert!(matches!(error, ApplyError::Foreign { .. }), "{error}");
-    assert!(ledger.open_entries().is_empty());
-    assert!(asked.lock().unwrap().iter().all(|(method, _)| method != Method::DELETE));
+    // The run's label is anybody's to write; its mark is not.
+    let mut planted = stored(Some(&ledger));
+    planted["metadata"]["annotations"][MARK_ANNOTATION] = json!("abcdefghijabcdefghij");
+    for there in [stored(None), planted] {
+        let (cluster, asked) = taken(there);
+        let error = Tracked::new(cluster, Arc::clone(&ledger), None).create(secret()).await.unwrap_err();
+        assert!(matches!(error, ApplyError::Foreign { .. }), "{error}");
+        assert!(ledger.open_entries().is_empty());
+        assert!(asked.lock().unwrap().iter().all(|(method, _)| method != Method::DELETE));
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::client::Body;
 use serde_json::{Value, json};
 
-use crate::api::names::{RUN_LABEL, RunId};
+use crate::api::names::{MARK_ANNOTATION, RUN_LABEL, RunId};
 use crate::cluster::Cluster;
 use crate::ledger::Ledger;
 
@@ -28,7 +28,8 @@ where
         let (code, mut body) = answer(&method, &path);
         if code >= 400 {
             body = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code,
-                          "message": "refused", "reason": "x"});
+                          "message": "refused", "reason": "x",
+                          "details": {"name": path.rsplit('/').next().unwrap_or_default(), "kind": "secrets"}});
         }
         let response = Response::builder().status(code).body(Body::from(serde_json::to_vec(&body).unwrap())).unwrap();
         async move { Ok::<_, tower::BoxError>(response) }
@@ -39,7 +40,7 @@ where
 
 pub(crate) fn ledger() -> (tempfile::TempDir, Arc<Ledger>) {
     let dir = tempfile::tempdir().unwrap();
-    let ledger = Ledger::create(&dir.path().join("ledger.jsonl"), &RunId::parse("mm-abc").unwrap()).unwrap();
+    let ledger = Ledger::create(&dir.path().join("ledger.jsonl"), &RunId::parse("mm-abcdefghij").unwrap()).unwrap();
     (dir, Arc::new(ledger))
 }
 
@@ -50,10 +51,14 @@ pub(crate) fn secret() -> Secret {
     secret
 }
 
-pub(crate) fn stored(run: Option<&str>) -> Value {
-    let labels: HashMap<&str, &str> = run.map(|run| (RUN_LABEL, run)).into_iter().collect();
+/// The Secret as the cluster has it; `ledger`: made by its run, with its mark.
+pub(crate) fn stored(ledger: Option<&Ledger>) -> Value {
+    let labels: HashMap<&str, &str> = ledger.map(|ledger| (RUN_LABEL, ledger.run().as_str())).into_iter().collect();
+    let mark = ledger.and_then(Ledger::marker).map(|marker| marker.by_id("Secret", "ns/s"));
+    let annotations: HashMap<&str, String> = mark.map(|mark| (MARK_ANNOTATION, mark)).into_iter().collect();
     json!({"apiVersion": "v1", "kind": "Secret",
-           "metadata": {"name": "s", "namespace": "ns", "uid": "u1", "resourceVersion": "1", "labels": labels}})
+           "metadata": {"name": "s", "namespace": "ns", "uid": "u1", "resourceVersion": "1", "labels": labels,
+                        "annotations": annotations}})
 }
 
 /// A cluster with one object that keeps what is patched.

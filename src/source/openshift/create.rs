@@ -11,12 +11,14 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{OpenshiftDriver, SOURCE_LABEL};
+use super::{NAMESPACE, OpenshiftDriver, SOURCE_LABEL};
 use crate::api::cdi::DataVolume;
 use crate::api::condition::Condition;
 use crate::api::kubevirt::{VirtualMachine, VirtualMachineSpec};
 use crate::api::multus::{NetworkAttachmentDefinition, NetworkAttachmentDefinitionSpec};
-use crate::api::names::{CELL_LABEL, CREATED_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL, RUN_LABEL, random_chars};
+use crate::api::names::{
+    CELL_LABEL, CREATED_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL, MARK_ANNOTATION, RUN_LABEL, random_chars,
+};
 use crate::cluster::wait::{self, Poll};
 use crate::cluster::{retry, strict};
 use crate::config::{OpenshiftConfig, Platform};
@@ -60,8 +62,15 @@ impl OpenshiftDriver {
         let mut outer = labels.clone();
         // MACs are given by us and must stay as they are.
         outer.insert("mutatevirtualmachines.kubemacpool.io".to_owned(), "ignore".to_owned());
-        let namespace = Namespace { metadata: meta(name, None, outer), ..Namespace::default() };
-        self.put(namespace).await?;
+        let mut namespace = Namespace { metadata: meta(name, None, outer), ..Namespace::default() };
+        if let Some(marker) = ledger.marker() {
+            namespace.annotations_mut().insert(MARK_ANNOTATION.to_owned(), marker.by_id(NAMESPACE, name));
+        }
+        let wanted = namespace.annotations().get(MARK_ANNOTATION).cloned();
+        let made = self.put(namespace).await?;
+        if made.annotations().get(MARK_ANNOTATION).cloned() != wanted {
+            return Err(self.failed(format!("create namespace {name}"), "it exists already and bears another mark"));
+        }
         if self.config.extra_nic {
             let config = json!({"cniVersion": "0.3.1", "name": NAD, "type": "bridge", "bridge": NAD, "ipam": {}});
             let spec = NetworkAttachmentDefinitionSpec { config: config.to_string() };

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, Preconditions};
 use kube::{Client, ResourceExt};
 use secrecy::SecretString;
 use serde_json::json;
@@ -20,19 +20,30 @@ use tokio::sync::OnceCell;
 use super::{About, CloneRequest, DriverOptions, SourceDriver, SourceError, SourceNetwork, VmRef};
 use crate::api::condition::Conditions;
 use crate::api::kubevirt::{VirtualMachine, VirtualMachineInstance};
-use crate::api::names::RUN_LABEL;
+use crate::api::names::{MARK_ANNOTATION, RUN_LABEL};
 use crate::api::openshift::ClusterVersion;
 use crate::api::vm::{Power, SourceVm};
 use crate::cluster::wait::{self, Poll};
 use crate::cluster::{Cluster, ClusterError, WaitError, retry};
 use crate::config::{Credentials, OpenshiftConfig, Platform, PlatformConfig, ProviderProfile};
 use crate::ledger::Ledger;
+use crate::ledger::mark::{Claim, Judgement, Shown, note_of};
 
 mod create;
 mod describe;
 
 /// Label of a source VM's namespace; its value is the profile's name as a label.
 const SOURCE_LABEL: &str = "mtv-matrix.io/source-profile";
+
+/// The kind under which a source VM's namespace is marked. Its name is its identity: a copy has another.
+const NAMESPACE: &str = "Namespace";
+/// Other writers may get in between; more often than this is a fight.
+const CONFLICT_TRIES: usize = 5;
+
+fn note(namespace: &Namespace) -> Option<String> {
+    let run = namespace.labels().get(RUN_LABEL).filter(|_| namespace.labels().contains_key(SOURCE_LABEL));
+    note_of(run.map(String::as_str), namespace.annotations().get(MARK_ANNOTATION).map(String::as_str))
+}
 
 /// The driver of one profile.
 pub struct OpenshiftDriver {
@@ -137,16 +148,15 @@ impl OpenshiftDriver {
         })
     }
 
-    /// The namespace of a source VM; `None` where there is none. One that is not ours is an error.
-    async fn own_namespace(&self, name: &str) -> Result<Option<Namespace>, SourceError> {
-        let api: Api<Namespace> = Api::all(self.client().await?);
+    /// The namespace of a source VM and whose it is; `None` where there is none.
+    async fn claimed(&self, claim: &Claim<'_>) -> Result<Option<(Namespace, Judgement)>, SourceError> {
+        let (name, api): (_, Api<Namespace>) = (claim.name, Api::all(self.client().await?));
         let found = api.get_opt(name).await.map_err(|e| self.refused(format!("read namespace {name}"), &e))?;
-        let Some(found) = found else { return Ok(None) };
-        let run = found.labels().get(RUN_LABEL).map(String::as_str).unwrap_or_default();
-        if run.is_empty() || !name.starts_with(&format!("{run}-")) || !found.labels().contains_key(SOURCE_LABEL) {
-            return Err(self.failed(format!("delete namespace {name}"), "it was not made by a run; it was left alone"));
-        }
-        Ok(Some(found))
+        Ok(found.map(|found| {
+            let note = note(&found);
+            let judgement = claim.judge(Shown { kind: NAMESPACE, name, id: name, note: note.as_deref() });
+            (found, judgement)
+        }))
     }
 
     /// Waits until the VM is `Running` or `Stopped`.
@@ -266,18 +276,34 @@ impl SourceDriver for OpenshiftDriver {
         Ok(power_of(&self.require_vm(&vm.name).await?))
     }
 
-    async fn delete_vm(&self, name: &str) -> Result<bool, SourceError> {
-        let Some(namespace) = self.own_namespace(name).await? else { return Ok(false) };
+    async fn judge(&self, _: Option<&str>, claim: &Claim<'_>) -> Result<Option<Judgement>, SourceError> {
+        Ok(self.claimed(claim).await?.map(|(_, judgement)| judgement))
+    }
+
+    async fn delete_vm(&self, claim: &Claim<'_>) -> Result<bool, SourceError> {
+        let name = claim.name;
         let what = format!("delete namespace {name}");
         let api: Api<Namespace> = Api::all(self.client().await?);
-        if namespace.metadata.deletion_timestamp.is_none() {
-            match api.delete(name, &DeleteParams::background()).await {
-                Ok(_) => {}
-                // Gone, or going already.
-                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+        let mut tries = 0;
+        let namespace = loop {
+            let Some((namespace, _)) = self.claimed(claim).await? else { return Ok(false) };
+            let note = note(&namespace);
+            let shown = Shown { kind: NAMESPACE, name, id: name, note: note.as_deref() };
+            super::permit(&self.profile.name, claim, shown)?;
+            if namespace.metadata.deletion_timestamp.is_some() {
+                break namespace;
+            }
+            // What was read is what goes, or nothing.
+            let held =
+                Preconditions { uid: namespace.uid(), resource_version: namespace.metadata.resource_version.clone() };
+            match api.delete(name, &DeleteParams { preconditions: Some(held), ..DeleteParams::background() }).await {
+                Ok(_) => break namespace,
+                Err(kube::Error::Api(status)) if status.code == 404 => return Ok(true),
+                // Changed meanwhile, or going already.
+                Err(kube::Error::Api(status)) if status.code == 409 && tries < CONFLICT_TRIES => tries += 1,
                 Err(error) => return Err(self.refused(what, &error)),
             }
-        }
+        };
         let uid = namespace.uid();
         let cluster = self.cluster().await?;
         let waiting = format!("namespace {name} with its source VM to be gone");

@@ -7,12 +7,12 @@ use tokio::time::Instant;
 use super::OpenstackDriver;
 use super::catalogue::Service;
 use super::describe::{Attached, text};
-use super::items::Kind;
+use super::items::{Kind, MARK_KEY, RUN_KEY};
 use super::session::Call;
 use crate::config::Platform;
 use crate::config::scenarios::AddDisk;
 use crate::ledger::{Ledger, Thing};
-use crate::source::{CloneRequest, SourceError, VmRef};
+use crate::source::{CloneRequest, SourceError, VM, VmRef};
 
 /// From here on `createImage` answers with a body.
 const CREATE_IMAGE: &str = "2.45";
@@ -63,9 +63,13 @@ impl OpenstackDriver {
 }
 
 impl Making<'_> {
-    /// Marks what this run made, for people who find it.
-    fn marks(&self) -> Value {
-        json!({"mtv-matrix-run": self.request.run.as_str(), "mtv-matrix-cell": self.request.cell.as_str()})
+    /// What proves a thing of this name to be the run's, as the metadata that people see, too.
+    fn marks(&self, kind: &str, name: &str) -> Value {
+        let mut marks = json!({RUN_KEY: self.request.run.as_str(), "mtv-matrix-cell": self.request.cell.slug()});
+        if let Some(marker) = self.ledger.marker() {
+            marks[MARK_KEY] = json!(marker.by_name(kind, name));
+        }
+        marks
     }
 
     /// An image of the root disk of a server that boots from one.
@@ -74,7 +78,7 @@ impl Making<'_> {
             return Ok(None);
         }
         let name = Kind::Image.item_name(&self.request.name, 0);
-        let body = json!({"createImage": {"name": name, "metadata": self.marks()}});
+        let body = json!({"createImage": {"name": name, "metadata": self.marks(Kind::Image.name(), &name)}});
         let path = format!("/servers/{}/action", text(base, "/id"));
         let call = Call::post(Service::Compute, path, body).version(CREATE_IMAGE);
         let id = self.driver.create_item(self.request, self.ledger, Kind::Image, &name, call).await?;
@@ -91,13 +95,15 @@ impl Making<'_> {
     async fn volume(&self, n: usize, of: &Attached) -> Result<String, SourceError> {
         let (driver, deadline) = (self.driver, self.deadline);
         let name = Kind::Snapshot.item_name(&self.request.name, n);
-        let body = json!({"snapshot": {"volume_id": of.id(), "name": name, "force": true, "metadata": self.marks()}});
+        let marks = self.marks(Kind::Snapshot.name(), &name);
+        let body = json!({"snapshot": {"volume_id": of.id(), "name": name, "force": true, "metadata": marks}});
         let call = Call::post(Service::Volume, "/snapshots", body);
         let snapshot = driver.create_item(self.request, self.ledger, Kind::Snapshot, &name, call).await?;
         driver.wait_status(Kind::Snapshot, &snapshot, &name, "available", deadline).await?;
 
         let name = Kind::Volume.item_name(&self.request.name, n);
-        let mut volume = json!({"name": name, "snapshot_id": snapshot, "metadata": self.marks()});
+        let mut volume =
+            json!({"name": name, "snapshot_id": snapshot, "metadata": self.marks(Kind::Volume.name(), &name)});
         let own = text(&of.volume, "/volume_type");
         if let Some(type_) = self.request.target_storage.or(Some(own).filter(|t| !t.is_empty())) {
             volume["volume_type"] = json!(type_);
@@ -116,7 +122,7 @@ impl Making<'_> {
             let size = disk.size_gb.filter(|gib| *gib > 0).ok_or_else(|| {
                 self.driver.session.refused(format!("create volume {name}"), "a disk to add has no size_gb")
             })?;
-            let mut volume = json!({"name": name, "size": size, "metadata": self.marks()});
+            let mut volume = json!({"name": name, "size": size, "metadata": self.marks(Kind::Volume.name(), &name)});
             if let Some(type_) = disk.datastore_id.as_deref().or(self.request.target_storage) {
                 volume["volume_type"] = json!(type_);
             }
@@ -134,7 +140,12 @@ impl Making<'_> {
         let mut ids = Vec::new();
         for (n, of) in ports.iter().enumerate() {
             let name = Kind::Port.item_name(&self.request.name, n);
-            let call = Call::post(Service::Network, "/ports", json!({"port": port(&name, of)}));
+            let mut port = port(&name, of);
+            // A port has no metadata; its description is the place.
+            if let Some(marker) = self.ledger.marker() {
+                port["description"] = json!(marker.note(self.request.cell, &marker.by_name(Kind::Port.name(), &name)));
+            }
+            let call = Call::post(Service::Network, "/ports", json!({"port": port}));
             ids.push(self.driver.create_item(self.request, self.ledger, Kind::Port, &name, call).await?);
         }
         Ok(ids)
@@ -153,7 +164,7 @@ impl Making<'_> {
         let networks =
             if ports.is_empty() { json!("none") } else { ports.iter().map(|port| json!({"port": port})).collect() };
         let mut server = json!({
-            "name": name, "flavorRef": text(base, "/flavor/id"), "networks": networks, "metadata": self.marks(),
+            "name": name, "flavorRef": text(base, "/flavor/id"), "networks": networks, "metadata": self.marks(VM, name),
         });
         if let Some(image) = image {
             server["imageRef"] = json!(image);
@@ -184,7 +195,19 @@ impl Making<'_> {
         driver.stop(&vm).await?;
         driver.wait_server(&vm, "SHUTOFF", self.deadline).await?;
         self.ledger.done(entry, Some(vm.id.clone()))?;
+        self.mark_by_id(&vm).await;
         Ok(vm.id)
+    }
+
+    /// Binds the server's mark to its id, so that a copy of it proves nothing.
+    async fn mark_by_id(&self, vm: &VmRef) {
+        let Some(marker) = self.ledger.marker() else { return };
+        let body = json!({"metadata": {MARK_KEY: marker.by_id(VM, &vm.id)}});
+        let call = Call::post(Service::Compute, format!("/servers/{}/metadata", vm.id), body);
+        if let Err(error) = self.driver.session.call(call).await {
+            let error = self.driver.session.failed(format!("mark {}", vm.name), error);
+            tracing::warn!(vm = vm.name, %error, "its mark holds its name alone");
+        }
     }
 }
 

@@ -6,21 +6,49 @@ use tokio::time::Instant;
 use super::OpenstackDriver;
 use super::catalogue::Service;
 use super::describe::text;
-use super::items::Kind;
+use super::items::{Kind, note};
 use super::session::Call;
+use crate::ledger::mark::{Claim, Judgement, Shown};
 use crate::source::poll::Look;
-use crate::source::{SourceError, VmRef};
+use crate::source::{SourceError, VM, VmRef, permit};
 
 /// How often is looked for a server that an aborted request made after all.
 const LOOKS: u32 = 3;
 
+fn shown<'a>(server: &'a Value, note: Option<&'a str>) -> Shown<'a> {
+    Shown { kind: VM, name: text(server, "/name"), id: text(server, "/id"), note }
+}
+
 impl OpenstackDriver {
-    pub(super) async fn delete(&self, name: &str) -> Result<bool, SourceError> {
+    /// The claimed server and whose it is. Of several with its name the one that is proven.
+    pub(super) async fn claimed(&self, claim: &Claim<'_>) -> Result<Option<(Value, Judgement)>, SourceError> {
+        let mut candidates = self.servers_like(claim.name).await?;
+        candidates.retain(|server| text(server, "/name") == claim.name);
+        if let Some(id) = claim.id.filter(|id| candidates.iter().all(|server| text(server, "/id") != *id)) {
+            let found = self.session.look_up(Service::Compute, format!("/servers/{id}"), "server").await;
+            candidates.extend(found.map_err(|e| self.session.failed(format!("read server {id}"), e))?);
+        }
+        let mut found: Option<(Value, Judgement)> = None;
+        for server in candidates {
+            let note = note(None, &server);
+            let judgement = claim.judge(shown(&server, note.as_deref()));
+            if judgement == Judgement::Ours {
+                return Ok(Some((server, judgement)));
+            }
+            found.get_or_insert((server, judgement));
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn delete(&self, claim: &Claim<'_>) -> Result<bool, SourceError> {
+        let name = claim.name;
         let deadline = Instant::now() + self.options.timeouts.delete;
         let mut any = false;
         for _ in 0..LOOKS {
-            if let Some(server) = self.find_server(name).await? {
+            if let Some((server, _)) = self.claimed(claim).await? {
                 any = true;
+                let note = note(None, &server);
+                permit(&self.profile.name, claim, shown(&server, note.as_deref()))?;
                 let vm = VmRef { id: text(&server, "/id").to_owned(), name: name.to_owned() };
                 let attached = server.get("os-extended-volumes:volumes_attached").and_then(Value::as_array);
                 let volumes: Vec<&str> = attached.into_iter().flatten().map(|v| text(v, "/id")).collect();
@@ -32,10 +60,16 @@ impl OpenstackDriver {
             let items = self.items_like(&format!("{name}-")).await?;
             for kind in Kind::ALL {
                 for item in items.iter().filter(|item| item.kind == kind.name()) {
-                    any |= self.remove_named(kind, &item.name, deadline).await?;
+                    let own = Claim { name: &item.name, id: None, ..*claim };
+                    match self.remove_named(kind, &item.name, Some(&own), deadline).await {
+                        Ok(removed) => any |= removed,
+                        // Somebody's thing with a name like ours is no reason to leave ours.
+                        Err(SourceError::NotOurs { .. }) => {}
+                        Err(error) => return Err(error),
+                    }
                 }
             }
-            if self.find_server(name).await?.is_none() {
+            if self.claimed(claim).await?.is_none() {
                 return Ok(any);
             }
         }
@@ -77,18 +111,19 @@ impl OpenstackDriver {
     /// server's id, so it is nobody else's.
     async fn remove_transfer(&self, vm: &VmRef, volumes: &[&str], deadline: Instant) -> Result<(), SourceError> {
         let image = format!("forklift-migration-vm-{}", vm.id);
-        self.remove_named(Kind::Volume, &format!("volume created from {image}"), deadline).await?;
-        self.remove_named(Kind::Snapshot, &format!("snapshot for {image}"), deadline).await?;
+        self.remove_named(Kind::Volume, &format!("volume created from {image}"), None, deadline).await?;
+        self.remove_named(Kind::Snapshot, &format!("snapshot for {image}"), None, deadline).await?;
         for volume in volumes {
-            self.remove_named(Kind::Image, &format!("{image}-volume-{volume}"), deadline).await?;
+            self.remove_named(Kind::Image, &format!("{image}-volume-{volume}"), None, deadline).await?;
         }
-        self.remove_named(Kind::Image, &image, deadline).await.map(drop)
+        self.remove_named(Kind::Image, &image, None, deadline).await.map(drop)
     }
 
-    pub(super) async fn delete_one(&self, kind: &str, name: &str) -> Result<bool, SourceError> {
+    pub(super) async fn delete_one(&self, kind: &str, claim: &Claim<'_>) -> Result<bool, SourceError> {
+        let name = claim.name;
         let Some(kind) = Kind::of(kind) else {
             return Err(self.session.refused(format!("delete {kind} {name}"), "no such kind of item is made here"));
         };
-        self.remove_named(kind, name, Instant::now() + self.options.timeouts.delete).await
+        self.remove_named(kind, name, Some(claim), Instant::now() + self.options.timeouts.delete).await
     }
 }

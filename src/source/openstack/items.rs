@@ -9,9 +9,24 @@ use super::catalogue::Service;
 use super::describe::text;
 use super::session::Call;
 use crate::config::Platform;
+use crate::ledger::mark::{Claim, Judgement, Shown, note_of};
 use crate::ledger::{Ledger, Thing};
 use crate::source::poll::Look;
-use crate::source::{CloneRequest, SourceError, SourceItem};
+use crate::source::{CloneRequest, SourceError, SourceItem, permit};
+
+/// Metadata that tells whose a thing is: the run's id, and the mark that proves it.
+pub(super) const RUN_KEY: &str = "mtv-matrix-run";
+pub(super) const MARK_KEY: &str = "mtv-matrix-mark";
+
+/// The note of a server (`None`) or an item, wherever its service keeps it.
+pub(super) fn note(kind: Option<Kind>, thing: &Value) -> Option<String> {
+    let within = match kind {
+        Some(Kind::Port) => return Some(text(thing, "/description").to_owned()).filter(|note| !note.is_empty()),
+        Some(Kind::Image) => "",
+        None | Some(Kind::Volume | Kind::Snapshot) => "/metadata",
+    };
+    note_of(Some(text(thing, &format!("{within}/{RUN_KEY}"))), Some(text(thing, &format!("{within}/{MARK_KEY}"))))
+}
 
 /// What a clone needs beside its server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,9 +179,35 @@ impl OpenstackDriver {
         Ok(found.map(|volume| text(volume, "/id").to_owned()))
     }
 
+    pub(super) async fn judge_item(&self, kind: &str, claim: &Claim<'_>) -> Result<Option<Judgement>, SourceError> {
+        let Some(kind) = Kind::of(kind) else { return Ok(None) };
+        let found = self.named(kind, claim.name).await;
+        let found = found.map_err(|e| self.session.failed(format!("look for {} {}", kind.name(), claim.name), e))?;
+        let judge = |item: &Value| {
+            let note = note(Some(kind), item);
+            claim.judge(Shown {
+                kind: kind.name(),
+                name: text(item, "/name"),
+                id: text(item, "/id"),
+                note: note.as_deref(),
+            })
+        };
+        let mut judged: Vec<Judgement> = found.iter().map(judge).collect();
+        // One that is not ours speaks for all of its name.
+        judged.sort_by_key(|j| *j == Judgement::Ours);
+        Ok(judged.into_iter().next())
+    }
+
     /// Removes all of a kind with exactly this name and waits until none is left. What still uses
-    /// them is waited for.
-    pub(super) async fn remove_named(&self, kind: Kind, name: &str, deadline: Instant) -> Result<bool, SourceError> {
+    /// them is waited for. `claim`: what each must prove right before; `None` for what is named after the
+    /// id of a server that was proven.
+    pub(super) async fn remove_named(
+        &self,
+        kind: Kind,
+        name: &str,
+        claim: Option<&Claim<'_>>,
+        deadline: Instant,
+    ) -> Result<bool, SourceError> {
         let (service, path, _, _) = kind.place();
         let seen = std::sync::atomic::AtomicBool::new(false);
         let what = format!("{} {name} to be deleted", kind.name());
@@ -182,6 +223,12 @@ impl OpenstackDriver {
                 state = format!("{} {status}", text(item, "/id"));
                 if status == "deleting" {
                     continue;
+                }
+                if let Some(claim) = claim {
+                    let note = note(Some(kind), item);
+                    let id = text(item, "/id");
+                    let shown = Shown { kind: kind.name(), name: text(item, "/name"), id, note: note.as_deref() };
+                    permit(&self.profile.name, claim, shown)?;
                 }
                 // Some storages break over a snapshot that a volume still depends on.
                 if kind == Kind::Snapshot

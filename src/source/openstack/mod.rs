@@ -26,6 +26,7 @@ use super::{About, CloneRequest, DriverOptions, SourceDriver, SourceError, Sourc
 use crate::api::vm::{Power, SourceVm};
 use crate::config::{Platform, PlatformConfig, ProviderProfile};
 use crate::ledger::Ledger;
+use crate::ledger::mark::{Claim, Judgement};
 use catalogue::Service;
 use describe::{Parts, text};
 use items::Kind;
@@ -156,13 +157,20 @@ impl SourceDriver for OpenstackDriver {
         Ok(describe::power(&self.server(vm).await?))
     }
 
-    async fn delete_vm(&self, name: &str) -> Result<bool, SourceError> {
-        self.delete(name).await
+    async fn delete_vm(&self, claim: &Claim<'_>) -> Result<bool, SourceError> {
+        self.delete(claim).await
     }
 
-    async fn delete_item(&self, kind: &str, name: &str, _id: Option<&str>) -> Result<bool, SourceError> {
+    async fn delete_item(&self, kind: &str, claim: &Claim<'_>) -> Result<bool, SourceError> {
         // By name: an id is not known where the run was killed between asking and the answer.
-        self.delete_one(kind, name).await
+        self.delete_one(kind, claim).await
+    }
+
+    async fn judge(&self, kind: Option<&str>, claim: &Claim<'_>) -> Result<Option<Judgement>, SourceError> {
+        match kind {
+            None => Ok(self.claimed(claim).await?.map(|(_, judgement)| judgement)),
+            Some(kind) => self.judge_item(kind, claim).await,
+        }
     }
 
     async fn list_by_prefix(&self, prefix: &str) -> Result<Vec<VmRef>, SourceError> {

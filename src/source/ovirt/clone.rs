@@ -8,9 +8,9 @@ use super::OvirtDriver;
 use super::rest::{inner, items, text, text_or_empty};
 use crate::config::Platform;
 use crate::config::scenarios::{AddDisk, DiskType};
-use crate::ledger::{Ledger, Thing};
+use crate::ledger::{Ledger, Thing, mark};
 use crate::source::poll::Look;
-use crate::source::{CloneRequest, SourceError, VmRef};
+use crate::source::{CloneRequest, SourceError, VM, VmRef};
 
 /// How a disk of the clone is laid out; nothing: as in the template.
 fn layout(kind: Option<DiskType>) -> Value {
@@ -54,9 +54,14 @@ impl OvirtDriver {
             Some(cluster) => cluster,
             None => self.any_cluster(&what).await?,
         };
+        // By name: the engine sets the id, and an engine's copy of the VM has another name.
+        let note = match ledger.marker() {
+            Some(marker) => marker.note(request.cell, &marker.by_name(VM, &request.name)),
+            None => mark::plain_note(request.run, request.cell),
+        };
         let mut body = json!({
             "name": request.name,
-            "description": format!("mtv-matrix run {} cell {}", request.run, request.cell),
+            "description": note,
             "cluster": {"id": cluster},
             "template": {"id": id},
             // Nothing is reserved for a VM that lives some minutes; the memory stays the template's.

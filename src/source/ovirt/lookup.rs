@@ -14,7 +14,7 @@ pub(super) type Profiles = BTreeMap<String, (String, String)>;
 impl OvirtDriver {
     /// VMs or templates of this name. The search ignores case and may match more, so names are
     /// compared afterwards.
-    async fn named(&self, collection: &str, item: &str, name: &str) -> Result<Vec<Value>, SourceError> {
+    pub(super) async fn named(&self, collection: &str, item: &str, name: &str) -> Result<Vec<Value>, SourceError> {
         let search = search_name(name);
         let query: Vec<(&str, &str)> = search.iter().map(|s| ("search", s.as_str())).collect();
         let list = self.session.get(collection, &query).await;

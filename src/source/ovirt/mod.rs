@@ -23,6 +23,7 @@ use super::{About, CloneRequest, DriverOptions, SourceDriver, SourceError, Sourc
 use crate::api::vm::{Power, SourceVm};
 use crate::config::{Platform, PlatformConfig, ProviderProfile};
 use crate::ledger::Ledger;
+use crate::ledger::mark::{Claim, Judgement};
 use rest::{inner, text, text_or_empty};
 use session::Session;
 
@@ -159,8 +160,12 @@ impl SourceDriver for OvirtDriver {
         Ok(describe::power(&found.map_err(|e| self.session.failed(what, e))?))
     }
 
-    async fn delete_vm(&self, name: &str) -> Result<bool, SourceError> {
-        self.delete(name).await
+    async fn delete_vm(&self, claim: &Claim<'_>) -> Result<bool, SourceError> {
+        self.delete(claim).await
+    }
+
+    async fn judge(&self, _: Option<&str>, claim: &Claim<'_>) -> Result<Option<Judgement>, SourceError> {
+        Ok(self.claimed(claim).await?.map(|(_, judgement)| judgement))
     }
 
     async fn list_by_prefix(&self, prefix: &str) -> Result<Vec<VmRef>, SourceError> {

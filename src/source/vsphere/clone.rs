@@ -10,8 +10,8 @@ use crate::api::vim::spec::{
 use crate::api::vim::{Element, MoRef, ObjectContent, decode_name, envelope, op};
 use crate::config::Platform;
 use crate::config::scenarios::{AddDisk, DiskMode, DiskType};
-use crate::ledger::{Ledger, Thing};
-use crate::source::{CloneRequest, SourceError, VmRef};
+use crate::ledger::{Ledger, Thing, mark};
+use crate::source::{CloneRequest, SourceError, VM, VmRef};
 
 const KIB_PER_GIB: u64 = 1024 * 1024;
 
@@ -176,7 +176,10 @@ impl VsphereDriver {
                 self.make_directory(&disk.datastore_name, path, &folder).await?;
             }
         }
-        let annotation = format!("mtv-matrix run {} cell {}", request.run, request.cell);
+        let annotation = match ledger.marker() {
+            Some(marker) => marker.note(request.cell, &marker.by_name(VM, &request.name)),
+            None => mark::plain_note(request.run, request.cell),
+        };
         let spec = CloneSpec {
             location: location(&hardware, datastore, pool, host, request.disk_type),
             config: config(&hardware, &request.name, annotation, &new_disks, request.warm)
@@ -210,8 +213,23 @@ impl VsphereDriver {
             None => self.require(&request.name).await?,
         };
         ledger.done(entry, Some(vm.id.clone()))?;
+        self.mark_by_id(request, &vm, ledger).await;
         self.remember(&request.name, &vm);
         Ok(self.vm_ref(&request.name, &vm))
+    }
+
+    /// Binds the clone's mark to its id, so that a copy of it proves nothing. Where the login may not do
+    /// it the name in the mark and the id in the ledger still do, together.
+    async fn mark_by_id(&self, request: &CloneRequest<'_>, vm: &MoRef, ledger: &Ledger) {
+        let Some(marker) = ledger.marker() else { return };
+        let annotation = Some(marker.note(request.cell, &marker.by_id(VM, &vm.id)));
+        let spec = ConfigSpec { annotation, ..ConfigSpec::default() };
+        let what = format!("mark {}", request.name);
+        let limit = self.options.timeouts.request;
+        let marked = self.session.run_task("ReconfigVM_Task", &what, limit, |_| op::reconfigure(vm, &spec)).await;
+        if let Err(error) = marked.map_err(|e| self.session.failed(&what, e)) {
+            tracing::warn!(vm = request.name, %error, "its mark holds its name alone");
+        }
     }
 
     /// A key of the copy-offload section stands for its value; anything else for itself.

@@ -7,29 +7,63 @@ use super::VsphereDriver;
 use super::wait::Look;
 use crate::api::vim::property::{FilterSpec, PropertySpec, Select};
 use crate::api::vim::vm::TaskInfo;
-use crate::api::vim::{MoRef, op};
-use crate::source::SourceError;
+use crate::api::vim::{MoRef, ObjectContent, decode_name, op};
+use crate::ledger::mark::{Claim, Judgement, Shown};
+use crate::source::{SourceError, VM, permit};
 
 /// How often a VM is destroyed that others still work on: a task that a killed process had begun.
 const DESTROY_TRIES: u32 = 3;
 
+/// What a VM is judged and deleted by, in one read.
+const SHOWN: &[&str] = &["name", "config.annotation", "runtime.powerState", "recentTask"];
+
+fn shown<'a>(object: &'a ObjectContent, name: &'a str) -> Shown<'a> {
+    Shown { kind: VM, name, id: &object.obj.id, note: object.text("config.annotation") }
+}
+
 impl VsphereDriver {
-    pub(super) async fn delete(&self, name: &str) -> Result<bool, SourceError> {
-        let limit = self.options.timeouts.delete;
-        self.stop_own_clone(name, limit).await?;
-        let mut found = self.find_fresh(name).await?;
-        if found.is_none() && self.wait_for_other_clones(limit).await? {
-            found = self.find_fresh(name).await?;
+    /// The claimed VM and whose it is. Of several with its name the one that is proven.
+    pub(super) async fn claimed(&self, claim: &Claim<'_>) -> Result<Option<(MoRef, Judgement)>, SourceError> {
+        let mut candidates = self.refresh().await?.remove(claim.name).unwrap_or_default();
+        // One that somebody renamed is still the one with the id.
+        if let Some(id) = claim.id.filter(|id| candidates.iter().all(|vm| vm.id != *id)) {
+            candidates.push(MoRef::new("VirtualMachine", id));
         }
-        let Some(vm) = found else { return Ok(false) };
+        let mut found: Option<(MoRef, Judgement)> = None;
+        for vm in candidates {
+            let object = match self.props(&vm, SHOWN).await {
+                Ok(object) => object,
+                Err(SourceError::NotFound { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            let name = decode_name(object.text("name").unwrap_or_default());
+            let judgement = claim.judge(shown(&object, &name));
+            if judgement == Judgement::Ours {
+                return Ok(Some((vm, judgement)));
+            }
+            found.get_or_insert((vm, judgement));
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn delete(&self, claim: &Claim<'_>) -> Result<bool, SourceError> {
+        let (name, limit) = (claim.name, self.options.timeouts.delete);
+        self.stop_own_clone(name, limit).await?;
+        let mut found = self.claimed(claim).await?;
+        if found.is_none() && self.wait_for_other_clones(limit).await? {
+            found = self.claimed(claim).await?;
+        }
+        let Some((vm, _)) = found else { return Ok(false) };
         let what = format!("delete {name}");
         let mut tries = 1;
         loop {
-            let object = match self.props(&vm, &["runtime.powerState", "recentTask"]).await {
+            let object = match self.props(&vm, SHOWN).await {
                 Ok(object) => object,
                 Err(SourceError::NotFound { .. }) => return Ok(true),
                 Err(error) => return Err(error),
             };
+            let now = decode_name(object.text("name").unwrap_or_default());
+            permit(&self.profile.name, claim, shown(&object, &now))?;
             if object.text("runtime.powerState").is_some_and(|state| state != "poweredOff")
                 && let Err(error) = self.force_off(&vm, name).await
             {
@@ -53,9 +87,9 @@ impl VsphereDriver {
             }
         }
         self.forget(name);
-        match self.find_fresh(name).await? {
+        match self.refresh().await?.remove(name).filter(|left| left.contains(&vm)) {
             None => Ok(true),
-            Some(left) => Err(self.session.refused(what, format!("{left} is still there after it was destroyed"))),
+            Some(_) => Err(self.session.refused(what, format!("{vm} is still there after it was destroyed"))),
         }
     }
 

@@ -24,6 +24,7 @@ use crate::api::vm::{Power, SourceVm};
 use crate::config::providers::VsphereConfig;
 use crate::config::{Platform, PlatformConfig, ProviderProfile};
 use crate::ledger::Ledger;
+use crate::ledger::mark::{Claim, Judgement};
 use session::Session;
 
 /// The driver of one vSphere profile.
@@ -150,8 +151,12 @@ impl SourceDriver for VsphereDriver {
         Ok(describe::power(object.text("runtime.powerState")))
     }
 
-    async fn delete_vm(&self, name: &str) -> Result<bool, SourceError> {
-        self.delete(name).await
+    async fn delete_vm(&self, claim: &Claim<'_>) -> Result<bool, SourceError> {
+        self.delete(claim).await
+    }
+
+    async fn judge(&self, _: Option<&str>, claim: &Claim<'_>) -> Result<Option<Judgement>, SourceError> {
+        Ok(self.claimed(claim).await?.map(|(_, judgement)| judgement))
     }
 
     async fn list_by_prefix(&self, prefix: &str) -> Result<Vec<VmRef>, SourceError> {

@@ -127,6 +127,7 @@ pub struct Image {
 pub struct Port {
     pub id: String,
     pub name: String,
+    pub description: String,
     pub network: String,
     pub mac: String,
     /// Subnet and address.
@@ -323,6 +324,7 @@ impl State {
         let port = Port {
             id: id.clone(),
             name: name.to_owned(),
+            description: String::new(),
             network: network.to_owned(),
             mac,
             fixed,

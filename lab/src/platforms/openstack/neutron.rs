@@ -38,7 +38,7 @@ fn port(state: &State, port: &Port) -> Value {
         "device_id": port.device, "device_owner": if port.device.is_empty() { "" } else { "compute:nova" },
         "status": if on { "ACTIVE" } else { "DOWN" }, "admin_state_up": true, "security_groups": [SECURITY_GROUP],
         "tenant_id": PROJECT_ID, "project_id": PROJECT_ID, "binding:vnic_type": "normal", "port_security_enabled": true,
-        "allowed_address_pairs": [], "description": "", "tags": [], "revision_number": 1,
+        "allowed_address_pairs": [], "description": port.description, "tags": [], "revision_number": 1,
         "created_at": port.created, "updated_at": port.updated,
     })
 }
@@ -114,6 +114,7 @@ fn create_port(state: &mut State, wanted: &Value) -> Reply {
         fixed.iter().map(|f| text(f, "/subnet_id").to_owned()).filter(|s| !s.is_empty()).collect();
     let id = state.add_port(text(wanted, "/name"), network, mac, &subnets);
     if let Some(made) = state.ports.get_mut(&id) {
+        made.description = text(wanted, "/description").to_owned();
         for (place, asked) in made.fixed.iter_mut().zip(&fixed) {
             if let Ok(ip) = text(asked, "/ip_address").parse() {
                 place.1 = ip;
