@@ -150,9 +150,32 @@ impl Cleaner<'_> {
                     }
                 });
             }
+            let cluster = self.but_for_home(ledger, cluster, cleaned);
             return self.undo_found(ledger, cluster, cleaned).await;
         }
-        self.undo_found(ledger, cluster.into_iter().chain(platform).collect(), cleaned).await
+        let mut things = self.but_for_home(ledger, cluster, cleaned);
+        things.extend(platform);
+        self.undo_found(ledger, things, cleaned).await
+    }
+
+    /// Without the run's own namespace, while something of the run may be left elsewhere: its proof is in it.
+    fn but_for_home(&self, ledger: &Ledger, things: Vec<Thing>, cleaned: &mut Cleaned) -> Vec<Thing> {
+        if cleaned.is_whole() {
+            return things;
+        }
+        let home = ledger.run().namespace();
+        let within = |thing: &Thing| match thing {
+            Thing::Object { kind, namespace: None, name, .. } => kind == "Namespace" && *name == home,
+            Thing::Object { namespace, .. } => namespace.as_ref() == Some(&home),
+            _ => false,
+        };
+        let (kept, things): (Vec<Thing>, Vec<Thing>) = things.into_iter().partition(within);
+        if !kept.is_empty() {
+            let because = "it holds what proves the rest to be the run's".to_owned();
+            let what = format!("Namespace {home}");
+            cleaned.leftovers.push(Leftover { what, because, standing: Standing::Left });
+        }
+        things
     }
 
     async fn undo_found(&self, ledger: &Ledger, things: Vec<Thing>, cleaned: &mut Cleaned) -> Result<(), LedgerError> {

@@ -8,7 +8,7 @@ use tracing::Instrument;
 use super::Failure;
 use super::context::ContextParts;
 use crate::api::names::CellId;
-use crate::cluster::wait::WAITING;
+use crate::cluster::wait::{WAITING, Waiting};
 use crate::config::Timeouts;
 use crate::event::{EventKind, Events, Problem, Stage, Verdict};
 
@@ -51,7 +51,7 @@ impl Drop for Open<'_> {
 }
 
 /// Runs `work` as `stage` of a cell. Beyond its deadline the stage errs (a migration, which is
-/// MTV's to end, fails), naming what it was waiting for. Spans made by `work` are children of the
+/// MTV's to end, fails, unless nobody answered), naming what it was waiting for. Spans made by `work` are children of the
 /// stage's.
 pub async fn stage<T>(
     parts: &ContextParts,
@@ -64,8 +64,9 @@ pub async fn stage<T>(
     let events = &parts.events;
     events.emit(EventKind::StageStarted { cell: cell.clone(), attempt, stage });
     let mut open = Open { events, cell, attempt, stage, closed: false };
-    let waiting = Arc::new(Mutex::new(String::new()));
-    let seen = || waiting.lock().map(|text| text.clone()).unwrap_or_default();
+    let waiting = Arc::new(Mutex::new(Waiting::default()));
+    let now = || waiting.lock().map(|waiting| waiting.clone()).unwrap_or_default();
+    let seen = || now().text;
     let begun = Instant::now();
     let limit = limit(stage, timeouts);
     let work = WAITING.scope(waiting.clone(), work).instrument((parts.stage_span)(cell, attempt, stage));
@@ -89,7 +90,13 @@ pub async fn stage<T>(
             problem = problem.detail(format!("it was waiting for {}", seen()));
         }
         problem = problem.look_at(format!("the bound is `timeouts.{}`", stage.name().replace('-', "_")));
-        Err(if stage == Stage::Migrate { Failure::product(problem) } else { Failure::environment(problem) })
+        // A verdict on MTV needs somebody who says what MTV did.
+        let silent = now().silent;
+        let blames_mtv = stage == Stage::Migrate && silent.is_none();
+        if let Some(silent) = silent {
+            problem.details.insert(0, silent);
+        }
+        Err(if blames_mtv { Failure::product(problem) } else { Failure::environment(problem) })
     });
     match &result {
         Ok(_) => open.close(Verdict::Passed, None),

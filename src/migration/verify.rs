@@ -42,12 +42,25 @@ pub(super) async fn verify(
     let defaults = known.into_iter().map(|known| (cell.storage_class.clone(), known)).collect();
     let judge =
         prepared.vms.iter().map(|vm| judge_vm(context, cell, prepared, maps, migrated, &provider, &defaults, vm));
-    let findings: Vec<Finding> = futures::future::join_all(judge).await.into_iter().flatten().collect();
+    let judged = futures::future::join_all(judge).await;
+    let (findings, unread): (Vec<Vec<Finding>>, Vec<Vec<String>>) = judged.into_iter().unzip();
+    let (findings, unread) = (findings.concat(), unread.concat());
     for finding in &findings {
         let finding = finding.clone();
         context.parts.events.emit(EventKind::CheckFinished { cell: cell.id.clone(), attempt, finding });
     }
-    report(&findings)
+    report(&findings)?;
+    evidence(unread)
+}
+
+/// What could not be read could not be judged: that is no pass, whatever the other checks say.
+fn evidence(unread: Vec<String>) -> Result<(), Failure> {
+    let Some(first) = unread.first() else { return Ok(()) };
+    let mut problem = Problem::new(format!("checks could not be made: {first}"));
+    if unread.len() > 1 {
+        problem.details = unread;
+    }
+    Err(Failure::environment(problem))
 }
 
 /// One failure for all checks that failed; every one is listed.
@@ -86,7 +99,7 @@ async fn judge_vm(
     provider: &ProviderFacts,
     defaults: &BTreeMap<String, (Vec<String>, Option<String>)>,
     vm: &PreparedVm,
-) -> Vec<Finding> {
+) -> (Vec<Finding>, Vec<String>) {
     let status = migrated.vms.iter().find(|s| s.id == vm.reference.id);
     let renamed = || status.and_then(|s| s.new_name.clone());
     let name = vm.target_name.clone().or_else(renamed).unwrap_or_else(|| vm.reference.name.clone());
@@ -120,7 +133,15 @@ async fn judge_vm(
         ocp_version: context.parts.ocp_version.as_deref(),
         mtv_version: context.parts.mtv_version.as_deref(),
     };
-    check::judge(&facts)
+    let of = |what: &str, why: &String| format!("{what} {}: {why}", vm.reference.name);
+    let mut unread: Vec<String> = target.as_ref().err().map(|why| of("the migrated VM", why)).into_iter().collect();
+    // A platform that is known by MTV's inventory alone tells what it can.
+    if prepared.open.access.driver().is_some() {
+        unread.extend(after.as_ref().err().map(|why| of("the source VM", why)));
+        let told = facts.forced_off.as_ref().and_then(|forced| forced.as_ref().err());
+        unread.extend(told.map(|why| of("the events of", why)));
+    }
+    (check::judge(&facts), unread)
 }
 
 /// The power that the migrated VM is to settle in.
@@ -231,6 +252,14 @@ fn credentials<'a>(prepared: &'a Prepared, vm: &SourceVm) -> Option<&'a Credenti
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_could_not_be_read_is_errored_and_never_a_pass() {
+        assert_eq!(evidence(Vec::new()), Ok(()));
+        let failure = evidence(vec!["the migrated VM a: forbidden (403)".into()]).unwrap_err();
+        assert_eq!(failure.verdict, crate::event::Verdict::Errored);
+        assert!(failure.problem.message.contains("forbidden"), "{failure:?}");
+    }
 
     #[test]
     fn a_failed_check_names_vm_expected_and_actual() {

@@ -14,6 +14,7 @@ use mtv_matrix::lab::clock::Clock;
 use mtv_matrix::lab::pki::LabCa;
 use mtv_matrix::lab::platforms::ovirt::{self, OvirtEndpoint, OvirtOptions};
 use mtv_matrix::ledger::Ledger;
+use mtv_matrix::ledger::mark::{Claim, Consent, Marker};
 use mtv_matrix::source::{self, CloneRequest, DriverOptions, SourceDriver, SourceError};
 use serde_json::{Value, json};
 
@@ -61,8 +62,19 @@ impl World {
         source::access(&profile, &options).unwrap().driver().unwrap().clone()
     }
 
+    /// A name that only this run gives.
+    fn name(&self, of: &str) -> String {
+        format!("{}{of}", self.ledger.run().clone_prefix())
+    }
+
+    async fn delete(&self, driver: &dyn SourceDriver, name: &str) -> Result<bool, SourceError> {
+        let (run, marker) = (self.ledger.run(), self.ledger.marker());
+        let consent = Consent::Proven;
+        driver.delete_vm(&Claim { run, marker, name, id: None, written: true, consent }).await
+    }
+
     async fn clone(&self, driver: &dyn SourceDriver, base: &str, name: &str) -> Result<source::VmRef, SourceError> {
-        let (cell, run) = (CellId::new("rhv", "s", None), RunId::random());
+        let (cell, run) = (CellId::new("rhv", "s", None), self.ledger.run().clone());
         let request = CloneRequest {
             cell: &cell,
             run: &run,
@@ -86,9 +98,9 @@ async fn a_vm_is_cloned_from_the_newest_template_powered_snapshotted_described_a
     let networks = driver.networks_of("mtv-rhel8-warm-2disks2nics").await.unwrap();
     assert_eq!(networks.iter().map(|n| n.name.as_str()).collect::<Vec<_>>(), ["ovirtmgmt", "vm-net-120"]);
 
-    let vm = world.clone(&*driver, "mtv-tests-rhel8", "mm-one").await.unwrap();
-    assert_eq!(driver.find("mm-one").await.unwrap(), Some(vm.clone()));
-    assert_eq!(driver.find("MM-ONE").await.unwrap(), None, "the engine's search ignores case");
+    let vm = world.clone(&*driver, "mtv-tests-rhel8", &world.name("one")).await.unwrap();
+    assert_eq!(driver.find(&world.name("one")).await.unwrap(), Some(vm.clone()));
+    assert_eq!(driver.find(&world.name("one").to_uppercase()).await.unwrap(), None, "the engine's search ignores case");
     let before = driver.describe(&vm).await.unwrap();
     assert_eq!(before.power, Power::Off);
     assert_eq!(before.disks[0].capacity_bytes, 16 << 30, "the older version has a smaller disk");
@@ -111,15 +123,35 @@ async fn a_vm_is_cloned_from_the_newest_template_powered_snapshotted_described_a
     let snapshots = driver.describe(&vm).await.unwrap().snapshots;
     assert_eq!(snapshots.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["mine"]);
 
-    world.clone(&*driver, "mtv-tests-rhel8", "mm-one-more").await.unwrap();
-    let names: Vec<String> = driver.list_by_prefix("mm-one").await.unwrap().into_iter().map(|v| v.name).collect();
-    assert_eq!(names, ["mm-one", "mm-one-more"]);
+    world.clone(&*driver, "mtv-tests-rhel8", &world.name("one-more")).await.unwrap();
+    let names: Vec<String> =
+        driver.list_by_prefix(&world.name("one")).await.unwrap().into_iter().map(|v| v.name).collect();
+    assert_eq!(names, [world.name("one"), world.name("one-more")]);
     driver.set_power(&vm, true).await.unwrap();
-    assert!(driver.delete_vm("mm-one").await.unwrap(), "also while it runs");
-    assert!(!driver.delete_vm("mm-one").await.unwrap());
-    assert!(driver.delete_vm("mm-one-more").await.unwrap());
-    assert!(driver.list_by_prefix("mm-").await.unwrap().is_empty());
+    assert!(world.delete(&*driver, &world.name("one")).await.unwrap(), "also while it runs");
+    assert!(!world.delete(&*driver, &world.name("one")).await.unwrap());
+    assert!(world.delete(&*driver, &world.name("one-more")).await.unwrap());
+    assert!(driver.list_by_prefix(&world.name("")).await.unwrap().is_empty());
     driver.disconnect().await;
+    world.engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strangers_vm_is_not_deleted_whatever_a_ledger_names() {
+    let world = World::new().await;
+    let driver = world.driver(|_| {});
+    driver.connect().await.unwrap();
+    let refused = world.delete(&*driver, "db-prod-02").await.unwrap_err();
+    assert!(matches!(refused, SourceError::NotOurs { .. }), "{refused}");
+    assert!(driver.find("db-prod-02").await.unwrap().is_some());
+    // Ours, with another secret: a ledger of the same run id that somebody made up.
+    world.clone(&*driver, "mtv-tests-rhel8", &world.name("one")).await.unwrap();
+    let (run, marker) = (world.ledger.run(), Marker::random(world.ledger.run()));
+    let name = world.name("one");
+    let made_up =
+        Claim { run, marker: Some(&marker), name: &name, id: None, written: true, consent: Consent::Unproven };
+    assert!(matches!(driver.delete_vm(&made_up).await, Err(SourceError::NotOurs { .. })));
+    assert!(world.delete(&*driver, &name).await.unwrap());
     world.engine.stop().await;
 }
 
@@ -132,13 +164,13 @@ async fn a_forgotten_token_is_renewed_and_a_dropped_clone_is_deleted() {
     assert!(driver.find("db-prod-02").await.unwrap().is_some());
     // The engine goes on with a clone whose asker goes away as soon as it has begun.
     let watcher = world.driver(|_| {});
-    let begun = async { while watcher.find("mm-dropped").await.unwrap().is_none() {} };
+    let begun = async { while watcher.find(&world.name("dropped")).await.unwrap().is_none() {} };
     tokio::select! {
-        made = world.clone(&*driver, "mtv-win2019-79", "mm-dropped") => drop(made.unwrap()),
+        made = world.clone(&*driver, "mtv-win2019-79", &world.name("dropped")) => drop(made.unwrap()),
         () = begun => {}
     }
-    assert!(driver.delete_vm("mm-dropped").await.unwrap());
-    assert!(driver.list_by_prefix("mm-").await.unwrap().is_empty());
+    assert!(world.delete(&*driver, &world.name("dropped")).await.unwrap());
+    assert!(driver.list_by_prefix(&world.name("")).await.unwrap().is_empty());
     assert_eq!(world.ledger.open_entries().len(), 1, "written before it was asked for");
     world.engine.stop().await;
 }
@@ -147,7 +179,7 @@ async fn a_forgotten_token_is_renewed_and_a_dropped_clone_is_deleted() {
 async fn a_vm_that_is_stopped_by_force_is_told_from_one_whose_guest_was_asked() {
     let world = World::new().await;
     let driver = world.driver(|_| {});
-    let vm = world.clone(&*driver, "mtv-tests-rhel8", "mm-forced").await.unwrap();
+    let vm = world.clone(&*driver, "mtv-tests-rhel8", &world.name("forced")).await.unwrap();
     driver.set_power(&vm, true).await.unwrap();
     let mark = driver.power_mark().await.unwrap().unwrap();
     let http = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build().unwrap();
@@ -158,7 +190,7 @@ async fn a_vm_that_is_stopped_by_force_is_told_from_one_whose_guest_was_asked() 
     assert!(driver.forced_off_since(&vm, &mark).await.unwrap());
     let later = driver.power_mark().await.unwrap().unwrap();
     assert!(!driver.forced_off_since(&vm, &later).await.unwrap(), "an older event does not count");
-    assert!(driver.delete_vm("mm-forced").await.unwrap());
+    assert!(world.delete(&*driver, &world.name("forced")).await.unwrap());
     world.engine.stop().await;
 }
 

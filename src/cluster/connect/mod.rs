@@ -5,6 +5,7 @@
 
 pub(crate) mod oauth;
 pub mod retry;
+mod rights;
 pub(crate) mod token;
 mod transport;
 

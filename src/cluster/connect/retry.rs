@@ -12,6 +12,7 @@ use backoff::backoff::Backoff;
 use http::StatusCode;
 use tokio::time::Instant;
 
+use super::rights::rule_for;
 use crate::cluster::wait::pause;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -101,6 +102,10 @@ where
 /// An error in one line: the server's own words where it has some, else the whole cause chain.
 pub fn short(error: &kube::Error) -> String {
     match error {
+        kube::Error::Api(status) if status.code == 403 => match rule_for(&status.message) {
+            Some(rule) => format!("{} (403); {rule}", status.message),
+            None => format!("{} (403)", status.message),
+        },
         kube::Error::Api(status) if !status.message.is_empty() => format!("{} ({})", status.message, status.code),
         kube::Error::Api(status) => format!("HTTP {} {}", status.code, status.reason),
         other => chain(other),

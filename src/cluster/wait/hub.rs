@@ -95,6 +95,12 @@ impl Shared {
         self.changes.clone()
     }
 
+    /// Since when nobody answers, and the last error; `None` while the watch works.
+    pub(crate) fn silence(&self) -> Option<(Duration, String)> {
+        let known = self.known.lock().ok()?;
+        known.trouble.as_ref().map(|(since, error, _)| (since.elapsed(), error.clone()))
+    }
+
     pub(crate) fn view(&self, name: &str) -> View {
         let Ok(known) = self.known.lock() else { return View::Unknown(None) };
         if let Some((since, error, true)) = &known.trouble

@@ -23,8 +23,25 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 tokio::task_local! {
     /// What the current task waits for and what it saw last, for a caller that reports slowness:
-    /// `WAITING.scope(Arc::clone(&text), stage).await`.
-    pub static WAITING: Arc<Mutex<String>>;
+    /// `WAITING.scope(Arc::clone(&waiting), stage).await`.
+    pub static WAITING: Arc<Mutex<Waiting>>;
+}
+
+/// What a task waits for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// For what, and the state seen last.
+    pub text: String,
+    /// Nobody answers: since when, and the last error. What was seen last is then no evidence of now.
+    pub silent: Option<String>,
+}
+
+/// `nobody has answered since 2026-11-28T06:57:12Z: connection refused`.
+fn silence(silent: Option<(Duration, String)>) -> Option<String> {
+    let (age, error) = silent?;
+    let since = jiff::Timestamp::now() - jiff::SignedDuration::try_from(age).unwrap_or_default();
+    let since = since.round(jiff::Unit::Second).unwrap_or(since);
+    Some(format!("nobody has answered since {since}: {error}"))
 }
 
 /// What a look at the object said.
@@ -62,11 +79,12 @@ pub(crate) async fn pause(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
-fn say(what: &str, last: &str) {
+fn say(what: &str, last: &str, silent: Option<&str>) {
     // Not set: nobody asked.
     let _ = WAITING.try_with(|waiting| {
         if let Ok(mut text) = waiting.lock() {
-            *text = format!("{what}; last seen: {last}");
+            text.text = format!("{what}; last seen: {last}");
+            text.silent = silent.map(str::to_owned);
         }
     });
 }
@@ -139,7 +157,7 @@ async fn watch<T>(
     let shared = cluster.hub().join(&cluster.client(), kind, namespace);
     let mut changes = shared.changes();
     let mut last = "nothing yet".to_owned();
-    say(what, &last);
+    say(what, &last, None);
     loop {
         changes.mark_unchanged();
         match shared.view(name) {
@@ -155,14 +173,22 @@ async fn watch<T>(
                 Poll::NotYet(seen) => last = seen,
             },
         }
-        say(what, &last);
+        let silent = silence(shared.silence());
+        say(what, &last, silent.as_deref());
         match tokio::time::timeout_at(deadline, changes.changed()).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => {
                 let cause = "the watch ended".to_owned();
                 return Err(WaitError::Watch { what: what.to_owned(), cause });
             }
-            Err(_) => return Err(timeout(what, begun, last)),
+            // What was seen last is no evidence when nobody has answered since.
+            Err(_) => match silence(shared.silence()) {
+                Some(cause) => {
+                    let cause = format!("{cause}; last seen before: {last}");
+                    return Err(WaitError::Watch { what: what.to_owned(), cause });
+                }
+                None => return Err(timeout(what, begun, last)),
+            },
         }
     }
 }
@@ -184,7 +210,7 @@ where
     let deadline = begun + limit;
     let mut rest = FIRST_PAUSE;
     let mut last = "nothing yet".to_owned();
-    say(what, &last);
+    say(what, &last, None);
     loop {
         match tokio::time::timeout_at(deadline, attempt()).await {
             Ok(Poll::Done(value)) => return Ok(value),
@@ -192,7 +218,7 @@ where
             Ok(Poll::NotYet(seen)) => last = seen,
             Err(_) => return Err(timeout(what, begun, last)),
         }
-        say(what, &last);
+        say(what, &last, None);
         let now = Instant::now();
         if now >= deadline {
             return Err(timeout(what, begun, last));
@@ -209,7 +235,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_poll_that_never_ends_says_what_it_saw_last() {
-        let text = Arc::new(Mutex::new(String::new()));
+        let text = Arc::new(Mutex::new(Waiting::default()));
         let error = WAITING
             .scope(Arc::clone(&text), async {
                 poll::<(), _>("the moon", Duration::from_secs(7), || async { Poll::NotYet("clouds".into()) }).await
@@ -217,7 +243,7 @@ mod tests {
             .await
             .unwrap_err();
         assert_eq!(error.to_string(), "gave up after 7s waiting for the moon; last seen: clouds");
-        assert_eq!(*text.lock().unwrap(), "the moon; last seen: clouds");
+        assert_eq!(text.lock().unwrap().text, "the moon; last seen: clouds");
     }
 
     #[tokio::test(start_paused = true)]
