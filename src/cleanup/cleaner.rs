@@ -207,7 +207,9 @@ impl Cleaner<'_> {
         };
         let mut strays = Vec::new();
         for cluster in self.clusters(cleaned).await {
-            let swept = sweep::find_by_run(&cluster, run).await;
+            let own = cluster.id() == self.cluster.id();
+            let mtv = own.then_some(self.settings.mtv_namespace.as_str());
+            let swept = sweep::find_by_run(&cluster, run, mtv).await;
             cleaned.unasked(swept.unasked);
             // A ledger of version 0.1 names the cluster by its URL.
             let listed = |thing: &Thing| {

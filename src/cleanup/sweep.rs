@@ -51,7 +51,8 @@ pub(super) struct Swept {
 
 /// Everything on the cluster that carries the run's label, and every setting that its annotations say it
 /// holds, in the order in which it is to be removed. Whether it is the run's is judged later.
-pub(super) async fn find_by_run(cluster: &Cluster, run: &RunId) -> Swept {
+/// `mtv_namespace`: where this cluster's MTV is that runs borrow from; `None` for a cluster that is a source.
+pub(super) async fn find_by_run(cluster: &Cluster, run: &RunId, mtv_namespace: Option<&str>) -> Swept {
     let selector = format!("{RUN_LABEL}={run}");
     let (found, mut unasked) = list_all(cluster, &selector).await;
     let mut things: Vec<Thing> = found
@@ -65,8 +66,11 @@ pub(super) async fn find_by_run(cluster: &Cluster, run: &RunId) -> Swept {
             cluster: cluster.id().to_owned(),
         })
         .collect();
-    for kind in [ApiResource::erase::<Node>(&()), ApiResource::erase::<ForkliftController>(&())] {
-        match dynamic_api(cluster, &kind, None).list(&ListParams::default()).await {
+    // What the shipped roles allow: MTV's own switches are readable in its namespace alone.
+    let mut lenders = vec![(ApiResource::erase::<Node>(&()), None)];
+    lenders.extend(mtv_namespace.map(|namespace| (ApiResource::erase::<ForkliftController>(&()), Some(namespace))));
+    for (kind, namespace) in lenders {
+        match dynamic_api(cluster, &kind, namespace).list(&ListParams::default()).await {
             Ok(list) => things.extend(list.items.iter().flat_map(|object| settings(cluster, &kind, object, run))),
             Err(error) if code_of(&error) == Some(404) => {}
             Err(error) => unasked.push(not_asked(cluster, &kind, &error)),

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::borrowed::{self, borrow};
 use super::proof::Consent;
 use super::undo::undo;
+use super::{kept, sweep};
 use crate::api::names::{CellId, MARK_ANNOTATION, RunId};
 use crate::cluster::objects::fixture::{ledger, mock, stored, with_object};
 use crate::cluster::{ApplyError, Cluster, Tracked};
@@ -281,4 +282,18 @@ async fn a_setting_without_our_annotation_is_not_ours_to_give_back() {
     kept.lock().unwrap()["metadata"]["annotations"] = json!({});
     assert!(matches!(give_back(&run).await, Err(ApplyError::Unproven { .. })));
     assert_eq!(look(), (json!("ours"), 0));
+}
+
+#[tokio::test]
+async fn a_sweep_that_may_not_look_says_so_and_finds_no_run() {
+    let (cluster, _) = mock(|_, _| (403, Value::Null));
+    let run = RunId::parse("mm-abcdefghij").unwrap();
+    let swept = sweep::find_by_run(&cluster, &run, Some("openshift-mtv")).await;
+    assert!(swept.things.is_empty());
+    for what in ["namespaces", "secrets", "plans", "nodes", "forkliftcontrollers"] {
+        assert!(swept.unasked.iter().any(|(asked, _)| asked.starts_with(what)), "{what}: {:?}", swept.unasked);
+    }
+    let aged = sweep::runs_older_than(&cluster, Duration::ZERO).await;
+    assert!(aged.old.is_empty() && aged.unasked.len() == 1, "{aged:?}");
+    assert!(matches!(kept::find(&cluster, &run).await, Err(kept::Unknown::NotAsked(_))));
 }
