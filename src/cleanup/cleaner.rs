@@ -104,7 +104,8 @@ impl Cleaner<'_> {
     fn engine<'b>(&'b self, ledger: &'b Ledger, swept: bool) -> Undo<'b> {
         let limit = self.settings.timeouts.delete;
         let (cluster, drivers, consent) = (self.cluster, &self.drivers, self.consent);
-        Undo { cluster, ledger, drivers, limit, cancel_limit: limit, consent, swept }
+        let settle = self.settings.timeouts.request;
+        Undo { cluster, ledger, drivers, limit, cancel_limit: limit, consent, swept, settle }
     }
 
     async fn undo(&self, ledger: &Ledger, entries: Vec<OpenEntry>, swept: bool, cleaned: &mut Cleaned) {

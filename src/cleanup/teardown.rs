@@ -12,7 +12,7 @@ use futures::future::join_all;
 
 use super::proof::{Claim, Consent, Judgement};
 use super::undo;
-use crate::cluster::{ApplyError, Cluster};
+use crate::cluster::{ApplyError, Cluster, Poll, wait};
 use crate::forklift::execution;
 use crate::ledger::{EntryId, Ledger, OpenEntry, Thing};
 use crate::source::{SourceDriver, SourceError};
@@ -82,6 +82,8 @@ pub struct Undo<'a> {
     pub consent: Consent,
     /// The entries were found by a sweep, not read from the run's ledger.
     pub swept: bool,
+    /// How long after it was asked for a thing may still come that nobody answered for.
+    pub settle: Duration,
 }
 
 impl Undo<'_> {
@@ -225,13 +227,14 @@ impl Undo<'_> {
         let namespace = match &entry.thing {
             Thing::SourceVm { profile, name, id, .. } => {
                 let claim = self.claim(&entry, name, id.as_deref());
-                let deleted = self.driver(profile, &entry)?.delete_vm(&claim).await;
-                deleted.map_err(|e| Leftover::source(&entry, &e))?;
+                let driver = self.driver(profile, &entry)?;
+                self.delete(&entry, || driver.delete_vm(&claim)).await.map_err(|e| Leftover::source(&entry, &e))?;
                 None
             }
             Thing::SourceItem { profile, kind, name, id, .. } => {
                 let claim = self.claim(&entry, name, id.as_deref());
-                let deleted = self.driver(profile, &entry)?.delete_item(kind, &claim).await;
+                let driver = self.driver(profile, &entry)?;
+                let deleted = self.delete(&entry, || driver.delete_item(kind, &claim)).await;
                 deleted.map_err(|e| Leftover::source(&entry, &e))?;
                 None
             }
@@ -249,6 +252,30 @@ impl Undo<'_> {
             tracing::warn!(%error, "a thing is gone and its ledger does not say so");
         }
         Ok(namespace)
+    }
+
+    /// Deletes; what was asked for, never answered and is not there may still come, so it is looked for until
+    /// it can't any more. The driver itself waits for the platform's unfinished tasks.
+    async fn delete<F>(&self, entry: &OpenEntry, delete: impl Fn() -> F + Send + Sync) -> Result<(), SourceError>
+    where
+        F: Future<Output = Result<bool, SourceError>> + Send,
+    {
+        let age = jiff::Timestamp::now().duration_since(entry.at).unsigned_abs();
+        let rest = self.settle.saturating_sub(age);
+        if delete().await? || entry.done || self.swept || rest.is_zero() {
+            return Ok(());
+        }
+        let what = format!("{} to come after all", entry.thing.describe());
+        let delete = &delete;
+        let came = wait::poll(&what, rest, || async move {
+            match delete().await {
+                Ok(true) => Poll::Done(Ok(())),
+                Ok(false) => Poll::NotYet("not there".to_owned()),
+                Err(error) => Poll::Done(Err(error)),
+            }
+        });
+        // Nothing came, and nothing can come any more.
+        came.await.unwrap_or(Ok(()))
     }
 
     /// The cluster that a ledger names so: the run's own, or one that a platform is. Where nobody knows it

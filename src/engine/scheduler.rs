@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -47,6 +48,10 @@ impl RunSummary {
 
 /// Why a teardown did not end.
 const CUT_SHORT: &str = "the run was told to stop at once, or its grace period was over";
+
+/// A request that was given up went with its connection; what a server still makes of it comes within
+/// moments. A `clean`, which knows nothing of the connection, waits for a whole request timeout.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// One run of many cells.
 pub struct Engine {
@@ -256,6 +261,7 @@ impl Engine {
             cancel_limit: timeouts.delete,
             consent: Consent::Proven,
             swept: false,
+            settle: SETTLE,
         };
         undo.run(entries).await
     }

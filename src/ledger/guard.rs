@@ -74,9 +74,16 @@ impl Guard {
     fn hold_as(ledger: &Path, own: Holder) -> Result<Self, GuardError> {
         let path = ledger.with_extension("lock");
         let fail = |source| GuardError::Write { path: path.clone(), source };
-        let mut file =
-            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(fail)?;
-        let locked = match file.try_lock() {
+        let (mut file, lock) = loop {
+            let file =
+                OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(fail)?;
+            let lock = file.try_lock();
+            // A holder takes its file away as it ends: who opened it before that has locked nothing.
+            if lock.is_err() || is_at(&file, &path) {
+                break (file, lock);
+            }
+        };
+        let locked = match lock {
             Ok(()) => true,
             Err(TryLockError::WouldBlock) => {
                 let holder = read(&mut file).map_or_else(|| "another process".to_owned(), |h| h.describe());
@@ -119,8 +126,20 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        let mut text = vec![0; self.text.len()];
+        // Taken over by another machine after a long silence: the file is that one's.
+        let own = self.file.read_exact_at(&mut text, 0).is_ok() && text == self.text;
+        if own && is_at(&self.file, &self.path) {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
+}
+
+/// Whether the open file is the one that has this name now.
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let (open, named) = (file.metadata(), std::fs::metadata(path));
+    open.is_ok_and(|open| named.is_ok_and(|named| (open.dev(), open.ino()) == (named.dev(), named.ino())))
 }
 
 /// `None`: nobody has written yet.
@@ -160,6 +179,28 @@ mod tests {
         drop(guard);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
         Guard::hold(&ledger, "clean").unwrap();
+    }
+
+    #[test]
+    fn of_many_who_want_a_ledger_at_once_one_has_it_at_a_time() {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        let (_dir, ledger) = ledger();
+        let (holders, held) = (AtomicU32::new(0), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let Ok(guard) = Guard::hold(&ledger, "clean") else { continue };
+                        assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0, "two hold it");
+                        held.fetch_add(1, Ordering::SeqCst);
+                        std::thread::yield_now();
+                        holders.fetch_sub(1, Ordering::SeqCst);
+                        drop(guard);
+                    }
+                });
+            }
+        });
+        assert!(held.into_inner() > 0);
     }
 
     /// What a killed process leaves: the file, and no lock.

@@ -317,10 +317,10 @@ impl Ledger {
     }
 }
 
-/// The run's secret stands in it.
+/// The run's secret stands in it. The group reads it, because pods of one volume share no more than that.
 fn private(file: &File) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    file.set_permissions(std::fs::Permissions::from_mode(0o600))
+    file.set_permissions(std::fs::Permissions::from_mode(0o640))
 }
 
 /// What a file says.
