@@ -151,7 +151,8 @@ impl Undo<'_> {
             run: self.ledger.run(),
             marker: self.ledger.marker(),
             name,
-            id: id.or(entry.platform_id.as_deref()),
+            // The id that a sweep has just read proves nothing; one that the run wrote down does.
+            id: if self.swept { None } else { id.or(entry.platform_id.as_deref()) },
             written: !self.swept,
             consent: self.consent,
         }

@@ -112,7 +112,7 @@ pub struct Claim<'a> {
     pub marker: Option<&'a Marker>,
     /// Exact name.
     pub name: &'a str,
-    /// The id in the ledger; `None` where the create was never answered.
+    /// The id in the run's ledger; `None` where the create was never answered, and in a sweep.
     pub id: Option<&'a str>,
     /// From a ledger of this run, not from a sweep.
     pub written: bool,
