@@ -65,7 +65,7 @@ where
     };
     Controller::new(parents, watcher::Config::default())
         .owns(children, watcher::Config::default())
-        .run(look, |_, error, _| retry(error), Arc::new(client))
+        .run(look, |_, error: &kube::Error, _| retry(error), Arc::new(client))
         .for_each(|_| async {})
         .await;
 }
