@@ -7,11 +7,10 @@ use futures::StreamExt as _;
 use serde_json::{Value, json};
 use sha2::Digest as _;
 
-use super::super::*;
 use super::*;
 
 impl World {
-    async fn post(&self, path: &str, object: &Value) -> Value {
+    async fn sends(&self, path: &str, object: &Value) -> Value {
         let request = self.http().post(format!("{}{path}", self.server.url())).bearer_auth(TOKEN);
         request.json(object).send().await.unwrap().json().await.unwrap()
     }
@@ -55,7 +54,7 @@ async fn a_project_may_be_asked_for_and_knows_who_asked() {
     assert_eq!((&may["kind"], &may["status"]), (&json!("Status"), &json!("Success")));
     let request = json!({"kind": "ProjectRequest", "apiVersion": "project.openshift.io/v1",
         "metadata": {"name": "mine"}, "displayName": "Mine"});
-    let project = world.post("/apis/project.openshift.io/v1/projectrequests", &request).await;
+    let project = world.sends("/apis/project.openshift.io/v1/projectrequests", &request).await;
     assert_eq!(project["kind"], "Project");
     let annotations = &project["metadata"]["annotations"];
     assert_eq!(annotations["openshift.io/display-name"], "Mine");
@@ -125,15 +124,15 @@ async fn a_claim_without_a_class_gets_the_default_one() {
         claim
     };
     let claims = "/api/v1/namespaces/default/persistentvolumeclaims";
-    let before = world.post(claims, &claim("a", Value::Null)).await;
+    let before = world.sends(claims, &claim("a", Value::Null)).await;
     assert!(before["spec"]["storageClassName"].is_null());
     for (name, default) in [("fast", "true"), ("slow", "false")] {
         let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": "x",
             "metadata": {"name": name, "annotations": {"storageclass.kubernetes.io/is-default-class": default}}});
-        world.post("/apis/storage.k8s.io/v1/storageclasses", &class).await;
+        world.sends("/apis/storage.k8s.io/v1/storageclasses", &class).await;
     }
-    assert_eq!(world.post(claims, &claim("b", Value::Null)).await["spec"]["storageClassName"], "fast");
-    assert_eq!(world.post(claims, &claim("c", json!(""))).await["spec"]["storageClassName"], "");
+    assert_eq!(world.sends(claims, &claim("b", Value::Null)).await["spec"]["storageClassName"], "fast");
+    assert_eq!(world.sends(claims, &claim("c", json!(""))).await["spec"]["storageClassName"], "");
 }
 
 #[tokio::test]
@@ -154,7 +153,7 @@ async fn tables_show_pods_and_jobs_as_users_know_them() {
     let world = world().await;
     let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": {"template": {
         "spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}});
-    world.post("/apis/batch/v1/namespaces/default/jobs", &job).await;
+    world.sends("/apis/batch/v1/namespaces/default/jobs", &job).await;
     let table =
         world.get("/apis/batch/v1/namespaces/default/jobs", "application/json;as=Table;v=v1;g=meta.k8s.io").await;
     let titles: Vec<&str> =

@@ -13,7 +13,7 @@ use super::{Again, TEMPLATE_HASH, condition, create, delete, hash, is_over, is_r
 const REVISION: &str = "deployment.kubernetes.io/revision";
 
 fn replicas(set: &ReplicaSet) -> i32 {
-    set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
+    set.spec.replicas.unwrap_or(1)
 }
 
 fn available(set: &ReplicaSet) -> i32 {
@@ -34,6 +34,14 @@ fn is_given(object: &Value, sets: &[ReplicaSet]) -> bool {
         && &status["observedGeneration"] == generation
 }
 
+async fn scale(sets: &Api<ReplicaSet>, set: &ReplicaSet, to: i32) -> Result<(), kube::Error> {
+    if replicas(set) == to {
+        return Ok(());
+    }
+    let patch = Patch::Merge(json!({"spec": {"replicas": to}}));
+    tolerate(sets.patch(&set.name_any(), &PatchParams::default(), &patch).await, 404)
+}
+
 pub(super) async fn deployment(deployment: Arc<Deployment>, client: Client) -> Result<Again, kube::Error> {
     let namespace = deployment.namespace().unwrap_or_default();
     let sets: Api<ReplicaSet> = Api::namespaced(client.clone(), &namespace);
@@ -42,7 +50,7 @@ pub(super) async fn deployment(deployment: Arc<Deployment>, client: Client) -> R
     if is_given(&object, &all) {
         return Ok(None);
     }
-    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let wanted = deployment.spec.replicas.unwrap_or(1);
     let template = &object["spec"]["template"];
     let hash = hash(template);
     let current = all.iter().find(|set| set.labels().get(TEMPLATE_HASH) == Some(&hash));
@@ -52,23 +60,16 @@ pub(super) async fn deployment(deployment: Arc<Deployment>, client: Client) -> R
         create(&sets, replica_set_of(&deployment, &object, &hash, newest + 1)).await?;
         return Ok(None);
     };
-    let scale = async |set: &ReplicaSet, to: i32| {
-        if replicas(set) == to {
-            return Ok(());
-        }
-        let patch = Patch::Merge(json!({"spec": {"replicas": to}}));
-        tolerate(sets.patch(&set.name_any(), &PatchParams::default(), &patch).await, 404)
-    };
     if revision(current) < newest {
         let patch = Patch::Merge(json!({"metadata": {"annotations": {REVISION: (newest + 1).to_string()}}}));
         tolerate(sets.patch(&current.name_any(), &PatchParams::default(), &patch).await, 404)?;
     }
-    scale(current, wanted).await?;
+    scale(&sets, current, wanted).await?;
     let complete = available(current) >= wanted;
     let recreate = object["spec"]["strategy"]["type"] == "Recreate";
     for old in all.iter().filter(|set| set.uid() != current.uid()) {
         if complete || recreate {
-            scale(old, 0).await?;
+            scale(&sets, old, 0).await?;
         }
     }
     let old = &object["status"];

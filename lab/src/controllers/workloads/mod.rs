@@ -9,7 +9,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
@@ -20,6 +21,7 @@ use kube::runtime::watcher;
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 mod deployments;
@@ -37,22 +39,29 @@ type Again = Option<Duration>;
 
 /// Runs until `stop`.
 pub async fn run(client: Client, stop: CancellationToken) {
-    let all = futures::future::join5(
-        control::<Job, Pod, _>(client.clone(), jobs::job),
-        control::<Deployment, ReplicaSet, _>(client.clone(), deployments::deployment),
-        control::<ReplicaSet, Pod, _>(client.clone(), deployments::replica_set),
-        control::<StatefulSet, Pod, _>(client.clone(), sets::stateful_set),
-        control::<DaemonSet, Pod, _>(client, sets::daemon_set),
-    );
-    tokio::select! { () = stop.cancelled() => {}, _ = all => {} }
+    let mut all = JoinSet::new();
+    all.spawn(control::<Deployment, ReplicaSet>(client.clone(), |object, client| {
+        deployments::deployment(object, client).boxed()
+    }));
+    all.spawn(control::<ReplicaSet, Pod>(client.clone(), |object, client| {
+        deployments::replica_set(object, client).boxed()
+    }));
+    all.spawn(control::<StatefulSet, Pod>(client.clone(), |object, client| sets::stateful_set(object, client).boxed()));
+    all.spawn(control::<DaemonSet, Pod>(client.clone(), |object, client| sets::daemon_set(object, client).boxed()));
+    all.spawn(control::<Job, Pod>(client, |object, client| jobs::job(object, client).boxed()));
+    stop.cancelled().await;
+    all.shutdown().await;
 }
 
-/// Looks at every object of a kind whenever it, or one of its children, changes.
-async fn control<K, C, F>(client: Client, reconcile: fn(Arc<K>, Client) -> F)
+/// One look at an object.
+type Look = BoxFuture<'static, Result<Again, kube::Error>>;
+
+/// Looks at every object of a kind whenever it, or one of its children, changes. Boxed, because the
+/// compiler has to prove of each that it may move between threads.
+fn control<K, C>(client: Client, reconcile: fn(Arc<K>, Client) -> Look) -> BoxFuture<'static, ()>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     C: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
-    F: Future<Output = Result<Again, kube::Error>> + Send + 'static,
 {
     let parents: Api<K> = Api::all(client.clone());
     let children: Api<C> = Api::all(client.clone());
@@ -67,7 +76,7 @@ where
         .owns(children, watcher::Config::default())
         .run(look, |_, error: &kube::Error, _| retry(error), Arc::new(client))
         .for_each(|_| async {})
-        .await;
+        .boxed()
 }
 
 fn retry(error: &kube::Error) -> Action {

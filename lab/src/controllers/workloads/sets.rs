@@ -28,7 +28,7 @@ pub(super) async fn stateful_set(set: Arc<StatefulSet>, client: Client) -> Resul
     let object = json!(*set);
     let template = &object["spec"]["template"];
     let revision = format!("{}-{}", set.name_any(), hash(template));
-    let wanted = set.spec.as_ref().and_then(|spec| usize::try_from(spec.replicas?).ok()).unwrap_or(1);
+    let wanted = set.spec.replicas.and_then(|count| usize::try_from(count).ok()).unwrap_or(1);
     let in_order = object["spec"]["podManagementPolicy"] != "Parallel";
     for at in 0..wanted {
         let name = format!("{}-{at}", set.name_any());
