@@ -231,6 +231,7 @@ var shared = []string{
 	"/apis/authorization.k8s.io/v1", "/apis/authentication.k8s.io/v1", "/apis/apiextensions.k8s.io/v1",
 	"/apis/admissionregistration.k8s.io/v1", "/apis/coordination.k8s.io/v1", "/apis/apiregistration.k8s.io/v1",
 	"/apis/networking.k8s.io/v1", "/apis/policy/v1", "/apis/scheduling.k8s.io/v1", "/apis/events.k8s.io/v1",
+	"/apis/autoscaling/v2", "/apis/discovery.k8s.io/v1",
 	"/apis/conformance.example/v1", "/apis/forklift.konveyor.io/v1beta1", "/apis/kubevirt.io/v1", "/apis/cdi.kubevirt.io/v1beta1",
 	"/apis/k8s.cni.cncf.io/v1", "/apis/instancetype.kubevirt.io/v1beta1",
 }

@@ -69,6 +69,14 @@ impl Host {
         }
     }
 
+    /// User and password of the OAuth login; none where the cluster is somebody else's.
+    pub fn login(&self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Embedded { .. } => Some((CLUSTER_USER, CLUSTER_PASSWORD)),
+            Self::Outside(_) => None,
+        }
+    }
+
     /// A kubeconfig as YAML that trusts the API server and, by `lab_ca`, the lab's endpoints.
     pub fn kubeconfig(&self, lab_ca: &str) -> String {
         match self {

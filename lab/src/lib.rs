@@ -20,6 +20,7 @@ use clock::Clock;
 use controllers::kubevirt::{self, KubevirtOptions, Subresources};
 use controllers::mtv::{self, Clusters, MtvOptions, MtvVersion};
 use controllers::storage::{self, StorageOptions};
+use controllers::workloads;
 use defects::Defects;
 use gate::Gate;
 use guests::Guests;
@@ -139,6 +140,7 @@ impl Lab {
             guests: directory,
             stop: stop.clone(),
         }));
+        controllers.spawn(workloads::run(host.client(), stop.clone()));
         controllers.spawn(storage::run(StorageOptions { client: host.client(), clock, stop: stop.clone() }));
         Ok(Self { ca, clock, host, platforms, endpoints, controllers, stop, baseline })
     }
@@ -154,6 +156,10 @@ impl Lab {
     /// A cluster-admin token.
     pub fn token(&self) -> &str {
         self.host.token()
+    }
+    /// User and password for `oc login`; none on a cluster from outside.
+    pub fn login(&self) -> Option<(&'static str, &'static str)> {
+        self.host.login()
     }
     /// A kubeconfig as YAML; its CA also signed what Routes lead to.
     pub fn kubeconfig(&self) -> String {

@@ -8,7 +8,9 @@ use serde_json::Value;
 use crate::error::LabError;
 
 mod cluster;
+mod definitions;
 mod mtv;
+mod roles;
 
 /// What the seed depends on.
 #[derive(Debug, Clone)]

@@ -1,53 +1,48 @@
-//! Who asks: bearer tokens, OpenShift's password login, and reviews.
+//! Who asks: bearer tokens, passwords, and reviews.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::body::Body;
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use http::{HeaderMap, HeaderValue, Request, header};
+use http::{HeaderMap, header};
 use serde_json::{Value, json};
 
-use super::State;
-use super::error::{ApiError, json_response, text_response};
+use super::error::{ApiError, json_response};
 use super::rbac::{User, Wish};
-use super::request::Query;
 use super::resources::ResourceDef;
 use super::schema::validate::Cause;
 use super::store::ObjectKey;
 use super::write::now;
+use super::{State, oauth, websocket};
 
-/// Lifetime of an issued token in seconds, as clients are told; the lab forgets none.
-const EXPIRES_IN: u32 = 86_400;
-const CHALLENGING_CLIENT: &str = "openshift-challenging-client";
-const CSRF_HINT: &str = "A non-empty X-CSRF-Token header is required to receive basic-auth challenges";
+/// Lifetime of a service account's token that asks for none, in seconds. The lab forgets no token.
+const TOKEN_SECONDS: i64 = 3600;
 
 /// Tokens and passwords.
 pub(super) struct Auth {
     users: Vec<(String, String)>,
     tokens: Mutex<HashMap<String, String>>,
-    /// Authorization codes, each good for one token.
-    codes: Mutex<HashMap<String, String>>,
+    pub codes: oauth::Codes,
 }
 
-fn random_secret() -> String {
+pub(super) fn random_secret() -> String {
     let mut bytes = uuid::Uuid::new_v4().into_bytes().to_vec();
     bytes.extend(uuid::Uuid::new_v4().into_bytes());
     format!("sha256~{}", URL_SAFE_NO_PAD.encode(bytes))
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+fn bearer(headers: &HeaderMap) -> Option<String> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return websocket::bearer(headers) };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
 }
 
 impl Auth {
     pub fn new(users: Vec<(String, String)>, admin_token: String) -> Self {
         let tokens = HashMap::from([(admin_token, "system:admin".to_owned())]);
-        Self { users, tokens: Mutex::new(tokens), codes: Mutex::default() }
+        Self { users, tokens: Mutex::new(tokens), codes: oauth::Codes::default() }
     }
 
     /// Who holds this token.
@@ -59,18 +54,18 @@ impl Auth {
     pub fn user(&self, headers: &HeaderMap) -> Result<User, ApiError> {
         match bearer(headers) {
             None => Ok(User::anonymous()),
-            Some(token) => self.holder(token).map(|name| User::named(&name)).ok_or_else(ApiError::unauthorized),
+            Some(token) => self.holder(&token).map(|name| User::named(&name)).ok_or_else(ApiError::unauthorized),
         }
     }
 
-    fn issue(&self, user: &str) -> String {
+    pub fn issue(&self, user: &str) -> String {
         let token = random_secret();
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), user.to_owned());
         token
     }
 
     /// The user whom the Basic credentials name, if the password is right.
-    fn login(&self, headers: &HeaderMap) -> Option<String> {
+    pub fn login(&self, headers: &HeaderMap) -> Option<String> {
         let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
         let (scheme, encoded) = value.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("basic") {
@@ -81,85 +76,6 @@ impl Auth {
         let known = self.users.iter().any(|(n, p)| n == name && p == password);
         // The login name of the bootstrap administrator differs from the user that it becomes.
         known.then(|| if name == "kubeadmin" { "kube:admin".to_owned() } else { name.to_owned() })
-    }
-}
-
-/// `/.well-known/oauth-authorization-server`.
-pub(super) fn metadata(url: &str) -> Response {
-    let body = json!({
-        "issuer": url,
-        "authorization_endpoint": format!("{url}/oauth/authorize"),
-        "token_endpoint": format!("{url}/oauth/token"),
-        "scopes_supported": ["user:check-access", "user:full", "user:info", "user:list-projects", "user:list-scoped-projects"],
-        "response_types_supported": ["code", "token"],
-        "grant_types_supported": ["authorization_code", "implicit"],
-        "code_challenge_methods_supported": ["plain", "S256"],
-    });
-    json_response(200, &body)
-}
-
-fn with_header(mut response: Response, name: header::HeaderName, value: &str) -> Response {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        response.headers_mut().insert(name, value);
-    }
-    response
-}
-
-/// `/oauth/authorize`: Basic credentials for a token or a code.
-pub(super) fn authorize(state: &State, request: &Request<Body>) -> Response {
-    let query = Query::parse(request.uri().query());
-    let redirect = format!("{}/oauth/token/implicit", state.url);
-    if query.get("client_id") != Some(CHALLENGING_CLIENT) {
-        let error = json!({
-            "error": "unauthorized_client",
-            "error_description": "The client is not authorized to request a token using this method.",
-        });
-        return json_response(400, &error);
-    }
-    let Some(user) = state.auth.login(request.headers()) else {
-        let csrf = request.headers().get("x-csrf-token").is_some_and(|v| !v.is_empty());
-        return if csrf {
-            with_header(text_response(401, ""), header::WWW_AUTHENTICATE, "Basic realm=\"openshift\"")
-        } else {
-            with_header(text_response(401, CSRF_HINT), header::WARNING, &format!("199 Origin \"{CSRF_HINT}\""))
-        };
-    };
-    let echo = query.get("state").map(|s| {
-        let encoded: String = url::form_urlencoded::byte_serialize(s.as_bytes()).collect();
-        format!("&state={encoded}")
-    });
-    let echo = echo.unwrap_or_default();
-    let location = match query.get("response_type") {
-        Some("token") => format!(
-            "{redirect}#access_token={}&expires_in={EXPIRES_IN}&scope=user%3Afull&token_type=Bearer{echo}",
-            state.auth.issue(&user)
-        ),
-        Some("code") => {
-            let code = random_secret();
-            state.auth.codes.lock().unwrap_or_else(PoisonError::into_inner).insert(code.clone(), user);
-            format!("{redirect}?code={code}{echo}")
-        }
-        _ => format!("{redirect}?error=unsupported_response_type{echo}"),
-    };
-    with_header(text_response(302, ""), header::LOCATION, &location)
-}
-
-/// `/oauth/token`: a code for a token; the parameters are in the query.
-pub(super) fn token(state: &State, request: &Request<Body>) -> Response {
-    let query = Query::parse(request.uri().query());
-    let code = query.get("code").unwrap_or_default();
-    let user = state.auth.codes.lock().unwrap_or_else(PoisonError::into_inner).remove(code);
-    match user {
-        Some(user) => json_response(
-            200,
-            &json!({
-                "access_token": state.auth.issue(&user),
-                "expires_in": EXPIRES_IN,
-                "scope": "user:full",
-                "token_type": "Bearer",
-            }),
-        ),
-        None => json_response(400, &json!({"error": "invalid_grant", "error_description": "unknown code"})),
     }
 }
 
@@ -288,7 +204,21 @@ pub(super) fn service_account_token(state: &State, key: &ObjectKey, mut body: Va
     let token = state.auth.issue(&format!("system:serviceaccount:{}:{}", key.namespace, key.name));
     body["kind"] = json!("TokenRequest");
     body["apiVersion"] = json!("authentication.k8s.io/v1");
-    let expires = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    let seconds = body["spec"]["expirationSeconds"].as_i64().unwrap_or(TOKEN_SECONDS);
+    let least = 600;
+    if seconds < least {
+        let why = format!("Invalid value: {seconds}: may not specify a duration less than 10 minutes");
+        let cause = json!({"reason": "FieldValueInvalid", "message": why, "field": "spec.expirationSeconds"});
+        let details = json!({"group": "authentication.k8s.io", "kind": "TokenRequest", "causes": [cause]});
+        let message = format!("TokenRequest.authentication.k8s.io \"\" is invalid: spec.expirationSeconds: {why}");
+        return Err(ApiError { details: Some(details), ..ApiError::new(422, "Invalid", message) });
+    }
+    body["spec"]["expirationSeconds"] = json!(seconds);
+    if body["spec"]["audiences"].as_array().is_none_or(Vec::is_empty) {
+        body["spec"]["audiences"] = json!(["https://kubernetes.default.svc"]);
+    }
+    body["metadata"] = json!({"name": key.name, "namespace": key.namespace, "creationTimestamp": now()});
+    let expires = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
     let expires = expires.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     body["status"] = json!({"token": token, "expirationTimestamp": expires});
     Ok(json_response(201, &body))

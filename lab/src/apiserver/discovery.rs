@@ -1,13 +1,10 @@
-//! What the server says of itself: versions, groups, resources, OpenAPI.
-
-use std::sync::Arc;
+//! What the server says of itself: versions, groups, resources. Its schemas: [`super::openapi`].
 
 use axum::response::Response;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::error::{ApiError, bare_response, json_response, text_response, typed_response};
+use super::error::{ApiError, json_response, text_response, typed_response};
 use super::resources::{Registry, ResourceDef, StatusMode};
-use super::schema;
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
@@ -154,6 +151,19 @@ pub(super) fn unserved(registry: &Registry, group: &str) -> ApiError {
     if native { ApiError::no_such_resource() } else { ApiError::no_page() }
 }
 
+/// What `GET /` lists.
+pub(super) fn paths(registry: &Registry) -> Value {
+    let mut paths: Vec<String> =
+        ["/.well-known/oauth-authorization-server", "/api", "/api/v1", "/apis"].map(str::to_owned).into();
+    for (group, versions) in registry.groups().iter().filter(|(group, _)| !group.is_empty()) {
+        paths.push(format!("/apis/{group}"));
+        paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
+    }
+    paths.extend(["/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"].map(str::to_owned));
+    paths.sort();
+    json!({ "paths": paths })
+}
+
 /// An `APIResourceList`.
 pub(super) fn resources(registry: &Registry, group: &str, version: &str) -> Result<Response, ApiError> {
     let defs = registry.in_version(group, version);
@@ -194,131 +204,4 @@ pub(super) fn resources(registry: &Registry, group: &str, version: &str) -> Resu
         200,
         &json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": rows}),
     ))
-}
-
-/// OpenAPI, as little as kubectl needs: which kinds there are, and that the server validates fields.
-pub(super) fn openapi(registry: &Registry, path: &[&str]) -> Result<Response, ApiError> {
-    let info = json!({"title": "Kubernetes", "version": "v1"});
-    match path {
-        ["v2"] => Ok(json_response(200, &json!({"swagger": "2.0", "info": info, "paths": {}, "definitions": {}}))),
-        ["v3"] => {
-            let mut paths = Map::new();
-            for (group, versions) in registry.groups() {
-                for version in versions {
-                    let place =
-                        if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") };
-                    paths.insert(place.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{place}?hash=0")}));
-                }
-            }
-            Ok(json_response(200, &json!({ "paths": paths })))
-        }
-        ["v3", "api", version] | ["v3", "apis", _, version]
-            if registry.in_version(path.get(2).filter(|_| path.len() == 4).unwrap_or(&""), version).is_empty() =>
-        {
-            Ok(bare_response(404))
-        }
-        ["v3", "api", version] => Ok(json_response(200, &openapi_v3(&registry.in_version("", version), &info))),
-        ["v3", "apis", group, version] => {
-            Ok(json_response(200, &openapi_v3(&registry.in_version(group, version), &info)))
-        }
-        _ => Ok(text_response(404, "404 page not found\n")),
-    }
-}
-
-/// Name and schema of a kind: native ones as they are, custom ones as they were defined.
-fn schema_of(def: &ResourceDef, kind: &Value) -> (String, Value) {
-    if let Some(name) = schema::native_name(&def.group, &def.version, &def.kind).filter(|_| !def.custom)
-        && let Some(schema) = schema::native_schemas().get(name)
-    {
-        return (name.to_owned(), schema.clone());
-    }
-    let mut reversed: Vec<&str> = def.group.split('.').rev().collect();
-    reversed.extend([def.version.as_str(), def.kind.as_str()]);
-    let mut schema = match &def.schema {
-        Some(schema) => Value::clone(schema),
-        None => json!({
-            "type": "object",
-            "description": def.kind,
-            "properties": {
-                "apiVersion": {"type": "string"},
-                "kind": {"type": "string"},
-                "metadata": {"type": "object"},
-                "spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
-                "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
-            },
-            "x-kubernetes-preserve-unknown-fields": true,
-        }),
-    };
-    schema["x-kubernetes-group-version-kind"] = json!([kind]);
-    (reversed.join("."), schema)
-}
-
-/// Adds every schema that this one refers to.
-fn refer(schema: &Value, schemas: &mut Map<String, Value>) {
-    match schema {
-        Value::Object(map) => {
-            let name = map.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix("#/components/schemas/"));
-            if let Some(name) = name
-                && !schemas.contains_key(name)
-                && let Some(referred) = schema::native_schemas().get(name)
-            {
-                schemas.insert(name.to_owned(), referred.clone());
-                refer(referred, schemas);
-            }
-            map.values().for_each(|value| refer(value, schemas));
-        }
-        Value::Array(list) => list.iter().for_each(|value| refer(value, schemas)),
-        _ => {}
-    }
-}
-
-fn openapi_v3(defs: &[Arc<ResourceDef>], info: &Value) -> Value {
-    let (mut paths, mut schemas) = (Map::new(), Map::new());
-    for def in defs {
-        let kind = json!({"group": def.group, "version": def.version, "kind": def.kind});
-        let query =
-            |name: &str| json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}});
-        let parameters = json!([query("dryRun"), query("fieldManager"), query("fieldValidation")]);
-        let operation = |action: &str| {
-            json!({
-                "parameters": parameters,
-                "x-kubernetes-action": action,
-                "x-kubernetes-group-version-kind": kind,
-                "responses": {"200": {"description": "OK"}},
-            })
-        };
-        let head = if def.group.is_empty() { "/api/v1".to_owned() } else { format!("/apis/{}", def.api_version()) };
-        let scope = if def.namespaced { "/namespaces/{namespace}" } else { "" };
-        let collection = format!("{head}{scope}/{}", def.plural);
-        if def.review {
-            paths.insert(collection, json!({"post": operation("post")}));
-        } else {
-            let one = json!({
-                "get": operation("get"),
-                "put": operation("put"),
-                "patch": operation("patch"),
-                "delete": operation("delete"),
-                "parameters": [],
-            });
-            if def.status != StatusMode::None {
-                let status = json!({"get": operation("get"), "put": operation("put"), "patch": operation("patch"), "parameters": []});
-                paths.insert(format!("{collection}/{{name}}/status"), status);
-            }
-            paths.insert(format!("{collection}/{{name}}"), one);
-            let all = json!({
-                "get": operation("list"),
-                "post": operation("post"),
-                "delete": operation("deletecollection"),
-                "parameters": [],
-            });
-            if def.namespaced {
-                paths.insert(format!("{head}/{}", def.plural), json!({"get": operation("list"), "parameters": []}));
-            }
-            paths.insert(collection, all);
-        }
-        let (name, schema) = schema_of(def, &kind);
-        refer(&schema, &mut schemas);
-        schemas.insert(name, schema);
-    }
-    json!({"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": schemas}})
 }

@@ -24,11 +24,16 @@ use crate::ports::KubevirtSubresources;
 mod apply;
 mod auth;
 mod builtin;
+mod classes;
+mod columns;
+mod defaults;
 mod discovery;
 mod error;
 mod events;
 mod gc;
 mod managers;
+mod oauth;
+mod openapi;
 mod options;
 mod paging;
 mod patch;
@@ -52,7 +57,17 @@ mod table;
 mod tests;
 mod validate;
 mod watch;
+mod webhooks;
+mod websocket;
 mod write;
+
+pub(crate) use schema::QUANTITY;
+
+/// A struct of Kubernetes' own by its short name (`core.v1.Affinity`), as a CustomResourceDefinition
+/// writes it out.
+pub(crate) fn native_shape(name: &str) -> Option<serde_json::Value> {
+    schema::written_out(name)
+}
 
 /// Namespaces that every cluster starts with.
 const FIRST_NAMESPACES: [&str; 2] = ["default", "kube-system"];
@@ -100,6 +115,7 @@ struct State {
     subresources: RwLock<Option<Arc<dyn KubevirtSubresources>>>,
     backends: RwLock<HashMap<(String, String), Arc<proxy::Backend>>>,
     requests: AtomicU64,
+    webhook_clients: webhooks::Clients,
     tasks: TaskTracker,
 }
 
@@ -137,6 +153,7 @@ impl ApiServer {
             subresources: RwLock::new(options.subresources),
             backends: RwLock::default(),
             requests: AtomicU64::new(0),
+            webhook_clients: webhooks::Clients::default(),
             tasks: TaskTracker::new(),
         });
         state.tasks.spawn(gc::run(state.clone(), inbox));

@@ -9,7 +9,7 @@ use super::schema;
 use super::schema::validate::Cause;
 use super::store::{ObjectKey, is_deleting, metadata};
 use super::validate;
-use super::write::{Part, Verb, now};
+use super::write::{Part, Verb};
 
 /// Refuses a body of another kind or version; native kinds may leave both out.
 pub(super) fn check_types(def: &ResourceDef, body: &mut Value) -> Result<(), ApiError> {
@@ -99,87 +99,6 @@ pub(super) fn normalise(def: &ResourceDef, object: &mut Value) {
     if def.is_namespaces() {
         let name = metadata(object, "name").to_owned();
         object["metadata"]["labels"]["kubernetes.io/metadata.name"] = json!(name);
-    }
-}
-
-/// What native kinds get when they are created.
-pub(super) fn defaults(def: &ResourceDef, object: &mut Value) {
-    let missing = |object: &mut Value, fields: &[(&str, Value)]| {
-        for (field, value) in
-            fields.iter().filter(|(field, _)| object.get(*field).is_none_or(Value::is_null)).collect::<Vec<_>>()
-        {
-            object[*field] = value.clone();
-        }
-    };
-    match (def.storage.0.as_str(), def.plural.as_str()) {
-        ("storage.k8s.io", "storageclasses") => {
-            missing(object, &[("reclaimPolicy", json!("Delete")), ("volumeBindingMode", json!("Immediate"))]);
-        }
-        ("rbac.authorization.k8s.io", "roles" | "clusterroles") => missing(object, &[("rules", Value::Null)]),
-        ("", "events") => {
-            missing(
-                object,
-                &[("eventTime", Value::Null), ("reportingComponent", json!("")), ("reportingInstance", json!(""))],
-            );
-        }
-        ("", "services") => {
-            missing(&mut object["spec"], &[("type", json!("ClusterIP")), ("sessionAffinity", json!("None"))]);
-            missing(object, &[("status", json!({"loadBalancer": {}}))]);
-            for port in object["spec"]["ports"].as_array_mut().into_iter().flatten() {
-                let number = port["port"].clone();
-                missing(port, &[("targetPort", number), ("protocol", json!("TCP"))]);
-            }
-        }
-        ("", "pods") => {
-            let tolerated =
-                |key: &str| json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
-            let tolerations = [tolerated("node.kubernetes.io/not-ready"), tolerated("node.kubernetes.io/unreachable")];
-            missing(
-                &mut object["spec"],
-                &[
-                    ("dnsPolicy", json!("ClusterFirst")),
-                    ("enableServiceLinks", json!(true)),
-                    ("restartPolicy", json!("Always")),
-                    ("schedulerName", json!("default-scheduler")),
-                    ("serviceAccountName", json!("default")),
-                    ("terminationGracePeriodSeconds", json!(30)),
-                    ("tolerations", json!(tolerations)),
-                ],
-            );
-        }
-        _ => {}
-    }
-    if !def.storage.0.is_empty() && !def.is_crds() {
-        return;
-    }
-    match def.plural.as_str() {
-        "namespaces" | "projects" | "projectrequests" => {
-            object["spec"]["finalizers"] = json!(["kubernetes"]);
-            object["status"] = json!({"phase": "Active"});
-        }
-        "pods" => object["status"] = json!({"phase": "Pending", "qosClass": "BestEffort"}),
-        "persistentvolumeclaims" => {
-            object["status"] = json!({"phase": "Pending"});
-            if object["spec"]["volumeMode"].is_null() {
-                object["spec"]["volumeMode"] = json!("Filesystem");
-            }
-        }
-        "persistentvolumes" => object["status"] = json!({"phase": "Available"}),
-        "customresourcedefinitions" => {
-            missing(&mut object["spec"], &[("conversion", json!({"strategy": "None"}))]);
-            let condition = |kind: &str, reason: &str, message: &str| json!({"type": kind, "status": "True", "lastTransitionTime": now(), "reason": reason, "message": message});
-            let versions = object["spec"]["versions"].as_array().into_iter().flatten();
-            let stored: Vec<&Value> = versions.filter(|v| v["storage"] == json!(true)).map(|v| &v["name"]).collect();
-            object["status"] = json!({
-                "acceptedNames": object["spec"]["names"],
-                "storedVersions": stored,
-                "conditions": [
-                    condition("NamesAccepted", "NoConflicts", "no conflicts found"),
-                    condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
-                ],
-            });
-        }
-        _ => {}
     }
 }
 

@@ -18,6 +18,7 @@ use super::router::{json_bytes, parse_body};
 use super::schema::validate::Cause;
 use super::selectors::Selector;
 use super::store::{ObjectKey, metadata};
+use super::webhooks::Admission;
 use super::write::{DeleteOptions, Part, Verb, Write, key};
 use super::{State, apply, auth, options, paging, scale, watch};
 
@@ -32,6 +33,8 @@ pub(super) struct Call {
     pub content_type: String,
     pub body: Bytes,
     pub user: User,
+    /// What webhooks have to say.
+    pub admission: Admission,
     /// The client's program, by which its fields are known where it names no manager.
     pub agent: String,
 }
@@ -75,7 +78,15 @@ impl Call {
         parse_body(&self.body, &self.content_type, &self.def.kind).map(|(value, _)| value)
     }
     fn write(&self, verb: Verb) -> Result<Write<'_>, ApiError> {
-        options::write(&self.query, verb, &self.agent)
+        let mut write = options::write(&self.query, verb, &self.agent)?;
+        write.dry_run |= self.admission.is_draft();
+        write.admission = &self.admission;
+        Ok(write)
+    }
+    /// Whether the client wants nothing stored.
+    pub fn is_dry_run(&self) -> bool {
+        !self.query.all("dryRun").is_empty()
+            || self.target.name.is_some() && delete_options(self).is_ok_and(|options| options.dry_run)
     }
     /// Which part of the object the path addresses.
     fn part(&self) -> Result<Part, ApiError> {
@@ -92,8 +103,15 @@ impl Call {
 }
 
 pub(super) fn get(state: &State, call: &Call) -> Result<Response, ApiError> {
-    if call.def.review || call.def.plural == "projectrequests" {
+    if call.def.review {
         return Err(ApiError::method_not_allowed());
+    }
+    // Asked before a project is: whether the user may.
+    if call.def.plural == "projectrequests" {
+        return Ok(json_response(
+            200,
+            &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}),
+        ));
     }
     if call.target.name.is_none() || call.query.get(WATCH_PATH).is_some() {
         if call.query.flag("watch") {
@@ -185,8 +203,11 @@ pub(super) fn post(state: &State, call: &Call) -> Result<Response, ApiError> {
         return Err(ApiError::method_not_allowed());
     }
     let mut write = call.write(Verb::Create)?;
-    let (body, twice) = parse_body(&call.body, &call.content_type, &call.def.kind)?;
+    let (mut body, twice) = parse_body(&call.body, &call.content_type, &call.def.kind)?;
     write.twice = twice;
+    if call.def.plural == "projectrequests" {
+        requested(&mut body, &call.user);
+    }
     let created = state.create(&call.def, call.namespace(), body, &write)?;
     if call.def.plural == "projectrequests"
         && let Some(projects) = state.registry.find(&call.def.group, &call.def.version, "projects")
@@ -194,6 +215,15 @@ pub(super) fn post(state: &State, call: &Call) -> Result<Response, ApiError> {
         return Ok(json_response(201, &Renderer::new(projects, call.form, "").object(&created)));
     }
     Ok(call.written(201, &created, &write))
+}
+
+/// What a project's request says becomes annotations of the project.
+fn requested(body: &mut Value, user: &User) {
+    let texts = ["displayName", "description"].map(|field| body.as_object_mut().and_then(|b| b.shift_remove(field)));
+    let [title, description] = texts.map(|text| text.unwrap_or_else(|| json!("")));
+    for (name, value) in [("description", description), ("display-name", title), ("requester", json!(user.name))] {
+        body["metadata"]["annotations"][format!("openshift.io/{name}")] = value;
+    }
 }
 
 fn evict(state: &State, call: &Call) -> Result<Response, ApiError> {
@@ -334,16 +364,23 @@ pub(super) fn delete(state: &State, call: &Call) -> Result<Response, ApiError> {
     Ok(json_response(200, &body))
 }
 
+/// The objects that a DELETE is about; none when there is no such object.
+pub(super) fn doomed(state: &State, call: &Call) -> Result<Vec<Arc<Value>>, ApiError> {
+    if call.target.name.is_some() {
+        return Ok(state.store.get(&call.key()?).into_iter().collect());
+    }
+    let selector = Selector::parse(&call.def, call.query.get("labelSelector"), call.query.get("fieldSelector"))?;
+    let mut objects = state.store.list(&call.def.storage, call.namespace()).1;
+    objects.retain(|object| selector.matches(object));
+    Ok(objects)
+}
+
 fn delete_collection(state: &State, call: &Call, options: &DeleteOptions) -> Result<Response, ApiError> {
     if call.def.is_namespaces() || (call.def.namespaced && call.target.namespace.is_none()) {
         return Err(if call.def.custom { ApiError::no_page() } else { ApiError::method_not_allowed() });
     }
-    let selector = Selector::parse(&call.def, call.query.get("labelSelector"), call.query.get("fieldSelector"))?;
     let mut deleted = Vec::new();
-    for object in state.store.list(&call.def.storage, call.namespace()).1 {
-        if !selector.matches(&object) {
-            continue;
-        }
+    for object in doomed(state, call)? {
         match state.delete(&call.def, &key(&call.def, call.namespace(), metadata(&object, "name")), options) {
             // Told as it was before.
             Ok(_) => deleted.push(object),

@@ -108,8 +108,9 @@ impl ResourceDef {
             return self.categories.iter().map(String::as_str).collect();
         }
         let in_all = match self.group.as_str() {
-            "" => matches!(self.plural.as_str(), "pods" | "services"),
-            "apps" | "batch" | "kubevirt.io" => true,
+            "" => matches!(self.plural.as_str(), "pods" | "services" | "replicationcontrollers"),
+            "apps" => self.plural != "controllerrevisions",
+            "autoscaling" | "batch" | "kubevirt.io" => true,
             "cdi.kubevirt.io" => self.plural == "datavolumes",
             _ => false,
         };

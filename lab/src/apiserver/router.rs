@@ -14,7 +14,9 @@ use super::protobuf::{self, Refusal};
 use super::rbac::{User, Wish};
 use super::request::{Form, Query, Target};
 use super::schema::prune;
-use super::{InProcess, State, auth, discovery, proxy, resource_handlers, subresources};
+use super::webhooks::Admission;
+use super::websocket::Upgrade;
+use super::{InProcess, State, auth, discovery, oauth, openapi, proxy, resource_handlers, subresources, webhooks};
 
 /// The largest body that a real API server takes, in bytes.
 const BODY_LIMIT: usize = 3 * 1024 * 1024;
@@ -46,9 +48,9 @@ async fn route(state: &Arc<State>, request: Request<Body>, inside: bool) -> Resu
     let path = segments(request.uri().path());
     let parts: Vec<&str> = path.iter().map(String::as_str).collect();
     match parts.as_slice() {
-        [".well-known", "oauth-authorization-server"] => return Ok(auth::metadata(&state.url)),
-        ["oauth", "authorize"] => return Ok(auth::authorize(state, &request)),
-        ["oauth", "token", ..] => return Ok(auth::token(state, &request)),
+        [".well-known", "oauth-authorization-server"] => return Ok(oauth::metadata(&state.url)),
+        ["oauth", "authorize"] => return Ok(oauth::authorize(state, &request)),
+        ["oauth", "token", ..] => return oauth::token(state, request).await,
         _ => {}
     }
     let user = if inside { User::named("system:admin") } else { state.auth.user(request.headers())? };
@@ -57,6 +59,7 @@ async fn route(state: &Arc<State>, request: Request<Body>, inside: bool) -> Resu
         ["version"] if request.method() != Method::GET => return Err(ApiError::method_not_allowed()),
         ["version"] => return Ok(json_response(200, &discovery::version(&state.kubernetes_version))),
         ["healthz" | "livez" | "readyz", ..] => return Ok(text_response(200, "ok")),
+        [] if !user.is_anonymous() => return Ok(json_response(200, &discovery::paths(&state.registry))),
         _ => {}
     }
     let is_resource = matches!(parts.as_slice(), ["api", _, _, ..] | ["apis", _, _, _, ..]);
@@ -75,7 +78,7 @@ async fn route(state: &Arc<State>, request: Request<Body>, inside: bool) -> Resu
         ["apis", group] => discovery::group(&state.registry, group),
         ["api", "v1"] => discovery::resources(&state.registry, "", "v1"),
         ["apis", group, version] => discovery::resources(&state.registry, group, version),
-        ["openapi", rest @ ..] => discovery::openapi(&state.registry, rest),
+        ["openapi", rest @ ..] => Ok(openapi::serve(&state.registry, rest, &accept)),
         ["api", "v1", "namespaces", namespace, "services", service, "proxy", rest @ ..] => {
             let wish = Wish {
                 verb: "get",
@@ -116,7 +119,7 @@ async fn resource(
     group: &str,
     version: &str,
     path: &[String],
-    request: Request<Body>,
+    mut request: Request<Body>,
     user: &User,
 ) -> Result<Response, ApiError> {
     let mut query = Query::parse(request.uri().query());
@@ -144,6 +147,7 @@ async fn resource(
         name: if verb == "create" { "" } else { target.name.as_deref().unwrap_or_default() },
     };
     state.authorize(user, &def, &wish)?;
+    let upgrade = if verb == "watch" { Upgrade::of(&mut request) } else { None };
     let (parts, body) = request.into_parts();
     let content_type =
         parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
@@ -171,14 +175,20 @@ async fn resource(
         content_type,
         body: body.to_bytes(),
         user: user.clone(),
+        admission: Admission::Off,
         agent: if agent.is_empty() { "unknown".to_owned() } else { agent },
     };
     match parts.method {
-        Method::GET => resource_handlers::get(state, &call),
-        Method::POST => resource_handlers::post(state, &call),
-        Method::PUT => resource_handlers::put(state, &call),
-        Method::PATCH => resource_handlers::patch(state, &call),
-        Method::DELETE => resource_handlers::delete(state, &call),
+        Method::GET => {
+            let response = resource_handlers::get(state, &call)?;
+            Ok(match upgrade {
+                Some(upgrade) => upgrade.answer(state, response),
+                None => response,
+            })
+        }
+        Method::POST | Method::PUT | Method::PATCH | Method::DELETE => {
+            webhooks::write(state, &parts.method, call).await
+        }
         _ => Err(ApiError::not_supported(&call.def, "")),
     }
 }

@@ -190,6 +190,25 @@ impl Requirement {
     }
 }
 
+/// Whether a `LabelSelector`, as objects carry it, takes these labels; an empty one takes all.
+pub(super) fn label_selector_matches(selector: &Value, labels: &Value) -> bool {
+    let equal = selector["matchLabels"].as_object().into_iter().flatten().all(|(key, value)| &labels[key] == value);
+    let rules = selector["matchExpressions"].as_array().into_iter().flatten();
+    equal
+        && rules.into_iter().all(|rule| {
+            let key = rule["key"].as_str().unwrap_or_default().to_owned();
+            let values = rule["values"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let values: Vec<String> = values.map(str::to_owned).collect();
+            let requirement = match rule["operator"].as_str().unwrap_or_default() {
+                "In" => Requirement::In(key, values),
+                "NotIn" => Requirement::NotIn(key, values),
+                "DoesNotExist" => Requirement::Missing(key),
+                _ => Requirement::Exists(key),
+            };
+            requirement.holds(labels)
+        })
+}
+
 /// The text of a field at a dotted path; empty when unset, as the API server compares.
 fn field(object: &Value, path: &str) -> String {
     // The newer form of events asks by its own names.

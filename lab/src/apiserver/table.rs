@@ -2,21 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::columns::{age, computed};
 use super::resources::{Column, ResourceDef};
 
 const NAME: &str = "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names";
-
-/// `97s`, `5m`, `3h`, `2d`: how kubectl shows an age.
-fn age(timestamp: &str) -> String {
-    let Ok(then) = timestamp.parse::<jiff::Timestamp>() else { return "<unknown>".to_owned() };
-    let seconds = (jiff::Timestamp::now().as_second() - then.as_second()).max(0);
-    match seconds {
-        0..120 => format!("{seconds}s"),
-        120..7200 => format!("{}m", seconds / 60),
-        7200..172_800 => format!("{}h", seconds / 3600),
-        _ => format!("{}d", seconds / 86_400),
-    }
-}
 
 /// The value at a path as printer columns write it: fields, `[0]`, `[?(@.type=="Ready")]`.
 fn lookup<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
@@ -54,6 +43,9 @@ fn lookup<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
 }
 
 fn cell(def: &ResourceDef, object: &Value, column: &Column) -> Value {
+    if let Some(name) = column.path.strip_prefix('=') {
+        return computed(name, object).unwrap_or_default();
+    }
     if let Some(field) = column.path.strip_prefix("#.") {
         return json!(object[field].as_object().map_or(0, serde_json::Map::len));
     }
@@ -63,6 +55,9 @@ fn cell(def: &ResourceDef, object: &Value, column: &Column) -> Value {
         None | Some(Value::Null) => match column.kind.as_str() {
             "date" => json!("<unknown>"),
             "string" => json!(""),
+            // Go's zero values.
+            "integer" => json!(0),
+            "boolean" => json!(false),
             _ => Value::Null,
         },
         Some(Value::String(text)) if column.kind == "date" => json!(age(text)),
@@ -87,10 +82,13 @@ fn columns(def: &ResourceDef) -> Vec<Column> {
 
 pub(super) fn table(def: &ResourceDef, include: &str, objects: &[Value], version: Value, with_columns: bool) -> Value {
     let columns = columns(def);
+    // A few kinds say by themselves where the name stands.
+    let named = columns.iter().any(|c| c.name == "Name");
     let definitions: Vec<Value> =
         std::iter::once(json!({
             "name": "Name", "type": "string", "format": "name", "description": NAME, "priority": 0
         }))
+        .skip(usize::from(named))
         .chain(columns.iter().map(
             |c| json!({"name": c.name, "type": if c.kind == "date" && !def.custom { "string" } else { &c.kind }, "format": "", "description": c.description, "priority": c.priority}),
         ))
@@ -99,7 +97,10 @@ pub(super) fn table(def: &ResourceDef, include: &str, objects: &[Value], version
         .iter()
         .map(|object| {
             let name = json!(object["metadata"]["name"].as_str().unwrap_or_default());
-            let cells: Vec<Value> = std::iter::once(name).chain(columns.iter().map(|c| cell(def, object, c))).collect();
+            let cells: Vec<Value> = std::iter::once(name)
+                .skip(usize::from(named))
+                .chain(columns.iter().map(|c| cell(def, object, c)))
+                .collect();
             let shown = match include {
                 "None" => Value::Null,
                 "Object" => object.clone(),

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::State;
+use super::defaults;
 use super::error::ApiError;
 use super::events;
 use super::managers;
-use super::prepare::{changed, check_types, defaults, normalise, prepare};
+use super::prepare::{changed, check_types, normalise, prepare};
 use super::resources::{ResourceDef, StatusMode, from_crd};
 use super::rules;
 use super::schema::validate as schema_check;
 use super::schema::{native, prune};
 use super::store::{Action, ObjectKey, has_finalizers, is_deleting, metadata};
 use super::validate;
+use super::webhooks::{self, Admission};
 
 /// Characters of a generated name's end.
 const SUFFIX: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -57,6 +59,8 @@ pub(super) struct Write<'a> {
     /// Fields that the body has twice.
     pub twice: Vec<String>,
     pub warnings: RefCell<Vec<String>>,
+    /// What webhooks have to say.
+    pub admission: &'a Admission,
 }
 
 impl Write<'_> {
@@ -69,6 +73,7 @@ impl Write<'_> {
             strictness: Strictness::Ignore,
             twice: Vec::new(),
             warnings: RefCell::default(),
+            admission: &webhooks::OFF,
         }
     }
 
@@ -113,10 +118,26 @@ impl Write<'_> {
     }
 }
 
-/// Fills in defaults and refuses what the schema or the kind's rules do not allow.
-pub(super) fn complete(def: &ResourceDef, part: Part, old: Option<&Value>, object: &mut Value) -> Result<(), ApiError> {
+/// Fills in defaults and what webhooks want, and refuses what the schema or the kind's rules do not
+/// allow. A draft is not judged: webhooks may mend it.
+pub(super) fn complete(
+    def: &ResourceDef,
+    part: Part,
+    old: Option<&Value>,
+    object: &mut Value,
+    admission: &Admission,
+) -> Result<(), ApiError> {
     let Some(schema) = def.schema() else { return Ok(()) };
     prune::defaults(schema, object);
+    if admission.is_draft() {
+        return Ok(());
+    }
+    if let Some(decided) = admission.decided().filter(|decided| !decided.patches.is_empty()) {
+        decided.apply(object)?;
+        prune::prune(schema, object, "", &mut Vec::new());
+        prune::tidy(schema, object);
+        prune::defaults(schema, object);
+    }
     let name = metadata(object, "name");
     if def.custom {
         let part = if part == Part::Status { "status" } else { "" };
@@ -214,18 +235,24 @@ impl State {
         let mut tries = if asked.is_empty() { 8 } else { 1 };
         loop {
             tries -= 1;
-            let name = if asked.is_empty() { generated(&base) } else { asked.clone() };
+            let name = match write.admission.decided() {
+                Some(decided) => decided.name.clone(),
+                None if asked.is_empty() => generated(&base),
+                None => asked.clone(),
+            };
             let mut object = object.clone();
             object["metadata"]["name"] = json!(name);
             normalise(def, &mut object);
-            defaults(def, &mut object);
+            defaults::fill(def, &mut object);
+            self.default_class(def, &mut object);
             let mut causes = validate::name(def, if asked.is_empty() { &base } else { "" }, &name);
             causes.extend(validate::metadata(def, &object));
             validate::refuse(def, &name, &causes)?;
-            complete(def, Part::Main, None, &mut object)?;
+            complete(def, Part::Main, None, &mut object, write.admission)?;
             if let Some(manager) = write.manager {
                 managers::updated(def, Part::Main, manager, None, &mut object);
             }
+            write.admission.record(None, &object);
             match self.insert(def, &key(def, namespace, &name), object, write.dry_run) {
                 Err(e) if e.reason == "AlreadyExists" && tries > 0 => {}
                 result => return result,
@@ -278,6 +305,9 @@ impl State {
         let mut last = None;
         let updated = self.store.write(key, |_, current| {
             let current = current.ok_or_else(|| ApiError::not_found(def, &key.name))?;
+            if write.admission.decided().is_some_and(|decided| !decided.still_fits(current)) {
+                return Err(ApiError::stale(def, &key.name));
+            }
             let mut wanted = change(current)?;
             if write.verb == Verb::Patch && !def.custom {
                 check_types(def, &mut wanted).map_err(|e| {
@@ -288,11 +318,12 @@ impl State {
             }
             write.admit(def, &mut wanted)?;
             let mut object = prepare(def, key, part, write.verb, current, wanted)?;
-            complete(def, part, Some(current), &mut object)?;
+            complete(def, part, Some(current), &mut object, write.admission)?;
             bump_generation(def, current, &mut object);
             if let Some(manager) = write.manager {
                 managers::updated(def, part, manager, Some(current), &mut object);
             }
+            write.admission.record(Some(current), &object);
             if write.dry_run {
                 return Ok(Action::Keep(object));
             }

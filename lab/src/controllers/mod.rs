@@ -8,3 +8,4 @@ pub mod kubevirt;
 pub mod mtv;
 pub mod objects;
 pub mod storage;
+pub mod workloads;

@@ -33,6 +33,7 @@ pub fn objects(options: &SeedOptions) -> Vec<(&'static str, Value)> {
             )
         })
         .collect();
+    all.extend(super::roles::objects());
     all.push(("nodes", node("master-0", "control-plane", "14Gi")));
     // Different sizes, so that a choice by free memory has one answer.
     for (name, memory) in [("worker-0", "60Gi"), ("worker-1", "62Gi"), ("worker-2", "58Gi")] {

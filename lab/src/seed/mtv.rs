@@ -1,9 +1,10 @@
 //! MTV as its operator leaves it: OLM objects, ForkliftController, workloads, CRDs, Route, host Provider.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::SeedOptions;
 use super::cluster::{STAMP, condition, route};
+use super::definitions;
 
 const NAMESPACE: &str = "openshift-mtv";
 const GROUP: &str = "forklift.konveyor.io";
@@ -31,7 +32,7 @@ fn minor(version: &str) -> u32 {
 pub fn objects(options: &SeedOptions) -> Vec<(&'static str, Value)> {
     let (version, minor) = (full_version(&options.mtv_version), minor(&options.mtv_version));
     let csv = format!("mtv-operator.v{version}");
-    let mut all = crds(minor);
+    let mut all = crds(&version, minor);
     all.push(("subscriptions", json!({"apiVersion": "operators.coreos.com/v1alpha1", "kind": "Subscription",
         "metadata": {"name": "mtv-operator", "namespace": NAMESPACE},
         "spec": {"name": "mtv-operator", "channel": format!("release-v2.{minor}"), "source": "redhat-operators", "sourceNamespace": "openshift-marketplace"},
@@ -64,7 +65,11 @@ pub fn objects(options: &SeedOptions) -> Vec<(&'static str, Value)> {
     all.push(("services", json!({"apiVersion": "v1", "kind": "Service",
         "metadata": {"name": "forklift-inventory", "namespace": NAMESPACE},
         "spec": {"ports": [{"name": "api-https", "port": 8443, "targetPort": 8443, "protocol": "TCP"}], "selector": {"app": "forklift"}}})));
-    all.push(("routes", route("forklift-inventory", NAMESPACE, &options.inventory_addr, None, "reencrypt")));
+    let mut inventory = route("forklift-inventory", NAMESPACE, &options.inventory_addr, None, "reencrypt");
+    // As MTV's operator labels it; clients find it by them.
+    inventory["metadata"]["labels"] = json!({"app": "forklift", "service": "forklift-inventory",
+        "control-plane": "controller-manager", "controller-tools.k8s.io": "1.0"});
+    all.push(("routes", inventory));
     all.push((
         "providers",
         json!({"apiVersion": format!("{GROUP}/v1beta1"), "kind": "Provider",
@@ -88,51 +93,16 @@ fn controller_spec(minor: u32) -> Value {
     spec
 }
 
-fn crds(minor: u32) -> Vec<(&'static str, Value)> {
-    let kinds = [
-        ("Provider", "providers", true),
-        ("Plan", "plans", true),
-        ("Migration", "migrations", true),
-        ("NetworkMap", "networkmaps", true),
-        ("StorageMap", "storagemaps", true),
-        ("Hook", "hooks", true),
-        ("Host", "hosts", true),
-        ("ForkliftController", "forkliftcontrollers", true),
-        ("Conversion", "conversions", minor >= 12),
-    ];
-    let wanted = kinds.into_iter().filter(|(_, _, present)| *present);
-    wanted.map(|(kind, plural, _)| ("customresourcedefinitions", crd(kind, plural, minor))).collect()
-}
-
-fn crd(kind: &str, plural: &str, minor: u32) -> Value {
-    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    let mut spec = open.clone();
-    if kind == "Plan" {
-        let mut properties = Map::new();
-        let known = [
-            ("targetNamespace", "string", 0),
-            ("warm", "boolean", 0),
-            ("pvcNameTemplate", "string", 8),
-            ("type", "string", 10),
-            ("targetPowerState", "string", 10),
-            ("preserveStaticIPs", "boolean", 0),
-            ("conversionTempStorageClass", "string", 11),
-        ];
-        for (name, kind, _) in known.into_iter().filter(|(_, _, since)| minor >= *since) {
-            properties.insert(name.to_owned(), json!({"type": kind}));
-        }
-        for (name, _) in [("targetLabels", 10), ("targetNodeSelector", 10), ("targetAffinity", 10), ("tagMapping", 12)]
-            .into_iter()
-            .filter(|(_, since)| minor >= *since)
-        {
-            properties.insert(name.to_owned(), open.clone());
-        }
-        spec["properties"] = Value::Object(properties);
-    }
-    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": format!("{plural}.{GROUP}")},
-        "spec": {"group": GROUP, "scope": "Namespaced",
-            "names": {"kind": kind, "listKind": format!("{kind}List"), "plural": plural, "singular": kind.to_lowercase()},
-            "versions": [{"name": "v1beta1", "served": true, "storage": true, "subresources": {"status": {}},
-                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec, "status": open}}}}]}})
+/// With what OLM puts on them: whose they are, and which operator brought them.
+fn crds(version: &str, minor: u32) -> Vec<(&'static str, Value)> {
+    let owner = format!("mtv-operator.v{version}");
+    let marked = |mut definition: Value| {
+        definition["metadata"]["annotations"] = json!({
+            "operatorframework.io/installed-alongside-lab": format!("{NAMESPACE}/{owner}"),
+        });
+        definition["metadata"]["labels"] =
+            json!({"olm.managed": "true", format!("operators.coreos.com/mtv-operator.{NAMESPACE}"): ""});
+        ("customresourcedefinitions", definition)
+    };
+    definitions::all(minor).into_iter().map(marked).collect()
 }

@@ -17,6 +17,8 @@ const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 const API_VERSION: &str = "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources";
 const KIND: &str = "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds";
 const METADATA: &str = "Standard object's metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
+/// What a quantity looks like, as generators of CustomResourceDefinitions write it.
+pub(crate) const QUANTITY: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
 const REFERENCE: &str = "#/components/schemas/";
 
 static NATIVE: LazyLock<Map<String, Value>> =
@@ -78,6 +80,12 @@ impl<'a> Schema<'a> {
     pub fn native(group: &str, version: &str, kind: &str) -> Option<Schema<'static>> {
         let name = native_name(group, version, kind)?;
         Some(Schema { node: NATIVE.get(name)?, custom: false, name })
+    }
+
+    /// By its OpenAPI name.
+    pub fn named(name: &str) -> Option<Schema<'static>> {
+        let (name, node) = NATIVE.get_key_value(name)?;
+        Some(Schema { node, custom: false, name })
     }
 
     /// Of a custom resource, made by [`custom_root`].
@@ -151,6 +159,17 @@ impl<'a> Schema<'a> {
         self.node.get("items").filter(|i| i.is_object()).map(|items| Self::new(items, self.custom))
     }
 
+    /// The schemas below `allOf`, `anyOf` or `oneOf`.
+    pub fn choices(&self, word: &str) -> Vec<Schema<'a>> {
+        let list = self.node[word].as_array().into_iter().flatten();
+        list.map(|node| Self::new(node, self.custom)).collect()
+    }
+
+    /// The schema that a value must not have.
+    pub fn not(&self) -> Option<Schema<'a>> {
+        self.node.get("not").filter(|not| not.is_object()).map(|not| Self::new(not, self.custom))
+    }
+
     pub fn required(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.node["required"].as_array().into_iter().flatten().filter_map(Value::as_str)
     }
@@ -170,6 +189,11 @@ impl<'a> Schema<'a> {
         self.node["x-kubernetes-map-type"] == json!("atomic")
     }
 
+    /// `io.k8s.api.core.v1.PodSpec`; empty where the schema is not one that others refer to.
+    pub fn full_name(&self) -> &'a str {
+        self.name
+    }
+
     /// `PodSpec` of `io.k8s.api.core.v1.PodSpec`.
     pub fn short_name(&self) -> &'a str {
         self.name.rsplit('.').next().unwrap_or_default()
@@ -182,6 +206,48 @@ impl<'a> Schema<'a> {
     /// Strategic merge joins the list rather than replaces it.
     pub fn patch_merges(&self) -> bool {
         self.node["x-kubernetes-patch-strategy"].as_str().is_some_and(|s| s.split(',').any(|s| s == "merge"))
+    }
+}
+
+/// A native struct with all that it refers to in place, in the form that custom resources' schemas have.
+pub(super) fn written_out(name: &str) -> Option<Value> {
+    ["io.k8s.api.", "io.k8s.apimachinery.pkg.apis."]
+        .iter()
+        .find_map(|head| NATIVE.get(&format!("{head}{name}")))
+        .map(expanded)
+}
+
+fn expanded(node: &Value) -> Value {
+    match node {
+        Value::Object(map) => {
+            let reference = map.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix(REFERENCE));
+            let either = json!([{"type": "integer"}, {"type": "string"}]);
+            let mut found = match reference.map(|name| (name, name.rsplit('.').next().unwrap_or_default())) {
+                Some((_, "IntOrString")) => json!({"anyOf": either, "x-kubernetes-int-or-string": true}),
+                Some((_, "Quantity")) => {
+                    json!({"anyOf": either, "x-kubernetes-int-or-string": true, "pattern": QUANTITY})
+                }
+                Some((name, _)) => NATIVE.get(name).map(expanded).unwrap_or_default(),
+                None => json!({}),
+            };
+            // What only clients of native kinds read, and choices, which generators leave to prose.
+            let dropped = |key: &str, value: &Value| {
+                let native = matches!(
+                    key,
+                    "$ref"
+                        | "x-kubernetes-group-version-kind"
+                        | "x-kubernetes-patch-merge-key"
+                        | "x-kubernetes-patch-strategy"
+                );
+                native || key == "enum" && value.is_array()
+            };
+            for (key, value) in map.iter().filter(|(key, value)| !dropped(key, value)) {
+                found[key] = expanded(value);
+            }
+            found
+        }
+        Value::Array(list) => list.iter().map(expanded).collect(),
+        other => other.clone(),
     }
 }
 

@@ -85,6 +85,9 @@ impl Check {
             return;
         }
         self.allowed(schema, value, path);
+        if !schema.is_int_or_string() {
+            self.choices(schema, value, path);
+        }
         match value {
             Value::Object(map) => {
                 self.object(schema, value, path);
@@ -110,6 +113,34 @@ impl Check {
             self.wrong_type(path, &json!(found), &format!("must be of type {wanted}: \"{found}\""));
         }
         fits
+    }
+
+    fn passes(&self, schema: Schema<'_>, value: &Value, path: &str) -> bool {
+        let mut check = Self { causes: Vec::new(), hidden: self.hidden };
+        check.value(schema, value, path);
+        check.causes.is_empty()
+    }
+
+    /// `allOf`, `anyOf`, `oneOf`, `not`.
+    fn choices(&mut self, schema: Schema<'_>, value: &Value, path: &str) {
+        let shown = match value {
+            Value::Object(_) | Value::Array(_) => json!(""),
+            other => other.clone(),
+        };
+        for all in schema.choices("allOf") {
+            self.value(all, value, path);
+        }
+        let any = schema.choices("anyOf");
+        if !any.is_empty() && !any.iter().any(|one| self.passes(*one, value, path)) {
+            self.invalid(path, &shown, "must validate at least one schema (anyOf)");
+        }
+        let one = schema.choices("oneOf");
+        if !one.is_empty() && one.iter().filter(|one| self.passes(**one, value, path)).count() != 1 {
+            self.invalid(path, &shown, "must validate one and only one schema (oneOf)");
+        }
+        if schema.not().is_some_and(|not| self.passes(not, value, path)) {
+            self.invalid(path, &shown, "must not validate the schema (not)");
+        }
     }
 
     fn allowed(&mut self, schema: Schema<'_>, value: &Value, path: &str) {
@@ -205,6 +236,25 @@ mod tests {
         let root = custom_root(&root).unwrap();
         let causes = validate(Schema::custom(&root), &json!({ "spec": object }), "");
         causes.into_iter().map(|c| format!("{}: {}", c.field, c.message)).collect()
+    }
+
+    #[test]
+    fn schemas_are_joined_by_all_any_one_and_not() {
+        let spec = json!({"type": "object", "properties": {
+            "kind": {"type": "string", "allOf": [{"enum": ["LUKS", "Clevis"]}, {"enum": ["LUKS"]}]},
+            "size": {"type": "integer", "anyOf": [{"maximum": 1}, {"minimum": 9}], "not": {"minimum": 20}},
+        }, "oneOf": [{"required": ["kind"]}, {"required": ["size"]}]});
+        assert!(messages(&spec, &json!({"kind": "LUKS"})).is_empty());
+        assert!(messages(&spec, &json!({"size": 10})).is_empty());
+        let both = messages(&spec, &json!({"kind": "LUKS", "size": 1}));
+        assert_eq!(both, ["spec: Invalid value: \"\": spec in body must validate one and only one schema (oneOf)"]);
+        let message = |field: &str, why: &str| vec![format!("spec.{field}: {why}")];
+        let clevis = message("kind", "Unsupported value: \"Clevis\": supported values: \"LUKS\"");
+        assert_eq!(messages(&spec, &json!({"kind": "Clevis"})), clevis);
+        let middle = "Invalid value: 5: spec.size in body must validate at least one schema (anyOf)";
+        assert_eq!(messages(&spec, &json!({"size": 5})), message("size", middle));
+        let large = "Invalid value: 30: spec.size in body must not validate the schema (not)";
+        assert_eq!(messages(&spec, &json!({"size": 30})), message("size", large));
     }
 
     #[test]

@@ -12,9 +12,11 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod clients;
 mod objects;
 mod services;
 mod strict;
+mod webhooks;
 
 const TOKEN: &str = "sha256~test";
 const SOON: Duration = Duration::from_secs(10);

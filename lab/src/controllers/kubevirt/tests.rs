@@ -26,6 +26,7 @@ fn always_creates_an_instance_and_halted_deletes_it() {
     let rest = decide(&vm("Halted"), None, Claims::Bound, NOW);
     assert_eq!(rest.status["printableStatus"], "Stopped");
     assert!(!rest.create_vmi);
+    assert!(rest.status.get("ready").is_none() && rest.status.get("created").is_none(), "what is false is left out");
 }
 
 #[test]

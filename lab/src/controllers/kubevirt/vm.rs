@@ -113,8 +113,14 @@ pub fn decide(vm: &Value, vmi: Option<&Value>, claims: Claims, now: &str) -> Dec
     let ready = vmi.is_some_and(|vmi| condition(vmi, "Ready").is_some_and(|c| text(c, "/status") == "True"));
     let conditions = conditions(vm, vmi, now);
     if let Some(fields) = status.as_object_mut() {
-        fields.insert("created".to_owned(), json!(!gone));
-        fields.insert("ready".to_owned(), json!(ready));
+        // Go leaves out what is false; a null takes it away.
+        for (field, holds) in [("created", !gone), ("ready", ready)] {
+            match (holds, vm.pointer("/status").and_then(|status| status.get(field))) {
+                (true, _) => drop(fields.insert(field.to_owned(), json!(true))),
+                (false, Some(_)) => drop(fields.insert(field.to_owned(), Value::Null)),
+                (false, None) => {}
+            }
+        }
         fields.insert("printableStatus".to_owned(), json!(printable));
         fields.insert("conditions".to_owned(), conditions);
         fields
