@@ -64,8 +64,11 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Remove what crashed, killed or kept runs left behind.
     Clean(CleanArgs),
-    /// Render the reports of a run again, or join the shards of a set: `report DIR`, `report merge`.
+    /// Render the reports of a run again, join the shards of a set, or hold runs against each other: `report DIR`,
+    /// `report merge`, `report compare`.
     Report(ReportArgs),
+    /// What many runs say of each cell: new, known, fixed, flaky, slower; also DIR/index.html.
+    History(HistoryArgs),
     /// Start the built-in lab and keep it up.
     Lab(LabServerArgs),
 }
@@ -124,6 +127,33 @@ pub struct ReportArgs {
 pub enum ReportCommand {
     /// Join the shards of a set into one JUnit, HTML, trace and run.json; the exit code is the whole set's.
     Merge(MergeArgs),
+    /// Hold runs against each other: verdicts, what failed, stages that took longer. Exit 1 when a cell that passed
+    /// in the first run did not in the last.
+    Compare(CompareArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct CompareArgs {
+    /// Directories of runs, e.g. results/mm-abcdefghij results/latest.
+    #[arg(required = true, num_args = 2.., value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
+    /// Also the cells that are the same.
+    #[arg(long)]
+    pub all: bool,
+    #[arg(long, short = 'o', visible_alias = "format", value_enum, default_value_t = ListFormat::Table)]
+    pub output: ListFormat,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct HistoryArgs {
+    /// The results directory with the runs.
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub results: PathBuf,
+    /// The newest N runs only; 0 is all.
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    pub last: usize,
+    #[arg(long, short = 'o', visible_alias = "format", value_enum, default_value_t = ListFormat::Table)]
+    pub output: ListFormat,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -84,6 +84,7 @@ async fn dispatch(args: Args) -> Result<u8, Stop> {
         Command::Doctor(doctor) => run_cmd::doctor(&before.and(&doctor.config), &doctor.lab).await,
         Command::Clean(clean) => clean_cmd::run(&before.and(&clean.config), clean).await,
         Command::Report(report) => report_cmd::run(report),
+        Command::History(history) => report_cmd::history(&history),
         Command::Lab(lab) => lab_cmd::run(&lab).await,
     }
 }

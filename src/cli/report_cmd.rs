@@ -1,20 +1,88 @@
-//! `mtv-matrix report`: the reports again, from the event log alone; and those of a set of shards as one.
+//! `mtv-matrix report` and `history`: the reports again, from the event log alone; those of a set of shards as one;
+//! runs beside each other.
 
 use std::io::IsTerminal;
 use std::path::Path;
 
-use super::args::{MergeArgs, ReportArgs, ReportCommand};
+use super::args::{CompareArgs, HistoryArgs, ListFormat, MergeArgs, ReportArgs, ReportCommand};
 use super::tell::Tell;
 use super::{Stop, exit, print_text};
 use crate::report::log::read_events;
-use crate::report::{self, console, merge};
+use crate::report::history::{History, Standing, read_night};
+use crate::report::{self, compare, console, merge};
 
 pub fn run(args: ReportArgs) -> Result<u8, Stop> {
     match (args.command, args.dir) {
         (Some(ReportCommand::Merge(args)), _) => join(&args),
+        (Some(ReportCommand::Compare(args)), _) => hold_against(&args),
         (None, Some(dir)) => again(&dir),
-        (None, None) => Err(Stop::usage("report needs a directory, or `merge`")),
+        (None, None) => Err(Stop::usage("report needs a directory, `merge` or `compare`")),
     }
+}
+
+fn hold_against(args: &CompareArgs) -> Result<u8, Stop> {
+    let mut nights = Vec::new();
+    for dir in &args.dirs {
+        let night = read_night(dir).map_err(Stop::usage)?;
+        let none = || Stop::usage(format!("{} has no run.json: `mtv-matrix report {0}` makes it", dir.display()));
+        nights.push(night.ok_or_else(none)?);
+    }
+    let compared = compare::compare(&nights);
+    match args.output {
+        ListFormat::Table => print_text(&compared.text(args.all)),
+        ListFormat::Json => print_json(&compared)?,
+    }
+    Ok(if compared.regressed() { exit::FAILED } else { exit::PASSED })
+}
+
+fn print_json(value: &impl serde::Serialize) -> Result<(), Stop> {
+    let text = serde_json::to_string_pretty(value).map_err(Stop::environment)?;
+    print_text(&format!("{text}\n"));
+    Ok(())
+}
+
+/// The newest run's cells by what earlier runs say of them, and the page of all runs.
+pub fn history(args: &HistoryArgs) -> Result<u8, Stop> {
+    let history = History::read(&args.results, args.last).map_err(Stop::usage)?;
+    for (dir, why) in &history.unread {
+        eprintln!("passed over: {}: {}", dir.display(), report::clean(why));
+    }
+    let standings = history.standings();
+    match args.output {
+        ListFormat::Json => print_json(&serde_json::json!({ "runs": history.nights, "cells": standings }))?,
+        ListFormat::Table => {
+            let Some(newest) = history.nights.last() else {
+                return Err(Stop::usage(format!("{} holds no run that has ended", args.results.display())));
+            };
+            let mut text = format!("{} runs; the newest is {}\n", history.nights.len(), newest.run);
+            let order = |standing: &Standing| match standing {
+                Standing::New { .. } => 0,
+                Standing::Known { .. } => 1,
+                Standing::Fixed { .. } => 2,
+                Standing::Passing { .. } => 3,
+            };
+            let mut rows: Vec<_> = standings.iter().collect();
+            rows.sort_by_key(|row| (order(&row.standing), row.slower.is_none(), row.id.clone()));
+            let wide = rows.iter().map(|row| row.id.len()).max().unwrap_or_default();
+            for row in rows {
+                let flaky = (row.flaky_rate > 0.0).then(|| format!(", flaky in {:.0} % of its passes", row.flaky_rate * 100.0));
+                let slower = row.slower.map(|(now, usual)| {
+                    format!(", slower: {} against {}", report::duration_text(now), report::duration_text(usual))
+                });
+                text += &format!(
+                    "{:wide$}  {}{}{}\n",
+                    report::clean(&row.id),
+                    row.standing,
+                    flaky.unwrap_or_default(),
+                    slower.unwrap_or_default()
+                );
+            }
+            print_text(&text);
+        }
+    }
+    let page = report::write_index(&args.results, &history).map_err(Stop::environment)?;
+    eprintln!("{}", page.display());
+    Ok(exit::PASSED)
 }
 
 fn again(dir: &Path) -> Result<u8, Stop> {

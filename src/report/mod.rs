@@ -4,9 +4,12 @@
 //! and `mtv-matrix report` on an old `events.jsonl` render through the same functions.
 
 pub mod brief;
+mod cause;
+pub mod compare;
 pub mod console;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod history;
 pub mod html;
 pub mod junit;
 pub mod live;
@@ -22,6 +25,7 @@ use std::path::{Path, PathBuf};
 
 use crate::event::Event;
 
+pub use history::History;
 pub use model::RunModel;
 
 /// Why a report could not be written.
@@ -29,6 +33,8 @@ pub use model::RunModel;
 pub enum ReportError {
     #[error("failed to write the report {path}: {source}")]
     Write { path: PathBuf, source: std::io::Error },
+    #[error("failed to read {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
     #[error("failed to write to the console: {0}")]
     Console(#[from] std::io::Error),
     #[error("failed to render {what}: {message}")]
@@ -71,9 +77,14 @@ fn write_files(dir: &Path, model: &RunModel, traces: &str) -> Result<Vec<PathBuf
         ("traces.jsonl", traces.to_owned()),
         ("run.json", summary::render(model)?),
         ("metrics.prom", metrics::render(model)),
-        ("report.html", html::render(model)),
+        ("report.html", html::render(model, &History::beside(dir))?),
     ];
     files.into_iter().map(|(name, content)| write_atomically(&dir.join(name), content.as_bytes())).collect()
+}
+
+/// `index.html` of a results directory: a line a cell, a column a run.
+pub fn write_index(results: &Path, history: &History) -> Result<PathBuf, ReportError> {
+    write_atomically(&results.join("index.html"), html::render_index(history)?.as_bytes())
 }
 
 fn write_atomically(path: &Path, content: &[u8]) -> Result<PathBuf, ReportError> {
@@ -98,11 +109,18 @@ pub(crate) fn duration_text(milliseconds: i64) -> String {
     }
 }
 
-/// Text without terminal escapes and without characters that XML 1.0 forbids.
+/// Characters that turn the direction of the text around them: a reader would see another text.
+fn turns(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Text without terminal escapes, without overrides of the writing direction and without characters that XML 1.0
+/// forbids.
 pub(crate) fn clean(text: &str) -> String {
     let plain = ::console::strip_ansi_codes(text);
     plain
         .chars()
+        .filter(|c| !turns(*c))
         .filter(|c| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{7e}' | '\u{85}' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..))
         .collect()
 }
@@ -151,6 +169,7 @@ mod tests {
     #[test]
     fn escapes_and_forbidden_characters_are_dropped() {
         assert_eq!(clean("\u{1b}[31mred\u{1b}[0m \u{0}\u{8}ok\u{fffe}"), "red ok");
+        assert_eq!(clean("vm\u{202e}gnp.exe\u{2066}"), "vmgnp.exe");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One run as a value: the fold of its events that every report renders from.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use jiff::Timestamp;
 
@@ -30,11 +30,38 @@ pub struct StageModel {
 }
 
 /// The copying of one VM's disks; of a warm migration the first copy, before the precopies.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Transfer {
     pub megabytes: u64,
     pub started: Timestamp,
     pub ended: Option<Timestamp>,
+    /// Percent over time, at most [`SAMPLES`] of them, evenly thinned.
+    pub samples: Vec<(Timestamp, f64)>,
+}
+
+/// Points kept of one transfer.
+pub const SAMPLES: usize = 64;
+
+impl Transfer {
+    /// The copy is complete: it is told of as a whole, whatever was seen last.
+    fn end(&mut self, at: Timestamp) {
+        if self.ended.is_none() {
+            self.sample(at, Some(100.0));
+            self.ended = Some(at);
+        }
+    }
+    fn sample(&mut self, at: Timestamp, percent: Option<f64>) {
+        let Some(percent) = percent.filter(|_| self.ended.is_none()) else { return };
+        self.samples.push((at, percent));
+        if self.samples.len() > SAMPLES {
+            // Every second one, the first and the newest kept.
+            let mut keep = false;
+            self.samples.retain(|_| {
+                keep = !keep;
+                keep
+            });
+        }
+    }
 }
 
 /// One attempt at a cell.
@@ -149,10 +176,14 @@ impl Attempt {
         let copied = vm.precopies.is_some_and(|precopies| precopies > 0);
         match (self.transfers.get_mut(&vm.vm), vm.total_mb) {
             (None, Some(megabytes)) if !copied => {
-                self.transfers.insert(vm.vm.clone(), Transfer { megabytes, started: at, ended: None });
+                let samples = vec![(at, vm.percent.unwrap_or(0.0))];
+                self.transfers.insert(vm.vm.clone(), Transfer { megabytes, started: at, ended: None, samples });
             }
-            (Some(open), Some(megabytes)) if !copied && open.ended.is_none() => open.megabytes = megabytes,
-            (Some(open), _) => _ = open.ended.get_or_insert(at),
+            (Some(open), Some(megabytes)) if !copied && open.ended.is_none() => {
+                open.megabytes = megabytes;
+                open.sample(at, vm.percent);
+            }
+            (Some(open), _) => open.end(at),
             (None, _) => {}
         }
     }
@@ -195,6 +226,8 @@ pub struct RunModel {
     /// Time of the last event.
     pub last: Option<Timestamp>,
     pub cells: Vec<CellModel>,
+    /// Place of each cell in `cells`: a run may have ten thousand.
+    places: HashMap<CellId, usize>,
     pub log: VecDeque<LogLine>,
     pub preflight: Vec<Probe>,
     pub leftovers: Vec<LeftoverModel>,
@@ -256,11 +289,11 @@ impl RunModel {
     }
 
     pub fn cell(&self, id: &CellId) -> Option<&CellModel> {
-        self.cells.iter().find(|cell| &cell.info.id == id)
+        self.cells.get(*self.places.get(id)?)
     }
 
     fn cell_mut(&mut self, id: &CellId) -> Option<&mut CellModel> {
-        self.cells.iter_mut().find(|cell| &cell.info.id == id)
+        self.cells.get_mut(*self.places.get(id)?)
     }
 
     fn attempt(&mut self, id: &CellId, number: u32) -> Option<&mut Attempt> {
@@ -298,6 +331,7 @@ impl RunModel {
                 self.set.clone_from(set);
                 self.started = Some(at);
                 self.cells = cells.iter().cloned().map(CellModel::new).collect();
+                self.places = cells.iter().enumerate().map(|(place, cell)| (cell.id.clone(), place)).collect();
             }
             EventKind::CellSkipped { cell, reason, shard } => {
                 if let Some(cell) = self.cell_mut(cell) {
@@ -355,7 +389,7 @@ impl RunModel {
                     open.problem.clone_from(problem);
                 }
                 if let (Stage::Migrate, Some(attempt)) = (*stage, self.attempt(cell, *attempt)) {
-                    attempt.transfers.values_mut().for_each(|transfer| _ = transfer.ended.get_or_insert(at));
+                    attempt.transfers.values_mut().for_each(|transfer| transfer.end(at));
                 }
             }
             EventKind::Progress { cell, attempt, vms } => {

@@ -47,6 +47,10 @@ struct Cell<'a> {
     skipped_because: Option<&'a str>,
     problem: Option<&'a Problem>,
     checks: Checks,
+    /// Checks that failed, else the stage that did: the same words every night.
+    failing: Vec<String>,
+    /// Verdict of each attempt, the first one first.
+    attempt_verdicts: Vec<Verdict>,
     stages: Vec<Stage>,
     artifacts: Vec<&'a str>,
 }
@@ -97,6 +101,8 @@ fn cell(cell: &CellModel) -> Cell<'_> {
         skipped_because: cell.skipped.as_deref(),
         problem: cell.problem(),
         checks,
+        failing: super::history::failing(cell.findings(), stages),
+        attempt_verdicts: cell.attempts.iter().map(|one| one.verdict.unwrap_or(Verdict::Interrupted)).collect(),
         stages: stages
             .iter()
             .map(|stage| Stage {

@@ -1,0 +1,126 @@
+//! `report.html`: one file, no network. What failed and why comes first.
+//!
+//! Knows the model of a run and what earlier runs of the same cells said ([`History`]). The template escapes
+//! every value by its type; the one script is inline, allowed by its hash, and only hides and shows what the
+//! page holds already: without it the page says the same.
+//!
+//! Bounds: the log and the passed checks of a cell that passed are folded to counts when there are more than
+//! [`DETAILED`] cells, and the timeline shows [`TIMELINE`] cells at most, the bad ones first.
+
+mod timeline;
+mod view;
+
+use askama::Template;
+use base64::Engine as _;
+use sha2::{Digest as _, Sha256};
+
+use super::history::History;
+use super::model::RunModel;
+use super::{ReportError, clean};
+use view::Page;
+
+const STYLE: &str = include_str!("report.css");
+const SCRIPT: &str = include_str!("report.js");
+
+/// Runs with more cells than this show passed cells by a line each.
+pub const DETAILED: usize = 150;
+/// Rows of the timeline.
+pub const TIMELINE: usize = 120;
+
+/// Text from outside, fit for a page: no control characters, no direction overrides. The template escapes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Text(String);
+
+impl Text {
+    pub fn new(text: &str) -> Self {
+        Self(clean(text))
+    }
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl std::fmt::Display for Text {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl askama::FastWritable for Text {
+    fn write_into(&self, dest: &mut dyn std::fmt::Write, _: &dyn askama::Values) -> askama::Result<()> {
+        Ok(dest.write_str(&self.0)?)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "report.html")]
+struct ReportPage<'a> {
+    style: &'static str,
+    script: &'static str,
+    policy: String,
+    page: Page<'a>,
+}
+
+/// What the page may load and run: its own style, and the one script by its hash.
+fn policy(script: &str) -> String {
+    let hash = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(script.as_bytes()));
+    format!("default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'")
+}
+
+/// The whole page. `history` is what earlier runs in the same results directory said; empty where there are none.
+pub fn render(model: &RunModel, history: &History) -> Result<String, ReportError> {
+    let page = ReportPage { style: STYLE, script: SCRIPT, policy: policy(SCRIPT), page: Page::new(model, history) };
+    page.render().map_err(|error| ReportError::Render { what: "report.html", message: error.to_string() })
+}
+
+/// The page of many runs: `index.html` of a results directory.
+#[derive(Template)]
+#[template(path = "index.html")]
+struct IndexPage<'a> {
+    style: &'static str,
+    policy: String,
+    index: view::Index<'a>,
+}
+
+/// `index.html`: the runs of a results directory, newest first, and a line a cell.
+pub fn render_index(history: &History) -> Result<String, ReportError> {
+    let page = IndexPage { style: STYLE, policy: policy(""), index: view::Index::new(history) };
+    page.render().map_err(|error| ReportError::Render { what: "index.html", message: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page() -> String {
+        render(&RunModel::from_events(&crate::report::fixture::events()), &History::default()).unwrap()
+    }
+
+    #[test]
+    fn what_a_cluster_says_never_becomes_markup() {
+        let page = page();
+        assert!(!page.contains("<script>alert"));
+        assert!(page.contains("&#60;script&#62;alert(1)&#60;/script&#62;"), "{page}");
+        assert!(page.contains("default-src &#39;none&#39;"));
+        assert!(page.contains("href=\"artifacts/broken/plan.yaml\""));
+    }
+
+    #[test]
+    fn the_script_that_the_page_holds_is_the_one_that_its_policy_allows() {
+        let page = page();
+        let script = page.split("<script>").nth(1).unwrap().split("</script>").next().unwrap();
+        let hash = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(script.as_bytes()));
+        let policy = page.split("Content-Security-Policy\" content=\"").nth(1).unwrap().split('"').next().unwrap();
+        assert!(policy.replace("&#43;", "+").contains(&hash), "{policy} lacks {hash}");
+        assert_eq!(page.matches("<script").count(), 1);
+    }
+
+    #[test]
+    fn what_failed_stands_before_the_matrix_and_a_skipped_cell_after_the_passed() {
+        let page = page();
+        let place = |what: &str| page.find(what).unwrap_or_else(|| panic!("no {what}"));
+        assert!(place("id=\"causes\"") < place("id=\"matrix\""));
+        assert!(place("<b class=\"name\">vsphere/broken") < place("<b class=\"name\">vsphere/cold"));
+        assert!(place("<b class=\"name\">vsphere/cold") < place("<b class=\"name\">vsphere/warm"));
+    }
+}

@@ -1,0 +1,612 @@
+//! What the pages show, as plain values: the templates decide on nothing but markup.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::cause::{Cause, causes, rank};
+use super::super::duration_text;
+use super::super::history::{CellHistory, History, Night, Past, Standing};
+use super::super::model::{Attempt, CellModel, RunModel, StageModel, Transfer, span};
+use super::timeline::Timeline;
+use super::{DETAILED, Text};
+use crate::event::{Finding, Level, Outcome, Problem, Verdict};
+
+/// Lines of its log that a cell which did not pass shows.
+const LOG_LINES: usize = 200;
+/// Runs that the page of a results directory shows as columns.
+const COLUMNS: usize = 30;
+
+pub struct Fact {
+    pub name: Text,
+    pub text: Text,
+}
+
+pub struct Count {
+    pub n: usize,
+    pub class: &'static str,
+    pub name: &'static str,
+}
+
+pub struct ProblemView {
+    pub message: Text,
+    pub details: Vec<Text>,
+    pub look_at: Vec<Place>,
+}
+
+/// A place to look at; `inside` is a link that stays inside the results directory.
+pub struct Place {
+    pub text: Text,
+    pub inside: bool,
+    pub what: Text,
+}
+
+pub struct CauseView {
+    pub verdict: &'static str,
+    pub title: Text,
+    pub expected: Text,
+    pub actual: Text,
+    pub subject: Text,
+    pub problem: Option<ProblemView>,
+    pub cells: Vec<CellLink>,
+    /// `2 new, 1 known since …`; empty without a history.
+    pub history: String,
+}
+
+pub struct CellLink {
+    pub anchor: String,
+    pub name: Text,
+}
+
+pub struct MatrixBox {
+    pub anchor: String,
+    pub verdict: &'static str,
+    pub title: Text,
+    pub took: String,
+    /// Attempts, where there was more than one.
+    pub attempts: usize,
+}
+
+pub struct MatrixRow {
+    pub scenario: Text,
+    pub boxes: Vec<Vec<MatrixBox>>,
+}
+
+pub struct Matrix {
+    pub columns: Vec<Text>,
+    pub rows: Vec<MatrixRow>,
+}
+
+pub struct StepView {
+    pub name: &'static str,
+    pub verdict: &'static str,
+    pub took: String,
+    /// Share of the attempt, 0 to 100, for the bar.
+    pub from: f64,
+    pub share: f64,
+}
+
+pub struct CheckView {
+    pub class: &'static str,
+    pub check: Text,
+    pub subject: Text,
+    pub expected: Text,
+    pub actual: Text,
+}
+
+impl CheckView {
+    pub fn word(&self) -> &'static str {
+        if self.class == "not-judged" { "not judged" } else { self.class }
+    }
+}
+
+pub struct VmChecks {
+    pub vm: Text,
+    pub notable: Vec<CheckView>,
+    pub passed: Vec<CheckView>,
+}
+
+pub struct Curve {
+    pub vm: Text,
+    pub text: String,
+    /// Points of an SVG polyline in a box of 300 × 48.
+    pub points: String,
+}
+
+pub struct AttemptView {
+    pub number: u32,
+    pub verdict: &'static str,
+    pub namespace: Text,
+    pub problems: Vec<ProblemView>,
+    pub steps: Vec<StepView>,
+    pub curves: Vec<Curve>,
+    pub vms: Vec<VmChecks>,
+}
+
+pub struct CellView {
+    pub anchor: String,
+    pub verdict: &'static str,
+    pub name: Text,
+    pub storage_class: Text,
+    pub took: String,
+    pub flaky: bool,
+    pub open: bool,
+    pub skipped: Option<Text>,
+    pub unstarted: Option<ProblemView>,
+    pub history: Option<String>,
+    pub not_judged: usize,
+    pub attempts: Vec<AttemptView>,
+    pub artifacts: Vec<Place>,
+    pub log: Vec<String>,
+    pub again: Option<Text>,
+    /// Only a line: the page is too large for the details of what passed.
+    pub brief: bool,
+}
+
+pub struct Page<'a> {
+    pub run: &'a str,
+    pub verdict: &'static str,
+    /// The answer in one sentence.
+    pub headline: String,
+    pub facts: Vec<Fact>,
+    pub counts: Vec<Count>,
+    pub problem: Option<ProblemView>,
+    pub preflight: Vec<Fact>,
+    pub causes: Vec<CauseView>,
+    pub leftovers: Vec<Fact>,
+    pub fixed: Vec<Fact>,
+    pub matrix: Matrix,
+    pub timeline: Option<Timeline>,
+    pub cells: Vec<CellView>,
+}
+
+fn place(path: &str, what: &str) -> Place {
+    let inside = path.starts_with("artifacts/")
+        && !path.contains(':')
+        && path.split('/').all(|part| part != ".." && !part.is_empty());
+    Place { text: Text::new(path), inside, what: Text::new(what) }
+}
+
+fn problem_view(problem: &Problem) -> ProblemView {
+    ProblemView {
+        message: Text::new(&problem.message),
+        // A lone detail often is the end of the message.
+        details: problem
+            .details
+            .iter()
+            .filter(|detail| !problem.message.ends_with(detail.as_str()))
+            .map(|detail| Text::new(detail))
+            .collect(),
+        look_at: problem.look_at.iter().map(|path| place(path, "")).collect(),
+    }
+}
+
+pub(super) fn plural(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
+/// Histories of the cells of this run, where earlier runs say something.
+fn histories(model: &RunModel, history: &History) -> BTreeMap<String, CellHistory> {
+    if history.nights.is_empty() {
+        return BTreeMap::new();
+    }
+    let now = Night::of(model, std::path::Path::new(""));
+    now.cells.iter().map(|(id, past)| (id.clone(), history.of(id, past))).collect()
+}
+
+/// `1 new, 2 known since 2026-11-21`.
+fn told<'a>(cells: impl Iterator<Item = &'a CellModel>, histories: &BTreeMap<String, CellHistory>) -> String {
+    let (mut new, mut known, mut since) = (0usize, 0usize, None::<jiff::Timestamp>);
+    for cell in cells {
+        match histories.get(cell.name()).map(|history| &history.standing) {
+            Some(Standing::New { .. }) => new += 1,
+            Some(Standing::Known { since: from, .. }) => {
+                known += 1;
+                since = Some(since.map_or(*from, |since| since.min(*from)));
+            }
+            Some(Standing::Fixed { .. } | Standing::Passing { .. }) | None => {}
+        }
+    }
+    let known = since.map(|since| format!("{known} known since {}", since.strftime("%Y-%m-%d")));
+    [(new > 0).then(|| format!("{new} new")), known].into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+fn headline(model: &RunModel, found: &[Cause<'_>], histories: &BTreeMap<String, CellHistory>) -> String {
+    let counts = model.counts();
+    let ran = counts.total - counts.skipped;
+    let bad = counts.failed + counts.errored + counts.interrupted;
+    let mut text = match (bad, ran) {
+        (0, 0) => "No cell ran".to_owned(),
+        (0, _) => format!("All {} passed", plural(ran, "cell that ran", "cells that ran")),
+        _ => format!(
+            "{bad} of {} did not pass, for {}",
+            plural(ran, "cell", "cells"),
+            plural(found.len(), "reason", "reasons")
+        ),
+    };
+    if counts.flaky > 0 {
+        text += &format!("; {} only after a retry", counts.flaky);
+    }
+    if counts.skipped > 0 {
+        text += &format!("; {} skipped", counts.skipped);
+    }
+    let bad_cells = model.cells.iter().filter(|cell| {
+        !matches!(cell.final_verdict(), Verdict::Passed | Verdict::Skipped)
+    });
+    let history = told(bad_cells, histories);
+    if !history.is_empty() {
+        text += &format!(" ({history})");
+    }
+    text
+}
+
+fn facts(model: &RunModel) -> Vec<Fact> {
+    let environment = &model.environment;
+    let unknown = "unknown";
+    let started = model.started.map(|at| at.strftime("%Y-%m-%d %H:%M UTC").to_string());
+    let took = duration_text(model.milliseconds());
+    let all = [
+        ("run", Some(model.run_name())),
+        ("started", started.as_deref()),
+        ("took", Some(took.as_str())),
+        ("MTV", environment.mtv_version.as_deref().or(Some(unknown))),
+        ("OpenShift", environment.ocp_version.as_deref().or(Some(unknown))),
+        ("Kubernetes", environment.kubernetes_version.as_deref()),
+        ("cluster", environment.cluster.as_deref()),
+        ("shard", model.shard.as_deref()),
+        ("mtv-matrix", Some(environment.tool_version.as_str())),
+        ("where", environment.lab.then_some("built-in lab")),
+        ("interrupted by", model.interrupted.as_deref()),
+    ];
+    let notes = environment.notes.iter().map(|(name, text)| (name.as_str(), Some(text.as_str())));
+    all.into_iter()
+        .chain(notes)
+        .filter_map(|(name, text)| Some(Fact { name: Text::new(name), text: Text::new(text?) }))
+        .collect()
+}
+
+fn counts(model: &RunModel) -> Vec<Count> {
+    let counts = model.counts();
+    [
+        (counts.failed, "failed", "failed"),
+        (counts.errored, "errored", "errored"),
+        (counts.interrupted, "interrupted", "interrupted"),
+        (counts.passed, "passed", "passed"),
+        (counts.flaky, "flaky", "flaky"),
+        (counts.skipped, "skipped", "skipped"),
+        (model.leftovers.len(), "left-behind", "left behind"),
+    ]
+    .into_iter()
+    .map(|(n, class, name)| Count { n, class, name })
+    .collect()
+}
+
+fn cause_view(
+    cause: &Cause<'_>,
+    anchors: &BTreeMap<&str, String>,
+    histories: &BTreeMap<String, CellHistory>,
+) -> CauseView {
+    let (mut expected, mut actual, mut subject) = (Text::default(), Text::default(), Text::default());
+    if let Some(finding) = cause.finding {
+        subject = Text::new(&match &finding.subject {
+            Some(part) => format!("{}, {part}", finding.vm),
+            None => finding.vm.clone(),
+        });
+        if let Outcome::Failed { expected: wanted, actual: found } = &finding.outcome {
+            (expected, actual) = (Text::new(wanted), Text::new(found));
+        }
+    }
+    let title = match (cause.check, cause.problem, cause.stage) {
+        (Some(check), _, _) => format!("check {check}"),
+        (None, Some(problem), Some(stage)) => format!("{stage}: {}", problem.message),
+        (None, Some(problem), None) => problem.message.clone(),
+        (None, None, Some(stage)) => format!("{} in {stage}", cause.verdict),
+        (None, None, None) => cause.verdict.name().to_owned(),
+    };
+    CauseView {
+        verdict: cause.verdict.name(),
+        title: Text::new(&title),
+        expected,
+        actual,
+        subject,
+        problem: cause.problem.map(problem_view),
+        cells: cause
+            .cells
+            .iter()
+            .map(|cell| CellLink { anchor: anchors.get(cell.name()).cloned().unwrap_or_default(), name: Text::new(cell.name()) })
+            .collect(),
+        history: told(cause.cells.iter().copied(), histories),
+    }
+}
+
+fn matrix(model: &RunModel, anchors: &BTreeMap<&str, String>) -> Matrix {
+    let profiles: BTreeSet<&str> = model.cells.iter().map(|cell| cell.info.profile.as_str()).collect();
+    let classes: BTreeSet<&str> = model.cells.iter().map(|cell| cell.info.storage_class.as_str()).collect();
+    let mut scenarios: Vec<&str> = Vec::new();
+    let mut by_place: BTreeMap<(&str, &str), Vec<&CellModel>> = BTreeMap::new();
+    for cell in &model.cells {
+        let (scenario, profile) = (cell.info.scenario.as_str(), cell.info.profile.as_str());
+        if !by_place.contains_key(&(scenario, profile)) && !scenarios.contains(&scenario) {
+            scenarios.push(scenario);
+        }
+        by_place.entry((scenario, profile)).or_default().push(cell);
+    }
+    let one = |cell: &CellModel| {
+        let verdict = cell.final_verdict();
+        let because = match (&cell.skipped, cell.problem()) {
+            (Some(reason), _) => format!(": {reason}"),
+            (None, Some(problem)) => format!(": {}", problem.message),
+            (None, None) => String::new(),
+        };
+        MatrixBox {
+            anchor: anchors.get(cell.name()).cloned().unwrap_or_default(),
+            verdict: verdict.name(),
+            title: Text::new(&format!("{} {verdict}{because}", cell.name())),
+            took: match (verdict, classes.len()) {
+                (Verdict::Skipped, _) => String::new(),
+                (_, 0 | 1) => duration_text(cell.milliseconds()),
+                _ => format!("{} {}", cell.info.storage_class, duration_text(cell.milliseconds())),
+            },
+            attempts: if cell.attempts.len() > 1 { cell.attempts.len() } else { 0 },
+        }
+    };
+    let rows = scenarios.iter().map(|scenario| MatrixRow {
+        scenario: Text::new(scenario),
+        boxes: profiles
+            .iter()
+            .map(|profile| by_place.get(&(*scenario, *profile)).into_iter().flatten().map(|cell| one(cell)).collect())
+            .collect(),
+    });
+    Matrix { rows: rows.collect(), columns: profiles.into_iter().map(Text::new).collect() }
+}
+
+fn check_view(finding: &Finding) -> CheckView {
+    let (class, expected, actual) = match &finding.outcome {
+        Outcome::Passed { actual } => ("passed", "", actual.as_str()),
+        Outcome::Failed { expected, actual } => ("failed", expected.as_str(), actual.as_str()),
+        Outcome::NotJudged { because } => ("not-judged", "", because.as_str()),
+    };
+    CheckView {
+        class,
+        check: Text::new(&finding.check),
+        subject: Text::new(finding.subject.as_deref().unwrap_or_default()),
+        expected: Text::new(expected),
+        actual: Text::new(actual),
+    }
+}
+
+fn vm_checks(attempt: &Attempt) -> Vec<VmChecks> {
+    let mut vms: Vec<VmChecks> = Vec::new();
+    for (_, finding) in &attempt.findings {
+        let name = Text::new(&finding.vm);
+        let at = vms.iter().position(|vm| vm.vm == name).unwrap_or_else(|| {
+            vms.push(VmChecks { vm: name, notable: Vec::new(), passed: Vec::new() });
+            vms.len() - 1
+        });
+        let Some(vm) = vms.get_mut(at) else { continue };
+        let view = check_view(finding);
+        if view.class == "passed" { vm.passed.push(view) } else { vm.notable.push(view) }
+    }
+    for vm in &mut vms {
+        // Failed before not judged.
+        vm.notable.sort_by_key(|check| check.class != "failed");
+    }
+    vms
+}
+
+fn step(attempt: &Attempt, stage: &StageModel, last: Option<jiff::Timestamp>) -> StepView {
+    let end = attempt.ended.or(last);
+    let whole = span(Some(attempt.started), end).max(1) as f64;
+    let ended = stage.ended.or(end);
+    StepView {
+        name: stage.stage.name(),
+        verdict: stage.verdict.map_or("interrupted", |verdict| verdict.name()),
+        took: duration_text(span(Some(stage.started), ended)),
+        from: (span(Some(attempt.started), Some(stage.started)) as f64 / whole * 100.0).clamp(0.0, 100.0),
+        share: (span(Some(stage.started), ended) as f64 / whole * 100.0).clamp(0.4, 100.0),
+    }
+}
+
+/// The copying of one VM as a line: percent over time, in a box of 300 × 48.
+fn curve(vm: &str, transfer: &Transfer, last: Option<jiff::Timestamp>) -> Curve {
+    let took = span(Some(transfer.started), transfer.ended.or(last));
+    let whole = took.max(1) as f64;
+    let at = |time, percent: f64| {
+        let x = span(Some(transfer.started), Some(time)) as f64 / whole * 300.0;
+        format!("{:.1},{:.1}", x.clamp(0.0, 300.0), 46.0 - percent.clamp(0.0, 100.0) * 0.44)
+    };
+    let points: Vec<String> = transfer.samples.iter().map(|(time, percent)| at(*time, *percent)).collect();
+    let rate = transfer.megabytes as f64 / (whole / 1000.0);
+    Curve {
+        vm: Text::new(vm),
+        text: format!("{} MB in {}, {rate:.0} MB/s", transfer.megabytes, duration_text(took)),
+        points: points.join(" "),
+    }
+}
+
+fn attempt_view(model: &RunModel, attempt: &Attempt) -> AttemptView {
+    let own = attempt.problem.as_ref();
+    // The attempt's problem is some stage's, with more places to look at: it is not told again.
+    let more = attempt.stages.iter().filter_map(|stage| stage.problem.as_ref());
+    let more = more.filter(|problem| own.is_none_or(|own| own.message != problem.message));
+    AttemptView {
+        number: attempt.number,
+        verdict: attempt.verdict.map_or("interrupted", |verdict| verdict.name()),
+        namespace: Text::new(&attempt.namespace),
+        problems: own.into_iter().chain(more).map(problem_view).collect(),
+        steps: attempt.stages.iter().map(|stage| step(attempt, stage, model.last)).collect(),
+        curves: attempt.transfers.iter().map(|(vm, transfer)| curve(vm, transfer, model.last)).collect(),
+        vms: vm_checks(attempt),
+    }
+}
+
+/// A command that runs this cell again. Quoted for a POSIX shell where a name needs it.
+fn again(cell: &CellModel) -> String {
+    let quoted = |text: &str| {
+        let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
+        if plain { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    };
+    format!(
+        "mtv-matrix run -p {} -s {} --keep on-failure",
+        quoted(&cell.info.profile),
+        quoted(&cell.info.scenario)
+    )
+}
+
+fn cell_view(model: &RunModel, cell: &CellModel, anchor: String, history: Option<&CellHistory>, brief: bool) -> CellView {
+    let verdict = cell.final_verdict();
+    let good = matches!(verdict, Verdict::Passed | Verdict::Skipped);
+    let brief = brief && good;
+    let told = history.map(|history| {
+        let mut text = history.standing.to_string();
+        if history.flaky_rate > 0.0 {
+            text += &format!(", flaky in {:.0} % of its passes", history.flaky_rate * 100.0);
+        }
+        if let Some((now, usual)) = history.slower {
+            text += &format!(", slower than usual ({} against {})", duration_text(now), duration_text(usual));
+        }
+        text
+    });
+    let skip = cell.log.len().saturating_sub(LOG_LINES);
+    let log = cell.log.iter().skip(skip).map(|line| {
+        let warning = if line.level == Level::Warning { "WARNING " } else { "" };
+        format!("{} {warning}{}", line.at.strftime("%H:%M:%SZ"), super::clean(&line.text))
+    });
+    CellView {
+        anchor,
+        verdict: verdict.name(),
+        name: Text::new(cell.name()),
+        storage_class: Text::new(&cell.info.storage_class),
+        took: if verdict == Verdict::Skipped { String::new() } else { duration_text(cell.milliseconds()) },
+        flaky: cell.flaky(),
+        open: !good,
+        skipped: cell.skipped.as_deref().map(Text::new),
+        unstarted: cell.unstarted.as_ref().map(|(_, problem)| problem_view(problem)),
+        history: told,
+        not_judged: cell.not_judged(),
+        attempts: if brief { Vec::new() } else { cell.attempts.iter().rev().map(|one| attempt_view(model, one)).collect() },
+        artifacts: cell.artifacts.iter().map(|one| place(&one.path, &one.what)).collect(),
+        log: if brief || (good && model.cells.len() > DETAILED / 4) { Vec::new() } else { log.collect() },
+        again: (!good).then(|| Text::new(&again(cell))),
+        brief,
+    }
+}
+
+impl<'a> Page<'a> {
+    pub fn new(model: &'a RunModel, history: &History) -> Self {
+        let anchors: BTreeMap<&str, String> =
+            model.cells.iter().enumerate().map(|(at, cell)| (cell.name(), format!("cell-{at}"))).collect();
+        let anchor = |cell: &CellModel| anchors.get(cell.name()).cloned().unwrap_or_default();
+        let histories = histories(model, history);
+        let found = causes(model);
+        let brief = model.cells.len() > DETAILED;
+        let mut cells: Vec<&CellModel> = model.cells.iter().collect();
+        cells.sort_by_key(|cell| (rank(cell.final_verdict()), !cell.flaky()));
+        let fixed = histories.values().filter(|history| matches!(history.standing, Standing::Fixed { .. }));
+        Self {
+            run: model.run_name(),
+            verdict: model.end.as_ref().map_or("interrupted", |end| end.verdict.name()),
+            headline: headline(model, &found, &histories),
+            facts: facts(model),
+            counts: counts(model),
+            problem: model.end.as_ref().and_then(|end| end.problem.as_ref()).map(problem_view),
+            preflight: model
+                .preflight
+                .iter()
+                .filter(|probe| !probe.ok)
+                .map(|probe| Fact { name: Text::new(&probe.probe), text: Text::new(&probe.message) })
+                .collect(),
+            causes: found.iter().map(|cause| cause_view(cause, &anchors, &histories)).collect(),
+            leftovers: model
+                .leftovers
+                .iter()
+                .map(|left| Fact { name: Text::new(&left.what), text: Text::new(&left.because) })
+                .collect(),
+            fixed: fixed
+                .map(|history| Fact { name: Text::new(&history.id), text: Text::new(&history.standing.to_string()) })
+                .collect(),
+            matrix: matrix(model, &anchors),
+            timeline: Timeline::new(model, anchor),
+            cells: cells
+                .into_iter()
+                .map(|cell| cell_view(model, cell, anchor(cell), histories.get(cell.name()), brief))
+                .collect(),
+        }
+    }
+}
+
+/// One column of the page of many runs.
+pub struct NightColumn {
+    /// The run's directory beside the page; a run id, so fit for a link.
+    pub run: String,
+    pub day: String,
+    pub mtv: Text,
+    pub verdict: &'static str,
+}
+
+pub struct CellRow {
+    pub id: Text,
+    pub standing: Option<String>,
+    pub flaky: Option<String>,
+    pub slower: bool,
+    /// A mark for each column: verdict, title.
+    pub marks: Vec<Option<(&'static str, Text)>>,
+}
+
+/// The page of many runs.
+pub struct Index<'a> {
+    pub nights: Vec<NightColumn>,
+    pub rows: Vec<CellRow>,
+    pub older: usize,
+    pub unread: &'a [(std::path::PathBuf, String)],
+}
+
+fn mark(past: &Past) -> (&'static str, Text) {
+    let what = if past.failing.is_empty() { String::new() } else { format!(": {}", past.failing.join(", ")) };
+    let flaky = if past.flaky { " after a retry" } else { "" };
+    let class = if past.flaky { "flaky" } else { past.verdict.name() };
+    (class, Text::new(&format!("{}{flaky} in {}{what}", past.verdict, duration_text(past.duration_ms))))
+}
+
+impl<'a> Index<'a> {
+    pub fn new(history: &'a History) -> Self {
+        let newest: Vec<&Night> = history.nights.iter().rev().take(COLUMNS).collect();
+        let standings: BTreeMap<String, CellHistory> =
+            history.standings().into_iter().map(|one| (one.id.clone(), one)).collect();
+        let ids: BTreeSet<&str> = newest.iter().flat_map(|night| night.cells.keys().map(String::as_str)).collect();
+        let mut rows: Vec<(u8, CellRow)> = ids
+            .into_iter()
+            .map(|id| {
+                let standing = standings.get(id);
+                let order = match standing.map(|one| &one.standing) {
+                    Some(Standing::New { .. }) => 0,
+                    Some(Standing::Known { .. }) => 1,
+                    Some(Standing::Fixed { .. }) => 2,
+                    Some(Standing::Passing { .. }) => 3,
+                    None => 4,
+                };
+                let row = CellRow {
+                    id: Text::new(id),
+                    standing: standing.map(|one| one.standing.to_string()),
+                    flaky: standing
+                        .filter(|one| one.flaky_rate > 0.0)
+                        .map(|one| format!("flaky {:.0} %", one.flaky_rate * 100.0)),
+                    slower: standing.is_some_and(|one| one.slower.is_some()),
+                    marks: newest.iter().map(|night| night.cells.get(id).map(mark)).collect(),
+                };
+                (order, row)
+            })
+            .collect();
+        rows.sort_by_key(|(order, _)| *order);
+        let column = |night: &&Night| NightColumn {
+            run: night.run.clone(),
+            day: night.started.strftime("%m-%d %H:%M").to_string(),
+            mtv: Text::new(night.mtv_version.as_deref().unwrap_or("?")),
+            verdict: night.verdict.name(),
+        };
+        Self {
+            nights: newest.iter().map(column).collect(),
+            rows: rows.into_iter().map(|(_, row)| row).collect(),
+            older: history.nights.len().saturating_sub(COLUMNS),
+            unread: &history.unread,
+        }
+    }
+}
