@@ -82,6 +82,7 @@ pub(super) fn static_ip(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> 
         return whole(not_judged("the source guest told no addresses before migration"));
     }
     let witness = witness(target);
+    let routes_told = facts.before.nics.iter().any(|nic| nic.guest.as_ref().is_some_and(|g| g.gateway.is_some()));
     let mut judgements = Vec::new();
     for nic in &facts.before.nics {
         let Some(guest) = &nic.guest else { continue };
@@ -89,7 +90,7 @@ pub(super) fn static_ip(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> 
         for address in wanted {
             judgements.push(part(
                 format!("{} {}", nic.mac, address.ip),
-                judge_address(target, nic, guest, address, &witness),
+                judge_address(target, nic, guest, address, &witness, routes_told),
             ));
         }
     }
@@ -111,12 +112,13 @@ fn judge_address(
     guest: &GuestInterface,
     wanted: &GuestAddress,
     witness: &Witness<'_>,
+    routes_told: bool,
 ) -> Outcome {
     let on_target = target.nics.iter().find(|candidate| candidate.mac.as_ref() == Some(&nic.mac));
     match witness {
         Witness::Nobody(why) => not_judged(why.clone()),
         _ if on_target.is_none() => not_judged("the migrated VM has no NIC with this MAC (see network)"),
-        Witness::Login(interfaces) => by_login(interfaces, &nic.mac, guest, wanted),
+        Witness::Login(interfaces) => by_login(interfaces, &nic.mac, guest, wanted, routes_told),
         Witness::Agent => {
             let addresses = on_target.map(|nic| nic.addresses.as_slice()).unwrap_or_default();
             if addresses.contains(&wanted.ip) {
@@ -130,9 +132,17 @@ fn judge_address(
     }
 }
 
-fn by_login(interfaces: &[GuestInterface], mac: &Mac, source: &GuestInterface, wanted: &GuestAddress) -> Outcome {
+/// `routes_told`: the source tells default routes, so that an interface without one has none.
+fn by_login(
+    interfaces: &[GuestInterface],
+    mac: &Mac,
+    source: &GuestInterface,
+    wanted: &GuestAddress,
+    routes_told: bool,
+) -> Outcome {
     let expected = match source.gateway {
         Some(gateway) => format!("{} static, gateway {gateway}", text(wanted)),
+        None if routes_told => format!("{} static, no gateway", text(wanted)),
         None => format!("{} static", text(wanted)),
     };
     let Some(interface) = interfaces.iter().find(|interface| interface.mac.as_ref() == Some(mac)) else {
@@ -150,12 +160,13 @@ fn by_login(interfaces: &[GuestInterface], mac: &Mac, source: &GuestInterface, w
     if found.origin == AddressOrigin::Dhcp {
         return failed(expected, format!("{} from DHCP", text(found)));
     }
-    // A guest that tells no gateway for the interface is not evidence of a lost one.
-    if let (Some(wanted), Some(actual)) = (source.gateway, interface.gateway)
-        && wanted != actual
-        && wanted.is_ipv4() == actual.is_ipv4()
-    {
-        return failed(expected, format!("{}, gateway {actual}", text(found)));
+    match (source.gateway, interface.gateway) {
+        (Some(wanted), Some(actual)) if wanted != actual && wanted.is_ipv4() == actual.is_ipv4() => {
+            failed(expected, format!("{}, gateway {actual}", text(found)))
+        }
+        // A login asks for IPv4 routes, and fails where it can't: no gateway then is none.
+        (Some(IpAddr::V4(_)), None) => failed(expected, format!("{}, no gateway", text(found))),
+        (None, Some(actual)) if routes_told => failed(expected, format!("{}, gateway {actual}", text(found))),
+        _ => passed(text(found)),
     }
-    passed(text(found))
 }

@@ -267,6 +267,12 @@ fn each_thing_that_is_wrong_fails_its_own_check_and_no_other() {
             w.t().login = GuestLogin::NotTried("no credentials".into());
             w.t().nics[0].addresses = vec!["10.1.0.99".parse().unwrap()];
         }),
+        // A default gateway lost, and one gained.
+        ("static-ip", |w| {
+            let lost = GuestInterface { gateway: None, ..guest(MAC_A, "10.1.0.5") };
+            w.t().login = GuestLogin::Ok { interfaces: Ok(vec![lost, guest(MAC_B, "10.1.0.6")]) };
+        }),
+        ("static-ip", |w| w.before.nics[1].guest.as_mut().unwrap().gateway = None),
         ("node-placement", |w| w.t().node = Some("worker-2".into())),
         ("labels", |w| {
             w.t().labels.remove("team");
