@@ -207,7 +207,7 @@ impl World {
 #[test]
 fn a_healthy_vm_passes_every_check_and_each_check_speaks() {
     let findings = World::healthy().judge();
-    for check in ALL {
+    for check in CONTRACT.iter().map(|check| check.name) {
         let of_check: Vec<_> = findings.iter().filter(|finding| finding.check == *check).collect();
         assert!(!of_check.is_empty(), "{check} is silent");
         assert!(of_check.iter().all(|f| matches!(f.outcome, Outcome::Passed { .. })), "{of_check:#?}");

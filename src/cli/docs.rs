@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::check;
 use crate::config::platforms::{self, Platform};
 use crate::config::{self, known};
 use crate::matrix::support::{PLATFORMS, TABLE};
@@ -84,6 +85,7 @@ fn table(name: &str) -> Option<String> {
         "scenario" => rows(&known::scenario(), None),
         "scenarios" => scenarios(),
         "support" => support(),
+        "checks" => checks(),
         other => {
             let kind = other.strip_prefix("profile ")?;
             profile(Some(Platform::ALL.into_iter().find(|p| p.name() == kind)?))
@@ -197,6 +199,16 @@ fn support() -> String {
     out.push('\n');
     for (number, note) in notes.iter().enumerate() {
         out.push_str(&format!("{}. {note}\n", number + 1));
+    }
+    out
+}
+
+fn checks() -> String {
+    let mut out = "| check | what must hold | not judged when | defect |\n|---|---|---|---|\n".to_owned();
+    for row in check::CONTRACT {
+        let found = crate::lab::defects::CATALOGUE.iter().filter(|(_, _, found_by)| *found_by == row.name);
+        let defects: Vec<String> = found.map(|(_, name, _)| format!("`{name}`")).collect();
+        out.push_str(&format!("| `{}` | {} | {} | {} |\n", row.name, row.holds, row.unless, defects.join(", ")));
     }
     out
 }
