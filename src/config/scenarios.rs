@@ -99,6 +99,10 @@ pub struct Scenario {
     /// Migrate the VMs themselves: what is done anyway where nothing can be cloned, and never elsewhere.
     #[serde(default)]
     pub skip_clone: bool,
+    /// `runPreflightInspection` of the Plan; unset: MTV's default, which is on. MTV inspects before warm
+    /// migrations from vSphere only.
+    #[serde(default)]
+    pub run_preflight_inspection: Option<bool>,
     /// Copy-offload plan (vSphere only).
     #[serde(default)]
     pub copyoffload: bool,

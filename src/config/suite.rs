@@ -59,7 +59,6 @@ const TABLE: &[Key] = &[
     key(Place::Scenario, "xfs_check", Always("a command in the guest after migration")),
     key(Place::Scenario, "rdm_as_lun", WhenTrue("`rdmAsLun` of the Plan")),
     key(Place::Scenario, "enable_nested_virtualization", Always("`enableNestedVirtualization` of the Plan")),
-    key(Place::Scenario, "run_preflight_inspection", WhenFalse("switching MTV's inspection off")),
     key(Place::Scenario, "clone_to_same_host", WhenTrue("placing clones on one ESXi host")),
     key(Place::Scenario, "pin_to_non_dedicated_host", WhenTrue("placing clones on an ESXi host")),
     key(Place::Scenario, "disable_drs_for_vms", WhenTrue("switching DRS off for a clone")),
