@@ -123,6 +123,14 @@ pub const CONTRACT: &[Check] = &[
         guest::static_ip_applies,
         guest::static_ip,
     ),
+    target(
+        "dns",
+        "each DNS server of a source NIC with a static address is asked by the migrated guest, too",
+        "no DNS server was known before, nobody can log in, a local resolver stands before the servers, or the address \
+         is not static any more",
+        guest::static_ip_applies,
+        guest::dns,
+    ),
     target("node-placement", "the VM runs on the labelled worker", OFF, placement::node_applies, placement::node),
     target(
         "labels",

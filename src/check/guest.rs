@@ -106,6 +106,51 @@ pub(super) fn static_ip(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> 
     }))
 }
 
+/// `/etc/resolv.conf` holds no more servers than these.
+const RESOLV_CONF: usize = 3;
+
+pub(super) fn dns(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
+    if let Some(off) = not_running(target) {
+        return whole(off);
+    }
+    let is_static = |a: &GuestAddress| a.origin == AddressOrigin::Static && counts(a.ip);
+    let wanted: Vec<(&SourceNic, &GuestInterface)> = (facts.before.nics.iter())
+        .filter_map(|nic| Some((nic, nic.guest.as_ref()?)))
+        .filter(|(_, guest)| !guest.dns.is_empty() && guest.addresses.iter().any(is_static))
+        .collect();
+    if wanted.is_empty() {
+        return whole(not_judged("the source guest told no DNS server of a NIC with a static address"));
+    }
+    let interfaces = match witness(target) {
+        Witness::Login(interfaces) => interfaces,
+        Witness::Agent => return whole(not_judged("the guest agent does not tell DNS servers, and nobody logged in")),
+        Witness::Nobody(why) => return whole(not_judged(why)),
+    };
+    wanted.into_iter().map(|(nic, guest)| part(nic.mac.to_string(), judge_dns(interfaces, nic, guest))).collect()
+}
+
+fn judge_dns(interfaces: &[GuestInterface], nic: &SourceNic, source: &GuestInterface) -> Outcome {
+    let Some(interface) = interfaces.iter().find(|interface| interface.mac.as_ref() == Some(&nic.mac)) else {
+        return not_judged("the guest has no interface with this MAC (see static-ip)");
+    };
+    let kept = |a: &GuestAddress| a.origin != AddressOrigin::Dhcp && source.addresses.iter().any(|s| s.ip == a.ip);
+    if !interface.addresses.iter().any(kept) {
+        return not_judged("the address is not static any more (see static-ip)");
+    }
+    let found = &interface.dns;
+    if found.iter().any(IpAddr::is_loopback) {
+        return not_judged("a local resolver stands before the DNS servers");
+    }
+    let text = |servers: &[IpAddr]| {
+        let texts: Vec<String> = servers.iter().map(ToString::to_string).collect();
+        if texts.is_empty() { "no DNS server".to_owned() } else { texts.join(", ") }
+    };
+    let there = source.dns.iter().filter(|server| found.contains(server)).count();
+    // A full list has no room for the servers of a further NIC.
+    let fine = there == source.dns.len() || (there > 0 && found.len() >= RESOLV_CONF);
+    if fine { passed(text(found)) } else { failed(text(&source.dns), text(found)) }
+}
+
 fn judge_address(
     target: &TargetVm,
     nic: &SourceNic,
