@@ -8,6 +8,7 @@ mod guest;
 mod hardware;
 mod network;
 mod placement;
+mod platform;
 mod power;
 mod provider;
 mod pvc_names;
