@@ -2,7 +2,7 @@
 
 use super::args::{ConfigArgs, ConfigCommand};
 use super::{Stop, common, docs, exit, print_text};
-use crate::config::{Loaded, known, platforms};
+use crate::config::{Loaded, known};
 
 pub(super) fn run(config: &ConfigArgs, command: &ConfigCommand) -> Result<u8, Stop> {
     match command {
@@ -47,7 +47,7 @@ pub fn show(loaded: &Loaded) -> String {
 pub fn schema(which: SchemaKind) -> String {
     let schema = match which {
         SchemaKind::Settings => known::settings_file(),
-        SchemaKind::Providers => platforms::providers_schema(),
+        SchemaKind::Providers => known::providers_file(),
         SchemaKind::Scenarios => known::scenarios_file(),
     };
     format!("{schema:#}\n")

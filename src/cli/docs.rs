@@ -139,6 +139,7 @@ fn walk(root: &Value, schema: &Value, prefix: &str, defaults: Option<&Value>, ou
         let cell = match default {
             Some(Value::Object(_)) => " |".to_owned(),
             Some(Value::Null) => " |".to_owned(),
+            Some(Value::String(text)) if text.is_empty() => " `\"\"` |".to_owned(),
             Some(value) => format!(" `{}` |", value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
             None => String::new(),
         };

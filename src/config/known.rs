@@ -28,18 +28,10 @@ pub fn defaults() -> Value {
 pub fn settings_file() -> Value {
     let mut schema = settings();
     loosen(&mut schema);
-    let scenarios = hoisted(&mut schema, scenarios_file());
-    let providers = hoisted(&mut schema, platforms::providers_schema());
+    let or_nothing = |schema: Value| json!({"anyOf": [schema, {"type": "null"}]});
+    let scenarios = or_nothing(hoisted(&mut schema, scenarios_file()));
+    let providers = or_nothing(hoisted(&mut schema, providers_file()));
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-        // Every key may be written without a value.
-        for property in properties.values_mut() {
-            let description = property.get("description").cloned();
-            let mut either = json!({"anyOf": [std::mem::take(property), {"type": "null"}]});
-            if let (Some(text), Some(map)) = (description, either.as_object_mut()) {
-                map.insert("description".to_owned(), text);
-            }
-            *property = either;
-        }
         for key in ALIASES {
             properties.insert((*key).to_owned(), json!({"description": "The Python suite's name."}));
         }
@@ -62,6 +54,13 @@ pub fn scenarios_file() -> Value {
     if let Value::Object(map) = &mut schema {
         map.insert("properties".into(), json!({"$schema": {"type": "string"}}));
     }
+    schema
+}
+
+/// Schema of `providers.json`: name → profile.
+pub fn providers_file() -> Value {
+    let mut schema = platforms::providers_schema();
+    loosen_words(&mut schema);
     schema
 }
 

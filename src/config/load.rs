@@ -182,6 +182,10 @@ fn wrong_settings(gathered: &mut Gathered) {
             for path in node.leaves() {
                 let parts: Vec<&str> = path.iter().map(String::as_str).collect();
                 let Some(value) = node.at(&path) else { continue };
+                if matches!(&value.data, Data::Map(entries) if entries.is_empty()) {
+                    // `timeouts: {}` says nothing.
+                    continue;
+                }
                 let mut trial = defaults.clone();
                 trial.put(&parts, 0, value.clone());
                 if told(&path, &wrong) {
@@ -287,11 +291,12 @@ fn scenarios(gathered: &mut Gathered, items: &[Item], provenance: &mut BTreeMap<
             // It has been told; what is left is judged for its types.
             found.node.remove(&unknown.path);
         }
-        let mut wrong = schema::out_of_bounds(&schema, &found.node);
+        let mut judged = found.node.clone();
+        let mut wrong = schema::out_of_bounds(&schema, &judged);
         for (path, _) in &wrong {
-            found.node.remove(path);
+            judged.remove(path);
         }
-        let (scenario, wrong_types) = typed_all::<Scenario>(&found.node);
+        let (scenario, wrong_types) = typed_all::<Scenario>(&judged);
         let types_are_right = wrong_types.is_empty() && wrong.is_empty();
         wrong.extend(wrong_types.into_iter().map(|(path, message)| (split_path(&path), message)));
         if types_are_right {

@@ -39,7 +39,7 @@ pub struct Settings {
     /// MTV's own namespace.
     pub mtv_namespace: String,
     /// A profile of type `openshift` with a token that `remote` scenarios migrate to, or a part of the
-    /// API host that they require (peer.md §1.2); empty: they are skipped.
+    /// API host that they require; empty: they are skipped.
     pub remote_ocp_cluster: String,
     /// Head of the run id, and so of every name that the run makes; `auto`: `mm`.
     pub target_namespace_prefix: String,
@@ -59,10 +59,10 @@ pub struct Settings {
     /// Minutes between precopies, set on the ForkliftController for the run and given back.
     #[schemars(range(min = 1, max = 1440))]
     pub snapshots_interval: u32,
-    /// Warm: cut over this many minutes after the Migration is created …
+    /// Warm: cut over this many minutes after the Migration is created, unless `cutover_after_precopies` is set.
     #[schemars(range(min = 0, max = 43_200))]
     pub mins_before_cutover: u32,
-    /// … or after this many successful precopies, where set.
+    /// Warm: cut over after this many successful precopies.
     #[schemars(range(min = 1, max = 1000))]
     pub cutover_after_precopies: Option<u32>,
     /// Verify migrated VMs; off only to time migrations.
@@ -189,6 +189,7 @@ pub struct Timeouts {
 #[serde(untagged)]
 #[expect(dead_code, reason = "only its schema is used")]
 enum OneOrMany {
+    Nothing(()),
     One(String),
     Many(Vec<String>),
 }

@@ -234,7 +234,7 @@ pub(crate) fn schema(platform: Platform) -> Value {
 }
 
 /// Schema of `providers.json`: name → profile, by its type. A `$schema` key is allowed.
-pub fn providers_schema() -> Value {
+pub(crate) fn providers_schema() -> Value {
     let mut definitions = Map::new();
     let mut types = Vec::new();
     for platform in Platform::ALL {

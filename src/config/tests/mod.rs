@@ -592,8 +592,9 @@ fn the_schema_of_a_settings_file_accepts_what_the_program_accepts() {
         .iter()
         .map(|file| ((*file).to_owned(), std::fs::read_to_string(root.join(file)).unwrap()))
         .collect();
-    let own = "insecure_verify_skip: \"True\"\njobs: \"4\"\nplan_wait_timeout: 1800\nsource_provider_type: vsphere\nsource_provider_version: 8.0\nstorage_class: nfs\ntimeouts: {plan: 90}\n$schema: x\n";
+    let own = "insecure_verify_skip: \"True\"\njobs: \"4\"\nplan_wait_timeout: 1800\nsource_provider_type: vsphere\nsource_provider_version: 8.0\nstorage_class: nfs\ntimeouts: {plan: 90}\n$schema: x\nproviders:\n";
     texts.push(("own".to_owned(), format!("{own}tests_params:{}", NEWER_KEYS.replace('\n', "\n  "))));
+    texts.push(("empty".to_owned(), "storage_class:\ntimeouts: {}\n".to_owned()));
     texts.push(("providers".to_owned(), format!("providers: {}", OLDER_FILE.replace('\n', " "))));
     let dir = tempfile::tempdir().unwrap();
     for (name, text) in texts {
