@@ -354,6 +354,33 @@ fn list_shows_cells_for_programs_and_filters_them() {
 }
 
 #[test]
+fn an_unknown_scenario_key_is_the_matter_of_who_selects_it() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let place = Place::new();
+    place.write("scenarios/own.yaml", "mine: {virtual_machines: [{name: mtv-tests-rhel8, snapshotz: 1}]}\n");
+    let told = "own.yaml:1: scenario `mine`: `virtual_machines.0.snapshotz` is not a scenario key; did you mean `virtual_machines.0.snapshots`?";
+    place.run("list --lab -c . -s mine").exits(2).says(told);
+    place.run("list --lab -c .").exits(2).says(told);
+    place.run(&format!("list --lab -c . -s {COLD}")).exits(0).says(&format!("{told} (the scenario is not selected)"));
+    // What can't be done skips its own scenario.
+    place.write("scenarios/own.yaml", "mine: {virtual_machines: [{name: mtv-tests-rhel8}], rdm_as_lun: true}\n");
+    let listed = place.run("list --lab -c . -s mine").exits(0);
+    assert!(
+        listed.out.contains("skip: `rdm_as_lun` asks for `rdmAsLun` of the Plan, which is not built"),
+        "{}",
+        listed.out
+    );
+    // A variable that is no text is told, and no panic.
+    let mut command = place.command("list --lab -s mine -c .");
+    command.env("MTV_JOBS", std::ffi::OsStr::from_bytes(b"\xff")).env("OTHER", std::ffi::OsStr::from_bytes(b"\xff"));
+    Running::start(&mut command).end().exits(2).says("environment MTV_JOBS: its value is not UTF-8 text");
+    let defects = place.run("run --defect help").exits(0);
+    assert!(defects.out.contains("lost-disk"), "{}", defects.out);
+    assert_eq!(place.run("lab --defect help").exits(0).out, defects.out);
+}
+
+#[test]
 fn a_wrong_name_is_refused_with_the_nearest_right_one() {
     let place = Place::new();
     place.write("own.yaml", "jobs: 3\nkeeep: always\n");

@@ -26,6 +26,13 @@ pub const CREATED_ANNOTATION: &str = "mtv-matrix.io/created-at";
 
 /// Longest DNS-1123 label: namespaces, VM names, label values.
 pub const MAX_LABEL: usize = 63;
+/// Longest readable head of a run id; with it, a cell's namespace still has room for half a slug.
+pub const MAX_RUN_HEAD: usize = 20;
+/// Longest slug of a cell, and the hash at its end.
+const MAX_SLUG: usize = 40;
+const SLUG_HASH: usize = 6;
+/// Random characters of a run id.
+const RUN_RANDOM: usize = 10;
 /// Longest Linux bridge name that a CNI plugin accepts.
 pub const MAX_BRIDGE: usize = 15;
 
@@ -100,16 +107,16 @@ impl From<RunId> for String {
 
 impl RunId {
     /// Characters behind the last dash.
-    const RANDOM: usize = 10;
+    const RANDOM: usize = RUN_RANDOM;
     /// Longest prefix.
-    pub const MAX_PREFIX: usize = 9;
+    pub const MAX_PREFIX: usize = MAX_RUN_HEAD;
 
     /// A fresh id.
     pub fn random() -> Self {
         Self::random_with("mm")
     }
-    /// A fresh id whose head is `prefix`, cut to 9 characters; everything that the run makes begins
-    /// with it.
+    /// A fresh id whose head is `prefix`, cut to [`MAX_RUN_HEAD`] characters; everything that the run makes
+    /// begins with it. The random part makes it unique, so that a head that is cut stays readable.
     pub fn random_with(prefix: &str) -> Self {
         Self(format!("{}-{}", Self::prefix(prefix), random_chars(Self::RANDOM)))
     }
@@ -187,17 +194,21 @@ impl CellId {
     }
     /// The id as a DNS label, 36 characters at most; a hash keeps it unique.
     pub fn slug(&self) -> String {
+        self.slug_within(MAX_SLUG)
+    }
+    fn slug_within(&self, max: usize) -> String {
         let short = self.0.replace("test_", "").replace("_mtv_migration", "");
         let readable = dns_label(&short, usize::MAX);
-        let head = readable.get(..29.min(readable.len())).unwrap_or_default().trim_end_matches('-');
-        format!("{head}-{}", hash_chars(&self.0, 6))
+        let room = max.saturating_sub(1 + SLUG_HASH);
+        let head = readable.get(..room.min(readable.len())).unwrap_or_default().trim_end_matches('-');
+        format!("{head}-{}", hash_chars(&self.0, SLUG_HASH))
     }
     /// The cell's namespace in a run; `attempt` counts from 1, so that a retry does not wait for
     /// the namespace of the attempt before it to go.
     pub fn namespace(&self, run: &RunId, attempt: u32) -> String {
         let tail = if attempt > 1 { format!("-r{attempt}") } else { String::new() };
-        // At most 20 characters of run id, 36 of slug and 5 of tail.
-        format!("{run}-{}{tail}", self.slug())
+        let room = MAX_LABEL.saturating_sub(run.0.len() + 1 + tail.len());
+        format!("{run}-{}{tail}", self.slug_within(MAX_SLUG.min(room)))
     }
     /// A further namespace that the scenario asks for by `name` (`vm_target_namespace`): the name
     /// with the cell's hash, because cells run at the same time.
@@ -232,8 +243,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_built_name_is_a_dns_label(profile in ".{0,80}", scenario in ".{0,120}", attempt in 1u32..30) {
-            let run = RunId::random();
+        fn every_built_name_is_a_dns_label(
+            head in "[a-zA-Z0-9_-]{0,40}", profile in ".{0,80}", scenario in ".{0,120}", attempt in 1u32..200
+        ) {
+            let run = RunId::random_with(&head);
+            prop_assert!(is_dns_label(run.as_str()));
             let cell = CellId::new(&profile, &scenario, None);
             prop_assert!(is_dns_label(&cell.slug()));
             prop_assert!(is_dns_label(&cell.namespace(&run, attempt)));
@@ -271,7 +285,7 @@ mod tests {
             "mm-abcdefghijk",
             "mm--abcdefghij",
             "-mm-abcdefghij",
-            "tenletters-abcdefghij",
+            "twenty-one-characters-abcdefghij",
         ];
         for text in no {
             assert_eq!(RunId::parse(text), None, "{text}");
@@ -282,7 +296,7 @@ mod tests {
     #[test]
     fn a_prefix_stays_readable_and_every_attempts_namespace_fits() {
         let cell = CellId::new("vsphere-8-0-3-vddk", &"test_a_very_long_scenario_name_indeed".repeat(3), None);
-        for (prefix, head) in [("mtv-nightly", "mtv-night-"), ("nightlyqe", "nightlyqe-"), ("Night ly", "night-ly-")] {
+        for (prefix, head) in [("mtv-nightly", "mtv-nightly-"), ("nightlyqe", "nightlyqe-"), ("Night ly", "night-ly-")] {
             let run = RunId::random_with(prefix);
             assert!(run.as_str().starts_with(head), "{run}");
             assert_eq!(RunId::parse(run.as_str()), Some(run.clone()));
@@ -296,5 +310,23 @@ mod tests {
         assert_ne!(RunId::random(), RunId::random());
         let own = RunId::random_with("Nightly_QE-team");
         assert_eq!(RunId::parse(own.as_str()), Some(own));
+    }
+
+    #[test]
+    fn a_head_of_the_users_is_readable_in_every_name_of_every_attempt() {
+        let cell = CellId::new("vsphere-8.0", "test_cold_migration_comprehensive", None);
+        for head in ["mtv-nightly", "nightlyqe", "openshift-virt-nightly-qe"] {
+            let run = RunId::random_with(head);
+            let shown = &head[..head.len().min(MAX_RUN_HEAD)];
+            for attempt in [1, 2, 101] {
+                let namespace = cell.namespace(&run, attempt);
+                assert!(is_dns_label(&namespace), "{namespace}");
+                assert!(
+                    namespace.starts_with(&format!("{shown}-")) && namespace.contains("-vsphere-8-0-"),
+                    "{namespace}"
+                );
+            }
+            assert_ne!(cell.namespace(&run, 1), cell.namespace(&run, 2));
+        }
     }
 }

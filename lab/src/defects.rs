@@ -43,6 +43,8 @@ pub enum Defect {
     LoginRefused,
     /// The guest came up with DHCP instead of its static address.
     LostStaticIp,
+    /// The guest has no DNS server any more.
+    LostDns,
     /// The VM runs on another worker than the selector says.
     WrongNode,
     /// A target label is missing.
@@ -76,6 +78,7 @@ pub const CATALOGUE: &[(Defect, &str, &str)] = &[
     (Defect::NoGuestAgent, "no-guest-agent", "guest-agent"),
     (Defect::LoginRefused, "login-refused", "ssh-login"),
     (Defect::LostStaticIp, "lost-static-ip", "static-ip"),
+    (Defect::LostDns, "lost-dns", "dns"),
     (Defect::WrongNode, "wrong-node", "node-placement"),
     (Defect::LostLabel, "lost-label", "labels"),
     (Defect::LostAffinity, "lost-affinity", "affinity"),

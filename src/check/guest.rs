@@ -82,6 +82,7 @@ pub(super) fn static_ip(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> 
         return whole(not_judged("the source guest told no addresses before migration"));
     }
     let witness = witness(target);
+    let routes_told = facts.before.nics.iter().any(|nic| nic.guest.as_ref().is_some_and(|g| g.gateway.is_some()));
     let mut judgements = Vec::new();
     for nic in &facts.before.nics {
         let Some(guest) = &nic.guest else { continue };
@@ -89,7 +90,7 @@ pub(super) fn static_ip(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> 
         for address in wanted {
             judgements.push(part(
                 format!("{} {}", nic.mac, address.ip),
-                judge_address(target, nic, guest, address, &witness),
+                judge_address(target, nic, guest, address, &witness, routes_told),
             ));
         }
     }
@@ -105,18 +106,64 @@ pub(super) fn static_ip(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> 
     }))
 }
 
+/// `/etc/resolv.conf` holds no more servers than these.
+const RESOLV_CONF: usize = 3;
+
+pub(super) fn dns(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
+    if let Some(off) = not_running(target) {
+        return whole(off);
+    }
+    let is_static = |a: &GuestAddress| a.origin == AddressOrigin::Static && counts(a.ip);
+    let wanted: Vec<(&SourceNic, &GuestInterface)> = (facts.before.nics.iter())
+        .filter_map(|nic| Some((nic, nic.guest.as_ref()?)))
+        .filter(|(_, guest)| !guest.dns.is_empty() && guest.addresses.iter().any(is_static))
+        .collect();
+    if wanted.is_empty() {
+        return whole(not_judged("the source guest told no DNS server of a NIC with a static address"));
+    }
+    let interfaces = match witness(target) {
+        Witness::Login(interfaces) => interfaces,
+        Witness::Agent => return whole(not_judged("the guest agent does not tell DNS servers, and nobody logged in")),
+        Witness::Nobody(why) => return whole(not_judged(why)),
+    };
+    wanted.into_iter().map(|(nic, guest)| part(nic.mac.to_string(), judge_dns(interfaces, nic, guest))).collect()
+}
+
+fn judge_dns(interfaces: &[GuestInterface], nic: &SourceNic, source: &GuestInterface) -> Outcome {
+    let Some(interface) = interfaces.iter().find(|interface| interface.mac.as_ref() == Some(&nic.mac)) else {
+        return not_judged("the guest has no interface with this MAC (see static-ip)");
+    };
+    let kept = |a: &GuestAddress| a.origin != AddressOrigin::Dhcp && source.addresses.iter().any(|s| s.ip == a.ip);
+    if !interface.addresses.iter().any(kept) {
+        return not_judged("the address is not static any more (see static-ip)");
+    }
+    let found = &interface.dns;
+    if found.iter().any(IpAddr::is_loopback) {
+        return not_judged("a local resolver stands before the DNS servers");
+    }
+    let text = |servers: &[IpAddr]| {
+        let texts: Vec<String> = servers.iter().map(ToString::to_string).collect();
+        if texts.is_empty() { "no DNS server".to_owned() } else { texts.join(", ") }
+    };
+    let there = source.dns.iter().filter(|server| found.contains(server)).count();
+    // A full list has no room for the servers of a further NIC.
+    let fine = there == source.dns.len() || (there > 0 && found.len() >= RESOLV_CONF);
+    if fine { passed(text(found)) } else { failed(text(&source.dns), text(found)) }
+}
+
 fn judge_address(
     target: &TargetVm,
     nic: &SourceNic,
     guest: &GuestInterface,
     wanted: &GuestAddress,
     witness: &Witness<'_>,
+    routes_told: bool,
 ) -> Outcome {
     let on_target = target.nics.iter().find(|candidate| candidate.mac.as_ref() == Some(&nic.mac));
     match witness {
         Witness::Nobody(why) => not_judged(why.clone()),
         _ if on_target.is_none() => not_judged("the migrated VM has no NIC with this MAC (see network)"),
-        Witness::Login(interfaces) => by_login(interfaces, &nic.mac, guest, wanted),
+        Witness::Login(interfaces) => by_login(interfaces, &nic.mac, guest, wanted, routes_told),
         Witness::Agent => {
             let addresses = on_target.map(|nic| nic.addresses.as_slice()).unwrap_or_default();
             if addresses.contains(&wanted.ip) {
@@ -130,9 +177,17 @@ fn judge_address(
     }
 }
 
-fn by_login(interfaces: &[GuestInterface], mac: &Mac, source: &GuestInterface, wanted: &GuestAddress) -> Outcome {
+/// `routes_told`: the source tells default routes, so that an interface without one has none.
+fn by_login(
+    interfaces: &[GuestInterface],
+    mac: &Mac,
+    source: &GuestInterface,
+    wanted: &GuestAddress,
+    routes_told: bool,
+) -> Outcome {
     let expected = match source.gateway {
         Some(gateway) => format!("{} static, gateway {gateway}", text(wanted)),
+        None if routes_told => format!("{} static, no gateway", text(wanted)),
         None => format!("{} static", text(wanted)),
     };
     let Some(interface) = interfaces.iter().find(|interface| interface.mac.as_ref() == Some(mac)) else {
@@ -150,12 +205,13 @@ fn by_login(interfaces: &[GuestInterface], mac: &Mac, source: &GuestInterface, w
     if found.origin == AddressOrigin::Dhcp {
         return failed(expected, format!("{} from DHCP", text(found)));
     }
-    // A guest that tells no gateway for the interface is not evidence of a lost one.
-    if let (Some(wanted), Some(actual)) = (source.gateway, interface.gateway)
-        && wanted != actual
-        && wanted.is_ipv4() == actual.is_ipv4()
-    {
-        return failed(expected, format!("{}, gateway {actual}", text(found)));
+    match (source.gateway, interface.gateway) {
+        (Some(wanted), Some(actual)) if wanted != actual && wanted.is_ipv4() == actual.is_ipv4() => {
+            failed(expected, format!("{}, gateway {actual}", text(found)))
+        }
+        // A login asks for IPv4 routes, and fails where it can't: no gateway then is none.
+        (Some(IpAddr::V4(_)), None) => failed(expected, format!("{}, no gateway", text(found))),
+        (None, Some(actual)) if routes_told => failed(expected, format!("{}, gateway {actual}", text(found))),
+        _ => passed(text(found)),
     }
-    passed(text(found))
 }

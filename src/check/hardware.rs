@@ -1,8 +1,8 @@
 //! CPU, memory, firmware and serial number.
 
 use crate::api::vm::{CpuTopology, Firmware, FirmwareKind, TargetVm};
-use crate::config::Platform;
 
+use super::platform::{self, Serial};
 use super::{Facts, Judgement, count, failed, major_minor, not_judged, passed, whole};
 
 /// First OpenShift whose MTV writes VMware-style serials.
@@ -41,16 +41,6 @@ pub(super) fn memory(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
     })
 }
 
-/// Which parts of the firmware MTV carries over from a platform (forklift.md §7.3–7.8).
-fn carried(platform: Platform) -> (bool, bool) {
-    match platform {
-        Platform::Vsphere | Platform::Openshift | Platform::Hyperv => (true, true),
-        Platform::Ova => (true, false),
-        // MTV drops secure boot and decides TPM by the operating system.
-        Platform::Ovirt | Platform::Openstack | Platform::Ec2 => (false, false),
-    }
-}
-
 fn firmware_text(firmware: Firmware, (secure_boot, tpm): (bool, bool)) -> String {
     let mut text = match firmware.kind {
         FirmwareKind::Bios => "BIOS",
@@ -73,7 +63,8 @@ pub(super) fn firmware(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
     let Some(after) = target.firmware else {
         return whole(not_judged("the migrated VM does not tell its firmware"));
     };
-    let parts = carried(facts.platform);
+    let ways = platform::of(facts.platform);
+    let parts = (ways.secure_boot, ways.tpm);
     let same = before.kind == after.kind
         && (!parts.0 || before.secure_boot == after.secure_boot)
         && (!parts.1 || before.tpm == after.tpm);
@@ -82,15 +73,15 @@ pub(super) fn firmware(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
 }
 
 pub(super) fn serial_applies(facts: &Facts<'_>) -> bool {
-    matches!(facts.platform, Platform::Vsphere | Platform::Ovirt | Platform::Ova | Platform::Ec2)
+    platform::of(facts.platform).serial != Serial::None
 }
 
-/// The rule of a platform whose VMs keep a number of their own as it is (forklift.md §7.4, §7.6, §7.7).
+/// The number that is kept as it is, where a platform's VMs have one (forklift.md §7.4, §7.6, §7.7).
 fn own_serial(facts: &Facts<'_>) -> Option<Option<String>> {
-    match facts.platform {
-        Platform::Ovirt | Platform::Ova => Some(facts.before.uuid.clone()),
-        Platform::Ec2 => Some(Some(facts.before.id.clone())),
-        _ => None,
+    match platform::of(facts.platform).serial {
+        Serial::Own => Some(facts.before.uuid.clone()),
+        Serial::Id => Some(Some(facts.before.id.clone())),
+        Serial::Uuid | Serial::None => None,
     }
 }
 

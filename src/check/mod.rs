@@ -1,12 +1,14 @@
 //! Judging a migrated VM: (source VM, target VM, expectations) → findings. Pure.
 //!
-//! Floor 2. No I/O: everything a rule needs is in [`Facts`]. Each rule is one file and one name in
-//! [`ALL`]. What a rule cannot judge it says, with the reason; silence is not a pass.
+//! Floor 2. No I/O: everything a rule needs is in [`Facts`]. Each check is a row of
+//! [`CONTRACT`]. What a rule cannot judge it says, with the reason; silence is not a pass.
 
+mod contract;
 mod guest;
 mod hardware;
 mod network;
 mod placement;
+mod platform;
 mod power;
 mod provider;
 mod pvc_names;
@@ -25,32 +27,8 @@ use crate::config::{Platform, Scenario, ScenarioVm};
 use crate::event::{Finding, Outcome};
 use crate::matrix::support;
 
-/// Names of all checks, in the order in which they run and are reported.
-pub const ALL: &[&str] = &[
-    "target-exists",
-    "source-power",
-    "power",
-    "cpu",
-    "memory",
-    "firmware",
-    "serial",
-    "network",
-    "disk-count",
-    "disk-size",
-    "disk-order",
-    "storage-class",
-    "access-mode",
-    "volume-mode",
-    "pvc-names",
-    "guest-agent",
-    "ssh-login",
-    "static-ip",
-    "node-placement",
-    "labels",
-    "affinity",
-    "provider-tls",
-    "snapshots",
-];
+use contract::Rule;
+pub use contract::{CONTRACT, Check};
 
 /// The Provider as it stands on the cluster, and what it should be.
 #[derive(Debug, Clone)]
@@ -96,66 +74,24 @@ pub struct Facts<'a> {
 /// What a rule says of one subject: `None` is the VM as a whole.
 type Judgement = (Option<String>, Outcome);
 
-/// A rule looks at the facts; nothing returned means that the scenario does not ask for it.
-enum Rule {
-    /// Needs no migrated VM.
-    Source(fn(&Facts<'_>) -> Vec<Judgement>),
-    /// Needs the migrated VM; the first function says whether the scenario asks for the check.
-    Target(fn(&Facts<'_>) -> bool, fn(&Facts<'_>, &TargetVm) -> Vec<Judgement>),
-}
-
-fn always(_: &Facts<'_>) -> bool {
-    true
-}
-
-/// The rule behind a name of [`ALL`].
-fn rule(check: &str) -> Option<Rule> {
-    Some(match check {
-        "target-exists" => Rule::Source(power::target_exists),
-        "source-power" => Rule::Source(power::source_power),
-        "power" => Rule::Target(always, power::target_power),
-        "cpu" => Rule::Target(always, hardware::cpu),
-        "memory" => Rule::Target(always, hardware::memory),
-        "firmware" => Rule::Target(always, hardware::firmware),
-        "serial" => Rule::Target(hardware::serial_applies, hardware::serial),
-        "network" => Rule::Target(always, network::network),
-        "disk-count" => Rule::Target(always, storage::disk_count),
-        "disk-size" => Rule::Target(always, storage::disk_size),
-        "disk-order" => Rule::Target(always, storage::disk_order),
-        "storage-class" => Rule::Target(always, storage::storage_class),
-        "access-mode" => Rule::Target(always, storage::access_mode),
-        "volume-mode" => Rule::Target(always, storage::volume_mode),
-        "pvc-names" => Rule::Target(pvc_names::applies, pvc_names::pvc_names),
-        "guest-agent" => Rule::Target(guest::agent_applies, guest::agent),
-        "ssh-login" => Rule::Target(always, guest::ssh_login),
-        "static-ip" => Rule::Target(guest::static_ip_applies, guest::static_ip),
-        "node-placement" => Rule::Target(placement::node_applies, placement::node),
-        "labels" => Rule::Target(placement::labels_apply, placement::labels),
-        "affinity" => Rule::Target(placement::affinity_applies, placement::affinity),
-        "provider-tls" => Rule::Source(provider::tls),
-        "snapshots" => Rule::Source(snapshots::snapshots),
-        _ => return None,
-    })
-}
-
 /// Judges one VM by every rule that applies to its scenario and platform.
 pub fn judge(facts: &Facts<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for check in ALL {
-        let judgements = match rule(check) {
-            Some(Rule::Source(judge)) => judge(facts),
-            Some(Rule::Target(applies, judge)) if applies(facts) => match &facts.target {
-                Ok(Some(target)) => match support::not_judged(check, facts.platform, facts.mtv_version) {
+    for check in CONTRACT {
+        let judgements = match check.rule {
+            Rule::Source(judge) => judge(facts),
+            Rule::Target { asks, judge } if asks(facts) => match &facts.target {
+                Ok(Some(target)) => match support::not_judged(check.name, facts.platform, facts.mtv_version) {
                     Some(why) => whole(not_judged(why)),
                     None => judge(facts, target),
                 },
                 Ok(None) => whole(not_judged("the VM does not exist")),
                 Err(why) => whole(not_judged(format!("the migrated VM could not be read: {why}"))),
             },
-            Some(Rule::Target(..)) | None => Vec::new(),
+            Rule::Target { .. } => Vec::new(),
         };
         findings.extend(judgements.into_iter().map(|(subject, outcome)| Finding {
-            check: (*check).to_owned(),
+            check: check.name.to_owned(),
             vm: facts.before.name.clone(),
             subject,
             outcome,

@@ -2,8 +2,8 @@
 
 use crate::api::forklift::{NetworkDestination, NetworkPair, Ref};
 use crate::api::vm::{SourceNic, TargetNetwork, TargetNic, TargetVm};
-use crate::config::Platform;
 
+use super::platform;
 use super::{Facts, Judgement, failed, not_judged, part, passed, whole};
 
 /// Whether a map row's source is the thing with this id and name.
@@ -75,7 +75,7 @@ pub(super) fn network(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
 
 /// Whether the NIC of a cluster's VM goes from the pod network to another, or back.
 fn changes_kind(facts: &Facts<'_>, nic: &SourceNic, wanted: &NetworkDestination) -> bool {
-    facts.platform == Platform::Openshift && (nic.network_id == "pod") != (wanted.type_ == "pod")
+    platform::of(facts.platform).keeps_kind_of_network && (nic.network_id == "pod") != (wanted.type_ == "pod")
 }
 
 fn source_nic(

@@ -1,7 +1,6 @@
 //! The source's snapshots are the ones it had; MTV left none of its own.
 
 use crate::api::vm::SourceSnapshot;
-use crate::config::Platform;
 
 use super::{Facts, Judgement, count, failed, not_judged, part, passed, whole};
 
@@ -25,7 +24,7 @@ fn text(snapshot: &SourceSnapshot) -> String {
 }
 
 pub(super) fn snapshots(facts: &Facts<'_>) -> Vec<Judgement> {
-    if !matches!(facts.platform, Platform::Vsphere | Platform::Ovirt | Platform::Openstack) {
+    if !super::platform::of(facts.platform).snapshots {
         return whole(not_judged("snapshots are compared on vSphere, oVirt and OpenStack only"));
     }
     let after = match &facts.source_after {

@@ -6,10 +6,10 @@
 
 use crate::api::forklift::StorageDestination;
 use crate::api::vm::{SourceDisk, TargetDisk, TargetVm};
-use crate::config::Platform;
 use crate::event::Outcome;
 
 use super::network::row_is;
+use super::platform;
 use super::{Facts, Judgement, count, failed, not_judged, part, passed, whole};
 
 const NO_COUNTERPART: &str = "the disk has no counterpart (see disk-count)";
@@ -138,7 +138,7 @@ pub(super) fn disk_order(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement>
         return nothing;
     }
     let pairs = pairs(facts, target);
-    if pairs.by_annotation && facts.platform == Platform::Openstack {
+    if pairs.by_annotation && !platform::of(facts.platform).disks_in_order {
         return whole(boot_disk(&pairs));
     }
     if !pairs.by_annotation {

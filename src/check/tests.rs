@@ -35,7 +35,7 @@ fn guest(mac: &str, ip: &str) -> GuestInterface {
         mac: Some(Mac::new(mac)),
         addresses: vec![GuestAddress { ip: ip.parse().unwrap(), prefix: Some(24), origin: AddressOrigin::Static }],
         gateway: Some("10.1.0.1".parse().unwrap()),
-        dns: Vec::new(),
+        dns: vec!["10.0.0.2".parse().unwrap()],
     }
 }
 
@@ -207,7 +207,7 @@ impl World {
 #[test]
 fn a_healthy_vm_passes_every_check_and_each_check_speaks() {
     let findings = World::healthy().judge();
-    for check in ALL {
+    for check in CONTRACT.iter().map(|check| check.name) {
         let of_check: Vec<_> = findings.iter().filter(|finding| finding.check == *check).collect();
         assert!(!of_check.is_empty(), "{check} is silent");
         assert!(of_check.iter().all(|f| matches!(f.outcome, Outcome::Passed { .. })), "{of_check:#?}");
@@ -267,6 +267,16 @@ fn each_thing_that_is_wrong_fails_its_own_check_and_no_other() {
             w.t().login = GuestLogin::NotTried("no credentials".into());
             w.t().nics[0].addresses = vec!["10.1.0.99".parse().unwrap()];
         }),
+        // A default gateway lost, and one gained.
+        ("static-ip", |w| {
+            let lost = GuestInterface { gateway: None, ..guest(MAC_A, "10.1.0.5") };
+            w.t().login = GuestLogin::Ok { interfaces: Ok(vec![lost, guest(MAC_B, "10.1.0.6")]) };
+        }),
+        ("static-ip", |w| w.before.nics[1].guest.as_mut().unwrap().gateway = None),
+        ("dns", |w| {
+            let lost = GuestInterface { dns: Vec::new(), ..guest(MAC_A, "10.1.0.5") };
+            w.t().login = GuestLogin::Ok { interfaces: Ok(vec![lost, guest(MAC_B, "10.1.0.6")]) };
+        }),
         ("node-placement", |w| w.t().node = Some("worker-2".into())),
         ("labels", |w| {
             w.t().labels.remove("team");
@@ -299,6 +309,25 @@ fn a_lost_disk_is_told_with_both_counts() {
     world.t().disks.truncate(1);
     let finding = world.judge().into_iter().find(|finding| finding.check == "disk-count").unwrap();
     assert_eq!(finding.outcome, Outcome::Failed { expected: "2 disks".into(), actual: "1 disk".into() });
+}
+
+#[test]
+fn dns_servers_behind_a_local_resolver_or_beyond_a_full_list_are_no_loss() {
+    let mut world = World::healthy();
+    let with = |servers: &[&str]| {
+        let dns: Vec<std::net::IpAddr> = servers.iter().map(|s| s.parse().unwrap()).collect();
+        let guests = [guest(MAC_A, "10.1.0.5"), guest(MAC_B, "10.1.0.6")];
+        let interfaces = guests.map(|guest| GuestInterface { dns: dns.clone(), ..guest });
+        GuestLogin::Ok { interfaces: Ok(interfaces.to_vec()) }
+    };
+    world.t().login = with(&["127.0.0.53"]);
+    let of_check = |world: &World| world.judge().into_iter().find(|f| f.check == "dns").unwrap().outcome;
+    assert!(matches!(of_check(&world), Outcome::NotJudged { .. }));
+    world.before.nics[0].guest.as_mut().unwrap().dns.push("10.0.0.3".parse().unwrap());
+    world.t().login = with(&["10.0.0.2", "10.0.0.8", "10.0.0.9"]);
+    assert!(matches!(of_check(&world), Outcome::Passed { .. }));
+    world.t().login = with(&["10.0.0.2", "10.0.0.8"]);
+    assert!(matches!(of_check(&world), Outcome::Failed { .. }));
 }
 
 #[test]

@@ -275,6 +275,12 @@ pub enum ConfigCommand {
         #[arg(value_enum)]
         of: super::config_cmd::SchemaKind,
     },
+    /// Make the tables of the pages in a directory again; for who changes this program.
+    #[command(hide = true)]
+    Docs {
+        #[arg(default_value = "docs")]
+        dir: PathBuf,
+    },
 }
 
 #[derive(Debug, ClapArgs)]

@@ -1,7 +1,6 @@
 //! What several commands do: load configuration, start a lab, select cells.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,9 +16,6 @@ use crate::lab::{Lab, LabOptions, defects};
 use crate::ledger::guard::{self, Guard};
 use crate::matrix::{self, Cell, Filter, Selection, Shard};
 
-/// Where a cluster's Secret is mounted in the shipped Job.
-const SECRETS_DIR: &str = "/etc/mtv-matrix/secrets";
-
 /// What Kubernetes tells a pod of an Indexed Job.
 const COMPLETION_INDEX: &str = "JOB_COMPLETION_INDEX";
 /// `--run-set` as a variable: a pod's own labels reach it only so.
@@ -30,22 +26,18 @@ pub type Flag = (String, Value, String);
 
 /// Loads all layers. `lab`: the running lab's values win over files and environment.
 pub fn load(args: &ConfigArgs, mut flags: Vec<Flag>, lab: Option<&Lab>) -> Result<Loaded, Stop> {
-    let env: BTreeMap<String, String> = std::env::vars().collect();
-    let mounted = Path::new(SECRETS_DIR);
-    let told = env.get("MTV_SECRETS_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    let secrets_dir = args.secrets.clone().or(told).or_else(|| mounted.is_dir().then(|| mounted.to_owned()));
     if let Some(path) = &args.providers_json {
         flags.push(("providers_json".to_owned(), json!(path), "--providers-json".to_owned()));
     }
     let mut request = LoadRequest {
         config: args.config.clone(),
-        secrets_dir,
-        env,
+        secrets_dir: args.secrets.clone(),
         set: args.set.clone(),
         flags,
-        providers_text: None,
         scenarios_default: true,
-    };
+        ..LoadRequest::default()
+    }
+    .with_environment();
     if let Some(lab) = lab {
         let mut lab_flags: Vec<Flag> = lab_settings(lab)
             .into_iter()
@@ -91,13 +83,14 @@ fn scale_agent_limits(loaded: &mut Loaded, clock: Clock) {
     }
 }
 
+/// What `--defect help` prints.
+pub fn defects_help() -> String {
+    let lines = defects::CATALOGUE.iter().map(|(_, name, check)| format!("  {name:<22} found by {check}\n"));
+    format!("the lab's defects are:\n{}", lines.collect::<String>())
+}
+
 /// Starts the lab when it was asked for.
 pub async fn start_lab(args: &LabArgs) -> Result<Option<Lab>, Stop> {
-    if args.defect.iter().any(|name| name == "help") {
-        let lines: Vec<String> =
-            defects::CATALOGUE.iter().map(|(_, name, check)| format!("  {name:<22} found by {check}")).collect();
-        return Err(Stop::usage(format!("the lab's defects are:\n{}", lines.join("\n"))));
-    }
     if !args.lab {
         return Ok(None);
     }
@@ -161,7 +154,15 @@ fn expand(loaded: &Loaded, select: &SelectArgs) -> Result<Vec<Cell>, Stop> {
         providers.extend(loaded.settings.source_provider.clone());
     }
     let selection = Selection { providers, scenarios: select.scenario.clone(), tags: select.tag.clone(), filter };
-    matrix::expand(&loaded.settings, &loaded.providers, &loaded.scenarios, &selection).map_err(Stop::usage)
+    let cells =
+        matrix::expand(&loaded.settings, &loaded.providers, &loaded.scenarios, &selection).map_err(Stop::usage)?;
+    let selected: BTreeSet<&str> = cells.iter().map(|cell| cell.scenario.name.as_str()).collect();
+    for scenario in loaded.scenarios.values().filter(|s| !selected.contains(s.name.as_str())) {
+        for line in &scenario.refused {
+            eprintln!("warning: {line} (the scenario is not selected)");
+        }
+    }
+    Ok(cells)
 }
 
 /// Beats until it is dropped, or the guard is.

@@ -1,13 +1,17 @@
 //! `mtv-matrix config`: what is in force and where it came from, and the schemas.
 
 use super::args::{ConfigArgs, ConfigCommand};
-use super::{Stop, common, exit, print_text};
-use crate::config::{Loaded, schema as schemas};
+use super::{Stop, common, docs, exit, print_text};
+use crate::config::{Loaded, known};
 
 pub(super) fn run(config: &ConfigArgs, command: &ConfigCommand) -> Result<u8, Stop> {
     match command {
         ConfigCommand::Show(more) => print_text(&show(&common::load(&config.and(more), Vec::new(), None)?)),
         ConfigCommand::Schema { of } => print_text(&schema(*of)),
+        ConfigCommand::Docs { dir } => {
+            let changed = docs::write(dir).map_err(Stop::usage)?;
+            print_text(&changed.iter().map(|path| format!("{}\n", path.display())).collect::<String>());
+        }
     }
     Ok(exit::PASSED)
 }
@@ -33,7 +37,7 @@ pub fn show(loaded: &Loaded) -> String {
         };
         out.push_str(&format!("{key:key_width$}  {value:value_width$}  {place}\n"));
     }
-    for warning in &loaded.warnings {
+    for warning in loaded.warnings.iter().chain(loaded.scenarios.values().flat_map(|s| &s.refused)) {
         out.push_str(&format!("warning: {warning}\n"));
     }
     out
@@ -42,9 +46,9 @@ pub fn show(loaded: &Loaded) -> String {
 /// JSON Schema as text.
 pub fn schema(which: SchemaKind) -> String {
     let schema = match which {
-        SchemaKind::Settings => schemas::settings(),
-        SchemaKind::Providers => schemas::providers(),
-        SchemaKind::Scenarios => schemas::scenarios(),
+        SchemaKind::Settings => known::settings_file(),
+        SchemaKind::Providers => known::providers_file(),
+        SchemaKind::Scenarios => known::scenarios_file(),
     };
     format!("{schema:#}\n")
 }

@@ -8,6 +8,7 @@ mod bus;
 mod clean_cmd;
 mod common;
 pub mod config_cmd;
+mod docs;
 mod lab_cmd;
 pub mod list_cmd;
 mod report_cmd;
@@ -75,6 +76,17 @@ fn print_text(text: &str) {
 async fn dispatch(args: Args) -> Result<u8, Stop> {
     if !matches!(args.command, Command::Run(_)) {
         telemetry::logs();
+    }
+    let defects = match &args.command {
+        Command::Run(run) => run.lab.defect.as_slice(),
+        Command::List(list) => &list.lab.defect,
+        Command::Doctor(doctor) => &doctor.lab.defect,
+        Command::Lab(lab) => &lab.defect,
+        Command::Config { .. } | Command::Clean(_) | Command::Report(_) => &[],
+    };
+    if defects.iter().any(|name| name == "help") {
+        print_text(&common::defects_help());
+        return Ok(exit::PASSED);
     }
     let before = args.config;
     match args.command {

@@ -15,16 +15,24 @@ pub(crate) enum DurationText {
     Seconds(u64),
 }
 
+/// The longest duration: far more than any run, and nothing that an addition to a clock chokes on.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+
+fn bounded(duration: Duration) -> Result<Duration, String> {
+    if duration <= LONGEST { Ok(duration) } else { Err("is longer than a duration may be: 366 days".to_owned()) }
+}
+
 /// Reads `90s`, `5m`, `1h 30m`, `250ms` or a number of seconds.
 pub fn parse(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     if let Ok(seconds) = text.parse::<u64>() {
-        return Ok(Duration::from_secs(seconds));
+        return bounded(Duration::from_secs(seconds));
     }
     let span: jiff::SignedDuration = text
         .parse()
         .map_err(|_| format!("`{text}` is not a duration: write 90s, 5m, 1h 30m, or a number of seconds"))?;
-    Duration::try_from(span).map_err(|_| format!("`{text}` is negative: a duration is at least 0s"))
+    let span = Duration::try_from(span).map_err(|_| format!("`{text}` is negative: a duration is at least 0s"))?;
+    bounded(span)
 }
 
 /// The shortest common form: `1h 30m`, `45s`, `250ms`.
@@ -54,10 +62,10 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
             f.write_str("a duration such as 90s, 5m or 1h 30m, or a number of seconds")
         }
         fn visit_u64<E: de::Error>(self, v: u64) -> Result<Duration, E> {
-            Ok(Duration::from_secs(v))
+            bounded(Duration::from_secs(v)).map_err(E::custom)
         }
         fn visit_i64<E: de::Error>(self, v: i64) -> Result<Duration, E> {
-            u64::try_from(v).map(Duration::from_secs).map_err(|_| E::custom("a duration is at least 0s"))
+            u64::try_from(v).map_err(|_| E::custom("a duration is at least 0s")).and_then(|v| self.visit_u64(v))
         }
         fn visit_str<E: de::Error>(self, v: &str) -> Result<Duration, E> {
             parse(v).map_err(E::custom)
@@ -82,6 +90,9 @@ mod tests {
         }
         assert!(parse("soon").unwrap_err().contains("90s, 5m"));
         assert!(parse("-5m").unwrap_err().contains("negative"));
+        for text in ["18446744073709551615", "9000h"] {
+            assert!(parse(text).unwrap_err().contains("366 days"), "{text}");
+        }
     }
 
     #[test]

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::errors::{Layer, Origin, Problem, hint};
 use super::load::LoadRequest;
-use super::node::{Entry, Node, parse_json, parse_yaml};
-use super::profile::COPYOFFLOAD_KEYS;
+use super::node::{Entry, Node, parse_json, parse_yaml, without_bom};
+use super::platforms::{COPYOFFLOAD_VARIABLES, copyoffload_keys};
 use super::shipped;
 
 /// Where a mounted Secret is looked for when nothing else is said.
@@ -41,14 +41,29 @@ pub(crate) enum Kind {
     Provider,
 }
 
-/// A scenario or profile, or (`path` not empty) one value inside it.
+/// A scenario or profile, or one value inside it.
 pub(crate) struct Item {
     pub kind: Kind,
-    pub name: String,
-    pub path: Vec<String>,
+    pub target: Target,
     pub node: Node,
     pub origin: Origin,
     pub textual: bool,
+}
+
+/// What an item is about.
+pub(crate) enum Target {
+    Whole(String),
+    /// The parts of a path. How many of them are the name is known once all names are.
+    Inside(Vec<String>, Spelling),
+}
+
+/// How a path spells the name in it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spelling {
+    /// As it is, its dots too: `vsphere-8.0.password`.
+    Dotted,
+    /// As a variable can: `VSPHERE_8_0__PASSWORD`.
+    Variable,
 }
 
 /// Everything that was found, lowest layer first.
@@ -65,13 +80,7 @@ pub(crate) struct Gathered {
 }
 
 pub(crate) fn gather(request: &LoadRequest) -> Gathered {
-    let mut out = Gathered::default();
-    out.text(Layer::Default, shipped::DEFAULTS.0, shipped::DEFAULTS.1, FileKind::Settings);
-    if request.scenarios_default {
-        for (name, text) in shipped::SCENARIOS {
-            out.text(Layer::Default, name, text, FileKind::Items(Kind::Scenario));
-        }
-    }
+    let mut out = Gathered::shipped(request);
     for path in &request.config {
         out.config_path(path);
     }
@@ -85,13 +94,13 @@ pub(crate) fn gather(request: &LoadRequest) -> Gathered {
             }
         }
     }
-    out.environment(&request.env);
+    out.environment(request);
     for set in &request.set {
         let origin = Origin { layer: Layer::Flag, source: format!("--set {}", key_of(set)), line: None };
         match set.split_once('=') {
             Some((key, value)) if !key.trim().is_empty() => {
                 let path: Vec<&str> = key.trim().split('.').collect();
-                out.value(&path, Value::String(value.to_owned()), origin, true);
+                out.value(&path, Spelling::Dotted, Value::String(value.to_owned()), origin, true);
             }
             _ => out.problem(origin, "--set takes key=value".into()),
         }
@@ -99,7 +108,7 @@ pub(crate) fn gather(request: &LoadRequest) -> Gathered {
     for (key, value, flag) in &request.flags {
         let origin = Origin { layer: Layer::Flag, source: flag.clone(), line: None };
         let path: Vec<&str> = key.split('.').collect();
-        out.value(&path, value.clone(), origin, value.is_string());
+        out.value(&path, Spelling::Dotted, value.clone(), origin, value.is_string());
     }
     out
 }
@@ -115,6 +124,18 @@ enum FileKind {
 }
 
 impl Gathered {
+    /// What is in the binary.
+    pub(crate) fn shipped(request: &LoadRequest) -> Self {
+        let mut out = Self::default();
+        out.text(Layer::Default, shipped::DEFAULTS.0, shipped::DEFAULTS.1, FileKind::Settings);
+        if request.scenarios_default {
+            for (name, text) in shipped::SCENARIOS {
+                out.text(Layer::Default, name, text, FileKind::Items(Kind::Scenario));
+            }
+        }
+        out
+    }
+
     fn problem(&mut self, origin: Origin, message: String) {
         self.problems.push(Problem { origin, message });
     }
@@ -128,12 +149,14 @@ impl Gathered {
 
     fn text(&mut self, layer: Layer, source: &str, text: &str, kind: FileKind) {
         let origin = Origin { layer, source: source.to_owned(), line: None };
-        let json = source.ends_with(".json") || (kind != FileKind::Settings && text.trim_start().starts_with('{'));
+        let json = source.ends_with(".json")
+            || (kind != FileKind::Settings && without_bom(text).trim_start().starts_with('{'));
         let parsed = if json { parse_json(text) } else { parse_yaml(text) };
         let mut node = match parsed {
             Ok(node) => node,
-            Err(error) => return self.problem(origin.at(error.line), error.message),
+            Err(errors) => return errors.into_iter().for_each(|e| self.problem(origin.at(e.line), e.message)),
         };
+        node.trim("");
         if node.is_null() {
             return;
         }
@@ -150,6 +173,7 @@ impl Gathered {
                         self.whole_items(kind, &entry.node, &origin);
                     }
                 }
+                node.take("$schema");
                 self.settings.push(SettingsLayer { origin, node, textual: false });
             }
         }
@@ -160,8 +184,8 @@ impl Gathered {
             if key == "$schema" {
                 continue;
             }
-            let (name, node, origin) = (key.clone(), node.clone(), origin.at(*line));
-            self.items.push(Item { kind, name, path: Vec::new(), node, origin, textual: false });
+            let (target, node, origin) = (Target::Whole(key.clone()), node.clone(), origin.at(*line));
+            self.items.push(Item { kind, target, node, origin, textual: false });
         }
     }
 
@@ -209,7 +233,14 @@ impl Gathered {
             Err(error) => return self.problem(origin(dir), format!("can't be read: {error}")),
         };
         for path in files {
-            let Some(name) = path.file_name().and_then(|n| n.to_str()).map(str::to_lowercase) else { continue };
+            let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
+            // The keys of a Secret are written in both cases; the name of a profile is what it is.
+            let name = match name.split_once('.') {
+                Some((head, rest)) if section(&head.to_lowercase()).is_some() => {
+                    format!("{}.{rest}", head.to_lowercase())
+                }
+                _ => name.to_lowercase(),
+            };
             let text = match std::fs::read_to_string(&path) {
                 Ok(text) => text,
                 Err(error) => {
@@ -222,78 +253,79 @@ impl Gathered {
                 "providers.json" | ".providers.json" => ("providers_json", here),
                 "kubeconfig" => ("kubeconfig", here),
                 "cluster_ca_file" if text.contains("-----BEGIN") => ("cluster_ca_file", here),
-                other => (other, Value::String(text.trim_end_matches(['\r', '\n']).to_owned())),
+                other => (other, Value::String(text)),
             };
             let keys: Vec<&str> = key.split('.').collect();
-            self.value(&keys, value, origin(&path), true);
+            self.value(&keys, Spelling::Dotted, value, origin(&path), true);
         }
     }
 
-    fn environment(&mut self, env: &BTreeMap<String, String>) {
+    fn environment(&mut self, request: &LoadRequest) {
+        let env = &request.env;
         // An empty variable is an unset one: Pods often carry optional keys as empty texts.
-        let set = |name: &str| env.get(name).filter(|v| !v.is_empty());
+        let set = |name: &str| env.get(name).filter(|v| !v.trim().is_empty());
         let origin = |name: &str| Origin { layer: Layer::Environment, source: name.to_owned(), line: None };
+        for name in &request.env_not_text {
+            let known = KNOWN_VARIABLES.iter().any(|(known, _)| known == name);
+            if known || name.starts_with("MTV_") || name.starts_with("COPYOFFLOAD_") {
+                self.problem(origin(name), "its value is not UTF-8 text".into());
+            }
+        }
         for (name, key) in KNOWN_VARIABLES {
             if let Some(value) = set(name) {
-                self.value(&[*key], Value::String(value.clone()), origin(name), true);
+                self.value(&[*key], Spelling::Variable, Value::String(value.clone()), origin(name), true);
             }
         }
         if let Some(verify) = set("CLUSTER_VERIFY_SSL") {
-            match verify.to_lowercase().as_str() {
-                "true" | "1" | "yes" => {
-                    self.value(&["insecure_verify_skip"], Value::Bool(false), origin("CLUSTER_VERIFY_SSL"), true);
+            let skip = match verify.trim().to_lowercase().as_str() {
+                "true" | "1" | "yes" => Some(false),
+                "false" | "0" | "no" => Some(true),
+                _ => None,
+            };
+            let origin = origin("CLUSTER_VERIFY_SSL");
+            match skip {
+                Some(skip) => {
+                    self.value(&["insecure_verify_skip"], Spelling::Variable, Value::Bool(skip), origin, true);
                 }
-                "false" | "0" | "no" => {
-                    self.value(&["insecure_verify_skip"], Value::Bool(true), origin("CLUSTER_VERIFY_SSL"), true);
-                }
-                _ => self.problem(origin("CLUSTER_VERIFY_SSL"), "expected true or false".into()),
+                None => self.problem(origin, "expected true or false".into()),
             }
         }
-        for (name, value) in env.iter().filter(|(_, v)| !v.is_empty()) {
+        for (name, value) in env.iter().filter(|(_, v)| !v.trim().is_empty()) {
             if let Some(key) = name.strip_prefix("COPYOFFLOAD_") {
-                self.copyoffload_variable(name, &key.to_lowercase(), value);
+                self.copyoffload_variable(name, &key.to_lowercase(), value.trim());
             } else if let Some(key) = name.strip_prefix("MTV_") {
-                if NOT_SETTINGS.contains(&name.as_str()) || is_service_link(key) {
+                if NOT_SETTINGS.contains(&name.as_str()) || is_service_link(name, env) {
                     continue;
                 }
                 let key = key.to_lowercase();
                 let path: Vec<&str> = key.split("__").collect();
-                self.value(&path, Value::String(value.clone()), origin(name), true);
+                self.value(&path, Spelling::Variable, Value::String(value.clone()), origin(name), true);
             }
         }
     }
 
     fn copyoffload_variable(&mut self, name: &str, key: &str, value: &str) {
-        match COPYOFFLOAD_KEYS.iter().find(|(known, _)| *known == key) {
-            Some((_, true)) => {
-                self.copyoffload.insert(key.to_owned(), (value.to_owned(), name.to_owned()));
-            }
-            Some((_, false)) => {
-                self.warnings
-                    .push(format!("environment {name}: has no effect; `{key}` is read from the provider file only"));
-            }
-            None => {
-                let upper: Vec<String> =
-                    COPYOFFLOAD_KEYS.iter().filter(|(_, env)| *env).map(|(k, _)| k.to_uppercase()).collect();
-                let hint = hint(&key.to_uppercase(), upper.iter().map(String::as_str), "COPYOFFLOAD_");
-                let origin = Origin { layer: Layer::Environment, source: name.to_owned(), line: None };
-                self.problem(origin, format!("`{key}` is not a key of copyoffload{hint}"));
-            }
+        if COPYOFFLOAD_VARIABLES.contains(&key) {
+            self.copyoffload.insert(key.to_owned(), (value.to_owned(), name.to_owned()));
+        } else if copyoffload_keys().iter().any(|known| known == key) {
+            self.warnings
+                .push(format!("environment {name}: has no effect; `{key}` is read from the provider file only"));
+        } else {
+            let upper: Vec<String> = COPYOFFLOAD_VARIABLES.iter().map(|k| k.to_uppercase()).collect();
+            let hint = hint(&key.to_uppercase(), upper.iter().map(String::as_str), "COPYOFFLOAD_");
+            let origin = Origin { layer: Layer::Environment, source: name.to_owned(), line: None };
+            self.problem(origin, format!("`{key}` is not a key of copyoffload{hint}"));
         }
     }
 
     /// One value by its path; `scenarios.NAME.…` and `providers.NAME.…` reach into those.
-    fn value(&mut self, path: &[&str], value: Value, origin: Origin, textual: bool) {
-        let node = Node::from_json(value);
-        let kind = match path.first().copied() {
-            Some("scenarios" | "tests_params") => Some(Kind::Scenario),
-            Some("providers") => Some(Kind::Provider),
-            _ => None,
-        };
-        match (kind, path) {
-            (Some(kind), [_, name, rest @ ..]) => {
-                let (name, path) = ((*name).to_owned(), rest.iter().map(|p| (*p).to_owned()).collect());
-                self.items.push(Item { kind, name, path, node, origin, textual });
+    fn value(&mut self, path: &[&str], spelling: Spelling, value: Value, origin: Origin, textual: bool) {
+        let mut node = Node::from_json(value);
+        node.trim(path.last().copied().unwrap_or_default());
+        match (path.first().copied().and_then(section), path) {
+            (Some(kind), [_, rest @ ..]) if !rest.is_empty() && !rest.iter().any(|p| p.is_empty()) => {
+                let target = Target::Inside(rest.iter().map(|p| (*p).to_owned()).collect(), spelling);
+                self.items.push(Item { kind, target, node, origin, textual });
             }
             (Some(_), _) => self.problem(origin, "a name is needed, e.g. providers.NAME.KEY".into()),
             (None, _) => {
@@ -305,9 +337,24 @@ impl Gathered {
     }
 }
 
-/// Variables that Kubernetes adds for a Service called `mtv-…`.
-fn is_service_link(key: &str) -> bool {
-    key.ends_with("_SERVICE_HOST") || key.contains("_SERVICE_PORT") || key.ends_with("_PORT") || key.contains("_PORT_")
+/// The kind of thing that stands by name under a key at the top.
+fn section(key: &str) -> Option<Kind> {
+    match key {
+        "scenarios" | "tests_params" => Some(Kind::Scenario),
+        "providers" => Some(Kind::Provider),
+        _ => None,
+    }
+}
+
+/// Variables that Kubernetes adds for a Service called `mtv-…`. It always adds `…_SERVICE_HOST`: what only
+/// looks like one of the others (`MTV_PROVIDERS__HYPERV__WINRM_PORT`) is a setting.
+fn is_service_link(name: &str, env: &BTreeMap<String, String>) -> bool {
+    ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT"].iter().any(|tail| {
+        name.match_indices(tail).any(|(at, _)| {
+            let (service, rest) = (&name[..at], &name[at + tail.len()..]);
+            (rest.is_empty() || rest.starts_with('_')) && env.contains_key(&format!("{service}_SERVICE_HOST"))
+        })
+    })
 }
 
 /// Visible files of a directory by name; a mounted ConfigMap's `..data` is not one.

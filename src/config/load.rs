@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::assemble::{assemble, copyoffload_variables};
 use super::errors::{ConfigErrors, Layer, Origin, Problem};
 use super::layers::{Gathered, Item, Kind, SettingsLayer, gather};
 use super::node::{Data, Node};
-use super::profile::RawProfile;
-use super::providers::Providers;
+use super::platforms::Providers;
 use super::scenarios::{Scenario, Scenarios};
+use super::secret::{is_secret, login_of, show_value};
 use super::settings::Settings;
-use super::{merge, schema, validate};
+use super::typed::{split_path, typed, typed_all};
+use super::{known, merge, platforms, schema, suite, validate};
 
 /// What to read.
 #[derive(Clone, Default)]
@@ -23,6 +24,8 @@ pub struct LoadRequest {
     /// `None`: `MTV_SECRETS_DIR`, else the default mount if it exists.
     pub secrets_dir: Option<PathBuf>,
     pub env: BTreeMap<String, String>,
+    /// Variables whose value is not UTF-8.
+    pub env_not_text: Vec<String>,
     /// `key=value`.
     pub set: Vec<String>,
     /// Key, value, name of the flag.
@@ -31,6 +34,23 @@ pub struct LoadRequest {
     pub providers_text: Option<(String, String)>,
     /// Whether the shipped scenarios are there.
     pub scenarios_default: bool,
+}
+
+impl LoadRequest {
+    /// With the variables of this process; a value that is not UTF-8 is told where it is one of ours.
+    pub fn with_environment(mut self) -> Self {
+        for (name, value) in std::env::vars_os() {
+            // The names of ours are ASCII.
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => {
+                    self.env.insert(name, value);
+                }
+                Err(_) => self.env_not_text.push(name),
+            }
+        }
+        self
+    }
 }
 
 /// Everything typed, with the place of each value.
@@ -47,8 +67,11 @@ pub struct Loaded {
 }
 
 /// Keys of the Python suite that are read and do nothing.
-const DEAD_KEYS: &[&str] =
+pub(crate) const DEAD_KEYS: &[&str] =
     &["target_ocp_version", "number_of_vms", "vm_name_search_pattern", "create_scale_report", "target_namespace"];
+
+/// Names of the Python suite for settings that have another here.
+pub(crate) const ALIASES: &[&str] = &["plan_wait_timeout", "source_provider_type", "source_provider_version"];
 
 /// The provider file of the Python suite, where no path is given.
 const DEFAULT_PROVIDERS: &str = ".providers.json";
@@ -57,28 +80,15 @@ const DEFAULT_PROVIDERS: &str = ".providers.json";
 pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigErrors> {
     let mut gathered = gather(request);
     aliases(&mut gathered);
-    let settings_schema = schema::settings();
-    for layer in &mut gathered.settings {
-        schema::coerce(&settings_schema, &mut layer.node, layer.textual);
-        for unknown in schema::unknown_keys(&settings_schema, &layer.node, "setting") {
-            let origin = layer.origin.at(unknown.line);
-            gathered.problems.push(Problem { origin, message: unknown.message });
-        }
-    }
-    wrong_types(&mut gathered);
-    if !gathered.problems.is_empty() {
-        // Profiles and scenarios still get their say below: all problems at once.
-        let mut problems = std::mem::take(&mut gathered.problems);
-        let items = std::mem::take(&mut gathered.items);
-        let mut provenance = BTreeMap::new();
-        let _ = profiles(&mut gathered, &items, &mut provenance);
-        let _ = scenarios(&mut gathered, &items, &mut provenance);
-        problems.append(&mut gathered.problems);
-        return Err(ConfigErrors(problems));
-    }
+    // What is wrong is told and taken out, so that the rest is judged, too: all problems at once.
+    wrong_settings(&mut gathered);
     let whole = Origin { layer: Layer::Default, source: "settings".into(), line: None };
-    let failed = |message: String| ConfigErrors(vec![Problem { origin: whole.clone(), message }]);
-    let (merged, mut provenance) = merge::merge(&gathered.settings).map_err(failed)?;
+    let failed = |gathered: &mut Gathered, message: String| {
+        gathered.problems.push(Problem { origin: whole.clone(), message });
+        ConfigErrors(std::mem::take(&mut gathered.problems))
+    };
+    let (merged, mut provenance) =
+        merge::merge(&gathered.settings).map_err(|message| failed(&mut gathered, message))?;
     let mut shown = BTreeMap::new();
     let whole_settings = Node::from_json(merged.clone());
     for path in whole_settings.leaves() {
@@ -86,10 +96,14 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigErrors> {
         let value = whole_settings.at(&path).map(|n| show_value(&key, n)).unwrap_or_default();
         shown.insert(key, value);
     }
-    let settings: Settings = typed(&merged).map_err(|(path, message)| failed(format!("`{path}`: {message}")))?;
-    for (key, wrong) in settings_complaints(&settings) {
+    let mut settings: Settings =
+        typed(&merged).map_err(|(path, message)| failed(&mut gathered, format!("`{path}`: {message}")))?;
+    for (key, wrong) in endpoints(&mut settings) {
         let origin = provenance.get(key).cloned().unwrap_or_else(|| whole.clone());
-        gathered.problems.push(Problem { origin, message: format!("`{key}` {wrong}") });
+        match wrong {
+            Said::Wrong(text) => gathered.problems.push(Problem { origin, message: format!("`{key}` {text}") }),
+            Said::Taken(text) => gathered.warnings.push(format!("{origin}: `{key}` {text}")),
+        }
     }
 
     let mut items = provider_file(request, &settings, &provenance, &mut gathered);
@@ -102,6 +116,16 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigErrors> {
     } else {
         Err(ConfigErrors(gathered.problems))
     }
+}
+
+/// The shipped scenarios alone.
+pub fn shipped_scenarios() -> Result<Scenarios, ConfigErrors> {
+    // No directory: nothing of this machine is read.
+    let request = LoadRequest { scenarios_default: true, ..LoadRequest::default() };
+    let mut gathered = Gathered::shipped(&request);
+    let items = std::mem::take(&mut gathered.items);
+    let scenarios = scenarios(&mut gathered, &items, &mut BTreeMap::new());
+    if gathered.problems.is_empty() { Ok(scenarios) } else { Err(ConfigErrors(gathered.problems)) }
 }
 
 /// Keys with another name here, and keys without effect.
@@ -140,45 +164,74 @@ fn aliases(gathered: &mut Gathered) {
     }
 }
 
-/// Tries every value of every layer alone on top of the defaults, so that each wrong one is told.
-fn wrong_types(gathered: &mut Gathered) {
-    let Some((defaults, layers)) = gathered.settings.split_first() else { return };
-    if let Err((path, message)) = typed::<Settings>(&defaults.node.to_json()) {
-        let message = format!("`{path}`: {message}");
-        gathered.problems.push(Problem { origin: defaults.origin.clone(), message });
-        return;
-    }
-    for SettingsLayer { origin, node, .. } in layers {
-        for path in node.leaves() {
-            let parts: Vec<&str> = path.iter().map(String::as_str).collect();
-            let Some(value) = parts.iter().try_fold(node, |n, key| n.get(key)) else { continue };
-            // An unknown key has its own message already.
-            let known = parts.iter().try_fold(&defaults.node, |n, key| n.get(key)).is_some();
-            let mut trial = defaults.node.clone();
-            trial.put(&parts, 0, value.clone());
-            if let (true, Err((_, message))) = (known, typed::<Settings>(&trial.to_json())) {
-                let key = path.join(".");
-                let message = if is_secret(&key) { "expected a text; put it in quotes".to_owned() } else { message };
-                let origin = origin.at(node.line_of(&parts));
-                gathered.problems.push(Problem { origin, message: format!("`{key}`: {message}") });
+/// Unknown keys, numbers out of bounds, wrong types: told, and taken out of their layer. Every value is tried
+/// alone on top of the defaults, so that each wrong one is told.
+fn wrong_settings(gathered: &mut Gathered) {
+    let schema = known::settings();
+    let also: Vec<&str> = ALIASES.iter().chain(DEAD_KEYS).copied().collect();
+    let mut defaults: Option<Node> = None;
+    for SettingsLayer { origin, node, textual } in &mut gathered.settings {
+        schema::coerce(&schema, node, *textual);
+        let mut wrong: Vec<(Vec<String>, String)> = schema::unknown_keys(&schema, node, "setting", &also)
+            .into_iter()
+            .map(|unknown| (unknown.path, unknown.message))
+            .collect();
+        wrong.extend(schema::out_of_bounds(&schema, node));
+        let told = |path: &[String], wrong: &[(Vec<String>, String)]| wrong.iter().any(|(p, _)| path.starts_with(p));
+        if let Some(defaults) = &defaults {
+            for path in node.leaves() {
+                let parts: Vec<&str> = path.iter().map(String::as_str).collect();
+                let Some(value) = node.at(&path) else { continue };
+                if matches!(&value.data, Data::Map(entries) if entries.is_empty()) {
+                    // `timeouts: {}` says nothing.
+                    continue;
+                }
+                let mut trial = defaults.clone();
+                trial.put(&parts, 0, value.clone());
+                if told(&path, &wrong) {
+                    continue;
+                }
+                if let Err((_, message)) = typed::<Settings>(&trial.to_json()) {
+                    let key = path.join(".");
+                    let message =
+                        if is_secret(&key) { "expected a text; put it in quotes".to_owned() } else { message };
+                    wrong.push((path, format!("`{key}`: {message}")));
+                }
             }
         }
+        for (path, message) in wrong {
+            let parts: Vec<&str> = path.iter().map(String::as_str).collect();
+            let origin = origin.at(node.line_of(&parts));
+            node.remove(&path);
+            gathered.problems.push(Problem { origin, message });
+        }
+        defaults.get_or_insert_with(|| node.clone());
     }
 }
 
-fn settings_complaints(s: &Settings) -> Vec<(&'static str, &'static str)> {
+/// What there is to say about a setting as a whole.
+enum Said {
+    Wrong(String),
+    Taken(String),
+}
+
+/// Judges what is more than its type, and completes what is plainly meant.
+fn endpoints(s: &mut Settings) -> Vec<(&'static str, Said)> {
     let mut out = Vec::new();
-    let mut at_least_one = |key, fine: bool| {
-        if !fine {
-            out.push((key, "must be at least 1"));
+    if s.mtv_namespace.is_empty() {
+        out.push(("mtv_namespace", Said::Wrong("must not be empty".to_owned())));
+    }
+    if let Some(host) = &mut s.cluster_host {
+        if login_of(host).is_some() {
+            let text = "holds a login; write it as `cluster_username` and `cluster_password`";
+            out.push(("cluster_host", Said::Wrong(text.to_owned())));
+        } else if host.starts_with("http://") {
+            let text = "is http://, without TLS: the login is sent in the clear";
+            out.push(("cluster_host", Said::Taken(text.to_owned())));
+        } else if !host.contains("://") && !host.is_empty() {
+            *host = format!("https://{host}");
+            out.push(("cluster_host", Said::Taken(format!("is taken as {host}"))));
         }
-    };
-    at_least_one("jobs", s.jobs > 0);
-    at_least_one("max_concurrent", s.max_concurrent > 0);
-    at_least_one("snapshots_interval", s.snapshots_interval > 0);
-    at_least_one("cutover_after_precopies", s.cutover_after_precopies != Some(0));
-    if s.mtv_namespace.trim().is_empty() {
-        out.push(("mtv_namespace", "must not be empty"));
     }
     out
 }
@@ -211,67 +264,11 @@ fn provider_file(
     }
 }
 
-/// One scenario or profile, its overrides applied, each value with its place.
-struct Assembled {
-    node: Node,
-    origin: Origin,
-    overrides: Vec<(Vec<String>, Origin)>,
-}
-
-impl Assembled {
-    fn origin_of(&self, path: &[String]) -> Origin {
-        if let Some((_, origin)) = self.overrides.iter().rev().find(|(p, _)| path.starts_with(p)) {
-            return origin.clone();
-        }
-        let parts: Vec<&str> = path.iter().map(String::as_str).collect();
-        let line = if parts.is_empty() { 0 } else { self.node.line_of(&parts) };
-        if line > 0 { self.origin.at(line) } else { self.origin.clone() }
-    }
-}
-
-/// Later items of one name replace earlier ones; paths reach into what is there.
-fn assemble(
-    gathered: &mut Gathered,
-    items: &[Item],
-    kind: Kind,
-    schema: &Value,
-    noun: &str,
-) -> BTreeMap<String, Assembled> {
-    let mut all: BTreeMap<String, Assembled> = BTreeMap::new();
-    for item in items.iter().filter(|i| i.kind == kind) {
-        if item.path.is_empty() {
-            let mut node = item.node.clone();
-            schema::coerce(schema, &mut node, item.textual);
-            all.insert(item.name.clone(), Assembled { node, origin: item.origin.clone(), overrides: Vec::new() });
-            continue;
-        }
-        let names: Vec<String> = all.keys().cloned().collect();
-        let Some(found) = all.get_mut(&item.name) else {
-            let hint = super::errors::hint(&item.name, names.iter().map(String::as_str), "");
-            let message = format!("there is no {noun} `{}`{hint}", item.name);
-            gathered.problems.push(Problem { origin: item.origin.clone(), message });
-            continue;
-        };
-        let path: Vec<&str> = item.path.iter().map(String::as_str).collect();
-        found.node.put(&path, 0, item.node.clone());
-        schema::coerce(schema, &mut found.node, item.textual);
-        found.overrides.push((item.path.clone(), item.origin.clone()));
-    }
-    for (name, found) in &mut all {
-        for unknown in schema::unknown_keys(schema, &found.node, &format!("{noun} key")) {
-            let origin = found.origin_of(&unknown.path);
-            gathered.problems.push(Problem { origin, message: format!("{noun} `{name}`: {}", unknown.message) });
-            // It has been told; what is left is judged for its types.
-            found.node.remove(&unknown.path);
-        }
-    }
-    all
-}
-
 fn scenarios(gathered: &mut Gathered, items: &[Item], provenance: &mut BTreeMap<String, Origin>) -> Scenarios {
-    let all = assemble(gathered, items, Kind::Scenario, &schema::scenario(), "scenario");
+    let schema = known::scenario();
+    let all = assemble(gathered, items, Kind::Scenario, "scenario", |_| Some(schema.clone()));
     let mut out = Scenarios::new();
-    for (name, found) in all {
+    for (name, mut found) in all {
         let key = format!("scenarios.{name}");
         let description = found.node.get("description").map(|d| show_value("", d)).unwrap_or_default();
         gathered.shown.insert(key.clone(), description);
@@ -282,28 +279,46 @@ fn scenarios(gathered: &mut Gathered, items: &[Item], provenance: &mut BTreeMap<
             gathered.shown.insert(key.clone(), value);
             provenance.insert(key, origin.clone());
         }
-        match typed::<Scenario>(&found.node.to_json()) {
-            Ok(mut scenario) => {
-                for (path, message) in validate::scenario(&name, &scenario) {
-                    let origin = found.origin_of(&path);
-                    gathered.problems.push(Problem { origin, message: format!("scenario `{name}`: {message}") });
-                }
-                scenario.name.clone_from(&name);
-                out.insert(name, scenario);
-            }
-            Err((path, message)) => {
-                let parts = split_path(&path);
-                let at = if parts.is_empty() { String::new() } else { format!("`{path}`: ") };
-                let origin = found.origin_of(&parts);
-                gathered.problems.push(Problem { origin, message: format!("scenario `{name}`: {at}{message}") });
-            }
+        let asks = suite::scenario(&mut found.node);
+        for (path, message) in asks.idle {
+            gathered.warnings.push(format!("{}: scenario `{name}`: {message}", found.origin_of(&path)));
+        }
+        // An unknown key is the matter of those who select the scenario.
+        let mut refused = Vec::new();
+        for unknown in schema::unknown_keys(&schema, &found.node, "scenario key", &[]) {
+            let origin = found.origin_of(&unknown.path);
+            refused.push(format!("{origin}: scenario `{name}`: {}", unknown.message));
+            // It has been told; what is left is judged for its types.
+            found.node.remove(&unknown.path);
+        }
+        let mut judged = found.node.clone();
+        let mut wrong = schema::out_of_bounds(&schema, &judged);
+        for (path, _) in &wrong {
+            judged.remove(path);
+        }
+        let (scenario, wrong_types) = typed_all::<Scenario>(&judged);
+        let types_are_right = wrong_types.is_empty() && wrong.is_empty();
+        wrong.extend(wrong_types.into_iter().map(|(path, message)| (split_path(&path), message)));
+        if types_are_right {
+            wrong.extend(scenario.as_ref().map(|s| validate::scenario(&name, s)).unwrap_or_default());
+        }
+        for (path, message) in wrong {
+            let origin = found.origin_of(&path);
+            gathered.problems.push(Problem { origin, message: format!("scenario `{name}`: {message}") });
+        }
+        if let (Some(mut scenario), true) = (scenario, types_are_right) {
+            scenario.name.clone_from(&name);
+            scenario.refused = refused;
+            scenario.not_built = asks.not_built;
+            scenario.pvc_name_templates = asks.pvc_name_templates;
+            out.insert(name, scenario);
         }
     }
     out
 }
 
 fn profiles(gathered: &mut Gathered, items: &[Item], provenance: &mut BTreeMap<String, Origin>) -> Providers {
-    let mut all = assemble(gathered, items, Kind::Provider, &schema::profile(), "profile");
+    let mut all = assemble(gathered, items, Kind::Provider, "profile", platforms::schema_of);
     let mut out = Providers::new();
     for (name, found) in &mut all {
         copyoffload_variables(gathered, name, found);
@@ -313,115 +328,18 @@ fn profiles(gathered: &mut Gathered, items: &[Item], provenance: &mut BTreeMap<S
             gathered.shown.insert(key.clone(), value);
             provenance.insert(key, found.origin_of(&path));
         }
-        if let Some(Node { data: Data::Scalar(Value::Number(n)), .. }) = found.node.get("version") {
-            let version = Value::String(n.to_string());
-            let line = found.node.line_of(&["version"]);
-            found.node.put(&["version"], line, Node { line, data: Data::Scalar(version) });
+        let (mut told, mut warned) = (Vec::new(), Vec::new());
+        // Keys without effect are taken out of the copy, so that the places stay.
+        if let Some(profile) = platforms::profile(name, &mut found.node.clone(), &mut told, &mut warned) {
+            out.insert(name.clone(), profile);
         }
-        let json = found.node.to_json();
-        match typed::<RawProfile>(&json) {
-            Ok(raw) => {
-                let mut warnings = Vec::new();
-                let profile = raw.into_profile(name, &mut warnings);
-                for (key, message) in warnings {
-                    gathered
-                        .warnings
-                        .push(format!("{}: profile `{name}`: {message}", found.origin_of(&split_path(&key))));
-                }
-                match profile {
-                    Ok(profile) => {
-                        out.insert(name.clone(), profile);
-                    }
-                    Err(complaints) => {
-                        for (key, message) in complaints {
-                            let origin = found.origin_of(&split_path(&key));
-                            let message = format!("profile `{name}`: {message}");
-                            gathered.problems.push(Problem { origin, message });
-                        }
-                    }
-                }
-            }
-            Err((path, message)) => {
-                let parts = split_path(&path);
-                let message = if is_secret(&path) { "expected a text; put it in quotes".to_owned() } else { message };
-                let at = if parts.is_empty() { String::new() } else { format!("`{path}`: ") };
-                let message = format!("profile `{name}`: {at}{message}");
-                gathered.problems.push(Problem { origin: found.origin_of(&parts), message });
-            }
+        for (path, message) in warned {
+            gathered.warnings.push(format!("{}: profile `{name}`: {message}", found.origin_of(&path)));
+        }
+        for (path, message) in told {
+            let origin = found.origin_of(&path);
+            gathered.problems.push(Problem { origin, message: format!("profile `{name}`: {message}") });
         }
     }
     out
-}
-
-/// `COPYOFFLOAD_…` beats the file in every profile that has the section.
-fn copyoffload_variables(gathered: &mut Gathered, name: &str, found: &mut Assembled) {
-    if found.node.get("copyoffload").is_none_or(|c| c.entries().is_empty()) {
-        return;
-    }
-    for (key, (value, variable)) in &gathered.copyoffload {
-        let origin = Origin { layer: Layer::Environment, source: variable.clone(), line: None };
-        if key != "storage_secret_extra" {
-            found.node.put(&["copyoffload", key], 0, Node::scalar(value.clone().into()));
-            found.overrides.push((vec!["copyoffload".into(), key.clone()], origin));
-            continue;
-        }
-        match serde_json::from_str::<Value>(value) {
-            Ok(Value::Object(extra)) => {
-                for (extra_key, extra_value) in extra {
-                    found.node.put(&["copyoffload", key, &extra_key], 0, Node::from_json(extra_value));
-                    found.overrides.push((vec!["copyoffload".into(), key.clone(), extra_key], origin.clone()));
-                }
-            }
-            _ => {
-                let message = format!("profile `{name}`: expected a JSON object of texts");
-                gathered.problems.push(Problem { origin, message });
-            }
-        }
-    }
-}
-
-/// A value for people: secrets masked, one line.
-fn show_value(key: &str, node: &Node) -> String {
-    match node.to_json() {
-        Value::Null => "null".to_owned(),
-        _ if is_secret(key) => "********".to_owned(),
-        Value::String(text) if text.contains('\n') => {
-            format!("{} ...", text.lines().next().unwrap_or_default())
-        }
-        Value::String(text) if text.is_empty() => "\"\"".to_owned(),
-        Value::String(text) => text,
-        other => other.to_string(),
-    }
-}
-
-/// Whether a key's value must never be shown.
-pub fn is_secret(key: &str) -> bool {
-    let last = key.rsplit('.').next().unwrap_or(key).to_lowercase();
-    let words = ["password", "token", "passphrase", "secret", "access_key"];
-    words.iter().any(|w| last.contains(w)) || key.contains("storage_secret_extra")
-}
-
-/// serde's answer with the path it was about.
-fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, (String, String)> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let path = error.path().to_string();
-        (if path == "." { String::new() } else { path }, plain(&error.inner().to_string()))
-    })
-}
-
-/// serde's words in ours.
-fn plain(message: &str) -> String {
-    let stripped = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
-    let Some((got, expected)) = stripped.and_then(|m| m.split_once(", expected ")) else { return message.to_owned() };
-    let expected = match expected {
-        "u32" | "usize" | "u64" => "a whole number",
-        "a boolean" => "true or false",
-        other => other,
-    };
-    format!("expected {expected}, got {got}")
-}
-
-/// `virtual_machines[0].name` as its parts.
-fn split_path(path: &str) -> Vec<String> {
-    path.split(['.', '[']).map(|p| p.trim_end_matches(']').to_owned()).filter(|p| !p.is_empty()).collect()
 }

@@ -4,25 +4,30 @@
 //! [`Providers`] and [`Scenarios`]; unknown keys are refused with the layer, file and line that
 //! brought them. From here on a secret is a `secrecy` type.
 
+mod assemble;
 pub mod duration;
 pub mod errors;
+pub mod known;
 pub mod layers;
 pub mod load;
 mod merge;
 mod node;
-mod profile;
-pub mod providers;
+pub mod platforms;
 pub mod scenarios;
-pub mod schema;
+mod schema;
+mod secret;
 pub mod settings;
 mod shipped;
+pub mod suite;
 #[cfg(test)]
 mod tests;
+mod typed;
 mod validate;
 
 pub use errors::{ConfigErrors, Layer, Origin, Problem, nearest};
-pub use load::{LoadRequest, Loaded, load};
-pub use providers::{
+pub use known::defaults;
+pub use load::{LoadRequest, Loaded, load, shipped_scenarios};
+pub use platforms::{
     Credentials, GuestCredentials, OpenshiftConfig, Platform, PlatformConfig, ProviderProfile, Providers,
 };
 pub use scenarios::{ExpectedResult, HookPlan, PowerState, Scenario, ScenarioVm, Scenarios};

@@ -9,6 +9,8 @@ use serde::de::{self, Deserializer, MapAccess, SeqAccess};
 use serde_json::{Map, Value};
 use serde_saphyr::Spanned;
 
+use super::secret::is_secret;
+
 /// One value with the line it starts on; 0 where there is none (environment, flags).
 #[derive(Clone)]
 pub(crate) struct Node {
@@ -83,21 +85,26 @@ impl Node {
         path.iter().try_fold(self, |node, key| node.get(key))
     }
 
-    /// Removes what is at a path of keys and list positions.
-    pub fn remove(&mut self, path: &[String]) {
-        let Some((first, rest)) = path.split_first() else { return };
+    /// Removes what is at a path of keys and list positions; a list's item becomes null, so that the others
+    /// keep their positions. Whether there was anything.
+    pub fn remove(&mut self, path: &[String]) -> bool {
+        let Some((first, rest)) = path.split_first() else { return false };
         if rest.is_empty() {
-            self.take(first);
-            return;
+            return match &mut self.data {
+                Data::Map(_) => self.take(first).is_some(),
+                Data::Seq(items) => match first.parse::<usize>().ok().and_then(|at| items.get_mut(at)) {
+                    Some(item) => !std::mem::replace(item, Self::scalar(Value::Null)).is_null(),
+                    None => false,
+                },
+                Data::Scalar(_) => false,
+            };
         }
         let next = match &mut self.data {
             Data::Map(entries) => entries.iter_mut().find(|e| e.key == *first).map(|e| &mut e.node),
             Data::Seq(items) => first.parse::<usize>().ok().and_then(|at| items.get_mut(at)),
             Data::Scalar(_) => None,
         };
-        if let Some(next) = next {
-            next.remove(rest);
-        }
+        next.is_some_and(|next| next.remove(rest))
     }
 
     /// Takes a key out of a map.
@@ -160,6 +167,41 @@ impl Node {
         }
     }
 
+    /// Tells each key that stands twice in one map, with both lines.
+    fn duplicates(&self, out: &mut Vec<ParseError>) {
+        match &self.data {
+            Data::Map(entries) => {
+                for (n, entry) in entries.iter().enumerate() {
+                    if let Some(first) = entries.iter().take(n).find(|e| e.key == entry.key) {
+                        let (key, first, line) = (&entry.key, first.line, entry.line);
+                        let message = format!("{TWICE}`{key}` in line {first} and in line {line}");
+                        out.push(ParseError { line, message });
+                    }
+                    entry.node.duplicates(out);
+                }
+            }
+            Data::Seq(items) => items.iter().for_each(|item| item.duplicates(out)),
+            Data::Scalar(_) => {}
+        }
+    }
+
+    /// Drops what editors, `echo` and Secrets leave at the edges of a text: line ends and byte order marks
+    /// of a secret, all white space of others. `key`: the name that the value stands under.
+    pub fn trim(&mut self, key: &str) {
+        match &mut self.data {
+            Data::Scalar(Value::String(text)) => {
+                let edge = |c: char| matches!(c, '\r' | '\n' | '\u{feff}') || (c.is_whitespace() && !is_secret(key));
+                let trimmed = text.trim_matches(edge);
+                if trimmed.len() != text.len() {
+                    *text = trimmed.to_owned();
+                }
+            }
+            Data::Scalar(_) => {}
+            Data::Seq(items) => items.iter_mut().for_each(|item| item.trim(key)),
+            Data::Map(entries) => entries.iter_mut().for_each(|entry| entry.node.trim(&entry.key)),
+        }
+    }
+
     /// Paths of all leaves; a list counts as a leaf.
     pub fn leaves(&self) -> Vec<Vec<String>> {
         fn walk(node: &Node, path: &mut Vec<String>, out: &mut Vec<Vec<String>>) {
@@ -188,29 +230,101 @@ pub(crate) struct ParseError {
     pub message: String,
 }
 
-/// Reads one YAML document.
-pub(crate) fn parse_yaml(text: &str) -> Result<Node, ParseError> {
+/// A text as an editor may have left it, without the byte order mark.
+pub(crate) fn without_bom(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// Reads one YAML document; a key that stands twice in one map is refused, each of them.
+pub(crate) fn parse_yaml(text: &str) -> Result<Node, Vec<ParseError>> {
+    let text = without_bom(text);
     if text.lines().all(|l| l.trim().is_empty() || l.trim_start().starts_with('#')) {
         return Ok(Node::empty_map());
     }
-    // Snippets would print the lines around an error, and with them perhaps a password.
-    let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
-    serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options)
-        .map(|s| node(s.value, s.referenced.line()))
-        .map_err(|error| {
-            let line = error.location().map_or(0, |l| usize::try_from(l.line()).unwrap_or(0));
-            ParseError { line, message: "is not YAML: ".to_owned() + first_line(&error.to_string()) }
-        })
+    // Snippets would print the lines around an error, and with them perhaps a password. Of keys that stand
+    // twice all are handed over, so that both lines can be told.
+    let options = serde_saphyr::options! {
+        with_snippet: false,
+        strict_booleans: true,
+        duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,
+    };
+    let node =
+        serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options).map(|s| node(s.value, s.referenced.line()));
+    let node = node.map_err(|error| {
+        let line = error.location().map_or(0, |l| usize::try_from(l.line()).unwrap_or(0));
+        vec![ParseError { line, message: "is not YAML: ".to_owned() + first_line(&error.to_string()) }]
+    })?;
+    let mut twice = Vec::new();
+    node.duplicates(&mut twice);
+    if twice.is_empty() { Ok(node) } else { Err(twice) }
 }
 
 /// Reads one JSON document: strictly, with lines where they can be told.
-pub(crate) fn parse_json(text: &str) -> Result<Node, ParseError> {
-    let value: Value = serde_json::from_str(text)
-        .map_err(|error| ParseError { line: error.line(), message: format!("is not JSON: {error}") })?;
+pub(crate) fn parse_json(text: &str) -> Result<Node, Vec<ParseError>> {
+    let text = without_bom(text);
+    let refused = |what: &str, error: &serde_json::Error| {
+        vec![ParseError { line: error.line(), message: format!("{what}{error}") }]
+    };
+    let value: Value = serde_json::from_str(text).map_err(|error| refused("is not JSON: ", &error))?;
     // JSON is a part of YAML but for tabs between tokens; a JSON string can't hold a raw tab.
     match parse_yaml(&text.replace('\t', " ")) {
         Ok(node) if node.to_json() == value => Ok(node),
-        _ => Ok(Node::from_json(value)),
+        Err(twice) if twice.iter().all(|error| error.message.starts_with(TWICE)) => Err(twice),
+        _ => match serde_json::from_str::<Once>(text) {
+            Ok(_) => Ok(Node::from_json(value)),
+            Err(error) => Err(refused("", &error)),
+        },
+    }
+}
+
+/// How a complaint about a key that stands twice begins.
+const TWICE: &str = "the key stands twice: ";
+
+/// JSON without a key that stands twice in one object.
+struct Once;
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Once;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value")
+            }
+            fn visit_bool<E>(self, _: bool) -> Result<Once, E> {
+                Ok(Once)
+            }
+            fn visit_i64<E>(self, _: i64) -> Result<Once, E> {
+                Ok(Once)
+            }
+            fn visit_u64<E>(self, _: u64) -> Result<Once, E> {
+                Ok(Once)
+            }
+            fn visit_f64<E>(self, _: f64) -> Result<Once, E> {
+                Ok(Once)
+            }
+            fn visit_str<E>(self, _: &str) -> Result<Once, E> {
+                Ok(Once)
+            }
+            fn visit_unit<E>(self) -> Result<Once, E> {
+                Ok(Once)
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Once, A::Error> {
+                while seq.next_element::<Once>()?.is_some() {}
+                Ok(Once)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Once, A::Error> {
+                let mut seen = std::collections::BTreeSet::new();
+                while let Some(key) = map.next_key::<String>()? {
+                    if !seen.insert(key.clone()) {
+                        return Err(de::Error::custom(format!("{TWICE}`{key}`")));
+                    }
+                    map.next_value::<Once>()?;
+                }
+                Ok(Once)
+            }
+        }
+        deserializer.deserialize_any(Visitor)
     }
 }
 
@@ -323,8 +437,30 @@ mod tests {
     }
 
     #[test]
-    fn a_duplicate_key_is_refused_with_its_line() {
-        let Err(error) = parse_yaml("a: 1\nb: 2\na: 3\n") else { panic!("refused") };
-        assert_eq!(error.line, 3, "{}", error.message);
+    fn a_key_that_stands_twice_is_refused_with_both_lines() {
+        let Err(errors) = parse_yaml("a: 1\nb: {c: 1,\n  c: 2}\na: 3\n") else { panic!("refused") };
+        let told: Vec<(usize, &str)> = errors.iter().map(|e| (e.line, e.message.as_str())).collect();
+        let (c, a) = ("`c` in line 2 and in line 3", "`a` in line 1 and in line 4");
+        assert_eq!(told, [(3, &*format!("{TWICE}{c}")), (4, &*format!("{TWICE}{a}"))]);
+        let Err(errors) = parse_json("{\"a\": 1,\n \"a\": 2}") else { panic!("refused") };
+        assert_eq!((errors.len(), errors[0].line), (1, 2));
+        // What YAML reads otherwise than JSON does is looked at as JSON.
+        let Err(errors) = parse_json("{\"x\": \"\\ud83d\\ude00\", \"a\": 1,\n \"a\": 2}") else { panic!("refused") };
+        assert!(errors[0].message.contains("`a`") && errors[0].line == 2, "{}", errors[0].message);
+    }
+
+    #[test]
+    fn a_key_beside_a_merged_one_does_not_stand_twice() {
+        let Ok(node) = parse_yaml("a: &x {k: 1}\nb:\n  <<: *x\n  k: 2\n") else { panic!("parses") };
+        assert_eq!(node.to_json()["b"], serde_json::json!({"k": 2}));
+    }
+
+    #[test]
+    fn marks_and_line_ends_at_the_edges_are_no_part_of_a_value() {
+        let Ok(mut node) = parse_yaml("\u{feff}host: \" h\\r\\n\"\npassword: \" p \\n\"\nl: [\" a \"]\n") else {
+            panic!("parses")
+        };
+        node.trim("");
+        assert_eq!(node.to_json(), serde_json::json!({"host": "h", "password": " p ", "l": ["a"]}));
     }
 }

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::duration;
-use super::providers::Platform;
+use super::platforms::Platform;
 
 /// All scenarios by name.
 pub type Scenarios = BTreeMap<String, Scenario>;
@@ -24,25 +24,42 @@ pub struct Scenario {
     /// The key in the file; not written inside the scenario.
     #[serde(skip)]
     pub name: String,
+    /// Unknown keys of it: it is refused where it is selected, with these.
+    #[serde(skip)]
+    pub refused: Vec<String>,
+    /// What it asks for and nobody built: its cells are skipped, with these.
+    #[serde(skip)]
+    pub not_built: Vec<String>,
+    /// `pvc_name_template` where it is written by platform; `default` is for the others.
+    #[serde(skip)]
+    pub pvc_name_templates: BTreeMap<String, String>,
     /// One sentence for `list` and the report.
     #[serde(default)]
     pub description: String,
+    /// For `--tag` and `tag(…)`.
     #[serde(default)]
     pub tags: Vec<String>,
+    /// What must be given for the scenario to make sense; its cells are skipped elsewhere.
     #[serde(default)]
     pub requires: Requires,
     /// Where the VMs go: the cluster that MTV runs on, or the same registered by URL and token.
     #[serde(default)]
     pub destination: Destination,
+    /// The VMs of the Plan. Required.
     pub virtual_machines: Vec<ScenarioVm>,
+    /// Copy while the VM runs, then cut over.
     #[serde(default)]
     pub warm_migration: bool,
+    /// When a warm migration is cut over, instead of the settings'.
     #[serde(default)]
     pub cutover: Cutover,
+    /// `preserveStaticIPs` of the Plan; the addresses are checked. Needs `source_vm_power: "on"` on every VM.
     #[serde(default)]
     pub preserve_static_ips: bool,
+    /// `pvcNameTemplate` of the Plan: a text, or one by platform with `default` for the others.
     #[serde(default)]
     pub pvc_name_template: Option<String>,
+    /// `pvcNameTemplateUseGenerateName` of the Plan.
     #[serde(default)]
     pub pvc_name_template_use_generate_name: Option<bool>,
     /// Expected power of the migrated VMs, and the Plan's `targetPowerState`.
@@ -67,10 +84,13 @@ pub struct Scenario {
     #[serde(default, deserialize_with = "optional_duration")]
     #[schemars(with = "Option<duration::DurationText>")]
     pub guest_agent_timeout: Option<Duration>,
+    /// A hook that runs before the migration.
     #[serde(default)]
     pub pre_hook: Option<HookPlan>,
+    /// A hook that runs after the migration.
     #[serde(default)]
     pub post_hook: Option<HookPlan>,
+    /// `succeed` (default) or `fail`: how the Migration is expected to end.
     #[serde(default)]
     pub expected_migration_result: ExpectedResult,
     /// Off: skip verification of this scenario.
@@ -79,6 +99,10 @@ pub struct Scenario {
     /// Migrate the VMs themselves: what is done anyway where nothing can be cloned, and never elsewhere.
     #[serde(default)]
     pub skip_clone: bool,
+    /// `runPreflightInspection` of the Plan; unset: MTV's default, which is on. MTV inspects before warm
+    /// migrations from vSphere only.
+    #[serde(default)]
+    pub run_preflight_inspection: Option<bool>,
     /// Copy-offload plan (vSphere only).
     #[serde(default)]
     pub copyoffload: bool,
@@ -89,6 +113,7 @@ pub struct Scenario {
     #[serde(default, deserialize_with = "optional_duration")]
     #[schemars(with = "Option<duration::DurationText>")]
     pub expected_duration: Option<Duration>,
+    /// Open issues: a cell that meets one is skipped, naming it.
     #[serde(default)]
     pub known_issues: Vec<KnownIssue>,
 }
@@ -125,8 +150,10 @@ pub struct Requires {
 #[serde(deny_unknown_fields, default)]
 pub struct Cutover {
     /// After this many successful precopies.
+    #[schemars(range(min = 1, max = 1000))]
     pub after_precopies: Option<u32>,
     /// This many minutes after the Migration was created.
+    #[schemars(range(min = 0, max = 43_200))]
     pub minutes: Option<u32>,
 }
 
@@ -136,11 +163,13 @@ pub struct Cutover {
 pub struct KnownIssue {
     /// e.g. `MTV-2846`.
     pub id: String,
+    /// Where it is met; empty: everywhere.
     #[serde(default)]
     pub platforms: Vec<Platform>,
     /// First MTV version that has the fix; unset: open.
     #[serde(default)]
     pub fixed_in: Option<String>,
+    /// One sentence.
     pub summary: String,
 }
 
@@ -172,6 +201,7 @@ pub enum ExpectedResult {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HookPlan {
+    /// A built-in playbook that ends so: `succeed` or `fail`.
     #[serde(default)]
     pub expected_result: Option<ExpectedResult>,
     /// Strict base64 of a YAML list.
@@ -201,18 +231,23 @@ pub struct ScenarioVm {
     /// Keep upper-case letters and underscores of `clone_name`.
     #[serde(default)]
     pub preserve_name_format: bool,
+    /// How the clone's disks are provisioned: `thin`, `thick-lazy` or `thick-eager`.
     #[serde(default)]
     pub disk_type: Option<DiskType>,
+    /// Further disks for the clone.
     #[serde(default)]
     pub add_disks: Vec<AddDisk>,
     /// Snapshots to make on the clone before migrating.
     #[serde(default)]
+    #[schemars(range(min = 0, max = 32))]
     pub snapshots: u32,
+    /// Storage of the clone: a datastore by id, or by its key in the profile's `copyoffload`.
     #[serde(default)]
     pub target_datastore_id: Option<String>,
     /// Whether the guest is Windows, where the platform does not tell it (Hyper-V).
     #[serde(default)]
     pub win_os: Option<bool>,
+    /// Expected power of this migrated VM, before the scenario's.
     #[serde(default)]
     pub target_power_state: Option<PowerState>,
 }
@@ -229,17 +264,23 @@ pub enum DiskType {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddDisk {
-    /// GiB.
+    /// GiB; required unless it is a raw device mapping.
     #[serde(default)]
+    #[schemars(range(min = 1, max = 65_536))]
     pub size_gb: Option<u32>,
+    /// `thin` (default), `thick-lazy` or `thick-eager`.
     #[serde(default)]
     pub provision_type: Option<DiskType>,
+    /// `persistent` (default), `independent_persistent` or `independent_nonpersistent`.
     #[serde(default)]
     pub disk_mode: Option<DiskMode>,
+    /// Storage of the disk, where it is another than the clone's.
     #[serde(default)]
     pub datastore_id: Option<String>,
+    /// A folder of the datastore, made for the disk.
     #[serde(default)]
     pub datastore_path: Option<String>,
+    /// A raw device mapping: `virtual` or `physical`.
     #[serde(default)]
     pub rdm_type: Option<RdmType>,
 }

@@ -1,47 +1,14 @@
-//! JSON Schema of the three kinds of configuration, and what follows from it: which keys are
-//! known, and how a text (`"true"`, `a,b`) becomes the value that its key wants.
+//! What follows from a JSON Schema: which keys are known, which numbers are within bounds, and how a text
+//! (`"true"`, `a,b`) becomes the value that its key wants. Knows no key itself.
 
 use serde_json::Value;
 
 use super::errors::hint;
 use super::node::{Data, Node, parse_yaml};
-use super::profile::RawProfile;
-use super::scenarios::Scenario;
-use super::settings::Settings;
-
-/// Schema of `config/default.yaml` and files like it, scenarios and providers aside.
-pub fn settings() -> Value {
-    schemars::schema_for!(Settings).to_value()
-}
-
-/// Schema of a file in `config/scenarios/`: name → scenario.
-pub fn scenarios() -> Value {
-    schemars::schema_for!(std::collections::BTreeMap<String, Scenario>).to_value()
-}
-
-/// Schema of one scenario.
-pub(crate) fn scenario() -> Value {
-    schemars::schema_for!(Scenario).to_value()
-}
-
-/// Schema of `providers.json`: name → profile. A `$schema` key is allowed.
-pub fn providers() -> Value {
-    let mut schema = schemars::schema_for!(std::collections::BTreeMap<String, RawProfile>).to_value();
-    if let Value::Object(map) = &mut schema {
-        map.insert("properties".into(), serde_json::json!({"$schema": {"type": "string"}}));
-    }
-    schema
-}
-
-/// Schema of one profile.
-pub(crate) fn profile() -> Value {
-    schemars::schema_for!(RawProfile).to_value()
-}
 
 /// An unknown key: its path and what to say about it.
 pub(crate) struct Unknown {
     pub path: Vec<String>,
-    pub line: usize,
     pub message: String,
 }
 
@@ -50,10 +17,73 @@ pub(crate) fn coerce(schema: &Value, node: &mut Node, textual: bool) {
     walk_coerce(schema, schema, node, textual);
 }
 
-/// All keys in `node` that the schema does not know. `noun` is what a top-level key is called.
-pub(crate) fn unknown_keys(schema: &Value, node: &Node, noun: &str) -> Vec<Unknown> {
+/// The same for what stands at a path of keys and list positions.
+pub(crate) fn coerce_at(schema: &Value, node: &mut Node, path: &[String], textual: bool) {
+    fn descend(root: &Value, schema: &Value, node: &mut Node, path: &[String], textual: bool) {
+        let Some((first, rest)) = path.split_first() else { return walk_coerce(root, schema, node, textual) };
+        let views = views(root, schema);
+        let (inner, next) = match &mut node.data {
+            Data::Map(entries) => {
+                (property(&views, first), entries.iter_mut().find(|e| e.key == *first).map(|e| &mut e.node))
+            }
+            Data::Seq(items) => (
+                views.iter().find_map(|v| v.get("items")),
+                first.parse::<usize>().ok().and_then(|at| items.get_mut(at)),
+            ),
+            Data::Scalar(_) => (None, None),
+        };
+        if let (Some(inner), Some(next)) = (inner, next) {
+            descend(root, inner, next, rest, textual);
+        }
+    }
+    descend(schema, schema, node, path, textual);
+}
+
+/// All keys in `node` that the schema does not know. `noun` is what a top-level key is called; `also` are
+/// names at the top that are known by other means.
+pub(crate) fn unknown_keys(schema: &Value, node: &Node, noun: &str, also: &[&str]) -> Vec<Unknown> {
     let mut out = Vec::new();
-    walk_unknown(schema, schema, node, noun, &mut Vec::new(), &mut out);
+    walk_unknown(schema, schema, node, (noun, also), &mut Vec::new(), &mut out);
+    out
+}
+
+/// Numbers outside of the schema's bounds: path and sentence.
+pub(crate) fn out_of_bounds(schema: &Value, node: &Node) -> Vec<(Vec<String>, String)> {
+    fn walk(root: &Value, schema: &Value, node: &Node, path: &mut Vec<String>, out: &mut Vec<(Vec<String>, String)>) {
+        let views = views(root, schema);
+        match &node.data {
+            Data::Map(entries) => {
+                for entry in entries {
+                    if let Some(inner) = property(&views, &entry.key) {
+                        path.push(entry.key.clone());
+                        walk(root, inner, &entry.node, path, out);
+                        path.pop();
+                    }
+                }
+            }
+            Data::Seq(items) => {
+                if let Some(inner) = views.iter().find_map(|v| v.get("items")) {
+                    for (n, item) in items.iter().enumerate() {
+                        path.push(n.to_string());
+                        walk(root, inner, item, path, out);
+                        path.pop();
+                    }
+                }
+            }
+            Data::Scalar(Value::Number(number)) => {
+                let bound = |key: &str| views.iter().find_map(|v| v.get(key)).and_then(Value::as_f64);
+                let (Some(min), Some(max), Some(got)) = (bound("minimum"), bound("maximum"), number.as_f64()) else {
+                    return;
+                };
+                if got < min || got > max {
+                    out.push((path.clone(), format!("`{}`: {number} is not from {min} to {max}", path.join("."))));
+                }
+            }
+            Data::Scalar(_) => {}
+        }
+    }
+    let mut out = Vec::new();
+    walk(schema, schema, node, &mut Vec::new(), &mut out);
     out
 }
 
@@ -140,7 +170,11 @@ fn coerced(views: &[&Value], text: &str, textual: bool, nullable: bool) -> Optio
         };
     }
     if has_type(views, "integer") {
-        return text.trim().parse::<i64>().ok().map(|n| Data::Scalar(n.into()));
+        // Above what a whole number can be, it is still one that is out of bounds.
+        let text = text.trim();
+        let number: Option<Value> =
+            text.parse::<i64>().map(Value::from).or_else(|_| text.parse::<u64>().map(Value::from)).ok();
+        return number.map(Data::Scalar);
     }
     None
 }
@@ -149,7 +183,14 @@ fn has_any_type(views: &[&Value]) -> bool {
     views.iter().any(|v| v.get("type").is_some() || v.get("enum").is_some() || v.get("const").is_some())
 }
 
-fn walk_unknown(root: &Value, schema: &Value, node: &Node, noun: &str, path: &mut Vec<String>, out: &mut Vec<Unknown>) {
+fn walk_unknown(
+    root: &Value,
+    schema: &Value,
+    node: &Node,
+    (noun, also): (&str, &[&str]),
+    path: &mut Vec<String>,
+    out: &mut Vec<Unknown>,
+) {
     let views = views(root, schema);
     match &node.data {
         Data::Map(entries) => {
@@ -163,13 +204,13 @@ fn walk_unknown(root: &Value, schema: &Value, node: &Node, noun: &str, path: &mu
             for entry in entries {
                 path.push(entry.key.clone());
                 match property(&views, &entry.key) {
-                    Some(inner) => walk_unknown(root, inner, &entry.node, noun, path, out),
+                    Some(inner) => walk_unknown(root, inner, &entry.node, (noun, &[]), path, out),
                     None if free => {}
                     None => {
                         let prefix: String = path.iter().take(path.len() - 1).map(|p| format!("{p}.")).collect();
-                        let hint = hint(&entry.key, known.iter().copied(), &prefix);
+                        let hint = hint(&entry.key, known.iter().chain(also).copied(), &prefix);
                         let message = format!("`{}` is not a {noun}{hint}", path.join("."));
-                        out.push(Unknown { path: path.clone(), line: entry.line, message });
+                        out.push(Unknown { path: path.clone(), message });
                     }
                 }
                 path.pop();
@@ -179,7 +220,7 @@ fn walk_unknown(root: &Value, schema: &Value, node: &Node, noun: &str, path: &mu
             if let Some(inner) = views.iter().find_map(|v| v.get("items")) {
                 for (n, item) in items.iter().enumerate() {
                     path.push(n.to_string());
-                    walk_unknown(root, inner, item, noun, path, out);
+                    walk_unknown(root, inner, item, (noun, &[]), path, out);
                     path.pop();
                 }
             }

@@ -16,15 +16,19 @@ use super::duration;
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     // ---- the OpenShift cluster; all unset: in-cluster service account, else kubeconfig
-    /// API URL, e.g. `https://api.lab.example.com:6443`.
+    /// API URL, e.g. `https://api.lab.example.com:6443`; unset: the pod's service account, else kubeconfig.
     pub cluster_host: Option<String>,
+    /// With `cluster_password`: a login through OpenShift's OAuth.
     pub cluster_username: Option<String>,
+    /// The password of `cluster_username`.
     #[schemars(with = "Option<String>")]
     pub cluster_password: Option<SecretString>,
     /// Wins over user and password.
     #[schemars(with = "Option<String>")]
     pub cluster_token: Option<SecretString>,
+    /// Path of a kubeconfig; the variable KUBECONFIG is read too.
     pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig; unset: its current one.
     pub kubeconfig_context: Option<String>,
     /// PEM file with the CA of the API server (and of the OAuth route).
     pub cluster_ca_file: Option<PathBuf>,
@@ -35,7 +39,7 @@ pub struct Settings {
     /// MTV's own namespace.
     pub mtv_namespace: String,
     /// A profile of type `openshift` with a token that `remote` scenarios migrate to, or a part of the
-    /// API host that they require (peer.md §1.2); empty: they are skipped.
+    /// API host that they require; empty: they are skipped.
     pub remote_ocp_cluster: String,
     /// Head of the run id, and so of every name that the run makes; `auto`: `mm`.
     pub target_namespace_prefix: String,
@@ -53,27 +57,36 @@ pub struct Settings {
 
     // ---- migrations
     /// Minutes between precopies, set on the ForkliftController for the run and given back.
+    #[schemars(range(min = 1, max = 1440))]
     pub snapshots_interval: u32,
-    /// Warm: cut over this many minutes after the Migration is created …
+    /// Warm: cut over this many minutes after the Migration is created, unless `cutover_after_precopies` is set.
+    #[schemars(range(min = 0, max = 43_200))]
     pub mins_before_cutover: u32,
-    /// … or after this many successful precopies, where set.
+    /// Warm: cut over after this many successful precopies.
+    #[schemars(range(min = 1, max = 1000))]
     pub cutover_after_precopies: Option<u32>,
     /// Verify migrated VMs; off only to time migrations.
     pub check_vms_signals: bool,
 
     // ---- the engine
     /// Cells at once in the whole run.
+    #[schemars(range(min = 1, max = 10_000))]
     pub jobs: usize,
     /// Cells at once per profile, where the profile sets none.
+    #[schemars(range(min = 1, max = 10_000))]
     pub max_concurrent: usize,
     /// Further attempts for a cell that did not pass.
+    #[schemars(range(min = 0, max = 100))]
     pub retries: u32,
     /// Start no further cell after the first that fails.
     pub fail_fast: bool,
+    /// When a cell's objects are left in place: `never`, `on-failure` or `always`.
     pub keep: Keep,
+    /// One directory a run is made in it.
     pub results: PathBuf,
     /// URL of a Prometheus Pushgateway that gets the run's metrics at its end.
     pub metrics_push: Option<String>,
+    /// Bounds of stages and waits: `90s`, `5m`, `1h 30m`, or a number of seconds.
     pub timeouts: Timeouts,
 }
 
@@ -91,26 +104,31 @@ pub enum Keep {
 #[serde(deny_unknown_fields)]
 pub struct Timeouts {
     // stages
+    /// Stage: clone, power, guest facts and inventory of all VMs of a cell.
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]
     pub prepare: Duration,
+    /// Stage: StorageMap ready.
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]
     pub storage_map: Duration,
+    /// Stage: NetworkMap ready.
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]
     pub network_map: Duration,
-    /// Plan `Ready`.
+    /// Stage: Plan `Ready`.
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]
     pub plan: Duration,
-    /// Migration terminal (`plan_wait_timeout` of the Python suite).
+    /// Stage: Migration terminal (`plan_wait_timeout` of the Python suite).
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]
     pub migrate: Duration,
+    /// Stage: reading and judging the migrated VMs.
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]
     pub verify: Duration,
+    /// Stage: removing what the cell made.
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]
     pub teardown: Duration,
@@ -120,6 +138,7 @@ pub struct Timeouts {
     #[schemars(with = "duration::DurationText")]
     pub grace: Duration,
     // waits
+    /// The first connection and login.
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]
     pub connect: Duration,
@@ -127,27 +146,35 @@ pub struct Timeouts {
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]
     pub request: Duration,
+    /// A Provider's `Ready`.
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]
     pub provider_ready: Duration,
+    /// A clone's appearance in MTV's inventory.
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]
     pub inventory: Duration,
+    /// One clone.
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]
     pub clone: Duration,
+    /// A VM's start or stop on the source.
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]
     pub power: Duration,
+    /// The source guest's own facts.
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]
     pub guest_info: Duration,
+    /// The agent of the migrated VM.
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]
     pub guest_agent: Duration,
+    /// A login into the migrated VM.
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]
     pub ssh: Duration,
+    /// The end of one deleted object.
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]
     pub delete: Duration,
@@ -162,6 +189,7 @@ pub struct Timeouts {
 #[serde(untagged)]
 #[expect(dead_code, reason = "only its schema is used")]
 enum OneOrMany {
+    Nothing(()),
     One(String),
     Many(Vec<String>),
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::adapter::{Adapter, ProviderWiring, SourceRef};
 use crate::api::forklift::Ref;
 use crate::api::vm::{Mac, Power, SourceVm};
-use crate::config::providers::{OpenstackAuth, OpenstackConfig};
+use crate::config::platforms::{OpenstackAuth, OpenstackConfig};
 use crate::config::{PlatformConfig, ProviderProfile};
 
 pub(super) struct Openstack;

@@ -94,6 +94,7 @@ pub fn build(request: PlanRequest<'_>) -> Plan {
         pvc_name_template: scenario.pvc_name_template.clone(),
         pvc_name_template_use_generate_name: scenario.pvc_name_template_use_generate_name,
         target_power_state: scenario.target_power_state.map(|p| p.name().to_owned()),
+        run_preflight_inspection: scenario.run_preflight_inspection,
         ..PlanSpec::default()
     };
     let mut plan = Plan::new(request.name, spec);
@@ -105,4 +106,37 @@ pub fn build(request: PlanRequest<'_>) -> Plan {
 pub async fn create_plan(tracked: &Tracked, plan: Plan, limit: Duration) -> Result<(), MtvError> {
     let namespace = plan.metadata.namespace.clone().unwrap_or_default();
     create_ready(tracked, &namespace, plan, limit).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn built(scenario: serde_json::Value) -> serde_json::Value {
+        let scenario: Scenario = serde_json::from_value(scenario).unwrap();
+        let plan = build(PlanRequest {
+            scenario: &scenario,
+            namespace: "n",
+            name: "plan",
+            target_namespace: "t",
+            provider: Pair::default(),
+            map: PlanMap::default(),
+            vms: Vec::new(),
+            hooks: Vec::new(),
+            target_labels: BTreeMap::new(),
+            target_node_selector: BTreeMap::new(),
+        });
+        serde_json::to_value(plan.spec).unwrap()
+    }
+
+    #[test]
+    fn an_option_is_in_the_plan_only_where_the_scenario_sets_it() {
+        let plain = built(serde_json::json!({"virtual_machines": [{"name": "a"}]}));
+        assert_eq!(plain.get("runPreflightInspection"), None);
+        assert_eq!(plain.get("targetPowerState"), None);
+        let asked = built(serde_json::json!({
+            "virtual_machines": [{"name": "a"}], "run_preflight_inspection": false, "target_power_state": "on",
+        }));
+        assert_eq!((&asked["runPreflightInspection"], &asked["targetPowerState"]), (&false.into(), &"on".into()));
+    }
 }

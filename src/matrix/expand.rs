@@ -1,13 +1,14 @@
 //! From profiles and scenarios to cells.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::expected::expected;
 use super::{Cell, Decision, Filter, glob, support};
 use crate::api::names::CellId;
 use crate::config::scenarios::Destination;
-use crate::config::{ProviderProfile, Providers, Scenario, Scenarios, Settings, nearest};
+use crate::config::{Platform, ProviderProfile, Providers, Scenario, Scenarios, Settings, nearest, suite};
 
 /// Which cells are wanted; an empty list means all.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +33,9 @@ pub enum MatrixError {
     NoScenarios,
     #[error("the selection matches no cell")]
     NothingSelected,
+    /// A line for each unknown key of a scenario that is selected.
+    #[error("{}", .0.join("\n"))]
+    Refused(Vec<String>),
 }
 
 /// All selected cells, the longest expected first, each decided before anything is touched.
@@ -78,7 +82,7 @@ pub fn expand(
             if !selection.tags.is_empty() && !scenario.tags.iter().any(|t| any(&selection.tags, t)) {
                 continue;
             }
-            let scenario = Arc::new(scenario.clone());
+            let scenario = Arc::new(for_platform(scenario, profile.platform));
             for class in &classes {
                 let cell = Cell {
                     id: CellId::new(&profile.name, &scenario.name, many.then_some(class.as_str())),
@@ -98,8 +102,23 @@ pub fn expand(
     if cells.is_empty() {
         return Err(MatrixError::NothingSelected);
     }
+    let refused: BTreeSet<&String> = cells.iter().flat_map(|cell| &cell.scenario.refused).collect();
+    if !refused.is_empty() {
+        return Err(MatrixError::Refused(refused.into_iter().cloned().collect()));
+    }
     cells.sort_by_cached_key(|c| (Reverse(c.expected), c.id.clone()));
     Ok(cells)
+}
+
+/// The scenario as it is on one platform.
+fn for_platform(scenario: &Scenario, platform: Platform) -> Scenario {
+    let mut own = scenario.clone();
+    if let Some(template) = suite::template_for(&scenario.pvc_name_templates, platform) {
+        own.pvc_name_template = Some(template.clone());
+    } else if !scenario.pvc_name_templates.is_empty() {
+        own.not_built.push(format!("`pvc_name_template` has none for {platform}, and no `default`"));
+    }
+    own
 }
 
 fn known(kind: &'static str, wanted: &[String], names: &[&str]) -> Result<(), MatrixError> {

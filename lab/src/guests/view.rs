@@ -71,6 +71,9 @@ pub fn current(directory: &dyn GuestDirectory, defects: &Defects, macs: &[String
         if !nic.is_static || defects.has(Defect::LostStaticIp) {
             with_dhcp(&mut nic);
         }
+        if defects.has(Defect::LostDns) {
+            nic.dns.clear();
+        }
         guest.nics.push(nic);
     }
     guest

@@ -100,6 +100,12 @@ pub fn reason_against(profile: &ProviderProfile, scenario: &Scenario) -> Option<
         let names: Vec<&str> = wanted.iter().map(|p| p.name()).collect();
         return Some(format!("the scenario is for {} only", names.join(", ")));
     }
+    if let Some(first) = scenario.not_built.first() {
+        return Some(first.clone());
+    }
+    if matches!(&profile.config, PlatformConfig::Vsphere(v) if v.esxi) {
+        return Some("an ESXi host addressed directly can't clone VMs".to_owned());
+    }
     for capability in needed_by(scenario) {
         if let Support::No(why) = capability.on(platform) {
             return Some(format!("{platform} does not support {}: {why}", capability.words()));

@@ -148,6 +148,12 @@ pub const TABLE: &[Capability] = &[
         by: all(Since("2.10")),
     },
     Capability {
+        name: "run_preflight_inspection",
+        needed: |s| s.run_preflight_inspection.is_some(),
+        checks: &[],
+        by: all(Since("2.10")),
+    },
+    Capability {
         name: "target_labels",
         needed: |s| !s.target_labels.is_empty(),
         checks: &["labels"],

@@ -12,7 +12,7 @@ use tracing::Instrument;
 use super::catalogue::{Endpoints, Service};
 use super::error::{ApiError, CallError};
 use crate::config::ProviderProfile;
-use crate::config::providers::{OpenstackAuth, OpenstackConfig};
+use crate::config::platforms::{OpenstackAuth, OpenstackConfig};
 use crate::source::poll::{self, Look};
 use crate::source::{DriverOptions, SourceError, http as shared};
 

@@ -143,10 +143,7 @@ impl VsphereDriver {
         let what = format!("clone {} to {}", request.base, request.name);
         let live = self.session.live().await?;
         if self.config.esxi || !live.content.is_vcenter() {
-            return Err(self.unsupported(match &self.config.clone_provider {
-                Some(other) => format!("cloning on an ESXi host itself (clone through its clone_provider `{other}`)"),
-                None => "cloning on an ESXi host (it has no CloneVM; set clone_provider)".to_owned(),
-            }));
+            return Err(self.unsupported("cloning on an ESXi host itself (it has no CloneVM)"));
         }
         if request.add_disks.iter().any(|d| d.rdm_type.is_some()) {
             return Err(self.unsupported("adding a raw device mapping to a clone"));
@@ -232,13 +229,9 @@ impl VsphereDriver {
         }
     }
 
-    /// A key of the copy-offload section stands for its value; anything else for itself.
+    /// A datastore's key in the copy-offload section stands for its id; anything else for itself.
     fn resolve<'a>(&'a self, wanted: &'a str) -> &'a str {
-        self.offload(wanted).unwrap_or(wanted)
-    }
-
-    fn offload(&self, key: &str) -> Option<&str> {
-        self.config.copyoffload.as_ref()?.get(key)?.as_str().filter(|v| !v.is_empty())
+        self.config.copyoffload.as_ref().and_then(|section| section.datastore(wanted)).unwrap_or(wanted)
     }
 
     /// Datastore, and the host where copy offload pins one to its datastore.
@@ -255,11 +248,15 @@ impl VsphereDriver {
             return Ok((first, None));
         };
         let datastore = self.by_id_or_name("Datastore", wanted).await?.obj;
-        let host = match self.offload("esxi_host") {
-            Some(host) if self.offload("datastore_id") == Some(wanted) => {
-                Some(self.by_id_or_name("HostSystem", host).await?.obj)
+        let host = match &self.config.copyoffload {
+            Some(section) if section.datastore("datastore_id") == Some(wanted) => {
+                section.esxi_host.as_deref().filter(|host| !host.is_empty())
             }
             _ => None,
+        };
+        let host = match host {
+            Some(host) => Some(self.by_id_or_name("HostSystem", host).await?.obj),
+            None => None,
         };
         Ok((datastore, host))
     }

@@ -21,7 +21,7 @@ use super::{About, CloneRequest, DriverOptions, SourceDriver, SourceError, Sourc
 use crate::api::vim::device::Hardware;
 use crate::api::vim::{MoRef, op};
 use crate::api::vm::{Power, SourceVm};
-use crate::config::providers::VsphereConfig;
+use crate::config::platforms::VsphereConfig;
 use crate::config::{Platform, PlatformConfig, ProviderProfile};
 use crate::ledger::Ledger;
 use crate::ledger::mark::{Claim, Judgement};

@@ -1,0 +1,161 @@
+//! The contract: one row a check, in the order in which they run and are reported.
+//!
+//! A row says the name, what must hold, when the check says nothing, whether a scenario asks for it, and the
+//! function that judges. Judging, the tests and docs/checks.md all read this table.
+
+use super::{Facts, Judgement, TargetVm};
+use super::{guest, hardware, network, placement, power, provider, pvc_names, snapshots, storage};
+
+/// One check.
+pub struct Check {
+    pub name: &'static str,
+    /// What must hold, for people.
+    pub holds: &'static str,
+    /// When it is *not judged*; empty: never by itself.
+    pub unless: &'static str,
+    pub(super) rule: Rule,
+}
+
+/// A rule looks at the facts; nothing returned means that the scenario does not ask for it.
+pub(super) enum Rule {
+    /// Needs no migrated VM.
+    Source(fn(&Facts<'_>) -> Vec<Judgement>),
+    /// Needs the migrated VM; `asks` says whether the scenario wants the check.
+    Target { asks: fn(&Facts<'_>) -> bool, judge: fn(&Facts<'_>, &TargetVm) -> Vec<Judgement> },
+}
+
+const fn source(
+    name: &'static str,
+    holds: &'static str,
+    unless: &'static str,
+    judge: fn(&Facts<'_>) -> Vec<Judgement>,
+) -> Check {
+    Check { name, holds, unless, rule: Rule::Source(judge) }
+}
+
+const fn target(
+    name: &'static str,
+    holds: &'static str,
+    unless: &'static str,
+    asks: fn(&Facts<'_>) -> bool,
+    judge: fn(&Facts<'_>, &TargetVm) -> Vec<Judgement>,
+) -> Check {
+    Check { name, holds, unless, rule: Rule::Target { asks, judge } }
+}
+
+fn always(_: &Facts<'_>) -> bool {
+    true
+}
+
+/// The same reasons in more than one row.
+const NO_SIDE: &str = "a side does not tell";
+const NO_PAIR: &str = "the disk has no counterpart";
+const NO_MODE: &str = "the disk has no counterpart, or the StorageProfile could not be read";
+const OFF: &str = "the VM is off";
+
+/// Every check.
+pub const CONTRACT: &[Check] = &[
+    source("target-exists", "the migrated VM exists", "it could not be read", power::target_exists),
+    source(
+        "source-power",
+        "the source VM is off, and (oVirt) nobody powered it off by force during the migration",
+        "its power or the engine's events could not be read",
+        power::source_power,
+    ),
+    target(
+        "power",
+        "`target_power_state` of the VM, else of the scenario, else `source_vm_power`, else as before",
+        "",
+        always,
+        power::target_power,
+    ),
+    target("cpu", "same sockets, cores and threads", NO_SIDE, always, hardware::cpu),
+    target("memory", "same MiB", NO_SIDE, always, hardware::memory),
+    target("firmware", "same kind, secure boot and TPM", NO_SIDE, always, hardware::firmware),
+    target(
+        "serial",
+        "vSphere: the UUID; oVirt and OVA: the VM's own; EC2: the instance's id. On vSphere from OpenShift 4.20 and MTV \
+         2.10 in VMware's form",
+        "UUID or versions unknown",
+        hardware::serial_applies,
+        hardware::serial,
+    ),
+    target(
+        "network",
+        "each source NIC, found by its MAC, is on the network that the NetworkMap says; by order where the source tells \
+         no MAC (OVA)",
+        "a NIC of the migrated VM tells no MAC; from OpenShift, a NIC that changes between pod and Multus network",
+        always,
+        network::network,
+    ),
+    target("disk-count", "as many disks as the source", "", always, storage::disk_count),
+    target("disk-size", "no disk is smaller than its source", NO_PAIR, always, storage::disk_size),
+    target(
+        "disk-order",
+        "disks in MTV's order (bus, controller, unit)",
+        "the PVCs do not tell their source",
+        always,
+        storage::disk_order,
+    ),
+    target("storage-class", "the class of the StorageMap's row, as created", NO_PAIR, always, storage::storage_class),
+    target("access-mode", "the row's access mode, else the StorageProfile's", NO_MODE, always, storage::access_mode),
+    target("volume-mode", "the row's volume mode, else the StorageProfile's", NO_MODE, always, storage::volume_mode),
+    target(
+        "pvc-names",
+        "the rendered `pvc_name_template`: exact, cut at 63; or, with generated names, its first 58 characters",
+        "the template uses a variable that a runner cannot know",
+        pvc_names::applies,
+        pvc_names::pvc_names,
+    ),
+    target("guest-agent", "KubeVirt's `AgentConnected`", OFF, guest::agent_applies, guest::agent),
+    target(
+        "ssh-login",
+        "a login with the profile's guest user through KubeVirt's port-forward",
+        "the VM is off, or no credentials are given",
+        always,
+        guest::ssh_login,
+    ),
+    target(
+        "static-ip",
+        "each static address of the source is there, static, with prefix and gateway (Linux and Windows); no default \
+         gateway is lost or gained",
+        "no address was known before, or nobody can tell now",
+        guest::static_ip_applies,
+        guest::static_ip,
+    ),
+    target(
+        "dns",
+        "each DNS server of a source NIC with a static address is asked by the migrated guest, too",
+        "no DNS server was known before, nobody can log in, a local resolver stands before the servers, or the address \
+         is not static any more",
+        guest::static_ip_applies,
+        guest::dns,
+    ),
+    target("node-placement", "the VM runs on the labelled worker", OFF, placement::node_applies, placement::node),
+    target(
+        "labels",
+        "each `target_labels` entry is on the VM's template",
+        "",
+        placement::labels_apply,
+        placement::labels,
+    ),
+    target(
+        "affinity",
+        "`target_affinity` is in the template; fields that the API adds do not count",
+        "",
+        placement::affinity_applies,
+        placement::affinity,
+    ),
+    source(
+        "provider-tls",
+        "the Provider's Secret and its `ConnectionInsecure` condition say what was configured",
+        "the Secret could not be read",
+        provider::tls,
+    ),
+    source(
+        "snapshots",
+        "the same snapshots as before, and none of MTV's own",
+        "the platform tells no snapshots",
+        snapshots::snapshots,
+    ),
+];

@@ -1,0 +1,251 @@
+//! `mtv-matrix config docs`: the tables of `docs/`, from the tables that the program itself runs on.
+//!
+//! A page holds `<!-- table: NAME -->` … `<!-- end of table -->`; what stands between is made here. A test
+//! fails when a page is stale. Knows every table, and nothing of how it is used.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::check;
+use crate::config::platforms::{self, Platform};
+use crate::config::{self, known};
+use crate::matrix::support::{PLATFORMS, TABLE};
+
+const BEGIN: &str = "<!-- table: ";
+const END: &str = "<!-- end of table -->";
+
+/// Why a page can't be made.
+#[derive(Debug, thiserror::Error)]
+pub enum DocsError {
+    #[error("{}: {error}", .path.display())]
+    File { path: PathBuf, error: std::io::Error },
+    #[error(
+        "line {line}: there is no table `{name}`; known are settings, profile, profile TYPE, scenario, scenarios, support"
+    )]
+    Unknown { line: usize, name: String },
+    #[error("line {line}: `{END}` is missing after the table `{name}`")]
+    Open { line: usize, name: String },
+    #[error("{}: {error}", .path.display())]
+    Page { path: PathBuf, error: Box<DocsError> },
+}
+
+/// Makes the tables of every page in a directory again. The pages that changed.
+pub fn write(dir: &Path) -> Result<Vec<PathBuf>, DocsError> {
+    let mut changed = Vec::new();
+    for path in pages(dir)? {
+        let failed = |error| DocsError::File { path: path.clone(), error };
+        let text = std::fs::read_to_string(&path).map_err(failed)?;
+        let made = page(&text).map_err(|error| DocsError::Page { path: path.clone(), error: Box::new(error) })?;
+        if made != text {
+            std::fs::write(&path, made).map_err(failed)?;
+            changed.push(path);
+        }
+    }
+    Ok(changed)
+}
+
+fn pages(dir: &Path) -> Result<Vec<PathBuf>, DocsError> {
+    let failed = |error| DocsError::File { path: dir.to_owned(), error };
+    let mut out = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|e| e == "md") {
+            out.push(path);
+        }
+    }
+    out.sort();
+    Ok(out)
+}
+
+/// A page with its tables made again.
+pub fn page(text: &str) -> Result<String, DocsError> {
+    let mut out = String::new();
+    let mut lines = text.lines().enumerate();
+    while let Some((number, line)) = lines.next() {
+        out.push_str(line);
+        out.push('\n');
+        let Some(name) = line.strip_prefix(BEGIN).and_then(|rest| rest.strip_suffix(" -->")) else { continue };
+        let (line, name) = (number + 1, name.to_owned());
+        let Some(table) = table(&name) else { return Err(DocsError::Unknown { line, name }) };
+        out.push_str(&table);
+        if !lines.any(|(_, line)| line == END) {
+            return Err(DocsError::Open { line, name });
+        }
+        out.push_str(END);
+        out.push('\n');
+    }
+    Ok(out)
+}
+
+fn table(name: &str) -> Option<String> {
+    Some(match name {
+        "settings" => settings(),
+        "profile" => profile(None),
+        "scenario" => rows(&known::scenario(), None),
+        "scenarios" => scenarios(),
+        "support" => support(),
+        "checks" => checks(),
+        other => {
+            let kind = other.strip_prefix("profile ")?;
+            profile(Some(Platform::ALL.into_iter().find(|p| p.name() == kind)?))
+        }
+    })
+}
+
+fn profile(platform: Option<Platform>) -> String {
+    let table = platforms::table(platform.unwrap_or(Platform::Vsphere));
+    let with = |properties: &serde_json::Map<String, Value>| {
+        rows(&serde_json::json!({"properties": properties, "$defs": table.definitions}), None)
+    };
+    if platform.is_none() {
+        let mut properties = serde_json::Map::new();
+        let kinds: Vec<String> = Platform::ALL.iter().map(|p| format!("`{p}`")).collect();
+        let text = format!("The platform, in MTV's own words: {}. Required.", kinds.join(", "));
+        properties.insert("type".to_owned(), serde_json::json!({"description": text}));
+        properties.extend(table.common.clone());
+        return with(&properties);
+    }
+    let mut out = with(&table.own);
+    let own_idle: Vec<String> = table.idle.iter().map(|key| format!("`{key}`")).collect();
+    if !own_idle.is_empty() {
+        out.push_str(&format!("\nRead, without effect: {}.\n", own_idle.join(", ")));
+    }
+    out
+}
+
+fn settings() -> String {
+    rows(&known::settings(), Some(&config::defaults()))
+}
+
+/// `| key | meaning |`, or with the defaults between; objects inside become `outer.inner`.
+fn rows(schema: &Value, defaults: Option<&Value>) -> String {
+    let mut out = match defaults {
+        Some(_) => "| key | default | meaning |\n|---|---|---|\n".to_owned(),
+        None => "| key | meaning |\n|---|---|\n".to_owned(),
+    };
+    walk(schema, schema, "", defaults, &mut out);
+    out
+}
+
+fn walk(root: &Value, schema: &Value, prefix: &str, defaults: Option<&Value>, out: &mut String) {
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
+    for (key, property) in properties {
+        let meaning = property.get("description").and_then(Value::as_str).unwrap_or_default().replace('\n', " ");
+        let (inner, many) = inside(root, property);
+        let default = defaults.map(|all| all.get(key).unwrap_or(&Value::Null));
+        let name = format!("{prefix}{key}");
+        let bounds = bounds(property).map(|b| format!(" {b}.")).unwrap_or_default();
+        let cell = match default {
+            Some(Value::Object(_)) => " |".to_owned(),
+            Some(Value::Null) => " |".to_owned(),
+            Some(Value::String(text)) if text.is_empty() => " `\"\"` |".to_owned(),
+            Some(value) => format!(" `{}` |", value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
+            None => String::new(),
+        };
+        out.push_str(&format!("| `{name}` |{cell} {}{bounds} |\n", meaning.replace('|', "\\|")));
+        if let Some(inner) = inner {
+            let dot = if many { "[]." } else { "." };
+            walk(root, inner, &format!("{name}{dot}"), default, out);
+        }
+    }
+}
+
+/// The object that a property holds, and whether it is a list of them.
+fn inside<'a>(root: &'a Value, property: &'a Value) -> (Option<&'a Value>, bool) {
+    let follow = |schema: &'a Value| -> Option<&'a Value> {
+        let target = schema.get("$ref").and_then(Value::as_str).and_then(|r| root.pointer(r.strip_prefix('#')?));
+        target.or(Some(schema)).filter(|s| s.get("properties").is_some())
+    };
+    let alternatives = property.get("anyOf").and_then(Value::as_array).into_iter().flatten();
+    let all: Vec<&Value> = std::iter::once(property).chain(alternatives).collect();
+    if let Some(one) = all.iter().find_map(|s| follow(s)) {
+        return (Some(one), false);
+    }
+    (all.iter().find_map(|s| s.get("items").and_then(follow)), true)
+}
+
+fn bounds(property: &Value) -> Option<String> {
+    let (min, max) = (property.get("minimum").and_then(Value::as_u64), property.get("maximum").and_then(Value::as_u64));
+    max.map(|max| format!("{} to {max}", min.unwrap_or_default()))
+}
+
+fn scenarios() -> String {
+    let mut out = "| shipped | tags | what it does |\n|---|---|---|\n".to_owned();
+    for scenario in config::shipped_scenarios().unwrap_or_default().values() {
+        out.push_str(&format!("| `{}` | {} | {} |\n", scenario.name, scenario.tags.join(", "), scenario.description));
+    }
+    out
+}
+
+fn support() -> String {
+    let names: Vec<&str> = PLATFORMS.iter().map(|p| p.name()).collect();
+    let mut out = format!("| capability | {} |\n|---|{}\n", names.join(" | "), "---|".repeat(names.len()));
+    let mut notes: Vec<String> = Vec::new();
+    for capability in TABLE {
+        out.push_str(&format!("| {} |", capability.name));
+        for platform in PLATFORMS {
+            let support = capability.on(platform);
+            let note = support.why().map(|why| {
+                let known = notes.iter().position(|n| *n == why).unwrap_or_else(|| {
+                    notes.push(why);
+                    notes.len() - 1
+                });
+                format!(" [{}]", known + 1)
+            });
+            out.push_str(&format!(" {}{} |", support.word(), note.unwrap_or_default()));
+        }
+        out.push('\n');
+    }
+    out.push('\n');
+    for (number, note) in notes.iter().enumerate() {
+        out.push_str(&format!("{}. {note}\n", number + 1));
+    }
+    out
+}
+
+fn checks() -> String {
+    let mut out = "| check | what must hold | not judged when | defect |\n|---|---|---|---|\n".to_owned();
+    for row in check::CONTRACT {
+        let found = crate::lab::defects::CATALOGUE.iter().filter(|(_, _, found_by)| *found_by == row.name);
+        let defects: Vec<String> = found.map(|(_, name, _)| format!("`{name}`")).collect();
+        out.push_str(&format!("| `{}` | {} | {} | {} |\n", row.name, row.holds, row.unless, defects.join(", ")));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_of_every_page_are_as_the_program_has_them() {
+        let dir = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/docs"));
+        let mut tables = 0;
+        for path in pages(dir).unwrap() {
+            let text = std::fs::read_to_string(&path).unwrap();
+            tables += text.lines().filter(|line| line.starts_with(BEGIN)).count();
+            let made = page(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            assert!(made == text, "{} is stale: run `mtv-matrix config docs docs`", path.display());
+        }
+        assert!(tables >= 11, "{tables} tables are left in docs/");
+    }
+
+    #[test]
+    fn every_key_and_setting_says_what_it_means() {
+        let names = ["settings", "profile", "scenario"].map(str::to_owned);
+        for name in names.into_iter().chain(Platform::ALL.iter().map(|p| format!("profile {p}"))) {
+            let table = table(&name).unwrap();
+            let silent: Vec<&str> = table.lines().filter(|l| l.ends_with("|  |")).collect();
+            assert!(silent.is_empty(), "{name}: {silent:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_or_open_table_is_refused_with_its_line() {
+        let error = page("a\n<!-- table: setings -->\n<!-- end of table -->\n").unwrap_err().to_string();
+        assert!(error.starts_with("line 2: there is no table `setings`"), "{error}");
+        let error = page("<!-- table: settings -->\n").unwrap_err().to_string();
+        assert!(error.contains("is missing after the table `settings`"), "{error}");
+    }
+}

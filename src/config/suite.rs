@@ -1,0 +1,194 @@
+//! Scenario keys of the Python suite that have no type here: one table.
+//!
+//! A key that asks for something that is not built skips its scenario, with the reason; one that has no
+//! effect is told; a value that asks for nothing (`add_nic: false`) says nothing. Source: peer.md §1.3.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::errors::nearest;
+use super::node::{Data, Node};
+use super::platforms::Platform;
+
+/// Where a key stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Scenario,
+    Vm,
+    Hook,
+}
+
+/// What a key's value means.
+#[derive(Clone, Copy)]
+enum Effect {
+    /// None at all: use something else.
+    Idle(&'static str),
+    /// Asks for something where it is true, or no boolean.
+    WhenTrue(&'static str),
+    /// Asks for something where it is false: true is what MTV does anyway.
+    WhenFalse(&'static str),
+    /// Asks for something, whatever it says.
+    Always(&'static str),
+    /// Belongs to another key, which says it all.
+    PartOf,
+}
+
+struct Key {
+    place: Place,
+    name: &'static str,
+    effect: Effect,
+}
+
+const fn key(place: Place, name: &'static str, effect: Effect) -> Key {
+    Key { place, name, effect }
+}
+
+use Effect::{Always, Idle, PartOf, WhenFalse, WhenTrue};
+
+const TABLE: &[Key] = &[
+    key(Place::Vm, "add_nic", WhenTrue("giving a clone one more NIC")),
+    key(Place::Vm, "add_nic_start_connected", PartOf),
+    key(Place::Vm, "luks", WhenTrue("opening an encrypted disk")),
+    key(Place::Vm, "luks_passphrase", Always("opening an encrypted disk")),
+    key(Place::Vm, "migrate_shared_disks", WhenFalse("leaving shared disks to another Plan")),
+    key(Place::Vm, "target_esxi_host", Always("placing a clone on an ESXi host")),
+    key(Place::Scenario, "migrate_shared_disks", WhenFalse("leaving shared disks to another Plan")),
+    key(Place::Scenario, "per_nic_network_map", WhenTrue("a row of the NetworkMap for each NIC")),
+    key(Place::Scenario, "xfs_compatibility", WhenTrue("`xfsCompatibility` of the Plan")),
+    key(Place::Scenario, "xfs_check", Always("a command in the guest after migration")),
+    key(Place::Scenario, "rdm_as_lun", WhenTrue("`rdmAsLun` of the Plan")),
+    key(Place::Scenario, "enable_nested_virtualization", Always("`enableNestedVirtualization` of the Plan")),
+    key(Place::Scenario, "clone_to_same_host", WhenTrue("placing clones on one ESXi host")),
+    key(Place::Scenario, "pin_to_non_dedicated_host", WhenTrue("placing clones on an ESXi host")),
+    key(Place::Scenario, "disable_drs_for_vms", WhenTrue("switching DRS off for a clone")),
+    key(Place::Scenario, "inventory_timeout", Idle("set `timeouts.inventory`")),
+    key(Place::Hook, "aap_job_template_id", Always("a hook that runs a job of the Automation Platform")),
+];
+
+/// What the suite's keys of a scenario come to.
+#[derive(Default)]
+pub(crate) struct Asked {
+    /// Reasons to skip it.
+    pub not_built: Vec<String>,
+    /// Keys without effect: path and sentence.
+    pub idle: Vec<(Vec<String>, String)>,
+    /// `pvc_name_template` where it is written by platform.
+    pub pvc_name_templates: BTreeMap<String, String>,
+}
+
+/// Takes the suite's keys out of a scenario.
+pub(crate) fn scenario(node: &mut Node) -> Asked {
+    let mut out = Asked::default();
+    take(node, Place::Scenario, &[], &mut out);
+    templates(node, &mut out);
+    if let Some(Data::Seq(vms)) = data(node, "virtual_machines") {
+        for (n, vm) in vms.iter_mut().enumerate() {
+            take(vm, Place::Vm, &["virtual_machines", &n.to_string()], &mut out);
+        }
+    }
+    for hook in ["pre_hook", "post_hook"] {
+        let Data::Map(entries) = &mut node.data else { continue };
+        let Some(entry) = entries.iter_mut().find(|e| e.key == hook) else { continue };
+        let before = out.not_built.len();
+        take(&mut entry.node, Place::Hook, &[hook], &mut out);
+        if out.not_built.len() > before && entry.node.entries().is_empty() {
+            // Nothing is left that could be judged.
+            node.take(hook);
+        }
+    }
+    out.not_built.dedup();
+    out
+}
+
+fn data<'a>(node: &'a mut Node, key: &str) -> Option<&'a mut Data> {
+    let Data::Map(entries) = &mut node.data else { return None };
+    entries.iter_mut().find(|e| e.key == key).map(|e| &mut e.node.data)
+}
+
+fn take(node: &mut Node, place: Place, at: &[&str], out: &mut Asked) {
+    for row in TABLE.iter().filter(|row| row.place == place) {
+        let Some(entry) = node.take(row.name) else { continue };
+        let value = entry.node.to_json();
+        let truth = match &value {
+            Value::Bool(truth) => Some(*truth),
+            Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
+            Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
+            _ => None,
+        };
+        let asks = match row.effect {
+            _ if value.is_null() => None,
+            Idle(instead) => {
+                let path = at.iter().map(|p| (*p).to_owned()).chain([row.name.to_owned()]).collect();
+                out.idle.push((path, format!("`{}` has no effect; {instead}", row.name)));
+                None
+            }
+            WhenTrue(what) => (truth != Some(false)).then_some(what),
+            WhenFalse(what) => (truth != Some(true)).then_some(what),
+            Always(what) => Some(what),
+            PartOf => None,
+        };
+        if let Some(what) = asks {
+            let reason = format!("`{}` asks for {what}, which is not built", row.name);
+            if !out.not_built.contains(&reason) {
+                out.not_built.push(reason);
+            }
+        }
+    }
+}
+
+/// The word for every platform without a template of its own.
+const DEFAULT: &str = "default";
+
+/// `pvc_name_template: {vsphere: …, default: …}`.
+fn templates(node: &mut Node, out: &mut Asked) {
+    if !matches!(node.get("pvc_name_template").map(|n| &n.data), Some(Data::Map(_))) {
+        return;
+    }
+    let Some(entry) = node.take("pvc_name_template") else { return };
+    let known: Vec<&str> = Platform::ALL.iter().map(|p| p.name()).chain([DEFAULT]).collect();
+    for inner in entry.node.entries() {
+        match inner.node.to_json() {
+            Value::String(template) if known.contains(&inner.key.as_str()) => {
+                out.pvc_name_templates.insert(inner.key.clone(), template);
+            }
+            Value::String(_) => {
+                let near = nearest(&inner.key, known.iter().copied());
+                let hint = near.map(|k| format!("; did you mean `{k}`?")).unwrap_or_default();
+                out.not_built.push(format!("`pvc_name_template` names `{}`, which is no platform{hint}", inner.key));
+            }
+            _ => out.not_built.push(format!("`pvc_name_template.{}` is not a text", inner.key)),
+        }
+    }
+}
+
+/// The template that a scenario with templates by platform has for one.
+pub fn template_for(templates: &BTreeMap<String, String>, platform: Platform) -> Option<&String> {
+    templates.get(platform.name()).or_else(|| templates.get(DEFAULT))
+}
+
+/// Adds the suite's keys to the schema of scenario files.
+pub(crate) fn extend(schema: &mut Value) {
+    for row in TABLE {
+        let definition = match row.place {
+            Place::Scenario => "Scenario",
+            Place::Vm => "ScenarioVm",
+            Place::Hook => "HookPlan",
+        };
+        let text = match row.effect {
+            Idle(instead) => format!("No effect; {instead}."),
+            WhenTrue(what) => format!("True asks for {what}, which is not built: the scenario is skipped."),
+            WhenFalse(what) => format!("False asks for {what}, which is not built: the scenario is skipped."),
+            Always(what) => format!("Asks for {what}, which is not built: the scenario is skipped."),
+            PartOf => "Belongs to `add_nic`.".to_owned(),
+        };
+        let properties = schema.pointer_mut(&format!("/$defs/{definition}/properties")).and_then(Value::as_object_mut);
+        if let Some(properties) = properties {
+            properties.insert(row.name.to_owned(), json!({"description": text, "deprecated": true}));
+        }
+    }
+    if let Some(template) = schema.pointer_mut("/$defs/Scenario/properties/pvc_name_template") {
+        let own = std::mem::take(template);
+        *template = json!({"anyOf": [own, {"type": "object", "additionalProperties": {"type": "string"}}]});
+    }
+}
