@@ -1,14 +1,17 @@
 //! Warm migration: snapshots and precopies until the cutover, then the final delta.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
 
 use super::conditions::now;
 use super::execute::{COPY, Halt, PHASE, Walk};
-use super::target;
+use super::platform::PlatformClient;
+use super::{Mtv, target};
 use crate::api::forklift::Precopy;
 use crate::defects::Defect;
+use crate::inventory::model::InvVm;
 
 /// What MTV calls its snapshots on vSphere.
 const SNAPSHOT: &str = "forklift-migration-precopy";
@@ -32,6 +35,7 @@ pub(super) async fn copy(walk: &Walk<'_>) -> Result<(), Halt> {
     walk.phase("CreateDataVolumes");
     target::create_volumes(walk).await.map_err(Halt::Failed)?;
     let interval = walk.precopy_interval().await;
+    let late = walk.run.resolved.kind.removes_snapshots_late();
     let mut round = 0;
     loop {
         round += 1;
@@ -45,8 +49,10 @@ pub(super) async fn copy(walk: &Walk<'_>) -> Result<(), Halt> {
         }
         walk.phase("CreateSnapshot");
         let next = client.create_snapshot(id, SNAPSHOT).await.map_err(Halt::Failed)?;
-        walk.phase("RemovePreviousSnapshot");
-        client.remove_snapshot(id, &snapshot).await.map_err(Halt::Failed)?;
+        if !late {
+            walk.phase("RemovePreviousSnapshot");
+            client.remove_snapshot(id, &snapshot).await.map_err(Halt::Failed)?;
+        }
         snapshot = next;
         walk.phase("AddCheckpoint");
     }
@@ -60,12 +66,15 @@ async fn cut_over(walk: &Walk<'_>, snapshot: &str) -> Result<(), Halt> {
     walk.power_off_source().await?;
     walk.phase("CreateFinalSnapshot");
     let last = client.create_snapshot(id, SNAPSHOT).await.map_err(Halt::Failed)?;
-    walk.phase("RemovePenultimateSnapshot");
-    client.remove_snapshot(id, snapshot).await.map_err(Halt::Failed)?;
+    let late = walk.run.resolved.kind.removes_snapshots_late();
+    if !late {
+        walk.phase("RemovePenultimateSnapshot");
+        client.remove_snapshot(id, snapshot).await.map_err(Halt::Failed)?;
+    }
     walk.phase("Finalize");
     walk.transfer("Cutover", DELTA).await;
-    walk.phase("RemoveFinalSnapshot");
-    if !walk.run.mtv.defects.has(Defect::LeftoverSnapshot) {
+    if !late && !walk.run.mtv.defects.has(Defect::LeftoverSnapshot) {
+        walk.phase("RemoveFinalSnapshot");
         client.remove_snapshot(id, &last).await.map_err(Halt::Failed)?;
     }
     if walk.run.resolved.kind.converts() {
@@ -129,9 +138,30 @@ fn close_round(walk: &Walk<'_>, interval: Duration) {
     });
 }
 
+/// Simulated time from the end of a migration to the first removal, and between two.
+const LATE: Duration = Duration::from_secs(10);
+
+/// Takes the snapshots off the source VMs after their migration has ended, however it ended, one after
+/// the other (`Finalize` and `removePrecopies`, `pkg/controller/plan/adapter/ovirt/client.go`).
+pub(super) async fn remove_late(mtv: Arc<Mtv>, client: Arc<dyn PlatformClient>, before: Vec<InvVm>) {
+    let inventory = client.collect().await.unwrap_or_default();
+    for old in &before {
+        let Some(vm) = inventory.vms.iter().find(|vm| vm.id == old.id) else { continue };
+        let mut made: Vec<&String> = vm.snapshot_ids.iter().filter(|s| !old.snapshot_ids.contains(s)).collect();
+        if mtv.defects.has(Defect::LeftoverSnapshot) {
+            made.pop();
+        }
+        for snapshot in made {
+            mtv.clock.sleep(LATE).await;
+            let _ = client.remove_snapshot(&vm.id, snapshot).await;
+        }
+    }
+    client.logout().await;
+}
+
 /// Removes what a cancelled or failed warm migration left on the source.
 pub(super) async fn remove_snapshots(walk: &Walk<'_>) {
-    if !walk.run.plan.spec.warm {
+    if !walk.run.plan.spec.warm || walk.run.resolved.kind.removes_snapshots_late() {
         return;
     }
     let Ok(inventory) = walk.run.client.collect().await else { return };

@@ -24,6 +24,10 @@ pub(super) struct Hyperv;
 
 #[async_trait]
 impl Source for Hyperv {
+    fn tells_insecure(&self) -> bool {
+        true
+    }
+
     fn bad_url(&self, url: &str) -> Option<&'static str> {
         url.contains('/').then_some("The Hyper-V host address is malformed")
     }

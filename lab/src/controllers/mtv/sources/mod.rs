@@ -63,6 +63,11 @@ pub(super) trait Source: Send + Sync {
     /// Keys that the Secret lacks; not empty: condition `SecretNotValid`.
     fn missing_keys(&self, login: &Login) -> Vec<String>;
 
+    /// Whether a Provider that skips TLS verification carries `ConnectionInsecure`.
+    fn tells_insecure(&self) -> bool {
+        false
+    }
+
     /// Logs in by a Provider's Secret.
     async fn connect(&self, mtv: &Mtv, login: &Login) -> Result<Arc<dyn PlatformClient>, ConnectError>;
 
@@ -134,6 +139,12 @@ pub(super) trait Source: Send + Sync {
     /// The phase that follows the copy, where there is one without a step of its own.
     fn last_copy_phase(&self) -> Option<&'static str> {
         None
+    }
+
+    /// Whether the snapshots of a warm migration stay until the migration has ended, and are taken off
+    /// in the background then.
+    fn removes_snapshots_late(&self) -> bool {
+        false
     }
 
     /// What a disk's task is called in the pipeline.

@@ -20,6 +20,10 @@ pub(super) struct Vsphere;
 
 #[async_trait]
 impl Source for Vsphere {
+    fn tells_insecure(&self) -> bool {
+        true
+    }
+
     fn missing_keys(&self, login: &Login) -> Vec<String> {
         missing(login, &["user", "password"], true)
     }
