@@ -30,6 +30,20 @@ const WRITE: Duration = Duration::from_millis(80);
 /// Phase and step in which MTV waits for a Windows guest.
 const REBOOTS: &str = "WaitForGuestReboots";
 
+/// Steps that MTV completes without ever counting their progress: they end at 0 of 1.
+fn without_progress(step: &str) -> bool {
+    matches!(
+        step,
+        "Initialize" | "PreflightInspection" | "VirtualMachineCreation" | "WaitForFinalSnapshotConsolidation"
+    )
+}
+
+/// Whether MTV tells when each disk of a step began and ended; of the disks that virt-v2v copies it
+/// knows the progress alone.
+fn tells_of_tasks(step: &str) -> bool {
+    step != "DiskTransferV2v"
+}
+
 /// Why a VM's walk ended early.
 pub(super) enum Halt {
     /// Phase and reason.
@@ -454,10 +468,16 @@ impl Walk<'_> {
     pub fn end(&self, name: &str) {
         self.step(name, |step| {
             for task in &mut step.tasks {
-                task.phase = "Completed".to_owned();
                 task.progress.completed = task.progress.total;
+                if tells_of_tasks(name) {
+                    task.phase = "Completed".to_owned();
+                    task.reason = Some("Transfer completed.".to_owned());
+                    task.completed.get_or_insert_with(now);
+                }
             }
-            step.progress.completed = step.progress.total;
+            if !without_progress(name) {
+                step.progress.completed = step.progress.total;
+            }
             step.phase = "Completed".to_owned();
             step.completed = Some(now());
         });
@@ -471,7 +491,10 @@ impl Walk<'_> {
             self.rest(time / TICKS).await;
             self.step(name, |step| {
                 for task in &mut step.tasks {
-                    task.phase = "Running".to_owned();
+                    if tells_of_tasks(name) {
+                        task.phase = "Running".to_owned();
+                        task.started.get_or_insert_with(now);
+                    }
                     task.progress.completed = task.progress.total * i64::from(tick) / i64::from(TICKS);
                 }
                 step.progress.completed = step.tasks.iter().map(|t| t.progress.completed).sum();

@@ -143,11 +143,11 @@ pub(super) async fn pair(mtv: &Mtv, pair: &Pair) -> Result<(Provider, Provider),
                     &format!("{side}ProviderNotValid"),
                     "Critical",
                     reason,
-                    format!("{side} provider is not valid."),
+                    format!("The {} provider is not valid.", side.to_lowercase()),
                 ));
             }
             Some(p) if !p.status.as_ref().is_some_and(|s| s.conditions.holds("Ready")) => {
-                let message = format!("{side} provider does not have the Ready condition.");
+                let message = format!("The {} provider does not have the Ready condition.", side.to_lowercase());
                 bad.push(condition(&format!("{side}ProviderNotReady"), "Critical", "", message));
             }
             Some(p) if side == "Destination" && p.spec.type_ != "openshift" => {
@@ -155,7 +155,7 @@ pub(super) async fn pair(mtv: &Mtv, pair: &Pair) -> Result<(Provider, Provider),
                     "DestinationProviderNotValid",
                     "Critical",
                     "TypeNotValid",
-                    "Destination provider is not valid.",
+                    "The destination provider is not valid.",
                 ));
             }
             Some(_) => {}

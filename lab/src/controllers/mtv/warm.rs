@@ -72,7 +72,9 @@ async fn cut_over(walk: &Walk<'_>, snapshot: &str) -> Result<(), Halt> {
         client.remove_snapshot(id, snapshot).await.map_err(Halt::Failed)?;
     }
     walk.phase("Finalize");
+    open_final(walk, &last);
     walk.transfer("Cutover", DELTA).await;
+    close_final(walk);
     if !late && !walk.run.mtv.defects.has(Defect::LeftoverSnapshot) {
         walk.phase("RemoveFinalSnapshot");
         client.remove_snapshot(id, &last).await.map_err(Halt::Failed)?;
@@ -118,8 +120,29 @@ fn open_round(walk: &Walk<'_>, round: u32, snapshot: &str) {
             step.progress.completed = 0;
             for task in &mut step.tasks {
                 task.annotations.insert("Precopy".to_owned(), round.to_string());
-                task.progress.completed = 0;
+                (task.progress.completed, task.completed, task.reason) = (0, None, None);
             }
+        }
+    });
+}
+
+/// The final delta is a precopy like the others, but its disks are the cutover's.
+fn open_final(walk: &Walk<'_>, snapshot: &str) {
+    walk.run.update(walk.index, |vm| {
+        let Some(warm) = &mut vm.warm else { return };
+        warm.next_precopy_at = None;
+        warm.precopies.push(Precopy { start: Some(now()), end: None, snapshot: Some(snapshot.to_owned()) });
+        let count = warm.precopies.len().to_string();
+        for task in vm.pipeline.iter_mut().filter(|s| s.name == "Cutover").flat_map(|step| &mut step.tasks) {
+            task.annotations.insert("Precopy".to_owned(), count.clone());
+        }
+    });
+}
+
+fn close_final(walk: &Walk<'_>) {
+    walk.run.update(walk.index, |vm| {
+        if let Some(last) = vm.warm.as_mut().and_then(|warm| warm.precopies.last_mut()) {
+            last.end = Some(now());
         }
     });
 }

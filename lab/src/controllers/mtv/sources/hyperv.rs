@@ -24,6 +24,10 @@ pub(super) struct Hyperv;
 
 #[async_trait]
 impl Source for Hyperv {
+    fn preserves_static_ips(&self) -> bool {
+        true
+    }
+
     fn tells_insecure(&self) -> bool {
         true
     }

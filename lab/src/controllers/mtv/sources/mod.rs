@@ -74,6 +74,11 @@ pub(super) trait Source: Send + Sync {
     /// Done once for a Provider whose login succeeded, before its inventory is loaded.
     async fn validated(&self, _: &Mtv, _: &Provider) {}
 
+    /// Whether a migrated VM may keep its static addresses, which the pod network can't give it.
+    fn preserves_static_ips(&self) -> bool {
+        false
+    }
+
     /// Whether the inventory is asked from the platform at every look, instead of being collected.
     fn live(&self) -> bool {
         false
@@ -172,7 +177,8 @@ fn missing(login: &Login, wanted: &[&str], wants_ca: bool) -> Vec<String> {
     let mut missing: Vec<String> =
         wanted.iter().filter(|key| login.secret(key).is_empty()).map(|key| (*key).to_owned()).collect();
     if wants_ca && !login.insecure && login.ca_pem.is_none() {
-        missing.push("cacert".to_owned());
+        // As conditions name it, though `cacert` is read, too.
+        missing.push("ca.crt".to_owned());
     }
     missing
 }

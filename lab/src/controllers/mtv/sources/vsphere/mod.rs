@@ -20,6 +20,10 @@ pub(super) struct Vsphere;
 
 #[async_trait]
 impl Source for Vsphere {
+    fn preserves_static_ips(&self) -> bool {
+        true
+    }
+
     fn tells_insecure(&self) -> bool {
         true
     }
