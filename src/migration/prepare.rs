@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Node;
@@ -143,14 +143,15 @@ async fn clone_vm(
     }
     let before = driver.describe(&reference).await?;
     in_inventory(context, cell, open, driver, &reference, &before).await?;
-    for (collection, id) in open.adapter.needs(&before) {
-        parts.inventory.wait_object(&open.provider.path, collection, &id, timeouts.inventory).await?;
-    }
     Ok(PreparedVm { wanted: wanted.clone(), reference, target_name: None, before })
 }
 
-/// Waits until MTV's inventory shows the VM as the platform does. Where the inventory judged it before
-/// it knew all of it, the VM is touched, so that it is judged anew.
+/// How long the inventory gets to judge a VM anew by itself, before the VM is touched for it. Its
+/// collectors look every few seconds.
+const JUDGED_ANEW: Duration = Duration::from_secs(5);
+
+/// Waits until MTV's inventory shows the VM, and what it refers to, as the platform does. Where the
+/// inventory judged it before it knew all of it, the VM is touched, so that it is judged anew.
 async fn in_inventory(
     context: &RunContext,
     cell: &Cell,
@@ -159,27 +160,22 @@ async fn in_inventory(
     reference: &VmRef,
     before: &SourceVm,
 ) -> Result<(), Failure> {
-    let timeouts = &context.parts.settings.timeouts;
-    let premature = AtomicBool::new(false);
-    let complete = |seen: &Value| {
-        open.adapter.complete(seen, before)?;
-        let early = inventory::judged_too_early(seen);
-        premature.store(early.is_some(), Ordering::Relaxed);
-        early.map_or(Ok(()), Err)
-    };
-    let wait = |limit| context.parts.inventory.wait_vm(&open.provider.path, &reference.id, limit, &complete);
-    let grace = timeouts.blocker_grace.min(timeouts.inventory);
-    match wait(grace).await {
+    let (parts, path) = (&context.parts, &open.provider.path);
+    let limit = parts.settings.timeouts.inventory;
+    parts.inventory.wait_vm(path, &reference.id, limit, |seen| open.adapter.complete(seen, before)).await?;
+    for (collection, id) in open.adapter.needs(before) {
+        parts.inventory.wait_object(path, collection, &id, limit).await?;
+    }
+    let judged = |seen: &Value| inventory::judged_too_early(seen).map_or(Ok(()), Err);
+    match parts.inventory.wait_vm(path, &reference.id, JUDGED_ANEW.min(limit), judged).await {
         Ok(_) => return Ok(()),
-        Err(WaitError::Timeout { .. }) if grace < timeouts.inventory => {}
+        Err(WaitError::Timeout { .. }) => {}
         Err(error) => return Err(error.into()),
     }
-    if premature.load(Ordering::Relaxed) {
-        let message = format!("{}: touched, because the inventory judged it before it knew all of it", reference.name);
-        context.note(Some(&cell.id), Level::Info, message);
-        driver.touch(reference).await?;
-    }
-    wait(timeouts.inventory.saturating_sub(grace)).await?;
+    let message = format!("{}: touched, because the inventory judged it before it knew all of it", reference.name);
+    context.note(Some(&cell.id), Level::Info, message);
+    driver.touch(reference).await?;
+    parts.inventory.wait_vm(path, &reference.id, limit, judged).await?;
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::super::pipeline::Path;
+use super::super::validate::{Add, View, item};
 use super::super::{Mtv, MtvVersion};
 use super::{Shape, Source, missing};
 use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
@@ -64,6 +65,13 @@ impl Source for Openstack {
     fn claim_name(&self, vm: &InvVm, disk: &InvDisk) -> Option<String> {
         let image = image_name(vm);
         Some(if disk.bus == "image" { image } else { format!("{image}-volume-{}", disk.file) })
+    }
+
+    fn judge(&self, view: &View<'_>, vm: &InvVm, add: &mut Add<'_>) {
+        if view.version.at_least(12) && vm.extra["criticalConcerns"] == json!(true) {
+            let message = "One or more VMs in the plan have critical concerns that block migration.";
+            add("VMCriticalConcerns", "Critical", "NotValid", message, item(vm));
+        }
     }
 
     fn shape(&self, _: &Shape<'_>, vm: &InvVm, machine: &mut Value) {
