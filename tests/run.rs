@@ -517,3 +517,41 @@ fn traces_are_a_tree(lines: &[Value], run: &Value) {
         }
     }
 }
+
+#[test]
+fn a_cell_with_a_second_network_passes_also_where_mtvs_own_provider_may_not_be_used() {
+    let place = Place::new();
+    let lab = LabServer::start(&place, "--clock-scale 1500");
+    // A Provider without URL elsewhere sees the networks beside it and those of `default` only.
+    delete(&lab, "apis/forklift.konveyor.io/v1beta1/namespaces/openshift-mtv/providers/host");
+    let scenarios = "-s test_mtv_migration_warm_2disks2nics -s test_cold_migration_comprehensive";
+    let args = format!("run -p vsphere {scenarios} --results results");
+    Running::start(&mut lab.command(&place, &args)).end().exits(0).says("beside its networks");
+    lab.ends_clean();
+}
+
+#[test]
+fn a_windows_vm_that_was_off_runs_after_its_migration_by_an_mtv_that_waits_for_its_reboots() {
+    let scenario =
+        "own_windows:\n  virtual_machines:\n    - name: mtv-win2019-3disks\n      source_vm_power: \"off\"\n";
+    for (version, power) in [("2.11", "off"), ("2.12", "on")] {
+        let place = Place::new();
+        place.write("own/scenarios/windows.yaml", scenario);
+        let lab = format!("--lab --lab-clock-scale 1500 --lab-mtv-version {version}");
+        place.run(&format!("--config own run {lab} -p vsphere -s own_windows --results results")).exits(0);
+        let events = place.results().lines("events.jsonl");
+        let judged = events.iter().map(|e| &e["finding"]).find(|f| f["check"] == "power").unwrap();
+        assert_eq!(judged["actual"], power, "MTV {version}");
+    }
+}
+
+fn delete(lab: &LabServer, path: &str) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let status = runtime.block_on(async {
+        let http = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build().unwrap();
+        let request = http.delete(format!("{}/{path}", lab.url)).bearer_auth(lab.token());
+        request.send().await.unwrap().status()
+    });
+    assert!(status.is_success(), "{path}: {status}");
+}

@@ -216,6 +216,10 @@ impl CellId {
         let hash = hash_chars(&format!("{run}/{}/{attempt}", self.0), 8);
         format!("{}-{hash}", dns_label(name, MAX_LABEL - 9))
     }
+    /// The destination Provider of one attempt, which may stand in a namespace that is not the cell's.
+    pub fn destination(&self, run: &RunId, attempt: u32) -> String {
+        format!("{run}-local-{}", hash_chars(&format!("{run}/{}/{attempt}", self.0), 8))
+    }
     /// The `n`th NAD (from 1) and its bridge: at most 15 characters, the limit of a Linux bridge.
     pub fn nad(&self, run: &RunId, attempt: u32, n: usize) -> String {
         format!("mm{}-{n}", hash_chars(&format!("{run}/{}/{attempt}", self.0), 8))

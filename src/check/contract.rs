@@ -64,8 +64,10 @@ pub const CONTRACT: &[Check] = &[
     ),
     target(
         "power",
-        "`target_power_state` of the VM, else of the scenario, else `source_vm_power`, else as before",
-        "",
+        "`target_power_state` of the VM, else of the scenario, else `source_vm_power`, else as before; a Windows VM that \
+         is not asked to be off runs from MTV 2.12 on, unless `feature_windows_wait_for_reboot` of the ForkliftController \
+         is off",
+        "the source was neither on nor off; a Windows VM was off and the MTV version is unknown",
         always,
         power::target_power,
     ),
@@ -102,8 +104,9 @@ pub const CONTRACT: &[Check] = &[
     target("volume-mode", "the row's volume mode, else the StorageProfile's", NO_MODE, always, storage::volume_mode),
     target(
         "pvc-names",
-        "the rendered `pvc_name_template`: exact, cut at 63; or, with generated names, its first 58 characters",
-        "the template uses a variable that a runner cannot know",
+        "the rendered `pvc_name_template`: exact; or, with generated names, its first 58 characters; MTV's built-in name \
+         where the rendering is no DNS label of at most 63 characters",
+        "the template uses a variable that a runner cannot know, or that MTV fills in for another platform only",
         pvc_names::applies,
         pvc_names::pvc_names,
     ),
@@ -148,13 +151,15 @@ pub const CONTRACT: &[Check] = &[
     ),
     source(
         "provider-tls",
-        "the Provider's Secret and its `ConnectionInsecure` condition say what was configured",
+        "the Provider's Secret says what was configured, and so does its condition `ConnectionInsecure` on vSphere, oVirt \
+         and Hyper-V, the platforms that have it",
         "the Secret could not be read",
         provider::tls,
     ),
     source(
         "snapshots",
-        "the same snapshots as before, and none of MTV's own",
+        "the same snapshots as before, and none of MTV's own; where MTV removes them after *Succeeded* (oVirt, warm) they \
+         get `timeouts.snapshot_removal`",
         "the platform tells no snapshots",
         snapshots::snapshots,
     ),

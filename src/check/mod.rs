@@ -9,10 +9,10 @@ mod hardware;
 mod network;
 mod placement;
 mod platform;
-mod power;
+pub mod power;
 mod provider;
-mod pvc_names;
-mod snapshots;
+pub mod pvc_names;
+pub mod snapshots;
 mod storage;
 mod template;
 mod template_funcs;
@@ -67,8 +67,12 @@ pub struct Facts<'a> {
     pub target_labels: &'a BTreeMap<String, String>,
     /// The worker that carries the node selector's label.
     pub labelled_node: Option<&'a str>,
+    /// Name of the Plan.
+    pub plan: &'a str,
     pub ocp_version: Option<&'a str>,
     pub mtv_version: Option<&'a str>,
+    /// Every key of the ForkliftController's `spec` that reads as a boolean.
+    pub flags: &'a BTreeMap<String, bool>,
 }
 
 /// What a rule says of one subject: `None` is the VM as a whole.

@@ -4,9 +4,29 @@ use crate::config::Platform;
 
 use super::{Facts, Judgement, failed, not_judged, part, passed};
 
+/// What MTV makes of `insecureSkipVerify` in a Provider's Secret.
+enum Tls {
+    /// It connects as told, and says so by the condition `ConnectionInsecure`
+    /// (`pkg/controller/provider/validation.go`, 2.9 to 2.12).
+    Told,
+    /// It connects as told.
+    Untold,
+    /// There is nothing to verify.
+    None,
+}
+
+fn tls_of(platform: Platform) -> Tls {
+    match platform {
+        Platform::Vsphere | Platform::Ovirt | Platform::Hyperv => Tls::Told,
+        Platform::Openstack | Platform::Openshift => Tls::Untold,
+        Platform::Ova | Platform::Ec2 => Tls::None,
+    }
+}
+
 /// The Secret says what was configured, and MTV acts on what the Secret says.
 pub(super) fn tls(facts: &Facts<'_>) -> Vec<Judgement> {
-    if !matches!(facts.platform, Platform::Vsphere | Platform::Ovirt | Platform::Openstack | Platform::Openshift) {
+    let tls = tls_of(facts.platform);
+    if matches!(tls, Tls::None) {
         return Vec::new();
     }
     let stored = match &facts.provider.insecure_skip_verify {
@@ -20,9 +40,12 @@ pub(super) fn tls(facts: &Facts<'_>) -> Vec<Judgement> {
             failed(format!("insecureSkipVerify \"{wanted}\""), format!("insecureSkipVerify \"{stored}\"")),
         )];
     }
-    let secret = part("insecureSkipVerify", passed(format!("\"{stored}\"")));
-    let text = |present: bool| if present { "condition present" } else { "condition absent" };
-    let (wanted, actual) = (facts.provider.wanted_insecure, facts.provider.connection_insecure);
-    let condition = if wanted == actual { passed(text(actual)) } else { failed(text(wanted), text(actual)) };
-    vec![secret, part("ConnectionInsecure", condition)]
+    let mut judgements = vec![part("insecureSkipVerify", passed(format!("\"{stored}\"")))];
+    if matches!(tls, Tls::Told) {
+        let text = |present: bool| if present { "condition present" } else { "condition absent" };
+        let (wanted, actual) = (facts.provider.wanted_insecure, facts.provider.connection_insecure);
+        let condition = if wanted == actual { passed(text(actual)) } else { failed(text(wanted), text(actual)) };
+        judgements.push(part("ConnectionInsecure", condition));
+    }
+    judgements
 }

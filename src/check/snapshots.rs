@@ -1,12 +1,37 @@
 //! The source's snapshots are the ones it had; MTV left none of its own.
 
-use crate::api::vm::SourceSnapshot;
+use crate::api::vm::{SourceSnapshot, SourceVm};
+use crate::config::Platform;
 
 use super::{Facts, Judgement, count, failed, not_judged, part, passed, whole};
 
 /// How the snapshots are named that MTV makes: for a warm migration, and to copy an OpenStack volume.
 const OF_MTV: [&str; 3] =
     ["forklift-migration-precopy", "Forklift Operator warm migration precopy", "snapshot for forklift-migration-vm-"];
+/// Whether MTV takes its snapshots off the source only after it has said that the migration ended
+/// (oVirt's `Finalize`, `pkg/controller/plan/adapter/ovirt/client.go`); elsewhere they are gone before.
+pub fn removed_late(platform: Platform, warm: bool) -> bool {
+    match platform {
+        Platform::Ovirt => warm,
+        Platform::Vsphere
+        | Platform::Openstack
+        | Platform::Openshift
+        | Platform::Ova
+        | Platform::Hyperv
+        | Platform::Ec2 => false,
+    }
+}
+
+/// Snapshots of MTV's that `after` has and `before` had not.
+pub fn of_mtv<'a>(before: &'a SourceVm, after: &'a SourceVm) -> impl Iterator<Item = &'a SourceSnapshot> {
+    let known = |snapshot: &SourceSnapshot| before.snapshots.iter().any(|old| old.id == snapshot.id);
+    after.snapshots.iter().filter(move |snapshot| !known(snapshot) && is_of_mtv(snapshot))
+}
+
+fn is_of_mtv(snapshot: &SourceSnapshot) -> bool {
+    OF_MTV.iter().any(|name| snapshot.name.starts_with(name))
+}
+
 /// Creation times are compared to the minute: `2026-01-02T03:04`.
 const TO_THE_MINUTE: usize = 16;
 
@@ -43,8 +68,7 @@ pub(super) fn snapshots(facts: &Facts<'_>) -> Vec<Judgement> {
         }
     }
     for new in after.iter().filter(|new| !before.iter().any(|old| old.id == new.id)) {
-        let of_mtv = OF_MTV.iter().any(|name| new.name.starts_with(name));
-        let expected = if of_mtv { "no snapshot of MTV left" } else { "no new snapshot" };
+        let expected = if is_of_mtv(new) { "no snapshot of MTV left" } else { "no new snapshot" };
         wrong.push(part(new.name.clone(), failed(expected, text(new))));
     }
     if wrong.is_empty() { whole(passed(count(after.len(), "snapshot"))) } else { wrong }

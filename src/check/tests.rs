@@ -27,6 +27,8 @@ struct World {
     provider: ProviderFacts,
     labels: BTreeMap<String, String>,
     ocp: &'static str,
+    mtv: &'static str,
+    flags: BTreeMap<String, bool>,
 }
 
 fn guest(mac: &str, ip: &str) -> GuestInterface {
@@ -160,6 +162,8 @@ impl World {
             },
             labels,
             ocp: "4.20.1",
+            mtv: "2.11.3",
+            flags: BTreeMap::new(),
         }
     }
 
@@ -187,8 +191,10 @@ impl World {
             provider: &self.provider,
             target_labels: &self.labels,
             labelled_node: Some("worker-1"),
+            plan: "plan",
             ocp_version: Some(self.ocp),
-            mtv_version: Some("2.11.3"),
+            mtv_version: Some(self.mtv),
+            flags: &self.flags,
         })
     }
 
@@ -499,4 +505,62 @@ fn an_ova_keeps_its_uuid_as_serial_and_an_instance_its_id() {
     world.t().serial = Some("vm-1".to_owned());
     assert!(matches!(outcomes(&world, Platform::Ec2, "serial")[0], Outcome::Passed { .. }));
     assert!(outcomes(&world, Platform::Hyperv, "serial").is_empty(), "MTV gives those none");
+}
+
+#[test]
+fn a_windows_vm_runs_where_mtv_waits_for_its_reboots() {
+    let off = |change: fn(&mut World)| {
+        let mut world = World::healthy();
+        world.scenario.virtual_machines[0].source_vm_power = Some(crate::config::PowerState::Off);
+        world.before.os = GuestOs::Windows;
+        world.mtv = "2.12.5";
+        change(&mut world);
+        let of_power = world.judge().into_iter().find(|finding| finding.check == "power").unwrap();
+        match of_power.outcome {
+            Outcome::Passed { .. } => "on",
+            Outcome::Failed { .. } => "off",
+            Outcome::NotJudged { .. } => "unknown",
+        }
+    };
+    assert_eq!(off(|_| {}), "on", "the migrated VM runs, as is expected from 2.12");
+    assert_eq!(off(|w| w.mtv = "2.11.7"), "off");
+    assert_eq!(off(|w| w.flags = BTreeMap::from([("feature_windows_wait_for_reboot".to_owned(), false)])), "off");
+    assert_eq!(off(|w| w.before.os = GuestOs::Linux), "off");
+    assert_eq!(off(|w| w.scenario.target_power_state = Some(crate::config::PowerState::Off)), "off", "asked for");
+}
+
+#[test]
+fn connection_insecure_is_looked_for_where_mtv_sets_it() {
+    let subjects = |platform| -> Vec<String> {
+        let findings = World::healthy().judge_on(platform);
+        findings.into_iter().filter(|f| f.check == "provider-tls").filter_map(|f| f.subject).collect()
+    };
+    for told in [Platform::Vsphere, Platform::Ovirt, Platform::Hyperv] {
+        assert_eq!(subjects(told), ["insecureSkipVerify", "ConnectionInsecure"], "{told}");
+    }
+    for untold in [Platform::Openstack, Platform::Openshift] {
+        assert_eq!(subjects(untold), ["insecureSkipVerify"], "{untold}");
+    }
+    assert!(subjects(Platform::Ova).is_empty() && subjects(Platform::Ec2).is_empty());
+}
+
+#[test]
+fn a_template_that_renders_no_label_leaves_the_built_in_name() {
+    let mut world = World::healthy();
+    world.scenario.pvc_name_template = Some(format!("{}-{{{{ .DiskIndex }}}}", "x".repeat(62)));
+    world.t().disks[0].pvc = "plan-vm-1-a1b2c".into();
+    world.t().disks[1].pvc = "plan-vm-1-d3e4f".into();
+    assert!(!world.failed().contains(&"pvc-names".to_owned()));
+    world.t().disks[1].pvc = format!("{}-1", "x".repeat(61));
+    assert!(world.failed().contains(&"pvc-names".to_owned()), "nothing is cut");
+}
+
+#[test]
+fn a_template_of_another_platforms_fields_is_left_out_where_mtv_would_refuse_the_plan() {
+    let vm = World::healthy().before;
+    let (file, index) = ("{{ .FileName }}-{{ .DiskIndex }}", "{{ .VmName }}-{{ .DiskIndex }}");
+    let unfit = |platform, mtv, template| pvc_names::unfit(platform, Some(mtv), template, &vm).is_some();
+    assert!(unfit(Platform::Ovirt, "2.13", file) && unfit(Platform::Openshift, "2.11.7", file));
+    assert!(!unfit(Platform::Ovirt, "2.12.5", file), "it is ignored there");
+    assert!(!unfit(Platform::Vsphere, "2.13", file) && !unfit(Platform::Ovirt, "2.13", index));
 }

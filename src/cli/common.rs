@@ -72,13 +72,14 @@ fn lab_settings(lab: &Lab) -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// Agents of the lab connect in simulated time, so their limits are simulated minutes too: one that
-/// never connects is known after seconds. Never so short that a busy machine makes it a finding.
+/// What the lab does in simulated time (an agent that connects, MTV's snapshots that go) has limits in
+/// simulated minutes too: what never comes is known after seconds. Never so short that a busy machine makes it a finding.
 fn scale_agent_limits(loaded: &mut Loaded, clock: Clock) {
     const SHORTEST: Duration = Duration::from_secs(10);
     let scaled = |limit: Duration| clock.real(limit).max(limit.min(SHORTEST));
     let own = loaded.scenarios.values_mut().filter_map(|scenario| scenario.guest_agent_timeout.as_mut());
-    for limit in own.chain([&mut loaded.settings.timeouts.guest_agent]) {
+    let timeouts = &mut loaded.settings.timeouts;
+    for limit in own.chain([&mut timeouts.guest_agent, &mut timeouts.snapshot_removal]) {
         *limit = scaled(*limit);
     }
 }

@@ -41,6 +41,9 @@ pub struct Settings {
     /// A profile of type `openshift` with a token that `remote` scenarios migrate to, or a part of the
     /// API host that they require; empty: they are skipped.
     pub remote_ocp_cluster: String,
+    /// Pod security level that the cells' namespaces enforce (`pod-security.kubernetes.io/enforce`);
+    /// unset: the cluster's own. Pods that MTV runs there must meet it.
+    pub pod_security_enforce: Option<PodSecurity>,
     /// Head of the run id, and so of every name that the run makes; `auto`: `mm`.
     pub target_namespace_prefix: String,
 
@@ -88,6 +91,26 @@ pub struct Settings {
     pub metrics_push: Option<String>,
     /// Bounds of stages and waits: `90s`, `5m`, `1h 30m`, or a number of seconds.
     pub timeouts: Timeouts,
+}
+
+/// A level of Kubernetes' pod security standards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PodSecurity {
+    Privileged,
+    Baseline,
+    Restricted,
+}
+
+impl PodSecurity {
+    /// As Kubernetes writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Privileged => "privileged",
+            Self::Baseline => "baseline",
+            Self::Restricted => "restricted",
+        }
+    }
 }
 
 /// When to leave a cell's objects where they are.
@@ -178,6 +201,15 @@ pub struct Timeouts {
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]
     pub delete: Duration,
+    /// How long a blocker of MTV's that may pass by itself (a connection that failed, a Provider that is
+    /// not ready) or its silence may last before it is believed.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::DurationText")]
+    pub blocker_grace: Duration,
+    /// MTV takes its snapshots off some platforms' VMs after it has said *Succeeded*.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::DurationText")]
+    pub snapshot_removal: Duration,
     /// A stage that runs longer than this says what it waits for, and again after each further such span.
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]

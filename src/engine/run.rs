@@ -3,6 +3,7 @@
 //! Knows no argument, no console and no report: the caller brings a connection, a ledger's place and
 //! somebody who takes events, and gets back how the run ended.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -86,7 +87,10 @@ pub async fn run(
             };
         }
     };
-    let unknown_flags = decide(&request, &mut cells, &cluster, &report).await;
+    let (flags, unknown_flags) = match decide(&request, &mut cells, &cluster, &report).await {
+        Ok(flags) => (flags, None),
+        Err(cause) => (BTreeMap::new(), Some(cause)),
+    };
     started(&request, &cells, Some(&report));
     if let Some(cause) = unknown_flags {
         let message =
@@ -106,19 +110,25 @@ pub async fn run(
     let address = inventory_address(&cluster, &settings.mtv_namespace)
         .await
         .map_err(|cause| Problem::new(format!("failed to find MTV's inventory: {cause}")))?;
-    let context = open_context(&request, &cells, cluster, &report, address)?;
+    let context = open_context(&request, &cells, cluster, &report, flags, address)?;
     execute(&request, &cells, Arc::new(context)).await
 }
 
-/// Skips what this MTV can't do, and names the class that VMs get. Returns why its switches are unknown.
-async fn decide(request: &Request<'_>, cells: &mut [Cell], cluster: &Cluster, report: &Report) -> Option<String> {
+/// Skips what this MTV can't do, and names the class that VMs get. Returns MTV's switches, or why they
+/// are unknown.
+async fn decide(
+    request: &Request<'_>,
+    cells: &mut [Cell],
+    cluster: &Cluster,
+    report: &Report,
+) -> Result<BTreeMap<String, bool>, String> {
     let settings = &request.loaded.settings;
-    let mut unknown = None;
+    let mut switches = Ok(BTreeMap::new());
     if let Some(mtv) = &report.versions.mtv {
         matrix::decide_version(cells, mtv);
-        match versions::controller_flags(cluster, &settings.mtv_namespace).await {
-            Ok(flags) => matrix::decide_gates(cells, mtv, &flags),
-            Err(cause) => unknown = Some(cause),
+        switches = versions::controller_flags(cluster, &settings.mtv_namespace).await;
+        if let Ok(flags) = &switches {
+            matrix::decide_gates(cells, mtv, flags);
         }
     }
     // Where the cluster has no default, the preflight has said so already.
@@ -127,7 +137,7 @@ async fn decide(request: &Request<'_>, cells: &mut [Cell], cluster: &Cluster, re
     {
         cells.iter_mut().for_each(|cell| cell.storage_class.clone_from(&class));
     }
-    unknown
+    switches
 }
 
 fn started(request: &Request<'_>, cells: &[Cell], report: Option<&Report>) {
@@ -153,6 +163,7 @@ fn open_context(
     cells: &[Cell],
     cluster: Cluster,
     report: &Report,
+    flags: BTreeMap<String, bool>,
     address: InventoryAddress,
 ) -> Result<RunContext, Problem> {
     let (loaded, run) = (request.loaded, request.run);
@@ -177,6 +188,7 @@ fn open_context(
         events: request.events.clone(),
         mtv_version: report.versions.mtv.clone(),
         ocp_version: report.versions.openshift.clone(),
+        flags,
         profiles,
         results: request.dir.to_owned(),
         stage_span: request.stage_span.clone(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::MtvError;
+use super::ready::{self, Look, Patience};
 use crate::api::condition::Conditions;
 use crate::api::forklift::{Migration, MigrationSpec, ObjRef, Plan, Ref, Step, VmStatus};
 use crate::cluster::apply::patch_merge;
@@ -74,20 +75,20 @@ fn ended(plan: &Plan) -> Option<Ended> {
     }
 }
 
-/// Waits for the end, telling `progress` of every change. Blocking conditions are fatal before the
-/// migration executes; while it executes MTV itself decides (forklift.md §4.3).
+/// Waits for the end, telling `progress` of every change. Blockers count before the migration
+/// executes; while it executes MTV itself decides (forklift.md §4.3).
 pub async fn wait_end(
     cluster: &Cluster,
     namespace: &str,
     plan: &str,
-    limit: Duration,
+    patience: Patience,
     mut progress: impl FnMut(Vec<VmProgress>) + Send,
 ) -> Result<Ended, MtvError> {
     let what = format!("Plan {namespace}/{plan} to end");
     let mut last = Vec::new();
-    wait::until(cluster, Some(namespace), plan, &what, limit, |found: Option<&Plan>| {
+    ready::until(cluster, namespace, plan, &what, patience, |found: Option<&Plan>| {
         let Some(found) = found else {
-            return Poll::Failed(Problem::new(format!("Plan {namespace}/{plan} is gone while its migration ran")));
+            return Look::Failed(Problem::new(format!("Plan {namespace}/{plan} is gone while its migration ran")));
         };
         let now: Vec<VmProgress> = vms(found).iter().map(vm_progress).collect();
         if now != last {
@@ -95,17 +96,17 @@ pub async fn wait_end(
             last = now;
         }
         if let Some(end) = ended(found) {
-            return Poll::Done(end);
+            return Look::Done(end);
         }
         let conditions = found.status.as_ref().map_or(&[][..], |s| s.conditions.as_slice());
-        if !conditions.holds("Executing") && !conditions.blockers().is_empty() {
-            let lines: Vec<String> = conditions.blockers().iter().map(|c| c.line()).collect();
-            return Poll::Failed(Problem::new(format!("Plan {namespace}/{plan} is blocked: {}", lines.join("; "))));
+        let waits = !conditions.holds("Executing");
+        match ready::blocked(&format!("Plan {namespace}/{plan}"), conditions).filter(|_| waits) {
+            Some(blocked) => blocked,
+            None => Look::NotYet(describe(&last, conditions.summary())),
         }
-        Poll::NotYet(describe(&last, conditions.summary()))
     })
     .await
-    .map_err(|error| super::product(error, format!("oc -n {namespace} describe plan {plan}")))
+    .map_err(|error| ready::product(error, format!("oc -n {namespace} describe plan {plan}")))
 }
 
 /// Waits until every VM has made `count` precopies, then cuts over now. Ends quietly when the
@@ -129,7 +130,7 @@ pub async fn cut_over_after(
         if enough { Poll::Done(true) } else { Poll::NotYet(format!("precopies so far: {made:?}")) }
     })
     .await
-    .map_err(|error| super::product(error, format!("oc -n {namespace} describe plan {plan}")))?;
+    .map_err(|error| ready::product(error, format!("oc -n {namespace} describe plan {plan}")))?;
     if due {
         let patch = serde_json::json!({"spec": {"cutover": rfc3339(Timestamp::now())}});
         patch_merge::<Migration>(&tracked.cluster, Some(namespace), migration, &patch).await?;

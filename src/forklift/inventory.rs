@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::cluster::Cluster;
@@ -46,29 +47,25 @@ impl Inventory {
         }
     }
 
-    /// The VM of exactly this name, once `fit` says that the inventory's view of it is complete.
+    /// The VM with this id, once `fit` says that the inventory's view of it is complete. By id, because a
+    /// name is none of its own: the inventory takes `/` in one for a path, and two VMs may share it.
     pub async fn wait_vm(
         &self,
         provider: &ProviderPath,
-        name: &str,
+        id: &str,
         limit: Duration,
         fit: impl Fn(&Value) -> Result<(), String> + Send + Sync,
     ) -> Result<Value, WaitError> {
-        let what = format!("VM {name} in MTV's inventory of {}", provider.name);
+        let what = format!("VM {id} in MTV's inventory of {}", provider.name);
         let fit = &fit;
         wait::poll(&what, limit, || async move {
-            let list = match self.get(&format!("{}/vms?name={name}&detail=all", provider.base())).await {
-                Answer::Found(list) => list,
-                Answer::NotYet(why) => return Poll::NotYet(why),
+            match self.get(&provider.object("vms", id)).await {
+                Answer::Found(vm) => match fit(&vm) {
+                    Ok(()) => Poll::Done(vm),
+                    Err(why) => Poll::NotYet(why),
+                },
                 // A restart of the inventory shows as 5xx for a while, so only the deadline ends the wait.
-                Answer::Refused(why) => return Poll::NotYet(why),
-            };
-            let found =
-                list.as_array().into_iter().flatten().find(|vm| vm.get("name").and_then(Value::as_str) == Some(name));
-            let Some(vm) = found else { return Poll::NotYet("not in the inventory".to_owned()) };
-            match fit(vm) {
-                Ok(()) => Poll::Done(vm.clone()),
-                Err(why) => Poll::NotYet(why),
+                Answer::NotYet(why) | Answer::Refused(why) => Poll::NotYet(why),
             }
         })
         .await
@@ -84,7 +81,7 @@ impl Inventory {
     ) -> Result<(), WaitError> {
         let what = format!("{id} among the {collection} of MTV's inventory of {}", provider.name);
         wait::poll(&what, limit, || async move {
-            match self.get(&format!("{}/{collection}/{id}", provider.base())).await {
+            match self.get(&provider.object(collection, id)).await {
                 Answer::Found(_) => Poll::Done(()),
                 Answer::NotYet(why) | Answer::Refused(why) => Poll::NotYet(why),
             }
@@ -123,6 +120,21 @@ impl Inventory {
     }
 }
 
+/// Why what the inventory's policy says of a VM does not count yet: it was asked when the inventory did
+/// not know everything that the VM refers to (OpenStack's servers come before their volumes), and the
+/// error became a critical concern that stays until the VM changes
+/// (`pkg/controller/validation/policy/client.go`).
+pub fn judged_too_early(vm: &Value) -> Option<String> {
+    const NO_SUCH_OBJECT: &str = "sql: no rows in result set";
+    let concerns = vm.get("concerns").and_then(Value::as_array);
+    let early = concerns.into_iter().flatten().any(|concern| {
+        ["assessment", "label"]
+            .iter()
+            .any(|key| concern.get(*key).and_then(Value::as_str).is_some_and(|text| text.contains(NO_SUCH_OBJECT)))
+    });
+    early.then(|| format!("the inventory judged it before it knew all of it (concern `{NO_SUCH_OBJECT}`)"))
+}
+
 /// The name of an inventory object; empty where it has none.
 pub fn name_of(object: &Value) -> &str {
     object.get("name").and_then(Value::as_str).unwrap_or_default()
@@ -141,5 +153,36 @@ pub struct ProviderPath {
 impl ProviderPath {
     fn base(&self) -> String {
         format!("providers/{}/{}", self.type_, self.uid)
+    }
+
+    /// Path of one object in full detail. An id is the platform's text, so nothing in it may be taken
+    /// for a part of the path.
+    fn object(&self, collection: &str, id: &str) -> String {
+        format!("{}/{collection}/{}", self.base(), utf8_percent_encode(id, NOT_IN_A_SEGMENT))
+    }
+}
+
+/// Everything but RFC 3986's unreserved characters.
+const NOT_IN_A_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn no_character_of_an_id_is_taken_for_a_part_of_the_path() {
+        let provider = ProviderPath { type_: "vsphere".into(), uid: "u".into(), name: "p".into() };
+        assert_eq!(provider.object("vms", "vm-12"), "providers/vsphere/u/vms/vm-12");
+        assert_eq!(provider.object("vms", "a/b+c&d#e%f?gä"), "providers/vsphere/u/vms/a%2Fb%2Bc%26d%23e%25f%3Fg%C3%A4");
+    }
+
+    #[test]
+    fn a_concern_about_a_missing_row_is_a_judgement_made_too_early() {
+        let concern = |text: &str| json!({"concerns": [{"category": "Critical", "label": text, "assessment": text}]});
+        assert!(judged_too_early(&concern("sql: no rows in result set")).is_some());
+        assert_eq!(judged_too_early(&concern("Unsupported disk")), None);
+        assert_eq!(judged_too_early(&json!({"concerns": null})), None);
     }
 }

@@ -1,9 +1,8 @@
 //! StorageMap and NetworkMap.
 
-use std::time::Duration;
-
+use super::MtvError;
 use super::adapter::SourceRef;
-use super::{MtvError, create_ready};
+use super::ready::{self, Patience};
 use crate::api::forklift::{
     NetworkDestination, NetworkMap, NetworkMapSpec, NetworkPair, Pair, StorageDestination, StorageMap, StorageMapSpec,
     StoragePair,
@@ -47,10 +46,10 @@ pub async fn create_storage_map(
     name: &str,
     provider: Pair,
     map: Vec<StoragePair>,
-    limit: Duration,
+    patience: Patience,
 ) -> Result<(), MtvError> {
     let object = StorageMap::new(name, StorageMapSpec { provider, map });
-    create_ready(tracked, namespace, object, limit).await.map(drop)
+    ready::create(tracked, namespace, object, patience, ready::nothing).await.map(drop)
 }
 
 /// Creates the map and waits until it is `Ready`.
@@ -60,10 +59,10 @@ pub async fn create_network_map(
     name: &str,
     provider: Pair,
     map: Vec<NetworkPair>,
-    limit: Duration,
+    patience: Patience,
 ) -> Result<(), MtvError> {
     let object = NetworkMap::new(name, NetworkMapSpec { provider, map });
-    create_ready(tracked, namespace, object, limit).await.map(drop)
+    ready::create(tracked, namespace, object, patience, ready::nothing).await.map(drop)
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Hooks and the Plan.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{MtvError, create_ready};
+use super::ready::{self, Patience};
+use super::{MtvError, references};
 use crate::api::forklift::{Hook, HookRef, HookSpec, ObjRef, Pair, Plan, PlanMap, PlanSpec, PlanVm};
 use crate::cluster::Tracked;
 use crate::config::{ExpectedResult, HookPlan, Scenario};
@@ -33,10 +33,10 @@ pub async fn create_hook(
     namespace: &str,
     name: &str,
     hook: &HookPlan,
-    limit: Duration,
+    patience: Patience,
 ) -> Result<ObjRef, MtvError> {
     let spec = HookSpec { image: HOOK_IMAGE.to_owned(), playbook: Some(playbook(hook)), deadline: None };
-    create_ready(tracked, namespace, Hook::new(name, spec), limit).await?;
+    ready::create(tracked, namespace, Hook::new(name, spec), patience, ready::nothing).await?;
     Ok(ObjRef::new(namespace, name))
 }
 
@@ -61,6 +61,7 @@ pub struct PlanRequest<'a> {
     pub map: PlanMap,
     pub vms: Vec<PlannedVm>,
     pub hooks: Vec<HookRef>,
+    pub pvc_name_template: Option<String>,
     pub target_labels: BTreeMap<String, String>,
     pub target_node_selector: BTreeMap<String, String>,
 }
@@ -91,8 +92,10 @@ pub fn build(request: PlanRequest<'_>) -> Plan {
         target_node_selector: request.target_node_selector,
         target_affinity: scenario.target_affinity.clone(),
         preserve_static_ips: Some(scenario.preserve_static_ips),
-        pvc_name_template: scenario.pvc_name_template.clone(),
-        pvc_name_template_use_generate_name: scenario.pvc_name_template_use_generate_name,
+        pvc_name_template_use_generate_name: scenario
+            .pvc_name_template_use_generate_name
+            .filter(|_| request.pvc_name_template.is_some()),
+        pvc_name_template: request.pvc_name_template,
         target_power_state: scenario.target_power_state.map(|p| p.name().to_owned()),
         run_preflight_inspection: scenario.run_preflight_inspection,
         ..PlanSpec::default()
@@ -102,10 +105,12 @@ pub fn build(request: PlanRequest<'_>) -> Plan {
     plan
 }
 
-/// Creates the Plan and waits until it is `Ready`; a blocking condition fails at once.
-pub async fn create_plan(tracked: &Tracked, plan: Plan, limit: Duration) -> Result<(), MtvError> {
+/// Creates the Plan and waits until it is `Ready`.
+pub async fn create_plan(tracked: &Tracked, plan: Plan, patience: Patience) -> Result<(), MtvError> {
     let namespace = plan.metadata.namespace.clone().unwrap_or_default();
-    create_ready(tracked, &namespace, plan, limit).await.map(drop)
+    let spec = plan.spec.clone();
+    let missing = async || references::missing(&tracked.cluster, &spec).await;
+    ready::create(tracked, &namespace, plan, patience, missing).await.map(drop)
 }
 
 #[cfg(test)]

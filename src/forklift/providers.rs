@@ -1,18 +1,23 @@
 //! Source and destination Providers with their Secrets.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ObjectMeta;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
 
+use super::MtvError;
 use super::adapter::ProviderWiring;
 use super::inventory::ProviderPath;
-use super::{MtvError, create_ready};
+use super::ready::{self, Conditioned, Look, Patience};
 use crate::api::forklift::{ObjRef, Provider, ProviderSpec};
+use crate::cluster::wait::{self, Poll};
 use crate::cluster::{Cluster, Tracked};
+
+/// MTV's word for a cluster as a Provider.
+const OPENSHIFT: &str = "openshift";
 
 /// A Provider that is `Ready`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +34,7 @@ pub async fn create_source(
     name: &str,
     platform: &str,
     wiring: ProviderWiring,
-    limit: Duration,
+    patience: Patience,
 ) -> Result<ReadyProvider, MtvError> {
     let labels = BTreeMap::from([
         ("createdForProviderType".to_owned(), platform.to_owned()),
@@ -44,20 +49,66 @@ pub async fn create_source(
         wiring.url,
         ObjRef::new(namespace, name),
         wiring.settings,
-        limit,
+        patience,
     )
     .await
 }
 
-/// The cluster that MTV itself runs on, as a destination: no URL, no Secret.
+/// Name of the Provider that MTV's operator makes of its own cluster, in MTV's own namespace.
+const HOST: &str = "host";
+
+/// Whether a session may migrate to MTV's own Provider of its cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostProvider {
+    Usable(ReadyProvider),
+    /// Why not, in a few words.
+    Not(String),
+}
+
+/// MTV's own Provider of its cluster, once it is `Ready`: the only one without URL that sees the
+/// networks of every namespace. A Plan may name it for whoever may *get* it. It is nobody's but
+/// MTV's, so it is only read.
+pub async fn host_destination(
+    cluster: &Cluster,
+    mtv_namespace: &str,
+    patience: Patience,
+) -> Result<HostProvider, MtvError> {
+    let what = format!("Provider {mtv_namespace}/{HOST}");
+    let providers: kube::Api<Provider> = kube::Api::namespaced(cluster.client(), mtv_namespace);
+    // Asked again and again, not watched: the right to get it is all that a Plan needs.
+    let since = Instant::now();
+    let waiting = format!("{what} to be Ready");
+    let ready = wait::poll(&waiting, patience.limit, || async {
+        match providers.get_opt(HOST).await {
+            Ok(Some(found)) if found.spec.type_ == OPENSHIFT && found.spec.url.is_empty() => {
+                match ready::ready(&what, found.conditions()) {
+                    Look::Done(()) => Poll::Done(HostProvider::Usable(ready_provider(mtv_namespace, HOST, &found))),
+                    Look::NotYet(seen) => Poll::NotYet(seen),
+                    Look::Held(problem) if since.elapsed() < patience.grace => Poll::NotYet(problem.message),
+                    Look::Held(problem) | Look::Failed(problem) => Poll::Failed(problem),
+                }
+            }
+            Ok(Some(_)) => Poll::Done(HostProvider::Not(format!("{what} is not MTV's own cluster"))),
+            Ok(None) => Poll::Done(HostProvider::Not(format!("there is no {what}"))),
+            Err(kube::Error::Api(refused)) if refused.code == 403 => {
+                Poll::Done(HostProvider::Not(format!("this session may not use {what}")))
+            }
+            Err(error) => Poll::NotYet(format!("{what} can't be read: {error}")),
+        }
+    });
+    ready.await.map_err(|error| MtvError::Environment(error.problem()))
+}
+
+/// The cluster that MTV itself runs on, as a destination: no URL, no Secret. It sees the networks of
+/// `namespace` and of `default` only.
 pub async fn create_local_destination(
     tracked: &Tracked,
     namespace: &str,
     name: &str,
-    limit: Duration,
+    patience: Patience,
 ) -> Result<ReadyProvider, MtvError> {
     let settings = BTreeMap::new();
-    create_and_wait(tracked, namespace, name, "openshift", String::new(), ObjRef::default(), settings, limit).await
+    create_and_wait(tracked, namespace, name, OPENSHIFT, String::new(), ObjRef::default(), settings, patience).await
 }
 
 /// What an explicit OpenShift destination needs.
@@ -74,7 +125,7 @@ pub async fn create_remote_destination(
     namespace: &str,
     name: &str,
     remote: RemoteDestination<'_>,
-    limit: Duration,
+    patience: Patience,
 ) -> Result<ReadyProvider, MtvError> {
     let mut data = BTreeMap::from([
         ("token".to_owned(), remote.token),
@@ -83,10 +134,10 @@ pub async fn create_remote_destination(
     if let Some(pem) = remote.ca_pem.filter(|_| !remote.insecure) {
         data.insert("cacert".to_owned(), pem.into());
     }
-    let labels = BTreeMap::from([("createdForProviderType".to_owned(), "openshift".to_owned())]);
+    let labels = BTreeMap::from([("createdForProviderType".to_owned(), OPENSHIFT.to_owned())]);
     tracked.create(secret(namespace, name, labels, data)).await?;
     let (url, reference) = (remote.url.to_owned(), ObjRef::new(namespace, name));
-    create_and_wait(tracked, namespace, name, "openshift", url, reference, BTreeMap::new(), limit).await
+    create_and_wait(tracked, namespace, name, OPENSHIFT, url, reference, BTreeMap::new(), patience).await
 }
 
 fn secret(
@@ -117,22 +168,27 @@ async fn create_and_wait(
     url: String,
     secret: ObjRef,
     settings: BTreeMap<String, String>,
-    limit: Duration,
+    patience: Patience,
 ) -> Result<ReadyProvider, MtvError> {
     let spec = ProviderSpec { type_: platform.to_owned(), url, secret, settings };
-    let provider =
-        create_ready(tracked, namespace, Provider::new(name, spec), limit).await.map_err(|error| match error {
+    let provider = ready::create(tracked, namespace, Provider::new(name, spec), patience, ready::nothing)
+        .await
+        .map_err(|error| match error {
             // A Provider that does not get ready is a login, a certificate, a network: never MTV's fault alone.
             MtvError::Product(problem) | MtvError::Environment(problem) => MtvError::Environment(problem),
         })?;
-    Ok(ReadyProvider {
+    Ok(ready_provider(namespace, name, &provider))
+}
+
+fn ready_provider(namespace: &str, name: &str, provider: &Provider) -> ReadyProvider {
+    ReadyProvider {
         reference: ObjRef::new(namespace, name),
         path: ProviderPath {
-            type_: platform.to_owned(),
-            uid: provider.metadata.uid.unwrap_or_default(),
+            type_: provider.spec.type_.clone(),
+            uid: provider.metadata.uid.clone().unwrap_or_default(),
             name: name.to_owned(),
         },
-    })
+    }
 }
 
 /// `insecureSkipVerify` as the Provider's Secret holds it now, and whether the Provider carries

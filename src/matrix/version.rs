@@ -10,13 +10,22 @@ pub(super) fn numbers(version: &str) -> Vec<u32> {
     parts
 }
 
+/// From MTV 2.12 a Plan may name networks of its target namespace and of `default` only
+/// (`validateNetworkMap`, `pkg/controller/plan/validation.go`); target namespaces are the run's own.
+fn networks_elsewhere(namespace: Option<&str>, have: &[u32]) -> Option<String> {
+    let namespace = namespace.filter(|name| *name != "default")?;
+    (have >= numbers("2.12").as_slice())
+        .then(|| format!("from MTV 2.12 networks must be in the target namespace or `default`, not in {namespace}"))
+}
+
 /// Turns *run* into *skip* where the installed MTV is too old for the scenario.
 pub fn decide_version(cells: &mut [Cell], mtv_version: &str) {
     let have = numbers(mtv_version);
     for cell in cells.iter_mut().filter(|c| c.decision == Decision::Run) {
         let platform = cell.profile.platform;
         let too_old = cell.scenario.requires.min_mtv_version.as_ref().filter(|min| have < numbers(min));
-        let lacking = support::too_old(platform, &cell.scenario, mtv_version);
+        let lacking = support::too_old(platform, &cell.scenario, mtv_version)
+            .or_else(|| networks_elsewhere(cell.scenario.multus_namespace.as_deref(), &have));
         let issue = cell.scenario.known_issues.iter().find(|i| {
             (i.platforms.is_empty() || i.platforms.contains(&platform))
                 && i.fixed_in.as_ref().is_some_and(|fixed| have < numbers(fixed))

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::context::{OpenDestination, OpenProfile, RunContext};
+use super::context::{OpenProfile, RunContext};
 use super::stages::stage;
 use super::{Failure, execute, prepare, verify};
 use crate::api::forklift::{NetworkPair, ObjRef, Pair, PlanMap, StoragePair};
 use crate::api::vm::SourceVm;
+use crate::check::pvc_names;
+use crate::cluster::Cluster;
 use crate::config::ScenarioVm;
-use crate::event::{Problem, Stage, Verdict};
+use crate::event::{Level, Problem, Stage, Verdict};
 use crate::forklift::plan::{PlanRequest, PlannedVm};
+use crate::forklift::providers::ReadyProvider;
 use crate::forklift::{maps, plan};
 use crate::matrix::Cell;
 use crate::source::VmRef;
@@ -39,10 +42,16 @@ pub(super) struct PreparedVm {
     pub before: SourceVm,
 }
 
+/// Where the cell's migrated VMs go.
+pub(super) struct Destination {
+    pub provider: ReadyProvider,
+    pub cluster: Cluster,
+}
+
 /// What `prepare` leaves for the other stages.
 pub(super) struct Prepared {
     pub open: OpenProfile,
-    pub destination: OpenDestination,
+    pub destination: Destination,
     pub namespace: String,
     /// Where the migrated VMs go.
     pub target_namespace: String,
@@ -99,7 +108,7 @@ async fn attempt_stages(context: &RunContext, cell: &Cell, attempt: u32) -> Resu
         STORAGE_MAP,
         prepared.pair(),
         storage.clone(),
-        timeouts.storage_map,
+        context.patience(timeouts.storage_map),
     );
     stage(e, id, a, s, t, async { Ok(create.await?) }).await?;
 
@@ -111,12 +120,12 @@ async fn attempt_stages(context: &RunContext, cell: &Cell, attempt: u32) -> Resu
         NETWORK_MAP,
         prepared.pair(),
         network.clone(),
-        timeouts.network_map,
+        context.patience(timeouts.network_map),
     );
     stage(e, id, a, s, t, async { Ok(create.await?) }).await?;
 
     let (e, id, a, s, t) = run_stage(Stage::Plan);
-    let create = plan::create_plan(&tracked, build_plan(cell, &prepared), timeouts.plan);
+    let create = plan::create_plan(&tracked, build_plan(context, cell, &prepared), context.patience(timeouts.plan));
     stage(e, id, a, s, t, async { Ok(create.await?) }).await?;
 
     let (e, id, a, s, t) = run_stage(Stage::Migrate);
@@ -127,7 +136,24 @@ async fn attempt_stages(context: &RunContext, cell: &Cell, attempt: u32) -> Resu
     stage(e, id, a, s, t, verify::verify(context, cell, attempt, &prepared, &maps, &migrated)).await
 }
 
-fn build_plan(cell: &Cell, prepared: &Prepared) -> crate::api::forklift::Plan {
+/// The scenario's template for names of PVCs, where MTV can name every VM's disks by it.
+fn pvc_name_template(context: &RunContext, cell: &Cell, prepared: &Prepared) -> Option<String> {
+    let template = cell.scenario.pvc_name_template.as_deref()?;
+    let (platform, mtv) = (prepared.open.profile.platform, context.parts.mtv_version.as_deref());
+    match prepared.vms.iter().find_map(|vm| pvc_names::unfit(platform, mtv, template, &vm.before)) {
+        None => Some(template.to_owned()),
+        Some(why) => {
+            context.note(
+                Some(&cell.id),
+                Level::Warning,
+                format!("the Plan is made without `pvc_name_template`: {why}"),
+            );
+            None
+        }
+    }
+}
+
+fn build_plan(context: &RunContext, cell: &Cell, prepared: &Prepared) -> crate::api::forklift::Plan {
     plan::build(PlanRequest {
         scenario: &cell.scenario,
         namespace: &prepared.namespace,
@@ -149,6 +175,7 @@ fn build_plan(cell: &Cell, prepared: &Prepared) -> crate::api::forklift::Plan {
             })
             .collect(),
         hooks: prepared.hooks.clone(),
+        pvc_name_template: pvc_name_template(context, cell, prepared),
         target_labels: prepared.target_labels.clone(),
         target_node_selector: prepared.node_selector.clone(),
     })

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
@@ -19,9 +20,10 @@ use crate::cluster::{Cluster, Tracked, target};
 use crate::config::scenarios::Destination;
 use crate::config::{ProviderProfile, Settings};
 use crate::event::{EventKind, Events, Level, Problem, Stage};
+use crate::forklift::Patience;
 use crate::forklift::adapter::{Adapter, adapter};
 use crate::forklift::inventory::Inventory;
-use crate::forklift::providers::{self, ReadyProvider, RemoteDestination};
+use crate::forklift::providers::{self, HostProvider, ReadyProvider, RemoteDestination};
 use crate::ledger::Ledger;
 use crate::source::{self, DriverOptions, SourceAccess, SourceDriver};
 
@@ -45,11 +47,13 @@ pub struct OpenProfile {
     pub endpoint: String,
 }
 
-/// Where migrated VMs go: MTV's Provider, and the cluster where they can be looked at.
+/// Where migrated VMs go: the cluster where they can be looked at, and MTV's Provider of it.
 #[derive(Clone)]
 pub struct OpenDestination {
-    pub provider: ReadyProvider,
     pub cluster: Cluster,
+    /// `None`: each cell makes one of its own ([`RunContext::own_destination`]), because a Provider
+    /// without URL outside MTV's namespace sees no networks but those beside it.
+    pub shared: Option<ReadyProvider>,
 }
 
 /// Something made once, by the first that asks.
@@ -99,6 +103,8 @@ pub struct ContextParts {
     pub inventory: Inventory,
     pub mtv_version: Option<String>,
     pub ocp_version: Option<String>,
+    /// Every key of the ForkliftController's `spec` that reads as a boolean.
+    pub flags: BTreeMap<String, bool>,
     pub profiles: Vec<Arc<ProviderProfile>>,
     pub results: PathBuf,
     /// PEM of the API server's CA where the connection pins one: a remote destination needs it.
@@ -148,6 +154,11 @@ impl RunContext {
         let tracked = self.tracked(None);
         tracked.create_namespace(&self.parts.run.namespace(), &[]).await?;
         Ok(kept::keep_secret(&tracked).await?)
+    }
+
+    /// How long MTV gets for something whose bound is `limit`.
+    pub fn patience(&self, limit: Duration) -> Patience {
+        Patience { limit, grace: self.parts.settings.timeouts.blocker_grace }
     }
 
     /// The way to create things for a cell (`None`: for the run).
@@ -230,7 +241,7 @@ impl RunContext {
             &name,
             profile.platform.name(),
             wiring,
-            settings.timeouts.provider_ready,
+            self.patience(settings.timeouts.provider_ready),
         )
         .await
         .map_err(|error| {
@@ -305,22 +316,39 @@ impl RunContext {
         serde_json::to_string_pretty(&own).ok()
     }
 
-    /// The destination Provider; the first caller makes it.
+    /// Where a scenario's VMs go; the first caller looks or makes.
     pub async fn destination(&self, destination: Destination) -> Result<OpenDestination, Failure> {
-        let run = &self.parts.run;
-        let limit = self.parts.settings.timeouts.provider_ready;
         match destination {
-            Destination::Local => {
-                let make = async || {
-                    let tracked = self.tracked(None);
-                    let (namespace, name) = (run.namespace(), run.object("local"));
-                    let provider = providers::create_local_destination(&tracked, &namespace, &name, limit).await?;
-                    Ok(OpenDestination { provider, cluster: self.parts.cluster.clone() })
-                };
-                self.local.get_or_make(make).await
-            }
+            Destination::Local => self.local.get_or_make(async || self.open_local().await).await,
             Destination::Remote => self.remote.get_or_make(async || self.open_remote().await).await,
         }
+    }
+
+    /// MTV's own Provider of its cluster, where this session may use it.
+    async fn open_local(&self) -> Result<OpenDestination, Failure> {
+        let (cluster, settings) = (&self.parts.cluster, &self.parts.settings);
+        let patience = self.patience(settings.timeouts.provider_ready);
+        let shared = match providers::host_destination(cluster, &settings.mtv_namespace, patience).await? {
+            HostProvider::Usable(provider) => Some(provider),
+            HostProvider::Not(why) => {
+                let message = format!("each cell gets a destination Provider beside its networks: {why}");
+                self.note(None, Level::Info, message);
+                None
+            }
+        };
+        Ok(OpenDestination { cluster: cluster.clone(), shared })
+    }
+
+    /// A destination Provider for one attempt at a cell, in the namespace of its networks.
+    pub async fn own_destination(
+        &self,
+        cell: &CellId,
+        attempt: u32,
+        namespace: &str,
+    ) -> Result<ReadyProvider, Failure> {
+        let name = cell.destination(&self.parts.run, attempt);
+        let patience = self.patience(self.parts.settings.timeouts.provider_ready);
+        Ok(providers::create_local_destination(&self.tracked(Some(cell)), namespace, &name, patience).await?)
     }
 
     /// The profile that the setting names, else the run's own cluster registered by its URL.
@@ -332,7 +360,7 @@ impl RunContext {
         {
             let open = self.profile(profile).await?;
             if let Some(cluster) = driver.as_cluster().await? {
-                return Ok(OpenDestination { provider: open.provider, cluster });
+                return Ok(OpenDestination { shared: Some(open.provider), cluster });
             }
         }
         let (url, wanted) = (parts.cluster.url().to_owned(), &parts.settings.remote_ocp_cluster);
@@ -352,11 +380,11 @@ impl RunContext {
             insecure: parts.settings.insecure_verify_skip,
             ca_pem: parts.cluster_ca.clone(),
         };
-        let limit = parts.settings.timeouts.provider_ready;
+        let patience = self.patience(parts.settings.timeouts.provider_ready);
         let name = parts.run.object("remote");
         let (tracked, namespace) = (self.tracked(None), parts.run.namespace());
-        let provider = providers::create_remote_destination(&tracked, &namespace, &name, remote, limit).await?;
-        Ok(OpenDestination { provider, cluster: parts.cluster.clone() })
+        let provider = providers::create_remote_destination(&tracked, &namespace, &name, remote, patience).await?;
+        Ok(OpenDestination { shared: Some(provider), cluster: parts.cluster.clone() })
     }
 
     /// Sets the precopy interval for the run; given back at its end from the ledger.

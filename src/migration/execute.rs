@@ -37,7 +37,7 @@ pub(super) async fn migrate(
     execution::start(&tracked, namespace, MIGRATION, PLAN, rule).await?;
 
     let events = &context.parts.events;
-    let end = execution::wait_end(&context.parts.cluster, namespace, PLAN, limit, |vms| {
+    let end = execution::wait_end(&context.parts.cluster, namespace, PLAN, context.patience(limit), |vms| {
         events.emit(EventKind::Progress { cell: cell.id.clone(), attempt, vms });
     });
     let cutover = async {

@@ -2,31 +2,39 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Node;
+use serde_json::Value;
 
 use super::Failure;
 use super::adopt;
-use super::cell::{Prepared, PreparedVm};
+use super::cell::{Destination, Prepared, PreparedVm};
 use super::context::{OpenProfile, RunContext};
 use crate::api::forklift::HookRef;
 use crate::api::multus::{NetworkAttachmentDefinition, NetworkAttachmentDefinitionSpec};
 use crate::api::names::{MAX_LABEL, dns_label, hash_chars};
+use crate::api::vm::SourceVm;
 use crate::cleanup::borrowed;
-use crate::cluster::Tracked;
+use crate::cluster::{Tracked, WaitError};
 use crate::config::{PowerState, ScenarioVm};
 use crate::event::{Level, Problem};
-use crate::forklift::plan;
+use crate::forklift::{inventory, plan};
 use crate::matrix::Cell;
-use crate::source::{CloneRequest, SourceAccess, SourceDriver};
+use crate::source::{CloneRequest, SourceAccess, SourceDriver, VmRef};
 
-/// KubeVirt's and OpenShift's labels for a namespace that VMs with their own MACs land in.
-const NAMESPACE_LABELS: &[(&str, &str)] = &[
-    ("mutatevirtualmachines.kubemacpool.io", "ignore"),
-    ("pod-security.kubernetes.io/enforce", "restricted"),
-    ("pod-security.kubernetes.io/enforce-version", "latest"),
-];
+/// Labels for a namespace that VMs with their own MACs land in. A pod security level is enforced only
+/// where the settings ask for one: MTV's hook Jobs fill in no security context, which OpenShift does
+/// for them and a plain Kubernetes does not.
+fn namespace_labels(context: &RunContext) -> Vec<(&'static str, &'static str)> {
+    let mut labels = vec![("mutatevirtualmachines.kubemacpool.io", "ignore")];
+    if let Some(level) = context.parts.settings.pod_security_enforce {
+        labels.push(("pod-security.kubernetes.io/enforce", level.name()));
+        labels.push(("pod-security.kubernetes.io/enforce-version", "latest"));
+    }
+    labels
+}
 
 pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> Result<Prepared, Failure> {
     let scenario = &cell.scenario;
@@ -39,7 +47,8 @@ pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> 
 
     let tracked = context.tracked(Some(&cell.id));
     let namespace = cell.id.namespace(run, attempt);
-    tracked.create_namespace(&namespace, NAMESPACE_LABELS).await?;
+    let labels = namespace_labels(context);
+    tracked.create_namespace(&namespace, &labels).await?;
     // Migrated VMs and their networks are there; everything of MTV's is here.
     let there = context.tracked_at(&destination.cluster, Some(&cell.id));
     let target_namespace = match &scenario.vm_target_namespace {
@@ -47,7 +56,7 @@ pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> 
         None => namespace.clone(),
     };
     if target_namespace != namespace || destination.cluster.id() != context.parts.cluster.id() {
-        there.create_namespace(&target_namespace, NAMESPACE_LABELS).await?;
+        there.create_namespace(&target_namespace, &labels).await?;
     }
 
     let vms = match &open.access {
@@ -57,7 +66,16 @@ pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> 
         }
         SourceAccess::InventoryOnly => adopt::adopt_vms(context, cell, attempt, &open).await?,
     };
-    let nads = create_nads(context, cell, attempt, &open, &vms, &there, &target_namespace).await?;
+    let network_namespace = scenario.multus_namespace.as_deref().unwrap_or(&target_namespace);
+    let provider = match destination.shared {
+        Some(provider) => provider,
+        None => {
+            // Such a Provider sees the networks of its own namespace and those of `default`.
+            let beside = if network_namespace == "default" { &target_namespace } else { network_namespace };
+            context.own_destination(&cell.id, attempt, beside).await?
+        }
+    };
+    let nads = create_nads(context, cell, attempt, &open, &vms, &there, network_namespace).await?;
     let hooks = create_hooks(context, cell, &namespace).await?;
     let (node_selector, labelled_node) = choose_node(context, cell, attempt, &there).await?;
     let target_labels = scenario
@@ -67,7 +85,7 @@ pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> 
         .collect();
     Ok(Prepared {
         open,
-        destination,
+        destination: Destination { provider, cluster: destination.cluster },
         namespace,
         target_namespace,
         vms,
@@ -124,14 +142,41 @@ async fn clone_vm(
         }
     }
     let before = driver.describe(&reference).await?;
-    parts
-        .inventory
-        .wait_vm(&open.provider.path, &reference.name, timeouts.inventory, |seen| open.adapter.complete(seen, &before))
-        .await?;
-    for (collection, id) in open.adapter.needs(&before) {
-        parts.inventory.wait_object(&open.provider.path, collection, &id, timeouts.inventory).await?;
-    }
+    in_inventory(context, cell, open, driver, &reference, &before).await?;
     Ok(PreparedVm { wanted: wanted.clone(), reference, target_name: None, before })
+}
+
+/// How long the inventory gets to judge a VM anew by itself, before the VM is touched for it. Its
+/// collectors look every few seconds.
+const JUDGED_ANEW: Duration = Duration::from_secs(5);
+
+/// Waits until MTV's inventory shows the VM, and what it refers to, as the platform does. Where the
+/// inventory judged it before it knew all of it, the VM is touched, so that it is judged anew.
+async fn in_inventory(
+    context: &RunContext,
+    cell: &Cell,
+    open: &OpenProfile,
+    driver: &Arc<dyn SourceDriver>,
+    reference: &VmRef,
+    before: &SourceVm,
+) -> Result<(), Failure> {
+    let (parts, path) = (&context.parts, &open.provider.path);
+    let limit = parts.settings.timeouts.inventory;
+    parts.inventory.wait_vm(path, &reference.id, limit, |seen| open.adapter.complete(seen, before)).await?;
+    for (collection, id) in open.adapter.needs(before) {
+        parts.inventory.wait_object(path, collection, &id, limit).await?;
+    }
+    let judged = |seen: &Value| inventory::judged_too_early(seen).map_or(Ok(()), Err);
+    match parts.inventory.wait_vm(path, &reference.id, JUDGED_ANEW.min(limit), judged).await {
+        Ok(_) => return Ok(()),
+        Err(WaitError::Timeout { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let message = format!("{}: touched, because the inventory judged it before it knew all of it", reference.name);
+    context.note(Some(&cell.id), Level::Info, message);
+    driver.touch(reference).await?;
+    parts.inventory.wait_vm(path, &reference.id, limit, judged).await?;
+    Ok(())
 }
 
 /// One NAD for each distinct network after the first.
@@ -142,7 +187,7 @@ async fn create_nads(
     open: &OpenProfile,
     vms: &[PreparedVm],
     there: &Tracked,
-    target_namespace: &str,
+    namespace: &str,
 ) -> Result<Vec<(String, String)>, Failure> {
     let sources: Vec<_> = vms.iter().map(|vm| vm.before.clone()).collect();
     let networks = open.adapter.networks(&sources);
@@ -151,7 +196,6 @@ async fn create_nads(
             "none of the scenario's VMs has a network: there is nothing to map",
         )));
     }
-    let namespace = cell.scenario.multus_namespace.as_deref().unwrap_or(target_namespace);
     let mut nads = Vec::new();
     for number in 1..networks.len() {
         let name = cell.id.nad(&context.parts.run, attempt, number);
@@ -169,13 +213,13 @@ async fn create_nads(
 
 async fn create_hooks(context: &RunContext, cell: &Cell, namespace: &str) -> Result<Vec<HookRef>, Failure> {
     let tracked = context.tracked(Some(&cell.id));
-    let limit = context.parts.settings.timeouts.plan;
+    let patience = context.patience(context.parts.settings.timeouts.plan);
     let mut hooks = Vec::new();
     for (step, name, wanted) in
         [("PreHook", "pre-hook", &cell.scenario.pre_hook), ("PostHook", "post-hook", &cell.scenario.post_hook)]
     {
         if let Some(wanted) = wanted {
-            let hook = plan::create_hook(&tracked, namespace, name, wanted, limit).await?;
+            let hook = plan::create_hook(&tracked, namespace, name, wanted, patience).await?;
             hooks.push(HookRef { step: step.to_owned(), hook });
         }
     }

@@ -5,19 +5,20 @@ use std::time::Duration;
 
 use super::Failure;
 use super::adopt;
-use super::cell::{Maps, Prepared, PreparedVm};
+use super::cell::{Maps, PLAN, Prepared, PreparedVm};
 use super::context::RunContext;
 use super::execute::Migrated;
 use crate::api::condition::Conditions;
 use crate::api::kubevirt::{VirtualMachine, VirtualMachineInstance};
 use crate::api::vm::{GuestLogin, GuestOs, Power, SourceVm, TargetVm};
-use crate::check::{self, Facts, ProviderFacts};
+use crate::check::{self, Facts, ProviderFacts, power, snapshots};
 use crate::cluster::wait::{self, Poll};
 use crate::cluster::{Cluster, guest, target};
 use crate::config::{Credentials, PowerState};
 use crate::event::{EventKind, Finding, Level, Outcome, Problem};
 use crate::forklift::providers;
 use crate::matrix::Cell;
+use crate::source;
 
 pub(super) async fn verify(
     context: &RunContext,
@@ -103,10 +104,19 @@ async fn judge_vm(
     let status = migrated.vms.iter().find(|s| s.id == vm.reference.id);
     let renamed = || status.and_then(|s| s.new_name.clone());
     let name = vm.target_name.clone().or_else(renamed).unwrap_or_else(|| vm.reference.name.clone());
-    let expected_power = expected_power(cell, vm);
+    let expected_power = expected_power(context, cell, vm);
     let target = read_settled(context, cell, prepared, vm, &name, &expected_power).await;
     let after = match prepared.open.access.driver() {
-        Some(driver) => driver.describe(&vm.reference).await.map_err(|e| e.to_string()),
+        Some(driver) => {
+            let platform = prepared.open.profile.platform;
+            let late = snapshots::removed_late(platform, cell.scenario.warm_migration);
+            let limit = if late { context.parts.settings.timeouts.snapshot_removal } else { Duration::ZERO };
+            let settled = |now: &SourceVm| match snapshots::of_mtv(&vm.before, now).count() {
+                0 => Ok(()),
+                left => Err(format!("{left} snapshots of MTV's are still there")),
+            };
+            source::describe_settled(driver.as_ref(), &vm.reference, limit, settled).await.map_err(|e| e.to_string())
+        }
         None => adopt::after_migration(context, &prepared.open, vm).await,
     };
     let forced_off = match (&migrated.power_mark, prepared.open.access.driver()) {
@@ -130,6 +140,8 @@ async fn judge_vm(
         provider,
         target_labels: &prepared.target_labels,
         labelled_node: prepared.labelled_node.as_deref(),
+        plan: PLAN,
+        flags: &context.parts.flags,
         ocp_version: context.parts.ocp_version.as_deref(),
         mtv_version: context.parts.mtv_version.as_deref(),
     };
@@ -144,13 +156,19 @@ async fn judge_vm(
     (check::judge(&facts), unread)
 }
 
-/// The power that the migrated VM is to settle in.
-fn expected_power(cell: &Cell, vm: &PreparedVm) -> Power {
-    let asked = vm.wanted.target_power_state.or(cell.scenario.target_power_state).or(vm.wanted.source_vm_power);
-    match asked {
-        Some(PowerState::On) => Power::On,
-        Some(PowerState::Off) => Power::Off,
-        None => vm.before.power.clone(),
+/// The power that the migrated VM is to settle in; where nobody knows it, the source's.
+fn expected_power(context: &RunContext, cell: &Cell, vm: &PreparedVm) -> Power {
+    let rule = power::PowerRule {
+        scenario: &cell.scenario,
+        vm: &vm.wanted,
+        before: &vm.before,
+        mtv_version: context.parts.mtv_version.as_deref(),
+        flags: &context.parts.flags,
+    };
+    match power::expected(&rule) {
+        power::Expected::Is(PowerState::On, _) => Power::On,
+        power::Expected::Is(PowerState::Off, _) => Power::Off,
+        power::Expected::Unknown(_) => vm.before.power.clone(),
     }
 }
 

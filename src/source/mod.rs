@@ -151,6 +151,12 @@ pub trait SourceDriver: Send + Sync {
     /// Reads everything that the checks compare. Never changes power.
     async fn describe(&self, vm: &VmRef) -> Result<SourceVm, SourceError>;
 
+    /// Changes something of the VM that nobody needs, so that whoever follows the platform reads it
+    /// anew. Nothing where nobody has a use for it.
+    async fn touch(&self, _vm: &VmRef) -> Result<(), SourceError> {
+        Ok(())
+    }
+
     /// Power only: cheaper than [`SourceDriver::describe`].
     async fn power(&self, vm: &VmRef) -> Result<Power, SourceError>;
 
@@ -266,6 +272,40 @@ pub fn access(profile: &Arc<ProviderProfile>, options: &DriverOptions) -> Result
     match profile.platform {
         Platform::Ova | Platform::Hyperv | Platform::Ec2 => Ok(SourceAccess::InventoryOnly),
         _ => driver(profile, options).map(SourceAccess::Driver),
+    }
+}
+
+/// Reads a VM again and again until `settled` takes it, or the limit is over: then as it is. For what
+/// somebody else still changes.
+pub async fn describe_settled(
+    driver: &dyn SourceDriver,
+    vm: &VmRef,
+    limit: Duration,
+    settled: impl Fn(&SourceVm) -> Result<(), String> + Send + Sync,
+) -> Result<SourceVm, SourceError> {
+    let what = format!("{} to settle", vm.name);
+    let settled = &settled;
+    let deadline = tokio::time::Instant::now() + limit;
+    let last = std::sync::Mutex::new(None);
+    let seen = &last;
+    let waited = poll::until(driver.platform().name(), &what, deadline, || async move {
+        let now = driver.describe(vm).await?;
+        Ok(match settled(&now) {
+            Ok(()) => poll::Look::Done(now),
+            Err(why) => {
+                if let Ok(mut seen) = seen.lock() {
+                    *seen = Some(now);
+                }
+                poll::Look::NotYet(why)
+            }
+        })
+    });
+    match waited.await {
+        Err(SourceError::Timeout { .. }) => match last.into_inner() {
+            Ok(Some(last)) => Ok(last),
+            _ => driver.describe(vm).await,
+        },
+        ended => ended,
     }
 }
 

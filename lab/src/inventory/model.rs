@@ -63,6 +63,13 @@ pub struct InvVm {
     pub extra: Value,
 }
 
+impl InvVm {
+    /// As MTV tells Windows from others: by what the platform calls the system.
+    pub fn is_windows(&self) -> bool {
+        [&self.guest_id, &self.guest_name].iter().any(|text| text.to_lowercase().contains("win"))
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct InvNetwork {
     pub id: String,

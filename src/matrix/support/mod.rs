@@ -23,6 +23,19 @@ pub struct Gate {
     pub on_since: &'static str,
 }
 
+impl Gate {
+    /// Whether it is on: as `flags` (every key of the ForkliftController's `spec` that reads as a
+    /// boolean) say, else by the default of this MTV.
+    pub fn is_on(&self, flags: &BTreeMap<String, bool>, mtv_version: &str) -> bool {
+        flags.get(self.key).copied().unwrap_or_else(|| numbers(mtv_version) >= numbers(self.on_since))
+    }
+}
+
+/// MTV starts a migrated Windows VM, whatever its source's power, and waits until its guest has come
+/// through the reboots that finish the conversion; unless the Plan wants it off
+/// (`determineRunStrategy`, `pkg/controller/plan/kubevirt.go`; settings `FEATURE_WINDOWS_WAIT_FOR_REBOOT`).
+pub const WINDOWS_REBOOT: Gate = Gate { key: "feature_windows_wait_for_reboot", on_since: "2.12" };
+
 /// How far a platform supports something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Support {
@@ -138,15 +151,12 @@ pub(super) fn too_old(platform: Platform, scenario: &Scenario, mtv_version: &str
 /// Turns *run* into *skip* where a flag of the connected cluster's ForkliftController is off.
 /// `flags`: every key of its `spec` that reads as a boolean.
 pub fn decide_gates(cells: &mut [Cell], mtv_version: &str, flags: &BTreeMap<String, bool>) {
-    let have = numbers(mtv_version);
     for cell in cells.iter_mut().filter(|c| c.decision == Decision::Run) {
         let platform = cell.profile.platform;
         let closed = needed_by(&cell.scenario).find_map(|capability| match capability.on(platform) {
             Support::Gated(_, gate) => {
-                let said = flags.get(gate.key).copied();
-                let on = said.unwrap_or_else(|| have >= numbers(gate.on_since));
-                let how = if said.is_some() { "is off" } else { "is not set, which is off" };
-                (!on).then(|| {
+                let how = if flags.contains_key(gate.key) { "is off" } else { "is not set, which is off" };
+                (!gate.is_on(flags, mtv_version)).then(|| {
                     let (words, key) = (capability.words(), gate.key);
                     format!("{words} from {platform} is switched off: `{key}` of the ForkliftController {how}")
                 })

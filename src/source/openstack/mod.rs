@@ -34,6 +34,8 @@ use session::{Call, Session};
 
 /// From here on a server tells its flavor in full, also one whose flavor is gone.
 const EMBEDDED_FLAVOR: &str = "2.47";
+/// From here on a server has a description.
+const DESCRIPTION: &str = "2.19";
 
 /// The driver of one OpenStack profile.
 #[derive(Debug)]
@@ -151,6 +153,15 @@ impl SourceDriver for OpenstackDriver {
 
     async fn describe(&self, vm: &VmRef) -> Result<SourceVm, SourceError> {
         Ok(describe::source_vm(&self.parts(vm).await?))
+    }
+
+    /// By its description: that moves `updated`, which metadata and tags do not.
+    async fn touch(&self, vm: &VmRef) -> Result<(), SourceError> {
+        let text = format!("mtv-matrix looked at this clone at {}", jiff::Timestamp::now());
+        let body = json!({"server": {"description": text}});
+        let call = Call::put(Service::Compute, format!("/servers/{}", vm.id), body).version(DESCRIPTION);
+        self.session.call(call).await.map_err(|e| self.session.failed(format!("touch server {}", vm.name), e))?;
+        Ok(())
     }
 
     async fn power(&self, vm: &VmRef) -> Result<Power, SourceError> {

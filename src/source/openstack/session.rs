@@ -44,6 +44,9 @@ impl Call {
         self.query.push((key, value.into()));
         self
     }
+    pub(super) fn put(service: Service, path: impl Into<String>, body: Value) -> Self {
+        Self { body: Some(body), ..Self::new(service, Method::PUT, path) }
+    }
     /// Without it a service answers in its oldest form.
     pub(super) fn version(mut self, microversion: &'static str) -> Self {
         self.microversion = Some(microversion);

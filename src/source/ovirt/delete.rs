@@ -1,16 +1,25 @@
 //! Removing a VM with its disks for good, also one whose clone is still being made.
 
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use serde_json::Value;
+use tokio::time::Instant;
+
 use super::OvirtDriver;
-use super::rest::{text, text_or_empty};
+use super::rest::{items, text, text_or_empty};
 use crate::ledger::mark::{Claim, Judgement, Shown};
 use crate::source::poll::Look;
 use crate::source::{SourceError, VM, VmRef, permit};
 
 /// How long a clone that was asked for and not answered may take to appear under its name.
 const APPEARS: Duration = Duration::from_secs(10);
+
+/// How MTV describes the snapshots of a warm migration.
+const PRECOPY: &str = "Forklift Operator warm migration precopy";
+/// MTV asks for a removal every 10 seconds (`SnapshotStatusCheckRate`): when nothing has moved for so
+/// long, nobody is removing.
+const AT_REST: Duration = Duration::from_secs(45);
 
 impl OvirtDriver {
     /// The claimed VM and whose it is. Of several with its name the one that is proven.
@@ -54,6 +63,7 @@ impl OvirtDriver {
         }
         let Some((vm, _)) = found else { return Ok(false) };
         let what = format!("delete {name}");
+        self.snapshots_of_mtv_gone(&vm, &what).await?;
         let limit = self.session.timeouts().delete;
         self.permitted(&vm, claim, &what).await?;
         self.remove(&vm, limit, &what).await?;
@@ -69,6 +79,38 @@ impl OvirtDriver {
         let Some(found) = found.map_err(|e| self.session.failed(what, e))? else { return Ok(()) };
         let (name, note) = (text_or_empty(&found, "name"), text(&found, "description"));
         permit(&self.profile.name, claim, Shown { kind: VM, name: &name, id: &vm.id, note: note.as_deref() })
+    }
+
+    /// Waits for the precopy snapshots that MTV takes off a VM after its migration ended, however it
+    /// ended: a VM that goes meanwhile leaves MTV and the engine with tasks on nothing. Not for ever:
+    /// an MTV that is gone removes none, and the VM is ours to delete.
+    async fn snapshots_of_mtv_gone(&self, vm: &VmRef, what: &str) -> Result<(), SourceError> {
+        let path = format!("vms/{}/snapshots", vm.id);
+        let (path, limit) = (path.as_str(), self.session.timeouts().snapshot_removal);
+        // How many were left, and since when it is so.
+        let progress = Mutex::new((usize::MAX, Instant::now()));
+        let progress = &progress;
+        let gone = format!("MTV's snapshots of {} to go", vm.name);
+        let waited = self.session.until(&gone, limit, || async move {
+            let answer = self.session.get_opt(path, &[]).await.map_err(|e| self.session.failed(what, e))?;
+            let answer = answer.unwrap_or_default();
+            let of_mtv = |s: &&Value| text_or_empty(s, "description").starts_with(PRECOPY);
+            let left: Vec<&Value> = items(&answer, "snapshot").iter().filter(of_mtv).collect();
+            let busy = left.iter().any(|s| text_or_empty(s, "snapshot_status") != "ok");
+            let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+            if busy || left.len() < progress.0 {
+                *progress = (left.len(), Instant::now());
+            }
+            Ok(match left.len() {
+                0 => Look::Done(()),
+                _ if progress.1.elapsed() >= AT_REST => Look::Done(()),
+                left => Look::NotYet(format!("{left} left")),
+            })
+        });
+        match waited.await {
+            Err(SourceError::Timeout { .. }) => Ok(()),
+            ended => ended,
+        }
     }
 
     /// Deletes as often as the engine says that the VM is not free: locked, or just going down.

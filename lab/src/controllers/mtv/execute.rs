@@ -27,6 +27,23 @@ pub(super) const COPY: Duration = Duration::from_secs(420);
 /// Real time between two writes of a status: the controller's own granularity, scaled.
 const WRITE: Duration = Duration::from_millis(80);
 
+/// Phase and step in which MTV waits for a Windows guest.
+const REBOOTS: &str = "WaitForGuestReboots";
+
+/// Steps that MTV completes without ever counting their progress: they end at 0 of 1.
+fn without_progress(step: &str) -> bool {
+    matches!(
+        step,
+        "Initialize" | "PreflightInspection" | "VirtualMachineCreation" | "WaitForFinalSnapshotConsolidation"
+    )
+}
+
+/// Whether MTV tells when each disk of a step began and ended; of the disks that virt-v2v copies it
+/// knows the progress alone.
+fn tells_of_tasks(step: &str) -> bool {
+    step != "DiskTransferV2v"
+}
+
 /// Why a VM's walk ended early.
 pub(super) enum Halt {
     /// Phase and reason.
@@ -43,6 +60,8 @@ pub(super) struct Run {
     pub client: Arc<dyn PlatformClient>,
     /// The cluster where VMs are made.
     pub target: kube::Client,
+    /// This MTV waits for the reboots of Windows guests.
+    windows_reboots: bool,
     vms: Mutex<Vec<VmStatus>>,
 }
 
@@ -97,8 +116,10 @@ pub(super) async fn execute(
         resolved,
         client,
         target,
+        windows_reboots: mtv.version.at_least(12) && mtv.switch("feature_windows_wait_for_reboot", true).await,
         vms: Mutex::new(Vec::new()),
     };
+    let sources = vms.clone();
     let statuses = vms.iter().enumerate().map(|(i, vm)| run.initial(i, vm)).collect();
     if let Ok(mut list) = run.vms.lock() {
         *list = statuses;
@@ -127,11 +148,18 @@ pub(super) async fn execute(
     };
     tokio::join!(walks, writer);
     run.finish(base, &started).await;
-    run.client.logout().await;
+    if run.plan.spec.warm && run.resolved.kind.removes_snapshots_late() {
+        // Not this Plan's task: that ends with the Plan, and the snapshots go all the same.
+        let late = warm::remove_late(mtv.clone(), run.client.clone(), sources);
+        let stop = mtv.stop.clone();
+        mtv.afterwards.spawn(async move { stop.run_until_cancelled(late).await });
+    } else {
+        run.client.logout().await;
+    }
 }
 
 impl Run {
-    fn path(&self, index: usize) -> Path {
+    fn path(&self, index: usize, vm: &InvVm) -> Path {
         let has = |step: &str| self.plan.spec.vms.get(index).is_some_and(|vm| vm.hooks.iter().any(|h| h.step == step));
         let warm = self.plan.spec.warm;
         Path {
@@ -140,7 +168,16 @@ impl Run {
             pre_hook: has("PreHook"),
             post_hook: has("PostHook"),
             preflight: self.plan.spec.run_preflight_inspection.unwrap_or(true),
+            reboots: self.reboots(index, vm),
         }
+    }
+
+    /// Whether MTV starts the VM and waits for the reboots that finish a conversion of Windows.
+    pub fn reboots(&self, index: usize, vm: &InvVm) -> bool {
+        let spec = &self.plan.spec;
+        let own = spec.vms.get(index).and_then(|vm| vm.target_power_state.as_deref());
+        let off = own.or(spec.target_power_state.as_deref()) == Some("off");
+        self.windows_reboots && !off && vm.is_windows()
     }
 
     fn initial(&self, index: usize, vm: &InvVm) -> VmStatus {
@@ -154,7 +191,7 @@ impl Run {
             name: vm.name.clone(),
             phase: "Started".to_owned(),
             operating_system: Some(vm.guest_id.clone()),
-            pipeline: pipeline::steps(self.resolved.kind, self.path(index), self.mtv.version, &disks),
+            pipeline: pipeline::steps(self.resolved.kind, self.path(index, vm), self.mtv.version, &disks),
             warm: self.plan.spec.warm.then(Warm::default),
             ..VmStatus::default()
         }
@@ -292,6 +329,12 @@ impl Walk<'_> {
         self.rest(PHASE).await;
         target::create_vm(self).await.map_err(Halt::Failed)?;
         self.end(kind.create_step());
+        if self.has(REBOOTS) {
+            self.phase(REBOOTS);
+            self.begin(REBOOTS);
+            self.rest(CONVERSION).await;
+            self.end(REBOOTS);
+        }
         self.pass(kind.after_create()).await;
         self.hook("PostHook").await?;
         if self.run.plan.spec.warm && self.has("WaitForFinalSnapshotConsolidation") {
@@ -311,7 +354,7 @@ impl Walk<'_> {
         target::create_volumes(self).await.map_err(Halt::Failed)?;
         self.rest(PHASE).await;
         self.end("Initialize");
-        if self.run.path(self.index).v2v_transfer {
+        if self.run.path(self.index, &self.vm).v2v_transfer {
             self.phase("AllocateDisks");
             self.begin("DiskAllocation");
             self.rest(PHASE).await;
@@ -425,10 +468,16 @@ impl Walk<'_> {
     pub fn end(&self, name: &str) {
         self.step(name, |step| {
             for task in &mut step.tasks {
-                task.phase = "Completed".to_owned();
                 task.progress.completed = task.progress.total;
+                if tells_of_tasks(name) {
+                    task.phase = "Completed".to_owned();
+                    task.reason = Some("Transfer completed.".to_owned());
+                    task.completed.get_or_insert_with(now);
+                }
             }
-            step.progress.completed = step.progress.total;
+            if !without_progress(name) {
+                step.progress.completed = step.progress.total;
+            }
             step.phase = "Completed".to_owned();
             step.completed = Some(now());
         });
@@ -442,7 +491,10 @@ impl Walk<'_> {
             self.rest(time / TICKS).await;
             self.step(name, |step| {
                 for task in &mut step.tasks {
-                    task.phase = "Running".to_owned();
+                    if tells_of_tasks(name) {
+                        task.phase = "Running".to_owned();
+                        task.started.get_or_insert_with(now);
+                    }
                     task.progress.completed = task.progress.total * i64::from(tick) / i64::from(TICKS);
                 }
                 step.progress.completed = step.tasks.iter().map(|t| t.progress.completed).sum();

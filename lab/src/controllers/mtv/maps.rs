@@ -5,7 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::Api;
 use kube::core::NamespaceResourceScope;
-use kube::{Client, Resource};
+use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
@@ -43,7 +43,11 @@ trait MtvMap:
     /// Ids and names that a row's source is looked up in.
     fn known(content: &Inventory) -> Vec<(&str, &str)>;
     /// What speaks against a row's destination.
-    fn judge_destination(row: &Self::Row, there: &Client) -> impl Future<Output = Option<Condition>> + Send;
+    fn judge_destination(
+        row: &Self::Row,
+        there: &Client,
+        sees: &Networks,
+    ) -> impl Future<Output = Option<Condition>> + Send;
 }
 
 impl MtvMap for StorageMap {
@@ -67,7 +71,7 @@ impl MtvMap for StorageMap {
         content.datastores.iter().map(|d| (d.id.as_str(), d.name.as_str())).collect()
     }
 
-    async fn judge_destination(row: &StoragePair, there: &Client) -> Option<Condition> {
+    async fn judge_destination(row: &StoragePair, there: &Client, _: &Networks) -> Option<Condition> {
         let class = &row.destination.storage_class;
         if matches!(Api::<StorageClass>::all(there.clone()).get_opt(class).await, Ok(Some(_))) {
             return None;
@@ -99,12 +103,12 @@ impl MtvMap for NetworkMap {
         content.networks.iter().map(|n| (n.id.as_str(), n.name.as_str())).collect()
     }
 
-    async fn judge_destination(row: &NetworkPair, there: &Client) -> Option<Condition> {
+    async fn judge_destination(row: &NetworkPair, there: &Client, sees: &Networks) -> Option<Condition> {
         let destination = &row.destination;
         if destination.type_ != "multus" {
             return None;
         }
-        nad_condition(there, destination.namespace.as_deref(), destination.name.as_deref()).await
+        nad_condition(there, sees, destination.namespace.as_deref(), destination.name.as_deref()).await
     }
 }
 
@@ -139,11 +143,11 @@ pub(super) async fn pair(mtv: &Mtv, pair: &Pair) -> Result<(Provider, Provider),
                     &format!("{side}ProviderNotValid"),
                     "Critical",
                     reason,
-                    format!("{side} provider is not valid."),
+                    format!("The {} provider is not valid.", side.to_lowercase()),
                 ));
             }
             Some(p) if !p.status.as_ref().is_some_and(|s| s.conditions.holds("Ready")) => {
-                let message = format!("{side} provider does not have the Ready condition.");
+                let message = format!("The {} provider does not have the Ready condition.", side.to_lowercase());
                 bad.push(condition(&format!("{side}ProviderNotReady"), "Critical", "", message));
             }
             Some(p) if side == "Destination" && p.spec.type_ != "openshift" => {
@@ -151,7 +155,7 @@ pub(super) async fn pair(mtv: &Mtv, pair: &Pair) -> Result<(Provider, Provider),
                     "DestinationProviderNotValid",
                     "Critical",
                     "TypeNotValid",
-                    "Destination provider is not valid.",
+                    "The destination provider is not valid.",
                 ));
             }
             Some(_) => {}
@@ -207,6 +211,7 @@ async fn judge<K: MtvMap>(mtv: &Mtv, map: &K) -> MapStatus {
             let content = content(mtv, &source).await;
             let known = content.as_deref().map(K::known).unwrap_or_default();
             let there = mtv.clusters.of(&destination).await.unwrap_or_else(|_| mtv.client.clone());
+            let sees = Networks::of(&destination, &mtv.namespace);
             for row in map.rows() {
                 match resolve(K::source(row), known.iter().copied()) {
                     Ok(found) => status.references.push(found),
@@ -215,7 +220,7 @@ async fn judge<K: MtvMap>(mtv: &Mtv, map: &K) -> MapStatus {
                         status.conditions.push(source_condition(K::BAD_SOURCE, K::WHAT, reason, newer));
                     }
                 }
-                status.conditions.extend(K::judge_destination(row, &there).await);
+                status.conditions.extend(K::judge_destination(row, &there, &sees).await);
             }
         }
     }
@@ -242,21 +247,64 @@ async fn reconcile<K: MtvMap>(mtv: Arc<Mtv>, map: K) {
     }
 }
 
-async fn nad_condition(there: &Client, namespace: Option<&str>, name: Option<&str>) -> Option<Condition> {
+/// Namespaces whose networks the inventory shows for a destination Provider.
+enum Networks {
+    All,
+    /// Of a *restricted host*: a Provider without URL outside MTV's own namespace sees the networks of
+    /// its own namespace and of `default` (`IsRestrictedHost`, `pkg/apis/forklift/v1beta1/provider.go`).
+    Beside(String),
+}
+
+impl Networks {
+    fn of(destination: &Provider, mtv_namespace: &str) -> Self {
+        let namespace = destination.namespace().unwrap_or_default();
+        if destination.spec.url.is_empty() && namespace != mtv_namespace { Self::Beside(namespace) } else { Self::All }
+    }
+
+    fn shows(&self, namespace: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Beside(own) => namespace == own || namespace == "default",
+        }
+    }
+}
+
+async fn nad_condition(
+    there: &Client,
+    sees: &Networks,
+    namespace: Option<&str>,
+    name: Option<&str>,
+) -> Option<Condition> {
     let type_ = "DestinationNetworkNotValid";
     let Some(namespace) = namespace.filter(|n| !n.is_empty()) else {
         return Some(condition(type_, "Critical", "Ambiguous", "Destination network (NAD) namespace required."));
     };
+    let name = name.unwrap_or_default();
     let api: Api<NetworkAttachmentDefinition> = Api::namespaced(there.clone(), namespace);
-    match api.get_opt(name.unwrap_or_default()).await {
-        Ok(Some(_)) => None,
-        _ => Some(condition(type_, "Critical", "NotFound", "Destination network (NAD) not found.")),
+    if sees.shows(namespace) && matches!(api.get_opt(name).await, Ok(Some(_))) {
+        return None;
     }
+    let bad = condition(type_, "Critical", "NotFound", "Destination network (NAD) not found.");
+    Some(Condition { items: vec![format!("{namespace}/{name}")], ..bad })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_outside_mtvs_namespace_sees_the_networks_beside_it_and_in_default() {
+        let provider = |namespace: &str, url: &str| {
+            let spec =
+                crate::api::forklift::ProviderSpec { type_: "openshift".into(), url: url.into(), ..Default::default() };
+            let mut provider = Provider::new("p", spec);
+            provider.metadata.namespace = Some(namespace.to_owned());
+            Networks::of(&provider, "openshift-mtv")
+        };
+        assert!(provider("openshift-mtv", "").shows("any") && provider("own", "https://api").shows("any"));
+        let restricted = provider("own", "");
+        assert!(restricted.shows("own") && restricted.shows("default") && !restricted.shows("any"));
+    }
 
     #[test]
     fn a_source_is_found_by_id_or_by_the_end_of_its_path() {

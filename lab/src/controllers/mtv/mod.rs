@@ -21,8 +21,11 @@ mod warm;
 use std::sync::Arc;
 
 use kube::Client;
+use kube::api::Api;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use crate::api::forklift::ForkliftController;
 use crate::clock::Clock;
 use crate::defects::Defects;
 use crate::inventory::InventoryDb;
@@ -69,6 +72,22 @@ struct Mtv {
     pub db: Arc<InventoryDb>,
     pub clusters: Clusters,
     pub migrations: Migrations,
+    /// What goes on after a migration has ended, as MTV's goroutines do: ended with the controllers.
+    pub afterwards: TaskTracker,
+    pub stop: CancellationToken,
+}
+
+impl Mtv {
+    /// A switch of the ForkliftController; `default` where nothing is written.
+    async fn switch(&self, key: &str, default: bool) -> bool {
+        let api: Api<ForkliftController> = Api::namespaced(self.client.clone(), &self.namespace);
+        let controller = api.get_opt("forklift-controller").await.ok().flatten();
+        match controller.as_ref().and_then(|c| c.spec.fields.get(key)) {
+            Some(serde_json::Value::Bool(on)) => *on,
+            Some(serde_json::Value::String(text)) => text == "true",
+            _ => default,
+        }
+    }
 }
 
 /// Runs every controller until `stop`.
@@ -82,6 +101,8 @@ pub async fn run(options: MtvOptions, db: Arc<InventoryDb>) {
         db,
         clusters: options.clusters,
         migrations: Migrations::default(),
+        afterwards: TaskTracker::new(),
+        stop: options.stop.clone(),
     });
     let stop = options.stop;
     tokio::join!(
@@ -89,8 +110,10 @@ pub async fn run(options: MtvOptions, db: Arc<InventoryDb>) {
         maps::run(mtv.clone(), stop.clone()),
         hooks::run(mtv.clone(), stop.clone()),
         plan::run(mtv.clone(), stop.clone()),
-        migrations::run(mtv, stop),
+        migrations::run(mtv.clone(), stop),
     );
+    mtv.afterwards.close();
+    mtv.afterwards.wait().await;
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ pub(super) struct Path {
     pub pre_hook: bool,
     pub post_hook: bool,
     pub preflight: bool,
+    /// MTV waits until a Windows guest has come through its reboots.
+    pub reboots: bool,
 }
 
 /// The steps in order, all `Pending`: the platform's own between the hooks that every path may have.
@@ -23,7 +25,12 @@ pub(super) fn steps(source: &dyn Source, path: Path, version: MtvVersion, disks:
     if path.pre_hook {
         names.push("PreHook");
     }
-    names.extend(source.steps(path, version));
+    for step in source.steps(path, version) {
+        names.push(step);
+        if step == "VirtualMachineCreation" && path.reboots {
+            names.push("WaitForGuestReboots");
+        }
+    }
     if path.post_hook {
         names.push("PostHook");
     }
@@ -43,6 +50,7 @@ fn description(name: &str) -> &'static str {
         "PreflightInspection" => "Inspect VM before migration.",
         "Cutover" => "Finalize disk transfer.",
         "VirtualMachineCreation" => "Create VM.",
+        "WaitForGuestReboots" => "Wait for Windows guest reboot after conversion.",
         "PostHook" => "Run post-migration hook.",
         "PrepareSource" => "Stop source EC2 instance.",
         "CreateSnapshots" => "Create EBS volume snapshots.",
@@ -92,7 +100,8 @@ mod tests {
 
     #[test]
     fn pipelines_follow_path_and_release() {
-        let cold = Path { warm: false, v2v_transfer: true, pre_hook: true, post_hook: true, preflight: true };
+        let cold =
+            Path { warm: false, v2v_transfer: true, pre_hook: true, post_hook: true, preflight: true, reboots: false };
         assert_eq!(
             names(cold, "2.11"),
             "Initialize PreHook DiskAllocation ImageConversion DiskTransferV2v VirtualMachineCreation PostHook"
@@ -103,6 +112,10 @@ mod tests {
             "Initialize DiskTransfer ImageConversion DiskTransferV2v VirtualMachineCreation"
         );
         assert_eq!(names(remote, "2.12"), "Initialize DiskTransfer ImageConversion VirtualMachineCreation");
+        assert_eq!(
+            names(Path { reboots: true, ..remote }, "2.12"),
+            "Initialize DiskTransfer ImageConversion VirtualMachineCreation WaitForGuestReboots"
+        );
         let warm = Path { warm: true, ..remote };
         assert_eq!(names(warm, "2.9"), "Initialize DiskTransfer Cutover ImageConversion VirtualMachineCreation");
         assert_eq!(

@@ -109,6 +109,7 @@ async fn validate_plan(mtv: &Mtv, plan: &Plan, old: &PlanStatus) -> (Vec<Conditi
             return (conditions, None);
         }
     };
+    conditions.extend(static_ips_on_pod_network(mtv, plan, &resolved));
     conditions.extend(hook_conditions(mtv, plan).await);
     conditions.extend(vm_conditions(mtv, plan, &resolved, old).await);
     if conditions.blockers().is_empty() {
@@ -179,6 +180,18 @@ fn nad_rules(mtv: &Mtv, plan: &Plan, map: &NetworkMap) -> Option<Condition> {
     (wrong && mtv.version.at_least(12)).then(|| {
         let message = "Network attachment definition is not in the target or the default namespace.";
         condition("NetMapDestinationNADNotValid", "Critical", "NotValid", message)
+    })
+}
+
+/// From 2.10 a warning; addresses are kept where the Plan does not say otherwise (the CRD's default).
+fn static_ips_on_pod_network(mtv: &Mtv, plan: &Plan, resolved: &Resolved) -> Option<Condition> {
+    let keeps = resolved.kind.preserves_static_ips() && plan.spec.preserve_static_ips.unwrap_or(true);
+    let on_pod = resolved.network_rows().iter().any(|row| row.destination.type_ == "pod");
+    (mtv.version.at_least(10) && keeps && on_pod).then(|| {
+        let message = "Your migration plan preserves the static IPs of VMs and uses Pod Networking target network \
+                       mapping. This combination isn't supported, because VM IPs aren't preserved in Pod Networking \
+                       migrations.";
+        condition("NetMapPreservingIPsOnPodNetwork", "Warn", "", message)
     })
 }
 

@@ -185,7 +185,7 @@ async fn follow(mtv: &Arc<Mtv>, writer: &mut Writer, source: &dyn Source) {
     let mut base = vec![tested(), validated()];
     let insecure =
         secret_data(mtv, &provider).await.is_ok_and(|d| d.get("insecureSkipVerify").is_some_and(|v| v == "true"));
-    if insecure {
+    if insecure && source.tells_insecure() {
         base.push(condition(
             "ConnectionInsecure",
             "Warn",

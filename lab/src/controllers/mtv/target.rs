@@ -62,12 +62,13 @@ fn pvc_name(walk: &Walk<'_>, disk: &InvDisk, index: usize) -> (Option<String>, O
         source_claim,
     };
     match render(template, &vars) {
+        // MTV logs it and goes on with its own name, as where nothing is rendered at all.
+        Ok(name) if !validate::is_dns_label(&name) => (None, Some(fallback)),
         Ok(name) if generate => {
             let dash = if name.ends_with('-') { "" } else { "-" };
             (None, Some(format!("{name}{dash}")))
         }
         Ok(name) => (Some(name.trim_end_matches('-').to_owned()), None),
-        // MTV logs it and goes on with its own name.
         Err(_) => (None, Some(fallback)),
     }
 }
@@ -264,6 +265,7 @@ fn run_strategy(walk: &Walk<'_>) -> &'static str {
     let own = spec.vms.get(walk.index).and_then(|vm| vm.target_power_state.as_deref());
     let wanted = own.or(spec.target_power_state.as_deref()).filter(|_| walk.run.mtv.version.at_least(10));
     let on = match wanted {
+        _ if walk.run.reboots(walk.index, &walk.vm) => true,
         Some("on") => true,
         Some("off") => false,
         _ => walk.vm.power_on,

@@ -62,6 +62,11 @@ pub(super) fn target_name(source: &str) -> String {
     joined.get(..63.min(joined.len())).unwrap_or_default().trim_matches(['-', '.']).to_owned()
 }
 
+/// What a name of a PVC must be.
+pub(super) fn is_dns_label(name: &str) -> bool {
+    name.len() <= 63 && !name.contains('.') && is_dns_subdomain(name)
+}
+
 fn is_dns_subdomain(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 253

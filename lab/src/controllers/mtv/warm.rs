@@ -1,14 +1,17 @@
 //! Warm migration: snapshots and precopies until the cutover, then the final delta.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
 
 use super::conditions::now;
 use super::execute::{COPY, Halt, PHASE, Walk};
-use super::target;
+use super::platform::PlatformClient;
+use super::{Mtv, target};
 use crate::api::forklift::Precopy;
 use crate::defects::Defect;
+use crate::inventory::model::InvVm;
 
 /// What MTV calls its snapshots on vSphere.
 const SNAPSHOT: &str = "forklift-migration-precopy";
@@ -32,6 +35,7 @@ pub(super) async fn copy(walk: &Walk<'_>) -> Result<(), Halt> {
     walk.phase("CreateDataVolumes");
     target::create_volumes(walk).await.map_err(Halt::Failed)?;
     let interval = walk.precopy_interval().await;
+    let late = walk.run.resolved.kind.removes_snapshots_late();
     let mut round = 0;
     loop {
         round += 1;
@@ -45,8 +49,10 @@ pub(super) async fn copy(walk: &Walk<'_>) -> Result<(), Halt> {
         }
         walk.phase("CreateSnapshot");
         let next = client.create_snapshot(id, SNAPSHOT).await.map_err(Halt::Failed)?;
-        walk.phase("RemovePreviousSnapshot");
-        client.remove_snapshot(id, &snapshot).await.map_err(Halt::Failed)?;
+        if !late {
+            walk.phase("RemovePreviousSnapshot");
+            client.remove_snapshot(id, &snapshot).await.map_err(Halt::Failed)?;
+        }
         snapshot = next;
         walk.phase("AddCheckpoint");
     }
@@ -60,12 +66,17 @@ async fn cut_over(walk: &Walk<'_>, snapshot: &str) -> Result<(), Halt> {
     walk.power_off_source().await?;
     walk.phase("CreateFinalSnapshot");
     let last = client.create_snapshot(id, SNAPSHOT).await.map_err(Halt::Failed)?;
-    walk.phase("RemovePenultimateSnapshot");
-    client.remove_snapshot(id, snapshot).await.map_err(Halt::Failed)?;
+    let late = walk.run.resolved.kind.removes_snapshots_late();
+    if !late {
+        walk.phase("RemovePenultimateSnapshot");
+        client.remove_snapshot(id, snapshot).await.map_err(Halt::Failed)?;
+    }
     walk.phase("Finalize");
+    open_final(walk, &last);
     walk.transfer("Cutover", DELTA).await;
-    walk.phase("RemoveFinalSnapshot");
-    if !walk.run.mtv.defects.has(Defect::LeftoverSnapshot) {
+    close_final(walk);
+    if !late && !walk.run.mtv.defects.has(Defect::LeftoverSnapshot) {
+        walk.phase("RemoveFinalSnapshot");
         client.remove_snapshot(id, &last).await.map_err(Halt::Failed)?;
     }
     if walk.run.resolved.kind.converts() {
@@ -109,8 +120,29 @@ fn open_round(walk: &Walk<'_>, round: u32, snapshot: &str) {
             step.progress.completed = 0;
             for task in &mut step.tasks {
                 task.annotations.insert("Precopy".to_owned(), round.to_string());
-                task.progress.completed = 0;
+                (task.progress.completed, task.completed, task.reason) = (0, None, None);
             }
+        }
+    });
+}
+
+/// The final delta is a precopy like the others, but its disks are the cutover's.
+fn open_final(walk: &Walk<'_>, snapshot: &str) {
+    walk.run.update(walk.index, |vm| {
+        let Some(warm) = &mut vm.warm else { return };
+        warm.next_precopy_at = None;
+        warm.precopies.push(Precopy { start: Some(now()), end: None, snapshot: Some(snapshot.to_owned()) });
+        let count = warm.precopies.len().to_string();
+        for task in vm.pipeline.iter_mut().filter(|s| s.name == "Cutover").flat_map(|step| &mut step.tasks) {
+            task.annotations.insert("Precopy".to_owned(), count.clone());
+        }
+    });
+}
+
+fn close_final(walk: &Walk<'_>) {
+    walk.run.update(walk.index, |vm| {
+        if let Some(last) = vm.warm.as_mut().and_then(|warm| warm.precopies.last_mut()) {
+            last.end = Some(now());
         }
     });
 }
@@ -129,9 +161,30 @@ fn close_round(walk: &Walk<'_>, interval: Duration) {
     });
 }
 
+/// Simulated time from the end of a migration to the first removal, and between two.
+const LATE: Duration = Duration::from_secs(10);
+
+/// Takes the snapshots off the source VMs after their migration has ended, however it ended, one after
+/// the other (`Finalize` and `removePrecopies`, `pkg/controller/plan/adapter/ovirt/client.go`).
+pub(super) async fn remove_late(mtv: Arc<Mtv>, client: Arc<dyn PlatformClient>, before: Vec<InvVm>) {
+    let inventory = client.collect().await.unwrap_or_default();
+    for old in &before {
+        let Some(vm) = inventory.vms.iter().find(|vm| vm.id == old.id) else { continue };
+        let mut made: Vec<&String> = vm.snapshot_ids.iter().filter(|s| !old.snapshot_ids.contains(s)).collect();
+        if mtv.defects.has(Defect::LeftoverSnapshot) {
+            made.pop();
+        }
+        for snapshot in made {
+            mtv.clock.sleep(LATE).await;
+            let _ = client.remove_snapshot(&vm.id, snapshot).await;
+        }
+    }
+    client.logout().await;
+}
+
 /// Removes what a cancelled or failed warm migration left on the source.
 pub(super) async fn remove_snapshots(walk: &Walk<'_>) {
-    if !walk.run.plan.spec.warm {
+    if !walk.run.plan.spec.warm || walk.run.resolved.kind.removes_snapshots_late() {
         return;
     }
     let Ok(inventory) = walk.run.client.collect().await else { return };

@@ -109,6 +109,7 @@ fn try_create(cloud: &Cloud, state: &mut State, request: &Request<'_>, wanted: &
     let server = Server {
         id: id.clone(),
         name: name.to_owned(),
+        description: None,
         status: "BUILD",
         task: Some("spawning"),
         flavor,

@@ -51,6 +51,7 @@ pub struct Attachment {
 pub struct Server {
     pub id: String,
     pub name: String,
+    pub description: Option<String>,
     /// `BUILD`, `ACTIVE`, `SHUTOFF`, `ERROR`, `DELETED`.
     pub status: &'static str,
     pub task: Option<&'static str>,

@@ -99,7 +99,7 @@ pub(super) fn server_view(state: &State, server: &Server, version: u32) -> Value
         "OS-SRV-USG:launched_at": null, "OS-SRV-USG:terminated_at": null,
     });
     if version >= 19 {
-        view["description"] = Value::Null;
+        view["description"] = json!(server.description);
     }
     if version >= 26 {
         view["tags"] = json!([]);
@@ -195,10 +195,17 @@ fn server(cloud: &Cloud, state: &mut State, request: &Request<'_>, id: &str, res
             Reply::empty(204)
         }
         [] => {
-            let name = request.body.pointer("/server/name").and_then(Value::as_str);
-            if let (Some(name), Some(server)) = (name.filter(|_| request.is(&Method::PUT)), state.servers.get_mut(id)) {
-                server.name = name.to_owned();
-                server.updated = now_z();
+            if request.is(&Method::PUT)
+                && let Some(server) = state.servers.get_mut(id)
+            {
+                let text = |key: &str| request.body.pointer(key).and_then(Value::as_str).map(str::to_owned);
+                let name = text("/server/name").unwrap_or_else(|| server.name.clone());
+                let description = text("/server/description").or_else(|| server.description.clone());
+                // A row that does not change keeps its time.
+                if (&name, &description) != (&server.name, &server.description) {
+                    (server.name, server.description) = (name, description);
+                    server.updated = now_z();
+                }
             }
             match state.servers.get(id) {
                 Some(server) => Reply::json(200, &json!({"server": server_view(state, server, request.version)})),

@@ -217,6 +217,7 @@ fn add(state: &mut State, draft: &Draft) {
         Server {
             id,
             name: draft.name.to_owned(),
+            description: None,
             status: if draft.on { "ACTIVE" } else { "SHUTOFF" },
             task: None,
             flavor,

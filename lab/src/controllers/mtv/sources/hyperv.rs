@@ -24,6 +24,14 @@ pub(super) struct Hyperv;
 
 #[async_trait]
 impl Source for Hyperv {
+    fn preserves_static_ips(&self) -> bool {
+        true
+    }
+
+    fn tells_insecure(&self) -> bool {
+        true
+    }
+
     fn bad_url(&self, url: &str) -> Option<&'static str> {
         url.contains('/').then_some("The Hyper-V host address is malformed")
     }

@@ -63,11 +63,21 @@ pub(super) trait Source: Send + Sync {
     /// Keys that the Secret lacks; not empty: condition `SecretNotValid`.
     fn missing_keys(&self, login: &Login) -> Vec<String>;
 
+    /// Whether a Provider that skips TLS verification carries `ConnectionInsecure`.
+    fn tells_insecure(&self) -> bool {
+        false
+    }
+
     /// Logs in by a Provider's Secret.
     async fn connect(&self, mtv: &Mtv, login: &Login) -> Result<Arc<dyn PlatformClient>, ConnectError>;
 
     /// Done once for a Provider whose login succeeded, before its inventory is loaded.
     async fn validated(&self, _: &Mtv, _: &Provider) {}
+
+    /// Whether a migrated VM may keep its static addresses, which the pod network can't give it.
+    fn preserves_static_ips(&self) -> bool {
+        false
+    }
 
     /// Whether the inventory is asked from the platform at every look, instead of being collected.
     fn live(&self) -> bool {
@@ -136,6 +146,12 @@ pub(super) trait Source: Send + Sync {
         None
     }
 
+    /// Whether the snapshots of a warm migration stay until the migration has ended, and are taken off
+    /// in the background then.
+    fn removes_snapshots_late(&self) -> bool {
+        false
+    }
+
     /// What a disk's task is called in the pipeline.
     fn task_name(&self, _: &InvVm, disk: &InvDisk) -> String {
         disk.file.clone()
@@ -161,7 +177,8 @@ fn missing(login: &Login, wanted: &[&str], wants_ca: bool) -> Vec<String> {
     let mut missing: Vec<String> =
         wanted.iter().filter(|key| login.secret(key).is_empty()).map(|key| (*key).to_owned()).collect();
     if wants_ca && !login.insecure && login.ca_pem.is_none() {
-        missing.push("cacert".to_owned());
+        // As conditions name it, though `cacert` is read, too.
+        missing.push("ca.crt".to_owned());
     }
     missing
 }

@@ -4,6 +4,7 @@
 //! Plain HTTP as gophercloud speaks it (no microversions), so that it works as well against a real
 //! cloud. Knows nothing of the lab's own platforms.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -58,6 +59,37 @@ struct OpenstackClient {
     live: Mutex<Live>,
     refresh: Duration,
     revision: AtomicU64,
+    judged: std::sync::Mutex<Judged>,
+}
+
+/// What the collector's policy has judged. Servers come before their volumes
+/// (`pkg/controller/provider/container/openstack/model.go`), so one whose volume the inventory did not
+/// know yet has an error for a concern, and keeps it until it changes.
+#[derive(Default)]
+struct Judged {
+    /// Of the reading before; `None` at the first, which is judged as a whole.
+    volumes: Option<BTreeSet<String>>,
+    /// By id: the state that was judged, and whether that was too early.
+    servers: BTreeMap<String, (Value, bool)>,
+}
+
+impl Judged {
+    /// Judges a reading; returns the servers that were judged too early.
+    fn look(&mut self, servers: &[Value], volumes: &[Value]) -> BTreeSet<String> {
+        let mut now = BTreeMap::new();
+        for server in servers {
+            let attached = view::volume_ids(server);
+            let state = json!([server["updated"], server["status"], attached]);
+            let early = match self.servers.get(text(server, "/id")) {
+                Some((judged, early)) if *judged == state => *early,
+                _ => self.volumes.as_ref().is_some_and(|known| attached.iter().any(|id| !known.contains(*id))),
+            };
+            now.insert(text(server, "/id").to_owned(), (state, early));
+        }
+        self.servers = now;
+        self.volumes = Some(volumes.iter().map(|volume| text(volume, "/id").to_owned()).collect());
+        self.servers.iter().filter(|(_, (_, early))| *early).map(|(id, _)| id.clone()).collect()
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -172,6 +204,7 @@ impl OpenstackClient {
             live: Mutex::new(live),
             refresh: clock.real(REFRESH).max(SHORTEST),
             revision: AtomicU64::new(0),
+            judged: std::sync::Mutex::default(),
         })
     }
 
@@ -369,6 +402,9 @@ impl PlatformClient for OpenstackClient {
             Ok::<_, String>((id.clone(), body["extra_specs"].clone()))
         });
         raw.extra_specs = try_join_all(specs).await?.into_iter().collect();
+        if let Ok(mut judged) = self.judged.lock() {
+            raw.early = judged.look(raw.list("servers"), raw.list("volumes"));
+        }
         raw.project = project;
         raw.region = region.to_owned();
         raw.revision = self.revision.fetch_add(1, Ordering::Relaxed) + 1;
@@ -442,4 +478,22 @@ impl PlatformClient for OpenstackClient {
     }
 
     async fn logout(&self) {}
+}
+
+#[cfg(test)]
+mod judged_tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_comes_with_a_new_volume_is_judged_too_early_until_it_changes() {
+        let server = |id: &str, updated: &str, volume: &str| json!({"id": id, "updated": updated, "status": "SHUTOFF", "os-extended-volumes:volumes_attached": [{"id": volume}]});
+        let volumes = [json!({"id": "v1"}), json!({"id": "v2"})];
+        let (old, new) = (server("s1", "1", "v1"), server("s2", "1", "v2"));
+        let mut judged = Judged::default();
+        assert!(judged.look(std::slice::from_ref(&old), &volumes[..1]).is_empty(), "the first reading is whole");
+        let both = [old.clone(), new];
+        assert_eq!(judged.look(&both, &volumes), BTreeSet::from(["s2".to_owned()]));
+        assert_eq!(judged.look(&both, &volumes).len(), 1, "and stays so");
+        assert!(judged.look(&[old, server("s2", "2", "v2")], &volumes).is_empty());
+    }
 }

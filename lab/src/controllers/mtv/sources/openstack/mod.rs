@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::super::pipeline::Path;
+use super::super::validate::{Add, View, item};
 use super::super::{Mtv, MtvVersion};
 use super::{Shape, Source, missing};
 use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
@@ -66,6 +67,13 @@ impl Source for Openstack {
         Some(if disk.bus == "image" { image } else { format!("{image}-volume-{}", disk.file) })
     }
 
+    fn judge(&self, view: &View<'_>, vm: &InvVm, add: &mut Add<'_>) {
+        if view.version.at_least(12) && vm.extra["criticalConcerns"] == json!(true) {
+            let message = "One or more VMs in the plan have critical concerns that block migration.";
+            add("VMCriticalConcerns", "Critical", "NotValid", message, item(vm));
+        }
+    }
+
     fn shape(&self, _: &Shape<'_>, vm: &InvVm, machine: &mut Value) {
         let spec = &mut machine["spec"]["template"]["spec"];
         spec["domain"]["cpu"]["threads"] = vm.extra["threads"].clone();
@@ -110,7 +118,8 @@ mod tests {
 
     #[test]
     fn the_pipeline_has_a_step_for_the_snapshot() {
-        let path = Path { warm: false, v2v_transfer: false, pre_hook: true, post_hook: true, preflight: true };
+        let path =
+            Path { warm: false, v2v_transfer: false, pre_hook: true, post_hook: true, preflight: true, reboots: false };
         let version = MtvVersion::parse("2.11").unwrap();
         let steps = super::super::super::pipeline::steps(&Openstack, path, version, &[]);
         let names: Vec<&str> = steps.iter().map(|s| s.name.as_str()).collect();

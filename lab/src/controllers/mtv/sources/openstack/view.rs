@@ -1,6 +1,6 @@
 //! OpenStack's answers as MTV's inventory holds and shows them: key names and casing as Forklift's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -20,6 +20,8 @@ pub(super) struct Raw {
     pub project: (String, String),
     pub region: String,
     pub revision: u64,
+    /// Servers that were judged before their volumes were known.
+    pub early: BTreeSet<String>,
 }
 
 impl Raw {
@@ -56,9 +58,19 @@ fn resource(raw: &Raw, item: &Value, keys: &[(&str, &str)]) -> Value {
     Value::Object(out)
 }
 
-fn volume_ids(server: &Value) -> Vec<&str> {
+pub(super) fn volume_ids(server: &Value) -> Vec<&str> {
     let attached = server["os-extended-volumes:volumes_attached"].as_array();
     attached.into_iter().flatten().map(|v| text(v, "/id")).collect()
+}
+
+/// The error of a judgement that came too early, which is its concern.
+fn concerns(raw: &Raw, server: &str) -> Value {
+    let error = "sql: no rows in result set";
+    if raw.early.contains(server) {
+        json!([{"id": "", "category": "Critical", "label": error, "assessment": error}])
+    } else {
+        json!([])
+    }
 }
 
 fn vm(raw: &Raw, server: &Value) -> Value {
@@ -68,7 +80,7 @@ fn vm(raw: &Raw, server: &Value) -> Value {
     let fields = json!({
         "tenantID": server["tenant_id"], "status": server["status"], "hostID": server["hostId"],
         "revisionValidated": raw.revision, "imageID": text(server, "/image/id"), "flavorID": text(server, "/flavor/id"),
-        "addresses": server["addresses"], "concerns": [], "userID": server["user_id"], "updated": server["updated"],
+        "addresses": server["addresses"], "concerns": concerns(raw, text(server, "/id")), "userID": server["user_id"], "updated": server["updated"],
         "created": server["created"], "progress": server["progress"], "accessIPv4": "", "accessIPv6": "",
         "metadata": server["metadata"], "keyName": text(server, "/key_name"), "adminPass": "",
         "securityGroups": server["security_groups"], "tags": null, "serverGroups": null,
@@ -390,6 +402,7 @@ fn inv_vm(raw: &Raw, server: &Value) -> Option<InvVm> {
         guest_ip: String::new(),
         revision: raw.revision,
         extra: json!({
+            "criticalConcerns": raw.early.contains(text(server, "/id")),
             "imageID": image_id, "threads": threads,
             "diskBus": Some(property("hw_disk_bus")).filter(|b| !b.is_empty()).unwrap_or("virtio"),
         }),

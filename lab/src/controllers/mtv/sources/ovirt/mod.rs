@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use kube::api::Api;
 use serde_json::{Value, json};
 
 use super::super::pipeline::Path;
 use super::super::{Mtv, MtvVersion};
 use super::{Shape, Source, missing};
-use crate::api::forklift::ForkliftController;
 use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
 use crate::inventory::model::InvVm;
 
@@ -20,6 +18,14 @@ pub(super) struct Ovirt;
 
 #[async_trait]
 impl Source for Ovirt {
+    fn tells_insecure(&self) -> bool {
+        true
+    }
+
+    fn removes_snapshots_late(&self) -> bool {
+        true
+    }
+
     fn missing_keys(&self, login: &Login) -> Vec<String> {
         missing(login, &["user", "password"], true)
     }
@@ -30,10 +36,7 @@ impl Source for Ovirt {
 
     /// By the ForkliftController's switch, which its operator turns on where it is not written.
     async fn can_warm(&self, mtv: &Mtv) -> bool {
-        let api: Api<ForkliftController> = Api::namespaced(mtv.client.clone(), &mtv.namespace);
-        let controller = api.get_opt("forklift-controller").await.ok().flatten();
-        let switch = controller.and_then(|c| c.spec.fields.get("controller_ovirt_warm_migration").cloned());
-        switch.is_none_or(|switch| switch == json!(true) || switch == json!("true"))
+        mtv.switch("controller_ovirt_warm_migration", true).await
     }
 
     fn steps(&self, path: Path, _: MtvVersion) -> Vec<&'static str> {
@@ -94,7 +97,14 @@ mod tests {
 
     #[test]
     fn pipelines_convert_nothing() {
-        let cold = Path { warm: false, v2v_transfer: false, pre_hook: false, post_hook: false, preflight: true };
+        let cold = Path {
+            warm: false,
+            v2v_transfer: false,
+            pre_hook: false,
+            post_hook: false,
+            preflight: true,
+            reboots: false,
+        };
         let version = MtvVersion::parse("2.12").unwrap();
         assert_eq!(Ovirt.steps(cold, version), ["DiskTransfer", "VirtualMachineCreation"]);
         assert_eq!(

@@ -20,6 +20,14 @@ pub(super) struct Vsphere;
 
 #[async_trait]
 impl Source for Vsphere {
+    fn preserves_static_ips(&self) -> bool {
+        true
+    }
+
+    fn tells_insecure(&self) -> bool {
+        true
+    }
+
     fn missing_keys(&self, login: &Login) -> Vec<String> {
         missing(login, &["user", "password"], true)
     }
