@@ -300,7 +300,8 @@ mod tests {
     #[test]
     fn a_prefix_stays_readable_and_every_attempts_namespace_fits() {
         let cell = CellId::new("vsphere-8-0-3-vddk", &"test_a_very_long_scenario_name_indeed".repeat(3), None);
-        for (prefix, head) in [("mtv-nightly", "mtv-nightly-"), ("nightlyqe", "nightlyqe-"), ("Night ly", "night-ly-")] {
+        for (prefix, head) in [("mtv-nightly", "mtv-nightly-"), ("nightlyqe", "nightlyqe-"), ("Night ly", "night-ly-")]
+        {
             let run = RunId::random_with(prefix);
             assert!(run.as_str().starts_with(head), "{run}");
             assert_eq!(RunId::parse(run.as_str()), Some(run.clone()));

@@ -82,7 +82,7 @@ async fn dispatch(args: Args) -> Result<u8, Stop> {
         Command::List(list) => &list.lab.defect,
         Command::Doctor(doctor) => &doctor.lab.defect,
         Command::Lab(lab) => &lab.defect,
-        Command::Config { .. } | Command::Clean(_) | Command::Report(_) => &[],
+        Command::Config { .. } | Command::Clean(_) | Command::Report(_) | Command::History(_) => &[],
     };
     if defects.iter().any(|name| name == "help") {
         print_text(&common::defects_help());

@@ -7,8 +7,8 @@ use std::path::Path;
 use super::args::{CompareArgs, HistoryArgs, ListFormat, MergeArgs, ReportArgs, ReportCommand};
 use super::tell::Tell;
 use super::{Stop, exit, print_text};
-use crate::report::log::read_events;
 use crate::report::history::{History, Standing, read_night};
+use crate::report::log::read_events;
 use crate::report::{self, compare, console, merge};
 
 pub fn run(args: ReportArgs) -> Result<u8, Stop> {
@@ -65,7 +65,8 @@ pub fn history(args: &HistoryArgs) -> Result<u8, Stop> {
             rows.sort_by_key(|row| (order(&row.standing), row.slower.is_none(), row.id.clone()));
             let wide = rows.iter().map(|row| row.id.len()).max().unwrap_or_default();
             for row in rows {
-                let flaky = (row.flaky_rate > 0.0).then(|| format!(", flaky in {:.0} % of its passes", row.flaky_rate * 100.0));
+                let flaky =
+                    (row.flaky_rate > 0.0).then(|| format!(", flaky in {:.0} % of its passes", row.flaky_rate * 100.0));
                 let slower = row.slower.map(|(now, usual)| {
                     format!(", slower: {} against {}", report::duration_text(now), report::duration_text(usual))
                 });

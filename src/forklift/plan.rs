@@ -128,6 +128,7 @@ mod tests {
             map: PlanMap::default(),
             vms: Vec::new(),
             hooks: Vec::new(),
+            pvc_name_template: None,
             target_labels: BTreeMap::new(),
             target_node_selector: BTreeMap::new(),
         });

@@ -196,7 +196,8 @@ mod tests {
         let judged = |id, shown| judge(Some(&marker), id, shown);
         assert_eq!(judged(None, shown(NAME, "vm-1", Some(&early))), Judgement::Ours);
         assert_eq!(judged(Some("vm-1"), shown(NAME, "vm-1", Some(&late))), Judgement::Ours);
-        assert_eq!(judged(None, shown(NAME, "vm-1", Some(&format!("mine\n{late}\nand more")))), Judgement::Ours);
+        let among_others = format!("mine\n{late}\nand more");
+        assert_eq!(judged(None, shown(NAME, "vm-1", Some(&among_others))), Judgement::Ours);
         for (id, shown) in [
             (Some("vm-9"), shown(NAME, "vm-9", None)),
             (Some("vm-9"), shown("db-prod", "vm-9", Some(&late))),

@@ -134,7 +134,11 @@ mod tests {
             set: None,
         }];
         for (name, verdict, message) in ends {
-            kinds.push(EventKind::CellStarted { cell: id(name), attempt: 1, namespace: format!("mm-abcdefghij-{name}") });
+            kinds.push(EventKind::CellStarted {
+                cell: id(name),
+                attempt: 1,
+                namespace: format!("mm-abcdefghij-{name}"),
+            });
             let problem = (!message.is_empty()).then(|| Problem::new(*message));
             kinds.push(EventKind::CellFinished {
                 cell: id(name),

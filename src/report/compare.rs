@@ -138,7 +138,8 @@ impl Comparison<'_> {
         let rows: Vec<&Row> = self.cells.iter().filter(shown).collect();
         let wide = rows.iter().map(|row| row.id.len()).max().unwrap_or_default();
         for row in &rows {
-            let verdicts: Vec<String> = row.runs.iter().map(|past| past.as_ref().map_or("-".to_owned(), told)).collect();
+            let verdicts: Vec<String> =
+                row.runs.iter().map(|past| past.as_ref().map_or("-".to_owned(), told)).collect();
             let name = row.change.name();
             let sign = if name.is_empty() { String::new() } else { format!("  {name}") };
             let _ = writeln!(out, "{:wide$}  {}{sign}", super::clean(&row.id), verdicts.join(" → "));
@@ -202,7 +203,10 @@ mod tests {
         use Verdict::{Failed, Passed};
         let nights = [
             night("mm-a", &[("v/a", Passed, &[], 10_000), ("v/b", Failed, &["cpu"], 1), ("v/c", Failed, &["cpu"], 1)]),
-            night("mm-b", &[("v/a", Failed, &["disk-count"], 9), ("v/b", Passed, &[], 9), ("v/c", Failed, &["nics"], 1)]),
+            night(
+                "mm-b",
+                &[("v/a", Failed, &["disk-count"], 9), ("v/b", Passed, &[], 9), ("v/c", Failed, &["nics"], 1)],
+            ),
         ];
         let compared = compare(&nights);
         assert!(compared.regressed());
@@ -216,7 +220,10 @@ mod tests {
     #[test]
     fn a_stage_is_told_when_it_takes_a_quarter_longer_and_noise_is_not() {
         let compared = |now| {
-            let nights = [night("mm-a", &[("v/a", Verdict::Passed, &[], 10_000)]), night("mm-b", &[("v/a", Verdict::Passed, &[], now)])];
+            let nights = [
+                night("mm-a", &[("v/a", Verdict::Passed, &[], 10_000)]),
+                night("mm-b", &[("v/a", Verdict::Passed, &[], now)]),
+            ];
             compare(&nights).text(false)
         };
         assert!(compared(15_000).contains("migrate slower: 10.0s → 15.0s"));

@@ -285,15 +285,13 @@ impl History {
             }
             (false, _) => Standing::Passing { streak: streak.count() + 1 },
         };
-        let passed: Vec<&Past> =
-            before.iter().map(|(_, past)| *past).chain([now]).filter(|past| !past.bad()).collect();
+        let passed: Vec<&Past> = before.iter().map(|(_, past)| *past).chain([now]).filter(|past| !past.bad()).collect();
         let flaky = passed.iter().filter(|past| past.flaky).count();
         let mut usual: Vec<i64> =
             before.iter().filter(|(_, past)| !past.bad() && !past.flaky).map(|(_, past)| past.duration_ms).collect();
         usual.sort_unstable();
-        let slower = p95(&usual).filter(|p95| {
-            usual.len() >= ENOUGH && !now.bad() && now.duration_ms as f64 > *p95 as f64 * SLOWER
-        });
+        let slower = p95(&usual)
+            .filter(|p95| usual.len() >= ENOUGH && !now.bad() && now.duration_ms as f64 > *p95 as f64 * SLOWER);
         CellHistory {
             id: id.to_owned(),
             standing,
@@ -316,7 +314,9 @@ impl std::fmt::Display for Standing {
         match self {
             Self::New { ran_before: true } => f.write_str("new"),
             Self::New { ran_before: false } => f.write_str("new (ran for the first time)"),
-            Self::Known { nights, since } => write!(f, "known for {nights} nights, since {}", since.strftime("%Y-%m-%d")),
+            Self::Known { nights, since } => {
+                write!(f, "known for {nights} nights, since {}", since.strftime("%Y-%m-%d"))
+            }
             Self::Fixed { after: 1 } => f.write_str("fixed after 1 night"),
             Self::Fixed { after } => write!(f, "fixed after {after} nights"),
             Self::Passing { streak: 1 } => f.write_str("passed"),

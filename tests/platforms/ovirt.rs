@@ -165,8 +165,9 @@ async fn a_forgotten_token_is_renewed_and_a_dropped_clone_is_deleted() {
     // The engine goes on with a clone whose asker goes away as soon as it has begun.
     let watcher = world.driver(|_| {});
     let begun = async { while watcher.find(&world.name("dropped")).await.unwrap().is_none() {} };
+    let name = world.name("dropped");
     tokio::select! {
-        made = world.clone(&*driver, "mtv-win2019-79", &world.name("dropped")) => drop(made.unwrap()),
+        made = world.clone(&*driver, "mtv-win2019-79", &name) => drop(made.unwrap()),
         () = begun => {}
     }
     assert!(world.delete(&*driver, &world.name("dropped")).await.unwrap());

@@ -64,7 +64,9 @@ struct ReportPage<'a> {
 /// What the page may load and run: its own style, and the one script by its hash.
 fn policy(script: &str) -> String {
     let hash = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(script.as_bytes()));
-    format!("default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'")
+    format!(
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'"
+    )
 }
 
 /// The whole page. `history` is what earlier runs in the same results directory said; empty where there are none.

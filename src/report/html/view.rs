@@ -228,9 +228,8 @@ fn headline(model: &RunModel, found: &[Cause<'_>], histories: &BTreeMap<String, 
     if counts.skipped > 0 {
         text += &format!("; {} skipped", counts.skipped);
     }
-    let bad_cells = model.cells.iter().filter(|cell| {
-        !matches!(cell.final_verdict(), Verdict::Passed | Verdict::Skipped)
-    });
+    let bad_cells =
+        model.cells.iter().filter(|cell| !matches!(cell.final_verdict(), Verdict::Passed | Verdict::Skipped));
     let history = told(bad_cells, histories);
     if !history.is_empty() {
         text += &format!(" ({history})");
@@ -311,7 +310,10 @@ fn cause_view(
         cells: cause
             .cells
             .iter()
-            .map(|cell| CellLink { anchor: anchors.get(cell.name()).cloned().unwrap_or_default(), name: Text::new(cell.name()) })
+            .map(|cell| CellLink {
+                anchor: anchors.get(cell.name()).cloned().unwrap_or_default(),
+                name: Text::new(cell.name()),
+            })
             .collect(),
         history: told(cause.cells.iter().copied(), histories),
     }
@@ -444,14 +446,16 @@ fn again(cell: &CellModel) -> String {
         let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
         if plain { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
     };
-    format!(
-        "mtv-matrix run -p {} -s {} --keep on-failure",
-        quoted(&cell.info.profile),
-        quoted(&cell.info.scenario)
-    )
+    format!("mtv-matrix run -p {} -s {} --keep on-failure", quoted(&cell.info.profile), quoted(&cell.info.scenario))
 }
 
-fn cell_view(model: &RunModel, cell: &CellModel, anchor: String, history: Option<&CellHistory>, brief: bool) -> CellView {
+fn cell_view(
+    model: &RunModel,
+    cell: &CellModel,
+    anchor: String,
+    history: Option<&CellHistory>,
+    brief: bool,
+) -> CellView {
     let verdict = cell.final_verdict();
     let good = matches!(verdict, Verdict::Passed | Verdict::Skipped);
     let brief = brief && good;
@@ -482,7 +486,11 @@ fn cell_view(model: &RunModel, cell: &CellModel, anchor: String, history: Option
         unstarted: cell.unstarted.as_ref().map(|(_, problem)| problem_view(problem)),
         history: told,
         not_judged: cell.not_judged(),
-        attempts: if brief { Vec::new() } else { cell.attempts.iter().rev().map(|one| attempt_view(model, one)).collect() },
+        attempts: if brief {
+            Vec::new()
+        } else {
+            cell.attempts.iter().rev().map(|one| attempt_view(model, one)).collect()
+        },
         artifacts: cell.artifacts.iter().map(|one| place(&one.path, &one.what)).collect(),
         log: if brief || (good && model.cells.len() > DETAILED / 4) { Vec::new() } else { log.collect() },
         again: (!good).then(|| Text::new(&again(cell))),
