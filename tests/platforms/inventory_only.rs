@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::GRACE;
 use crate::common::{Expired, LabServer, Place, RUN, Results, Running};
 use serde_json::{Value, json};
 
@@ -100,7 +101,8 @@ fn wrong_logins_dead_endpoints_and_old_certificates_err_their_profile_alone() {
     vary("ec2-region", "ec2", &[("region", json!("mars-north-1"))]);
     vary("ec2-dead", "ec2", &[("api_url", json!("https://127.0.0.1:1"))]);
     let file = place.write("all.json", &all.to_string());
-    let args = format!("--providers-json {} run -p * {RUN} --jobs 10 --results results -s {COLD}", file.display());
+    let args =
+        format!("--providers-json {} run -p * {RUN} {GRACE} --jobs 10 --results results -s {COLD}", file.display());
     Running::start(place.command(&args).env("KUBECONFIG", &lab.kubeconfig)).end().exits(3);
 
     let results = place.results();

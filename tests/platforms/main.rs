@@ -22,6 +22,9 @@ use common::{Ended, LabServer, Place, RUN, Running};
 
 const COLD: &str = "test_sanity_cold_mtv_migration";
 
+/// A connection that fails may pass; nobody here waits long for that.
+const GRACE: &str = "--set timeouts.blocker_grace=3s";
+
 /// A run of the cold sanity scenario with these profiles, vSphere's beside them, on one lab.
 fn run_beside_vsphere(place: &Place, lab: &LabServer, more: &[(&str, Value)], flags: &str) -> Ended {
     let mut providers: Value = serde_json::from_str(&fs::read_to_string(&lab.providers).unwrap()).unwrap();

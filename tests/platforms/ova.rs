@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::GRACE;
 use crate::common::{LabServer, Place, RUN, Running};
 use serde_json::{Value, json};
 
@@ -87,7 +88,8 @@ fn a_share_that_is_not_there_or_not_a_share_and_a_missing_vm_err_their_profile_a
     all["mapped"] = providers["ova"].clone();
     all["mapped"]["vms"] = json!({"mtv-tests-rhel8": "mtv-rhel9"});
     let file = place.write("all.json", &all.to_string());
-    let args = format!("--providers-json {} run -p * {RUN} --jobs 6 --results results -s {COLD}", file.display());
+    let args =
+        format!("--providers-json {} run -p * {RUN} {GRACE} --jobs 6 --results results -s {COLD}", file.display());
     let ended = Running::start(place.command(&args).env("KUBECONFIG", &lab.kubeconfig)).end().exits(3);
     ended.says("took mtv-rhel9-static-ova as it is");
 
