@@ -13,6 +13,7 @@ use kube::api::{Api, PostParams};
 use serde_json::{Value, json};
 
 const COLD: &str = "test_sanity_cold_mtv_migration";
+const WARM: &str = "test_sanity_warm_mtv_migration";
 const CLOCK: &str = "--clock-scale 1500";
 
 fn clean(lab: &LabServer, place: &Place, args: &str) -> common::Ended {
@@ -122,4 +123,62 @@ fn who_could_not_be_asked_is_told_and_one_bad_ledger_stops_no_other() {
     clean(&lab, &place, "--results results").exits(0).says(", 0 left");
     clean(&lab, &place, &format!("--run-id {id} --set results=elsewhere")).exits(0).says("0 removed, 0 left");
     lab.ends_clean();
+}
+
+/// The precopy interval as it stands, and how many hold it.
+fn interval(lab: &LabServer) -> (Value, usize) {
+    with_api(lab, async |client| {
+        let gvk = kube::core::GroupVersionKind::gvk("forklift.konveyor.io", "v1beta1", "ForkliftController");
+        let kind = kube::core::ApiResource::from_gvk(&gvk);
+        let api: Api<kube::api::DynamicObject> = Api::namespaced_with(client, "openshift-mtv", &kind);
+        let there = api.get("forklift-controller").await.unwrap();
+        let held = there.metadata.annotations.unwrap_or_default();
+        let held = held.keys().filter(|key| key.starts_with("mtv-matrix.io/borrowed-")).count();
+        (there.data["spec"]["controller_precopy_interval"].clone(), held)
+    })
+}
+
+#[test]
+fn runs_with_different_intervals_wait_for_one_another_and_the_first_value_comes_back() {
+    let place = Place::new();
+    let lab = LabServer::start(&place, CLOCK);
+    let before = interval(&lab);
+    assert_eq!(before.1, 0);
+    let warm = |minutes: u32, results: &str| {
+        let args = format!("run --results {results} -s {WARM} --set snapshots_interval={minutes}");
+        Running::start(&mut lab.command(&place, &args))
+    };
+    let (two, three) = (warm(2, "two"), warm(3, "three"));
+    two.end().exits(0).says("precopy interval of openshift-mtv set to 2 minutes");
+    three.end().exits(0).says("precopy interval of openshift-mtv set to 3 minutes");
+    assert_eq!(interval(&lab), before);
+
+    // Killed, and its ledger lost: the object itself says what is to come back.
+    let mut killed = warm(5, "results");
+    killed.until("set to 5 minutes");
+    killed.signal("KILL");
+    killed.end();
+    assert_eq!(interval(&lab), (json!(5), 1));
+    let id = place.results().run_id();
+    fs::remove_file(place.results().dir.join("ledger.jsonl")).unwrap();
+    clean(&lab, &place, &format!("--run-id {id} --yes"))
+        .exits(0)
+        .says("removed setting /spec/controller_precopy_interval");
+    assert_eq!(interval(&lab), before);
+    lab.ends_clean();
+}
+
+#[test]
+fn a_migration_that_nobody_could_watch_is_errored_and_says_since_when() {
+    let place = Place::new();
+    let lab = LabServer::start(&place, "--clock-scale 60");
+    let bounds = "--set timeouts.migrate=10s --set timeouts.teardown=2s --set timeouts.request=1s";
+    let args = format!("run --results results -s {WARM} {bounds}");
+    let mut run = Running::start(&mut lab.command(&place, &args));
+    run.until("migrate …");
+    // So long that MTV has its Migration, and by far not so long that it ends.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    drop(lab);
+    run.end().exits(3).says("nobody has answered since ");
+    assert_eq!(place.results().verdict(&format!("vsphere/{WARM}")), "errored");
 }

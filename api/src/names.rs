@@ -71,7 +71,7 @@ pub fn dns_label(text: &str, max: usize) -> String {
     if head.is_empty() { hash } else { format!("{head}-{hash}") }
 }
 
-/// One run: a prefix of at most 9 characters (`mm`), a dash, and 10 characters of [`ALPHABET`], 50
+/// One run: a prefix of at most [`MAX_RUN_HEAD`] characters (`mm`), a dash, and 10 characters of [`ALPHABET`], 50
 /// random bits. There is no other shape: what reaches the program from outside is parsed into it or
 /// refused, because a run id decides what is deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -54,7 +54,7 @@ impl Marker {
         self.mark(&["id", kind, id])
     }
 
-    /// What stands in a thing's notes, for people and for [`Claim::judge`]. At most 120 characters: some
+    /// What stands in a thing's notes, for people and for [`Claim::judge`]. At most 140 characters: some
     /// platforms' texts are short.
     pub fn note(&self, cell: &CellId, mark: &str) -> String {
         format!("{NOTE} {} cell {} {WORD} {mark}", self.run, cell.slug())
