@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! shape NAME                       a struct that several kinds use
-//! kind KIND PLURAL status @12      with `/status`; since MTV 2.12
+//! kind KIND PLURAL status @12      with `/status`; since MTV 2.12; `until=11`: only up to 2.11
 //!   | TITLE TYPE PATH              a printer column
 //!   field!: TYPE {"more": 1} @11   `!` required; further keywords of the schema; since MTV 2.11
 //! ```
@@ -55,6 +55,7 @@ impl<'a, I: Iterator<Item = Line<'a>>> Reader<'a, I> {
         while let Some((_, line)) = self.lines.next() {
             let (head, from) = since(line);
             let mut words = head.split(' ');
+            let until = head.split(' ').find_map(|word| word.strip_prefix("until=")?.parse().ok()).unwrap_or(u32::MAX);
             match words.next() {
                 Some("shape") => {
                     let shape = self.object(1);
@@ -62,7 +63,7 @@ impl<'a, I: Iterator<Item = Line<'a>>> Reader<'a, I> {
                 }
                 _ => {
                     let definition = self.definition(words);
-                    if self.minor >= from {
+                    if (from..=until).contains(&self.minor) {
                         found.push(definition);
                     }
                 }
@@ -78,6 +79,7 @@ impl<'a, I: Iterator<Item = Line<'a>>> Reader<'a, I> {
         let mut version = json!({"name": VERSION, "served": true, "storage": true});
         for word in words {
             match word.split_once('=') {
+                Some(("until", _)) => {}
                 Some((_, short)) => names["shortNames"] = json!(short.split(',').collect::<Vec<_>>()),
                 None => version["subresources"] = json!({"status": {}}),
             }
@@ -266,6 +268,14 @@ mod tests {
         };
         assert!(fields(9)["targetPowerState"].is_null() && fields(10)["targetPowerState"].is_object());
         assert!(fields(11)["tagMapping"].is_null() && fields(12)["tagMapping"].is_object());
+        let controller = |minor: u32| {
+            let found = all(minor).into_iter().filter(|d| d["spec"]["names"]["kind"] == "ForkliftController");
+            found
+                .map(|d| d["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!((controller(11).len(), controller(12).len()), (1, 1));
+        assert!(controller(11)[0]["properties"].is_null() && controller(12)[0]["properties"].is_object());
         assert!(!all(11).iter().any(|d| d["spec"]["names"]["kind"] == "Conversion"));
     }
 
