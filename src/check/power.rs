@@ -72,7 +72,7 @@ pub fn expected(rule: &PowerRule<'_>) -> Expected {
         return usual;
     }
     match rule.mtv_version {
-        Some(version) if support::WINDOWS_REBOOT.is_on(rule.flags, version) => {
+        Some(version) if support::WINDOWS_REBOOT.acts(rule.flags, version) => {
             Expected::Is(PowerState::On, "as MTV starts a Windows VM to wait for its reboots")
         }
         Some(_) => usual,

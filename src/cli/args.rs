@@ -188,7 +188,7 @@ pub struct LabArgs {
     #[arg(long, value_name = "X.Y", requires = "lab")]
     pub lab_mtv_version: Option<String>,
     /// A way in which migrations go wrong although MTV says Succeeded; `--defect help` lists them.
-    #[arg(long, value_name = "NAME", requires = "lab")]
+    #[arg(long, value_name = "NAME")]
     pub defect: Vec<String>,
 }
 

@@ -88,6 +88,17 @@ async fn dispatch(args: Args) -> Result<u8, Stop> {
         print_text(&common::defects_help());
         return Ok(exit::PASSED);
     }
+    let without_lab = match &args.command {
+        Command::Run(run) => !run.lab.lab,
+        Command::List(list) => !list.lab.lab,
+        Command::Doctor(doctor) => !doctor.lab.lab,
+        Command::Lab(_) | Command::Config { .. } | Command::Clean(_) | Command::Report(_) | Command::History(_) => {
+            false
+        }
+    };
+    if without_lab && !defects.is_empty() {
+        return Err(Stop::usage("--defect makes the lab's migrations go wrong: it needs --lab"));
+    }
     let before = args.config;
     match args.command {
         Command::Run(run) => run_cmd::run(&before.and(&run.config), run).await,

@@ -155,7 +155,7 @@ fn clean_removes_a_kept_source_vm_by_ledger_and_by_sweep() {
         let run = place.results().run_id();
         let clean = if clean == "--run-id" {
             fs::remove_file(place.results().dir.join("ledger.jsonl")).unwrap();
-            format!("clean --run-id {run}")
+            format!("clean --yes --run-id {run}")
         } else {
             format!("clean {clean}")
         };

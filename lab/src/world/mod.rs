@@ -121,19 +121,25 @@ impl GuestDirectory for World {
                 hostname: vm.os.hostname.clone(),
                 pretty_name: vm.os.pretty_name.clone(),
                 users: vm.os.users.clone(),
-                nics: vm.nics.iter().map(guest_nic).collect(),
+                nics: guest_nics(vm),
             })
         })
     }
 }
 
-fn guest_nic(nic: &Nic) -> GuestNic {
+/// A guest has one default route, through its first connected NIC: what its tools tell, too.
+fn guest_nics(vm: &Vm) -> Vec<GuestNic> {
+    let first = vm.nics.iter().position(|nic| nic.connected);
+    vm.nics.iter().enumerate().map(|(index, nic)| guest_nic(nic, first == Some(index))).collect()
+}
+
+fn guest_nic(nic: &Nic, default_route: bool) -> GuestNic {
     GuestNic {
         name: nic.guest.name.clone(),
         mac: nic.mac.clone(),
         addresses: nic.addresses(),
         is_static: nic.guest.fixed.is_some(),
-        gateway: Some(nic.gateway()),
+        gateway: default_route.then(|| nic.gateway()),
         dns: nic.guest.dns.clone(),
     }
 }

@@ -29,6 +29,11 @@ impl Gate {
     pub fn is_on(&self, flags: &BTreeMap<String, bool>, mtv_version: &str) -> bool {
         flags.get(self.key).copied().unwrap_or_else(|| numbers(mtv_version) >= numbers(self.on_since))
     }
+    /// [`Self::is_on`], but never before the version that brought it: an older MTV keeps a key that it does not
+    /// know, and does nothing.
+    pub fn acts(&self, flags: &BTreeMap<String, bool>, mtv_version: &str) -> bool {
+        numbers(mtv_version) >= numbers(self.on_since) && self.is_on(flags, mtv_version)
+    }
 }
 
 /// MTV starts a migrated Windows VM, whatever its source's power, and waits until its guest has come
