@@ -31,11 +31,7 @@ pub(super) async fn missing(cluster: &Cluster, plan: &PlanSpec) -> Vec<String> {
     // Networks of another cluster are not ours to look at.
     for row in networks.iter().filter(|_| own_destination).flat_map(|map| &map.spec.map) {
         if row.destination.type_ == "multus" {
-            let network = ObjRef {
-                namespace: row.destination.namespace.clone(),
-                name: row.destination.name.clone(),
-                ..ObjRef::default()
-            };
+            let network = ObjRef { namespace: row.destination.namespace.clone(), name: row.destination.name.clone() };
             let by = "a destination of the network map";
             look::<NetworkAttachmentDefinition>(cluster, &network, by, &mut missing).await;
         }

@@ -127,10 +127,9 @@ impl GuestDirectory for World {
     }
 }
 
-/// A guest has one default route, through its first connected NIC: what its tools tell, too.
+/// A guest has one default route, through its first NIC: what its tools tell, too.
 fn guest_nics(vm: &Vm) -> Vec<GuestNic> {
-    let first = vm.nics.iter().position(|nic| nic.connected);
-    vm.nics.iter().enumerate().map(|(index, nic)| guest_nic(nic, first == Some(index))).collect()
+    vm.nics.iter().enumerate().map(|(index, nic)| guest_nic(nic, index == 0)).collect()
 }
 
 fn guest_nic(nic: &Nic, default_route: bool) -> GuestNic {

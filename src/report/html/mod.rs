@@ -72,7 +72,8 @@ fn policy(script: &str) -> String {
 /// The whole page. `history` is what earlier runs in the same results directory said; empty where there are none.
 pub fn render(model: &RunModel, history: &History) -> Result<String, ReportError> {
     let page = ReportPage { style: STYLE, script: SCRIPT, policy: policy(SCRIPT), page: Page::new(model, history) };
-    page.render().map_err(|error| ReportError::Render { what: "report.html", message: error.to_string() })
+    let rendered = page.render().map(|page| page + "\n");
+    rendered.map_err(|error| ReportError::Render { what: "report.html", message: error.to_string() })
 }
 
 /// The page of many runs: `index.html` of a results directory.
@@ -87,7 +88,8 @@ struct IndexPage<'a> {
 /// `index.html`: the runs of a results directory, newest first, and a line a cell.
 pub fn render_index(history: &History) -> Result<String, ReportError> {
     let page = IndexPage { style: STYLE, policy: policy(""), index: view::Index::new(history) };
-    page.render().map_err(|error| ReportError::Render { what: "index.html", message: error.to_string() })
+    let rendered = page.render().map(|page| page + "\n");
+    rendered.map_err(|error| ReportError::Render { what: "index.html", message: error.to_string() })
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ fn step(total: i64) -> i64 {
         100, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000, 600_000, 1_800_000, 3_600_000, 7_200_000,
         14_400_000,
     ];
-    STEPS.into_iter().find(|step| total / step <= 10).unwrap_or_else(|| total / 8)
+    STEPS.into_iter().find(|step| total / step <= 10).unwrap_or(total / 8)
 }
 
 fn shortened(name: &str) -> String {
