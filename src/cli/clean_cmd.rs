@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::args::{CleanArgs, ConfigArgs};
+use super::tell::say;
 use super::{Stop, common, exit};
 use crate::api::names::RunId;
 use crate::cleanup::{Cleaned, Cleaner, Consent, Standing};
@@ -34,7 +35,7 @@ pub async fn run(config: &ConfigArgs, args: CleanArgs) -> Result<u8, Stop> {
                 Ok(cleaned) => all.join(cleaned),
                 // One that was named is refused; of many the others are finished.
                 Err(WorkError::Held(held)) if found.named => return Err(Stop::usage(held)),
-                Err(WorkError::Held(held)) => println!("not touched: {held}"),
+                Err(WorkError::Held(held)) => say!("not touched: {held}"),
                 Err(error) => broken.push(error.to_string()),
             }
         }
@@ -46,11 +47,11 @@ pub async fn run(config: &ConfigArgs, args: CleanArgs) -> Result<u8, Stop> {
         all.join(told);
     }
     for run in runs {
-        println!("run {run}");
+        say!("run {run}");
         match sweep(&cleaner, &loaded, &run).await {
             Ok(cleaned) => all.join(cleaned),
             Err(WorkError::Held(held)) if named.is_some() => return Err(Stop::usage(held)),
-            Err(WorkError::Held(held)) => println!("not touched: {held}"),
+            Err(WorkError::Held(held)) => say!("not touched: {held}"),
             Err(error) => broken.push(error.to_string()),
         }
     }
@@ -90,7 +91,7 @@ async fn finish(cleaner: &Cleaner<'_>, path: &Path) -> Result<Cleaned, WorkError
     let guard = Arc::new(Guard::hold(path, WHAT)?);
     let _heart = common::heartbeat(&guard);
     let ledger = Ledger::reopen(path)?;
-    println!("{}: run {}", path.display(), ledger.run());
+    say!("{}: run {}", path.display(), ledger.run());
     Ok(cleaner.finish(&ledger).await?)
 }
 
@@ -109,7 +110,7 @@ async fn sweep(cleaner: &Cleaner<'_>, loaded: &Loaded, run: &RunId) -> Result<Cl
     let swept = cleaner.sweep(run, |marker| Ledger::create_with(&path.join("ledger.jsonl"), run, marker)).await;
     let _ = std::fs::remove_dir_all(&path);
     if let Some(error) = unreadable {
-        println!("swept without its ledger: {error}");
+        say!("swept without its ledger: {error}");
     }
     Ok(swept?)
 }
@@ -168,7 +169,7 @@ fn ledgers(dir: &Path) -> Result<Ledgers, Stop> {
 fn tell(cleaned: &Cleaned, broken: &[String], dry_run: bool) -> u8 {
     let verb = if dry_run { "would remove" } else { "removed" };
     for what in &cleaned.removed {
-        println!("  {verb} {what}");
+        say!("  {verb} {what}");
     }
     for left in &cleaned.leftovers {
         let word = match left.standing {
@@ -177,10 +178,10 @@ fn tell(cleaned: &Cleaned, broken: &[String], dry_run: bool) -> u8 {
             Standing::NotOurs => "not ours, not touched",
             Standing::Unknown => "unknown",
         };
-        println!("  {word}: {}: {}", left.what, left.because);
+        say!("  {word}: {}: {}", left.what, left.because);
     }
     for error in broken {
-        println!("  unknown: {error}");
+        say!("  unknown: {error}");
     }
     let count = |standing| cleaned.leftovers.iter().filter(|left| left.standing == standing).count();
     let unknown = count(Standing::Unknown) + broken.len();
@@ -192,6 +193,6 @@ fn tell(cleaned: &Cleaned, broken: &[String], dry_run: bool) -> u8 {
     if count(Standing::NotOurs) > 0 {
         line.push_str(&format!(", {} not ours", count(Standing::NotOurs)));
     }
-    println!("{line}");
+    say!("{line}");
     if cleaned.is_whole() && broken.is_empty() { exit::PASSED } else { exit::LEFTOVERS }
 }

@@ -1,16 +1,16 @@
 //! `mtv-matrix config`: what is in force and where it came from, and the schemas.
 
 use super::args::{ConfigArgs, ConfigCommand};
-use super::{Stop, common, docs, exit, print_text};
+use super::{Stop, common, docs, exit, tell};
 use crate::config::{Loaded, known};
 
 pub(super) fn run(config: &ConfigArgs, command: &ConfigCommand) -> Result<u8, Stop> {
     match command {
-        ConfigCommand::Show(more) => print_text(&show(&common::load(&config.and(more), Vec::new(), None)?)),
-        ConfigCommand::Schema { of } => print_text(&schema(*of)),
+        ConfigCommand::Show(more) => tell::text(&show(&common::load(&config.and(more), Vec::new(), None)?)),
+        ConfigCommand::Schema { of } => tell::text(&schema(*of)),
         ConfigCommand::Docs { dir } => {
             let changed = docs::write(dir).map_err(Stop::usage)?;
-            print_text(&changed.iter().map(|path| format!("{}\n", path.display())).collect::<String>());
+            tell::text(&changed.iter().map(|path| format!("{}\n", path.display())).collect::<String>());
         }
     }
     Ok(exit::PASSED)

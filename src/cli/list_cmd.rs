@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::args::{ConfigArgs, ListArgs, ListFormat};
-use super::{Stop, common, exit, print_text, support_grid};
+use super::{Stop, common, exit, support_grid, tell};
 use crate::matrix::{Cell, Decision};
 
 pub(super) async fn run(config: &ConfigArgs, args: &ListArgs) -> Result<u8, Stop> {
     if args.support {
         // Says the same wherever it is asked, so no configuration is read.
         match args.format {
-            ListFormat::Table => print_text(&support_grid::table()),
-            ListFormat::Json => print_text(&support_grid::json()),
+            ListFormat::Table => tell::text(&support_grid::table()),
+            ListFormat::Json => tell::text(&support_grid::json()),
         }
         return Ok(exit::PASSED);
     }
@@ -22,8 +22,8 @@ pub(super) async fn run(config: &ConfigArgs, args: &ListArgs) -> Result<u8, Stop
     }
     let cells = listed?;
     match args.format {
-        ListFormat::Table => print_text(&list_table(&cells)),
-        ListFormat::Json => print_text(&list_json(&cells)),
+        ListFormat::Table => tell::text(&list_table(&cells)),
+        ListFormat::Json => tell::text(&list_json(&cells)),
     }
     Ok(exit::PASSED)
 }

@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Args, Command};
+use tell::complain;
 
 pub use crate::event::exit;
 
@@ -51,7 +52,7 @@ pub fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: failed to start the async runtime: {error}");
+            complain!("error: failed to start the async runtime: {error}");
             return ExitCode::from(exit::ENVIRONMENT);
         }
     };
@@ -60,17 +61,10 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(stop) => {
-            eprintln!("error: {}", stop.message);
+            complain!("error: {}", stop.message);
             ExitCode::from(stop.code)
         }
     }
-}
-
-/// Prints a whole text; a reader that went away (`| head`) is no error.
-fn print_text(text: &str) {
-    use std::io::Write as _;
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 async fn dispatch(args: Args) -> Result<u8, Stop> {
@@ -85,7 +79,7 @@ async fn dispatch(args: Args) -> Result<u8, Stop> {
         Command::Config { .. } | Command::Clean(_) | Command::Report(_) | Command::History(_) => &[],
     };
     if defects.iter().any(|name| name == "help") {
-        print_text(&common::defects_help());
+        tell::text(&common::defects_help());
         return Ok(exit::PASSED);
     }
     let before = args.config;

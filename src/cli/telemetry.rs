@@ -1,9 +1,11 @@
 //! Where `tracing` goes: spans into the run's traces, and, only where asked for, lines to stderr.
 
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+use super::tell::complain;
 use crate::api::names::RunId;
 use crate::report::live::{self, Live};
 
@@ -15,23 +17,29 @@ fn wanted() -> Option<EnvFilter> {
     match EnvFilter::try_new(&text) {
         Ok(filter) => Some(filter),
         Err(error) => {
-            eprintln!("warning: the log filter {text:?} is not understood: {error}");
+            complain!("warning: the log filter {text:?} is not understood: {error}");
             None
         }
     }
 }
 
+/// Lines on standard error. What the layer says of a failed write would go there, too, and panic.
+fn stderr<S>() -> impl Layer<S>
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+{
+    tracing_subscriber::fmt::layer().with_writer(std::io::stderr).log_internal_errors(false)
+}
+
 /// Sets the process's subscriber. Called once; a second call changes nothing.
 pub fn logs() {
-    let lines =
-        wanted().map(|filter| tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter));
+    let lines = wanted().map(|filter| stderr().with_filter(filter));
     let _ = tracing_subscriber::registry().with(lines).try_init();
 }
 
 /// [`logs`], and collects the spans of `run`.
 pub fn start(run: &RunId) -> Live {
-    let lines =
-        wanted().map(|filter| tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter));
+    let lines = wanted().map(|filter| stderr().with_filter(filter));
     let (spans, live) = live::layer(run);
     let _ = tracing_subscriber::registry().with(spans).with(lines).try_init();
     live

@@ -1,12 +1,47 @@
-//! What whoever started the process reads without opening a report: the pod's termination message, and
-//! Tekton's Task results.
+//! What whoever started the process reads without opening a report: lines on the terminal, the pod's termination
+//! message, and Tekton's Task results.
+//!
+//! Nothing here can fail a command: a reader that went away (`| head`), a full disk or a closed descriptor never
+//! changes what is run, cleaned or returned. `println!` would panic there, so nothing else in the program writes
+//! to standard output or standard error; clippy holds that.
 
+use std::fmt;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::Stop;
 use super::args::TellArgs;
 use crate::report::RunModel;
 use crate::report::brief;
+
+/// A line on standard output.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::cli::tell::out(format_args!($($text)*)) };
+}
+/// A line on standard error.
+macro_rules! complain {
+    ($($text:tt)*) => { $crate::cli::tell::err(format_args!($($text)*)) };
+}
+pub(super) use {complain, say};
+
+pub fn out(text: fmt::Arguments<'_>) {
+    line(&mut std::io::stdout().lock(), text);
+}
+
+pub fn err(text: fmt::Arguments<'_>) {
+    line(&mut std::io::stderr().lock(), text);
+}
+
+/// In one write, so that lines of several processes on one terminal stay whole.
+fn line(to: &mut impl Write, text: fmt::Arguments<'_>) {
+    let _ = to.write_all(format!("{text}\n").as_bytes()).and_then(|()| to.flush());
+}
+
+/// Prints a whole text.
+pub fn text(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
 
 /// Where a kubelet looks unless the pod says otherwise; it makes the file before the container starts.
 const TERMINATION_LOG: &str = "/dev/termination-log";
@@ -52,12 +87,14 @@ impl Tell {
         Ok(Self { termination, files })
     }
 
-    /// Tells of a run that has its reports in `dir`.
-    pub fn run(&self, model: &RunModel, dir: &Path) {
-        self.terminate(&brief::text(model, dir));
+    /// Tells of a run that has its reports in `dir`, all but those `unwritten`, and ends with `code`.
+    pub fn run(&self, model: &RunModel, dir: &Path, code: u8, unwritten: &[String]) {
+        let mut text: String = unwritten.iter().map(|why| format!("{why}\n")).collect();
+        text.push_str(&brief::text(model, dir));
+        self.terminate(&brief::bounded(&text));
         for (name, path) in &self.files {
             // No newline: Tekton would make it a part of the value.
-            put(path, &value(model, dir, name));
+            put(path, &value(model, dir, code, name));
         }
     }
 
@@ -76,17 +113,17 @@ impl Tell {
 /// Written in place: the kubelet's file is a mount, which can't be replaced.
 fn put(path: &Path, text: &str) {
     if let Err(error) = std::fs::write(path, text) {
-        eprintln!("warning: failed to write {}: {error}", path.display());
+        complain!("warning: failed to write {}: {error}", path.display());
     }
 }
 
-fn value(model: &RunModel, dir: &Path, name: &str) -> String {
+fn value(model: &RunModel, dir: &Path, code: u8, name: &str) -> String {
     let counts = model.counts();
     let end = model.end.as_ref();
     match name {
         "run" => model.run_name().to_owned(),
         "verdict" => end.map_or("interrupted", |end| end.verdict.name()).to_owned(),
-        "exit-code" => end.map(|end| end.exit_code.to_string()).unwrap_or_default(),
+        "exit-code" => code.to_string(),
         "total" => counts.total.to_string(),
         "passed" => counts.passed.to_string(),
         "failed" => counts.failed.to_string(),
@@ -96,5 +133,36 @@ fn value(model: &RunModel, dir: &Path, name: &str) -> String {
         "flaky" => counts.flaky.to_string(),
         "leftovers" => model.leftovers.len().to_string(),
         _ => dir.display().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Gone;
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_no_error() {
+        line(&mut Gone, format_args!("nobody reads this"));
+    }
+
+    #[test]
+    fn a_report_that_was_not_written_is_told_first_and_the_code_is_the_process_s() {
+        let dir = tempfile::tempdir().unwrap();
+        let (message, code) = (dir.path().join("message"), dir.path().join("code"));
+        let tell = Tell { termination: Some(message.clone()), files: vec![("exit-code".to_owned(), code.clone())] };
+        tell.run(&RunModel::default(), dir.path(), 3, &["failed to write the report junit.xml".to_owned()]);
+        let told = std::fs::read_to_string(message).unwrap();
+        assert!(told.starts_with("failed to write the report junit.xml\n"), "{told}");
+        assert_eq!(std::fs::read_to_string(code).unwrap(), "3");
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::caught::caught;
 use crate::api::names::CellId;
 use crate::cleanup::{Consent, Leftover, Standing, Undo, sweep};
 use crate::config::Keep;
@@ -174,7 +175,9 @@ impl Engine {
         let outcome = tokio::select! {
             biased;
             () = self.cancel.cancelled() => Outcome { verdict: Verdict::Interrupted, problem: None },
-            outcome = migration::run(&self.context, cell, attempt) => outcome,
+            outcome = caught("this cell was run", migration::run(&self.context, cell, attempt)) => {
+                outcome.unwrap_or_else(|problem| Outcome { verdict: Verdict::Errored, problem: Some(problem) })
+            }
         };
         // Skipped: what was found on the source speaks against the cell, and would again.
         let passed = matches!(outcome.verdict, Verdict::Passed | Verdict::Skipped);
@@ -217,12 +220,14 @@ impl Engine {
         entries.retain(|entry| !entry.kept);
         let limit = self.context.parts.settings.timeouts.teardown;
         let span = (self.context.parts.stage_span)(id, attempt, Stage::Teardown);
-        let undo = tokio::time::timeout(limit, self.undo(entries).instrument(span));
+        let undo = caught("this cell was torn down", self.undo(entries).instrument(span));
+        let undo = tokio::time::timeout(limit, undo);
         let (leftovers, why) = tokio::select! {
             biased;
             () = self.abort.cancelled() => (None, CUT_SHORT.to_owned()),
             done = undo => match done {
-                Ok(leftovers) => (Some(leftovers), String::new()),
+                Ok(Ok(leftovers)) => (Some(leftovers), String::new()),
+                Ok(Err(problem)) => (None, problem.message),
                 Err(_) => (None, format!("teardown did not end within {}", crate::config::duration::show(limit))),
             },
         };
@@ -285,9 +290,11 @@ impl Engine {
         let leftovers: Vec<Leftover> = tokio::select! {
             biased;
             () = self.abort.cancelled() => still_open(CUT_SHORT),
-            done = tokio::time::timeout(limit, self.undo(entries)) => {
-                done.unwrap_or_else(|_| still_open("teardown ran out of time"))
-            }
+            done = tokio::time::timeout(limit, caught("the run was torn down", self.undo(entries))) => match done {
+                Ok(Ok(leftovers)) => leftovers,
+                Ok(Err(problem)) => still_open(&problem.message),
+                Err(_) => still_open("teardown ran out of time"),
+            },
         };
         let mut leftovers = leftovers;
         if !self.abort.is_cancelled() && !keeps {
