@@ -253,7 +253,6 @@ impl ApiServer {
         self.state.requests.load(Ordering::Relaxed)
     }
 
-    #[cfg(test)]
     /// Forgets the history of changes, as a compaction of etcd does: watches from an older
     /// version get 410.
     pub fn compact(&self) {
