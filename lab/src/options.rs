@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use crate::forklift::ForkliftOptions;
+
 /// How the lab behaves.
 #[derive(Debug, Clone)]
 pub struct LabOptions {
@@ -20,6 +22,20 @@ pub struct LabOptions {
     pub port: u16,
     /// The kubeconfig of a cluster to live on, as cluster admin. `None`: an API server of the lab's own.
     pub on: Option<PathBuf>,
+    /// Which MTV there is.
+    pub mtv: Mtv,
+}
+
+/// Which MTV works in the lab.
+#[derive(Debug, Clone, Default)]
+pub enum Mtv {
+    /// The lab's own.
+    #[default]
+    Own,
+    /// The real one, as children of the lab.
+    Forklift(Box<ForkliftOptions>),
+    /// None: somebody else runs it on the same API server.
+    Elsewhere,
 }
 
 impl Default for LabOptions {
@@ -32,6 +48,7 @@ impl Default for LabOptions {
             listen: std::net::IpAddr::from([127, 0, 0, 1]),
             port: 0,
             on: None,
+            mtv: Mtv::Own,
         }
     }
 }

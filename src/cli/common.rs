@@ -12,7 +12,8 @@ use super::args::{ConfigArgs, LabArgs, SelectArgs};
 use crate::config::{LoadRequest, Loaded};
 use crate::event::ShardSet;
 use crate::lab::clock::Clock;
-use crate::lab::{Lab, LabOptions, defects};
+use crate::lab::forklift::{Build, ForkliftOptions};
+use crate::lab::{Lab, LabOptions, Mtv, defects};
 use crate::ledger::guard::{self, Guard};
 use crate::matrix::{self, Cell, Filter, Selection, Shard};
 
@@ -20,6 +21,8 @@ use crate::matrix::{self, Cell, Filter, Selection, Shard};
 const COMPLETION_INDEX: &str = "JOB_COMPLETION_INDEX";
 /// `--run-set` as a variable: a pod's own labels reach it only so.
 const RUN_SET: &str = "MTV_RUN_SET";
+/// `--forklift` as a variable.
+const FORKLIFT_DIR: &str = "MTV_FORKLIFT_DIR";
 
 /// A setting given by a flag: key, value, flag.
 pub type Flag = (String, Value, String);
@@ -102,7 +105,21 @@ pub async fn start_lab(args: &LabArgs) -> Result<Option<Lab>, Stop> {
     if let Some(version) = &args.lab_mtv_version {
         options.mtv_version.clone_from(version);
     }
+    options.mtv = mtv(args.forklift.as_deref(), args.lab_mtv_version.as_deref(), None)?;
     Lab::start(options).await.map(Some).map_err(Stop::usage)
+}
+
+/// Which MTV the lab gets: the real one where a folder is named, here or by MTV_FORKLIFT_DIR.
+/// `logs`: where its logs stay after it.
+pub fn mtv(dir: Option<&Path>, version: Option<&str>, logs: Option<PathBuf>) -> Result<Mtv, Stop> {
+    let told = std::env::var_os(FORKLIFT_DIR).filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let Some(dir) = dir.map(Path::to_owned).or(told) else { return Ok(Mtv::Own) };
+    let build =
+        Build::open(&dir, version).map_err(|error| Stop::usage(format!("--forklift {}: {error}", dir.display())))?;
+    let program =
+        std::env::current_exe().map_err(|e| Stop::environment(format!("where this program is can't be told: {e}")))?;
+    let supervisor = vec![program.into_os_string(), "forklift-supervisor".into()];
+    Ok(Mtv::Forklift(Box::new(ForkliftOptions { build, supervisor, logs })))
 }
 
 /// The cells that the flags select.

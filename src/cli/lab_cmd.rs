@@ -1,8 +1,8 @@
 //! `mtv-matrix lab`: the lab as a server.
 
-use super::args::LabServerArgs;
-use super::{Stop, exit};
-use crate::lab::{Lab, LabOptions};
+use super::args::{LabPart, LabServerArgs};
+use super::{Stop, common, exit};
+use crate::lab::{Lab, LabOptions, Mtv};
 
 pub async fn run(args: &LabServerArgs) -> Result<u8, Stop> {
     let mut options =
@@ -13,9 +13,16 @@ pub async fn run(args: &LabServerArgs) -> Result<u8, Stop> {
     if let Some(version) = &args.mtv_version {
         options.mtv_version.clone_from(version);
     }
+    options.mtv = match args.without {
+        Some(LabPart::Mtv) => Mtv::Elsewhere,
+        None => common::mtv(args.forklift.as_deref(), args.mtv_version.as_deref(), Some(args.dir.join("forklift")))?,
+    };
     let lab = Lab::start(options).await.map_err(Stop::environment)?;
     let kubeconfig = lab.write_client_files(&args.dir).map_err(Stop::environment)?;
     println!("The lab is up at {}. Ctrl-C stops it.\n", lab.url());
+    if let (Some(label), Some(logs)) = (lab.forklift(), lab.forklift_logs()) {
+        println!("  Forklift {label} is its MTV; logs are in {}", logs.display());
+    }
     println!("  export KUBECONFIG={}", kubeconfig.display());
     println!("  kubectl get providers -A");
     println!(

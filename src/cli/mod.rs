@@ -98,5 +98,9 @@ async fn dispatch(args: Args) -> Result<u8, Stop> {
         Command::Report(report) => report_cmd::run(report),
         Command::History(history) => report_cmd::history(&history),
         Command::Lab(lab) => lab_cmd::run(&lab).await,
+        Command::ForkliftSupervisor => {
+            crate::lab::forklift::supervisor::supervise().await;
+            Ok(exit::PASSED)
+        }
     }
 }

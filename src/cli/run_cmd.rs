@@ -77,6 +77,7 @@ async fn run_with(
         stop: &stop,
         set,
         lab: lab.is_some(),
+        notes: lab.and_then(Lab::forklift).map(|label| ("forklift".to_owned(), label.to_owned())).into_iter().collect(),
         stage_span: report::live::stage_spans(&run),
     };
     let mut ran = engine::run(request, cells, connect(&loaded, lab)).await;
@@ -90,6 +91,9 @@ async fn run_with(
         Ok(ended) => (ended.code(), None),
         Err(problem) => (exit::ENVIRONMENT, Some(problem.clone())),
     };
+    if let Some(logs) = lab.and_then(Lab::forklift_logs).filter(|_| code != exit::PASSED) {
+        keep_logs(&logs, &dir.join("artifacts/forklift"));
+    }
     let leftovers = ran.as_ref().map_or(0, |ended| ended.summary.leftovers);
     let (spans, dropped) = live.take();
     if dropped > 0 {
@@ -117,6 +121,20 @@ async fn run_with(
         return Err(Stop::environment(error));
     }
     Ok(code)
+}
+
+/// The logs of the lab's Forklift go with it; what did not pass may be told by them.
+fn keep_logs(from: &Path, to: &Path) {
+    let copied = std::fs::create_dir_all(to).and_then(|()| {
+        for entry in std::fs::read_dir(from)? {
+            let entry = entry?;
+            std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+        Ok(())
+    });
+    if let Err(error) = copied {
+        eprintln!("warning: Forklift's logs were not copied to {}: {error}", to.display());
+    }
 }
 
 /// First-class flags as settings.
@@ -262,6 +280,9 @@ pub async fn doctor(config: &ConfigArgs, args: &LabArgs) -> Result<u8, Stop> {
     let loaded = common::load(config, Vec::new(), lab.as_ref())?;
     let cluster = connect(&loaded, lab.as_ref()).await.map_err(Stop::environment)?;
     let report = doctor::examine(&cluster, &loaded.settings).await;
+    if let Some(label) = lab.as_ref().and_then(Lab::forklift) {
+        println!("Forklift {label}");
+    }
     let width = report.probes.iter().map(|p| p.name.chars().count()).max().unwrap_or_default();
     for probe in &report.probes {
         println!("{} {:<width$}  {}", if probe.ok { "ok     " } else { "MISSING" }, probe.name, probe.message);

@@ -69,4 +69,7 @@ impl GuestDirectory for AllGuests {
     fn by_mac(&self, mac: &str) -> Option<GuestProfile> {
         self.0.iter().find_map(|directory| directory.by_mac(mac))
     }
+    fn by_name(&self, name: &str) -> Option<GuestProfile> {
+        self.0.iter().find_map(|directory| directory.by_name(name))
+    }
 }
