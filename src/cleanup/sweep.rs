@@ -112,7 +112,7 @@ async fn node_labels(cluster: &Cluster, run: &RunId) -> Vec<Thing> {
             plural: kind.plural.clone(),
             namespace: None,
             name,
-            pointer: format!("/metadata/labels/{}", key.replace('~', "~0").replace('/', "~1")),
+            pointer: format!("/metadata/labels/{}", crate::api::text::pointer_part(&key)),
             before: None,
             after: serde_json::Value::String(run.as_str().to_owned()),
             cluster: cluster.url().to_owned(),

@@ -27,14 +27,14 @@ pub async fn run(config: &ConfigArgs, args: CleanArgs) -> Result<u8, Stop> {
                 // One that was named is refused; of many the others are finished all the same.
                 Err(held @ GuardError::Held { .. }) if found.named => return Err(Stop::usage(held)),
                 Err(held @ GuardError::Held { .. }) => {
-                    println!("not touched: {held}");
+                    super::show::out(format_args!("not touched: {held}"));
                     continue;
                 }
                 Err(error) => return Err(Stop::environment(error)),
             };
             let _heart = common::heartbeat(&guard);
             let ledger = Ledger::reopen(path).map_err(Stop::environment)?;
-            println!("{}: run {}", path.display(), ledger.run());
+            super::show::out(format_args!("{}: run {}", path.display(), ledger.run()));
             join(&mut all, cleaner.finish(&ledger).await.map_err(Stop::environment)?);
         }
     }
@@ -49,9 +49,11 @@ pub async fn run(config: &ConfigArgs, args: CleanArgs) -> Result<u8, Stop> {
         runs.extend(cleaner.runs_older_than(duration::parse(age).map_err(Stop::usage)?).await);
     }
     for run in runs {
-        println!("run {run}");
+        super::show::out(format_args!("run {run}"));
         match sweep(&cleaner, &loaded, &run).await {
-            Err(SweepError::InUse(held)) if args.run_id.is_none() => println!("not touched: {held}"),
+            Err(SweepError::InUse(held)) if args.run_id.is_none() => {
+                super::show::out(format_args!("not touched: {held}"))
+            }
             Err(SweepError::InUse(held)) => return Err(Stop::usage(held)),
             Err(SweepError::Other(stop)) => return Err(stop),
             Ok(cleaned) => join(&mut all, cleaned),
@@ -142,11 +144,11 @@ fn join(all: &mut Cleaned, more: Cleaned) {
 
 fn tell(cleaned: &Cleaned) -> u8 {
     for what in &cleaned.removed {
-        println!("  removed {what}");
+        super::show::out(format_args!("  removed {what}"));
     }
     for left in &cleaned.leftovers {
-        println!("  left    {}: {}", left.what, left.because);
+        super::show::out(format_args!("  left    {}: {}", left.what, left.because));
     }
-    println!("{} removed, {} left", cleaned.removed.len(), cleaned.leftovers.len());
+    super::show::out(format_args!("{} removed, {} left", cleaned.removed.len(), cleaned.leftovers.len()));
     if cleaned.leftovers.is_empty() { exit::PASSED } else { exit::LEFTOVERS }
 }

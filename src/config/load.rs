@@ -92,6 +92,14 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigErrors> {
         gathered.problems.push(Problem { origin, message: format!("`{key}` {wrong}") });
     }
 
+    if let Some(wrong) = whole_settings
+        .get("cluster_host")
+        .and_then(|node| login_in_url(node, "`cluster_username` and `cluster_password`"))
+    {
+        let origin = provenance.get("cluster_host").cloned().unwrap_or_else(|| whole.clone());
+        gathered.problems.push(Problem { origin, message: format!("`cluster_host`: {wrong}") });
+    }
+
     let mut items = provider_file(request, &settings, &provenance, &mut gathered);
     items.append(&mut gathered.items);
     let providers = profiles(&mut gathered, &items, &mut provenance);
@@ -318,6 +326,11 @@ fn profiles(gathered: &mut Gathered, items: &[Item], provenance: &mut BTreeMap<S
             let line = found.node.line_of(&["version"]);
             found.node.put(&["version"], line, Node { line, data: Data::Scalar(version) });
         }
+        let wrong = found.node.get("api_url").and_then(|node| login_in_url(node, "`username` and `password`"));
+        if let Some(wrong) = wrong {
+            let origin = found.origin_of(&["api_url".to_owned()]);
+            gathered.problems.push(Problem { origin, message: format!("profile `{name}`: `api_url`: {wrong}") });
+        }
         let json = found.node.to_json();
         match typed::<RawProfile>(&json) {
             Ok(raw) => {
@@ -389,9 +402,17 @@ fn show_value(key: &str, node: &Node) -> String {
             format!("{} ...", text.lines().next().unwrap_or_default())
         }
         Value::String(text) if text.is_empty() => "\"\"".to_owned(),
-        Value::String(text) => text,
+        // The user info of a URL is a secret.
+        Value::String(text) => crate::api::text::without_user_info(&text).into_owned(),
         other => other.to_string(),
     }
+}
+
+/// What is wrong with a URL that carries a login: it would be told wherever the URL is.
+fn login_in_url(node: &Node, instead: &str) -> Option<String> {
+    let Value::String(text) = node.to_json() else { return None };
+    let bare = crate::api::text::without_user_info(&text);
+    (bare.len() != text.len()).then(|| format!("the URL holds a login; write {bare} and give {instead}"))
 }
 
 /// Whether a key's value must never be shown.

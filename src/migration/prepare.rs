@@ -212,7 +212,7 @@ async fn choose_node(
         }
     }
     // In a JSON pointer `~` and `/` are escaped.
-    let pointer = format!("/metadata/labels/{}", key.replace('~', "~0").replace('/', "~1"));
+    let pointer = format!("/metadata/labels/{}", crate::api::text::pointer_part(&key));
     borrowed::borrow::<Node>(there, None, &choice.node, &pointer, serde_json::Value::String(value.clone())).await?;
     Ok((BTreeMap::from([(key, value)]), Some(choice.node)))
 }

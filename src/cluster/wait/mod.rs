@@ -16,24 +16,14 @@ use tracing::Instrument;
 
 use super::Cluster;
 use crate::event::Problem;
-use hub::View;
-
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+pub use crate::net::Poll;
+use crate::net::poll::{self, Ended, tenths};
+use hub::{Stale, View};
 
 tokio::task_local! {
     /// What the current task waits for and what it saw last, for a caller that reports slowness:
     /// `WAITING.scope(Arc::clone(&text), stage).await`.
     pub static WAITING: Arc<Mutex<String>>;
-}
-
-/// What a look at the object said.
-pub enum Poll<T> {
-    Done(T),
-    /// Not yet; the state seen, in a few words.
-    NotYet(String),
-    /// Waiting on is pointless.
-    Failed(Problem),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -57,11 +47,6 @@ impl WaitError {
     }
 }
 
-/// Sleeps. Nothing outside `cluster` may; retries in `cluster` pause with it.
-pub(crate) async fn pause(time: Duration) {
-    tokio::time::sleep(time).await;
-}
-
 fn say(what: &str, last: &str) {
     // Not set: nobody asked.
     let _ = WAITING.try_with(|waiting| {
@@ -76,9 +61,7 @@ fn span(what: &str) -> tracing::Span {
 }
 
 fn timeout(what: &str, begun: Instant, last: String) -> WaitError {
-    // Whole tenths are enough for people.
-    let waited = Duration::from_millis(begun.elapsed().as_millis() as u64 / 100 * 100);
-    WaitError::Timeout { what: what.to_owned(), waited, last }
+    WaitError::Timeout { what: what.to_owned(), waited: tenths(begun.elapsed()), last }
 }
 
 /// Waits until `look` (given the object, or `None` while it is absent) says done or failed.
@@ -139,6 +122,7 @@ async fn watch<T>(
     let shared = cluster.hub().join(&cluster.client(), kind, namespace);
     let mut changes = shared.changes();
     let mut last = "nothing yet".to_owned();
+    let mut unanswered = None;
     say(what, &last);
     loop {
         changes.mark_unchanged();
@@ -149,10 +133,13 @@ async fn watch<T>(
                     last = trouble;
                 }
             }
-            View::Known(object) => match look(object.as_deref()) {
+            View::Known(object, stale) => match look(object.as_deref()) {
                 Poll::Done(value) => return Ok(value),
                 Poll::Failed(problem) => return Err(WaitError::Failed(problem)),
-                Poll::NotYet(seen) => last = seen,
+                Poll::NotYet(seen) => {
+                    last = seen;
+                    unanswered = stale;
+                }
             },
         }
         say(what, &last);
@@ -162,7 +149,13 @@ async fn watch<T>(
                 let cause = "the watch ended".to_owned();
                 return Err(WaitError::Watch { what: what.to_owned(), cause });
             }
-            Err(_) => return Err(timeout(what, begun, last)),
+            Err(_) => {
+                if let Some(Stale { since, cause }) = unanswered {
+                    let ago = tenths(since.elapsed());
+                    last.push_str(&format!(" (seen {ago:?} ago; since then nobody answers: {cause})"));
+                }
+                return Err(timeout(what, begun, last));
+            }
         }
     }
 }
@@ -180,27 +173,15 @@ async fn ask<T, F>(what: &str, limit: Duration, mut attempt: impl FnMut() -> F +
 where
     F: Future<Output = Poll<T>> + Send,
 {
-    let begun = Instant::now();
-    let deadline = begun + limit;
-    let mut rest = FIRST_PAUSE;
-    let mut last = "nothing yet".to_owned();
-    say(what, &last);
-    loop {
-        match tokio::time::timeout_at(deadline, attempt()).await {
-            Ok(Poll::Done(value)) => return Ok(value),
-            Ok(Poll::Failed(problem)) => return Err(WaitError::Failed(problem)),
-            Ok(Poll::NotYet(seen)) => last = seen,
-            Err(_) => return Err(timeout(what, begun, last)),
-        }
-        say(what, &last);
-        let now = Instant::now();
-        if now >= deadline {
-            return Err(timeout(what, begun, last));
-        }
-        // The last look is at the deadline, not before it.
-        pause(rest.min(deadline - now)).await;
-        rest = (rest * 3 / 2).min(LONGEST_PAUSE);
-    }
+    let look = || {
+        let looking = attempt();
+        async { Ok::<_, std::convert::Infallible>(looking.await) }
+    };
+    poll::until(Instant::now() + limit, &|last| say(what, last), look).await.map_err(|ended| match ended {
+        Ended::Timeout { waited, last } => WaitError::Timeout { what: what.to_owned(), waited, last },
+        Ended::Failed(problem) => WaitError::Failed(problem),
+        Ended::Error(never) => match never {},
+    })
 }
 
 #[cfg(test)]
