@@ -1,13 +1,11 @@
 //! Skips that depend on the installed MTV version, decided once it is known.
 
 use super::{Cell, Decision, support};
+use crate::api::version::Version;
 
-/// The numbers of `2.10.3`, `v2.10` or `2.10.0-rc1`.
-pub(super) fn numbers(version: &str) -> Vec<u32> {
-    let digits = |p: &str| p.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap_or(0);
-    let mut parts: Vec<u32> = version.trim_start_matches('v').split(['.', '-', '+']).take(3).map(digits).collect();
-    parts.resize(3, 0);
-    parts
+/// The numbers of a version; what is none is older than all.
+pub(super) fn numbers(version: &str) -> Option<Version> {
+    Version::parse(version)
 }
 
 /// From MTV 2.12 a Plan may name networks of its target namespace and of `default` only

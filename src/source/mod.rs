@@ -23,9 +23,9 @@ pub mod openshift;
 pub mod openstack;
 pub mod ovirt;
 mod poll;
+mod slot;
 mod tls;
 pub mod vsphere;
-mod words;
 
 /// Why a source platform did not do what was asked.
 #[derive(Debug, thiserror::Error)]
