@@ -8,9 +8,9 @@
 //! 5   engine
 //! 4   migration
 //! 3   cleanup       doctor
-//! 2   source        forklift      check        cluster       report
+//! 2   source        forklift      check        cluster       report      send
 //! 1   matrix        ledger
-//! 0   config
+//! 0   config        net
 //! ```
 //! `api` (what runner and lab both speak) and `lab` (the simulated world) are packages of their own.
 
@@ -27,7 +27,9 @@ pub mod forklift;
 pub mod ledger;
 pub mod matrix;
 pub mod migration;
+pub mod net;
 pub mod report;
+pub mod send;
 pub mod source;
 
 /// What runner and lab share: a package of its own.

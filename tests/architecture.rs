@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 /// Floor of each room.
 const FLOORS: &[(&str, u8)] = &[
     ("config", 0),
+    ("net", 0),
     ("matrix", 1),
     ("ledger", 1),
     ("source", 2),
@@ -141,14 +142,14 @@ fn every_source_file_says_what_it_is_for() {
 }
 
 #[test]
-fn only_the_lab_and_the_wait_module_sleep() {
+fn only_the_lab_and_the_one_place_for_pauses_sleep() {
     let sleepers: Vec<String> = sources()
         .into_iter()
-        .filter(|(_, path, _)| !path.ends_with("cluster/wait/mod.rs"))
+        .filter(|(_, path, _)| !path.ends_with("net/pauses.rs"))
         .filter(|(_, _, text)| text.contains("time::sleep(") || text.contains("thread::sleep("))
         .map(|(_, path, _)| format!("src/{}", path.display()))
         .collect();
-    assert!(sleepers.is_empty(), "sleeps outside the lab and cluster::wait: {sleepers:?}");
+    assert!(sleepers.is_empty(), "sleeps outside the lab and net::pauses: {sleepers:?}");
 }
 
 #[test]

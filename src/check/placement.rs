@@ -65,7 +65,7 @@ fn missing(wanted: &Value, actual: &Value, path: &str) -> Option<String> {
     match (wanted, actual) {
         (Value::Object(wanted), Value::Object(actual)) => {
             wanted.iter().filter(|(_, value)| !value.is_null()).find_map(|(key, value)| {
-                let path = format!("{path}/{}", key.replace('~', "~0").replace('/', "~1"));
+                let path = format!("{path}/{}", crate::api::text::pointer_part(key));
                 match actual.get(key) {
                     Some(actual) => missing(value, actual, &path),
                     None => Some(path),

@@ -37,7 +37,7 @@ impl Bus {
         state.finished = true;
         for reporter in &mut state.reporters {
             if let Err(error) = reporter.finish() {
-                eprintln!("warning: {error}");
+                super::show::err(format_args!("warning: {error}"));
             }
         }
         (std::mem::take(&mut state.all), state.broken.take())
@@ -50,7 +50,7 @@ impl EventSink for Bus {
         if state.finished {
             return;
         }
-        let event = Event { seq: state.next, at: jiff::Timestamp::now(), kind };
+        let event = Event { seq: state.next, at: jiff::Timestamp::now(), kind: kind.bounded() };
         state.next += 1;
         if let Err(error) = state.writer.append(&event) {
             state.broken.get_or_insert(error);

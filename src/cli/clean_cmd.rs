@@ -34,7 +34,7 @@ pub async fn run(config: &ConfigArgs, args: CleanArgs) -> Result<u8, Stop> {
                 Ok(cleaned) => all.join(cleaned),
                 // One that was named is refused; of many the others are finished.
                 Err(WorkError::Held(held)) if found.named => return Err(Stop::usage(held)),
-                Err(WorkError::Held(held)) => println!("not touched: {held}"),
+                Err(WorkError::Held(held)) => super::show::out(format_args!("not touched: {held}")),
                 Err(error) => broken.push(error.to_string()),
             }
         }
@@ -46,11 +46,11 @@ pub async fn run(config: &ConfigArgs, args: CleanArgs) -> Result<u8, Stop> {
         all.join(told);
     }
     for run in runs {
-        println!("run {run}");
+        super::show::out(format_args!("run {run}"));
         match sweep(&cleaner, &loaded, &run).await {
             Ok(cleaned) => all.join(cleaned),
             Err(WorkError::Held(held)) if named.is_some() => return Err(Stop::usage(held)),
-            Err(WorkError::Held(held)) => println!("not touched: {held}"),
+            Err(WorkError::Held(held)) => super::show::out(format_args!("not touched: {held}")),
             Err(error) => broken.push(error.to_string()),
         }
     }
@@ -168,7 +168,7 @@ fn ledgers(dir: &Path) -> Result<Ledgers, Stop> {
 fn tell(cleaned: &Cleaned, broken: &[String], dry_run: bool) -> u8 {
     let verb = if dry_run { "would remove" } else { "removed" };
     for what in &cleaned.removed {
-        println!("  {verb} {what}");
+        super::show::out(format_args!("  {verb} {what}"));
     }
     for left in &cleaned.leftovers {
         let word = match left.standing {
@@ -177,10 +177,10 @@ fn tell(cleaned: &Cleaned, broken: &[String], dry_run: bool) -> u8 {
             Standing::NotOurs => "not ours, not touched",
             Standing::Unknown => "unknown",
         };
-        println!("  {word}: {}: {}", left.what, left.because);
+        super::show::out(format_args!("  {word}: {}: {}", left.what, left.because));
     }
     for error in broken {
-        println!("  unknown: {error}");
+        super::show::out(format_args!("  unknown: {error}"));
     }
     let count = |standing| cleaned.leftovers.iter().filter(|left| left.standing == standing).count();
     let unknown = count(Standing::Unknown) + broken.len();
@@ -192,6 +192,6 @@ fn tell(cleaned: &Cleaned, broken: &[String], dry_run: bool) -> u8 {
     if count(Standing::NotOurs) > 0 {
         line.push_str(&format!(", {} not ours", count(Standing::NotOurs)));
     }
-    println!("{line}");
+    super::show::out(format_args!("{line}"));
     if cleaned.is_whole() && broken.is_empty() { exit::PASSED } else { exit::LEFTOVERS }
 }

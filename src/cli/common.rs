@@ -56,7 +56,7 @@ pub fn load(args: &ConfigArgs, mut flags: Vec<Flag>, lab: Option<&Lab>) -> Resul
         scale_agent_limits(&mut loaded, lab.clock());
     }
     for warning in &loaded.warnings {
-        eprintln!("warning: {warning}");
+        super::show::err(format_args!("warning: {warning}"));
     }
     Ok(loaded)
 }

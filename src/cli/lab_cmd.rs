@@ -15,14 +15,14 @@ pub async fn run(args: &LabServerArgs) -> Result<u8, Stop> {
     }
     let lab = Lab::start(options).await.map_err(Stop::environment)?;
     let kubeconfig = lab.write_client_files(&args.dir).map_err(Stop::environment)?;
-    println!("The lab is up at {}. Ctrl-C stops it.\n", lab.url());
-    println!("  export KUBECONFIG={}", kubeconfig.display());
-    println!("  kubectl get providers -A");
-    println!(
+    super::show::out(format_args!("The lab is up at {}. Ctrl-C stops it.\n", lab.url()));
+    super::show::out(format_args!("  export KUBECONFIG={}", kubeconfig.display()));
+    super::show::out(format_args!("  kubectl get providers -A"));
+    super::show::out(format_args!(
         "  mtv-matrix --providers-json {} run --storage-class {} --set cutover_after_precopies=2 --set remote_ocp_cluster=127.0.0.1",
         args.dir.join("providers.json").display(),
         lab.storage_class()
-    );
+    ));
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .map_err(|e| Stop::environment(format!("failed to listen for SIGTERM: {e}")))?;
     tokio::select! {
@@ -31,10 +31,10 @@ pub async fn run(args: &LabServerArgs) -> Result<u8, Stop> {
     }
     // What clients asked of the lab; `benches/overhead.rs` reads this line.
     let counters: Vec<String> = lab.counters().iter().map(|(name, count)| format!("{name}={count}")).collect();
-    println!("counters: {}", counters.join(" "));
+    super::show::out(format_args!("counters: {}", counters.join(" ")));
     // What a run has made and not removed; the lab knows what it started with.
     for what in lab.leftovers().await {
-        println!("left behind: {what}");
+        super::show::out(format_args!("left behind: {what}"));
     }
     lab.stop().await;
     Ok(exit::PASSED)

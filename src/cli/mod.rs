@@ -13,6 +13,7 @@ mod lab_cmd;
 pub mod list_cmd;
 mod report_cmd;
 mod run_cmd;
+mod show;
 mod signals;
 mod support_grid;
 mod telemetry;
@@ -51,7 +52,7 @@ pub fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: failed to start the async runtime: {error}");
+            show::err(format_args!("error: failed to start the async runtime: {error}"));
             return ExitCode::from(exit::ENVIRONMENT);
         }
     };
@@ -60,7 +61,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(stop) => {
-            eprintln!("error: {}", stop.message);
+            show::err(format_args!("error: {}", stop.message));
             ExitCode::from(stop.code)
         }
     }
@@ -68,9 +69,7 @@ pub fn main() -> ExitCode {
 
 /// Prints a whole text; a reader that went away (`| head`) is no error.
 fn print_text(text: &str) {
-    use std::io::Write as _;
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    show::page(text);
 }
 
 async fn dispatch(args: Args) -> Result<u8, Stop> {

@@ -90,7 +90,7 @@ fn again(dir: &Path) -> Result<u8, Stop> {
     let events = read_events(&dir.join("events.jsonl")).map_err(Stop::usage)?;
     let files = report::write_again(dir, &events).map_err(Stop::environment)?;
     for file in files {
-        println!("{}", file.display());
+        super::show::out(format_args!("{}", file.display()));
     }
     Ok(exit::PASSED)
 }
@@ -111,7 +111,7 @@ fn join(args: &MergeArgs) -> Result<u8, Stop> {
 fn join_and_write(args: &MergeArgs) -> Result<merge::Merged, Stop> {
     let runs = merge::find(&args.dirs, args.run_set.as_deref()).map_err(Stop::usage)?;
     for run in &runs {
-        println!("shard {}: run {} in {}", run.set.shard(), run.run, run.dir.display());
+        super::show::out(format_args!("shard {}: run {} in {}", run.set.shard(), run.run, run.dir.display()));
     }
     let merged = merge::join(runs, args.allow_missing).map_err(Stop::usage)?;
     merged.write(&args.out).map_err(Stop::environment)?;

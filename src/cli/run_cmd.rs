@@ -109,9 +109,12 @@ async fn run_with(
     }
     // With events on standard output nothing else may stand there.
     if args.log_format == LogFormat::Json {
-        eprintln!("results: {}", dir.display());
+        super::show::err(format_args!("results: {}", dir.display()));
     } else {
-        println!("results: {}  (report.html, junit.xml, run.json, traces.jsonl, artifacts/)", dir.display());
+        super::show::out(format_args!(
+            "results: {}  (report.html, junit.xml, run.json, traces.jsonl, artifacts/)",
+            dir.display()
+        ));
     }
     if let Some(error) = broken {
         return Err(Stop::environment(error));
@@ -170,7 +173,7 @@ fn link(root: &Path, name: &str, to: &str) {
     let linked = std::os::unix::fs::symlink(to, &made).and_then(|()| std::fs::rename(&made, &link));
     if let Err(error) = linked {
         let _ = std::fs::remove_file(&made);
-        eprintln!("warning: failed to make the link {}: {error}", link.display());
+        super::show::err(format_args!("warning: failed to make the link {}: {error}", link.display()));
     }
 }
 
@@ -185,10 +188,13 @@ fn merge_set(root: &Path, id: &str) {
     match written {
         Ok(name) => {
             link(root, "latest", &name);
-            eprintln!("this was the last shard of its set: all of them are in {}", root.join(name).display());
+            super::show::err(format_args!(
+                "this was the last shard of its set: all of them are in {}",
+                root.join(name).display()
+            ));
         }
         Err(merge::MergeError::Missing { what, .. }) => eprint!("not the last shard of its set:\n{what}"),
-        Err(error) => eprintln!("warning: the shards were not joined: {error}"),
+        Err(error) => super::show::err(format_args!("warning: the shards were not joined: {error}")),
     }
 }
 
@@ -243,16 +249,16 @@ async fn push_traces(written: &[PathBuf]) {
         .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
         .collect();
     let body = std::fs::read_to_string(path).unwrap_or_default();
-    if let Err(error) = report::trace::push(&endpoint, &headers, &body).await {
-        eprintln!("warning: traces were not sent to {endpoint}: {error}");
+    if let Err(error) = crate::send::traces(&endpoint, &headers, &body).await {
+        super::show::err(format_args!("warning: traces were not sent to {endpoint}: {error}"));
     }
 }
 
 /// Sends the metrics to a Pushgateway where the settings name one; a failure is a warning.
 async fn push_metrics(gateway: Option<&str>, model: &RunModel) {
     let Some(gateway) = gateway.filter(|url| !url.is_empty()) else { return };
-    if let Err(error) = metrics::push(gateway, model.shard.as_deref(), metrics::render(model)).await {
-        eprintln!("warning: metrics were not sent: {error}");
+    if let Err(error) = crate::send::metrics(gateway, model.shard.as_deref(), metrics::render(model)).await {
+        super::show::err(format_args!("warning: metrics were not sent: {error}"));
     }
 }
 
@@ -264,7 +270,12 @@ pub async fn doctor(config: &ConfigArgs, args: &LabArgs) -> Result<u8, Stop> {
     let report = doctor::examine(&cluster, &loaded.settings).await;
     let width = report.probes.iter().map(|p| p.name.chars().count()).max().unwrap_or_default();
     for probe in &report.probes {
-        println!("{} {:<width$}  {}", if probe.ok { "ok     " } else { "MISSING" }, probe.name, probe.message);
+        super::show::out(format_args!(
+            "{} {:<width$}  {}",
+            if probe.ok { "ok     " } else { "MISSING" },
+            probe.name,
+            probe.message
+        ));
     }
     let code = if report.missing().is_empty() { exit::PASSED } else { exit::ENVIRONMENT };
     drop(cluster);

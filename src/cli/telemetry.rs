@@ -4,6 +4,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+use super::show::Log;
 use crate::api::names::RunId;
 use crate::report::live::{self, Live};
 
@@ -15,7 +16,7 @@ fn wanted() -> Option<EnvFilter> {
     match EnvFilter::try_new(&text) {
         Ok(filter) => Some(filter),
         Err(error) => {
-            eprintln!("warning: the log filter {text:?} is not understood: {error}");
+            super::show::err(format_args!("warning: the log filter {text:?} is not understood: {error}"));
             None
         }
     }
@@ -23,15 +24,15 @@ fn wanted() -> Option<EnvFilter> {
 
 /// Sets the process's subscriber. Called once; a second call changes nothing.
 pub fn logs() {
-    let lines =
-        wanted().map(|filter| tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter));
+    let lines = wanted()
+        .map(|filter| tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| Log).with_filter(filter));
     let _ = tracing_subscriber::registry().with(lines).try_init();
 }
 
 /// [`logs`], and collects the spans of `run`.
 pub fn start(run: &RunId) -> Live {
-    let lines =
-        wanted().map(|filter| tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter));
+    let lines = wanted()
+        .map(|filter| tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| Log).with_filter(filter));
     let (spans, live) = live::layer(run);
     let _ = tracing_subscriber::registry().with(spans).with(lines).try_init();
     live

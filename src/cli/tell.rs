@@ -68,7 +68,8 @@ impl Tell {
 
     fn terminate(&self, text: &str) {
         if let Some(path) = &self.termination {
-            put(path, text);
+            // Shown by `kubectl describe`, raw.
+            put(path, &crate::api::text::lines(text));
         }
     }
 }
@@ -76,7 +77,7 @@ impl Tell {
 /// Written in place: the kubelet's file is a mount, which can't be replaced.
 fn put(path: &Path, text: &str) {
     if let Err(error) = std::fs::write(path, text) {
-        eprintln!("warning: failed to write {}: {error}", path.display());
+        super::show::err(format_args!("warning: failed to write {}: {error}", path.display()));
     }
 }
 

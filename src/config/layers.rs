@@ -263,7 +263,8 @@ impl Gathered {
     fn environment(&mut self, request: &LoadRequest) {
         let env = &request.env;
         // An empty variable is an unset one: Pods often carry optional keys as empty texts.
-        let set = |name: &str| env.get(name).filter(|v| !v.trim().is_empty());
+        // And a newline at the end came from the file that it was filled from.
+        let set = |name: &str| env.get(name).map(|v| v.trim_end_matches(['\r', '\n'])).filter(|v| !v.is_empty());
         let origin = |name: &str| Origin { layer: Layer::Environment, source: name.to_owned(), line: None };
         for name in &request.env_not_text {
             let known = KNOWN_VARIABLES.iter().any(|(known, _)| known == name);
@@ -273,7 +274,7 @@ impl Gathered {
         }
         for (name, key) in KNOWN_VARIABLES {
             if let Some(value) = set(name) {
-                self.value(&[*key], Spelling::Variable, Value::String(value.clone()), origin(name), true);
+                self.value(&[*key], Spelling::Variable, Value::String(value.to_owned()), origin(name), true);
             }
         }
         if let Some(verify) = set("CLUSTER_VERIFY_SSL") {
@@ -290,7 +291,9 @@ impl Gathered {
                 None => self.problem(origin, "expected true or false".into()),
             }
         }
-        for (name, value) in env.iter().filter(|(_, v)| !v.trim().is_empty()) {
+        let trimmed = |v: &'_ String| v.trim_end_matches(['\r', '\n']).to_owned();
+        for (name, value) in env.iter().map(|(name, v)| (name, trimmed(v))).filter(|(_, v)| !v.is_empty()) {
+            let value = &value;
             if let Some(key) = name.strip_prefix("COPYOFFLOAD_") {
                 self.copyoffload_variable(name, &key.to_lowercase(), value.trim());
             } else if let Some(key) = name.strip_prefix("MTV_") {

@@ -106,6 +106,14 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigErrors> {
         }
     }
 
+    if let Some(wrong) = whole_settings
+        .get("cluster_host")
+        .and_then(|node| login_in_url(node, "`cluster_username` and `cluster_password`"))
+    {
+        let origin = provenance.get("cluster_host").cloned().unwrap_or_else(|| whole.clone());
+        gathered.problems.push(Problem { origin, message: format!("`cluster_host`: {wrong}") });
+    }
+
     let mut items = provider_file(request, &settings, &provenance, &mut gathered);
     items.append(&mut gathered.items);
     let providers = profiles(&mut gathered, &items, &mut provenance);
@@ -333,6 +341,11 @@ fn profiles(gathered: &mut Gathered, items: &[Item], provenance: &mut BTreeMap<S
         if let Some(profile) = platforms::profile(name, &mut found.node.clone(), &mut told, &mut warned) {
             out.insert(name.clone(), profile);
         }
+        let wrong = found.node.get("api_url").and_then(|node| login_in_url(node, "`username` and `password`"));
+        if let Some(wrong) = wrong {
+            let origin = found.origin_of(&["api_url".to_owned()]);
+            gathered.problems.push(Problem { origin, message: format!("profile `{name}`: `api_url`: {wrong}") });
+        }
         for (path, message) in warned {
             gathered.warnings.push(format!("{}: profile `{name}`: {message}", found.origin_of(&path)));
         }
@@ -342,4 +355,11 @@ fn profiles(gathered: &mut Gathered, items: &[Item], provenance: &mut BTreeMap<S
         }
     }
     out
+}
+
+/// What is wrong with a URL that carries a login: it would be told wherever the URL is.
+fn login_in_url(node: &Node, instead: &str) -> Option<String> {
+    let Value::String(text) = node.to_json() else { return None };
+    let bare = crate::api::text::without_user_info(&text);
+    (bare.len() != text.len()).then(|| format!("the URL holds a login; write {bare} and give {instead}"))
 }

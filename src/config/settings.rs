@@ -30,6 +30,9 @@ pub struct Settings {
     pub kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig; unset: its current one.
     pub kubeconfig_context: Option<String>,
+    /// `namespace/name` of a ServiceAccount whose token is asked for where a bearer token is needed and the
+    /// login has none (a client certificate): MTV's inventory by its route, this cluster as a source.
+    pub token_service_account: Option<String>,
     /// PEM file with the CA of the API server (and of the OAuth route).
     pub cluster_ca_file: Option<PathBuf>,
     /// Skip TLS verification towards the OpenShift side. Off by default.

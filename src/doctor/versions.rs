@@ -12,37 +12,6 @@ use crate::api::openshift::ClusterVersionStatus;
 use crate::cluster::Cluster;
 use crate::cluster::apply::{dynamic_api, read, resource};
 
-/// A version's leading numbers, compared number by number; pre-release tags are ignored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version {
-    pub major: u32,
-    pub minor: u32,
-    pub patch: u32,
-}
-
-impl Version {
-    /// `2.10`, `v2.10.3`, `4.20.0-rc.1`.
-    pub fn parse(text: &str) -> Option<Self> {
-        let text = text.trim();
-        let text = text.strip_prefix('v').unwrap_or(text);
-        let numbers = text.split(['-', '+', ' ']).next().unwrap_or_default();
-        let mut parts = numbers.split('.');
-        let major = parts.next()?.parse().ok()?;
-        let minor = parts.next()?.parse().ok()?;
-        let patch = match parts.next() {
-            None => 0,
-            Some(patch) => patch.parse().ok()?,
-        };
-        Some(Self { major, minor, patch })
-    }
-}
-
-impl std::fmt::Display for Version {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
-    }
-}
-
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Versions {
     pub kubernetes: Option<String>,
@@ -165,16 +134,5 @@ mod tests {
         let spec = serde_json::json!({"feature_a": true, "feature_b": "false", "interval": 60, "image": "x"});
         let expected = [("feature_a".to_owned(), true), ("feature_b".to_owned(), false)];
         assert_eq!(switches(&spec), BTreeMap::from(expected));
-    }
-
-    #[test]
-    fn versions_compare_number_by_number() {
-        let v = |text| Version::parse(text).unwrap();
-        assert!(v("2.10") > v("2.9.7"));
-        assert_eq!(v("v4.20.0-rc.1"), v("4.20"));
-        assert_eq!(v("2.11 (from its CRDs)"), v("2.11.0"));
-        assert_eq!(v("v1.33.4+abc").to_string(), "1.33.4");
-        assert_eq!(Version::parse("latest"), None);
-        assert_eq!(Version::parse("2"), None);
     }
 }

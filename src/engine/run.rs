@@ -111,7 +111,8 @@ pub async fn run(
         .await
         .map_err(|cause| Problem::new(format!("failed to find MTV's inventory: {cause}")))?;
     let context = open_context(&request, &cells, cluster, &report, flags, address)?;
-    execute(&request, &cells, Arc::new(context)).await
+    let teller = super::scheduler::told(request.events, None);
+    crate::net::told::scope(teller, execute(&request, &cells, Arc::new(context))).await
 }
 
 /// Skips what this MTV can't do, and names the class that VMs get. Returns MTV's switches, or why they

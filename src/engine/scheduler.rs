@@ -14,10 +14,11 @@ use tracing::Instrument;
 use crate::api::names::CellId;
 use crate::cleanup::{Consent, Leftover, Standing, Undo, sweep};
 use crate::config::Keep;
-use crate::event::{EventKind, Level, Problem, Stage, Verdict};
+use crate::event::{EventKind, Events, Level, Problem, Stage, Verdict};
 use crate::ledger::OpenEntry;
 use crate::matrix::{Cell, Decision};
 use crate::migration::{self, Outcome, RunContext};
+use crate::net;
 
 /// Bounds and choices of a run, from the settings.
 #[derive(Debug, Clone)]
@@ -135,7 +136,8 @@ impl Engine {
                 self.context.forget_failures();
             }
             let last = attempt > self.options.retries;
-            let again = self.attempt(cell, attempt, last, &mut ended).await;
+            let teller = told(&self.context.parts.events, Some(&cell.id));
+            let again = net::told::scope(teller, self.attempt(cell, attempt, last, &mut ended)).await;
             ended.flaky = attempt > 1 && ended.verdict == Verdict::Passed;
             if !again {
                 break;
@@ -349,4 +351,13 @@ impl Default for Ended {
     fn default() -> Self {
         Self { verdict: Verdict::Skipped, leftovers: 0, flaky: false }
     }
+}
+/// Requests that are sent again become events of the cell that they are sent for.
+pub(super) fn told(events: &Events, cell: Option<&CellId>) -> net::told::Teller {
+    let (events, cell) = (Arc::clone(events), cell.cloned());
+    Arc::new(move |retry| {
+        let net::told::Retry { peer, what, cause, pause } = retry.clone();
+        let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        events.emit(EventKind::Retried { cell: cell.clone(), peer, what, cause, pause_ms });
+    })
 }

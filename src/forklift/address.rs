@@ -4,11 +4,11 @@ use http::Request;
 use http_body_util::BodyExt;
 use k8s_openapi::api::core::v1::Service;
 use kube::client::Body;
-use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use crate::cluster::objects::routes::{get, route_url};
 use crate::cluster::{Cluster, retry};
+use crate::net::Peer;
 
 const INVENTORY: &str = "forklift-inventory";
 const INVENTORY_PORT: u16 = 8443;
@@ -38,36 +38,19 @@ pub async fn inventory_address(cluster: &Cluster, mtv_namespace: &str) -> Result
 
 /// An authenticated GET of `path` below the address: HTTP status and JSON (`null` when the body is none).
 /// `Err`: no answer at all.
-pub async fn get_json(cluster: &Cluster, address: &InventoryAddress, path: &str) -> Result<(u16, Value), String> {
+pub async fn get_json(
+    cluster: &Cluster,
+    peer: &Peer,
+    address: &InventoryAddress,
+    path: &str,
+) -> Result<(u16, Value), String> {
     let path = path.trim_start_matches('/');
     match address {
-        InventoryAddress::Route(base) => by_route(cluster, &format!("{base}/{path}")).await,
+        InventoryAddress::Route(base) => {
+            let fetched = cluster.get_route(peer, &format!("{base}/{path}"), &[]).await?;
+            Ok((fetched.status.as_u16(), serde_json::from_slice(&fetched.body).unwrap_or(Value::Null)))
+        }
         InventoryAddress::Proxy(prefix) => by_proxy(cluster, &format!("{prefix}/{path}")).await,
-    }
-}
-
-async fn by_route(cluster: &Cluster, url: &str) -> Result<(u16, Value), String> {
-    let mut token = cluster.token().await;
-    let mut renewed = false;
-    loop {
-        let mut request = cluster.http().get(url);
-        if let Some(token) = &token {
-            request = request.bearer_auth(token.expose_secret());
-        }
-        let failed = |e: reqwest::Error| format!("failed to read {url}: {}", retry::chain(&e.without_url()));
-        let answer = request.send().await.map_err(failed)?;
-        let status = answer.status().as_u16();
-        if status == 401
-            && !renewed
-            && let Some(refused) = &token
-            && let Some(fresh) = cluster.renewed_token(refused).await
-        {
-            token = Some(fresh);
-            renewed = true;
-            continue;
-        }
-        let body = answer.bytes().await.map_err(failed)?;
-        return Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)));
     }
 }
 

@@ -3,6 +3,7 @@
 //! GET only. A provider that is being loaded answers 404 or 206; both mean *not yet*
 //! (forklift.md §8.3).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -11,6 +12,7 @@ use serde_json::Value;
 use crate::cluster::Cluster;
 use crate::cluster::wait::{self, Poll, WaitError};
 use crate::event::Problem;
+use crate::net::Peer;
 
 use super::address::{self, InventoryAddress};
 
@@ -29,16 +31,17 @@ pub enum Answer {
 pub struct Inventory {
     cluster: Cluster,
     address: InventoryAddress,
+    peer: Arc<Peer>,
 }
 
 impl Inventory {
     pub fn new(cluster: Cluster, address: InventoryAddress) -> Self {
-        Self { cluster, address }
+        Self { cluster, address, peer: Arc::new(Peer::new("inventory")) }
     }
 
     /// `path` begins with `providers`.
     pub async fn get(&self, path: &str) -> Answer {
-        match address::get_json(&self.cluster, &self.address, path).await {
+        match address::get_json(&self.cluster, &self.peer, &self.address, path).await {
             Ok((200, Value::Null)) => Answer::NotYet("200 with an empty body".to_owned()),
             Ok((200, body)) => Answer::Found(body),
             Ok((code @ (404 | 206), _)) => Answer::NotYet(format!("the inventory answers {code} for {path}")),

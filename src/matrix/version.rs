@@ -1,20 +1,18 @@
 //! Skips that depend on the installed MTV version, decided once it is known.
 
 use super::{Cell, Decision, support};
+use crate::api::version::Version;
 
-/// The numbers of `2.10.3`, `v2.10` or `2.10.0-rc1`.
-pub(super) fn numbers(version: &str) -> Vec<u32> {
-    let digits = |p: &str| p.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap_or(0);
-    let mut parts: Vec<u32> = version.trim_start_matches('v').split(['.', '-', '+']).take(3).map(digits).collect();
-    parts.resize(3, 0);
-    parts
+/// The numbers of a version; what is none is older than all.
+pub(super) fn numbers(version: &str) -> Option<Version> {
+    Version::parse(version)
 }
 
 /// From MTV 2.12 a Plan may name networks of its target namespace and of `default` only
 /// (`validateNetworkMap`, `pkg/controller/plan/validation.go`); target namespaces are the run's own.
-fn networks_elsewhere(namespace: Option<&str>, have: &[u32]) -> Option<String> {
+fn networks_elsewhere(namespace: Option<&str>, have: Option<&Version>) -> Option<String> {
     let namespace = namespace.filter(|name| *name != "default")?;
-    (have >= numbers("2.12").as_slice())
+    (have >= numbers("2.12").as_ref())
         .then(|| format!("from MTV 2.12 networks must be in the target namespace or `default`, not in {namespace}"))
 }
 
@@ -25,7 +23,7 @@ pub fn decide_version(cells: &mut [Cell], mtv_version: &str) {
         let platform = cell.profile.platform;
         let too_old = cell.scenario.requires.min_mtv_version.as_ref().filter(|min| have < numbers(min));
         let lacking = support::too_old(platform, &cell.scenario, mtv_version)
-            .or_else(|| networks_elsewhere(cell.scenario.multus_namespace.as_deref(), &have));
+            .or_else(|| networks_elsewhere(cell.scenario.multus_namespace.as_deref(), have.as_ref()));
         let issue = cell.scenario.known_issues.iter().find(|i| {
             (i.platforms.is_empty() || i.platforms.contains(&platform))
                 && i.fixed_in.as_ref().is_some_and(|fixed| have < numbers(fixed))

@@ -266,7 +266,7 @@ impl RunContext {
         let Some(token) = cluster.token().await else {
             let message = format!(
                 "{}: MTV reads this cluster as a source by a bearer token, and this connection has none: set \
-                 `cluster_token`, or user and password",
+                 `token_service_account`, `cluster_token`, or user and password",
                 profile.name
             );
             return Err(Failure::environment(Problem::new(message)));
@@ -371,7 +371,7 @@ impl RunContext {
         }
         let Some(token) = parts.cluster.token().await else {
             return Err(Failure::environment(Problem::new(
-                "a remote destination needs a bearer token, and this connection has none: set `cluster_token`, or user and password",
+                "a remote destination needs a bearer token, and this connection has none: set `token_service_account`, `cluster_token`, or user and password",
             )));
         };
         let remote = RemoteDestination {

@@ -256,7 +256,7 @@ async fn choose_node(
         }
     }
     // In a JSON pointer `~` and `/` are escaped.
-    let pointer = format!("/metadata/labels/{}", key.replace('~', "~0").replace('/', "~1"));
+    let pointer = format!("/metadata/labels/{}", crate::api::text::pointer_part(&key));
     let limit = context.parts.settings.timeouts.prepare;
     let label = serde_json::Value::String(value.clone());
     borrowed::borrow::<Node>(there, None, &choice.node, &pointer, label, limit).await?;

@@ -169,7 +169,11 @@ impl Console {
                 (None, format!("preflight {probe}: {message}"))
             }
             EventKind::Interrupted { signal } => (None, format!("interrupted by {signal}; tearing down")),
-            EventKind::Progress { .. } | EventKind::Artifact { .. } | EventKind::RunFinished { .. } => return None,
+            EventKind::Progress { .. }
+            | EventKind::Artifact { .. }
+            // Counted at the end.
+            | EventKind::Retried { .. }
+            | EventKind::RunFinished { .. } => return None,
         };
         let cell = cell.map_or("-", |cell| cell.as_str());
         Some(format!("{}  {cell:2$}  {1}", event.at.strftime("%H:%M:%SZ"), plain_line(&text, self.color), self.width()))
@@ -224,6 +228,12 @@ impl Console {
         if let Some(problem) = model.end.as_ref().and_then(|end| end.problem.as_ref()) {
             let _ = writeln!(out);
             put_problem(problem, "", &mut out);
+        }
+        let retries = model.all_retries();
+        if !retries.is_empty() {
+            let by: Vec<String> = retries.iter().map(|(peer, times)| format!("{} {times}", plain(peer))).collect();
+            let times = usize::try_from(retries.values().sum::<u64>()).unwrap_or(usize::MAX);
+            let _ = writeln!(out, "\n{} sent again: {}", count(times, "request"), by.join(", "));
         }
         let others = [
             (counts.failed, "failed"),
@@ -295,7 +305,20 @@ fn count(n: usize, what: &str) -> String {
 
 /// A line stays one line whatever a cluster says; only our own colours pass.
 fn plain_line(text: &str, color: bool) -> String {
-    if color { text.replace(['\n', '\r'], " ") } else { plain(&text.replace(['\n', '\r'], " ")) }
+    // Colours are our own and are put in by `paint`, never by what is told.
+    if !color {
+        return plain(text);
+    }
+    text.split('\x1b').enumerate().map(|(n, part)| if n == 0 { plain(part) } else { painted(part) }).collect()
+}
+
+/// What follows an escape: one of our own colours stays, anything else is shown.
+fn painted(part: &str) -> String {
+    let own = part.strip_prefix('[').and_then(|rest| rest.split_once('m'));
+    match own.filter(|(codes, _)| codes.len() <= 8 && codes.chars().all(|c| c.is_ascii_digit() || c == ';')) {
+        Some((codes, rest)) => format!("\x1b[{codes}m{}", plain(rest)),
+        None => plain(&format!("\x1b{part}")),
+    }
 }
 
 fn put_problem(problem: &Problem, indent: &str, out: &mut String) {
@@ -312,7 +335,7 @@ fn put_problem(problem: &Problem, indent: &str, out: &mut String) {
 
 /// Text from a cluster must not steer the terminal.
 fn plain(text: &str) -> String {
-    strip_ansi_codes(text).chars().filter(|c| !c.is_control() || *c == '\t').collect()
+    crate::api::text::line(&strip_ansi_codes(text)).into_owned()
 }
 
 fn because(problem: Option<&Problem>) -> String {
@@ -322,7 +345,7 @@ fn because(problem: Option<&Problem>) -> String {
 fn vm_text(vm: &VmProgress) -> String {
     let step = vm.step.as_deref().unwrap_or(&vm.phase);
     let percent = vm.percent.map(|percent| format!(" {percent:.0}%")).unwrap_or_default();
-    format!("{} {step}{percent}", vm.vm)
+    plain(&format!("{} {step}{percent}", vm.vm))
 }
 
 /// A line for what did not pass.
@@ -348,7 +371,7 @@ impl Reporter for Console {
         self.model.apply(event);
         if self.mode == Mode::Json {
             match serde_json::to_string(event) {
-                Ok(text) => self.line(&text),
+                Ok(text) => self.line(&crate::api::text::json(&text)),
                 Err(error) => {
                     self.broken.get_or_insert(error.into());
                 }

@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::Duration;
 
-use super::ReportError;
 use super::model::{CellModel, RunModel, span};
 use crate::event::{Outcome, Verdict};
 
@@ -163,32 +161,6 @@ fn transfers(model: &RunModel, page: &mut Page) {
     }
 }
 
-/// Puts the page to a Pushgateway: there it replaces that of the run before. Shards keep apart by `instance`.
-pub async fn push(gateway: &str, shard: Option<&str>, page: String) -> Result<(), ReportError> {
-    let fail = |message: String| ReportError::Push { endpoint: without_password(gateway), message };
-    let request = |error: reqwest::Error| fail(error.without_url().to_string());
-    let mut url = url::Url::parse(gateway).map_err(|error| fail(error.to_string()))?;
-    url.path_segments_mut()
-        .map_err(|()| fail("this URL can't have a path".to_owned()))?
-        .pop_if_empty()
-        .extend(["metrics", "job", "mtv-matrix"])
-        // A slash in a value must not become a further segment.
-        .extend(shard.map(|shard| ["instance".to_owned(), shard.replace('/', "-of-")]).into_iter().flatten());
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().map_err(request)?;
-    let put = client.put(url).header("content-type", "text/plain; version=0.0.4").body(page);
-    put.send().await.and_then(reqwest::Response::error_for_status).map(|_| ()).map_err(request)
-}
-
-fn without_password(url: &str) -> String {
-    match url::Url::parse(url) {
-        Ok(mut parsed) if parsed.password().is_some() => {
-            let _ = parsed.set_password(Some("***"));
-            parsed.to_string()
-        }
-        _ => url.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -270,18 +242,5 @@ mod tests {
         let rate = all.iter().find(|(name, _)| name.starts_with("mtv_matrix_transfer_bytes_per_second")).unwrap();
         assert!(rate.0.contains("vm=\"a\\\"b\""), "{}", rate.0);
         assert_eq!(*rate.1, (1000.0 * 1_048_576.0_f64 / 20.0).round());
-    }
-
-    #[tokio::test]
-    async fn a_gateway_that_is_down_is_an_error_and_no_more() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let error = push("http://u:secret@127.0.0.1:1/x", Some("0/4"), String::new()).await.unwrap_err().to_string();
-        assert!(error.starts_with("failed to push to http://u:***@127.0.0.1:1/x: "), "{error}");
-        assert!(!error.contains("secret"), "{error}");
-    }
-
-    #[test]
-    fn a_gateways_password_is_not_told() {
-        assert_eq!(without_password("https://u:secret@push.example.com/x"), "https://u:***@push.example.com/x");
     }
 }

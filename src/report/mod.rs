@@ -39,8 +39,6 @@ pub enum ReportError {
     Console(#[from] std::io::Error),
     #[error("failed to render {what}: {message}")]
     Render { what: &'static str, message: String },
-    #[error("failed to push to {endpoint}: {message}")]
-    Push { endpoint: String, message: String },
 }
 
 /// Something that watches a run, one event at a time.

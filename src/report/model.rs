@@ -106,6 +106,8 @@ pub struct CellModel {
     /// Lines that the bound of the log dropped.
     pub log_dropped: usize,
     pub artifacts: Vec<ArtifactModel>,
+    /// Requests that were sent again, by who was asked.
+    pub retries: BTreeMap<String, u64>,
 }
 
 impl CellModel {
@@ -119,6 +121,7 @@ impl CellModel {
             log: VecDeque::new(),
             log_dropped: 0,
             artifacts: Vec::new(),
+            retries: BTreeMap::new(),
         }
     }
     /// The last attempt's verdict. `None`: it has not ended (yet).
@@ -232,6 +235,8 @@ pub struct RunModel {
     pub preflight: Vec<Probe>,
     pub leftovers: Vec<LeftoverModel>,
     pub interrupted: Option<String>,
+    /// Requests that were sent again for no cell of its own, by who was asked.
+    pub retries: BTreeMap<String, u64>,
     pub end: Option<RunEnd>,
 }
 
@@ -282,6 +287,15 @@ impl RunModel {
 
     pub fn milliseconds(&self) -> i64 {
         span(self.started, self.last)
+    }
+
+    /// Requests that were sent again in the whole run, by who was asked.
+    pub fn all_retries(&self) -> BTreeMap<&str, u64> {
+        let mut all = BTreeMap::new();
+        for (peer, times) in self.cells.iter().flat_map(|cell| &cell.retries).chain(&self.retries) {
+            *all.entry(peer.as_str()).or_default() += times;
+        }
+        all
     }
 
     pub fn run_name(&self) -> &str {
@@ -428,6 +442,15 @@ impl RunModel {
             }
             EventKind::Preflight { probe, ok, message } => {
                 self.preflight.push(Probe { probe: probe.clone(), ok: *ok, message: message.clone() });
+            }
+            EventKind::Retried { cell, peer, .. } => {
+                let retries = match cell {
+                    Some(id) => self.cell_mut(id).map(|cell| &mut cell.retries),
+                    None => Some(&mut self.retries),
+                };
+                if let Some(retries) = retries {
+                    *retries.entry(peer.clone()).or_default() += 1;
+                }
             }
             EventKind::Interrupted { signal } => self.interrupted = Some(signal.clone()),
             EventKind::RunFinished { verdict, exit_code, problem, .. } => {

@@ -4,6 +4,8 @@
 //! RFC 3339 in UTC, durations whole milliseconds. `cells[].verdict` is one of passed, failed,
 //! errored, skipped, interrupted; `flaky` means passed after a retry.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::ReportError;
@@ -30,6 +32,9 @@ struct Run<'a> {
     set: Option<&'a ShardSet>,
     counts: Counts,
     cells: Vec<Cell<'a>>,
+    /// Requests that were sent again in the whole run, by who was asked.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    retries: BTreeMap<&'a str, u64>,
     leftovers: Vec<Leftover<'a>>,
 }
 
@@ -51,6 +56,9 @@ struct Cell<'a> {
     failing: Vec<String>,
     /// Verdict of each attempt, the first one first.
     attempt_verdicts: Vec<Verdict>,
+    /// Requests that were sent again for this cell, by who was asked.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    retries: &'a BTreeMap<String, u64>,
     stages: Vec<Stage>,
     artifacts: Vec<&'a str>,
 }
@@ -103,6 +111,7 @@ fn cell(cell: &CellModel) -> Cell<'_> {
         checks,
         failing: super::history::failing(cell.findings(), stages),
         attempt_verdicts: cell.attempts.iter().map(|one| one.verdict.unwrap_or(Verdict::Interrupted)).collect(),
+        retries: &cell.retries,
         stages: stages
             .iter()
             .map(|stage| Stage {
@@ -137,6 +146,7 @@ pub fn render(model: &RunModel) -> Result<String, ReportError> {
         set: model.set.as_ref(),
         counts: model.counts(),
         cells: model.cells.iter().map(cell).collect(),
+        retries: model.all_retries(),
         leftovers: leftovers.collect(),
     };
     let text = serde_json::to_string_pretty(&run);
@@ -159,5 +169,21 @@ mod tests {
         assert_eq!(run["cells"][1]["checks"]["not_judged"], 1);
         assert_eq!(run["cells"][3]["attempts"], 2);
         assert_eq!(run["leftovers"][0]["what"], "PVC ns/data");
+    }
+
+    #[test]
+    fn requests_that_were_sent_again_are_counted_by_cell_and_in_all() {
+        let mut events = crate::report::fixture::events();
+        let cell = RunModel::from_events(&events).cells[0].info.id.clone();
+        for (cell, peer) in [(Some(cell.clone()), "vc"), (Some(cell), "vc"), (None, "cluster")] {
+            let (what, cause) = ("GET /x".to_owned(), "HTTP 503".to_owned());
+            let kind = crate::event::EventKind::Retried { cell, peer: peer.into(), what, cause, pause_ms: 100 };
+            let at = events[0].at;
+            events.push(crate::event::Event { seq: events.len() as u64 + 1, at, kind });
+        }
+        let run: serde_json::Value = serde_json::from_str(&render(&RunModel::from_events(&events)).unwrap()).unwrap();
+        assert_eq!(run["cells"][0]["retries"], serde_json::json!({"vc": 2}));
+        assert_eq!(run["retries"], serde_json::json!({"cluster": 1, "vc": 2}));
+        assert!(run["cells"][1].get("retries").is_none());
     }
 }

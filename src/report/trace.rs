@@ -262,24 +262,6 @@ pub(super) fn adopt(run: &str, text: &str) -> String {
     out
 }
 
-/// Posts one export request a line of `body` to a collector's `/v1/traces`.
-pub async fn push(endpoint: &str, headers: &[(String, String)], body: &str) -> Result<(), ReportError> {
-    let fail = |error: reqwest::Error| ReportError::Push {
-        endpoint: endpoint.to_owned(),
-        message: error.without_url().to_string(),
-    };
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().map_err(fail)?;
-    let url = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
-    for line in body.lines() {
-        let mut post = client.post(&url).header("content-type", "application/json").body(line.to_owned());
-        for (name, value) in headers {
-            post = post.header(name, value);
-        }
-        post.send().await.and_then(reqwest::Response::error_for_status).map_err(fail)?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;

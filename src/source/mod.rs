@@ -23,9 +23,9 @@ pub mod openshift;
 pub mod openstack;
 pub mod ovirt;
 mod poll;
+mod slot;
 mod tls;
 pub mod vsphere;
-mod words;
 
 /// Why a source platform did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -291,12 +291,12 @@ pub async fn describe_settled(
     let waited = poll::until(driver.platform().name(), &what, deadline, || async move {
         let now = driver.describe(vm).await?;
         Ok(match settled(&now) {
-            Ok(()) => poll::Look::Done(now),
+            Ok(()) => crate::net::Poll::Done(now),
             Err(why) => {
                 if let Ok(mut seen) = seen.lock() {
                     *seen = Some(now);
                 }
-                poll::Look::NotYet(why)
+                crate::net::Poll::NotYet(why)
             }
         })
     });

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::net::proxy::Proxies;
+use crate::net::words::chain;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
@@ -98,7 +100,8 @@ pub async fn presented_chain(host: &str, port: u16, limit: Duration) -> Result<V
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let handshake = async {
         let name = ServerName::try_from(bare.to_owned()).map_err(|_| format!("`{host}` is no host name"))?;
-        let socket = tokio::net::TcpStream::connect((bare, port)).await.map_err(|e| e.to_string())?;
+        let proxies = Proxies::from_env().map_err(|e| e.to_string())?;
+        let socket = proxies.dial(bare, port, limit).await.map_err(|e| chain(&*e))?;
         let connector = tokio_rustls::TlsConnector::from(Arc::new(client_config(None)?));
         let stream = connector.connect(name, socket).await.map_err(|e| format!("the TLS handshake failed: {e}"))?;
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();

@@ -292,6 +292,20 @@ pub enum EventKind {
         level: Level,
         message: String,
     },
+    /// A request was sent again: nobody answered, or not well.
+    Retried {
+        /// `None`: not for one cell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cell: Option<CellId>,
+        /// Who was asked: `cluster`, `inventory`, a profile …
+        peer: String,
+        /// The request without its arguments.
+        what: String,
+        /// What was wrong with the try before.
+        cause: String,
+        /// How long was waited before it.
+        pause_ms: u64,
+    },
     CheckFinished {
         cell: CellId,
         attempt: u32,
@@ -334,6 +348,36 @@ pub enum EventKind {
     },
 }
 
+impl EventKind {
+    /// The event with its texts bounded and without the user info of URLs: what comes from outside may be of
+    /// any length, and a URL may hold a password.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        let Ok(mut value) = serde_json::to_value(&self) else { return self };
+        if !bound(&mut value) {
+            return self;
+        }
+        serde_json::from_value(value).unwrap_or(self)
+    }
+}
+
+/// Bounds every text of a value; whether one was changed.
+fn bound(value: &mut serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::String(text) => {
+            let said = crate::text::bounded(text);
+            let changed = matches!(said, std::borrow::Cow::Owned(_));
+            if changed {
+                *text = said.into_owned();
+            }
+            changed
+        }
+        serde_json::Value::Array(items) => items.iter_mut().fold(false, |changed, item| bound(item) | changed),
+        serde_json::Value::Object(fields) => fields.values_mut().fold(false, |changed, item| bound(item) | changed),
+        _ => false,
+    }
+}
+
 /// Where events go. Implementations must not block for long and must not fail the sender.
 pub trait EventSink: Send + Sync {
     fn emit(&self, kind: EventKind);
@@ -358,5 +402,21 @@ impl EventSink for Recorded {
         if let Ok(mut kinds) = self.0.lock() {
             kinds.push(kind);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_of_ten_megabytes_makes_a_short_event_without_passwords() {
+        let message = format!("failed at https://me:canary@host/ {}", "x".repeat(10_000_000));
+        let problem = Some(Problem::new(message).detail("y".repeat(9_000)));
+        let kind = EventKind::RunFinished { verdict: Verdict::Errored, leftovers: 0, exit_code: 3, problem };
+        let text = serde_json::to_string(&kind.bounded()).unwrap();
+        assert!(text.len() < 20_000 && text.contains("cut") && !text.contains("canary"), "{}", text.len());
+        let short = EventKind::Interrupted { signal: "SIGTERM".into() };
+        assert_eq!(short.clone().bounded(), short);
     }
 }

@@ -3,6 +3,7 @@
 //! Knows TLS, tokens and time limits; not what the requests are about. One TLS stack (rustls with
 //! ring); kube's own retry layer is off, ours is in [`transport`].
 
+mod kubeconfig;
 pub(crate) mod oauth;
 pub mod retry;
 mod rights;
@@ -13,25 +14,35 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::client::ClientBuilder;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use hyper_util::rt::TokioExecutor;
+use kube::client::{Body, ClientBuilder, ConfigExt as _};
 use secrecy::SecretString;
+use tower::{BoxError, Layer as _, ServiceExt as _};
 
 use super::wait::hub::Hub;
 use crate::config::Settings;
+use crate::net::Peer;
+use crate::net::fetch::{Fetched, fetch};
+use crate::net::proxy::{Proxies, ProxyError};
+use crate::net::repeat::Repeat;
+use crate::net::words::{self, Meaning};
 use oauth::Login;
 use retry::chain;
-use token::{Source, Tokens};
+use token::{Account, Plugin, Source, Tokens};
 use transport::TransportLayer;
 
-/// A watch lives 290 s at most; a connection that says nothing for longer is dead.
-const READ_TIMEOUT: Duration = Duration::from_secs(310);
+/// For whatever needs a bearer token that the connection has not.
+pub const NO_TOKEN: &str = "it wants a bearer token, and this login has none (a client certificate): set \
+     `token_service_account` to a ServiceAccount (namespace/name) whose token is taken, or `cluster_token`, or user \
+     and password";
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     #[error("{0}")]
     Config(String),
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     #[error("failed to reach {url}: {cause}")]
     Unreachable { url: String, cause: String },
     #[error(
@@ -58,7 +69,8 @@ struct Inner {
     url: String,
     /// What the cluster is, whatever it is called: see [`Cluster::id`].
     id: String,
-    tokens: Arc<Tokens>,
+    /// For what needs a bearer token whatever the connection itself logs in with.
+    bearer: Arc<Tokens>,
     http: reqwest::Client,
     openshift: bool,
     request_timeout: Duration,
@@ -82,6 +94,9 @@ struct Plan {
     source: Source,
     /// For messages: where the credentials came from.
     how: String,
+    proxies: Proxies,
+    /// Namespace and name of the ServiceAccount whose tokens are taken where the login has none.
+    account: Option<(String, String)>,
 }
 
 impl Cluster {
@@ -105,18 +120,19 @@ impl Cluster {
         let mut config = base_config(url)?;
         config.root_cert = ca_pem.map(|pem| parse_ca(pem, "the given CA")).transpose()?;
         config.accept_invalid_certs = insecure;
-        let plan = Plan { config, source: Source::Fixed(token), how: "the token".to_owned() };
+        let (how, proxies) = ("the token".to_owned(), Proxies::from_env()?);
+        let plan = Plan { config, source: Source::Fixed(token), how, proxies, account: None };
         Self::build(plan, request_timeout, request_timeout).await
     }
 
     /// Around a client that exists already, e.g. one over a mock service. Nothing is probed.
     pub fn from_client(client: kube::Client, url: &str, request_timeout: Duration) -> Result<Self, ClusterError> {
         install_provider();
-        let http = http_client(None, false, request_timeout, request_timeout, false)?;
+        let http = http_client(None, false, request_timeout, request_timeout, false, &Proxies::from_env()?)?;
         let inner = Inner {
             id: trim(url),
             url: trim(url),
-            tokens: Arc::new(Tokens::new(Source::None)),
+            bearer: Arc::new(Tokens::new(Source::None)),
             http,
             openshift: false,
             request_timeout,
@@ -128,34 +144,30 @@ impl Cluster {
     }
 
     async fn build(plan: Plan, connect: Duration, request: Duration) -> Result<Self, ClusterError> {
-        let Plan { mut config, source, how } = plan;
+        let Plan { config, source, how, proxies, account } = plan;
         let url = trim(&config.cluster_url.to_string());
-        config.default_retry = false;
-        config.connect_timeout = Some(connect);
-        config.write_timeout = Some(request);
-        config.read_timeout = Some(READ_TIMEOUT);
-        // Otherwise a connection's time in the pool would count as silence.
-        config.reset_reader_on_write = true;
         let mut roots = config.root_cert.clone();
         if let Some(path) = &config.root_cert_file {
             roots = Some(read_ca(path)?);
         }
-        let http = http_client(roots.as_deref(), config.accept_invalid_certs, connect, request, true)?;
+        let http = http_client(roots.as_deref(), config.accept_invalid_certs, connect, request, true, &proxies)?;
         let tokens = Arc::new(Tokens::new(source));
-        if let Err(because) = tokens.current().await {
-            return Err(ClusterError::Config(because));
-        }
+        let token = tokens.current().await.map_err(ClusterError::Config)?;
         let layer = TransportLayer::new(Arc::clone(&tokens), request);
-        let client = ClientBuilder::try_from(config)
-            .map_err(|e| ClusterError::Config(format!("failed to set up the client for {url}: {}", chain(&e))))?
-            .with_layer(&layer)
-            .build();
+        let client = client_of(&config, &layer, &proxies, connect)?;
+        let bearer = match (token, account) {
+            (None, Some((namespace, name))) => {
+                let client = client.clone();
+                Arc::new(Tokens::new(Source::Account(Account { client, namespace, name })))
+            }
+            _ => tokens,
+        };
         let openshift = probe(&client, &url, &how).await?;
         let id = identity(&client).await.unwrap_or_else(|| url.clone());
         let inner = Inner {
             id,
             url,
-            tokens,
+            bearer,
             http,
             openshift,
             request_timeout: request,
@@ -182,9 +194,10 @@ impl Cluster {
     pub fn is_known_as(&self, at: &str) -> bool {
         at == self.inner.id || at.trim_end_matches('/') == self.inner.url
     }
-    /// The bearer token in use now (renewed when it expires); `None` with a client certificate.
+    /// The bearer token in use now (renewed when it expires); `None` with a client certificate and no
+    /// `token_service_account`.
     pub async fn token(&self) -> Option<SecretString> {
-        match self.inner.tokens.current().await {
+        match self.inner.bearer.current().await {
             Ok(token) => token,
             Err(because) => {
                 tracing::warn!(because, "no token");
@@ -194,14 +207,39 @@ impl Cluster {
     }
     /// A token other than `refused`; `None` when there is no other.
     pub async fn renewed_token(&self, refused: &SecretString) -> Option<SecretString> {
-        if !self.inner.tokens.can_renew() {
+        if !self.inner.bearer.can_renew() {
             return None;
         }
-        self.inner.tokens.renew(refused).await.ok().flatten()
+        self.inner.bearer.renew(refused).await.ok().flatten()
     }
-    /// A client for OpenShift routes (inventory, Prometheus): same TLS choice, token per request.
-    pub fn http(&self) -> reqwest::Client {
-        self.inner.http.clone()
+    /// An authenticated GET of a route (inventory, Prometheus), by the policy, with the same choice of TLS and
+    /// proxy as the API server. `peer` is who retries tell of. A refused token is renewed once.
+    pub async fn get_route(&self, peer: &Peer, url: &str, query: &[(&str, &str)]) -> Result<Fetched, String> {
+        use secrecy::ExposeSecret as _;
+        let mut token = self.token().await;
+        let mut renewed = false;
+        let path = url::Url::parse(url).map(|url| url.path().to_owned()).unwrap_or_default();
+        loop {
+            let request = || {
+                let request = self.inner.http.get(url).query(query);
+                match &token {
+                    Some(token) => request.bearer_auth(token.expose_secret()),
+                    None => request,
+                }
+            };
+            let what = format!("GET {path}");
+            let fetched = fetch(peer, &what, Repeat::Safe, self.inner.request_timeout, request).await;
+            let fetched = fetched.map_err(|e| format!("failed to read {url}: {}", words::plain(&chain(&e))))?;
+            if fetched.status.as_u16() == 401 && !renewed {
+                renewed = true;
+                let Some(refused) = token.as_ref() else { return Err(format!("failed to read {url}: {NO_TOKEN}")) };
+                if let Some(fresh) = self.renewed_token(refused).await {
+                    token = Some(fresh);
+                    continue;
+                }
+            }
+            return Ok(fetched);
+        }
     }
     /// Whether the API server serves OpenShift's groups.
     pub fn is_openshift(&self) -> bool {
@@ -258,10 +296,13 @@ async fn plan(settings: &Settings) -> Result<Plan, ClusterError> {
         config.accept_invalid_certs |= settings.insecure_verify_skip;
         config
     };
-    if let Some(host) = settings.cluster_host.as_deref().filter(|h| !h.is_empty()) {
+    let proxies = Proxies::from_env()?;
+    let account = settings.token_service_account.as_deref().map(account).transpose()?;
+    if let Some(host) = settings.cluster_host.as_deref().map(str::trim).filter(|h| !h.is_empty()) {
         let config = adjust(base_config(host)?);
         if let Some(token) = &settings.cluster_token {
-            return Ok(Plan { config, source: Source::Fixed(token.clone()), how: "cluster_token".to_owned() });
+            let (source, how) = (Source::Fixed(token.clone()), "cluster_token".to_owned());
+            return Ok(Plan { config, source, how, proxies, account });
         }
         let (Some(username), Some(password)) = (&settings.cluster_username, &settings.cluster_password) else {
             return Err(ClusterError::Config(
@@ -269,64 +310,79 @@ async fn plan(settings: &Settings) -> Result<Plan, ClusterError> {
             ));
         };
         let timeouts = &settings.timeouts;
-        let http = http_client(ca.as_deref(), config.accept_invalid_certs, timeouts.connect, timeouts.request, false)?;
-        let login = Login { url: trim(host), username: username.clone(), password: password.clone(), http };
-        return Ok(Plan { config, source: Source::Password(login), how: "the user's token".to_owned() });
+        let insecure = config.accept_invalid_certs;
+        let http = http_client(ca.as_deref(), insecure, timeouts.connect, timeouts.request, false, &proxies)?;
+        let login = Login {
+            url: trim(host),
+            username: username.clone(),
+            password: password.clone(),
+            http,
+            request_timeout: timeouts.request,
+            peer: Peer::new("cluster"),
+        };
+        let (source, how) = (Source::Password(login), "the user's token".to_owned());
+        return Ok(Plan { config, source, how, proxies, account });
     }
-    if settings.kubeconfig.is_some() || settings.kubeconfig_context.is_some() {
-        return Ok(from_kubeconfig(settings, adjust).await?.plan());
-    }
-    if let Ok(mut config) = kube::Config::incluster() {
+    if settings.kubeconfig.is_none()
+        && settings.kubeconfig_context.is_none()
+        && let Ok(mut config) = kube::Config::incluster()
+    {
         let file = config.auth_info.token_file.take();
         let source = file.map_or(Source::None, |path| Source::File(path.into()));
-        return Ok(Plan { config: adjust(config), source, how: "the service account's token".to_owned() });
+        let how = "the service account's token".to_owned();
+        return Ok(Plan { config: adjust(config), source, how, proxies, account });
     }
-    Ok(from_kubeconfig(settings, adjust).await?.plan())
-}
-
-struct FromKubeconfig {
-    config: kube::Config,
-    how: String,
-}
-
-impl FromKubeconfig {
-    /// A plain token becomes ours, so that routes get it too; anything else stays kube's business.
-    fn plan(self) -> Plan {
-        let Self { mut config, how } = self;
-        let source = if let Some(token) = config.auth_info.token.take() {
-            use secrecy::ExposeSecret as _;
-            Source::Fixed(SecretString::from(token.expose_secret()))
-        } else if let Some(file) = config.auth_info.token_file.take() {
-            Source::File(file.into())
-        } else {
-            Source::None
-        };
-        Plan { config, source, how }
-    }
-}
-
-async fn from_kubeconfig(
-    settings: &Settings,
-    adjust: impl Fn(kube::Config) -> kube::Config,
-) -> Result<FromKubeconfig, ClusterError> {
-    let options = KubeConfigOptions { context: settings.kubeconfig_context.clone(), ..KubeConfigOptions::default() };
-    let (what, config) = match &settings.kubeconfig {
-        Some(path) => {
-            let what = format!("the kubeconfig {}", path.display());
-            let read = Kubeconfig::read_from(path)
-                .map_err(|e| ClusterError::Config(format!("failed to read {what}: {}", chain(&e))))?;
-            (what, kube::Config::from_custom_kubeconfig(read, &options).await)
-        }
-        None => ("the default kubeconfig".to_owned(), kube::Config::from_kubeconfig(&options).await),
+    let chosen = kubeconfig::choose(settings.kubeconfig.as_deref(), settings.kubeconfig_context.as_deref()).await?;
+    let mut config = adjust(chosen.config);
+    let proxies = match chosen.proxy {
+        Some(proxy) => proxies.with_cluster(proxy, &config.cluster_url),
+        None => proxies,
     };
-    let config = config.map_err(|e| {
-        ClusterError::Config(format!(
-            "failed to use {what}: {}; set cluster_host with cluster_token, or cluster_username and \
-             cluster_password, or kubeconfig, or run in the cluster",
-            chain(&e)
-        ))
-    })?;
-    Ok(FromKubeconfig { config: adjust(config), how: format!("the login in {what}") })
+    let source = source_of(&mut config);
+    Ok(Plan { config, source, how: format!("the login in {}", chosen.place), proxies, account })
+}
+
+/// The login becomes ours, so that routes get its token, too; a certificate stays kube's business.
+fn source_of(config: &mut kube::Config) -> Source {
+    use secrecy::ExposeSecret as _;
+    let login = &mut config.auth_info;
+    if let Some(token) = login.token.take() {
+        return Source::Fixed(SecretString::from(token.expose_secret().trim()));
+    }
+    if let Some(file) = login.token_file.take() {
+        return Source::File(file.into());
+    }
+    if login.exec.is_some() || login.auth_provider.is_some() {
+        return Source::Plugin(Plugin::new(config.clone()));
+    }
+    Source::None
+}
+
+/// `namespace/name` of a ServiceAccount.
+fn account(text: &str) -> Result<(String, String), ClusterError> {
+    match text.trim().split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok((namespace.to_owned(), name.to_owned()))
+        }
+        _ => Err(ClusterError::Config(format!("token_service_account `{text}`: write NAMESPACE/NAME"))),
+    }
+}
+
+/// kube's client over our connector, with [`TransportLayer`] outermost. `connect` bounds one connection.
+pub(super) fn client_of(
+    config: &kube::Config,
+    layer: &TransportLayer,
+    proxies: &Proxies,
+    connect: Duration,
+) -> Result<kube::Client, ClusterError> {
+    let failed = |e: kube::Error| {
+        ClusterError::Config(format!("failed to set up the client for {}: {}", config.cluster_url, chain(&e)))
+    };
+    let connector = config.rustls_https_connector_with_connector(proxies.connector(connect)).map_err(failed)?;
+    let service = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(connector);
+    let service = service.map_err(BoxError::from);
+    let service = config.base_uri_layer().layer(config.extra_headers_layer().map_err(failed)?.layer(service));
+    Ok(ClientBuilder::new(layer.layer(service), config.default_namespace.clone()).build())
 }
 
 fn read_ca(path: &Path) -> Result<Vec<Vec<u8>>, ClusterError> {
@@ -353,11 +409,13 @@ fn http_client(
     connect: Duration,
     request: Duration,
     redirects: bool,
+    proxies: &Proxies,
 ) -> Result<reqwest::Client, ClusterError> {
     let failed = |e: reqwest::Error| ClusterError::Config(format!("failed to set up the HTTP client: {}", chain(&e)));
     let builder = || {
         let policy = if redirects { reqwest::redirect::Policy::default() } else { reqwest::redirect::Policy::none() };
-        reqwest::Client::builder()
+        proxies
+            .apply(reqwest::Client::builder())
             .connect_timeout(connect)
             .timeout(request)
             .redirect(policy)
@@ -399,26 +457,11 @@ async fn probe(client: &kube::Client, url: &str, how: &str) -> Result<bool, Clus
 
 /// A transport error in plain words.
 pub(crate) fn classify(url: &str, error: &(dyn std::error::Error + 'static)) -> ClusterError {
-    let text = chain(error);
-    let lower = text.to_lowercase();
-    let url = url.to_owned();
-    if ["unknownissuer", "invalid peer certificate", "self-signed", "self signed", "certificate verify"]
-        .iter()
-        .any(|sign| lower.contains(sign))
-    {
-        return ClusterError::Untrusted { url, cause: text };
+    let (url, text) = (url.to_owned(), chain(error));
+    match Meaning::of(&text) {
+        Meaning::Untrusted => ClusterError::Untrusted { url, cause: text },
+        _ => ClusterError::Unreachable { url, cause: words::plain(&text) },
     }
-    let cause =
-        if lower.contains("dns error") || lower.contains("failed to lookup") || lower.contains("name or service") {
-            format!("its name can't be resolved ({text})")
-        } else if lower.contains("refused") {
-            format!("nothing listens there ({text})")
-        } else if lower.contains("timed out") || lower.contains("timeout") || lower.contains("no answer within") {
-            format!("no answer in time ({text})")
-        } else {
-            text
-        };
-    ClusterError::Unreachable { url, cause }
 }
 
 #[cfg(test)]

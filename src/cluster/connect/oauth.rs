@@ -6,6 +6,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::{ClusterError, classify};
+use crate::net::Peer;
+use crate::net::fetch::{Fetched, fetch};
+use crate::net::repeat::Repeat;
 
 const CLIENT_ID: &str = "openshift-challenging-client";
 
@@ -17,6 +20,8 @@ pub struct Login {
     pub password: SecretString,
     /// Follows no redirects: the token is in the redirect itself.
     pub http: reqwest::Client,
+    pub request_timeout: Duration,
+    pub peer: Peer,
 }
 
 /// A token and how long it lives.
@@ -35,34 +40,45 @@ impl Login {
         ClusterError::Login { user: self.username.clone(), url: self.url.clone(), because: because.into() }
     }
 
+    /// A GET by the policy: a second token is one that ends by itself.
+    async fn get(
+        &self,
+        what: &str,
+        place: &str,
+        request: impl Fn() -> reqwest::RequestBuilder,
+    ) -> Result<Fetched, ClusterError> {
+        let fetched = fetch(&self.peer, what, Repeat::Safe, self.request_timeout, request).await;
+        fetched.map_err(|e| classify(place, &e))
+    }
+
     /// Logs in.
     pub async fn token(&self) -> Result<Grant, ClusterError> {
         let address = format!("{}/.well-known/oauth-authorization-server", self.url);
-        let answer = self.http.get(&address).send().await.map_err(|e| classify(&self.url, &e))?;
-        if answer.status().as_u16() == 404 {
+        let answer = self.get("read the OAuth metadata", &self.url, || self.http.get(&address)).await?;
+        if answer.status.as_u16() == 404 {
             return Err(self.refused(
                 "this API server offers no OAuth login (external OIDC or plain Kubernetes); set cluster_token instead",
             ));
         }
-        if !answer.status().is_success() {
-            return Err(self.refused(format!("{address} answered HTTP {}", answer.status())));
+        if !answer.status.is_success() {
+            return Err(self.refused(format!("{address} answered HTTP {}", answer.status)));
         }
-        let discovery: Discovery =
-            answer.json().await.map_err(|_| self.refused(format!("{address} did not answer with OAuth metadata")))?;
-        let answer = self
-            .http
-            .get(&discovery.authorization_endpoint)
-            .query(&[("response_type", "token"), ("client_id", CLIENT_ID)])
-            .basic_auth(&self.username, Some(self.password.expose_secret()))
-            .header("X-CSRF-Token", "1")
-            .send()
-            .await
-            .map_err(|e| classify(&discovery.authorization_endpoint, &e))?;
-        let location = answer.headers().get(http::header::LOCATION).and_then(|v| v.to_str().ok()).map(str::to_owned);
-        match (answer.status().as_u16(), location) {
+        let discovery: Discovery = serde_json::from_slice(&answer.body)
+            .map_err(|_| self.refused(format!("{address} did not answer with OAuth metadata")))?;
+        let endpoint = &discovery.authorization_endpoint;
+        let ask = || {
+            self.http
+                .get(endpoint)
+                .query(&[("response_type", "token"), ("client_id", CLIENT_ID)])
+                .basic_auth(&self.username, Some(self.password.expose_secret()))
+                .header("X-CSRF-Token", "1")
+        };
+        let answer = self.get("log in", endpoint, ask).await?;
+        let location = answer.headers.get(http::header::LOCATION).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        match (answer.status.as_u16(), location) {
             (302 | 303, Some(location)) => parse_redirect(&location).map_err(|because| self.refused(because)),
             (401, _) => {
-                let hint = answer.headers().get("Warning").and_then(|v| v.to_str().ok()).unwrap_or_default();
+                let hint = answer.headers.get("Warning").and_then(|v| v.to_str().ok()).unwrap_or_default();
                 Err(self.refused(if hint.is_empty() {
                     "user or password is wrong".to_owned()
                 } else {

@@ -1,99 +1,46 @@
-//! Our own retry policy: short, bounded, for transient answers only.
-//!
-//! The only module that uses the crate `backoff`. kube's built-in retry layer is off, because it
-//! can hold one call for minutes. What is retried here is safe to repeat: reads, and creates whose
-//! fixed name makes the second one answer 409.
+//! The cluster's side of the one retry policy ([`crate::net::retry`]): what kube's errors prove.
 
 use std::future::Future;
 use std::time::Duration;
 
-use backoff::ExponentialBackoffBuilder;
-use backoff::backoff::Backoff;
-use http::StatusCode;
-use tokio::time::Instant;
+use http::{HeaderMap, StatusCode};
 
 use super::rights::rule_for;
-use crate::cluster::wait::pause;
+pub use crate::net::words::chain;
 
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+use crate::net::repeat::Repeat;
+use crate::net::{Attempts, Failed};
 
-/// Growing pauses with jitter, from 100 ms to 5 s, until `limit` is over.
-#[derive(Debug)]
-pub struct Pauses {
-    policy: backoff::ExponentialBackoff,
-    deadline: Instant,
-}
-
-impl Pauses {
-    pub fn new(limit: Duration) -> Self {
-        let policy = ExponentialBackoffBuilder::new()
-            .with_initial_interval(FIRST_PAUSE)
-            .with_max_interval(LONGEST_PAUSE)
-            .with_multiplier(1.7)
-            .with_randomization_factor(0.2)
-            // The deadline is ours, on tokio's clock.
-            .with_max_elapsed_time(None)
-            .build();
-        Self { policy, deadline: Instant::now() + limit }
-    }
-
-    /// The next pause, at least `asked` (a Retry-After); `None` when it would pass the deadline.
-    pub fn next(&mut self, asked: Option<Duration>) -> Option<Duration> {
-        let pause = self.policy.next_backoff().unwrap_or(LONGEST_PAUSE).max(asked.unwrap_or_default());
-        (Instant::now() + pause < self.deadline).then_some(pause)
-    }
-
-    /// Begin with short pauses again: something worked.
-    pub fn reset(&mut self) {
-        self.policy.reset();
-    }
-}
-
-/// Whether a status says "try again": too many requests, or a server that is not well.
-pub fn is_transient_status(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
-}
-
-/// Whether `error` may go away by itself.
-pub fn is_transient(error: &kube::Error) -> bool {
+/// What a failed request proves.
+pub fn failed(error: &kube::Error) -> Failed {
     match error {
-        kube::Error::Api(status) => StatusCode::from_u16(status.code).is_ok_and(is_transient_status),
-        kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_) => true,
-        _ => false,
+        kube::Error::Api(status) => {
+            let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::BAD_REQUEST);
+            let asked = status.details.as_ref().map(|d| d.retry_after_seconds).filter(|s| *s > 0);
+            let asked = asked.map(|s| Duration::from_secs(s.into()));
+            match Failed::of_answer(code, &HeaderMap::new()) {
+                Failed::Undone(_) => Failed::Undone(asked),
+                Failed::Unknown(_) => Failed::Unknown(asked),
+                Failed::Definite => Failed::Definite,
+            }
+        }
+        kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_) => Failed::of_error(error),
+        _ => Failed::Definite,
     }
 }
 
-/// What the server asked for in the body of its refusal.
-pub fn retry_after(error: &kube::Error) -> Option<Duration> {
-    match error {
-        kube::Error::Api(status) => status
-            .details
-            .as_ref()
-            .map(|d| d.retry_after_seconds)
-            .filter(|s| *s > 0)
-            .map(|s| Duration::from_secs(s.into())),
-        _ => None,
-    }
-}
-
-/// Repeats `attempt` while it fails with a transient error and `limit` is not over.
+/// Repeats `attempt`, which must be safe to repeat, while it fails with a transient error and `limit` is
+/// not over: a create whose fixed name makes the second one answer 409 is.
 /// `what` is for the log, e.g. `create Plan ns/name`.
 pub async fn transient<T, F, Fut>(what: &str, limit: Duration, mut attempt: F) -> Result<T, kube::Error>
 where
     F: FnMut() -> Fut + Send,
     Fut: Future<Output = Result<T, kube::Error>> + Send,
 {
-    let mut pauses = Pauses::new(limit);
+    let mut attempts = Attempts::new("cluster", what, Repeat::Safe, limit);
     loop {
         match attempt().await {
-            Err(error) if is_transient(&error) => match pauses.next(retry_after(&error)) {
-                Some(time) => {
-                    tracing::debug!(what, error = %short(&error), "transient error, trying again");
-                    pause(time).await;
-                }
-                None => return Err(error),
-            },
+            Err(error) if attempts.again(failed(&error), || short(&error)).await => {}
             other => return other,
         }
     }
@@ -112,24 +59,10 @@ pub fn short(error: &kube::Error) -> String {
     }
 }
 
-/// The messages of an error and its causes, without the ones that repeat.
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        next = cause.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::time::Instant;
 
     fn api(code: u16) -> kube::Error {
         kube::Error::Api(Box::new(serde_json::from_value(serde_json::json!({"code": code})).unwrap()))

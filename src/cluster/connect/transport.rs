@@ -1,46 +1,47 @@
-//! The tower layer around kube's stack: bearer token, one deadline a request, bounded retries.
+//! The tower layer around kube's stack: bearer token, one deadline a request, retries by the one policy.
 //!
-//! Every call of every room passes here, so the policy is written once. Watches and upgrades live
-//! long and are only bounded by the connection's read timeout.
+//! Every call of every room passes here. Answers are read to their end inside a try, so that one that was
+//! cut is asked for again. Watches and upgrades live long: a watch is bounded by the time that it asked
+//! the server for, and no connection is silent for longer.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, UPGRADE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, UPGRADE};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::BodyExt;
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Either, Full};
+use hyper::body::{Body as HttpBody, Frame};
 use kube::client::Body;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::{Instant, Sleep};
 use tower::{BoxError, Layer, Service};
 use tracing::Instrument;
 
-use super::retry::{Pauses, is_transient_status};
+use super::retry::chain;
 use super::token::Tokens;
-use crate::cluster::wait::pause;
+use crate::net::{Failed, Peer, repeat};
 
-/// How long one request may take, as a multiple of the configured time, with all its retries.
-const RETRY_FACTOR: u32 = 3;
-/// Before the first answer ever, a wrong address is likelier than weather: say so soon.
-const FIRST_PATIENCE: Duration = Duration::from_secs(5);
+/// What a watch may take beyond the time that it asked for before it counts as dead.
+const WATCH_SLACK: Duration = Duration::from_secs(10);
+/// A watch that asks for no time of its own.
+const WATCH_LONGEST: Duration = Duration::from_secs(300);
 
 /// Adds [`Transport`] to a stack.
 #[derive(Clone)]
 pub struct TransportLayer {
     pub tokens: Arc<Tokens>,
     pub request_timeout: Duration,
-    /// The server has answered at least once.
-    answered: Arc<AtomicBool>,
+    peer: Arc<Peer>,
 }
 
 impl TransportLayer {
     pub fn new(tokens: Arc<Tokens>, request_timeout: Duration) -> Self {
-        Self { tokens, request_timeout, answered: Arc::default() }
+        Self { tokens, request_timeout, peer: Arc::new(Peer::new("cluster")) }
     }
 }
 
@@ -64,9 +65,14 @@ pub enum TransportError {
     NoAnswer(Duration),
     #[error("failed to get a token: {0}")]
     Token(String),
+    #[error("the watch was not ended by the server and was silent: it lived {0:?}")]
+    SilentWatch(Duration),
     #[error("the connection is broken by an earlier panic")]
     Broken,
 }
+
+/// An answer that was read to its end, or one that goes on.
+pub type Reply<B> = Either<Full<Bytes>, Bounded<B>>;
 
 type Calling<R> = Pin<Box<dyn Future<Output = Result<R, BoxError>> + Send>>;
 
@@ -74,11 +80,12 @@ impl<S, B> Service<Request<Body>> for Transport<S>
 where
     S: Service<Request<Body>, Response = Response<B>, Error = BoxError> + Send + 'static,
     S::Future: Send + 'static,
-    B: Send + 'static,
+    B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
 {
-    type Response = Response<B>;
+    type Response = Response<Reply<B>>;
     type Error = BoxError;
-    type Future = Calling<Response<B>>;
+    type Future = Calling<Self::Response>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
@@ -123,49 +130,60 @@ fn request_span(request: &Request<Body>) -> tracing::Span {
 }
 
 impl TransportLayer {
-    async fn run<S, B>(&self, inner: &Mutex<S>, parts: Parts, body: Bytes) -> Result<Response<B>, BoxError>
+    async fn run<S, B>(&self, inner: &Mutex<S>, parts: Parts, body: Bytes) -> Result<Response<Reply<B>>, BoxError>
     where
         S: Service<Request<Body>, Response = Response<B>, Error = BoxError>,
+        B: HttpBody<Data = Bytes> + Unpin,
+        B::Error: Into<BoxError>,
     {
-        let whole = self.request_timeout * RETRY_FACTOR;
-        let answered = self.answered.load(Ordering::Relaxed);
-        let mut pauses = Pauses::new(if answered { whole } else { whole.min(FIRST_PATIENCE) });
+        let content_type = parts.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+        let repeat = repeat::http(&parts.method, parts.uri.path(), content_type);
+        let what = format!("{} {}", parts.method, parts.uri.path());
+        let mut attempts = self.peer.attempts(what, repeat, self.request_timeout);
         let mut token = self.tokens.current().await.map_err(TransportError::Token)?;
         let mut renewed = false;
         loop {
             let answer = self.once(inner, &parts, &body, token.as_ref()).await;
-            // Taken out first: a borrowed answer must not live across an await.
-            let status = answer.as_ref().ok().map(Response::status);
-            self.answered.fetch_or(answer.is_ok(), Ordering::Relaxed);
-            let asked = answer.as_ref().ok().and_then(after);
-            if status == Some(StatusCode::UNAUTHORIZED) && !renewed && self.tokens.can_renew() {
+            let refused = answer.as_ref().is_ok_and(|a| a.status() == StatusCode::UNAUTHORIZED);
+            if refused && !renewed && self.tokens.can_renew() {
                 renewed = true;
-                let Some(refused) = token.clone() else { return answer };
-                match self.tokens.renew(&refused).await.map_err(TransportError::Token)? {
+                let Some(old) = token.clone() else { return answer };
+                match self.tokens.renew(&old).await.map_err(TransportError::Token)? {
                     Some(fresh) => token = Some(fresh),
                     None => return answer,
                 }
                 continue;
             }
-            if !may_repeat(&parts, status) {
+            // A waiter has its own pauses; an upgrade belongs to its caller.
+            if Lives::of(&parts) != Lives::Shortly {
                 return answer;
             }
-            match pauses.next(asked) {
-                Some(time) => pause(time).await,
-                None => return answer,
+            // Taken out first: a borrowed answer must not live across an await.
+            let (failed, cause) = match &answer {
+                Ok(answer) => {
+                    let status = answer.status();
+                    (Failed::of_answer(status, answer.headers()), format!("HTTP {status}"))
+                }
+                Err(error) => (Failed::of_error(&**error), chain(&**error)),
+            };
+            if !attempts.again(failed, || cause).await {
+                return answer;
             }
         }
     }
 
+    /// One try. A short answer is read to its end.
     async fn once<S, B>(
         &self,
         inner: &Mutex<S>,
         parts: &Parts,
         body: &Bytes,
         token: Option<&SecretString>,
-    ) -> Result<Response<B>, BoxError>
+    ) -> Result<Response<Reply<B>>, BoxError>
     where
         S: Service<Request<Body>, Response = Response<B>, Error = BoxError>,
+        B: HttpBody<Data = Bytes> + Unpin,
+        B::Error: Into<BoxError>,
     {
         let mut request = Request::from_parts(parts.clone(), Body::from(body.to_vec()));
         if let Some(token) = token {
@@ -187,10 +205,17 @@ impl TransportLayer {
                 },
             }
         });
-        let call = async { started.await?.await };
-        if lives_long(parts) {
-            return call.await;
-        }
+        let lives = Lives::of(parts);
+        let call = async {
+            let (head, body) = started.await?.await?.into_parts();
+            self.peer.has_answered();
+            let body = match lives {
+                Lives::Shortly => Either::Left(Full::new(body.collect().await.map_err(Into::into)?.to_bytes())),
+                Lives::AtMost(limit) => Either::Right(Bounded::new(body, Some(limit))),
+                Lives::Upgraded => Either::Right(Bounded::new(body, None)),
+            };
+            Ok(Response::from_parts(head, body))
+        };
         match tokio::time::timeout(self.request_timeout, call).await {
             Ok(answer) => answer,
             Err(_) => Err(TransportError::NoAnswer(self.request_timeout).into()),
@@ -198,41 +223,74 @@ impl TransportLayer {
     }
 }
 
-fn lives_long(parts: &Parts) -> bool {
-    parts.headers.contains_key(UPGRADE)
-        || parts
-            .uri
-            .query()
-            .is_some_and(|q| q.split('&').any(|p| matches!(p, "watch=1" | "watch=true" | "follow=true")))
+/// How long an answer goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lives {
+    /// Within one request's time.
+    Shortly,
+    /// A watch, or a log that is followed.
+    AtMost(Duration),
+    /// A connection of the caller's own.
+    Upgraded,
 }
 
-/// Whether the same request may be sent again after `status` (`None`: after no answer at all).
-fn may_repeat(parts: &Parts, status: Option<StatusCode>) -> bool {
-    // A waiter has its own pauses; an upgrade belongs to its caller.
-    if lives_long(parts) {
-        return false;
-    }
-    let merge =
-        || parts.headers.get(CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/merge-patch"));
-    let idempotent =
-        parts.method == Method::GET || parts.method == Method::DELETE || (parts.method == Method::PATCH && merge());
-    match status {
-        // Refused before it was looked at, whatever it was.
-        Some(StatusCode::TOO_MANY_REQUESTS) => true,
-        Some(status) => idempotent && is_transient_status(status),
-        None => idempotent,
+impl Lives {
+    fn of(parts: &Parts) -> Self {
+        if parts.headers.contains_key(UPGRADE) {
+            return Self::Upgraded;
+        }
+        let pairs = || parts.uri.query().unwrap_or_default().split('&');
+        if !pairs().any(|pair| matches!(pair, "watch=1" | "watch=true" | "follow=true")) {
+            return Self::Shortly;
+        }
+        let asked = pairs().find_map(|pair| pair.strip_prefix("timeoutSeconds=")?.parse().ok());
+        Self::AtMost(asked.map_or(WATCH_LONGEST, Duration::from_secs) + WATCH_SLACK)
     }
 }
 
-fn after<B>(response: &Response<B>) -> Option<Duration> {
-    response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+/// A body that ends in an error after its time: the server promised to end it earlier.
+pub struct Bounded<B> {
+    inner: B,
+    limit: Duration,
+    end: Option<Pin<Box<Sleep>>>,
+}
+
+impl<B> Bounded<B> {
+    fn new(inner: B, limit: Option<Duration>) -> Self {
+        let end = limit.map(|limit| Box::pin(tokio::time::sleep_until(Instant::now() + limit)));
+        Self { inner, limit: limit.unwrap_or_default(), end }
+    }
+}
+
+impl<B> HttpBody for Bounded<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) {
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        if this.end.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(Some(Err(TransportError::SilentWatch(this.limit).into())));
+        }
+        Poll::Pending
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cluster::connect::token::Source;
-    use std::sync::atomic::AtomicU32;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     fn client<F>(tokens: Tokens, answer: F) -> kube::Client
     where
@@ -278,5 +336,98 @@ mod tests {
         calls.store(0, Ordering::SeqCst);
         assert!(client.request_text(Request::post("/x").body(Vec::new()).unwrap()).await.is_err());
         assert_eq!(calls.load(Ordering::SeqCst), 1);
+    }
+
+    /// A server that closes each connection after writing what `answer` gives for the n-th request.
+    async fn server(answer: impl Fn(u32) -> Option<Vec<u8>> + Send + 'static) -> (String, Arc<AtomicU32>) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let calls = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&calls);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let Ok(byte) = stream.read_u8().await else { break };
+                    head.push(byte);
+                }
+                match answer(counted.fetch_add(1, Ordering::SeqCst)) {
+                    Some(bytes) => stream.write_all(&bytes).await.unwrap(),
+                    // Nothing is said for ever.
+                    None => std::mem::forget(stream),
+                }
+            }
+        });
+        (url, calls)
+    }
+
+    fn real_client(url: &str) -> kube::Client {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let config = kube::Config::new(url.parse().unwrap());
+        let layer = TransportLayer::new(Arc::new(Tokens::new(Source::None)), Duration::from_secs(5));
+        super::super::client_of(&config, &layer, &crate::net::proxy::Proxies::default(), layer.request_timeout).unwrap()
+    }
+
+    const FINE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\nfine";
+
+    #[tokio::test]
+    async fn a_read_survives_resets_cut_bodies_and_requests_for_patience() {
+        let (url, calls) = server(|n| {
+            Some(match n {
+                0 => Vec::new(),
+                1 => FINE[..FINE.len() - 2].to_vec(),
+                2 => b"HTTP/1.1 429 x\r\nretry-after: 0\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_vec(),
+                _ => FINE.to_vec(),
+            })
+        })
+        .await;
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let hears = Arc::clone(&told);
+        let teller: crate::net::told::Teller = Arc::new(move |retry| hears.lock().unwrap().push(retry.cause.clone()));
+        let get = async { real_client(&url).request_text(Request::get("/x").body(Vec::new()).unwrap()).await };
+        assert_eq!(crate::net::told::scope(teller, get).await.unwrap(), "fine");
+        assert_eq!(calls.load(Ordering::SeqCst), 4);
+        let told = told.lock().unwrap();
+        assert!(told.len() == 3 && told[2].contains("429"), "{told:?}");
+    }
+
+    #[tokio::test]
+    async fn a_create_whose_answer_was_cut_is_not_sent_twice() {
+        let (url, calls) = server(|n| Some(if n == 0 { FINE[..FINE.len() - 2].to_vec() } else { FINE.to_vec() })).await;
+        let posted = real_client(&url).request_text(Request::post("/x").body(Vec::new()).unwrap()).await;
+        assert!(posted.is_err());
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn a_create_that_never_reached_the_server_is_sent_again() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let client = real_client(&format!("http://{address}"));
+        let post = client.request_text(Request::post("/x").body(Vec::new()).unwrap());
+        let serve = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+            let (mut stream, _) = listener.accept().await.unwrap();
+            use tokio::io::{AsyncReadExt, AsyncWriteExt};
+            let mut bytes = [0_u8; 4096];
+            let _ = stream.read(&mut bytes).await;
+            stream.write_all(FINE).await.unwrap();
+        };
+        let (posted, ()) = tokio::join!(post, serve);
+        assert_eq!(posted.unwrap(), "fine");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_the_server_does_not_end_is_dead_soon_after_its_time() {
+        let request = Request::get("/api/v1/pods?watch=true&timeoutSeconds=45").body(Body::empty()).unwrap();
+        assert_eq!(Lives::of(&request.into_parts().0), Lives::AtMost(Duration::from_secs(55)));
+        let silent = http_body_util::StreamBody::new(futures::stream::pending::<Result<Frame<Bytes>, BoxError>>());
+        let begun = Instant::now();
+        let said = Bounded::new(silent, Some(Duration::from_secs(55))).collect().await.unwrap_err().to_string();
+        assert!(said.contains("silent"), "{said}");
+        assert_eq!(begun.elapsed(), Duration::from_secs(55));
     }
 }

@@ -318,7 +318,7 @@ pub(crate) fn merge_for(pointer: &str, value: Value) -> Value {
         .collect::<Vec<_>>()
         .into_iter()
         .rev()
-        .fold(value, |inner, part| json!({ part.replace("~1", "/").replace("~0", "~"): inner }))
+        .fold(value, |inner, part| json!({ crate::api::text::pointer_key(part): inner }))
 }
 
 /// The patch with the version it was made for, so that a change in between is a conflict.

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
-use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use super::apply::list_labelled;
 use super::routes::route_url;
-use crate::cluster::{Cluster, retry};
+use crate::cluster::Cluster;
+use crate::net::Peer;
 
 /// The label of workers.
 const WORKER_LABEL: &str = "node-role.kubernetes.io/worker";
@@ -74,23 +74,14 @@ async fn free_memory(cluster: &Cluster) -> Result<BTreeMap<String, f64>, String>
 }
 
 async fn query(cluster: &Cluster, base: &str, query: &str) -> Result<BTreeMap<String, f64>, String> {
-    let Some(token) = cluster.token().await else {
-        return Err("Prometheus needs a bearer token, and this login has none".to_owned());
-    };
-    let answer = cluster
-        .http()
-        .get(format!("{base}/api/v1/query"))
-        .query(&[("query", query)])
-        .bearer_auth(token.expose_secret())
-        .send()
-        .await
-        .map_err(|e| format!("failed to ask Prometheus: {}", retry::chain(&e)))?;
-    let status = answer.status();
+    let peer = Peer::new("prometheus");
+    let answer = cluster.get_route(&peer, &format!("{base}/api/v1/query"), &[("query", query)]).await?;
+    let status = answer.status;
     if !status.is_success() {
         return Err(format!("Prometheus answered HTTP {status}"));
     }
     let body: Value =
-        answer.json().await.map_err(|e| format!("Prometheus' answer is not JSON: {}", retry::chain(&e)))?;
+        serde_json::from_slice(&answer.body).map_err(|e| format!("Prometheus' answer is not JSON: {e}"))?;
     parse_vector(&body)
 }
 

@@ -14,11 +14,12 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::pause;
-use crate::cluster::retry::{self, Pauses};
+use crate::cluster::retry;
+use crate::net::pauses::{Pauses, pause};
 
-/// Never reached: only a bound for the arithmetic of pauses.
-const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The server ends a watch after this time, in seconds, and it is begun again. One that is not ended then
+/// is dead ([`crate::cluster::connect`]): so a silent one is found within a minute.
+const WATCH_SECONDS: u32 = 45;
 
 type Key = (String, String, Option<String>);
 
@@ -55,6 +56,7 @@ struct Known {
 pub(crate) enum View {
     /// The first list has not come yet; the error so far.
     Unknown(Option<String>),
+    /// The object, as it was told last; [`Shared::silence`] says since when nobody has told anything.
     Known(Option<Arc<DynamicObject>>),
     /// The server has refused this kind for a while: missing kind, or not allowed.
     Refused(String),
@@ -116,8 +118,9 @@ impl Shared {
 }
 
 async fn run(api: Api<DynamicObject>, known: Arc<Mutex<Known>>, changed: watch::Sender<u64>) {
-    let mut stream = watcher(api, watcher::Config::default()).boxed();
-    let mut pauses = Pauses::new(FOREVER);
+    let begin = || watcher(api.clone(), watcher::Config::default().timeout(WATCH_SECONDS)).boxed();
+    let mut stream = begin();
+    let mut pauses = Pauses::endless();
     while let Some(event) = stream.next().await {
         let failed = match event {
             Ok(event) => {
@@ -141,6 +144,8 @@ async fn run(api: Api<DynamicObject>, known: Arc<Mutex<Known>>, changed: watch::
         changed.send_modify(|n| *n = n.wrapping_add(1));
         if let Some(rest) = rest {
             pause(rest).await;
+            // Listed again: what happened in the gap is not to depend on what the server still remembers.
+            stream = begin();
         }
     }
 }

@@ -16,10 +16,9 @@ use tracing::Instrument;
 
 use super::Cluster;
 use crate::event::Problem;
+pub use crate::net::Poll;
+use crate::net::poll::{self, Ended, tenths};
 use hub::View;
-
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 tokio::task_local! {
     /// What the current task waits for and what it saw last, for a caller that reports slowness:
@@ -44,15 +43,6 @@ fn silence(silent: Option<(Duration, String)>) -> Option<String> {
     Some(format!("nobody has answered since {since}: {error}"))
 }
 
-/// What a look at the object said.
-pub enum Poll<T> {
-    Done(T),
-    /// Not yet; the state seen, in a few words.
-    NotYet(String),
-    /// Waiting on is pointless.
-    Failed(Problem),
-}
-
 #[derive(Debug, thiserror::Error)]
 pub enum WaitError {
     /// The object says that it will not happen.
@@ -74,11 +64,6 @@ impl WaitError {
     }
 }
 
-/// Sleeps. Nothing outside `cluster` may; retries in `cluster` pause with it.
-pub(crate) async fn pause(time: Duration) {
-    tokio::time::sleep(time).await;
-}
-
 fn say(what: &str, last: &str, silent: Option<&str>) {
     // Not set: nobody asked.
     let _ = WAITING.try_with(|waiting| {
@@ -94,9 +79,7 @@ fn span(what: &str) -> tracing::Span {
 }
 
 fn timeout(what: &str, begun: Instant, last: String) -> WaitError {
-    // Whole tenths are enough for people.
-    let waited = Duration::from_millis(begun.elapsed().as_millis() as u64 / 100 * 100);
-    WaitError::Timeout { what: what.to_owned(), waited, last }
+    WaitError::Timeout { what: what.to_owned(), waited: tenths(begun.elapsed()), last }
 }
 
 /// Waits until `look` (given the object, or `None` while it is absent) says done or failed.
@@ -206,27 +189,15 @@ async fn ask<T, F>(what: &str, limit: Duration, mut attempt: impl FnMut() -> F +
 where
     F: Future<Output = Poll<T>> + Send,
 {
-    let begun = Instant::now();
-    let deadline = begun + limit;
-    let mut rest = FIRST_PAUSE;
-    let mut last = "nothing yet".to_owned();
-    say(what, &last, None);
-    loop {
-        match tokio::time::timeout_at(deadline, attempt()).await {
-            Ok(Poll::Done(value)) => return Ok(value),
-            Ok(Poll::Failed(problem)) => return Err(WaitError::Failed(problem)),
-            Ok(Poll::NotYet(seen)) => last = seen,
-            Err(_) => return Err(timeout(what, begun, last)),
-        }
-        say(what, &last, None);
-        let now = Instant::now();
-        if now >= deadline {
-            return Err(timeout(what, begun, last));
-        }
-        // The last look is at the deadline, not before it.
-        pause(rest.min(deadline - now)).await;
-        rest = (rest * 3 / 2).min(LONGEST_PAUSE);
-    }
+    let look = || {
+        let looking = attempt();
+        async { Ok::<_, std::convert::Infallible>(looking.await) }
+    };
+    poll::until(Instant::now() + limit, &|last| say(what, last, None), look).await.map_err(|ended| match ended {
+        Ended::Timeout { waited, last } => WaitError::Timeout { what: what.to_owned(), waited, last },
+        Ended::Failed(problem) => WaitError::Failed(problem),
+        Ended::Error(never) => match never {},
+    })
 }
 
 #[cfg(test)]

@@ -612,3 +612,39 @@ fn the_schema_of_a_settings_file_accepts_what_the_program_accepts() {
         assert!(!valid::errors(&schema, &wrong).is_empty(), "{wrong}");
     }
 }
+
+#[test]
+fn values_of_the_environment_come_without_the_newline_of_the_file_that_filled_them() {
+    let mut request = LoadRequest::default();
+    for (name, value) in [
+        ("CLUSTER_HOST", "https://api.example.com:6443\n"),
+        ("CLUSTER_USERNAME", "kubeadmin\r\n"),
+        ("CLUSTER_PASSWORD", "pw \n"),
+        ("CLUSTER_TOKEN", "sha256~x\n"),
+        ("MTV_JOBS", "3\n"),
+    ] {
+        request.env.insert(name.into(), value.into());
+    }
+    let settings = load(&request).unwrap().settings;
+    assert_eq!(settings.cluster_host.as_deref(), Some("https://api.example.com:6443"));
+    assert_eq!(settings.cluster_username.as_deref(), Some("kubeadmin"));
+    assert_eq!(settings.cluster_password.unwrap().expose_secret(), "pw ");
+    assert_eq!(settings.cluster_token.unwrap().expose_secret(), "sha256~x");
+    assert_eq!(settings.jobs, 3);
+}
+
+#[test]
+fn a_login_in_a_url_is_refused_and_not_told() {
+    let mut request = LoadRequest::default();
+    request.env.insert("CLUSTER_HOST".into(), "https://me:canary@api.example.com:6443".into());
+    let text = r#"{"v": {"type": "vsphere", "api_url": "https://me:canary@vc/sdk", "username": "u", "password": "p"}}"#;
+    request.providers_text = Some((text.into(), "providers.json".into()));
+    let said = load(&request).err().unwrap().to_string();
+    assert!(said.contains("`cluster_host`: the URL holds a login; write https://api.example.com:6443"), "{said}");
+    assert!(said.contains("`api_url`: the URL holds a login; write https://vc/sdk"), "{said}");
+    assert!(!said.contains("canary"), "{said}");
+    let mut request = LoadRequest::default();
+    request.set.push("metrics_push=https://me:canary@push/".into());
+    let shown = load(&request).unwrap().shown;
+    assert_eq!(shown.get("metrics_push").map(String::as_str), Some("https://push/"));
+}

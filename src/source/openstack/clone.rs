@@ -188,8 +188,22 @@ impl Making<'_> {
         if ports.is_empty() {
             call = call.version(NO_NETWORK);
         }
-        let answer = driver.session.call(call).await.map_err(|e| driver.session.failed(&what, e))?;
-        let id = text(&answer.body, "/server/id").to_owned();
+        let id = match driver.session.call(call).await {
+            Ok(answer) => text(&answer.body, "/server/id").to_owned(),
+            // The answer was lost, the server may be there: looked for, never asked for twice.
+            Err(error) if error.is_in_doubt() => {
+                let what = format!("server {name} to appear");
+                let appearing = driver.appearing(&what, || async {
+                    let found = driver.find_server(&name).await?;
+                    Ok(found.map(|server| text(&server, "/id").to_owned()))
+                });
+                match appearing.await? {
+                    Some(id) => id,
+                    None => return Err(driver.session.failed(&what, error)),
+                }
+            }
+            Err(error) => return Err(driver.session.failed(&what, error)),
+        };
         let vm = VmRef { id, name: name.clone() };
         driver.wait_server(&vm, "ACTIVE", self.deadline).await?;
         driver.stop(&vm).await?;

@@ -9,7 +9,7 @@ use super::describe::text;
 use super::items::{Kind, note};
 use super::session::Call;
 use crate::ledger::mark::{Claim, Judgement, Shown};
-use crate::source::poll::Look;
+use crate::net::Poll;
 use crate::source::{SourceError, VM, VmRef, permit};
 
 /// How often is looked for a server that an aborted request made after all.
@@ -87,21 +87,21 @@ impl OpenstackDriver {
         self.session
             .wait(&what, deadline, || async {
                 let Some(server) = self.session.look_up(Service::Compute, path.clone(), "server").await? else {
-                    return Ok(Look::Done(()));
+                    return Ok(Poll::Done(()));
                 };
                 match text(&server, "/status") {
-                    "DELETED" => Ok(Look::Done(())),
+                    "DELETED" => Ok(Poll::Done(())),
                     // A cloud with deferred deletion keeps it until it is forced.
                     "SOFT_DELETED" => {
                         let force =
                             Call::post(Service::Compute, format!("{path}/action"), json!({"forceDelete": null}));
                         match self.session.call(force).await {
-                            Ok(_) => Ok(Look::NotYet("SOFT_DELETED".to_owned())),
-                            Err(error) if error.is(404) => Ok(Look::Done(())),
+                            Ok(_) => Ok(Poll::NotYet("SOFT_DELETED".to_owned())),
+                            Err(error) if error.is(404) => Ok(Poll::Done(())),
                             Err(error) => Err(error),
                         }
                     }
-                    status => Ok(Look::NotYet(status.to_owned())),
+                    status => Ok(Poll::NotYet(status.to_owned())),
                 }
             })
             .await

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
+use crate::net::Failed;
 use crate::source::SourceError;
+use crate::source::http::{self, Refusal};
+use crate::source::slot::Tried as _;
 
 /// Longest text taken from a body.
 const LONGEST: usize = 400;
@@ -12,52 +15,56 @@ const LONGEST: usize = 400;
 pub(super) struct ApiError {
     pub status: u16,
     pub message: String,
+    failed: Failed,
 }
 
-/// Why a call failed, before it is told to people.
-#[derive(Debug)]
-pub(super) enum CallError {
-    Source(SourceError),
-    Api(ApiError),
-}
-
-impl From<SourceError> for CallError {
-    fn from(error: SourceError) -> Self {
-        Self::Source(error)
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} (HTTP {})", self.message, self.status)
     }
 }
 
+impl Refusal for ApiError {
+    fn session_ended(&self) -> bool {
+        self.status == 401
+    }
+    fn failed(&self) -> Failed {
+        self.failed
+    }
+}
+
+/// Why a call failed, before it is told to people.
+pub(super) type CallError = http::CallError<ApiError>;
+
 impl CallError {
     pub(super) fn is(&self, status: u16) -> bool {
-        matches!(self, Self::Api(error) if error.status == status)
+        matches!(self, Self::Refused(error) if error.status == status)
     }
 
     /// Whether asking again may help: the service is away or asks for patience.
     pub(super) fn passes(&self) -> bool {
         match self {
+            Self::NoAnswer(..) => true,
             Self::Source(error) => matches!(error, SourceError::Unreachable { .. }),
-            Self::Api(error) => error.status == 429 || error.status >= 500,
+            Self::Refused(error) => error.status == 429 || error.status >= 500,
         }
     }
 
     pub(super) fn text(&self) -> String {
-        match self {
-            Self::Source(error) => error.to_string(),
-            Self::Api(error) => format!("{} (HTTP {})", error.message, error.status),
-        }
+        self.told()
     }
 }
 
 impl ApiError {
     /// `body` as it came: JSON with a message somewhere in it, HTML of Glance, or nothing.
-    pub(super) fn of(status: u16, body: &str) -> Self {
+    pub(super) fn of(status: u16, failed: Failed, body: &str) -> Self {
         let said = match serde_json::from_str::<Value>(body) {
             Ok(json) => message(&json).unwrap_or_default(),
             Err(_) => stripped(body),
         };
         let said: String = said.chars().take(LONGEST).collect();
         let message = if said.is_empty() { "no reason was given".to_owned() } else { said };
-        Self { status, message }
+        Self { status, message, failed }
     }
 }
 
@@ -112,7 +119,7 @@ mod tests {
             ),
             ("", "no reason was given"),
         ] {
-            assert_eq!(ApiError::of(404, body).message, message);
+            assert_eq!(ApiError::of(404, Failed::Definite, body).message, message);
         }
     }
 }

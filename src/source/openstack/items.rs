@@ -1,6 +1,8 @@
 //! Snapshots, volumes, images and ports that a clone is made of: how they are named, created and
 //! removed. Each is in the ledger before it is asked for.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -11,7 +13,7 @@ use super::session::Call;
 use crate::config::Platform;
 use crate::ledger::mark::{Claim, Judgement, Shown, note_of};
 use crate::ledger::{Ledger, Thing};
-use crate::source::poll::Look;
+use crate::net::Poll;
 use crate::source::{CloneRequest, SourceError, SourceItem, permit};
 
 /// Metadata that tells whose a thing is: the run's id, and the mark that proves it.
@@ -27,6 +29,9 @@ pub(super) fn note(kind: Option<Kind>, thing: &Value) -> Option<String> {
     };
     note_of(Some(text(thing, &format!("{within}/{RUN_KEY}"))), Some(text(thing, &format!("{within}/{MARK_KEY}"))))
 }
+
+/// How long something that was asked for and not answered may take to appear.
+const APPEARS: Duration = Duration::from_secs(10);
 
 /// What a clone needs beside its server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +107,21 @@ impl OpenstackDriver {
             },
         )?;
         let what = format!("create {} {name}", kind.name());
-        let answer = self.session.call(call).await.map_err(|e| self.session.failed(&what, e))?;
+        let answer = match self.session.call(call).await {
+            Ok(answer) => answer,
+            // The answer was lost, the thing may be there: looked for, never asked for twice.
+            Err(error) if error.is_in_doubt() => {
+                let what = format!("{} {name} to appear", kind.name());
+                let appearing = self.appearing(&what, || async {
+                    let found = self.named(kind, name).await?;
+                    Ok(found.first().map(|item| text(item, "/id").to_owned()))
+                });
+                let Some(id) = appearing.await? else { return Err(self.session.failed(&what, error)) };
+                ledger.done(entry, Some(id.clone()))?;
+                return Ok(id);
+            }
+            Err(error) => return Err(self.session.failed(&what, error)),
+        };
         let made = match kind {
             // In the body from microversion 2.45, in `Location` before.
             Kind::Image => match text(&answer.body, "/image_id") {
@@ -115,6 +134,26 @@ impl OpenstackDriver {
         let id = id.ok_or_else(|| self.session.refused(what, "the answer holds no id"))?;
         ledger.done(entry, Some(id.clone()))?;
         Ok(id)
+    }
+
+    /// Something that was asked for without an answer, if it comes.
+    pub(super) async fn appearing<F>(
+        &self,
+        what: &str,
+        look: impl Fn() -> F + Send + Sync,
+    ) -> Result<Option<String>, SourceError>
+    where
+        F: Future<Output = Result<Option<String>, super::error::CallError>> + Send,
+    {
+        let waited = self.session.wait(what, Instant::now() + APPEARS, || {
+            let looking = look();
+            async { Ok(looking.await?.map_or_else(|| Poll::NotYet("not there".to_owned()), Poll::Done)) }
+        });
+        match waited.await {
+            Ok(id) => Ok(Some(id)),
+            Err(SourceError::Timeout { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Waits until a thing has the status `wanted`; any status of error ends the wait.
@@ -137,11 +176,11 @@ impl OpenstackDriver {
             .wait(&what, deadline, || async {
                 let found = self.session.read(service, format!("{path}/{id}"), key).await?;
                 match text(&found, "/status") {
-                    status if status == wanted => Ok(Look::Done(())),
+                    status if status == wanted => Ok(Poll::Done(())),
                     status if status.starts_with("error") || matches!(status, "killed" | "deleted" | "deactivated") => {
                         Err(failed(status).into())
                     }
-                    status => Ok(Look::NotYet(status.to_owned())),
+                    status => Ok(Poll::NotYet(status.to_owned())),
                 }
             })
             .await
@@ -214,7 +253,7 @@ impl OpenstackDriver {
         let attempt = || async {
             let found = self.named(kind, name).await?;
             if found.is_empty() {
-                return Ok(Look::Done(()));
+                return Ok(Poll::Done(()));
             }
             seen.store(true, std::sync::atomic::Ordering::Relaxed);
             let mut state = String::new();
@@ -250,7 +289,7 @@ impl OpenstackDriver {
                     Err(error) => return Err(error),
                 }
             }
-            Ok(Look::NotYet(state))
+            Ok(Poll::NotYet(state))
         };
         self.session.wait(&what, deadline, attempt).await?;
         Ok(seen.into_inner())

@@ -27,6 +27,7 @@ use crate::api::vm::{Power, SourceVm};
 use crate::config::{Platform, PlatformConfig, ProviderProfile};
 use crate::ledger::Ledger;
 use crate::ledger::mark::{Claim, Judgement};
+use crate::source::slot::Sessions as _;
 use catalogue::Service;
 use describe::{Parts, text};
 use items::Kind;
@@ -105,7 +106,7 @@ impl SourceDriver for OpenstackDriver {
     }
 
     async fn connect(&self) -> Result<About, SourceError> {
-        let live = self.session.connect().await?;
+        let live = self.session.connect().await.map_err(|e| self.session.failed("log in", e))?;
         // What the driver will need is asked for now, so that a service that is away is known at once.
         let versions = self.session.list(Call::get(Service::Compute, "/flavors"), "flavors").await;
         let flavors = versions.map_err(|e| self.session.failed("list the flavors", e))?;

@@ -9,7 +9,7 @@ use super::OpenstackDriver;
 use super::catalogue::Service;
 use super::describe::text;
 use super::session::Call;
-use crate::source::poll::Look;
+use crate::net::Poll;
 use crate::source::{SourceError, VmRef};
 
 /// Status and what Nova is doing now.
@@ -30,14 +30,14 @@ impl OpenstackDriver {
                 let server = self.session.read(Service::Compute, path, "server").await?;
                 match text(&server, "/status") {
                     status if status == wanted && text(&server, "/OS-EXT-STS:task_state").is_empty() => {
-                        Ok(Look::Done(()))
+                        Ok(Poll::Done(()))
                     }
                     "ERROR" => {
                         let said = text(&server, "/fault/message");
                         let cause = if said.is_empty() { "the server is in ERROR" } else { said };
                         Err(self.session.refused(format!("bring server {} to {wanted}", vm.name), cause).into())
                     }
-                    _ => Ok(Look::NotYet(state(&server))),
+                    _ => Ok(Poll::NotYet(state(&server))),
                 }
             })
             .await
@@ -67,9 +67,11 @@ impl OpenstackDriver {
         let deadline = Instant::now() + self.options.timeouts.power;
         match self.action(vm, action).await {
             Ok(()) => {}
-            // It may have got there by itself in between: a start or stop in the wrong state is a conflict.
+            // A start or stop in the wrong state is a conflict: it may have got there by itself, or be on its
+            // way by a request whose answer was lost.
             Err(error) => {
-                if text(&self.server(vm).await?, "/status") != wanted {
+                let server = self.server(vm).await?;
+                if text(&server, "/status") != wanted && text(&server, "/OS-EXT-STS:task_state").is_empty() {
                     return Err(error);
                 }
             }
@@ -88,8 +90,8 @@ impl OpenstackDriver {
                 let server = self.session.read(Service::Compute, path, "server").await?;
                 let addresses = server.get("addresses").and_then(Value::as_object).map_or(0, serde_json::Map::len);
                 match text(&server, "/status") {
-                    "ACTIVE" if addresses > 0 => Ok(Look::Done(())),
-                    _ => Ok(Look::NotYet(format!("{}, addresses on {addresses} networks", state(&server)))),
+                    "ACTIVE" if addresses > 0 => Ok(Poll::Done(())),
+                    _ => Ok(Poll::NotYet(format!("{}, addresses on {addresses} networks", state(&server)))),
                 }
             })
             .await

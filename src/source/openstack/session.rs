@@ -1,11 +1,11 @@
 //! One token, shared by all calls of a profile: login, renewal, and the calls themselves.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -13,8 +13,11 @@ use super::catalogue::{Endpoints, Service};
 use super::error::{ApiError, CallError};
 use crate::config::ProviderProfile;
 use crate::config::platforms::{OpenstackAuth, OpenstackConfig};
-use crate::source::poll::{self, Look};
-use crate::source::{DriverOptions, SourceError, http as shared};
+use crate::net::{Failed, Poll, repeat};
+use crate::source::http::{self as shared, NoAnswer};
+use crate::source::poll;
+use crate::source::slot::{Sessions, Slot};
+use crate::source::{DriverOptions, SourceError};
 
 /// One request to a service.
 #[derive(Debug, Clone)]
@@ -46,6 +49,19 @@ impl Call {
     }
     pub(super) fn put(service: Service, path: impl Into<String>, body: Value) -> Self {
         Self { body: Some(body), ..Self::new(service, Method::PUT, path) }
+    }
+    /// The call without its arguments.
+    fn told(&self) -> String {
+        let resource = self.path.split('/').nth(1).unwrap_or_default();
+        format!("{} {} {resource}", self.method, self.service.name())
+    }
+    /// An action is the one key of its body.
+    fn repeat(&self) -> repeat::Repeat {
+        let action = self.body.as_ref().filter(|_| self.path.ends_with("/action"));
+        match action.and_then(|body| body.as_object()?.keys().next()) {
+            Some(action) => repeat::action(action),
+            None => repeat::http(&self.method, &self.path, None),
+        }
     }
     /// Without it a service answers in its oldest form.
     pub(super) fn version(mut self, microversion: &'static str) -> Self {
@@ -79,15 +95,14 @@ pub(super) struct Session {
     options: DriverOptions,
     /// Keystone's v3 URL.
     endpoint: String,
-    /// Held during a login, so that concurrent calls make one.
-    live: Mutex<Option<Arc<Live>>>,
+    slot: Slot<Live>,
 }
 
 impl Session {
     pub(super) fn new(profile: Arc<ProviderProfile>, config: OpenstackConfig, options: DriverOptions) -> Self {
         let url = profile.api_url.trim_end_matches('/');
         let endpoint = if url.ends_with("/v3") { url.to_owned() } else { format!("{url}/v3") };
-        Self { profile, config, options, endpoint, live: Mutex::new(None) }
+        Self { slot: Slot::new(&profile.name), profile, config, options, endpoint }
     }
 
     fn unreachable(&self, cause: impl Into<String>) -> SourceError {
@@ -98,7 +113,8 @@ impl Session {
     pub(super) fn failed(&self, what: impl Into<String>, error: CallError) -> SourceError {
         match error {
             CallError::Source(error) => error,
-            CallError::Api(_) => self.refused(what, error.text()),
+            CallError::NoAnswer(error, _) => *error,
+            CallError::Refused(error) => self.refused(what, error.to_string()),
         }
     }
 
@@ -106,82 +122,9 @@ impl Session {
         SourceError::Operation { profile: self.profile.name.clone(), what: what.into(), cause: cause.into() }
     }
 
-    /// The session, logged in where it is not yet.
-    async fn live(&self) -> Result<Arc<Live>, SourceError> {
-        let mut slot = self.live.lock().await;
-        if let Some(live) = slot.as_ref() {
-            return Ok(live.clone());
-        }
-        let live = Arc::new(self.login().await?);
-        *slot = Some(live.clone());
-        Ok(live)
-    }
-
-    /// Logs in anew.
-    pub(super) async fn connect(&self) -> Result<Arc<Live>, SourceError> {
-        self.disconnect().await;
-        self.live().await
-    }
-
-    /// Forgets `dead`, unless somebody logged in again already.
-    async fn forget(&self, dead: &Arc<Live>) {
-        let mut slot = self.live.lock().await;
-        if slot.as_ref().is_some_and(|live| Arc::ptr_eq(live, dead)) {
-            *slot = None;
-        }
-    }
-
-    /// Revokes the token.
-    pub(super) async fn disconnect(&self) {
-        let Some(live) = self.live.lock().await.take() else { return };
-        let request = live.http.delete(format!("{}/auth/tokens", self.endpoint)).timeout(self.options.timeouts.request);
-        let token = live.token.expose_secret();
-        // Best effort: a token ends by itself.
-        let _ = request.header("X-Auth-Token", token).header("X-Subject-Token", token).send().await;
-    }
-
-    async fn login(&self) -> Result<Live, SourceError> {
-        let builder = shared::builder(&self.profile, &self.options, &self.endpoint).await;
-        let http =
-            builder.map_err(|e| self.unreachable(e))?.build().map_err(|e| self.unreachable(shared::cause(&e)))?;
-        let span = tracing::info_span!(
-            "openstack",
-            otel.name = "POST identity auth/tokens",
-            otel.kind = "client",
-            mtv_matrix.profile = self.profile.name,
-        );
-        let request = http
-            .post(format!("{}/auth/tokens", self.endpoint))
-            .timeout(self.options.timeouts.request)
-            .json(&json!({"auth": auth(&self.profile, &self.config)}));
-        let answer = request.send().instrument(span).await.map_err(|e| self.unreachable(shared::cause(&e)))?;
-        let status = answer.status().as_u16();
-        // The token is in a header, never in the body.
-        let token = answer.headers().get("x-subject-token").and_then(|t| t.to_str().ok()).map(SecretString::from);
-        let body = answer.text().await.map_err(|e| self.unreachable(shared::cause(&e)))?;
-        if status != 201 {
-            let error = ApiError::of(status, &body);
-            return Err(match status {
-                401 | 403 => SourceError::Login {
-                    profile: self.profile.name.clone(),
-                    endpoint: self.endpoint.clone(),
-                    username: self.user(),
-                    cause: error.message,
-                },
-                404 => self.unreachable("there is no Keystone v3 at this URL (HTTP 404)"),
-                _ => self.unreachable(CallError::Api(error).text()),
-            });
-        }
-        let token = token.ok_or_else(|| self.unreachable("the login was answered without X-Subject-Token"))?;
-        let body: Value = serde_json::from_str(&body)
-            .map_err(|e| self.unreachable(format!("the login was answered with something else than JSON: {e}")))?;
-        let interface = if self.config.availability.is_empty() { "public" } else { &self.config.availability };
-        let catalogue = body.pointer("/token/catalog").unwrap_or(&Value::Null);
-        let endpoints = Endpoints::choose(catalogue, &self.config.region_name, interface)
-            .map_err(|cause| self.refused("find the services", cause))?;
-        let name = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).unwrap_or("?").to_owned();
-        let who = format!("{}@{}", name("/token/user/name"), name("/token/project/name"));
-        Ok(Live { http, token, endpoints, who })
+    /// A try that got no usable answer.
+    fn no_answer(&self, none: NoAnswer) -> CallError {
+        CallError::NoAnswer(Box::new(self.unreachable(none.cause)), none.failed)
     }
 
     fn user(&self) -> String {
@@ -193,26 +136,17 @@ impl Session {
         }
     }
 
-    /// One call; a token that ended is renewed once. A call that was refused for its token did
-    /// nothing, so that every call may be repeated then.
+    /// One call, by the policy.
     pub(super) async fn call(&self, call: Call) -> Result<Answer, CallError> {
-        let live = self.live().await?;
-        match self.exchange(&live, &call).await {
-            Err(error) if error.is(401) => {
-                self.forget(&live).await;
-                let live = self.live().await?;
-                self.exchange(&live, &call).await
-            }
-            other => other,
-        }
+        let (what, call) = (call.told(), &call);
+        self.calling(&what, call.repeat(), |live: Arc<Live>| async move { self.exchange(&live, call).await }).await
     }
 
     /// The call in its own span, which names the resource and nothing of its arguments.
     async fn exchange(&self, live: &Live, call: &Call) -> Result<Answer, CallError> {
-        let resource = call.path.split('/').nth(1).unwrap_or_default();
         let span = tracing::info_span!(
             "openstack",
-            otel.name = format!("{} {} {resource}", call.method, call.service.name()),
+            otel.name = call.told(),
             otel.kind = "client",
             otel.status_code = tracing::field::Empty,
             mtv_matrix.profile = self.profile.name,
@@ -242,16 +176,24 @@ impl Session {
         if let Some(body) = &call.body {
             request = request.json(body);
         }
-        let unreachable = |e: reqwest::Error| CallError::Source(self.unreachable(shared::cause(&e)));
-        let answer = request.send().await.map_err(unreachable)?;
-        let status = answer.status().as_u16();
+        let no_answer = |e: reqwest::Error| self.no_answer(e.into());
+        let answer = request.send().await.map_err(no_answer)?;
+        self.slot.peer().has_answered();
+        let (status, failed) = (answer.status().as_u16(), Failed::of_answer(answer.status(), answer.headers()));
         let location = answer.headers().get("location").and_then(|l| l.to_str().ok()).map(str::to_owned);
-        let text = answer.text().await.map_err(unreachable)?;
+        let text = answer.text().await.map_err(no_answer)?;
         if !(200..300).contains(&status) {
-            return Err(CallError::Api(ApiError::of(status, &text)));
+            return Err(CallError::Refused(ApiError::of(status, failed, &text)));
         }
-        // Answers to actions and deletions are empty, or not worth reading.
-        Ok(Answer { body: serde_json::from_str(&text).unwrap_or(Value::Null), location })
+        // Answers to actions and deletions are empty, or not worth reading; what was asked for is.
+        match serde_json::from_str(&text) {
+            Ok(body) => Ok(Answer { body, location }),
+            Err(error) if call.method == Method::GET => {
+                let cause = format!("the answer is no JSON: {error}");
+                Err(self.no_answer(NoAnswer { failed: Failed::Unknown(None), cause }))
+            }
+            Err(_) => Ok(Answer { body: Value::Null, location }),
+        }
     }
 
     /// The object under `key` of a GET; the whole body where the key is empty.
@@ -297,19 +239,84 @@ impl Session {
         mut look: impl FnMut() -> F,
     ) -> Result<T, SourceError>
     where
-        F: Future<Output = Result<Look<T>, CallError>>,
+        F: Future<Output = Result<Poll<T>, CallError>>,
     {
         poll::until(&self.profile.name, what, deadline, || {
             let seen = look();
             async move {
                 match seen.await {
                     Ok(look) => Ok(look),
-                    Err(error) if error.passes() => Ok(Look::NotYet(error.text())),
+                    Err(error) if error.passes() => Ok(Poll::NotYet(error.text())),
                     Err(error) => Err(self.failed(format!("wait for {what}"), error)),
                 }
             }
         })
         .await
+    }
+}
+
+impl Sessions for Session {
+    type Live = Live;
+    type Error = CallError;
+
+    fn slot(&self) -> &Slot<Live> {
+        &self.slot
+    }
+
+    fn request_timeout(&self) -> Duration {
+        self.options.timeouts.request
+    }
+
+    async fn login(&self) -> Result<Live, CallError> {
+        let builder = shared::builder(&self.profile, &self.options, &self.endpoint).await;
+        let http = builder.map_err(|e| self.no_answer(e))?.build().map_err(|e| self.no_answer(e.into()))?;
+        let span = tracing::info_span!(
+            "openstack",
+            otel.name = "POST identity auth/tokens",
+            otel.kind = "client",
+            mtv_matrix.profile = self.profile.name,
+        );
+        let request = http
+            .post(format!("{}/auth/tokens", self.endpoint))
+            .timeout(self.options.timeouts.request)
+            .json(&json!({"auth": auth(&self.profile, &self.config)}));
+        let answer = request.send().instrument(span).await.map_err(|e| self.no_answer(e.into()))?;
+        let (status, failed) = (answer.status().as_u16(), Failed::of_answer(answer.status(), answer.headers()));
+        // The token is in a header, never in the body.
+        let token = answer.headers().get("x-subject-token").and_then(|t| t.to_str().ok()).map(SecretString::from);
+        let body = answer.text().await.map_err(|e| self.no_answer(e.into()))?;
+        if status != 201 {
+            let error = ApiError::of(status, failed, &body);
+            return Err(match status {
+                401 | 403 => CallError::Source(SourceError::Login {
+                    profile: self.profile.name.clone(),
+                    endpoint: self.endpoint.clone(),
+                    username: self.user(),
+                    cause: error.message,
+                }),
+                404 => self.unreachable("there is no Keystone v3 at this URL (HTTP 404)").into(),
+                _ => CallError::NoAnswer(Box::new(self.unreachable(error.to_string())), failed),
+            });
+        }
+        let token = token.ok_or_else(|| self.unreachable("the login was answered without X-Subject-Token"))?;
+        let body: Value = serde_json::from_str(&body).map_err(|e| {
+            let cause = format!("the login was answered with something else than JSON: {e}");
+            self.no_answer(NoAnswer { failed: Failed::Unknown(None), cause })
+        })?;
+        let interface = if self.config.availability.is_empty() { "public" } else { &self.config.availability };
+        let catalogue = body.pointer("/token/catalog").unwrap_or(&Value::Null);
+        let endpoints = Endpoints::choose(catalogue, &self.config.region_name, interface)
+            .map_err(|cause| self.refused("find the services", cause))?;
+        let name = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).unwrap_or("?").to_owned();
+        let who = format!("{}@{}", name("/token/user/name"), name("/token/project/name"));
+        Ok(Live { http, token, endpoints, who })
+    }
+
+    /// Revokes the token.
+    async fn logout(&self, live: &Live) {
+        let request = live.http.delete(format!("{}/auth/tokens", self.endpoint)).timeout(self.options.timeouts.request);
+        let token = live.token.expose_secret();
+        let _ = request.header("X-Auth-Token", token).header("X-Subject-Token", token).send().await;
     }
 }
 

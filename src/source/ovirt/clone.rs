@@ -9,7 +9,7 @@ use super::rest::{inner, items, text, text_or_empty};
 use crate::config::Platform;
 use crate::config::scenarios::{AddDisk, DiskType};
 use crate::ledger::{Ledger, Thing, mark};
-use crate::source::poll::Look;
+use crate::net::Poll;
 use crate::source::{CloneRequest, SourceError, VM, VmRef};
 
 /// How a disk of the clone is laid out; nothing: as in the template.
@@ -83,9 +83,19 @@ impl OvirtDriver {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(request.name.clone());
         // A clone, not a thin VM: that would hold the template.
         let made = self.session.post("vms", &[("clone", "true")], &body).await;
+        let vm = match made {
+            Ok(made) => VmRef { id: text_or_empty(&made, "id"), name: request.name.clone() },
+            // The answer was lost, the VM may be there: looked for, never asked for twice.
+            Err(error) if error.is_in_doubt() => match self.appearing(&request.name).await? {
+                Some(vm) => vm,
+                None => return Err(self.session.failed(&what, error)),
+            },
+            Err(error) => {
+                self.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&request.name);
+                return Err(self.session.failed(&what, error));
+            }
+        };
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&request.name);
-        let made = made.map_err(|e| self.session.failed(&what, e))?;
-        let vm = VmRef { id: text_or_empty(&made, "id"), name: request.name.clone() };
         if vm.id.is_empty() {
             return Err(self.session.refused(what, "the engine's answer has no id"));
         }
@@ -119,7 +129,7 @@ impl OvirtDriver {
             };
             let status = text_or_empty(&found, "status");
             if status != "down" {
-                return Ok(Look::NotYet(format!("VM {status}")));
+                return Ok(Poll::NotYet(format!("VM {status}")));
             }
             let attachments = inner(&found, "disk_attachments", "disk_attachment");
             let states = attachments.iter().map(|a| text_or_empty(a, "disk/status"));
@@ -127,8 +137,8 @@ impl OvirtDriver {
                 Some(illegal) if illegal == "illegal" => {
                     Err(self.session.refused(what, "a disk of the clone is illegal: its copy failed"))
                 }
-                Some(busy) => Ok(Look::NotYet(format!("VM down, a disk {busy}"))),
-                None => Ok(Look::Done(())),
+                Some(busy) => Ok(Poll::NotYet(format!("VM down, a disk {busy}"))),
+                None => Ok(Poll::Done(())),
             }
         });
         waited.await

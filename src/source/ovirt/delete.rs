@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::OvirtDriver;
 use super::rest::{items, text, text_or_empty};
 use crate::ledger::mark::{Claim, Judgement, Shown};
-use crate::source::poll::Look;
+use crate::net::Poll;
 use crate::source::{SourceError, VM, VmRef, permit};
 
 /// How long a clone that was asked for and not answered may take to appear under its name.
@@ -51,8 +51,8 @@ impl OvirtDriver {
             let appears = format!("{name} to appear");
             let waited = self.session.until(&appears, APPEARS, || async move {
                 Ok(match self.claimed(claim).await? {
-                    Some(vm) => Look::Done(vm),
-                    None => Look::NotYet("no such VM".to_owned()),
+                    Some(vm) => Poll::Done(vm),
+                    None => Poll::NotYet("no such VM".to_owned()),
                 })
             });
             found = match waited.await {
@@ -102,14 +102,30 @@ impl OvirtDriver {
                 *progress = (left.len(), Instant::now());
             }
             Ok(match left.len() {
-                0 => Look::Done(()),
-                _ if progress.1.elapsed() >= AT_REST => Look::Done(()),
-                left => Look::NotYet(format!("{left} left")),
+                0 => Poll::Done(()),
+                _ if progress.1.elapsed() >= AT_REST => Poll::Done(()),
+                left => Poll::NotYet(format!("{left} left")),
             })
         });
         match waited.await {
             Err(SourceError::Timeout { .. }) => Ok(()),
             ended => ended,
+        }
+    }
+
+    /// A VM that was asked for without an answer, if it comes.
+    pub(super) async fn appearing(&self, name: &str) -> Result<Option<VmRef>, SourceError> {
+        let appears = format!("{name} to appear");
+        let waited = self.session.until(&appears, APPEARS, || async move {
+            Ok(match self.find_vm(name).await? {
+                Some(vm) => Poll::Done(vm),
+                None => Poll::NotYet("no such VM".to_owned()),
+            })
+        });
+        match waited.await {
+            Ok(vm) => Ok(Some(vm)),
+            Err(SourceError::Timeout { .. }) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -122,15 +138,15 @@ impl OvirtDriver {
         let begun = format!("{} to be free to delete", vm.name);
         let waited = self.session.until(&begun, free, || async move {
             match self.status(&vm.id, what).await?.as_deref() {
-                None => return Ok(Look::Done(())),
-                Some("image_locked") => return Ok(Look::NotYet("image_locked".to_owned())),
+                None => return Ok(Poll::Done(())),
+                Some("image_locked") => return Ok(Poll::NotYet("image_locked".to_owned())),
                 Some("down") => {}
                 Some(_) => self.force_off(vm, what).await?,
             }
             match self.session.delete(path).await {
-                Ok(_) => Ok(Look::Done(())),
-                Err(error) if error.is(404) => Ok(Look::Done(())),
-                Err(error) if error.is(409) => Ok(Look::NotYet(self.session.failed(what, error).to_string())),
+                Ok(_) => Ok(Poll::Done(())),
+                Err(error) if error.is(404) => Ok(Poll::Done(())),
+                Err(error) if error.is(409) => Ok(Poll::NotYet(self.session.failed(what, error).to_string())),
                 Err(error) => Err(self.session.failed(what, error)),
             }
         });
@@ -138,8 +154,8 @@ impl OvirtDriver {
         let gone = format!("{} to be gone", vm.name);
         let gone = self.session.until(&gone, limit, || async move {
             Ok(match self.status(&vm.id, what).await? {
-                None => Look::Done(()),
-                Some(status) => Look::NotYet(status),
+                None => Poll::Done(()),
+                Some(status) => Poll::NotYet(status),
             })
         });
         gone.await

@@ -18,12 +18,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::json;
 
-use super::poll::Look;
 use super::{About, CloneRequest, DriverOptions, SourceDriver, SourceError, SourceNetwork, VmRef};
 use crate::api::vm::{Power, SourceVm};
 use crate::config::{Platform, PlatformConfig, ProviderProfile};
 use crate::ledger::Ledger;
 use crate::ledger::mark::{Claim, Judgement};
+use crate::net::Poll;
+use crate::source::slot::Sessions as _;
 use rest::{inner, text, text_or_empty};
 use session::Session;
 
@@ -66,7 +67,7 @@ impl SourceDriver for OvirtDriver {
     }
 
     async fn connect(&self) -> Result<About, SourceError> {
-        self.session.connect().await?;
+        self.session.connect().await.map_err(|e| self.session.failed("log in", e))?;
         let api = self.session.get("", &[]).await.map_err(|e| self.session.failed("read what the engine is", e))?;
         self.pass_gate().await?;
         let version = text(&api, "product_info/version/full_version");
@@ -122,7 +123,7 @@ impl SourceDriver for OvirtDriver {
             };
             let status = text_or_empty(&snapshot, "snapshot_status");
             if status != "ok" {
-                return Ok(Look::NotYet(format!("snapshot {status}")));
+                return Ok(Poll::NotYet(format!("snapshot {status}")));
             }
             // The VM stays locked until its disks are free, too.
             let read = self.session.get(whole, &[("follow", "disk_attachments.disk")]).await;
@@ -130,7 +131,7 @@ impl SourceDriver for OvirtDriver {
             let busy = inner(&read, "disk_attachments", "disk_attachment")
                 .iter()
                 .any(|a| text(a, "disk/status").as_deref() == Some("locked"));
-            Ok(if busy { Look::NotYet("a disk locked".to_owned()) } else { Look::Done(()) })
+            Ok(if busy { Poll::NotYet("a disk locked".to_owned()) } else { Poll::Done(()) })
         });
         waited.await
     }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::OvirtDriver;
 use super::describe::has_address;
 use super::rest::{items, parsed, text_or_empty};
-use crate::source::poll::Look;
+use crate::net::Poll;
 use crate::source::{SourceError, VmRef};
 
 /// The engine's event for a VM that somebody powered off by force.
@@ -29,8 +29,8 @@ impl OvirtDriver {
     ) -> Result<(), SourceError> {
         let look = || async move {
             Ok(match self.status(&vm.id, what).await? {
-                Some(status) if status == wanted => Look::Done(()),
-                Some(status) => Look::NotYet(status),
+                Some(status) if status == wanted => Poll::Done(()),
+                Some(status) => Poll::NotYet(status),
                 None => return Err(self.session.refused(what, "the VM is gone")),
             })
         };
@@ -78,6 +78,10 @@ impl OvirtDriver {
                     Err(SourceError::Timeout { .. }) => format!("the guest did not shut down within {limit:?}"),
                     Err(error) => return Err(error),
                 },
+                // It went down between the look and the request, or by a request whose answer was lost.
+                Err(error) if error.is(409) && self.status(&vm.id, &what).await?.as_deref() == Some("down") => {
+                    return Ok("shut down by its guest".to_owned());
+                }
                 Err(error) if error.is(409) || error.is(400) => {
                     format!("the engine refused to shut it down: {}", self.session.failed(&what, error))
                 }
@@ -107,12 +111,12 @@ impl OvirtDriver {
         let waited = self.session.until(&what, limit, || async move {
             match self.status(&vm.id, doing).await?.as_deref() {
                 Some("up") => {}
-                other => return Ok(Look::NotYet(other.unwrap_or("gone").to_owned())),
+                other => return Ok(Poll::NotYet(other.unwrap_or("gone").to_owned())),
             }
             let devices = self.session.get(path, &[]).await.map_err(|e| self.session.failed(doing, e))?;
             Ok(match items(&devices, "reported_device").iter().any(has_address) {
-                true => Look::Done(()),
-                false => Look::NotYet("up, but its guest agent reports no address".to_owned()),
+                true => Poll::Done(()),
+                false => Poll::NotYet("up, but its guest agent reports no address".to_owned()),
             })
         });
         waited.await

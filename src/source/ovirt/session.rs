@@ -6,43 +6,54 @@ use std::time::Duration;
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use tokio::sync::Mutex;
 use tracing::Instrument;
 
 use super::rest::text;
 use crate::config::{ProviderProfile, Timeouts};
-use crate::source::poll::{self, Look};
-use crate::source::{DriverOptions, SourceError, http};
+use crate::net::{Failed, Poll, repeat, words};
+use crate::source::http::{self, NoAnswer, Refusal};
+use crate::source::poll;
+use crate::source::slot::{Sessions, Slot};
+use crate::source::{DriverOptions, SourceError};
 
 /// Where the engine offers its own CA, without a login.
 const CA: &str = "services/pki-resource?resource=ca-certificate&format=X509-PEM-CA";
 
-/// Why a call failed, before it is told to people.
+/// The engine's answer when it refuses: HTTP status, its own words, and what repeating is worth.
 #[derive(Debug)]
-pub(super) enum CallError {
-    Source(SourceError),
-    /// The engine's answer: HTTP status and its own words.
-    Refused {
-        status: u16,
-        words: String,
-    },
+pub(super) struct Refused {
+    status: u16,
+    words: String,
+    failed: Failed,
 }
 
-impl From<SourceError> for CallError {
-    fn from(error: SourceError) -> Self {
-        Self::Source(error)
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the engine answered {}: {}", self.status, self.words)
     }
 }
 
+impl Refusal for Refused {
+    fn session_ended(&self) -> bool {
+        self.status == 401
+    }
+    fn failed(&self) -> Failed {
+        self.failed
+    }
+}
+
+/// Why a call failed, before it is told to people.
+pub(super) type CallError = http::CallError<Refused>;
+
 impl CallError {
     pub(super) fn is(&self, wanted: u16) -> bool {
-        matches!(self, Self::Refused { status, .. } if *status == wanted)
+        matches!(self, Self::Refused(refused) if refused.status == wanted)
     }
 }
 
 /// A login that worked.
 #[derive(Debug)]
-struct Live {
+pub(super) struct Live {
     http: reqwest::Client,
     token: SecretString,
 }
@@ -53,8 +64,7 @@ pub(super) struct Session {
     options: DriverOptions,
     /// `https://engine/ovirt-engine`
     base: String,
-    /// Held during a login, so that concurrent calls make one.
-    live: Mutex<Option<Arc<Live>>>,
+    slot: Slot<Live>,
 }
 
 impl Session {
@@ -64,7 +74,7 @@ impl Session {
         let base = base.strip_suffix("/api").unwrap_or(base).to_owned();
         let insecure = insecure.unwrap_or(options.insecure);
         let options = DriverOptions { insecure, ..options.clone() };
-        Self { profile, options, base, live: Mutex::new(None) }
+        Self { slot: Slot::new(&profile.name), profile, options, base }
     }
 
     pub(super) fn timeouts(&self) -> &Timeouts {
@@ -86,9 +96,8 @@ impl Session {
     pub(super) fn failed(&self, what: impl Into<String>, error: CallError) -> SourceError {
         match error {
             CallError::Source(error) => error,
-            CallError::Refused { status, words } => {
-                self.refused(what, format!("the engine answered {status}: {words}"))
-            }
+            CallError::NoAnswer(error, _) => *error,
+            CallError::Refused(refused) => self.refused(what, refused.to_string()),
         }
     }
 
@@ -100,41 +109,19 @@ impl Session {
         look: impl FnMut() -> F,
     ) -> Result<T, SourceError>
     where
-        F: Future<Output = Result<Look<T>, SourceError>>,
+        F: Future<Output = Result<Poll<T>, SourceError>>,
     {
         poll::until(&self.profile.name, what, tokio::time::Instant::now() + limit, look).await
     }
 
-    /// Logs in anew.
-    pub(super) async fn connect(&self) -> Result<(), SourceError> {
-        self.disconnect().await;
-        self.live().await.map(drop)
+    /// A try that got no usable answer.
+    fn no_answer(&self, none: NoAnswer) -> CallError {
+        CallError::NoAnswer(Box::new(self.unreachable(none.cause)), none.failed)
     }
 
-    async fn live(&self) -> Result<Arc<Live>, SourceError> {
-        let mut slot = self.live.lock().await;
-        if let Some(live) = slot.as_ref() {
-            return Ok(live.clone());
-        }
-        let live = Arc::new(self.login().await?);
-        *slot = Some(live.clone());
-        Ok(live)
-    }
-
-    /// Forgets `dead`, unless somebody logged in again already.
-    async fn forget(&self, dead: &Arc<Live>) {
-        let mut slot = self.live.lock().await;
-        if slot.as_ref().is_some_and(|live| Arc::ptr_eq(live, dead)) {
-            *slot = None;
-        }
-    }
-
-    pub(super) async fn disconnect(&self) {
-        let Some(live) = self.live.lock().await.take() else { return };
-        let form = [("scope", "ovirt-app-api"), ("token", live.token.expose_secret())];
-        let logout = live.http.post(format!("{}/services/sso-logout", self.base)).form(&form);
-        // Best effort: the engine ends idle sessions by itself.
-        let _ = logout.timeout(self.timeouts().request).send().await;
+    async fn client(&self, options: &DriverOptions) -> Result<reqwest::Client, CallError> {
+        let client = http::builder(&self.profile, options, &self.base).await.map_err(|e| self.no_answer(e))?;
+        client.timeout(self.timeouts().request).build().map_err(|e| self.no_answer(e.into()))
     }
 
     /// What the endpoint presents and the CA that the engine itself offers: trust on first use.
@@ -142,11 +129,9 @@ impl Session {
         let url = url::Url::parse(&self.base).map_err(|e| self.unreachable(format!("no URL: {e}")))?;
         let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(443));
         let presented = crate::source::fetch_ca(host, port, self.timeouts().connect).await;
-        let mut pem = presented.map_err(|e| self.unreachable(http::words(&e)))?;
+        let mut pem = presented.map_err(|e| self.unreachable(words::plain(&e)))?;
         let anything = DriverOptions { insecure: true, ..self.options.clone() };
-        let client = http::builder(&self.profile, &anything, &self.base).await.map_err(|e| self.unreachable(e))?;
-        let client = client.timeout(self.timeouts().request).build();
-        let client = client.map_err(|e| self.unreachable(http::cause(&e)))?;
+        let client = self.client(&anything).await.map_err(|e| self.failed("fetch the engine's CA", e))?;
         let answer = client.get(format!("{}/{CA}", self.base)).send().await;
         if let Ok(answer) = answer
             && answer.status().is_success()
@@ -158,46 +143,6 @@ impl Session {
             pem.push('\n');
         }
         Ok(pem)
-    }
-
-    async fn login(&self) -> Result<Live, SourceError> {
-        let client = http::builder(&self.profile, &self.options, &self.base).await.map_err(|e| self.unreachable(e))?;
-        let client = client.timeout(self.timeouts().request).build();
-        let http = client.map_err(|e| self.unreachable(http::cause(&e)))?;
-        let login = &self.profile.login;
-        let form = [
-            ("grant_type", "password"),
-            ("scope", "ovirt-app-api"),
-            ("username", login.username.as_str()),
-            ("password", login.password.expose_secret()),
-        ];
-        // The engine compares this header with exactly this text.
-        let request =
-            http.post(format!("{}/sso/oauth/token", self.base)).header("Accept", "application/json").form(&form);
-        let answer = request.send().await.map_err(|e| self.unreachable(http::cause(&e)))?;
-        let status = answer.status().as_u16();
-        let body = answer.bytes().await.map_err(|e| self.unreachable(http::cause(&e)))?;
-        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-        if let Some(token) = text(&body, "access_token").filter(|_| status == 200) {
-            return Ok(Live { http, token: token.into() });
-        }
-        // Both shapes: the text is under `error` where there is an `error_code`.
-        let code = text(&body, "error_code").or_else(|| text(&body, "error"));
-        let words = text(&body, "error_description").or_else(|| text(&body, "error"));
-        match (code, words) {
-            (Some(code), Some(words)) if code == "access_denied" || code == "invalid_grant" => {
-                Err(SourceError::Login {
-                    profile: self.profile.name.clone(),
-                    endpoint: self.profile.api_url.clone(),
-                    username: login.username.clone(),
-                    cause: words,
-                })
-            }
-            (Some(code), Some(words)) => {
-                Err(self.unreachable(format!("its single sign-on answered {status}: {code}: {words}")))
-            }
-            _ => Err(self.unreachable(format!("it does not answer as an oVirt engine does (HTTP {status})"))),
-        }
     }
 
     async fn send(
@@ -219,24 +164,33 @@ impl Session {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let answer = request.send().await.map_err(|e| self.unreachable(http::cause(&e)))?;
-        let status = answer.status().as_u16();
-        let bytes = answer.bytes().await.map_err(|e| self.unreachable(http::cause(&e)))?;
-        let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let answer = request.send().await.map_err(|e| self.no_answer(e.into()))?;
+        self.slot.peer().has_answered();
+        let (status, failed) = (answer.status().as_u16(), Failed::of_answer(answer.status(), answer.headers()));
+        let bytes = answer.bytes().await.map_err(|e| self.no_answer(e.into()))?;
+        let value = serde_json::from_slice(&bytes);
         if (200..300).contains(&status) {
-            return Ok(value);
+            return match value {
+                Ok(value) => Ok(value),
+                // Answers to deletions are empty.
+                Err(_) if bytes.is_empty() => Ok(Value::Null),
+                Err(error) => {
+                    let cause = format!("the answer is no JSON: {error}");
+                    Err(self.no_answer(NoAnswer { failed: Failed::Unknown(None), cause }))
+                }
+            };
         }
+        let value: Value = value.unwrap_or_default();
         let fault = value.get("fault").unwrap_or(&value);
         let words = match (text(fault, "reason"), text(fault, "detail")) {
             (Some(reason), Some(detail)) => format!("{reason}: {detail}"),
             (Some(words), None) | (None, Some(words)) => words,
             (None, None) => "no explanation".to_owned(),
         };
-        Err(CallError::Refused { status, words })
+        Err(CallError::Refused(Refused { status, words, failed }))
     }
 
-    /// One request; a token that the engine has forgotten is renewed once. A request that was
-    /// refused for it did nothing, so that every request may be repeated then.
+    /// One request, by the policy.
     pub(super) async fn call(
         &self,
         method: Method,
@@ -253,18 +207,9 @@ impl Session {
             http.request.method = %method,
             mtv_matrix.profile = self.profile.name,
         );
-        let renewing = async {
-            let live = self.live().await?;
-            match self.send(&live, &method, path, query, body).await {
-                Err(error) if error.is(401) => {
-                    self.forget(&live).await;
-                    let live = self.live().await?;
-                    self.send(&live, &method, path, query, body).await
-                }
-                other => other,
-            }
-        };
-        let answer = renewing.instrument(span.clone()).await;
+        let (what, method) = (format!("{method} {kind}"), &method);
+        let send = |live: Arc<Live>| async move { self.send(&live, method, path, query, body).await };
+        let answer = self.calling(&what, repeat::http(method, path, None), send).instrument(span.clone()).await;
         if answer.is_err() {
             span.record("otel.status_code", "ERROR");
         }
@@ -290,5 +235,63 @@ impl Session {
 
     pub(super) async fn delete(&self, path: &str) -> Result<Value, CallError> {
         self.call(Method::DELETE, path, &[], None).await
+    }
+}
+
+impl Sessions for Session {
+    type Live = Live;
+    type Error = CallError;
+
+    fn slot(&self) -> &Slot<Live> {
+        &self.slot
+    }
+
+    fn request_timeout(&self) -> Duration {
+        self.timeouts().request
+    }
+
+    async fn login(&self) -> Result<Live, CallError> {
+        let http = self.client(&self.options).await?;
+        let login = &self.profile.login;
+        let form = [
+            ("grant_type", "password"),
+            ("scope", "ovirt-app-api"),
+            ("username", login.username.as_str()),
+            ("password", login.password.expose_secret()),
+        ];
+        // The engine compares this header with exactly this text.
+        let request =
+            http.post(format!("{}/sso/oauth/token", self.base)).header("Accept", "application/json").form(&form);
+        let answer = request.send().await.map_err(|e| self.no_answer(e.into()))?;
+        let (status, failed) = (answer.status().as_u16(), Failed::of_answer(answer.status(), answer.headers()));
+        let body = answer.bytes().await.map_err(|e| self.no_answer(e.into()))?;
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        if let Some(token) = text(&body, "access_token").filter(|_| status == 200) {
+            return Ok(Live { http, token: token.into() });
+        }
+        // Both shapes: the text is under `error` where there is an `error_code`.
+        let code = text(&body, "error_code").or_else(|| text(&body, "error"));
+        let words = text(&body, "error_description").or_else(|| text(&body, "error"));
+        let error = match (code, words) {
+            (Some(code), Some(words)) if code == "access_denied" || code == "invalid_grant" => {
+                return Err(CallError::Source(SourceError::Login {
+                    profile: self.profile.name.clone(),
+                    endpoint: self.profile.api_url.clone(),
+                    username: login.username.clone(),
+                    cause: words,
+                }));
+            }
+            (Some(code), Some(words)) => {
+                self.unreachable(format!("its single sign-on answered {status}: {code}: {words}"))
+            }
+            _ => self.unreachable(format!("it does not answer as an oVirt engine does (HTTP {status})")),
+        };
+        Err(CallError::NoAnswer(Box::new(error), failed))
+    }
+
+    async fn logout(&self, live: &Live) {
+        let form = [("scope", "ovirt-app-api"), ("token", live.token.expose_secret())];
+        let logout = live.http.post(format!("{}/services/sso-logout", self.base)).form(&form);
+        let _ = logout.timeout(self.timeouts().request).send().await;
     }
 }

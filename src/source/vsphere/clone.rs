@@ -11,6 +11,7 @@ use crate::api::vim::{Element, MoRef, ObjectContent, decode_name, envelope, op};
 use crate::config::Platform;
 use crate::config::scenarios::{AddDisk, DiskMode, DiskType};
 use crate::ledger::{Ledger, Thing, mark};
+use crate::source::slot::Sessions as _;
 use crate::source::{CloneRequest, SourceError, VM, VmRef};
 
 const KIB_PER_GIB: u64 = 1024 * 1024;
@@ -141,7 +142,7 @@ fn location(
 impl VsphereDriver {
     pub(super) async fn make_clone(&self, request: &CloneRequest<'_>, ledger: &Ledger) -> Result<VmRef, SourceError> {
         let what = format!("clone {} to {}", request.base, request.name);
-        let live = self.session.live().await?;
+        let live = self.session.live().await.map_err(|e| self.session.failed("log in", e))?;
         if self.config.esxi || !live.content.is_vcenter() {
             return Err(self.unsupported("cloning on an ESXi host itself (it has no CloneVM)"));
         }
@@ -191,17 +192,26 @@ impl VsphereDriver {
                 id: None,
             },
         )?;
-        let values = self
-            .session
-            .call(|_| op::clone_vm(&base, &folder, &request.name, &spec))
-            .await
-            .map_err(|e| self.session.failed(&what, e))?;
+        let values = match self.session.call(|_| op::clone_vm(&base, &folder, &request.name, &spec)).await {
+            Ok(values) => values,
+            // The answer was lost, the clone may be on its way: looked for, never asked for twice.
+            Err(error) if error.is_in_doubt() => {
+                self.wait_for_other_clones(self.options.timeouts.clone).await?;
+                let Some(vm) = self.find_fresh(&request.name).await? else {
+                    return Err(self.session.failed(&what, error));
+                };
+                ledger.done(entry, Some(vm.id.clone()))?;
+                self.remember(&request.name, &vm);
+                return Ok(self.vm_ref(&request.name, &vm));
+            }
+            Err(error) => return Err(self.session.failed(&what, error)),
+        };
         let task =
             envelope::reference("CloneVM_Task", values).map_err(|e| self.session.refused(&what, e.to_string()))?;
         self.cloning.lock().unwrap_or_else(PoisonError::into_inner).insert(request.name.clone(), task.clone());
         let result = self.session.finish(&task, &what, self.options.timeouts.clone).await;
         // A clone that ran out of time goes on: teardown must find its task.
-        if !matches!(result, Err(super::session::CallError::Source(_))) {
+        if matches!(result, Ok(_) | Err(super::session::CallError::Refused(_))) {
             self.cloning.lock().unwrap_or_else(PoisonError::into_inner).remove(&request.name);
         }
         let result = result.map_err(|e| self.session.failed(&what, e))?;
@@ -318,7 +328,7 @@ impl VsphereDriver {
     async fn make_directory(&self, datastore: &str, path: &str, folder: &MoRef) -> Result<(), SourceError> {
         let path = format!("[{datastore}] {}", path.trim_matches('/'));
         let what = format!("make directory {path}");
-        let live = self.session.live().await?;
+        let live = self.session.live().await.map_err(|e| self.session.failed("log in", e))?;
         let manager = live.content.file_manager.clone();
         let manager = manager.ok_or_else(|| self.session.refused(&what, "the server has no file manager"))?;
         // The datacenter of the VM; its datastores are those that the VM's hosts see.

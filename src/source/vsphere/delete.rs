@@ -4,11 +4,12 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::VsphereDriver;
-use super::wait::Look;
 use crate::api::vim::property::{FilterSpec, PropertySpec, Select};
 use crate::api::vim::vm::TaskInfo;
 use crate::api::vim::{MoRef, ObjectContent, decode_name, op};
 use crate::ledger::mark::{Claim, Judgement, Shown};
+use crate::net::Poll;
+use crate::source::slot::Sessions as _;
 use crate::source::{SourceError, VM, permit};
 
 /// How often a VM is destroyed that others still work on: a task that a killed process had begun.
@@ -105,8 +106,8 @@ impl VsphereDriver {
     /// A clone that an earlier process began appears in the inventory late, and its task names the
     /// source only. So unfinished clones of our own login are waited for; they are never cancelled,
     /// because they may belong to another run. `false`: there were none.
-    async fn wait_for_other_clones(&self, limit: Duration) -> Result<bool, SourceError> {
-        let live = self.session.live().await?;
+    pub(super) async fn wait_for_other_clones(&self, limit: Duration) -> Result<bool, SourceError> {
+        let live = self.session.live().await.map_err(|e| self.session.failed("log in", e))?;
         let Some(manager) = live.content.task_manager.clone() else { return Ok(false) };
         let tasks = self.props(&manager, &["recentTask"]).await?.morefs("recentTask");
         if tasks.is_empty() {
@@ -141,8 +142,8 @@ impl VsphereDriver {
             .wait_for(tasks, &["info"], limit, |known| {
                 let infos = known.values().filter_map(|p| p.get("info")).map(TaskInfo::parse);
                 match infos.filter(|info| !info.is_over()).count() {
-                    0 => Look::Done(()),
-                    n => Look::NotYet(format!("{n} clones run")),
+                    0 => Poll::Done(()),
+                    n => Poll::NotYet(format!("{n} clones run")),
                 }
             })
             .await;

@@ -25,6 +25,7 @@ use crate::config::platforms::VsphereConfig;
 use crate::config::{Platform, PlatformConfig, ProviderProfile};
 use crate::ledger::Ledger;
 use crate::ledger::mark::{Claim, Judgement};
+use crate::source::slot::Sessions as _;
 use session::Session;
 
 /// The driver of one vSphere profile.
@@ -74,7 +75,7 @@ impl SourceDriver for VsphereDriver {
     }
 
     async fn connect(&self) -> Result<About, SourceError> {
-        let live = self.session.connect().await?;
+        let live = self.session.connect().await.map_err(|e| self.session.failed("log in", e))?;
         let content = &live.content;
         let mut facts = BTreeMap::from([
             ("apiType".to_owned(), content.api_type.clone()),

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::VsphereDriver;
 use super::session::CallError;
-use super::wait::{Look, Waited};
+use super::wait::Waited;
 use crate::api::vim::vm::{GuestIp, guest_nics};
 use crate::api::vim::{MoRef, op};
+use crate::net::Poll;
 use crate::source::{SourceError, VmRef};
 
 impl VsphereDriver {
@@ -46,8 +47,9 @@ impl VsphereDriver {
                     Waited::Done(()) => return Ok("shut down by its guest".to_owned()),
                     Waited::Timeout { .. } => format!("the guest did not shut down within {limit:?}"),
                 },
-                Err(CallError::Fault(fault)) => format!("the guest refused to shut down: {fault}"),
+                Err(CallError::Refused(fault)) => format!("the guest refused to shut down: {fault}"),
                 Err(CallError::Source(error)) => return Err(error),
+                Err(CallError::NoAnswer(error, _)) => return Err(*error),
             }
         };
         self.force_off(&moref, &vm.name).await?;
@@ -79,8 +81,8 @@ impl VsphereDriver {
             .wait_for(std::slice::from_ref(moref), &["runtime.powerState"], limit, |known| {
                 let state = known.get(moref).and_then(|p| p.get("runtime.powerState")).map(|e| e.text.clone());
                 match state {
-                    Some(state) if state == wanted => Look::Done(()),
-                    other => Look::NotYet(other.unwrap_or_else(|| "no power state".to_owned())),
+                    Some(state) if state == wanted => Poll::Done(()),
+                    other => Poll::NotYet(other.unwrap_or_else(|| "no power state".to_owned())),
                 }
             })
             .await
@@ -93,18 +95,18 @@ impl VsphereDriver {
         let waited = self
             .session
             .wait_for(std::slice::from_ref(&moref), &paths, limit, |known| {
-                let Some(props) = known.get(&moref) else { return Look::NotYet("no such VM".to_owned()) };
+                let Some(props) = known.get(&moref) else { return Poll::NotYet("no such VM".to_owned()) };
                 let text = |path: &str| props.get(path).map(|e| e.text.as_str()).unwrap_or("unknown");
                 if text("runtime.powerState") != "poweredOn" {
-                    return Look::NotYet(text("runtime.powerState").to_owned());
+                    return Poll::NotYet(text("runtime.powerState").to_owned());
                 }
                 if text("guest.toolsRunningStatus") != "guestToolsRunning" {
-                    return Look::NotYet(format!("tools: {}", text("guest.toolsRunningStatus")));
+                    return Poll::NotYet(format!("tools: {}", text("guest.toolsRunningStatus")));
                 }
                 if guest_nics(props).iter().any(|nic| nic.ips.iter().any(GuestIp::is_global)) {
-                    Look::Done(())
+                    Poll::Done(())
                 } else {
-                    Look::NotYet("tools run, but no address is known".to_owned())
+                    Poll::NotYet("tools run, but no address is known".to_owned())
                 }
             })
             .await

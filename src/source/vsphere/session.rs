@@ -4,34 +4,35 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use tokio::sync::Mutex;
 use tracing::Instrument;
 
 use crate::api::vim::op::{self, ServiceContent};
 use crate::api::vim::property::{self, FilterSpec};
 use crate::api::vim::{self, Element, Fault, MoRef, ObjectContent, WireError, envelope};
 use crate::config::ProviderProfile;
-use crate::source::{DriverOptions, SourceError, http};
+use crate::net::{Failed, repeat};
+use crate::source::http::{self, NoAnswer, Refusal};
+use crate::source::slot::{Sessions, Slot, Tried};
+use crate::source::{DriverOptions, SourceError};
 
 /// Objects a page of a listing.
 const PAGE: u32 = 500;
 
 /// Why a call failed, before it is told to people.
-#[derive(Debug)]
-pub(super) enum CallError {
-    Source(SourceError),
-    Fault(Fault),
-}
+pub(super) type CallError = http::CallError<Fault>;
 
-impl From<SourceError> for CallError {
-    fn from(error: SourceError) -> Self {
-        Self::Source(error)
+impl Refusal for Fault {
+    fn session_ended(&self) -> bool {
+        self.is("NotAuthenticated")
+    }
+    fn failed(&self) -> Failed {
+        Failed::Definite
     }
 }
 
 impl CallError {
     pub(super) fn is(&self, kind: &str) -> bool {
-        matches!(self, Self::Fault(fault) if fault.is(kind))
+        matches!(self, Self::Refused(fault) if fault.is(kind))
     }
 }
 
@@ -59,15 +60,14 @@ pub(super) struct Session {
     profile: Arc<ProviderProfile>,
     options: DriverOptions,
     endpoint: String,
-    /// Held during a login, so that concurrent calls make one.
-    live: Mutex<Option<Arc<Live>>>,
+    slot: Slot<Live>,
 }
 
 impl Session {
     pub(super) fn new(profile: Arc<ProviderProfile>, options: DriverOptions) -> Self {
         let endpoint =
             if profile.api_url.is_empty() { format!("https://{}/sdk", profile.fqdn) } else { profile.api_url.clone() };
-        Self { profile, options, endpoint, live: Mutex::new(None) }
+        Self { slot: Slot::new(&profile.name), profile, options, endpoint }
     }
 
     pub(super) fn profile_name(&self) -> &str {
@@ -85,7 +85,8 @@ impl Session {
     pub(super) fn failed(&self, what: impl Into<String>, error: CallError) -> SourceError {
         match error {
             CallError::Source(error) => error,
-            CallError::Fault(fault) => self.refused(what, fault.to_string()),
+            CallError::NoAnswer(error, _) => *error,
+            CallError::Refused(fault) => self.refused(what, fault.to_string()),
         }
     }
 
@@ -93,69 +94,15 @@ impl Session {
         SourceError::Operation { profile: self.profile.name.clone(), what: what.into(), cause: cause.into() }
     }
 
-    /// The session, logged in where it is not yet.
-    pub(super) async fn live(&self) -> Result<Arc<Live>, SourceError> {
-        let mut slot = self.live.lock().await;
-        if let Some(live) = slot.as_ref() {
-            return Ok(live.clone());
-        }
-        let live = Arc::new(self.login().await?);
-        *slot = Some(live.clone());
-        Ok(live)
+    /// A try that got no usable answer.
+    fn no_answer(&self, none: NoAnswer) -> CallError {
+        CallError::NoAnswer(Box::new(self.unreachable(none.cause)), none.failed)
     }
 
-    /// Logs in anew.
-    pub(super) async fn connect(&self) -> Result<Arc<Live>, SourceError> {
-        self.disconnect().await;
-        self.live().await
-    }
-
-    /// Forgets `dead`, unless somebody logged in again already.
-    async fn forget(&self, dead: &Arc<Live>) {
-        let mut slot = self.live.lock().await;
-        if slot.as_ref().is_some_and(|live| Arc::ptr_eq(live, dead)) {
-            *slot = None;
-        }
-    }
-
-    pub(super) async fn disconnect(&self) {
-        let Some(live) = self.live.lock().await.take() else { return };
-        if let Some(manager) = &live.content.session_manager {
-            // Best effort: the server ends idle sessions by itself.
-            let _ = self.post(&live, op::logout(manager), Duration::ZERO).await;
-        }
-    }
-
-    async fn client(&self) -> Result<reqwest::Client, SourceError> {
+    async fn client(&self) -> Result<reqwest::Client, CallError> {
         let builder = http::builder(&self.profile, &self.options, &self.endpoint).await;
-        let client = builder.map_err(|e| self.unreachable(e))?.http1_only().build();
-        client.map_err(|e| self.unreachable(http::cause(&e)))
-    }
-
-    async fn login(&self) -> Result<Live, SourceError> {
-        let http = self.client().await?;
-        let (values, _) = self
-            .exchange(&http, "", None, op::retrieve_service_content(), Duration::ZERO)
-            .await
-            .map_err(|e| self.failed("read what the server is", e))?;
-        let content = ServiceContent::parse(&values)
-            .ok_or_else(|| self.unreachable("the server does not answer as a vSphere server does"))?;
-        let manager = content.session_manager.clone().ok_or_else(|| self.unreachable("no session manager"))?;
-        let login = &self.profile.login;
-        let body = op::login(&manager, &login.username, login.password.expose_secret());
-        let (values, cookie) =
-            self.exchange(&http, "", Some(&content.api_version), body, Duration::ZERO).await.map_err(|e| match e {
-                CallError::Fault(fault) => SourceError::Login {
-                    profile: self.profile.name.clone(),
-                    endpoint: self.endpoint.clone(),
-                    username: login.username.clone(),
-                    cause: fault.to_string(),
-                },
-                CallError::Source(error) => error,
-            })?;
-        let user = values.first().and_then(|s| s.text_at("userName")).unwrap_or(&login.username).to_owned();
-        let cookie = cookie.ok_or_else(|| self.unreachable("the login was answered without a session cookie"))?;
-        Ok(Live { http, cookie, collector: content.property_collector.clone(), content, user })
+        let client = builder.map_err(|e| self.no_answer(e))?.http1_only().build();
+        client.map_err(|e| self.no_answer(e.into()))
     }
 
     /// One POST in its own span, which names the operation and nothing of its arguments.
@@ -202,17 +149,22 @@ impl Session {
         if !cookie.is_empty() {
             request = request.header("Cookie", cookie);
         }
-        let answer = request.send().await.map_err(|e| self.unreachable(http::cause(&e)))?;
-        let status = answer.status().as_u16();
+        let answer = request.send().await.map_err(|e| self.no_answer(e.into()))?;
+        self.slot.peer().has_answered();
+        let (status, failed) = (answer.status().as_u16(), Failed::of_answer(answer.status(), answer.headers()));
         let cookie = answer.headers().get_all("set-cookie").iter().find_map(|value| {
             let pair = value.to_str().ok()?.split(';').next()?.trim();
             pair.starts_with("vmware_soap_session=").then(|| pair.to_owned())
         });
-        let bytes = answer.bytes().await.map_err(|e| self.unreachable(http::cause(&e)))?;
+        let bytes = answer.bytes().await.map_err(|e| self.no_answer(e.into()))?;
         match vim::returned(status, &bytes) {
             Ok(values) => Ok((values, cookie)),
-            Err(WireError::Fault(fault)) => Err(CallError::Fault(fault)),
-            Err(error) => Err(self.unreachable(error.to_string()).into()),
+            Err(WireError::Fault(fault)) => Err(CallError::Refused(fault)),
+            // No envelope: a proxy before the server, or half an answer.
+            Err(error) => {
+                let failed = if (200..300).contains(&status) { Failed::Unknown(None) } else { failed };
+                Err(CallError::NoAnswer(Box::new(self.unreachable(error.to_string())), failed))
+            }
         }
     }
 
@@ -222,29 +174,42 @@ impl Session {
         self.exchange(&live.http, &live.cookie, version, body, extra).await.map(|(values, _)| values)
     }
 
-    /// One call; a session that the server has ended is renewed once. A refused call did nothing,
-    /// so that every operation may be repeated then. `make` gets the session, whose objects
-    /// (collector, managers) go into the request.
-    pub(super) async fn call(&self, make: impl Fn(&Live) -> String) -> Result<Vec<Element>, CallError> {
-        let live = self.live().await?;
-        match self.post(&live, make(&live), Duration::ZERO).await {
-            Err(error) if error.is("NotAuthenticated") => {
-                self.forget(&live).await;
-                let live = self.live().await?;
-                self.post(&live, make(&live), Duration::ZERO).await
+    /// One call on this very session, repeated by the policy, without renewal.
+    pub(super) async fn steady(&self, live: &Live, body: String, extra: Duration) -> Result<Vec<Element>, CallError> {
+        let operation = operation(&body);
+        let mut attempts =
+            self.slot.peer().attempts(operation, repeat::soap(operation), self.options.timeouts.request + extra);
+        loop {
+            match self.post(live, body.clone(), extra).await {
+                Err(error) if !error.session_ended() && attempts.again(error.failed(), || error.told()).await => {}
+                other => return other,
             }
-            other => other,
         }
     }
 
-    /// Drops a session that turned out to be dead in the middle of several calls.
-    pub(super) async fn renew(&self, dead: &Arc<Live>) -> Result<Arc<Live>, SourceError> {
-        self.forget(dead).await;
-        self.live().await
+    /// One call, by the policy. `make` gets the session, whose objects (collector, managers) go into the
+    /// request.
+    pub(super) async fn call(&self, make: impl Fn(&Live) -> String + Send + Sync) -> Result<Vec<Element>, CallError> {
+        let body = make(&*self.live().await?);
+        let operation = operation(&body);
+        let make = &make;
+        let send = |live: Arc<Live>| async move { self.post(&live, make(&live), Duration::ZERO).await };
+        self.calling(operation, repeat::soap(operation), send).await
     }
 
-    /// Reads properties, all pages.
+    /// Reads properties, all pages. A page that was lost can't be read again, the whole can.
     pub(super) async fn read(&self, spec: &FilterSpec<'_>) -> Result<Vec<ObjectContent>, CallError> {
+        let timeout = self.options.timeouts.request;
+        let mut attempts = self.slot.peer().attempts("RetrievePropertiesEx", repeat::Repeat::Safe, timeout);
+        loop {
+            match self.read_pages(spec).await {
+                Err(error) if error.is_in_doubt() && attempts.again(error.failed(), || error.told()).await => {}
+                other => return other,
+            }
+        }
+    }
+
+    async fn read_pages(&self, spec: &FilterSpec<'_>) -> Result<Vec<ObjectContent>, CallError> {
         let first = self.call(|live| op::retrieve_properties(&live.collector, spec, Some(PAGE))).await?;
         let (mut objects, mut token) = property::page(&first);
         while let Some(next) = token {
@@ -269,5 +234,47 @@ impl Session {
         // The view would live as long as the session; failing to drop it harms nobody.
         let _ = self.call(|_| op::destroy_view(&view)).await;
         read
+    }
+}
+
+impl Sessions for Session {
+    type Live = Live;
+    type Error = CallError;
+
+    fn slot(&self) -> &Slot<Live> {
+        &self.slot
+    }
+
+    fn request_timeout(&self) -> Duration {
+        self.options.timeouts.request
+    }
+
+    async fn login(&self) -> Result<Live, CallError> {
+        let http = self.client().await?;
+        let (values, _) = self.exchange(&http, "", None, op::retrieve_service_content(), Duration::ZERO).await?;
+        let content = ServiceContent::parse(&values)
+            .ok_or_else(|| self.unreachable("the server does not answer as a vSphere server does"))?;
+        let manager = content.session_manager.clone().ok_or_else(|| self.unreachable("no session manager"))?;
+        let login = &self.profile.login;
+        let body = op::login(&manager, &login.username, login.password.expose_secret());
+        let (values, cookie) =
+            self.exchange(&http, "", Some(&content.api_version), body, Duration::ZERO).await.map_err(|e| match e {
+                CallError::Refused(fault) => CallError::Source(SourceError::Login {
+                    profile: self.profile.name.clone(),
+                    endpoint: self.endpoint.clone(),
+                    username: login.username.clone(),
+                    cause: fault.to_string(),
+                }),
+                other => other,
+            })?;
+        let user = values.first().and_then(|s| s.text_at("userName")).unwrap_or(&login.username).to_owned();
+        let cookie = cookie.ok_or_else(|| self.unreachable("the login was answered without a session cookie"))?;
+        Ok(Live { http, cookie, collector: content.property_collector.clone(), content, user })
+    }
+
+    async fn logout(&self, live: &Live) {
+        if let Some(manager) = &live.content.session_manager {
+            let _ = self.post(live, op::logout(manager), Duration::ZERO).await;
+        }
     }
 }

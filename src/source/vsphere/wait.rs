@@ -1,23 +1,20 @@
 //! Waiting on vSphere: long polls of the property collector, with a deadline. Nothing sleeps.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::session::{CallError, Live, Session};
 use crate::api::vim::property::{FilterSpec, ObjectUpdate, PropertySpec, Select, UpdateKind, UpdateSet};
 use crate::api::vim::vm::{TaskInfo, TaskState};
 use crate::api::vim::{Element, MoRef, Props, envelope, op};
+use crate::net::Poll;
 use crate::source::SourceError;
+use crate::source::slot::Sessions as _;
 
 /// Longest single poll in seconds.
 const POLL_SECONDS: u64 = 20;
-
-/// What a look at the properties said.
-pub(super) enum Look<T> {
-    Done(T),
-    /// Not yet; the state seen, in a few words.
-    NotYet(String),
-}
 
 /// How a wait ended.
 pub(super) enum Waited<T> {
@@ -36,7 +33,7 @@ impl Session {
         objects: &[MoRef],
         paths: &[&str],
         limit: Duration,
-        mut look: impl FnMut(&BTreeMap<MoRef, Props>) -> Look<T>,
+        mut look: impl FnMut(&BTreeMap<MoRef, Props>) -> Poll<T>,
     ) -> Result<Waited<T>, CallError> {
         let deadline = Instant::now() + limit;
         let mut live = self.live().await?;
@@ -58,7 +55,7 @@ impl Session {
         objects: &[MoRef],
         paths: &[&str],
         deadline: Instant,
-        look: &mut impl FnMut(&BTreeMap<MoRef, Props>) -> Look<T>,
+        look: &mut impl FnMut(&BTreeMap<MoRef, Props>) -> Poll<T>,
     ) -> Result<Waited<T>, CallError> {
         let values = self.post(live, op::create_property_collector(&live.collector), Duration::ZERO).await?;
         let collector = envelope::reference("CreatePropertyCollector", values)
@@ -76,21 +73,21 @@ impl Session {
         objects: &[MoRef],
         paths: &[&str],
         deadline: Instant,
-        look: &mut impl FnMut(&BTreeMap<MoRef, Props>) -> Look<T>,
+        look: &mut impl FnMut(&BTreeMap<MoRef, Props>) -> Poll<T>,
     ) -> Result<Waited<T>, CallError> {
         let mut kinds: Vec<&str> = objects.iter().map(|o| o.kind.as_str()).collect();
         kinds.sort_unstable();
         kinds.dedup();
         let props = kinds.into_iter().map(|kind| PropertySpec { kind, paths }).collect();
         let spec = FilterSpec { props, select: Select::Objects(objects) };
-        self.post(live, op::create_filter(collector, &spec), Duration::ZERO).await?;
+        self.steady(live, op::create_filter(collector, &spec), Duration::ZERO).await?;
         let mut known: BTreeMap<MoRef, Props> = BTreeMap::new();
         let mut version = String::new();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let seconds = left.as_secs().clamp(1, POLL_SECONDS);
             let poll = op::wait_for_updates(collector, &version, seconds);
-            let values = self.post(live, poll, Duration::from_secs(seconds)).await?;
+            let values = self.steady(live, poll, Duration::from_secs(seconds)).await?;
             if let Some(set) = UpdateSet::parse(&values) {
                 version = set.version;
                 for update in &set.updates {
@@ -101,9 +98,10 @@ impl Session {
                 }
             }
             match look(&known) {
-                Look::Done(value) => return Ok(Waited::Done(value)),
-                Look::NotYet(last) if Instant::now() >= deadline => return Ok(Waited::Timeout { last }),
-                Look::NotYet(_) => {}
+                Poll::Done(value) => return Ok(Waited::Done(value)),
+                Poll::Failed(problem) => return Err(self.refused("wait", problem.message).into()),
+                Poll::NotYet(last) if Instant::now() >= deadline => return Ok(Waited::Timeout { last }),
+                Poll::NotYet(_) => {}
             }
         }
     }
@@ -113,17 +111,17 @@ impl Session {
         let waited = self
             .wait_for(std::slice::from_ref(task), &["info"], limit, |known| {
                 let Some(info) = known.get(task).and_then(|props| props.get("info")).map(TaskInfo::parse) else {
-                    return Look::NotYet("the task tells nothing".to_owned());
+                    return Poll::NotYet("the task tells nothing".to_owned());
                 };
                 match info.state {
-                    TaskState::Success(result) => Look::Done(Ok(result)),
-                    TaskState::Error(fault) => Look::Done(Err(fault)),
-                    state => Look::NotYet(state.to_string()),
+                    TaskState::Success(result) => Poll::Done(Ok(result)),
+                    TaskState::Error(fault) => Poll::Done(Err(fault)),
+                    state => Poll::NotYet(state.to_string()),
                 }
             })
             .await?;
         match waited {
-            Waited::Done(result) => result.map_err(CallError::Fault),
+            Waited::Done(result) => result.map_err(CallError::Refused),
             Waited::Timeout { last } => Err(CallError::Source(self.timeout(what, limit, last))),
         }
     }
@@ -134,7 +132,7 @@ impl Session {
         method: &str,
         what: &str,
         limit: Duration,
-        make: impl Fn(&Live) -> String,
+        make: impl Fn(&Live) -> String + Send + Sync,
     ) -> Result<Option<Element>, CallError> {
         let values = self.call(make).await?;
         let task =

@@ -141,7 +141,7 @@ fn image(cloud: &Cloud, state: &mut State, request: &Request<'_>, id: &str, rest
         }
         [] if request.is(&Method::PATCH) => {
             for operation in request.body.as_array().into_iter().flatten() {
-                let key = text(operation, "/path").trim_start_matches('/').replace("~1", "/").replace("~0", "~");
+                let key = crate::api::text::pointer_key(text(operation, "/path").trim_start_matches('/'));
                 match (text(operation, "/op"), key.as_str()) {
                     ("remove", _) => {
                         found.properties.remove(&key);
