@@ -46,6 +46,11 @@ impl Host {
         Ok(Self::Embedded { api: Arc::new(ApiServer::start(api_options, ca).await?), token })
     }
 
+    /// Whether the API server is the lab's own.
+    pub fn is_own(&self) -> bool {
+        matches!(self, Self::Embedded { .. })
+    }
+
     /// A client that may do everything.
     pub fn client(&self) -> kube::Client {
         match self {

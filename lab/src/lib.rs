@@ -105,6 +105,7 @@ impl Lab {
             ocp_version: options.ocp_version.clone(),
             inventory_addr: inventory_addr.clone(),
             thanos_addr: thanos_addr.clone(),
+            own_server: host.is_own(),
         };
         seed::seed(&host.client(), &seed_options).await?;
 

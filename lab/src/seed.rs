@@ -22,6 +22,8 @@ pub struct SeedOptions {
     pub inventory_addr: String,
     /// `host:port` of the fake Thanos.
     pub thanos_addr: String,
+    /// The API server is the lab's own. A real one makes its own `kubernetes` Service, in its own network.
+    pub own_server: bool,
 }
 
 /// Creates everything, namespaces first.
@@ -92,6 +94,7 @@ mod tests {
             ocp_version: "4.20.3".to_owned(),
             inventory_addr: "127.0.0.1:1".to_owned(),
             thanos_addr: "127.0.0.1:2".to_owned(),
+            own_server: true,
         }
     }
 

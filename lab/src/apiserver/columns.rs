@@ -329,7 +329,6 @@ pub(super) fn computed(name: &str, object: &Value) -> Option<Value> {
             json!(format!("{}{end}", text(&meta["name"])))
         }
         "class-expands" => json!(object["allowVolumeExpansion"] == json!(true)),
-        "secrets" => json!(list(&object["secrets"]).count().to_string()),
         "webhooks" => json!(list(&object["webhooks"]).count()),
         "role" => json!(format!("{}/{}", text(&object["roleRef"]["kind"]), text(&object["roleRef"]["name"]))),
         "users" => json!(subjects(object, "User")),

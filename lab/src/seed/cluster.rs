@@ -34,6 +34,9 @@ pub fn objects(options: &SeedOptions) -> Vec<(&'static str, Value)> {
         })
         .collect();
     all.extend(super::roles::objects());
+    if options.own_server {
+        all.push(("services", api_service()));
+    }
     all.push(("nodes", node("master-0", "control-plane", "14Gi")));
     // Different sizes, so that a choice by free memory has one answer.
     for (name, memory) in [("worker-0", "60Gi"), ("worker-1", "62Gi"), ("worker-2", "58Gi")] {
@@ -68,6 +71,13 @@ pub fn objects(options: &SeedOptions) -> Vec<(&'static str, Value)> {
         route("thanos-querier", "openshift-monitoring", &options.thanos_addr, Some("/api"), "reencrypt"),
     ));
     all
+}
+
+/// The address by which pods reach the API.
+fn api_service() -> Value {
+    json!({"apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"component": "apiserver", "provider": "kubernetes"}},
+        "spec": {"clusterIP": "172.30.0.1", "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}]}})
 }
 
 pub fn condition(kind: &str, status: &str) -> Value {

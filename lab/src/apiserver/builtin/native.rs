@@ -119,7 +119,7 @@ pub(super) const ROWS: &[(&str, &str, &[Row])] = &[
                 &["Request:string:=quota-requests", "Limit:string:=quota-limits", AGE],
             ),
             ("secrets", "Secret", Namespaced, NoStatus, &[], &["Type:string:.type", "Data:string:#.data", AGE]),
-            ("serviceaccounts", "ServiceAccount", Namespaced, NoStatus, &["sa"], &["Secrets:string:=secrets", AGE]),
+            ("serviceaccounts", "ServiceAccount", Namespaced, NoStatus, &["sa"], &[AGE]),
             (
                 "services",
                 "Service",

@@ -54,6 +54,7 @@ impl FarOpenshift {
             ocp_version: OCP_VERSION.to_owned(),
             inventory_addr: String::new(),
             thanos_addr: "127.0.0.1:1".to_owned(),
+            own_server: true,
         };
         seed_cluster(&api.client(), &seed).await?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
