@@ -646,5 +646,5 @@ fn a_login_in_a_url_is_refused_and_not_told() {
     let mut request = LoadRequest::default();
     request.set.push("metrics_push=https://me:canary@push/".into());
     let shown = load(&request).unwrap().shown;
-    assert_eq!(shown.get("metrics_push").map(String::as_str), Some("https://push/"));
+    assert_eq!(shown.get("metrics_push").map(String::as_str), Some("https://********@push/"));
 }
