@@ -10,22 +10,17 @@
 //! `OVERHEAD_KEEP=1` leaves the directory with the runs' results.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use support::{BINARY, Failure, LabProcess, STORAGE_CLASS, cpu_seconds, peak_memory};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_mtv-matrix");
-const STORAGE_CLASS: &str = "ocs-storagecluster-ceph-rbd-virtualization";
+mod support;
+
 /// How often the runner's memory is looked at.
 const SAMPLE: Duration = Duration::from_millis(20);
-/// `/proc/PID/stat` counts in these; 100 a second on every Linux that Rust knows.
-const TICKS_A_SECOND: f64 = 100.0;
-
-type Failure = Box<dyn std::error::Error>;
-
 /// One line of the table.
 struct Measured {
     cells: usize,
@@ -144,52 +139,6 @@ fn measure(dir: &Path, profiles: usize, jobs: usize, scale: &str) -> Result<Meas
     })
 }
 
-/// `mtv-matrix lab` in a process of its own; dropping it kills it.
-struct LabProcess {
-    child: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
-}
-
-impl LabProcess {
-    /// Returns when the lab says that it is up.
-    fn start(dir: &Path, scale: &str) -> Result<Self, Failure> {
-        let mut child = Command::new(BINARY)
-            .args(["lab", "--clock-scale", scale, "--dir"])
-            .arg(dir)
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let stdout = child.stdout.take().ok_or("the lab has no output")?;
-        let mut lab = Self { child, lines: BufReader::new(stdout).lines() };
-        for line in &mut lab.lines {
-            if line?.trim_start().starts_with("mtv-matrix --providers-json") {
-                return Ok(lab);
-            }
-        }
-        Err("the lab did not start".into())
-    }
-
-    /// Asks it to end; returns its counters.
-    fn stop(&mut self) -> Result<HashMap<String, u64>, Failure> {
-        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
-        let mut counters = HashMap::new();
-        for line in &mut self.lines {
-            if let Some(pairs) = line?.strip_prefix("counters: ") {
-                let pairs = pairs.split_whitespace().filter_map(|p| p.split_once('='));
-                counters.extend(pairs.filter_map(|(name, n)| Some((name.to_owned(), n.parse().ok()?))));
-            }
-        }
-        self.child.wait()?;
-        Ok(counters)
-    }
-}
-
-impl Drop for LabProcess {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// The lab's one profile under `count` names.
 fn many_profiles(file: &Path, count: usize) -> Result<PathBuf, Failure> {
     let all: Value = serde_json::from_str(&std::fs::read_to_string(file)?)?;
@@ -255,21 +204,4 @@ fn packed(durations: impl Iterator<Item = f64>, jobs: usize) -> f64 {
         }
     }
     free.into_iter().fold(0.0, f64::max)
-}
-
-/// Most resident memory that the process ever had.
-fn peak_memory(pid: u32) -> Option<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
-    let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kib / 1024.0)
-}
-
-/// User and system time so far.
-fn cpu_seconds(pid: u32) -> Option<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The program's name, in brackets, may hold blanks; fields 14 and 15 of the whole are behind it.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks = |n: usize| fields.get(n)?.parse::<f64>().ok();
-    Some((ticks(11)? + ticks(12)?) / TICKS_A_SECOND)
 }

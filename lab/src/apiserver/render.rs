@@ -74,6 +74,14 @@ impl Renderer {
         })
     }
 
+    /// Whether the object is sent as it is stored.
+    pub fn is_as_stored(&self, object: &Value) -> bool {
+        self.form == Form::Plain
+            && !events::is_newer(&self.def)
+            && object["kind"].as_str() == Some(&self.def.kind)
+            && object["apiVersion"].as_str() == Some(&self.def.api_version())
+    }
+
     /// One object.
     pub fn object(&self, object: &Value) -> Value {
         match self.form {

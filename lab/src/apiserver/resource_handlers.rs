@@ -56,7 +56,11 @@ impl Call {
         Renderer::new(self.def.clone(), self.form, self.query.get("includeObject").unwrap_or_default())
     }
     fn answer(&self, code: u16, object: &Value) -> Response {
-        let object = self.renderer().object(object);
+        let renderer = self.renderer();
+        if renderer.is_as_stored(object) {
+            return json_response(code, object);
+        }
+        let object = renderer.object(object);
         if self.form == Form::Yaml
             && let Ok(text) = serde_saphyr::to_string(&sorted(&object))
         {

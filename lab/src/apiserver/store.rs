@@ -2,8 +2,9 @@
 //! changes of every resource for watches. Knows nothing of HTTP or of what a write may contain.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,8 @@ use super::resources::StorageKey;
 
 /// Changes that a resource remembers; a watch from before them gets 410.
 const HISTORY: usize = 8192;
+/// Bytes, about, of the objects in them: states of large objects are forgotten sooner.
+const HISTORY_BYTES: usize = 24 << 20;
 /// Changes that a slow watch may lag behind before it gets 410.
 const LIVE: usize = 4096;
 
@@ -38,6 +41,15 @@ pub(super) struct Change {
     pub kind: ChangeKind,
     pub object: Arc<Value>,
     pub previous: Option<Arc<Value>>,
+    /// The object as JSON, written for the first watch that sends it as it is.
+    json: OnceLock<Bytes>,
+}
+
+impl Change {
+    /// The object as JSON, as it is stored.
+    pub fn json(&self) -> Bytes {
+        self.json.get_or_init(|| serde_json::to_vec(&self.object).unwrap_or_default().into()).clone()
+    }
 }
 
 /// What a writer wants done.
@@ -63,6 +75,8 @@ pub(super) enum Work {
 struct Bucket {
     objects: BTreeMap<(String, String), Arc<Value>>,
     history: VecDeque<Arc<Change>>,
+    /// Of the objects in `history`, about.
+    history_bytes: usize,
     /// The newest change that `history` no longer has.
     forgotten: u64,
     live: broadcast::Sender<Arc<Change>>,
@@ -70,7 +84,13 @@ struct Bucket {
 
 impl Default for Bucket {
     fn default() -> Self {
-        Self { objects: BTreeMap::new(), history: VecDeque::new(), forgotten: 0, live: broadcast::channel(LIVE).0 }
+        Self {
+            objects: BTreeMap::new(),
+            history: VecDeque::new(),
+            history_bytes: 0,
+            forgotten: 0,
+            live: broadcast::channel(LIVE).0,
+        }
     }
 }
 
@@ -170,10 +190,11 @@ impl Objects {
             _ => bucket.objects.insert(place, change.object.clone()),
         };
         let change = Arc::new(change);
+        bucket.history_bytes += weight(&change.object);
         bucket.history.push_back(change.clone());
-        if bucket.history.len() > HISTORY
-            && let Some(old) = bucket.history.pop_front()
-        {
+        while bucket.history.len() > HISTORY || bucket.history_bytes > HISTORY_BYTES {
+            let Some(old) = bucket.history.pop_front() else { break };
+            bucket.history_bytes = bucket.history_bytes.saturating_sub(weight(&old.object));
             bucket.forgotten = old.version;
         }
         // Nobody watching is no error.
@@ -181,19 +202,38 @@ impl Objects {
     }
 }
 
+/// Bytes that a value takes in memory, about.
+fn weight(value: &Value) -> usize {
+    const NODE: usize = size_of::<Value>();
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => NODE,
+        Value::String(text) => NODE + text.len(),
+        Value::Array(list) => NODE + list.iter().map(weight).sum::<usize>(),
+        // A key, its hash and its place in the index.
+        Value::Object(map) => NODE + map.iter().map(|(key, value)| 48 + key.len() + weight(value)).sum::<usize>(),
+    }
+}
+
 /// Equal but for the resourceVersion and the times in managedFields.
 fn same(a: &Value, b: &Value) -> bool {
-    let strip = |value: &Value| {
-        let mut value = value.clone();
-        if let Some(meta) = value["metadata"].as_object_mut() {
-            meta.remove("resourceVersion");
-            if let Some(fields) = meta.get_mut("managedFields").and_then(Value::as_array_mut) {
-                fields.iter_mut().filter_map(Value::as_object_mut).for_each(|f| drop(f.remove("time")));
+    but_for(a, b, &[], |key, a, b| match key {
+        "metadata" => but_for(a, b, &["resourceVersion"], |key, a, b| match (key, a.as_array(), b.as_array()) {
+            ("managedFields", Some(a), Some(b)) => {
+                let timeless = |(a, b)| but_for(a, b, &["time"], |_, a, b| a == b);
+                a.len() == b.len() && a.iter().zip(b).all(timeless)
             }
-        }
-        value
-    };
-    strip(a) == strip(b)
+            _ => a == b,
+        }),
+        _ => a == b,
+    })
+}
+
+/// Whether two objects have the same fields, `left_out` aside, and `equal` values in them.
+fn but_for(a: &Value, b: &Value, left_out: &[&str], equal: impl Fn(&str, &Value, &Value) -> bool) -> bool {
+    let (Some(a), Some(b)) = (a.as_object(), b.as_object()) else { return a == b };
+    let counts = |key: &&String| !left_out.contains(&key.as_str());
+    a.keys().filter(counts).count() == b.keys().filter(counts).count()
+        && a.iter().filter(|(key, _)| counts(key)).all(|(key, a)| b.get(key).is_some_and(|b| equal(key, a, b)))
 }
 
 impl Store {
@@ -312,7 +352,7 @@ impl Store {
                 });
             }
         }
-        objects.record(key, Change { version, kind, object: object.clone(), previous });
+        objects.record(key, Change { version, kind, object: object.clone(), previous, json: OnceLock::new() });
         drop(guard);
         for item in work {
             // The collector stops with the server.
@@ -354,6 +394,7 @@ impl Store {
         let version = objects.version;
         for bucket in objects.buckets.values_mut() {
             bucket.history.clear();
+            bucket.history_bytes = 0;
             bucket.forgotten = version;
         }
     }

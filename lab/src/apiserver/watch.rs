@@ -41,6 +41,17 @@ struct Watch {
     ended: bool,
 }
 
+/// Likewise, of an object that was written as JSON already.
+fn written(kind: &str, object: &[u8]) -> Bytes {
+    let mut bytes = Vec::with_capacity(object.len() + 40);
+    bytes.extend_from_slice(b"{\"type\":\"");
+    bytes.extend_from_slice(kind.as_bytes());
+    bytes.extend_from_slice(b"\",\"object\":");
+    bytes.extend_from_slice(object);
+    bytes.extend_from_slice(b"}\n");
+    bytes.into()
+}
+
 fn line(kind: &str, object: &Value) -> Bytes {
     let mut bytes = serde_json::to_vec(&json!({"type": kind, "object": object})).unwrap_or_default();
     bytes.push(b'\n');
@@ -72,8 +83,15 @@ impl Watch {
         let before = change.previous.as_ref().is_some_and(|p| self.selector.matches(p));
         let after = change.kind != ChangeKind::Deleted && self.selector.matches(&change.object);
         let (kind, object) = match (before, after) {
-            (false, true) => ("ADDED", self.renderer.event(&change.object)),
-            (true, true) => ("MODIFIED", self.renderer.event(&change.object)),
+            (_, true) => {
+                let kind = if before { "MODIFIED" } else { "ADDED" };
+                // Every watch that sends it as it is sends the same bytes.
+                if self.renderer.is_as_stored(&change.object) {
+                    self.lines.push_back(written(kind, &change.json()));
+                    return;
+                }
+                (kind, self.renderer.event(&change.object))
+            }
             (true, false) => {
                 // The last matching state, with the version of the change that ended it.
                 let mut last = change.previous.as_deref().unwrap_or(&change.object).clone();

@@ -12,18 +12,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 /// When a running task is replaced by a new one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Restart {
+pub enum Restart<'a, K> {
     /// The object's spec changed.
     OnNewGeneration,
-    /// Never: the task reads the object again by itself.
-    Never,
+    /// Never: this is told of a new spec, and the task reads the object again by itself.
+    Never(&'a (dyn Fn(&K) + Sync)),
 }
 
 /// Runs `work` for every object until `stop`. `gone` is told of objects that were deleted.
 pub async fn one_task_each<K, W>(
     api: Api<K>,
-    restart: Restart,
+    restart: Restart<'_, K>,
     stop: CancellationToken,
     work: impl Fn(K) -> W,
     gone: impl Fn(&K),
@@ -43,9 +42,15 @@ pub async fn one_task_each<K, W>(
             Some(Ok(Event::Apply(object) | Event::InitApply(object))) => {
                 let uid = object.uid().unwrap_or_default();
                 let generation = object.meta().generation.unwrap_or_default();
-                let fresh = match tasks.get(&uid) {
-                    None => true,
-                    Some((known, _)) => restart == Restart::OnNewGeneration && *known != generation,
+                let fresh = match (tasks.get_mut(&uid), &restart) {
+                    (None, _) => true,
+                    (Some((known, _)), _) if *known == generation => false,
+                    (Some(_), Restart::OnNewGeneration) => true,
+                    (Some((known, _)), Restart::Never(tell)) => {
+                        *known = generation;
+                        tell(&object);
+                        false
+                    }
                 };
                 if fresh {
                     // The old task ends before the new one begins to write.

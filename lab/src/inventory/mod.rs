@@ -3,8 +3,11 @@
 //! Loading shows as 404 and then 206, as the real one does (Forklift's inventory web handlers).
 //! Key names and casing are those of MTV 2.11; each handler is a view of [`InventoryDb`].
 
+mod demand;
 pub mod model;
 mod views;
+
+pub use demand::Demand;
 
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
@@ -32,6 +35,7 @@ pub struct Entry {
     pub object: Value,
     /// `None` while it is being loaded.
     pub content: Option<Arc<Inventory>>,
+    pub demand: Arc<Demand>,
 }
 
 /// Everything collected, by Provider uid.
@@ -52,11 +56,11 @@ impl InventoryDb {
     }
 
     /// Stores what a collector saw.
-    pub fn fill(&self, uid: &str, content: Inventory) {
+    pub fn fill(&self, uid: &str, content: Arc<Inventory>) {
         if let Ok(mut entries) = self.entries.write()
             && let Some(entry) = entries.get_mut(uid)
         {
-            entry.content = Some(Arc::new(content));
+            entry.content = Some(content);
         }
     }
 
@@ -69,17 +73,27 @@ impl InventoryDb {
 
     /// The loaded content of a provider.
     pub fn content(&self, uid: &str) -> Option<Arc<Inventory>> {
-        self.entries.read().ok()?.get(uid)?.content.clone()
+        let entries = self.entries.read().ok()?;
+        let entry = entries.get(uid)?;
+        entry.demand.look();
+        entry.content.clone()
     }
 
     /// The first VM, of whichever provider, that `wanted` chooses.
     pub fn find_vm(&self, wanted: impl Fn(&InvVm) -> bool) -> Option<InvVm> {
         let entries = self.entries.read().ok()?;
-        entries.values().filter_map(|e| e.content.as_ref()).flat_map(|c| &c.vms).find(|vm| wanted(vm)).cloned()
+        entries
+            .values()
+            .filter_map(|e| e.content.as_ref())
+            .flat_map(|c| &c.vms)
+            .find(|vm| wanted(vm))
+            .map(|vm| vm.as_ref().clone())
     }
 
     fn entry(&self, uid: &str) -> Option<Entry> {
-        self.entries.read().ok()?.get(uid).cloned()
+        let entry = self.entries.read().ok()?.get(uid).cloned()?;
+        entry.demand.look();
+        Some(entry)
     }
 
     fn all(&self) -> Vec<(String, Entry)> {
@@ -203,22 +217,24 @@ async fn provider(
     }
 }
 
-/// A collection, in full or as the list shows it at `detail=0`.
+/// The items of a collection that `wanted` chooses, in full or as the list shows them at `detail=0`.
 async fn items(
     service: &Service,
     entry: &Entry,
-    uid: &str,
-    collection: &str,
+    (uid, collection): (&str, &str),
     full: bool,
+    wanted: impl Fn(&Value) -> bool,
 ) -> Result<Vec<Value>, Box<Response>> {
     if entry.type_ == "openshift" {
         let items = service.live.collection(&entry.object, collection).await;
-        return items.ok_or_else(|| Box::new(StatusCode::INTERNAL_SERVER_ERROR.into_response()));
+        let mut items = items.ok_or_else(|| Box::new(StatusCode::INTERNAL_SERVER_ERROR.into_response()))?;
+        items.retain(wanted);
+        return Ok(items);
     }
-    match &entry.content {
-        Some(content) => Ok(views::collection(content, &entry.type_, uid, collection, full)),
-        None => Err(Box::new(StatusCode::PARTIAL_CONTENT.into_response())),
-    }
+    let content = entry.content.as_ref().ok_or_else(|| Box::new(StatusCode::PARTIAL_CONTENT.into_response()))?;
+    let place = (entry.type_.as_str(), uid, collection);
+    let all = content.collections.get(collection).map_or(&[][..], Vec::as_slice);
+    Ok(all.iter().filter(|item| wanted(item)).map(|item| views::item(content, place, item, full)).collect())
 }
 
 async fn collection(
@@ -235,13 +251,10 @@ async fn collection(
         return StatusCode::BAD_REQUEST.into_response();
     }
     let full = query.get("detail").is_some_and(|d| d != "0");
-    match items(&service, &entry, &uid, &collection, full).await {
-        Ok(list) => {
-            let wanted = query.get("name");
-            let list: Vec<Value> =
-                list.into_iter().filter(|i| wanted.is_none_or(|name| i["name"] == json!(name))).collect();
-            ok(&Value::Array(list))
-        }
+    let name = query.get("name").map(String::as_str);
+    let wanted = |item: &Value| name.is_none_or(|name| item["name"].as_str() == Some(name));
+    match items(&service, &entry, (&uid, &collection), full, wanted).await {
+        Ok(list) => ok(&Value::Array(list)),
         Err(answer) => *answer,
     }
 }
@@ -255,9 +268,10 @@ async fn object(
         Ok(entry) => entry,
         Err(answer) => return *answer,
     };
-    match items(&service, &entry, &uid, &collection, true).await {
-        Ok(list) => match list.into_iter().find(|i| i["id"] == json!(id)) {
-            Some(found) => ok(&found),
+    let wanted = |item: &Value| item["id"].as_str() == Some(&id);
+    match items(&service, &entry, (&uid, &collection), true, wanted).await {
+        Ok(list) => match list.first() {
+            Some(found) => ok(found),
             None => StatusCode::NOT_FOUND.into_response(),
         },
         Err(answer) => *answer,

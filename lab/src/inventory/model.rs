@@ -2,6 +2,7 @@
 //! validate and migrate by, and its inventory shows.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -98,7 +99,8 @@ pub struct InvHost {
 /// Everything the inventory shows of a platform.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Inventory {
-    pub vms: Vec<InvVm>,
+    /// Shared with what was collected before, where they are the same.
+    pub vms: Vec<Arc<InvVm>>,
     /// What a network map's sources are looked up in.
     pub networks: Vec<InvNetwork>,
     /// What a storage map's sources are looked up in: datastores, storage domains, volume types …
@@ -108,7 +110,23 @@ pub struct Inventory {
     pub product: String,
     pub version: String,
     /// The REST collections in full detail, without `selfLink`.
-    pub collections: BTreeMap<String, Vec<Value>>,
+    pub collections: BTreeMap<String, Vec<Arc<Value>>>,
     /// Keys that a collection shows at `detail=0`; empty: all of them.
     pub summary_keys: &'static [&'static str],
+}
+
+impl Inventory {
+    /// Shows these items as a collection.
+    pub fn show(&mut self, collection: &str, items: impl IntoIterator<Item = Value>) {
+        let items = items.into_iter().map(Arc::new);
+        self.collections.entry(collection.to_owned()).or_default().extend(items);
+    }
+
+    /// A VM by its id, or else by its name.
+    pub fn find(&self, id: Option<&str>, name: Option<&str>) -> Option<&Arc<InvVm>> {
+        match id {
+            Some(id) => self.vms.iter().find(|vm| vm.id == id),
+            None => self.vms.iter().find(|vm| Some(vm.name.as_str()) == name),
+        }
+    }
 }

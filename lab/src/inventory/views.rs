@@ -1,7 +1,7 @@
 //! The JSON of each resource. Missing lists are `null`, references are `{kind, id}`, self links
 //! have no leading slash: as the real service writes them.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Entry;
 use crate::inventory::model::Inventory;
@@ -21,22 +21,18 @@ pub(super) fn provider(uid: &str, entry: &Entry) -> Value {
     })
 }
 
-/// A collection of a loaded provider; an unknown one is empty.
-pub(super) fn collection(content: &Inventory, type_: &str, uid: &str, name: &str, full: bool) -> Vec<Value> {
-    let items = content.collections.get(name).map_or(&[][..], Vec::as_slice);
-    items
-        .iter()
-        .map(|item| {
-            let id = item["id"].as_str().unwrap_or_default();
-            let mut item = item.clone();
-            item["selfLink"] = json!(format!("providers/{type_}/{uid}/{name}/{id}"));
-            if !full
-                && !content.summary_keys.is_empty()
-                && let Some(keys) = item.as_object_mut()
-            {
-                keys.retain(|key, _| content.summary_keys.contains(&key.as_str()));
-            }
-            item
-        })
-        .collect()
+/// An item of a collection, in full or as the list shows it at `detail=0`.
+pub(super) fn item(
+    content: &Inventory,
+    (type_, uid, collection): (&str, &str, &str),
+    item: &Value,
+    full: bool,
+) -> Value {
+    let id = item["id"].as_str().unwrap_or_default();
+    let link = format!("providers/{type_}/{uid}/{collection}/{id}");
+    let hidden = |key: &str| !full && !content.summary_keys.is_empty() && !content.summary_keys.contains(&key);
+    let fields = item.as_object().into_iter().flatten().filter(|(key, _)| !hidden(key));
+    let mut shown: Map<String, Value> = fields.map(|(key, value)| (key.clone(), value.clone())).collect();
+    shown.insert("selfLink".to_owned(), json!(link));
+    Value::Object(shown)
 }

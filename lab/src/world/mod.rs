@@ -7,8 +7,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
-
 use crate::ports::{GuestDirectory, GuestNic, GuestProfile};
 
 mod baseline;
@@ -20,12 +18,15 @@ mod seed;
 mod task;
 #[cfg(test)]
 mod tests;
+mod touched;
 
 pub use change::{CloneOrder, DeviceChange, DiskPlacement, NicEdit, VmChange};
 pub use model::{
     Adapter, Controller, ControllerKind, Datastore, Disk, FolderKind, Host, Network, Nic, Snapshot, State, Vm,
 };
 pub use task::{EntityKind, Task, TaskState};
+use touched::Waiting;
+pub use touched::{Interest, Subscription};
 
 /// Why the world refuses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,7 +56,7 @@ pub enum WorldError {
 /// The simulated source world.
 pub struct World {
     state: Mutex<State>,
-    changes: watch::Sender<u64>,
+    waiting: Waiting,
     requests: AtomicU64,
     baseline: baseline::Baseline,
 }
@@ -63,14 +64,10 @@ pub struct World {
 impl World {
     /// The world as every lab starts.
     pub fn new() -> Arc<Self> {
-        let state = seed::state();
+        let mut state = seed::state();
+        state.record();
         let baseline = baseline::Baseline::of(&state);
-        Arc::new(Self {
-            state: Mutex::new(state),
-            changes: watch::Sender::new(0),
-            requests: AtomicU64::new(0),
-            baseline,
-        })
+        Arc::new(Self { state: Mutex::new(state), waiting: Waiting::default(), requests: AtomicU64::new(0), baseline })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -83,16 +80,20 @@ impl World {
         look(&self.lock())
     }
 
-    /// Changes the state and tells everybody who waits. Must not call back into the world.
+    /// Changes the state and tells everybody who waits for what was touched. Must not call back into
+    /// the world.
     pub fn change<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
-        let answer = act(&mut self.lock());
-        self.changes.send_modify(|count| *count += 1);
+        let mut state = self.lock();
+        let answer = act(&mut state);
+        let touched = state.record();
+        drop(state);
+        self.waiting.wake(touched.iter().map(String::as_str));
         answer
     }
 
-    /// A receiver that wakes at every change.
-    pub fn subscribe(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
+    /// Wakes at every change of what is of interest, from now on.
+    pub fn subscribe(&self, interest: Interest) -> Subscription<'_> {
+        Subscription::new(&self.waiting, interest)
     }
 
     /// Platform endpoints count their requests here.

@@ -1,15 +1,16 @@
 //! What the world consists of.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::task::Task;
+use super::task::{EntityKind, Task};
+use super::touched::{Log, Tracked};
 
 /// Everything; ids are the managed object ids that vSphere shows.
 #[derive(Debug, Clone, Default)]
 pub struct State {
-    pub vms: BTreeMap<String, Vm>,
-    pub folders: BTreeMap<String, Folder>,
+    pub vms: Tracked<Vm>,
+    pub folders: Tracked<Folder>,
     pub networks: Vec<Network>,
     pub datastores: Vec<Datastore>,
     pub hosts: Vec<Host>,
@@ -19,7 +20,10 @@ pub struct State {
     pub datacenter: (String, String),
     /// Id, name and uuid of the distributed switch.
     pub switch: (String, String, String),
-    pub tasks: BTreeMap<String, Task>,
+    pub tasks: Tracked<Task>,
+    /// Tasks that are over, oldest first.
+    pub(super) over: VecDeque<String>,
+    pub log: Log,
     pub(super) last_id: u64,
 }
 
@@ -274,6 +278,23 @@ impl Vm {
 }
 
 impl State {
+    /// Writes down what was touched; the answer is the ids.
+    pub(super) fn record(&mut self) -> Vec<String> {
+        let kinds = [
+            (EntityKind::Vm, self.vms.take_touched()),
+            (EntityKind::Folder, self.folders.take_touched()),
+            (EntityKind::Task, self.tasks.take_touched()),
+        ];
+        let touched: Vec<(EntityKind, String)> =
+            kinds.into_iter().flat_map(|(kind, ids)| ids.into_iter().map(move |id| (kind, id))).collect();
+        if touched.is_empty() {
+            return Vec::new();
+        }
+        let ids = touched.iter().map(|(_, id)| id.clone()).collect();
+        self.log.push(touched);
+        ids
+    }
+
     /// A fresh managed object id, e.g. `vm-1001`.
     pub fn fresh_id(&mut self, prefix: &str) -> String {
         self.last_id += 1;

@@ -6,6 +6,8 @@ use super::change::{CloneOrder, VmChange};
 use super::model::{Disk, Folder, Snapshot, State, Vm, fresh_mac, fresh_uuid, now};
 use super::task::{EntityKind, Task, TaskState};
 
+/// Tasks that are over and still told of.
+const TASKS_KEPT: usize = 4096;
 /// vSphere's limit.
 const NAME_LIMIT: usize = 80;
 
@@ -73,8 +75,17 @@ impl State {
             }
             Err(error) => TaskState::Error(error),
         };
-        for vm in self.vms.values_mut().filter(|vm| vm.busy.as_deref() == Some(id)) {
+        let held = task.entity.1.clone();
+        if self.vms.get(&held).is_some_and(|vm| vm.busy.as_deref() == Some(id))
+            && let Some(vm) = self.vms.get_mut(&held)
+        {
             vm.busy = None;
+        }
+        self.over.push_back(id.to_owned());
+        if self.over.len() > TASKS_KEPT
+            && let Some(oldest) = self.over.pop_front()
+        {
+            self.tasks.remove(&oldest);
         }
     }
 
@@ -181,9 +192,9 @@ impl State {
         Ok(id)
     }
 
-    /// Powers a VM on or off; the answer is the number of this boot.
-    pub fn set_power(&mut self, id: &str, on: bool) -> Result<u64, WorldError> {
-        let vm = self.vm_mut(id)?;
+    /// Whether a VM can be powered on or off now.
+    pub fn check_power(&self, id: &str, on: bool) -> Result<(), WorldError> {
+        let vm = self.vm(id)?;
         if vm.template {
             return Err(WorldError::BadState { vm: vm.name.clone() });
         }
@@ -191,6 +202,13 @@ impl State {
             let requested = if on { "poweredOn" } else { "poweredOff" };
             return Err(WorldError::WrongPower { vm: vm.name.clone(), requested, existing: vm.power() });
         }
+        Ok(())
+    }
+
+    /// Powers a VM on or off; the answer is the number of this boot.
+    pub fn set_power(&mut self, id: &str, on: bool) -> Result<u64, WorldError> {
+        self.check_power(id, on)?;
+        let vm = self.vm_mut(id)?;
         vm.powered_on = on;
         vm.tools_running = false;
         for nic in &mut vm.nics {
@@ -277,12 +295,18 @@ impl State {
         Ok(())
     }
 
-    /// Removes a VM with its disks.
-    pub fn destroy(&mut self, id: &str) -> Result<(), WorldError> {
+    /// Whether a VM can be removed now.
+    pub fn check_destroy(&self, id: &str) -> Result<(), WorldError> {
         let vm = self.vm(id)?;
         if vm.powered_on {
             return Err(WorldError::WrongPower { vm: vm.name.clone(), requested: "poweredOff", existing: "poweredOn" });
         }
+        Ok(())
+    }
+
+    /// Removes a VM with its disks.
+    pub fn destroy(&mut self, id: &str) -> Result<(), WorldError> {
+        self.check_destroy(id)?;
         self.vms.remove(id);
         Ok(())
     }

@@ -14,6 +14,7 @@ pub enum EntityKind {
     Pool,
     Datastore,
     Network,
+    Task,
 }
 
 impl fmt::Display for EntityKind {
@@ -26,6 +27,7 @@ impl fmt::Display for EntityKind {
             Self::Pool => "resource pool",
             Self::Datastore => "datastore",
             Self::Network => "network",
+            Self::Task => "task",
         })
     }
 }

@@ -13,7 +13,6 @@ use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams,
 };
 use kube::runtime::controller::{Action, Controller};
-use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
@@ -28,11 +27,13 @@ pub mod expand;
 pub mod json;
 pub mod nodes;
 mod subresources;
+mod users;
 pub mod vm;
 pub mod vmi;
 mod volumes;
 
 pub use subresources::Subresources;
+use users::Users;
 
 /// After a failed write, in real time.
 const RETRY: Duration = Duration::from_millis(100);
@@ -48,6 +49,8 @@ pub struct KubevirtOptions {
 
 struct Context {
     options: KubevirtOptions,
+    vm_users: Arc<Users>,
+    vmi_users: Arc<Users>,
     /// When an instance was first seen in its phase.
     entered: Mutex<HashMap<String, (String, Instant)>>,
 }
@@ -66,24 +69,28 @@ pub fn vmi_resource() -> ApiResource {
 /// Runs until `stop`.
 pub async fn run(options: KubevirtOptions) {
     let (client, stop) = (options.client.clone(), options.stop.clone());
-    let context = Arc::new(Context { options, entered: Mutex::default() });
+    let (vm_users, vmi_users) = (Arc::<Users>::default(), Arc::<Users>::default());
+    let context = Arc::new(Context {
+        options,
+        vm_users: vm_users.clone(),
+        vmi_users: vmi_users.clone(),
+        entered: Mutex::default(),
+    });
     let (vms, vmis, disks) = (vm_resource(), vmi_resource(), volumes::resource());
     let config = watcher::Config::default;
     let claims = || Api::<PersistentVolumeClaim>::all(client.clone());
 
     let vm_controller = Controller::new_with(Api::all_with(client.clone(), &vms), config(), vms.clone());
-    let store = vm_controller.store();
     let vm_loop = vm_controller
         .owns_with(Api::<DynamicObject>::all_with(client.clone(), &vmis), vmis.clone(), config())
         .owns_with(Api::<DynamicObject>::all_with(client.clone(), &disks), disks, config())
-        .watches(claims(), config(), move |claim| users(&store.state(), &claim, "/spec/template/spec", &vms))
+        .watches(claims(), config(), move |claim| vm_users.of(&claim, &vms))
         .run(reconcile_vm, |_, error, _| retry(error), context.clone())
         .for_each(|_| async {});
 
     let vmi_controller = Controller::new_with(Api::all_with(client.clone(), &vmis), config(), vmis.clone());
-    let store = vmi_controller.store();
     let vmi_loop = vmi_controller
-        .watches(claims(), config(), move |claim| users(&store.state(), &claim, "/spec", &vmis))
+        .watches(claims(), config(), move |claim| vmi_users.of(&claim, &vmis))
         .run(reconcile_vmi, |_, error, _| retry(error), context)
         .for_each(|_| async {});
     tokio::select! {
@@ -95,22 +102,6 @@ pub async fn run(options: KubevirtOptions) {
 fn retry(error: &kube::Error) -> Action {
     tracing::debug!(%error, "KubeVirt will try again");
     Action::requeue(RETRY)
-}
-
-/// The objects of the claim's namespace whose volumes name it.
-fn users(
-    all: &[Arc<DynamicObject>],
-    claim: &PersistentVolumeClaim,
-    spec: &str,
-    resource: &ApiResource,
-) -> Vec<ObjectRef<DynamicObject>> {
-    all.iter()
-        .filter(|object| object.namespace() == claim.namespace())
-        .filter(|object| {
-            object.data.pointer(spec).is_some_and(|spec| vm::claim_names(spec).contains(&claim.name_any()))
-        })
-        .map(|object| ObjectRef::from_obj_with(object.as_ref(), resource.clone()))
-        .collect()
 }
 
 fn value(object: &DynamicObject) -> Value {
@@ -155,9 +146,11 @@ async fn reconcile_vm(object: Arc<DynamicObject>, context: Arc<Context>) -> Resu
     }
     let instance = vmis.get_opt(&name).await?.map(|vmi| value(&vmi));
     let template = vm.pointer("/spec/template/spec").cloned().unwrap_or_default();
+    context.vm_users.note(&namespace, &name, &template);
     let claims = volumes::claims(client, &namespace, &template).await?;
     let decision = vm::decide(&vm, instance.as_ref(), claims, &now());
     if decision.release {
+        context.vm_users.forget(&namespace, &name, &template);
         if held {
             let rest = object.finalizers().iter().filter(|f| *f != vm::VM_FINALIZER).cloned().collect();
             set_finalizers(&vms, &object, rest).await?;
@@ -194,7 +187,9 @@ async fn reconcile_vmi(object: Arc<DynamicObject>, context: Arc<Context>) -> Res
     } else {
         Vec::new()
     };
-    let claims = volumes::claims(&options.client, &namespace, vmi.get("spec").unwrap_or(&Value::Null)).await?;
+    let spec = vmi.get("spec").unwrap_or(&Value::Null);
+    context.vmi_users.note(&namespace, &name, spec);
+    let claims = volumes::claims(&options.client, &namespace, spec).await?;
     let around = vmi::Around {
         claims,
         node: nodes::choose(&nodes, &vmi, options.defects.has(Defect::WrongNode)),
@@ -223,6 +218,7 @@ async fn reconcile_vmi(object: Arc<DynamicObject>, context: Arc<Context>) -> Res
                 set_finalizers(&api, &object, rest).await?;
             }
             context.forget(&vmi);
+            context.vmi_users.forget(&namespace, &name, spec);
             Ok(Action::await_change())
         }
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::conditions::{durable, now, settle, write_status};
 use super::pipeline::{self, Path};
 use super::plan::{Resolved, content};
-use super::{Mtv, hooks, migrations, provider, target, validate, warm};
+use super::{Mtv, hooks, migrations, provider, target, warm};
 use crate::api::condition::Condition;
 use crate::api::forklift::{Migration, Plan, PlanMigration, PlanStatus, Step, StepError, VmStatus, Warm};
 use crate::controllers::mtv::platform::PlatformClient;
@@ -24,8 +24,8 @@ pub(super) const PHASE: Duration = Duration::from_secs(45);
 pub(super) const CONVERSION: Duration = Duration::from_secs(180);
 /// Simulated time of copying one disk; disks are copied side by side.
 pub(super) const COPY: Duration = Duration::from_secs(420);
-/// Real time between two writes of a status: the controller's own granularity, scaled.
-const WRITE: Duration = Duration::from_millis(80);
+/// Simulated time between two looks at a running Plan: MTV's own.
+const RECONCILE: Duration = Duration::from_secs(3);
 
 /// Phase and step in which MTV waits for a Windows guest.
 const REBOOTS: &str = "WaitForGuestReboots";
@@ -63,6 +63,8 @@ pub(super) struct Run {
     /// This MTV waits for the reboots of Windows guests.
     windows_reboots: bool,
     vms: Mutex<Vec<VmStatus>>,
+    /// Rings when a VM's status changes.
+    touched: tokio::sync::Notify,
 }
 
 /// Which state of an object an execution was made from.
@@ -75,7 +77,7 @@ fn snapshot<K: kube::Resource>(object: &K) -> Value {
 pub(super) struct Walk<'a> {
     pub run: &'a Run,
     pub index: usize,
-    pub vm: InvVm,
+    pub vm: Arc<InvVm>,
 }
 
 /// Runs to the end and leaves the Plan's and the Migration's status in their final state.
@@ -98,11 +100,11 @@ pub(super) async fn execute(
         return;
     };
     let inventory = content(mtv, &resolved.source).await;
-    let vms: Vec<InvVm> = plan
+    let vms: Vec<Arc<InvVm>> = plan
         .spec
         .vms
         .iter()
-        .filter_map(|w| validate::find(inventory.as_deref()?, w.id.as_deref(), w.name.as_deref()).cloned())
+        .filter_map(|w| inventory.as_deref()?.find(w.id.as_deref(), w.name.as_deref()).cloned())
         .collect();
     if vms.len() != plan.spec.vms.len() {
         // A VM went away since validation, which will say so in a moment.
@@ -118,6 +120,7 @@ pub(super) async fn execute(
         target,
         windows_reboots: mtv.version.at_least(12) && mtv.switch("feature_windows_wait_for_reboot", true).await,
         vms: Mutex::new(Vec::new()),
+        touched: tokio::sync::Notify::new(),
     };
     let sources = vms.clone();
     let statuses = vms.iter().enumerate().map(|(i, vm)| run.initial(i, vm)).collect();
@@ -137,13 +140,17 @@ pub(super) async fn execute(
     };
     let writer = async {
         let mut last = Vec::new();
-        while !done.is_cancelled() {
+        loop {
             let now = run.statuses();
             if now != last {
                 run.write(&executing, &now, &started, None).await;
                 last = now;
             }
-            tokio::select! { () = done.cancelled() => {}, () = tokio::time::sleep(WRITE) => {} }
+            let next = async {
+                run.touched.notified().await;
+                mtv.clock.sleep(RECONCILE).await;
+            };
+            tokio::select! { () = done.cancelled() => break, () = next => {} }
         }
     };
     tokio::join!(walks, writer);
@@ -254,6 +261,7 @@ impl Run {
             && let Some(vm) = vms.get_mut(index)
         {
             change(vm);
+            self.touched.notify_one();
         }
     }
 

@@ -79,6 +79,11 @@ impl Migrations {
         self.with((namespace.to_owned(), plan.to_owned()), |entry| entry.bell.clone()).unwrap_or_default()
     }
 
+    /// Rings that bell.
+    pub fn ring(&self, namespace: &str, plan: &str) {
+        self.bell(namespace, plan).notify_waiters();
+    }
+
     /// Forgets a Plan that is gone.
     pub fn forget(&self, namespace: &str, plan: &str) {
         if let Ok(mut index) = self.0.lock() {

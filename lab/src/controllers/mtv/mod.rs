@@ -5,6 +5,7 @@
 
 pub mod conditions;
 mod execute;
+mod feed;
 mod hooks;
 mod maps;
 mod migrations;
@@ -29,6 +30,7 @@ use crate::api::forklift::ForkliftController;
 use crate::clock::Clock;
 use crate::defects::Defects;
 use crate::inventory::InventoryDb;
+use feed::Feeds;
 use migrations::Migrations;
 pub(crate) use sources::openshift::Clusters;
 
@@ -71,6 +73,7 @@ struct Mtv {
     pub defects: Defects,
     pub db: Arc<InventoryDb>,
     pub clusters: Clusters,
+    pub feeds: Feeds,
     pub migrations: Migrations,
     /// What goes on after a migration has ended, as MTV's goroutines do: ended with the controllers.
     pub afterwards: TaskTracker,
@@ -100,6 +103,7 @@ pub async fn run(options: MtvOptions, db: Arc<InventoryDb>) {
         defects: options.defects,
         db,
         clusters: options.clusters,
+        feeds: Feeds::default(),
         migrations: Migrations::default(),
         afterwards: TaskTracker::new(),
         stop: options.stop.clone(),

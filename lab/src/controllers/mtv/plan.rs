@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kube::ResourceExt;
-use kube::api::{Api, ListParams};
+use kube::api::Api;
 use tokio_util::sync::CancellationToken;
 
 use super::conditions::{condition, durable, settle, write_status};
@@ -22,8 +22,12 @@ pub(super) async fn run(mtv: Arc<Mtv>, stop: CancellationToken) {
     let api: Api<Plan> = Api::all(mtv.client.clone());
     let worker = mtv.clone();
     let gone = |plan: &Plan| mtv.migrations.forget(&plan.namespace().unwrap_or_default(), &plan.name_any());
-    one_task_each(api, Restart::Never, stop, move |plan| live(worker.clone(), plan), gone).await;
+    let ring = |plan: &Plan| mtv.migrations.ring(&plan.namespace().unwrap_or_default(), &plan.name_any());
+    one_task_each(api, Restart::Never(&ring), stop, move |plan| live(worker.clone(), plan), gone).await;
 }
+
+/// Real time between two looks of a Plan at what it refers to, once it is ready.
+const LOOK_AROUND: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// What a valid Plan refers to.
 pub(super) struct Resolved {
@@ -76,10 +80,11 @@ async fn live(mtv: Arc<Mtv>, plan: Plan) {
                 execute::execute(&mtv, &plan, &migration, resolved, status.conditions).await;
             }
             _ if ready || status.conditions.holds("Succeeded") => {
-                // Nothing to do until a Migration comes; a slow look around notices archiving.
+                // Nothing to do until a Migration comes or the spec changes. What the Plan refers to may
+                // change, too: that is noticed by a look around.
                 tokio::select! {
                     () = rung => {}
-                    () = tokio::time::sleep(std::time::Duration::from_secs(2)) => {}
+                    () = tokio::time::sleep(LOOK_AROUND) => {}
                 }
             }
             _ => tokio::time::sleep(AGAIN).await,
@@ -227,15 +232,17 @@ async fn vm_conditions(mtv: &Mtv, plan: &Plan, resolved: &Resolved, old: &PlanSt
     let there = mtv.clusters.of(&resolved.destination).await.unwrap_or_else(|_| mtv.client.clone());
     let api: Api<VirtualMachine> = Api::namespaced(there, &plan.spec.target_namespace);
     let own: BTreeSet<&str> = old.migration.iter().flat_map(|m| m.vms.iter()).map(|vm| vm.id.as_str()).collect();
-    let taken: BTreeSet<String> = match api.list(&ListParams::default()).await {
-        Ok(list) => list
-            .items
-            .iter()
-            .filter(|vm| !vm.labels().get("vmID").is_some_and(|id| own.contains(id.as_str())))
-            .map(ResourceExt::name_any)
-            .collect(),
-        Err(_) => BTreeSet::new(),
-    };
+    let mut taken = BTreeSet::new();
+    // Each name is looked up: the namespace may hold many other VMs.
+    for wanted in &plan.spec.vms {
+        let Some(vm) = inventory.find(wanted.id.as_deref(), wanted.name.as_deref()) else { continue };
+        let name = validate::final_name(vm, wanted.target_name.as_deref());
+        if let Ok(Some(there)) = api.get_opt(&name).await
+            && !there.labels().get("vmID").is_some_and(|id| own.contains(id.as_str()))
+        {
+            taken.insert(name);
+        }
+    }
     let view = View {
         source: resolved.kind,
         plan,

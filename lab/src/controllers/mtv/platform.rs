@@ -37,8 +37,13 @@ pub enum ConnectError {
 #[async_trait]
 pub trait PlatformClient: Send + Sync {
     async fn collect(&self) -> Result<Inventory, String>;
-    /// Returns when something changed, or after a while.
-    async fn changed(&self) -> Result<(), String>;
+    /// Returns when something changed, or after a while; false: certainly nothing did.
+    async fn changed(&self) -> Result<bool, String>;
+    /// Whether the platform tells of changes by itself. Of others is asked, and the less often the
+    /// less anybody looks at the inventory.
+    fn pushes(&self) -> bool {
+        false
+    }
     async fn power(&self, vm_id: &str, on: bool) -> Result<(), String>;
     async fn power_state(&self, vm_id: &str) -> Result<bool, String>;
     async fn create_snapshot(&self, vm_id: &str, name: &str) -> Result<String, String>;

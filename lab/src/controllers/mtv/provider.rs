@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Mtv;
 use super::conditions::{condition, settle, write_status};
+use super::feed::Feed;
 use super::sources::{self, Source};
 use crate::api::condition::Condition;
 use crate::api::forklift::{Provider, ProviderStatus};
@@ -83,20 +84,21 @@ async fn reconcile(mtv: Arc<Mtv>, provider: Provider) {
     }
 }
 
-fn entry(provider: &Provider) -> Entry {
+fn entry(provider: &Provider, demand: Arc<crate::inventory::Demand>) -> Entry {
     Entry {
         type_: provider.spec.type_.clone(),
         namespace: provider.namespace().unwrap_or_default(),
         name: provider.name_any(),
         object: serde_json::to_value(provider).unwrap_or_default(),
         content: None,
+        demand,
     }
 }
 
 /// The cluster that MTV runs on: nothing to log in to, and its inventory is read live.
 async fn here(mtv: &Mtv, writer: &mut Writer) {
     let provider = writer.provider.clone();
-    mtv.db.register(&provider.uid().unwrap_or_default(), entry(&provider));
+    mtv.db.register(&provider.uid().unwrap_or_default(), entry(&provider, Arc::default()));
     writer.write("Ready", vec![tested(), validated(), loaded(), ready()]).await;
 }
 
@@ -195,41 +197,37 @@ async fn follow(mtv: &Arc<Mtv>, writer: &mut Writer, source: &dyn Source) {
     }
     writer.write("Staging", base.clone()).await;
     source.validated(mtv, &provider).await;
-    mtv.db.register(&uid, entry(&provider));
+    let Ok(login) = login_of(mtv, &provider, source).await else { return };
+    mtv.db.register(&uid, entry(&provider, Arc::default()));
     let mut loading = base.clone();
     loading.push(condition("LoadInventory", "Advisory", "Started", "Loading the inventory."));
     writer.write("Staging", loading).await;
     mtv.clock.sleep(LOAD).await;
-    collect(mtv, writer, &uid, client, base).await;
+    let (feed, needless) = mtv.feeds.of(&provider.spec.type_, login, client);
+    if let Some(client) = needless {
+        client.logout().await;
+    }
+    mtv.db.register(&uid, entry(&provider, feed.demand.clone()));
+    show(mtv, writer, &uid, &feed, base).await;
 }
 
-/// Shortest time between two readings of one Provider's inventory; real, not simulated.
-const COLLECT_PAUSE: Duration = Duration::from_millis(50);
-
-/// Loads the inventory, then follows the platform's changes for as long as the Provider exists.
-async fn collect(mtv: &Mtv, writer: &mut Writer, uid: &str, client: Arc<dyn PlatformClient>, base: Vec<Condition>) {
+/// Shows what the login's collector reads, for as long as the Provider exists.
+async fn show(mtv: &Mtv, writer: &mut Writer, uid: &str, feed: &Feed, base: Vec<Condition>) {
+    let mut content = feed.follow();
     let mut announced = false;
-    loop {
-        match client.collect().await {
-            Ok(content) => {
-                mtv.db.fill(uid, content);
-                if !announced {
-                    announced = true;
-                    let mut conditions = base.clone();
-                    conditions.extend([loaded(), ready()]);
-                    writer.write("Ready", conditions).await;
-                    if mtv.defects.has(Defect::InsecureProvider) {
-                        flip_tls_choice(mtv, &writer.provider).await;
-                    }
-                }
+    // The collector is there for as long as it is held here.
+    while content.changed().await.is_ok() {
+        let Some(read) = content.borrow_and_update().clone() else { continue };
+        mtv.db.fill(uid, read);
+        if !announced {
+            announced = true;
+            let mut conditions = base.clone();
+            conditions.extend([loaded(), ready()]);
+            writer.write("Ready", conditions).await;
+            if mtv.defects.has(Defect::InsecureProvider) {
+                flip_tls_choice(mtv, &writer.provider).await;
             }
-            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
         }
-        if client.changed().await.is_err() {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        // A burst of changes is read once: every reading costs the whole inventory.
-        tokio::time::sleep(COLLECT_PAUSE).await;
     }
 }
 

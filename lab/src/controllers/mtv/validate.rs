@@ -28,14 +28,6 @@ pub(super) fn item(vm: &InvVm) -> String {
     format!(" id:{} name:'{}' ", vm.id, vm.name)
 }
 
-/// The VM that a Plan's entry means.
-pub(super) fn find<'a>(inventory: &'a Inventory, id: Option<&str>, name: Option<&str>) -> Option<&'a InvVm> {
-    match id {
-        Some(id) => inventory.vms.iter().find(|vm| vm.id == id),
-        None => inventory.vms.iter().find(|vm| Some(vm.name.as_str()) == name),
-    }
-}
-
 /// The target name that MTV gives a VM; from 2.10 a name that is no DNS name is rewritten.
 pub(super) fn target_name(source: &str) -> String {
     let mapped: String = source
@@ -104,7 +96,7 @@ pub(super) fn vms(view: &View<'_>) -> Vec<Condition> {
             add("VMRefNotValid", "Critical", "NotSet", "Either `ID` or `Name` required.", String::new());
             continue;
         }
-        let Some(vm) = find(view.inventory, wanted.id.as_deref(), wanted.name.as_deref()) else {
+        let Some(vm) = view.inventory.find(wanted.id.as_deref(), wanted.name.as_deref()) else {
             add("VMNotFound", "Critical", "NotFound", "VM not found.", format!(" id:{label} name:'' "));
             continue;
         };

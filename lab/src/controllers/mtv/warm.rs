@@ -166,7 +166,7 @@ const LATE: Duration = Duration::from_secs(10);
 
 /// Takes the snapshots off the source VMs after their migration has ended, however it ended, one after
 /// the other (`Finalize` and `removePrecopies`, `pkg/controller/plan/adapter/ovirt/client.go`).
-pub(super) async fn remove_late(mtv: Arc<Mtv>, client: Arc<dyn PlatformClient>, before: Vec<InvVm>) {
+pub(super) async fn remove_late(mtv: Arc<Mtv>, client: Arc<dyn PlatformClient>, before: Vec<Arc<InvVm>>) {
     let inventory = client.collect().await.unwrap_or_default();
     for old in &before {
         let Some(vm) = inventory.vms.iter().find(|vm| vm.id == old.id) else { continue };

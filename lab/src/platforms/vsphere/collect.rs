@@ -132,12 +132,11 @@ impl Service {
             "WaitForUpdates" => None,
             _ => options.and_then(|options| options.number::<u64>("maxWaitSeconds")),
         };
-        let mut changes = self.world.subscribe();
-        let (mut cancelled, mut ended) = self.with_session(key, |session| {
+        let (mut cancelled, mut grown, mut ended) = self.with_session(key, |session| {
             let ended = session.ended.subscribe();
             let collector = collector(session, method)?;
             collector.resume(method.text("version").unwrap_or_default())?;
-            Ok((collector.cancel.subscribe(), ended))
+            Ok((collector.cancel.subscribe(), collector.grown.subscribe(), ended))
         })?;
         let canceled = || fault("RequestCanceled", "The request was canceled.");
         let deadline = async {
@@ -148,7 +147,10 @@ impl Service {
         };
         tokio::pin!(deadline);
         loop {
-            changes.mark_unchanged();
+            grown.mark_unchanged();
+            let interest = self.with_session(key, |session| Ok(collector(session, method)?.interest()))?;
+            // Before looking, so that nothing is missed between the look and the wait.
+            let changes = self.world.subscribe(interest);
             if let Some(xml) = self.updates_now(key, method, limit)? {
                 return Ok(returnval(&xml));
             }
@@ -156,7 +158,8 @@ impl Service {
                 return Ok(Answer::default());
             }
             tokio::select! {
-                changed = changes.changed() => if changed.is_err() { return Err(canceled()) },
+                () = changes.changed() => {}
+                _ = grown.changed() => {}
                 () = &mut deadline => return Ok(Answer::default()),
                 _ = cancelled.changed() => return Err(canceled()),
                 _ = ended.changed() => return Err(canceled()),

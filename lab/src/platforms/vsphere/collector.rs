@@ -1,16 +1,17 @@
 //! The property collector: selection, retrieval, and updates since a version.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use super::fault::{Fault, fault, invalid_argument, object_gone};
-use super::session::reference;
+use super::session::{View, reference};
 use super::tree::{Scope, is_a, names};
-use super::value::Ref;
+use super::value::{Ref, mo, split};
 use super::xml::{Node, escape};
+use crate::world::{EntityKind, Interest};
 
 #[derive(Debug, Clone)]
 struct PropertySpec {
@@ -62,7 +63,7 @@ impl FilterSpec {
             paths: node.all("pathSet").map(|path| path.text.trim().to_owned()).collect(),
         };
         let object = |node: &Node| ObjectSpec {
-            object: node.child("obj").map(reference).unwrap_or_else(|| super::value::mo("", "")),
+            object: node.child("obj").map(reference).unwrap_or_else(|| mo("", "")),
             skip: node.flag("skip").unwrap_or(false),
             select: selections(node),
         };
@@ -113,29 +114,74 @@ impl FilterSpec {
     /// The state of every selected object: path → XML of the value, where it is set.
     fn state(&self, scope: &Scope<'_>, strict: bool) -> Result<Vec<(Ref, Values)>, Fault> {
         let mut objects = Vec::new();
+        let mut paths: HashMap<String, Option<Vec<String>>> = HashMap::new();
         for object in self.select(scope, strict)? {
-            let Some(paths) = self.paths(&object.kind) else { continue };
-            let mut values = Vec::new();
-            for path in paths {
-                let value = scope.get(&object, &path)?.map(|value| {
-                    let mut xml = String::new();
-                    value.typed_xml("val", &mut xml);
-                    xml
-                });
-                values.push((path, value));
-            }
+            let paths = paths.entry(object.kind.clone()).or_insert_with(|| self.paths(&object.kind));
+            let Some(paths) = paths else { continue };
+            let values = scope.xml(&object, paths)?;
             objects.push((object, values));
         }
         Ok(objects)
     }
+
+    /// What a filter has to look at again when something is touched.
+    fn reach(&self, scope: &Scope<'_>) -> Reach {
+        let lives_alone = |kind: &str| matches!(kind, "VirtualMachine" | "Task");
+        // Whatever shows other objects changes with them.
+        let steady = |spec: &PropertySpec| match spec.kind.as_str() {
+            "Task" => true,
+            "VirtualMachine" => !spec.all && !spec.paths.iter().any(|path| path.starts_with("recentTask")),
+            _ => !spec.all && spec.paths.iter().all(|path| STEADY.contains(&split(path).0)),
+        };
+        if !self.properties.iter().all(steady) {
+            return Reach::Everything;
+        }
+        if self.objects.iter().all(|spec| spec.select.is_empty() && lives_alone(&spec.object.kind)) {
+            return Reach::Objects(self.objects.iter().filter(|spec| !spec.skip).map(|s| s.object.clone()).collect());
+        }
+        match self.objects.as_slice() {
+            [spec] if spec.skip && spec.view_alone() => {
+                match scope.session.and_then(|s| s.views.get(&spec.object.id)) {
+                    Some(view) if view.list.is_none() && view.recursive => Reach::View(view.clone()),
+                    _ => Reach::Everything,
+                }
+            }
+            _ => Reach::Everything,
+        }
+    }
 }
 
-type Values = Vec<(String, Option<String>)>;
+impl ObjectSpec {
+    /// Whether this selects exactly what a view holds.
+    fn view_alone(&self) -> bool {
+        match self.select.as_slice() {
+            [Selection::Traverse { path, skip: false, select, .. }] => path == "view" && select.is_empty(),
+            _ => false,
+        }
+    }
+}
+
+/// Properties that do not change when a VM or a task does, of everything that is neither.
+const STEADY: &[&str] = &["name", "parent", "key", "summary", "runtime", "info", "host", "capability", "hardware"];
+
+/// What a filter looks at.
+#[derive(Debug, Clone, PartialEq)]
+enum Reach {
+    /// These VMs and tasks alone.
+    Objects(BTreeSet<Ref>),
+    /// What a recursive container view holds.
+    View(View),
+    /// Anything may change anything.
+    Everything,
+}
+
+/// Path and XML of the value, where it is set.
+pub type Values = Vec<(String, Option<String>)>;
 
 #[derive(Default)]
 struct Found {
     order: Vec<Ref>,
-    known: std::collections::HashSet<Ref>,
+    known: HashSet<Ref>,
 }
 
 impl Found {
@@ -213,8 +259,108 @@ pub fn retrieve(specs: &[FilterSpec], scope: &Scope<'_>) -> Result<Vec<String>, 
 
 struct Filter {
     spec: FilterSpec,
-    /// What the client has been told.
-    told: BTreeMap<Ref, BTreeMap<String, Option<String>>>,
+    reach: Reach,
+    /// What the client has been told: a digest of every value, so that nothing is held twice.
+    told: BTreeMap<Ref, Vec<u64>>,
+    /// What may have changed since.
+    pending: BTreeSet<Ref>,
+    /// The world's version that `pending` is complete for; `None`: nothing was told yet.
+    seen: Option<u64>,
+}
+
+/// What an object's values look like, in the order of the paths.
+fn digests(values: &Values) -> Vec<u64> {
+    let digest = |value: &Option<String>| {
+        let mut hasher = DefaultHasher::new();
+        value.hash(&mut hasher);
+        hasher.finish()
+    };
+    values.iter().map(|(_, value)| digest(value)).collect()
+}
+
+/// What a client is told of one object, and what it knows then; `None`: it has left.
+struct News {
+    xml: String,
+    known: Option<Vec<u64>>,
+}
+
+impl Filter {
+    /// Brings `pending` up to date. The answer is everything that is selected, where that had to be
+    /// looked for.
+    fn refresh(&mut self, scope: &Scope<'_>) -> Result<Option<HashSet<Ref>>, Fault> {
+        let log = &scope.state.log;
+        let touched = self.seen.and_then(|seen| log.since(seen));
+        self.seen = Some(log.version());
+        match (&self.reach, touched) {
+            (Reach::Objects(own), Some(touched)) => {
+                let all = touched.filter_map(|(kind, id)| Some(mo(kind_of(kind)?, id)));
+                self.pending.extend(all.filter(|object| own.contains(object)));
+                Ok(None)
+            }
+            (Reach::View(_), Some(touched)) => {
+                let vms = touched.filter(|(kind, _)| *kind == EntityKind::Vm);
+                self.pending.extend(vms.map(|(_, id)| mo("VirtualMachine", id)));
+                Ok(None)
+            }
+            _ => {
+                let selected: HashSet<Ref> = self.spec.select(scope, false)?.into_iter().collect();
+                self.pending.extend(selected.iter().cloned());
+                self.pending.extend(self.told.keys().cloned());
+                Ok(Some(selected))
+            }
+        }
+    }
+
+    fn selects(&self, scope: &Scope<'_>, object: &Ref, selected: Option<&HashSet<Ref>>) -> bool {
+        match (selected, &self.reach) {
+            (Some(selected), _) => selected.contains(object),
+            (None, Reach::View(view)) => scope.exists(object) && view.holds(scope, object),
+            (None, _) => scope.exists(object),
+        }
+    }
+
+    /// What is new of an object, if anything.
+    fn news(&self, scope: &Scope<'_>, object: &Ref, selected: Option<&HashSet<Ref>>) -> Result<Option<News>, Fault> {
+        let told = self.told.get(object);
+        let paths = if self.selects(scope, object, selected) { self.spec.paths(&object.kind) } else { None };
+        let Some(paths) = paths else {
+            let xml = format!("<objectSet><kind>leave</kind>{}</objectSet>", object_xml(object));
+            return Ok(told.map(|_| News { xml, known: None }));
+        };
+        let values = scope.xml(object, &paths)?;
+        let known = digests(&values);
+        if told == Some(&known) {
+            return Ok(None);
+        }
+        let kind = if told.is_some() { "modify" } else { "enter" };
+        let mut xml = format!("<objectSet><kind>{kind}</kind>{}", object_xml(object));
+        for (index, (path, value)) in values.iter().enumerate() {
+            let is_new = match told {
+                Some(told) => told.get(index) != known.get(index),
+                None => value.is_some(),
+            };
+            if is_new {
+                let value = value.as_deref().unwrap_or_default();
+                xml += &format!("<changeSet><name>{}</name><op>assign</op>{value}</changeSet>", escape(path));
+            }
+        }
+        xml += "</objectSet>";
+        Ok(Some(News { xml, known: Some(known) }))
+    }
+}
+
+/// What vSphere calls a kind of thing that is watched for itself.
+fn kind_of(kind: EntityKind) -> Option<&'static str> {
+    match kind {
+        EntityKind::Vm => Some("VirtualMachine"),
+        EntityKind::Task => Some("Task"),
+        EntityKind::Snapshot
+        | EntityKind::Folder
+        | EntityKind::Host
+        | EntityKind::Pool
+        | EntityKind::Datastore
+        | EntityKind::Network => None,
+    }
 }
 
 /// One collector with its filters and its place in time.
@@ -225,11 +371,19 @@ pub struct Collector {
     pub pages: BTreeMap<String, Vec<String>>,
     /// Counts cancelled waits.
     pub cancel: Arc<watch::Sender<u64>>,
+    /// Counts filters that came: a wait that is going on looks at them, too.
+    pub grown: Arc<watch::Sender<u64>>,
 }
 
 impl Default for Collector {
     fn default() -> Self {
-        Self { filters: BTreeMap::new(), version: 0, pages: BTreeMap::new(), cancel: Arc::new(watch::Sender::new(0)) }
+        Self {
+            filters: BTreeMap::new(),
+            version: 0,
+            pages: BTreeMap::new(),
+            cancel: Arc::new(watch::Sender::new(0)),
+            grown: Arc::new(watch::Sender::new(0)),
+        }
     }
 }
 
@@ -237,8 +391,22 @@ impl Collector {
     pub fn add_filter(&mut self, id: String, spec: FilterSpec, scope: &Scope<'_>) -> Result<(), Fault> {
         // A bad path or a missing object must fail here, not in the wait.
         spec.state(scope, true)?;
-        self.filters.insert(id, Filter { spec, told: BTreeMap::new() });
+        let reach = spec.reach(scope);
+        self.filters.insert(id, Filter { spec, reach, told: BTreeMap::new(), pending: BTreeSet::new(), seen: None });
+        self.grown.send_modify(|count| *count += 1);
         Ok(())
+    }
+
+    /// What has to be touched before there can be anything new.
+    pub fn interest(&self) -> Interest {
+        let mut ids = BTreeSet::new();
+        for filter in self.filters.values() {
+            match &filter.reach {
+                Reach::Objects(objects) => ids.extend(objects.iter().map(|object| object.id.clone())),
+                Reach::View(_) | Reach::Everything => return Interest::Everything,
+            }
+        }
+        Interest::Only(ids)
     }
 
     pub fn remove_filter(&mut self, id: &str) -> bool {
@@ -248,7 +416,11 @@ impl Collector {
     /// Takes up the client's version: empty starts over.
     pub fn resume(&mut self, version: &str) -> Result<(), Fault> {
         if version.is_empty() {
-            self.filters.values_mut().for_each(|filter| filter.told.clear());
+            for filter in self.filters.values_mut() {
+                filter.told.clear();
+                filter.pending.clear();
+                filter.seen = None;
+            }
         } else if version.parse::<u64>().ok() != Some(self.version) {
             return Err(fault("InvalidCollectorVersion", "The version is not known to this collector."));
         }
@@ -262,43 +434,21 @@ pub fn updates(collector: &mut Collector, scope: &Scope<'_>, limit: usize) -> Re
     let mut truncated = false;
     let mut sets = String::new();
     for (id, filter) in &mut collector.filters {
-        let present = filter.spec.state(scope, false)?;
+        let selected = filter.refresh(scope)?;
         let mut objects = String::new();
-        let gone: Vec<Ref> =
-            filter.told.keys().filter(|told| !present.iter().any(|(object, _)| object == *told)).cloned().collect();
-        for object in gone {
+        while let Some(object) = filter.pending.pop_first() {
+            let Some(news) = filter.news(scope, &object, selected.as_ref())? else { continue };
             if left == 0 {
                 truncated = true;
+                filter.pending.insert(object);
                 break;
             }
             left -= 1;
-            filter.told.remove(&object);
-            objects += &format!("<objectSet><kind>leave</kind>{}</objectSet>", object_xml(&object));
-        }
-        for (object, values) in present {
-            let (kind, changes) = match filter.told.entry(object.clone()) {
-                Entry::Vacant(_) => ("enter", values.iter().filter(|(_, value)| value.is_some()).collect::<Vec<_>>()),
-                Entry::Occupied(told) => {
-                    let changed: Vec<_> =
-                        values.iter().filter(|(path, value)| told.get().get(path) != Some(value)).collect();
-                    if changed.is_empty() {
-                        continue;
-                    }
-                    ("modify", changed)
-                }
-            };
-            if left == 0 {
-                truncated = true;
-                break;
+            objects += &news.xml;
+            match news.known {
+                Some(known) => drop(filter.told.insert(object, known)),
+                None => drop(filter.told.remove(&object)),
             }
-            left -= 1;
-            objects += &format!("<objectSet><kind>{kind}</kind>{}", object_xml(&object));
-            for (path, value) in changes {
-                let value = value.as_deref().unwrap_or_default();
-                objects += &format!("<changeSet><name>{}</name><op>assign</op>{value}</changeSet>", escape(path));
-            }
-            objects += "</objectSet>";
-            filter.told.insert(object, values.into_iter().collect());
         }
         if !objects.is_empty() {
             sets += &format!("<filterSet><filter type=\"PropertyFilter\">{id}</filter>{objects}</filterSet>");

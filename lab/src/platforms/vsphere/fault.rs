@@ -76,6 +76,7 @@ pub fn entity(kind: EntityKind, id: &str) -> Ref {
         EntityKind::Pool => "ResourcePool",
         EntityKind::Datastore => "Datastore",
         EntityKind::Network if id.starts_with("dvportgroup") => "DistributedVirtualPortgroup",
+        EntityKind::Task => "Task",
         EntityKind::Network => "Network",
     };
     mo(name, id)

@@ -105,10 +105,8 @@ impl Service {
             }
             ("VirtualMachine", "Destroy_Task") => {
                 let checked = id.clone();
-                Job::new("Destroy_Task", DESTROY, move |state| state.destroy(&vm).map(|()| None)).check(move |state| {
-                    // The clone of the state is thrown away: only the refusal counts.
-                    state.clone().destroy(&checked)
-                })
+                Job::new("Destroy_Task", DESTROY, move |state| state.destroy(&vm).map(|()| None))
+                    .check(move |state| state.check_destroy(&checked))
             }
             ("VirtualMachine", "Rename_Task") => {
                 let name = method.string("newName").ok_or_else(|| invalid_argument("newName"))?;
@@ -164,7 +162,7 @@ impl Service {
             }
             Ok(None)
         })
-        .check(move |state| state.clone().set_power(&checked, on).map(drop))
+        .check(move |state| state.check_power(&checked, on))
     }
 
     /// The guest comes up; its tools answer a while later.

@@ -1,6 +1,6 @@
 //! Sessions and what they own: views, collectors, filters. All of it ends with the session.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -42,7 +42,7 @@ impl Session {
 }
 
 /// A container view, or a list view when it has a fixed list.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct View {
     pub container: Ref,
     pub kinds: Vec<String>,
@@ -55,20 +55,45 @@ impl View {
         if let Some(list) = &self.list {
             return list.iter().filter(|object| scope.exists(object)).cloned().collect();
         }
-        let mut found = Vec::new();
+        let mut found = HashSet::new();
         let mut waiting = below(scope, &self.container);
         while let Some(object) = waiting.pop() {
-            if found.contains(&object) {
-                continue;
-            }
-            if self.recursive {
+            if self.recursive && !found.contains(&object) {
                 waiting.extend(below(scope, &object));
             }
-            found.push(object);
+            found.insert(object);
         }
-        found.retain(|object| self.kinds.is_empty() || self.kinds.iter().any(|kind| is_a(&object.kind, kind)));
+        let mut found: Vec<Ref> = found.into_iter().filter(|object| self.wants(object)).collect();
         found.sort();
         found
+    }
+
+    fn wants(&self, object: &Ref) -> bool {
+        self.kinds.is_empty() || self.kinds.iter().any(|kind| is_a(&object.kind, kind))
+    }
+
+    /// Whether a recursive view holds this VM: its container stands somewhere above it.
+    pub fn holds(&self, scope: &Scope<'_>, vm: &Ref) -> bool {
+        let Some(known) = scope.state.vms.get(&vm.id).filter(|_| self.wants(vm)) else { return false };
+        let direct = [Some(known.host.as_str()), known.pool.as_deref()];
+        if direct.contains(&Some(self.container.id.as_str())) {
+            return true;
+        }
+        let mut at = known.folder.as_str();
+        loop {
+            if at == self.container.id {
+                return true;
+            }
+            at = match scope.state.folders.get(at) {
+                Some(folder) => match folder.parent.as_deref() {
+                    Some(parent) => parent,
+                    None => return false,
+                },
+                // The datacenter is below the root folder.
+                None if at == scope.state.datacenter.0 => "group-d1",
+                None => return false,
+            };
+        }
     }
 }
 

@@ -360,3 +360,43 @@ async fn updates_come_as_enter_modify_and_leave() {
     cancelled.unwrap();
     assert_eq!(waited.unwrap_err(), "RequestCanceled");
 }
+
+#[tokio::test]
+async fn a_watched_view_tells_of_what_was_touched_and_of_nothing_else() {
+    let client = Client::new(6000.0).await;
+    client.login().await;
+    let view = "<container type=\"Folder\">group-d1</container><type>VirtualMachine</type><recursive>true</recursive>";
+    let view = client.call("CreateContainerView", "ViewManager", "ViewManager", view).await.unwrap();
+    let view = view.child("returnval").unwrap().text.clone();
+    let made = client.call("CreatePropertyCollector", "PropertyCollector", "propertyCollector", "").await.unwrap();
+    let own = made.child("returnval").unwrap().text.clone();
+    let filter = format!(
+        "<spec><propSet><type>VirtualMachine</type><pathSet>name</pathSet><pathSet>runtime.powerState</pathSet></propSet>\
+         <objectSet><obj type=\"ContainerView\">{view}</obj><skip>true</skip><selectSet xsi:type=\"TraversalSpec\">\
+         <name>view</name><type>ContainerView</type><path>view</path><skip>false</skip></selectSet></objectSet></spec>\
+         <partialUpdates>false</partialUpdates>"
+    );
+    client.call("CreateFilter", "PropertyCollector", &own, &filter).await.unwrap();
+    let mut version = String::new();
+    let mut news = async || {
+        let wait = format!("<version>{version}</version><options><maxWaitSeconds>0</maxWaitSeconds></options>");
+        let update = client.call("WaitForUpdatesEx", "PropertyCollector", &own, &wait).await.unwrap();
+        let Some(set) = update.child("returnval") else { return Vec::new() };
+        version = set.string("version").unwrap();
+        let objects = set.child("filterSet").unwrap().all("objectSet");
+        objects.map(|o| format!("{} {}", o.text("kind").unwrap(), o.text("obj").unwrap())).collect::<Vec<_>>()
+    };
+    assert_eq!(news().await.len(), 9);
+    assert_eq!(news().await, Vec::<String>::new());
+    let id = client.clone_vm("watched", "").await.unwrap();
+    assert_eq!(news().await, [format!("enter {id}")]);
+    client.world.change(|state| state.set_power(&id, true)).unwrap();
+    assert_eq!(news().await, [format!("modify {id}")]);
+    client.world.change(|state| state.vm_mut(&id).map(|vm| vm.annotation.push('x'))).unwrap();
+    assert_eq!(news().await, Vec::<String>::new(), "nobody asked for the annotation");
+    client.world.change(|state| {
+        state.set_power(&id, false).unwrap();
+        state.destroy(&id).unwrap();
+    });
+    assert_eq!(news().await, [format!("leave {id}")]);
+}

@@ -142,7 +142,8 @@ fn inventory(catalogue: &Catalogue) -> Inventory {
         let id = instance_id(machine);
         let disk = |index| (volume_id(machine, index), TYPE.to_owned());
         let own = record(machine, id.clone(), subnet, disk);
-        content.vms.push(InvVm { memory_mb: memory_mib(machine), secure_boot: false, tpm: false, ..own });
+        let own = InvVm { memory_mb: memory_mib(machine), secure_boot: false, tpm: false, ..own };
+        content.vms.push(Arc::new(own));
         for (index, gib) in machine.disks.iter().enumerate() {
             let id = volume_id(machine, index);
             let object = json!({"VolumeId": id, "Size": gib, "VolumeType": TYPE, "AvailabilityZone": zone, "State": "in-use", "Encrypted": false});
@@ -158,10 +159,10 @@ fn inventory(catalogue: &Catalogue) -> Inventory {
         let object = json!({"SubnetId": subnet(index), "AvailabilityZone": zone, "CidrBlock": format!("172.31.{index}.0/24"), "Tags": [{"Key": "Name", "Value": name}]});
         json!({"id": subnet(index), "name": name, "revision": 1, "networkType": "subnet", "object": object})
     });
-    content.collections.insert("networks".to_owned(), networks.collect());
-    content.collections.insert("storages".to_owned(), storages.collect());
-    content.collections.insert("volumes".to_owned(), volumes);
-    content.collections.insert("vms".to_owned(), vms);
+    content.show("networks", networks);
+    content.show("storages", storages);
+    content.show("volumes", volumes);
+    content.show("vms", vms);
     content.networks = (catalogue.networks.iter().enumerate())
         .map(|(index, name)| InvNetwork {
             id: subnet(index),

@@ -98,7 +98,7 @@ fn inventory(catalogue: &Catalogue) -> Inventory {
     let (mut vms, mut disks) = (Vec::new(), Vec::new());
     for machine in &catalogue.machines {
         let disk = |index| (disk_id(machine, index), STORAGE.to_owned());
-        content.vms.push(record(machine, machine.uuid.clone(), switch, disk));
+        content.vms.push(Arc::new(record(machine, machine.uuid.clone(), switch, disk)));
         let own: Vec<Value> = (0..machine.disks.len()).map(|index| disk_json(machine, index, share)).collect();
         for disk in &own {
             let mut alone = disk.clone();
@@ -110,11 +110,11 @@ fn inventory(catalogue: &Catalogue) -> Inventory {
     let networks = catalogue.networks.iter().enumerate().map(|(index, name)| {
         json!({"id": switch(index), "uuid": switch(index), "name": name, "revision": 1, "switchName": name, "switchType": "External", "description": ""})
     });
-    content.collections.insert("networks".to_owned(), networks.collect());
-    content.collections.insert("vms".to_owned(), vms);
-    content.collections.insert("disks".to_owned(), disks);
+    content.show("networks", networks);
+    content.show("vms", vms);
+    content.show("disks", disks);
     let storage = json!({"id": STORAGE, "name": share, "revision": 1, "type": "SMB", "path": share, "capacity": 4_u64 << 40, "free": 2_u64 << 40});
-    content.collections.insert("storages".to_owned(), vec![storage]);
+    content.show("storages", [storage]);
     content.networks = (catalogue.networks.iter().enumerate())
         .map(|(index, name)| InvNetwork {
             id: switch(index),

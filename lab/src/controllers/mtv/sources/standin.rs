@@ -111,9 +111,9 @@ impl PlatformClient for StandIn {
         Ok((self.translation.inventory)(&self.catalogue().await?))
     }
 
-    async fn changed(&self) -> Result<(), String> {
+    async fn changed(&self) -> Result<bool, String> {
         tokio::time::sleep(self.look).await;
-        Ok(())
+        Ok(true)
     }
 
     async fn power(&self, vm_id: &str, on: bool) -> Result<(), String> {

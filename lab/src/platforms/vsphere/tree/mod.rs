@@ -1,5 +1,8 @@
 //! The world as a tree of managed objects with properties.
 
+use std::collections::HashMap;
+
+use super::collector::Values;
 use super::fault::{Fault, invalid_property, object_gone};
 use super::session::Session;
 use super::value::{Ref, Val};
@@ -211,26 +214,61 @@ impl Scope<'_> {
         }
     }
 
+    /// The XML of several values of one object; what they have in common is computed once.
+    pub fn xml(&self, object: &Ref, paths: &[String]) -> Result<Values, Fault> {
+        if !self.exists(object) {
+            return Err(object_gone(object.clone()));
+        }
+        let mut roots: HashMap<&str, Option<Val>> = HashMap::new();
+        let mut values = Values::with_capacity(paths.len());
+        for path in paths {
+            let (root, key, rest) = parts(path);
+            if !names(&object.kind).any(|known| known == root) {
+                return Err(invalid_property(path));
+            }
+            let value = roots.entry(root).or_insert_with(|| self.own(object, root)).as_ref();
+            let xml = value.and_then(|value| at(value, key, rest)).map(|value| {
+                let mut xml = String::new();
+                value.typed_xml("val", &mut xml);
+                xml
+            });
+            values.push((path.clone(), xml));
+        }
+        Ok(values)
+    }
+
     /// The value at a dotted path; unset is `None`, a first segment that the kind does not have is a
     /// fault.
     pub fn get(&self, object: &Ref, path: &str) -> Result<Option<Val>, Fault> {
         if !self.exists(object) {
             return Err(object_gone(object.clone()));
         }
-        let (segment, rest) = super::value::split(path);
-        let (root, key) = match segment.split_once('[') {
-            Some((root, key)) => (root, Some(key.trim_end_matches(']').trim_matches('"'))),
-            None => (segment, None),
-        };
+        let (root, key, rest) = parts(path);
         if !names(&object.kind).any(|known| known == root) {
             return Err(invalid_property(path));
         }
         let Some(value) = self.own(object, root) else { return Ok(None) };
-        let value = match key {
-            Some(key) => value.keyed(key).and_then(|element| element.at(rest)).cloned(),
-            None if rest.is_empty() => Some(value),
-            None => value.at(rest).cloned(),
-        };
-        Ok(value)
+        if key.is_none() && rest.is_empty() {
+            return Ok(Some(value));
+        }
+        Ok(at(&value, key, rest).cloned())
+    }
+}
+
+/// Name, key in brackets, and what follows the dot.
+fn parts(path: &str) -> (&str, Option<&str>, &str) {
+    let (segment, rest) = super::value::split(path);
+    match segment.split_once('[') {
+        Some((root, key)) => (root, Some(key.trim_end_matches(']').trim_matches('"')), rest),
+        None => (segment, None, rest),
+    }
+}
+
+/// The part of a property's value that a path means.
+fn at<'v>(value: &'v Val, key: Option<&str>, rest: &str) -> Option<&'v Val> {
+    match key {
+        Some(key) => value.keyed(key).and_then(|element| element.at(rest)),
+        None if rest.is_empty() => Some(value),
+        None => value.at(rest),
     }
 }

@@ -1,5 +1,7 @@
 //! The lab's MTV as a client of a source cluster: its VMs as KubeVirt's export writes them down.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -68,7 +70,7 @@ impl PlatformClient for OpenshiftClient {
             let (namespace, name) = (vm.namespace().unwrap_or_default(), vm.name_any());
             // One that went meanwhile is not there any more.
             let Ok(vm) = self.expanded(&namespace, &name).await else { continue };
-            inventory.vms.push(inv_vm(&vm, &around));
+            inventory.vms.push(Arc::new(inv_vm(&vm, &around)));
         }
         let id = |uid: Option<String>| uid.unwrap_or_default();
         inventory.datastores = around
@@ -96,7 +98,7 @@ impl PlatformClient for OpenshiftClient {
     }
 
     /// Whoever asks gets what holds then.
-    async fn changed(&self) -> Result<(), String> {
+    async fn changed(&self) -> Result<bool, String> {
         std::future::pending().await
     }
 

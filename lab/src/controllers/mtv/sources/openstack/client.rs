@@ -412,9 +412,9 @@ impl PlatformClient for OpenstackClient {
     }
 
     /// Nothing is pushed: the collector comes again after a while.
-    async fn changed(&self) -> Result<(), String> {
+    async fn changed(&self) -> Result<bool, String> {
         tokio::time::sleep(self.refresh).await;
-        Ok(())
+        Ok(true)
     }
 
     async fn power(&self, vm_id: &str, on: bool) -> Result<(), String> {

@@ -1,6 +1,7 @@
 //! OpenStack's answers as MTV's inventory holds and shows them: key names and casing as Forklift's.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
@@ -324,12 +325,15 @@ pub(super) fn inventory(raw: &Raw) -> Inventory {
     };
     let types = raw.list("volume_types").iter().map(|t| store(text(t, "/id"), text(t, "/name")));
     Inventory {
-        vms: raw.list("servers").iter().filter_map(|s| inv_vm(raw, s)).collect(),
+        vms: raw.list("servers").iter().filter_map(|s| inv_vm(raw, s)).map(Arc::new).collect(),
         networks: raw.list("networks").iter().map(network).collect(),
         // Servers that boot from an image have their root disk in no volume.
         datastores: types.chain([store(GLANCE, GLANCE)]).collect(),
         product: "OpenStack".to_owned(),
-        collections: collections(raw),
+        collections: collections(raw)
+            .into_iter()
+            .map(|(name, items)| (name, items.into_iter().map(Arc::new).collect()))
+            .collect(),
         summary_keys: SUMMARY,
         ..Inventory::default()
     }

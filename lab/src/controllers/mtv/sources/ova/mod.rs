@@ -97,9 +97,9 @@ impl PlatformClient for ShareClient {
         Ok(inventory(&machines))
     }
 
-    async fn changed(&self) -> Result<(), String> {
+    async fn changed(&self) -> Result<bool, String> {
         tokio::time::sleep(self.look).await;
-        Ok(())
+        Ok(true)
     }
 
     async fn power(&self, _: &str, _: bool) -> Result<(), String> {
@@ -138,7 +138,7 @@ fn inventory(machines: &[ovf::Machine]) -> Inventory {
     let mut content = Inventory {
         product: "OVA".to_owned(),
         summary_keys: &["id", "variant", "name", "selfLink", "path"],
-        vms: machines.iter().map(vm).collect(),
+        vms: machines.iter().map(vm).map(Arc::new).collect(),
         ..Inventory::default()
     };
     let (mut networks, mut disks, mut storages) = (BTreeMap::new(), Vec::new(), Vec::new());
@@ -169,11 +169,11 @@ fn inventory(machines: &[ovf::Machine]) -> Inventory {
     }
     for (id, (name, item)) in networks {
         content.networks.push(InvNetwork { id, name, kind: "Network".to_owned(), key: None });
-        content.collections.entry("networks".to_owned()).or_default().push(item);
+        content.show("networks", [item]);
     }
-    content.collections.insert("disks".to_owned(), disks);
-    content.collections.insert("storages".to_owned(), storages);
-    content.collections.insert("vms".to_owned(), machines.iter().map(vm_json).collect());
+    content.show("disks", disks);
+    content.show("storages", storages);
+    content.show("vms", machines.iter().map(vm_json));
     content
 }
 

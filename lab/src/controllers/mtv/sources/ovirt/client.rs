@@ -139,19 +139,15 @@ impl PlatformClient for OvirtClient {
 
     /// The engine pushes nothing: its events are polled, and only those that the real collector
     /// listens to count.
-    async fn changed(&self) -> Result<(), String> {
+    async fn changed(&self) -> Result<bool, String> {
         const UNHEARD: [&str; 4] = ["33", "37", "45", "73"];
-        loop {
-            let from = self.newest.load(Ordering::Relaxed).to_string();
-            let events = self.events(&[("from", &from)]).await?;
-            if let Some(newest) = events.first().and_then(|e| text(e, "id").parse().ok()) {
-                self.newest.store(newest, Ordering::Relaxed);
-            }
-            if events.iter().any(|e| !UNHEARD.contains(&text(e, "code").as_str())) {
-                return Ok(());
-            }
-            self.pause().await;
+        self.pause().await;
+        let from = self.newest.load(Ordering::Relaxed).to_string();
+        let events = self.events(&[("from", &from)]).await?;
+        if let Some(newest) = events.first().and_then(|e| text(e, "id").parse().ok()) {
+            self.newest.store(newest, Ordering::Relaxed);
         }
+        Ok(events.iter().any(|e| !UNHEARD.contains(&text(e, "code").as_str())))
     }
 
     /// Off is asked of the guest and waited for.

@@ -1,6 +1,7 @@
 //! What the engine answers → MTV's inventory (key names of forklift.md §8.6). Pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
@@ -84,7 +85,9 @@ pub(super) fn inventory(answers: &Answers, revision: u64) -> Inventory {
     let efi_clusters: Vec<String> =
         clusters.iter().filter(|c| is_efi(&text(c, "bios_type"))).map(|c| text(c, "id")).collect();
     let vms = all("vms", "vm");
-    let collect = |list: &[Value], make: &dyn Fn(&Value) -> Value| list.iter().map(make).collect::<Vec<_>>();
+    let collect = |list: &[Value], make: &dyn Fn(&Value) -> Value| -> Vec<Arc<Value>> {
+        list.iter().map(make).map(Arc::new).collect()
+    };
     let collections = BTreeMap::from([
         ("datacenters".to_owned(), collect(datacenters, &|d| with(base(d, text(d, "name"), revision), json!({})))),
         ("clusters".to_owned(), collect(clusters, &|c| cluster(c, &names, revision))),
@@ -107,7 +110,7 @@ pub(super) fn inventory(answers: &Answers, revision: u64) -> Inventory {
         ("vms".to_owned(), collect(vms, &|vm| vm_json(vm, &names, revision))),
     ]);
     Inventory {
-        vms: vms.iter().map(|vm| record(vm, &profiles, &disks, &efi_clusters, revision)).collect(),
+        vms: vms.iter().map(|vm| Arc::new(record(vm, &profiles, &disks, &efi_clusters, revision))).collect(),
         networks: all("networks", "network")
             .iter()
             .map(|n| InvNetwork { id: text(n, "id"), name: text(n, "name"), kind: "Network".to_owned(), key: None })

@@ -3,17 +3,18 @@
 //! Ordinary SOAP through `api::vim`, so that it works as well against vcsim or a real vCenter.
 //! Knows nothing of the lab's own platforms.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::view;
 use crate::api::vim::device::{Hardware, Network};
 use crate::api::vim::op::{self, ServiceContent};
-use crate::api::vim::property::{self, FilterSpec, PropertySpec, Select, UpdateSet};
+use crate::api::vim::property::{self, FilterSpec, PropertySpec, Select, UpdateKind, UpdateSet};
 use crate::api::vim::vm::{TaskInfo, TaskState, guest_nics, guest_routes, snapshots};
 use crate::api::vim::{self, Element, MoRef, ObjectContent, WireError, decode_name, envelope};
 use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
@@ -23,8 +24,6 @@ use crate::inventory::model::{InvDatastore, InvDisk, InvHost, InvNetwork, InvNic
 const REQUEST: Duration = Duration::from_secs(30);
 /// One long poll in seconds.
 const POLL_SECONDS: u64 = 20;
-/// Objects a page of the collector.
-const PAGE: u32 = 200;
 /// What MTV tells of a wrong login; it looks for these very words.
 const WRONG_LOGIN: &str = "Cannot complete login due to an incorrect user name or password.";
 
@@ -33,23 +32,21 @@ pub(super) async fn connect(login: &Login) -> Result<Arc<dyn PlatformClient>, Co
     Ok(Arc::new(VsphereClient::login(login).await?))
 }
 
-/// A private collector with a filter on everything that makes the inventory change.
-#[derive(Debug)]
+/// A private collector with a filter on everything that the inventory shows, and what it has told.
 struct Watch {
     collector: MoRef,
     version: String,
+    known: Known,
 }
 
-#[derive(Debug)]
 struct VsphereClient {
     http: reqwest::Client,
     url: String,
     cookie: String,
     content: ServiceContent,
-    view: MoRef,
-    /// Held during a long poll: a collector answers one at a time.
-    watch: Mutex<Watch>,
-    revision: std::sync::atomic::AtomicU64,
+    /// Made when it is first needed: an execution looks at its own VM alone. Held during a long poll:
+    /// a collector answers one at a time.
+    watch: Mutex<Option<Watch>>,
 }
 
 async fn post(
@@ -101,42 +98,54 @@ impl VsphereClient {
             other => failed(&other),
         })?;
         let cookie = cookie.ok_or_else(|| failed(&"the login brought no session cookie"))?;
-        let nowhere = MoRef::new("", "");
-        let mut client = Self {
-            http,
-            url: login.url.clone(),
-            cookie,
-            content,
-            view: nowhere.clone(),
-            watch: Mutex::new(Watch { collector: nowhere, version: String::new() }),
-            revision: std::sync::atomic::AtomicU64::new(0),
-        };
-        client.prepare().await.map_err(|e| failed(&e))?;
-        Ok(client)
+        Ok(Self { http, url: login.url.clone(), cookie, content, watch: Mutex::new(None) })
     }
 
-    /// The view that is collected from, and the filter that tells of changes.
-    async fn prepare(&mut self) -> Result<(), String> {
+    /// A collector over a view of the whole inventory.
+    async fn begin(&self) -> Result<Watch, String> {
         let manager = self.content.view_manager.clone().ok_or("the server has no view manager")?;
         let kinds = ["VirtualMachine", "Network", "Datastore", "HostSystem"];
         let body = op::create_container_view(&manager, &self.content.root_folder, &kinds);
-        self.view = self.reference("CreateContainerView", body).await?;
+        let view = self.reference("CreateContainerView", body).await?;
         let body = op::create_property_collector(&self.content.property_collector);
         let collector = self.reference("CreatePropertyCollector", body).await?;
-        let paths = ["name", "runtime.powerState", "config", "guest", "snapshot"];
         let spec = FilterSpec {
-            props: vec![PropertySpec { kind: "VirtualMachine", paths: &paths }],
-            select: Select::View(&self.view),
+            props: vec![
+                PropertySpec { kind: "VirtualMachine", paths: VM_PATHS },
+                PropertySpec { kind: "Network", paths: &["name"] },
+                PropertySpec { kind: "DistributedVirtualPortgroup", paths: &["key"] },
+                PropertySpec {
+                    kind: "Datastore",
+                    paths: &["name", "summary.type", "summary.capacity", "summary.freeSpace"],
+                },
+                PropertySpec { kind: "HostSystem", paths: &["name", "parent", "runtime.inMaintenanceMode"] },
+            ],
+            select: Select::View(&view),
         };
         self.call(op::create_filter(&collector, &spec)).await?;
-        *self.watch.get_mut() = Watch { collector, version: String::new() };
-        // The first answers are the present state, not a change.
-        while let Some(set) = self.poll(1).await? {
+        Ok(Watch { collector, version: String::new(), known: Known::default() })
+    }
+
+    /// Takes up what has changed; waits `seconds` for something to change.
+    async fn follow(&self, seconds: u64) -> Result<Inventory, String> {
+        let mut held = self.watch.lock().await;
+        let mut watch = match held.take() {
+            Some(watch) => watch,
+            None => self.begin().await?,
+        };
+        // A watch whose question failed is not put back: the next one begins anew.
+        let mut patience = seconds;
+        while let Some(set) = self.updates(&watch.collector, &watch.version, patience).await? {
+            watch.version.clone_from(&set.version);
+            watch.known.apply(&set);
             if !set.truncated {
                 break;
             }
+            patience = 0;
         }
-        Ok(())
+        let inventory = watch.known.inventory(&self.content);
+        *held = Some(watch);
+        Ok(inventory)
     }
 
     async fn call(&self, body: String) -> Result<Vec<Element>, String> {
@@ -146,15 +155,6 @@ impl VsphereClient {
 
     async fn reference(&self, method: &str, body: String) -> Result<MoRef, String> {
         envelope::reference(method, self.call(body).await?).map_err(|e| e.to_string())
-    }
-
-    async fn poll(&self, seconds: u64) -> Result<Option<UpdateSet>, String> {
-        let mut watch = self.watch.lock().await;
-        let set = self.updates(&watch.collector, &watch.version, seconds).await?;
-        if let Some(set) = &set {
-            watch.version.clone_from(&set.version);
-        }
-        Ok(set)
     }
 
     async fn updates(&self, collector: &MoRef, version: &str, seconds: u64) -> Result<Option<UpdateSet>, String> {
@@ -193,31 +193,6 @@ impl VsphereClient {
             version = set.version;
         }
     }
-
-    async fn read_all(&self) -> Result<Vec<ObjectContent>, String> {
-        let spec = FilterSpec {
-            props: vec![
-                PropertySpec { kind: "VirtualMachine", paths: VM_PATHS },
-                PropertySpec { kind: "Network", paths: &["name"] },
-                PropertySpec { kind: "DistributedVirtualPortgroup", paths: &["key"] },
-                PropertySpec {
-                    kind: "Datastore",
-                    paths: &["name", "summary.type", "summary.capacity", "summary.freeSpace"],
-                },
-                PropertySpec { kind: "HostSystem", paths: &["name", "parent", "runtime.inMaintenanceMode"] },
-            ],
-            select: Select::View(&self.view),
-        };
-        let collector = &self.content.property_collector;
-        let values = self.call(op::retrieve_properties(collector, &spec, Some(PAGE))).await?;
-        let (mut objects, mut token) = property::page(&values);
-        while let Some(next) = token {
-            let (more, following) = property::page(&self.call(op::continue_retrieve(collector, &next)).await?);
-            objects.extend(more);
-            token = following;
-        }
-        Ok(objects)
-    }
 }
 
 const VM_PATHS: &[&str] = &[
@@ -253,51 +228,115 @@ fn text(object: &ObjectContent, path: &str) -> String {
     object.text(path).unwrap_or_default().to_owned()
 }
 
-/// Sorts what was read into MTV's records. A VM without configuration is left out, as MTV does not
-/// know it yet either.
-fn inventory(objects: &[ObjectContent], about: &ServiceContent, revision: u64) -> Inventory {
-    let of = |kind: &'static str| objects.iter().filter(move |o| o.obj.kind == kind);
-    let network_objects: Vec<&ObjectContent> = objects
-        .iter()
-        .filter(|o| matches!(o.obj.kind.as_str(), "Network" | "DistributedVirtualPortgroup" | "OpaqueNetwork"))
-        .collect();
-    let networks: Vec<Network> = network_objects.iter().map(|o| Network::from_object(o)).collect();
-    let ready = |o: &&ObjectContent| o.props.contains_key("config.hardware.numCPU");
-    let mut content = Inventory {
-        vms: of("VirtualMachine").filter(ready).map(|o| inv_vm(o, &networks, revision)).collect(),
-        networks: networks
-            .iter()
-            .map(|n| InvNetwork {
-                id: n.moref.id.clone(),
-                name: n.name.clone(),
-                kind: n.moref.kind.clone(),
-                key: n.key.clone(),
-            })
-            .collect(),
-        datastores: of("Datastore")
-            .map(|o| InvDatastore {
-                id: o.obj.id.clone(),
-                name: name_of(o),
-                capacity: o.parse_prop("summary.capacity").unwrap_or_default(),
-                free: o.parse_prop("summary.freeSpace").unwrap_or_default(),
-                kind: text(o, "summary.type"),
-            })
-            .collect(),
-        hosts: of("HostSystem")
-            .map(|o| InvHost {
-                id: o.obj.id.clone(),
-                name: name_of(o),
-                cluster_id: o.moref("parent").map(|p| p.id).unwrap_or_default(),
-                in_maintenance: o.flag("runtime.inMaintenanceMode").unwrap_or(false),
-            })
-            .collect(),
-        instance_uuid: about.instance_uuid.clone().unwrap_or_default(),
-        product: about.name.clone(),
-        version: about.version.clone(),
-        ..Inventory::default()
-    };
-    content.collections = view::collections(&content);
-    content
+/// What the server has told, and what MTV makes of it. Only what changed is made again.
+#[derive(Default)]
+struct Known {
+    objects: BTreeMap<MoRef, ObjectContent>,
+    networks: Vec<Network>,
+    vms: BTreeMap<MoRef, Arc<InvVm>>,
+    shown: BTreeMap<MoRef, Arc<Value>>,
+}
+
+fn is_network(object: &MoRef) -> bool {
+    matches!(object.kind.as_str(), "Network" | "DistributedVirtualPortgroup" | "OpaqueNetwork")
+}
+
+impl Known {
+    fn apply(&mut self, set: &UpdateSet) {
+        let mut changed = BTreeSet::new();
+        let mut networks = false;
+        for update in &set.updates {
+            match update.kind {
+                UpdateKind::Leave => {
+                    self.objects.remove(&update.obj);
+                }
+                UpdateKind::Enter | UpdateKind::Modify => {
+                    let object = self.objects.entry(update.obj.clone()).or_insert_with(|| ObjectContent {
+                        obj: update.obj.clone(),
+                        props: BTreeMap::new(),
+                        missing: Vec::new(),
+                    });
+                    update.apply(&mut object.props);
+                }
+            }
+            networks |= is_network(&update.obj);
+            changed.insert(update.obj.clone());
+        }
+        if networks {
+            // VMs show the names and keys of their networks.
+            let all = self.objects.values().filter(|object| is_network(&object.obj));
+            self.networks = all.map(Network::from_object).collect();
+            changed.extend(self.objects.keys().cloned());
+        }
+        for object in changed.into_iter().filter(|object| object.kind == "VirtualMachine") {
+            self.renew(&object);
+        }
+    }
+
+    /// Makes a VM's records again. A VM without configuration is left out, as MTV does not know it yet
+    /// either; templates are hidden from the list, as the real service hides them.
+    fn renew(&mut self, object: &MoRef) {
+        let revision = self.vms.get(object).map_or(1, |known| known.revision + 1);
+        let ready = |o: &&ObjectContent| o.props.contains_key("config.hardware.numCPU");
+        let Some(content) = self.objects.get(object).filter(ready) else {
+            self.vms.remove(object);
+            self.shown.remove(object);
+            return;
+        };
+        let vm = Arc::new(inv_vm(content, &self.networks, revision));
+        if vm.is_template {
+            self.shown.remove(object);
+        } else {
+            self.shown.insert(object.clone(), Arc::new(view::vm(&vm, &self.networks)));
+        }
+        self.vms.insert(object.clone(), vm);
+    }
+
+    fn inventory(&self, about: &ServiceContent) -> Inventory {
+        let of = |kind: &'static str| self.objects.values().filter(move |o| o.obj.kind == kind);
+        let mut content = Inventory {
+            vms: self.vms.values().cloned().collect(),
+            networks: self
+                .networks
+                .iter()
+                .map(|n| InvNetwork {
+                    id: n.moref.id.clone(),
+                    name: n.name.clone(),
+                    kind: n.moref.kind.clone(),
+                    key: n.key.clone(),
+                })
+                .collect(),
+            datastores: of("Datastore")
+                .map(|o| InvDatastore {
+                    id: o.obj.id.clone(),
+                    name: name_of(o),
+                    capacity: o.parse_prop("summary.capacity").unwrap_or_default(),
+                    free: o.parse_prop("summary.freeSpace").unwrap_or_default(),
+                    kind: text(o, "summary.type"),
+                })
+                .collect(),
+            hosts: of("HostSystem")
+                .map(|o| InvHost {
+                    id: o.obj.id.clone(),
+                    name: name_of(o),
+                    cluster_id: o.moref("parent").map(|p| p.id).unwrap_or_default(),
+                    in_maintenance: o.flag("runtime.inMaintenanceMode").unwrap_or(false),
+                })
+                .collect(),
+            instance_uuid: about.instance_uuid.clone().unwrap_or_default(),
+            product: about.name.clone(),
+            version: about.version.clone(),
+            ..Inventory::default()
+        };
+        content.collections = BTreeMap::from([("vms".to_owned(), self.shown.values().cloned().collect())]);
+        let networks: Vec<Value> = content.networks.iter().map(view::network).collect();
+        content.show("networks", networks);
+        let datastores: Vec<Value> = content.datastores.iter().map(view::datastore).collect();
+        content.show("datastores", datastores);
+        let hosts: Vec<Value> = content.hosts.iter().map(view::host).collect();
+        content.show("hosts", hosts);
+        content
+    }
 }
 
 fn inv_vm(vm: &ObjectContent, networks: &[Network], revision: u64) -> InvVm {
@@ -394,18 +433,16 @@ fn machine(vm_id: &str) -> MoRef {
 #[async_trait]
 impl PlatformClient for VsphereClient {
     async fn collect(&self) -> Result<Inventory, String> {
-        let revision = self.revision.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
-        Ok(inventory(&self.read_all().await?, &self.content, revision))
+        self.follow(0).await
     }
 
-    async fn changed(&self) -> Result<(), String> {
+    async fn changed(&self) -> Result<bool, String> {
         // No answer within the poll is "after a while".
-        while let Some(set) = self.poll(POLL_SECONDS).await? {
-            if !set.truncated {
-                break;
-            }
-        }
-        Ok(())
+        self.follow(POLL_SECONDS).await.map(|_| true)
+    }
+
+    fn pushes(&self) -> bool {
+        true
     }
 
     async fn power(&self, vm_id: &str, on: bool) -> Result<(), String> {
@@ -449,5 +486,48 @@ impl PlatformClient for VsphereClient {
         if let Some(manager) = &self.content.session_manager {
             let _ = self.call(op::logout(manager)).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(kind: &str, object: (&str, &str), changes: &str) -> String {
+        let (type_, id) = object;
+        format!("<objectSet><kind>{kind}</kind><obj type=\"{type_}\">{id}</obj>{changes}</objectSet>")
+    }
+
+    fn set(objects: &str) -> UpdateSet {
+        let xml = format!(
+            "<returnval><version>1</version><filterSet><filter type=\"PropertyFilter\">f</filter>{objects}</filterSet></returnval>"
+        );
+        UpdateSet::parse(&[Element::parse(xml.as_bytes()).unwrap()]).unwrap()
+    }
+
+    fn is(path: &str, value: &str) -> String {
+        format!("<changeSet><name>{path}</name><op>assign</op><val>{value}</val></changeSet>")
+    }
+
+    #[test]
+    fn only_what_changed_is_made_again() {
+        let vm = |name: &str| is("name", name) + &is("config.hardware.numCPU", "2");
+        let mut known = Known::default();
+        known.apply(&set(&[
+            told("enter", ("Network", "network-7"), &is("name", "VM Network")),
+            told("enter", ("VirtualMachine", "vm-1"), &vm("a")),
+            told("enter", ("VirtualMachine", "vm-2"), &vm("b")),
+            told("enter", ("VirtualMachine", "vm-3"), &is("name", "not configured yet")),
+        ]
+        .concat()));
+        let before = known.vms.clone();
+        assert_eq!(before.len(), 2);
+        known.apply(&set(&told("modify", ("VirtualMachine", "vm-2"), &is("runtime.powerState", "poweredOn"))));
+        let (one, two) = (MoRef::new("VirtualMachine", "vm-1"), MoRef::new("VirtualMachine", "vm-2"));
+        assert!(Arc::ptr_eq(&before[&one], &known.vms[&one]));
+        assert_eq!((known.vms[&two].power_on, known.vms[&two].revision), (true, before[&two].revision + 1));
+        assert_eq!(known.vms[&two].name, "b", "what was told before still holds");
+        known.apply(&set(&told("leave", ("VirtualMachine", "vm-1"), "")));
+        assert!(!known.vms.contains_key(&one) && !known.shown.contains_key(&one));
     }
 }

@@ -1,26 +1,12 @@
 //! vSphere's objects as MTV's inventory shows them: key names and casing as Forklift's. Missing lists
 //! are `null`, references are `{kind, id}`.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
-use crate::inventory::model::{InvDatastore, InvHost, InvNetwork, InvVm, Inventory};
+use crate::api::vim::device::Network;
+use crate::inventory::model::{InvDatastore, InvHost, InvNetwork, InvVm};
 
-/// Everything that the inventory shows, without `selfLink`.
-pub(super) fn collections(content: &Inventory) -> BTreeMap<String, Vec<Value>> {
-    // Templates are hidden from the list, as the real service hides them.
-    let vms = content.vms.iter().filter(|vm| !vm.is_template).map(|v| vm(v, content)).collect();
-    let (networks, datastores) = (&content.networks, &content.datastores);
-    BTreeMap::from([
-        ("vms".to_owned(), vms),
-        ("networks".to_owned(), networks.iter().map(network).collect()),
-        ("datastores".to_owned(), datastores.iter().map(datastore).collect()),
-        ("hosts".to_owned(), content.hosts.iter().map(host).collect()),
-    ])
-}
-
-fn network(n: &InvNetwork) -> Value {
+pub(super) fn network(n: &InvNetwork) -> Value {
     let variant = if n.kind == "DistributedVirtualPortgroup" { "DvPortGroup" } else { "Standard" };
     json!({
         "id": n.id, "parent": {"kind": "Folder", "id": "group-n6"}, "path": format!("/Datacenter/network/{}", n.name),
@@ -29,7 +15,7 @@ fn network(n: &InvNetwork) -> Value {
     })
 }
 
-fn datastore(d: &InvDatastore) -> Value {
+pub(super) fn datastore(d: &InvDatastore) -> Value {
     json!({
         "id": d.id, "parent": {"kind": "Folder", "id": "group-s5"}, "path": format!("/Datacenter/datastore/{}", d.name),
         "revision": 1, "name": d.name, "type": d.kind, "capacity": d.capacity, "free": d.free, "maintenance": "normal",
@@ -37,7 +23,7 @@ fn datastore(d: &InvDatastore) -> Value {
     })
 }
 
-fn host(h: &InvHost) -> Value {
+pub(super) fn host(h: &InvHost) -> Value {
     json!({
         "id": h.id, "parent": {"kind": "Cluster", "id": h.cluster_id}, "path": format!("/Datacenter/host/Cluster/{}", h.name),
         "revision": 1, "name": h.name, "cluster": h.cluster_id, "status": "green", "inMaintenance": h.in_maintenance,
@@ -49,10 +35,9 @@ fn null_if_empty(list: Vec<Value>) -> Value {
     if list.is_empty() { Value::Null } else { Value::Array(list) }
 }
 
-fn vm(vm: &InvVm, content: &Inventory) -> Value {
+pub(super) fn vm(vm: &InvVm, known: &[Network]) -> Value {
     let network_kind = |id: &str| if id.starts_with("dvportgroup") { "DistributedVirtualPortgroup" } else { "Network" };
-    let network_name =
-        |id: &str| content.networks.iter().find(|n| n.id == id).map(|n| n.name.clone()).unwrap_or_default();
+    let network_name = |id: &str| known.iter().find(|n| n.moref.id == id).map(|n| n.name.clone()).unwrap_or_default();
     let mut networks: Vec<String> = vm.nics.iter().map(|n| n.network_id.clone()).collect();
     networks.dedup();
     let disks = vm.disks.iter().map(|d| {

@@ -1,0 +1,170 @@
+//! What a cell costs when many run at once on one profile: `cargo bench --bench scale`.
+//!
+//! For each number of cells: a fresh `mtv-matrix lab` and a run with as many jobs as cells, each a
+//! process of its own; user and system time and peak memory of both, from /proc. Every cell is the
+//! same cold migration of one small VM. Start-up is taken out by a run of two cells: what is told is
+//! the marginal cost, and it must not grow with the number. Knows the command line alone. Linux only.
+//!
+//! `cargo bench --bench scale -- --cells 10,100,1000 --clock-scale 60`; `--short` runs 10 and 100
+//! and fails where a cell costs more than 1.5 times as much at 100 as at 10: the form for CI. `--keep`
+//! leaves the directory.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use support::{BINARY, Failure, LabProcess, STORAGE_CLASS, cpu_seconds, peak_memory};
+
+mod support;
+
+/// Cells of the run that tells what start-up costs.
+const BASE: usize = 2;
+/// How much more a cell may cost at the largest number than at the smallest, in the short form.
+const LIMIT: f64 = 1.5;
+/// How often the processes are looked at.
+const SAMPLE: Duration = Duration::from_millis(50);
+
+struct Options {
+    cells: Vec<usize>,
+    clock_scale: String,
+    keep: bool,
+    /// Fail beyond [`LIMIT`].
+    judge: bool,
+}
+
+impl Options {
+    /// `None`: not asked to measure (`cargo test --benches` runs this, too).
+    fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Self>, Failure> {
+        let mut options = Self { cells: vec![10, 100, 300], clock_scale: "60".to_owned(), keep: false, judge: false };
+        let mut asked = false;
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--bench" => asked = true,
+                "--short" => (options.cells, options.judge) = (vec![10, 100], true),
+                "--keep" => options.keep = true,
+                "--clock-scale" => options.clock_scale = words.next().ok_or("--clock-scale wants a number")?,
+                "--cells" => {
+                    let list = words.next().ok_or("--cells wants numbers, e.g. 10,100,1000")?;
+                    let cells: Result<Vec<usize>, _> = list.split(',').map(str::parse).collect();
+                    options.cells = cells.map_err(|e| format!("--cells `{list}`: {e}"))?;
+                }
+                other => {
+                    return Err(format!("`{other}` is not known; --cells, --clock-scale, --short, --keep are").into());
+                }
+            }
+        }
+        Ok(asked.then_some(options))
+    }
+}
+
+/// One run.
+struct Measured {
+    cells: usize,
+    passed: usize,
+    wall: f64,
+    /// CPU seconds, start-up included, and MiB at the peak.
+    lab: (f64, f64),
+    runner: (f64, f64),
+}
+
+impl Measured {
+    /// CPU seconds of one more cell, from the smaller run to this one: lab and runner.
+    fn marginal(&self, base: &Self) -> (f64, f64) {
+        let more = (self.cells - base.cells) as f64;
+        ((self.lab.0 - base.lab.0) / more, (self.runner.0 - base.runner.0) / more)
+    }
+}
+
+fn main() -> ExitCode {
+    match Options::parse(std::env::args().skip(1)).and_then(|options| options.map_or(Ok(true), |o| measure_all(&o))) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints the table; false where a cell costs too much more when there are many.
+fn measure_all(options: &Options) -> Result<bool, Failure> {
+    let root = std::env::temp_dir().join(format!("mtv-matrix-scale-{}", std::process::id()));
+    println!(
+        "one profile, every cell a cold migration of one small VM, all at once; clock scale {}",
+        options.clock_scale
+    );
+    println!("cells  passed  wall s  lab CPU s  lab s/cell  lab MiB  runner CPU s  runner s/cell  runner MiB");
+    let base = measure(&root.join("base"), BASE, &options.clock_scale)?;
+    let mut first = None;
+    let mut fair = base.passed == base.cells;
+    for cells in &options.cells {
+        let m = measure(&root.join(cells.to_string()), *cells, &options.clock_scale)?;
+        let (lab, runner) = m.marginal(&base);
+        println!(
+            "{:5}  {:6}  {:6.1}  {:9.2}  {:10.4}  {:7.0}  {:12.2}  {:13.4}  {:10.0}",
+            m.cells, m.passed, m.wall, m.lab.0, lab, m.lab.1, m.runner.0, runner, m.runner.1
+        );
+        fair &= m.passed == m.cells;
+        let (lab_first, runner_first) = *first.get_or_insert((lab, runner));
+        let ratios = (lab / lab_first, runner / runner_first);
+        println!("       a cell costs {:.2} (lab) and {:.2} (runner) times that of the first line", ratios.0, ratios.1);
+        fair &= ratios.0 <= LIMIT && ratios.1 <= LIMIT;
+    }
+    if options.keep {
+        println!("kept: {}", root.display());
+    } else {
+        let _ = std::fs::remove_dir_all(&root);
+    }
+    if options.judge && !fair {
+        println!("failed: not all cells passed, or one costs more than {LIMIT} times as much when there are many");
+    }
+    Ok(fair || !options.judge)
+}
+
+fn measure(dir: &Path, cells: usize, clock_scale: &str) -> Result<Measured, Failure> {
+    std::fs::create_dir_all(dir)?;
+    let scenarios = dir.join("scenarios");
+    std::fs::create_dir_all(&scenarios)?;
+    let one = |n: usize| {
+        format!(
+            "scale_{n:04}:\n  virtual_machines:\n    - name: mtv-tests-rhel8\n      guest_agent: true\n  warm_migration: false\n"
+        )
+    };
+    std::fs::write(scenarios.join("scale.yaml"), (0..cells).map(one).collect::<String>())?;
+    let mut lab = LabProcess::start(&dir.join("lab"), clock_scale)?;
+    let console = std::fs::File::create(dir.join("console.txt"))?;
+    let begun = Instant::now();
+    let mut child = Command::new(BINARY)
+        .env("KUBECONFIG", dir.join("lab/kubeconfig"))
+        .arg("--config")
+        .arg(dir)
+        .arg("--providers-json")
+        .arg(dir.join("lab/providers.json"))
+        .args(["--set", &format!("max_concurrent={cells}"), "run", "--log-format", "plain"])
+        .args(["--provider", "vsphere", "--scenario", "scale_*"])
+        .args(["--storage-class", STORAGE_CLASS, "-j", &cells.to_string(), "--results"])
+        .arg(dir.join("results"))
+        .stdout(console.try_clone()?)
+        .stderr(console)
+        .spawn()?;
+    let mut runner = (0.0_f64, 0.0_f64);
+    while child.try_wait()?.is_none() {
+        runner.0 = cpu_seconds(child.id()).unwrap_or(0.0).max(runner.0);
+        runner.1 = peak_memory(child.id()).unwrap_or(0.0).max(runner.1);
+        std::thread::sleep(SAMPLE);
+    }
+    let wall = begun.elapsed().as_secs_f64();
+    let id = lab.child.id();
+    let used = (cpu_seconds(id).unwrap_or(0.0), peak_memory(id).unwrap_or(0.0));
+    lab.stop()?;
+    let log = dir.join("results/latest/events.jsonl");
+    let events = std::fs::read_to_string(&log).map_err(|e| {
+        format!("{}: {e}; the console of the run is {}", log.display(), dir.join("console.txt").display())
+    })?;
+    let mut passed = 0;
+    for line in events.lines() {
+        let event: serde_json::Value = serde_json::from_str(line)?;
+        passed += usize::from(event["event"] == "cell-finished" && event["verdict"] == "passed");
+    }
+    Ok(Measured { cells, passed, wall, lab: used, runner })
+}
