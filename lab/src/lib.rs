@@ -5,6 +5,7 @@
 
 #![recursion_limit = "256"]
 
+use futures::FutureExt as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -122,27 +123,33 @@ impl Lab {
             serve::https("monitoring", thanos_listener, tls, monitoring::router(host.client(), gate))?,
         ];
         let baseline = host.objects();
-        controllers.spawn(mtv::run(
-            MtvOptions {
+        controllers.spawn(
+            mtv::run(
+                MtvOptions {
+                    client: host.client(),
+                    clock,
+                    version,
+                    namespace: MTV_NAMESPACE.to_owned(),
+                    clusters,
+                    defects: defects.clone(),
+                    stop: stop.clone(),
+                },
+                db,
+            )
+            .boxed(),
+        );
+        controllers.spawn(
+            kubevirt::run(KubevirtOptions {
                 client: host.client(),
                 clock,
-                version,
-                namespace: MTV_NAMESPACE.to_owned(),
-                clusters,
-                defects: defects.clone(),
+                defects,
+                guests: directory,
                 stop: stop.clone(),
-            },
-            db,
-        ));
-        controllers.spawn(kubevirt::run(KubevirtOptions {
-            client: host.client(),
-            clock,
-            defects,
-            guests: directory,
-            stop: stop.clone(),
-        }));
-        controllers.spawn(workloads::run(host.client(), stop.clone()));
-        controllers.spawn(storage::run(StorageOptions { client: host.client(), clock, stop: stop.clone() }));
+            })
+            .boxed(),
+        );
+        controllers.spawn(workloads::run(host.client(), stop.clone()).boxed());
+        controllers.spawn(storage::run(StorageOptions { client: host.client(), clock, stop: stop.clone() }).boxed());
         Ok(Self { ca, clock, host, platforms, endpoints, controllers, stop, baseline })
     }
 

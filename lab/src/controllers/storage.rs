@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::controller::{Action, Controller};
@@ -33,17 +33,19 @@ pub async fn run(options: StorageOptions) {
     let context = Arc::new(options);
     let claims = Controller::new(Api::<PersistentVolumeClaim>::all(client.clone()), watcher::Config::default())
         .run(bind, |_, error: &kube::Error, _| retry(error), context.clone())
-        .for_each(|_| async {});
+        .for_each(|_| async {})
+        .boxed();
     // A volume is looked at again whenever a claim comes or goes.
     let volumes = Controller::new(Api::<PersistentVolume>::all(client.clone()), watcher::Config::default())
         .watches(Api::<PersistentVolumeClaim>::all(client), watcher::Config::default(), |claim| {
             claim.spec.and_then(|spec| spec.volume_name).map(|name| ObjectRef::new(&name))
         })
         .run(reclaim, |_, error: &kube::Error, _| retry(error), context.clone())
-        .for_each(|_| async {});
+        .for_each(|_| async {})
+        .boxed();
     tokio::select! {
         () = stop.cancelled() => {},
-        _ = futures::future::join3(claims, volumes, super::datavolumes::run(context)) => {},
+        _ = futures::future::join3(claims, volumes, super::datavolumes::run(context).boxed()) => {},
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
+use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim};
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams,
@@ -86,13 +86,15 @@ pub async fn run(options: KubevirtOptions) {
         .owns_with(Api::<DynamicObject>::all_with(client.clone(), &disks), disks, config())
         .watches(claims(), config(), move |claim| vm_users.of(&claim, &vms))
         .run(reconcile_vm, |_, error, _| retry(error), context.clone())
-        .for_each(|_| async {});
+        .for_each(|_| async {})
+        .boxed();
 
     let vmi_controller = Controller::new_with(Api::all_with(client.clone(), &vmis), config(), vmis.clone());
     let vmi_loop = vmi_controller
         .watches(claims(), config(), move |claim| vmi_users.of(&claim, &vmis))
         .run(reconcile_vmi, |_, error, _| retry(error), context)
-        .for_each(|_| async {});
+        .for_each(|_| async {})
+        .boxed();
     tokio::select! {
         () = stop.cancelled() => {},
         _ = futures::future::join(vm_loop, vmi_loop) => {},

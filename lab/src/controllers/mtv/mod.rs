@@ -19,6 +19,7 @@ mod target;
 mod validate;
 mod warm;
 
+use futures::FutureExt as _;
 use std::sync::Arc;
 
 use kube::Client;
@@ -93,7 +94,8 @@ impl Mtv {
     }
 }
 
-/// Runs every controller until `stop`.
+/// Runs every controller until `stop`. Each is boxed: what a future holds is then proven `Send` once, and not
+/// again by everything that holds it, which is most of what this package costs to compile.
 pub async fn run(options: MtvOptions, db: Arc<InventoryDb>) {
     let mtv = Arc::new(Mtv {
         client: options.client,
@@ -110,11 +112,11 @@ pub async fn run(options: MtvOptions, db: Arc<InventoryDb>) {
     });
     let stop = options.stop;
     tokio::join!(
-        provider::run(mtv.clone(), stop.clone()),
-        maps::run(mtv.clone(), stop.clone()),
-        hooks::run(mtv.clone(), stop.clone()),
-        plan::run(mtv.clone(), stop.clone()),
-        migrations::run(mtv.clone(), stop),
+        provider::run(mtv.clone(), stop.clone()).boxed(),
+        maps::run(mtv.clone(), stop.clone()).boxed(),
+        hooks::run(mtv.clone(), stop.clone()).boxed(),
+        plan::run(mtv.clone(), stop.clone()).boxed(),
+        migrations::run(mtv.clone(), stop).boxed(),
     );
     mtv.afterwards.close();
     mtv.afterwards.wait().await;

@@ -1,6 +1,7 @@
 //! A second cluster, with KubeVirt and storage and without MTV: a source or a destination by URL and
 //! token.
 
+use futures::FutureExt as _;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -63,15 +64,18 @@ impl FarOpenshift {
         let guests = Arc::new(Guests::new(machines.clone(), defects.clone()));
         api.set_subresources(Arc::new(Subresources::new(api.client(), guests)));
         let baseline = names(&api);
-        tasks.spawn(kubevirt::run(KubevirtOptions {
-            client: api.client(),
-            clock: options.clock,
-            defects,
-            guests: machines.clone(),
-            stop: stop.clone(),
-        }));
+        tasks.spawn(
+            kubevirt::run(KubevirtOptions {
+                client: api.client(),
+                clock: options.clock,
+                defects,
+                guests: machines.clone(),
+                stop: stop.clone(),
+            })
+            .boxed(),
+        );
         let storage = StorageOptions { client: api.client(), clock: options.clock, stop: stop.clone() };
-        tasks.spawn(storage::run(storage));
+        tasks.spawn(storage::run(storage).boxed());
         Ok(Self { api, token, ca_pem: options.ca.ca_pem().to_owned(), machines, stop, tasks, baseline })
     }
 }

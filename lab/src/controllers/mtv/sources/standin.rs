@@ -1,6 +1,8 @@
 //! Talking to the lab's stand-ins for platforms whose protocol it does not speak: the login, the
 //! machines, the power. What MTV shows of them is each platform's own file.
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,10 +83,15 @@ impl StandIn {
         }
     }
 
-    async fn catalogue(&self) -> Result<Catalogue, String> {
-        let request = self.client.get(format!("{}/catalogue", self.base)).basic_auth(&self.user, Some(&self.password));
-        let answer = request.send().await.and_then(reqwest::Response::error_for_status).map_err(|e| e.to_string())?;
-        answer.json().await.map_err(|e| e.to_string())
+    fn catalogue<'a>(&'a self) -> BoxFuture<'a, Result<Catalogue, String>> {
+        async move {
+            let request =
+                self.client.get(format!("{}/catalogue", self.base)).basic_auth(&self.user, Some(&self.password));
+            let answer =
+                request.send().await.and_then(reqwest::Response::error_for_status).map_err(|e| e.to_string())?;
+            answer.json().await.map_err(|e| e.to_string())
+        }
+        .boxed()
     }
 
     async fn find(&self, id: &str) -> Result<Machine, String> {

@@ -1,5 +1,7 @@
 //! The lab's MTV as a client of a source cluster: its VMs as KubeVirt's export writes them down.
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -30,16 +32,25 @@ impl OpenshiftClient {
         Api::all_with(self.client.clone(), &vm_resource())
     }
 
-    async fn expanded(&self, namespace: &str, name: &str) -> Result<Value, String> {
-        let path =
-            format!("/apis/subresources.kubevirt.io/v1/namespaces/{namespace}/virtualmachines/{name}/expand-spec");
-        let request = http::Request::get(path).body(Vec::new()).map_err(|e| e.to_string())?;
-        self.client.request(request).await.map_err(|e| e.to_string())
+    fn expanded<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Value, String>> {
+        async move {
+            let path =
+                format!("/apis/subresources.kubevirt.io/v1/namespaces/{namespace}/virtualmachines/{name}/expand-spec");
+            let request = http::Request::get(path).body(Vec::new()).map_err(|e| e.to_string())?;
+            self.client.request(request).await.map_err(|e| e.to_string())
+        }
+        .boxed()
     }
 
-    async fn find(&self, id: &str) -> Result<DynamicObject, String> {
-        let all = self.vms().list(&ListParams::default()).await.map_err(|e| e.to_string())?;
-        all.items.into_iter().find(|vm| vm.uid().as_deref() == Some(id)).ok_or_else(|| format!("there is no VM {id}"))
+    fn find<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<DynamicObject, String>> {
+        async move {
+            let all = self.vms().list(&ListParams::default()).await.map_err(|e| e.to_string())?;
+            all.items
+                .into_iter()
+                .find(|vm| vm.uid().as_deref() == Some(id))
+                .ok_or_else(|| format!("there is no VM {id}"))
+        }
+        .boxed()
     }
 }
 

@@ -4,6 +4,8 @@
 //! Plain HTTP as gophercloud speaks it (no microversions), so that it works as well against a real
 //! cloud. Knows nothing of the lab's own platforms.
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -216,44 +218,47 @@ impl OpenstackClient {
     }
 
     /// One request; a token that ended is renewed once. Status, `Location` and body.
-    async fn send(
-        &self,
+    fn send<'a>(
+        &'a self,
         method: Method,
         to: To,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<(u16, String, Value), String> {
-        let mut renewed = false;
-        loop {
-            let live = self.live.lock().await.clone();
-            let base = match to {
-                To::Identity => &self.identity,
-                To::Compute => &live.compute,
-                To::Volume => &live.volume,
-                To::Image => &live.image,
-                To::Network => &live.network,
-            };
-            let mut request = self.http.request(method.clone(), format!("{base}{path}"));
-            request = request.header("X-Auth-Token", &live.token).header("Accept", "application/json");
-            if let Some(body) = body {
-                request = request.json(body);
-                if method == Method::PATCH {
-                    request = request.header("Content-Type", "application/openstack-images-v2.1-json-patch");
+        path: &'a str,
+        body: Option<&'a Value>,
+    ) -> BoxFuture<'a, Result<(u16, String, Value), String>> {
+        async move {
+            let mut renewed = false;
+            loop {
+                let live = self.live.lock().await.clone();
+                let base = match to {
+                    To::Identity => &self.identity,
+                    To::Compute => &live.compute,
+                    To::Volume => &live.volume,
+                    To::Image => &live.image,
+                    To::Network => &live.network,
+                };
+                let mut request = self.http.request(method.clone(), format!("{base}{path}"));
+                request = request.header("X-Auth-Token", &live.token).header("Accept", "application/json");
+                if let Some(body) = body {
+                    request = request.json(body);
+                    if method == Method::PATCH {
+                        request = request.header("Content-Type", "application/openstack-images-v2.1-json-patch");
+                    }
                 }
+                let answer = request.send().await.map_err(|e| format!("{:?}", e.without_url()))?;
+                let status = answer.status().as_u16();
+                if status == 401 && !renewed {
+                    renewed = true;
+                    let fresh = authenticate(&self.http, &self.identity, &self.login).await;
+                    *self.live.lock().await = fresh.map_err(|e| format!("{e:?}"))?;
+                    continue;
+                }
+                let location =
+                    answer.headers().get("location").and_then(|l| l.to_str().ok()).unwrap_or_default().to_owned();
+                let body = answer.text().await.map_err(|e| e.to_string())?;
+                return Ok((status, location, serde_json::from_str(&body).unwrap_or_default()));
             }
-            let answer = request.send().await.map_err(|e| format!("{:?}", e.without_url()))?;
-            let status = answer.status().as_u16();
-            if status == 401 && !renewed {
-                renewed = true;
-                let fresh = authenticate(&self.http, &self.identity, &self.login).await;
-                *self.live.lock().await = fresh.map_err(|e| format!("{e:?}"))?;
-                continue;
-            }
-            let location =
-                answer.headers().get("location").and_then(|l| l.to_str().ok()).unwrap_or_default().to_owned();
-            let body = answer.text().await.map_err(|e| e.to_string())?;
-            return Ok((status, location, serde_json::from_str(&body).unwrap_or_default()));
         }
+        .boxed()
     }
 
     async fn get(&self, to: To, path: &str) -> Result<Value, String> {

@@ -3,6 +3,8 @@
 //! Ordinary REST by URL and Secret, in the order of the real collector, so that it works as well
 //! against a real engine. Knows nothing of the lab's own platforms.
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -76,27 +78,30 @@ pub(super) async fn connect(login: &Login, clock: Clock) -> Result<Arc<dyn Platf
 }
 
 impl OvirtClient {
-    async fn send(
-        &self,
+    fn send<'a>(
+        &'a self,
         method: Method,
-        path: &str,
-        query: &[(&str, &str)],
+        path: &'a str,
+        query: &'a [(&'a str, &'a str)],
         body: Option<Value>,
-    ) -> Result<(u16, Value), String> {
-        let url = format!("{}/api/{path}", self.base);
-        let mut request = self
-            .http
-            .request(method, url.trim_end_matches('/'))
-            .query(query)
-            .header("Accept", "application/json")
-            .header("Version", "4")
-            .bearer_auth(&self.token);
-        if let Some(body) = body {
-            request = request.json(&body);
+    ) -> BoxFuture<'a, Result<(u16, Value), String>> {
+        async move {
+            let url = format!("{}/api/{path}", self.base);
+            let mut request = self
+                .http
+                .request(method, url.trim_end_matches('/'))
+                .query(query)
+                .header("Accept", "application/json")
+                .header("Version", "4")
+                .bearer_auth(&self.token);
+            if let Some(body) = body {
+                request = request.json(&body);
+            }
+            let answer = request.send().await.map_err(|e| words(&e))?;
+            let status = answer.status().as_u16();
+            Ok((status, answer.json().await.unwrap_or_default()))
         }
-        let answer = request.send().await.map_err(|e| words(&e))?;
-        let status = answer.status().as_u16();
-        Ok((status, answer.json().await.unwrap_or_default()))
+        .boxed()
     }
 
     async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, String> {

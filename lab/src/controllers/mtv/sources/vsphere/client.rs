@@ -3,6 +3,8 @@
 //! Ordinary SOAP through `api::vim`, so that it works as well against vcsim or a real vCenter.
 //! Knows nothing of the lab's own platforms.
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,9 +150,12 @@ impl VsphereClient {
         Ok(inventory)
     }
 
-    async fn call(&self, body: String) -> Result<Vec<Element>, String> {
-        let answer = post(&self.http, &self.url, &self.cookie, body, Duration::ZERO).await;
-        answer.map(|(values, _)| values).map_err(|e| e.to_string())
+    fn call<'a>(&'a self, body: String) -> BoxFuture<'a, Result<Vec<Element>, String>> {
+        async move {
+            let answer = post(&self.http, &self.url, &self.cookie, body, Duration::ZERO).await;
+            answer.map(|(values, _)| values).map_err(|e| e.to_string())
+        }
+        .boxed()
     }
 
     async fn reference(&self, method: &str, body: String) -> Result<MoRef, String> {
