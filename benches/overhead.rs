@@ -9,6 +9,14 @@
 //! Environment: `OVERHEAD_PROFILES=1,12` (one run each), `OVERHEAD_SCALE=600` (the lab's clock),
 //! `OVERHEAD_KEEP=1` leaves the directory with the runs' results.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a measurement has real clocks"
+)]
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};

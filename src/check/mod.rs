@@ -16,12 +16,14 @@ pub mod snapshots;
 mod storage;
 mod template;
 mod template_funcs;
+mod template_value;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
 use crate::api::forklift::{NetworkPair, StoragePair};
+use crate::api::version::Version;
 use crate::api::vm::{Power, SourceVm, TargetVm};
 use crate::config::{Platform, Scenario, ScenarioVm};
 use crate::event::{Finding, Outcome};
@@ -133,12 +135,7 @@ fn count(n: usize, noun: &str) -> String {
 
 /// `(major, minor)` of a version text such as `4.20.0-rc.1` or `v2.10`.
 fn major_minor(version: &str) -> Option<(u32, u32)> {
-    let mut parts = version.trim().trim_start_matches('v').split('.');
-    let digits = |text: &str| -> Option<u32> {
-        let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
-        digits.parse().ok()
-    };
-    Some((digits(parts.next()?)?, digits(parts.next()?)?))
+    Version::parse(version).map(|version| (version.major, version.minor))
 }
 
 /// Why nothing inside the guest can be looked at; `None` when the VM runs.

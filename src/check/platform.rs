@@ -17,6 +17,30 @@ pub(super) enum Serial {
     None,
 }
 
+/// What MTV makes of `insecureSkipVerify` in a Provider's Secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tls {
+    /// It connects as told, and says so by the condition `ConnectionInsecure`
+    /// (`pkg/controller/provider/validation.go`, 2.9 to 2.12).
+    Told,
+    /// It connects as told.
+    Untold,
+    /// There is nothing to verify.
+    None,
+}
+
+/// What is known of a source VM's snapshots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Snapshots {
+    /// They are not told.
+    Untold,
+    /// Before and after; MTV's own are gone when the migration has ended.
+    Told,
+    /// Likewise, but a warm migration's own go only after it has said that it ended (`Finalize`,
+    /// `pkg/controller/plan/adapter/ovirt/client.go`).
+    RemovedLate,
+}
+
 /// How a platform's VMs are judged.
 pub(super) struct Ways {
     /// Secure boot is carried over.
@@ -28,8 +52,8 @@ pub(super) struct Ways {
     pub keeps_kind_of_network: bool,
     /// PVCs come in the order of the disks; else the boot disk's alone is known.
     pub disks_in_order: bool,
-    /// The source's snapshots are told before and after.
-    pub snapshots: bool,
+    pub snapshots: Snapshots,
+    pub tls: Tls,
 }
 
 pub(super) const fn of(platform: Platform) -> Ways {
@@ -39,15 +63,25 @@ pub(super) const fn of(platform: Platform) -> Ways {
         serial: Serial::None,
         keeps_kind_of_network: false,
         disks_in_order: true,
-        snapshots: false,
+        snapshots: Snapshots::Untold,
+        tls: Tls::Told,
     };
     match platform {
-        Platform::Vsphere => Ways { serial: Serial::Uuid, snapshots: true, ..usual },
-        Platform::Ovirt => Ways { secure_boot: false, tpm: false, serial: Serial::Own, snapshots: true, ..usual },
-        Platform::Openstack => Ways { secure_boot: false, tpm: false, disks_in_order: false, snapshots: true, ..usual },
-        Platform::Openshift => Ways { keeps_kind_of_network: true, ..usual },
-        Platform::Ova => Ways { tpm: false, serial: Serial::Own, ..usual },
+        Platform::Vsphere => Ways { serial: Serial::Uuid, snapshots: Snapshots::Told, ..usual },
+        Platform::Ovirt => {
+            Ways { secure_boot: false, tpm: false, serial: Serial::Own, snapshots: Snapshots::RemovedLate, ..usual }
+        }
+        Platform::Openstack => Ways {
+            secure_boot: false,
+            tpm: false,
+            disks_in_order: false,
+            snapshots: Snapshots::Told,
+            tls: Tls::Untold,
+            ..usual
+        },
+        Platform::Openshift => Ways { keeps_kind_of_network: true, tls: Tls::Untold, ..usual },
+        Platform::Ova => Ways { tpm: false, serial: Serial::Own, tls: Tls::None, ..usual },
         Platform::Hyperv => usual,
-        Platform::Ec2 => Ways { secure_boot: false, tpm: false, serial: Serial::Id, ..usual },
+        Platform::Ec2 => Ways { secure_boot: false, tpm: false, serial: Serial::Id, tls: Tls::None, ..usual },
     }
 }

@@ -3,23 +3,16 @@
 use crate::api::vm::{SourceSnapshot, SourceVm};
 use crate::config::Platform;
 
+use super::platform::{self, Snapshots};
 use super::{Facts, Judgement, count, failed, not_judged, part, passed, whole};
 
 /// How the snapshots are named that MTV makes: for a warm migration, and to copy an OpenStack volume.
 const OF_MTV: [&str; 3] =
     ["forklift-migration-precopy", "Forklift Operator warm migration precopy", "snapshot for forklift-migration-vm-"];
-/// Whether MTV takes its snapshots off the source only after it has said that the migration ended
-/// (oVirt's `Finalize`, `pkg/controller/plan/adapter/ovirt/client.go`); elsewhere they are gone before.
+
+/// Whether MTV takes its snapshots off the source only after it has said that the migration ended.
 pub fn removed_late(platform: Platform, warm: bool) -> bool {
-    match platform {
-        Platform::Ovirt => warm,
-        Platform::Vsphere
-        | Platform::Openstack
-        | Platform::Openshift
-        | Platform::Ova
-        | Platform::Hyperv
-        | Platform::Ec2 => false,
-    }
+    platform::of(platform).snapshots == Snapshots::RemovedLate && warm
 }
 
 /// Snapshots of MTV's that `after` has and `before` had not.
@@ -49,7 +42,7 @@ fn text(snapshot: &SourceSnapshot) -> String {
 }
 
 pub(super) fn snapshots(facts: &Facts<'_>) -> Vec<Judgement> {
-    if !super::platform::of(facts.platform).snapshots {
+    if platform::of(facts.platform).snapshots == Snapshots::Untold {
         return whole(not_judged("snapshots are compared on vSphere, oVirt and OpenStack only"));
     }
     let after = match &facts.source_after {

@@ -3,7 +3,7 @@
 //! The piped value comes last, as in Sprig. Indices count bytes in Go; names here are ASCII, and
 //! text that a cut would split inside a character is an error rather than a broken string.
 
-use super::template::{TemplateError, Value};
+use super::template_value::{TemplateError, Value};
 
 /// Longest result of `repeat`: a PVC name has 63 characters.
 const MAX_REPEAT: usize = 4096;

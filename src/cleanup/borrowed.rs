@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::proof::Consent;
 use crate::api::names::{CellId, RunId, hash_chars};
+use crate::clock;
 use crate::cluster::apply::{ApplyError, code_of, dynamic_api, field, guarded, is_definite, merge_for, read};
 use crate::cluster::{Cluster, Poll, Tracked, wait};
 use crate::ledger::{EntryId, Thing};
@@ -43,7 +44,7 @@ pub(super) struct Holder {
 
 impl Holder {
     fn lives(&self) -> bool {
-        Timestamp::now().duration_since(self.at).unsigned_abs() < LONGEST
+        clock::now().duration_since(self.at).unsigned_abs() < LONGEST
     }
 }
 
@@ -227,7 +228,7 @@ impl Wanted<'_> {
         let entry = ledger.intent(tracked.cell.as_ref(), thing)?;
         let changed = now.as_ref() != Some(value);
         let mut patch = if changed { merge_for(pointer, value.clone()) } else { json!({}) };
-        let holder = Holder { pointer: pointer.to_owned(), before, after: value.clone(), at: Timestamp::now() };
+        let holder = Holder { pointer: pointer.to_owned(), before, after: value.clone(), at: clock::now() };
         annotate(&mut patch, own.key(pointer), Some(&holder));
         match api.patch(name, &PatchParams::default(), &Patch::Merge(&guarded(patch, &there))).await {
             Ok(_) => {

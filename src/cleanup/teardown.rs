@@ -261,7 +261,7 @@ impl Undo<'_> {
     where
         F: Future<Output = Result<bool, SourceError>> + Send,
     {
-        let age = jiff::Timestamp::now().duration_since(entry.at).unsigned_abs();
+        let age = crate::clock::now().duration_since(entry.at).unsigned_abs();
         let rest = self.settle.saturating_sub(age);
         if delete().await? || entry.done || self.swept || rest.is_zero() {
             return Ok(());

@@ -273,7 +273,7 @@ pub enum ConfigCommand {
     /// JSON Schema of settings, providers or scenarios.
     Schema {
         #[arg(value_enum)]
-        of: super::config_cmd::SchemaKind,
+        of: SchemaKind,
     },
     /// Make the tables of the pages in a directory again; for who changes this program.
     #[command(hide = true)]
@@ -281,6 +281,14 @@ pub enum ConfigCommand {
         #[arg(default_value = "docs")]
         dir: PathBuf,
     },
+}
+
+/// Which schema to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaKind {
+    Settings,
+    Providers,
+    Scenarios,
 }
 
 #[derive(Debug, ClapArgs)]

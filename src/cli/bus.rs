@@ -50,7 +50,7 @@ impl EventSink for Bus {
         if state.finished {
             return;
         }
-        let event = Event { seq: state.next, at: jiff::Timestamp::now(), kind: kind.bounded() };
+        let event = Event { seq: state.next, at: crate::clock::now(), kind: kind.bounded() };
         state.next += 1;
         if let Err(error) = state.writer.append(&event) {
             state.broken.get_or_insert(error);

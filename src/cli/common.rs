@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio_util::task::AbortOnDropHandle;
 
 use super::Stop;
 use super::args::{ConfigArgs, LabArgs, SelectArgs};
@@ -15,6 +14,8 @@ use crate::lab::clock::Clock;
 use crate::lab::{Lab, LabOptions, defects};
 use crate::ledger::guard::{self, Guard};
 use crate::matrix::{self, Cell, Filter, Selection, Shard};
+use crate::net::pauses;
+use crate::tasks::{self, Task};
 
 /// What Kubernetes tells a pod of an Indexed Job.
 const COMPLETION_INDEX: &str = "JOB_COMPLETION_INDEX";
@@ -160,21 +161,21 @@ fn expand(loaded: &Loaded, select: &SelectArgs) -> Result<Vec<Cell>, Stop> {
     let selected: BTreeSet<&str> = cells.iter().map(|cell| cell.scenario.name.as_str()).collect();
     for scenario in loaded.scenarios.values().filter(|s| !selected.contains(s.name.as_str())) {
         for line in &scenario.refused {
-            eprintln!("warning: {line} (the scenario is not selected)");
+            super::show::err(format_args!("warning: {line} (the scenario is not selected)"));
         }
     }
     Ok(cells)
 }
 
 /// Beats until it is dropped, or the guard is.
-pub fn heartbeat(guard: &Arc<Guard>) -> AbortOnDropHandle<()> {
+pub fn heartbeat(guard: &Arc<Guard>) -> Task<()> {
     let guard = Arc::downgrade(guard);
-    AbortOnDropHandle::new(tokio::spawn(async move {
-        let mut beat = tokio::time::interval(guard::BEAT);
+    tasks::own(async move {
+        let mut beat = pauses::beat(guard::BEAT);
         loop {
             beat.tick().await;
             let Some(guard) = guard.upgrade() else { return };
             guard.beat();
         }
-    }))
+    })
 }

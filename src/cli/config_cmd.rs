@@ -1,6 +1,6 @@
 //! `mtv-matrix config`: what is in force and where it came from, and the schemas.
 
-use super::args::{ConfigArgs, ConfigCommand};
+use super::args::{ConfigArgs, ConfigCommand, SchemaKind};
 use super::{Stop, common, docs, exit, print_text};
 use crate::config::{Loaded, known};
 
@@ -14,14 +14,6 @@ pub(super) fn run(config: &ConfigArgs, command: &ConfigCommand) -> Result<u8, St
         }
     }
     Ok(exit::PASSED)
-}
-
-/// Which schema to print.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum SchemaKind {
-    Settings,
-    Providers,
-    Scenarios,
 }
 
 /// Every value with the layer and the place it came from; secrets are masked.

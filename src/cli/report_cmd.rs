@@ -45,7 +45,7 @@ fn print_json(value: &impl serde::Serialize) -> Result<(), Stop> {
 pub fn history(args: &HistoryArgs) -> Result<u8, Stop> {
     let history = History::read(&args.results, args.last).map_err(Stop::usage)?;
     for (dir, why) in &history.unread {
-        eprintln!("passed over: {}: {}", dir.display(), report::clean(why));
+        super::show::err(format_args!("passed over: {}: {}", dir.display(), report::clean(why)));
     }
     let standings = history.standings();
     match args.output {
@@ -82,7 +82,7 @@ pub fn history(args: &HistoryArgs) -> Result<u8, Stop> {
         }
     }
     let page = report::write_index(&args.results, &history).map_err(Stop::environment)?;
-    eprintln!("{}", page.display());
+    super::show::err(page.display());
     Ok(exit::PASSED)
 }
 

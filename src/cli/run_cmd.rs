@@ -193,7 +193,9 @@ fn merge_set(root: &Path, id: &str) {
                 root.join(name).display()
             ));
         }
-        Err(merge::MergeError::Missing { what, .. }) => eprint!("not the last shard of its set:\n{what}"),
+        Err(merge::MergeError::Missing { what, .. }) => {
+            super::show::err(format_args!("not the last shard of its set:\n{}", what.trim_end()))
+        }
         Err(error) => super::show::err(format_args!("warning: the shards were not joined: {error}")),
     }
 }

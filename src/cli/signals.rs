@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::duration;
 use crate::engine::StopTokens;
 use crate::event::{EventKind, Events, Level};
+use crate::tasks::{self, Task};
 
 /// The process's signals, held back from their default from the first moment: one that comes before
 /// anybody listens is not lost.
@@ -31,9 +31,9 @@ impl Signals {
     }
 
     /// Listens until dropped. `grace`: how long tearing down may take after the first signal.
-    pub fn listen(mut self, events: Events, stop: &StopTokens, grace: Duration) -> AbortOnDropHandle<()> {
+    pub fn listen(mut self, events: Events, stop: &StopTokens, grace: Duration) -> Task<()> {
         let (cancel, abort) = (stop.cancel.clone(), stop.abort.clone());
-        AbortOnDropHandle::new(tokio::spawn(async move {
+        tasks::own(async move {
             let mut until: Option<Instant> = None;
             loop {
                 let came = match until {
@@ -58,6 +58,6 @@ impl Signals {
                 }
                 cancel.cancel();
             }
-        }))
+        })
     }
 }

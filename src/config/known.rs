@@ -2,11 +2,17 @@
 
 use serde_json::{Map, Value, json};
 
-use super::load::{ALIASES, DEAD_KEYS};
 use super::node::parse_yaml;
 use super::scenarios::Scenario;
 use super::settings::Settings;
 use super::{platforms, shipped, suite};
+
+/// Keys of the Python suite that are read and do nothing.
+pub(super) const DEAD_KEYS: &[&str] =
+    &["target_ocp_version", "number_of_vms", "vm_name_search_pattern", "create_scale_report", "target_namespace"];
+
+/// Names of the Python suite for settings that have another here.
+pub(super) const ALIASES: &[&str] = &["plan_wait_timeout", "source_provider_type", "source_provider_version"];
 
 /// Schema of the settings as they are merged: every key is there.
 pub(crate) fn settings() -> Value {

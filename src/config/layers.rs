@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::errors::{Layer, Origin, Problem, hint};
-use super::load::LoadRequest;
 use super::node::{Entry, Node, parse_json, parse_yaml, without_bom};
 use super::platforms::{COPYOFFLOAD_VARIABLES, copyoffload_keys};
+use super::request::LoadRequest;
 use super::shipped;
 
 /// Where a mounted Secret is looked for when nothing else is said.

@@ -7,51 +7,17 @@ use serde_json::Value;
 
 use super::assemble::{assemble, copyoffload_variables};
 use super::errors::{ConfigErrors, Layer, Origin, Problem};
+use super::known::{ALIASES, DEAD_KEYS};
 use super::layers::{Gathered, Item, Kind, SettingsLayer, gather};
 use super::node::{Data, Node};
 use super::platforms::Providers;
+use super::request::LoadRequest;
 use super::scenarios::{Scenario, Scenarios};
-use super::secret::{is_secret, login_of, show_value};
+use super::secret::{is_secret, login_of};
 use super::settings::Settings;
+use super::show::show_value;
 use super::typed::{split_path, typed, typed_all};
 use super::{known, merge, platforms, schema, suite, validate};
-
-/// What to read.
-#[derive(Clone, Default)]
-pub struct LoadRequest {
-    /// Files and directories, lowest first.
-    pub config: Vec<PathBuf>,
-    /// `None`: `MTV_SECRETS_DIR`, else the default mount if it exists.
-    pub secrets_dir: Option<PathBuf>,
-    pub env: BTreeMap<String, String>,
-    /// Variables whose value is not UTF-8.
-    pub env_not_text: Vec<String>,
-    /// `key=value`.
-    pub set: Vec<String>,
-    /// Key, value, name of the flag.
-    pub flags: Vec<(String, Value, String)>,
-    /// Text and origin of a provider file that stands in for `providers_json` (the lab's).
-    pub providers_text: Option<(String, String)>,
-    /// Whether the shipped scenarios are there.
-    pub scenarios_default: bool,
-}
-
-impl LoadRequest {
-    /// With the variables of this process; a value that is not UTF-8 is told where it is one of ours.
-    pub fn with_environment(mut self) -> Self {
-        for (name, value) in std::env::vars_os() {
-            // The names of ours are ASCII.
-            let Ok(name) = name.into_string() else { continue };
-            match value.into_string() {
-                Ok(value) => {
-                    self.env.insert(name, value);
-                }
-                Err(_) => self.env_not_text.push(name),
-            }
-        }
-        self
-    }
-}
 
 /// Everything typed, with the place of each value.
 #[derive(Debug, Clone)]
@@ -65,13 +31,6 @@ pub struct Loaded {
     pub shown: BTreeMap<String, String>,
     pub warnings: Vec<String>,
 }
-
-/// Keys of the Python suite that are read and do nothing.
-pub(crate) const DEAD_KEYS: &[&str] =
-    &["target_ocp_version", "number_of_vms", "vm_name_search_pattern", "create_scale_report", "target_namespace"];
-
-/// Names of the Python suite for settings that have another here.
-pub(crate) const ALIASES: &[&str] = &["plan_wait_timeout", "source_provider_type", "source_provider_version"];
 
 /// The provider file of the Python suite, where no path is given.
 const DEFAULT_PROVIDERS: &str = ".providers.json";

@@ -13,11 +13,13 @@ pub mod load;
 mod merge;
 mod node;
 pub mod platforms;
+mod request;
 pub mod scenarios;
 mod schema;
 mod secret;
 pub mod settings;
 mod shipped;
+mod show;
 pub mod suite;
 #[cfg(test)]
 mod tests;
@@ -26,9 +28,10 @@ mod validate;
 
 pub use errors::{ConfigErrors, Layer, Origin, Problem, nearest};
 pub use known::defaults;
-pub use load::{LoadRequest, Loaded, load, shipped_scenarios};
+pub use load::{Loaded, load, shipped_scenarios};
 pub use platforms::{
     Credentials, GuestCredentials, OpenshiftConfig, Platform, PlatformConfig, ProviderProfile, Providers,
 };
+pub use request::LoadRequest;
 pub use scenarios::{ExpectedResult, HookPlan, PowerState, Scenario, ScenarioVm, Scenarios};
 pub use settings::{Keep, Settings, Timeouts};

@@ -16,7 +16,7 @@ use crate::cluster::apply::{dynamic_api, read, resource};
 pub struct Versions {
     pub kubernetes: Option<String>,
     /// `None` on plain Kubernetes.
-    pub openshift: Option<String>,
+    pub ocp: Option<String>,
     /// From the operator's Subscription and CSV; else probed from CRD schemas (`2.11 (from its CRDs)`).
     pub mtv: Option<String>,
 }
@@ -52,12 +52,12 @@ fn switches(spec: &Value) -> BTreeMap<String, bool> {
 /// Reads what is readable; what is not stays `None`.
 pub async fn read_versions(cluster: &Cluster, mtv_namespace: &str) -> Versions {
     let kubernetes = cluster.client().apiserver_version().await.ok().map(|info| info.git_version);
-    let openshift = if cluster.is_openshift() { openshift(cluster).await } else { None };
+    let ocp = if cluster.is_openshift() { openshift(cluster).await } else { None };
     let mtv = match from_olm(cluster, mtv_namespace).await {
         Some(version) => Some(version),
         None => from_crds(cluster).await,
     };
-    Versions { kubernetes, openshift, mtv }
+    Versions { kubernetes, ocp, mtv }
 }
 
 /// The newest completed update; the desired version while the first one still runs.

@@ -3,8 +3,9 @@
 //!
 //! Floor 5. Emits events and knows no reporter.
 
+mod cells;
 mod run;
 mod scheduler;
 
 pub use run::{Ended, Request, StopTokens, run};
-pub use scheduler::{Engine, EngineOptions, RunSummary};
+pub use scheduler::{EngineOptions, RunSummary};

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Engine, EngineOptions, RunSummary};
+use super::cells::Migrations;
+use super::scheduler::{EngineOptions, RunSummary, Scheduler, Work};
 use crate::api::names::RunId;
 use crate::cluster::{Cluster, ClusterError};
 use crate::config::Loaded;
@@ -188,7 +189,7 @@ fn open_context(
         ledger: Arc::new(ledger),
         events: request.events.clone(),
         mtv_version: report.versions.mtv.clone(),
-        ocp_version: report.versions.openshift.clone(),
+        ocp_version: report.versions.ocp.clone(),
         flags,
         profiles,
         results: request.dir.to_owned(),
@@ -206,14 +207,15 @@ async fn execute(request: &Request<'_>, cells: &[Cell], context: Arc<RunContext>
         fail_fast: settings.fail_fast,
         keep: settings.keep,
     };
-    let engine = Engine::new(context.clone(), options, cells, stop.cancel.clone(), stop.abort.clone());
+    let work = Migrations { context: context.clone(), abort: stop.abort.clone() };
     if cells.iter().any(|c| c.decision == Decision::Run)
         && let Some(Err(failure)) = stop.cancel.run_until_cancelled(context.open()).await
     {
-        engine.close().await;
+        work.close().await;
         return Err(failure.problem);
     }
-    let summary = engine.run(cells).await;
+    let (run, events) = (request.run.clone(), request.events.clone());
+    let summary = Scheduler::new(work, run, events, options, cells, stop.cancel.clone()).run(cells).await;
     Ok(Ended {
         summary,
         interrupted: stop.cancel.is_cancelled(),
@@ -226,7 +228,7 @@ fn environment(loaded: &Loaded, report: Option<&Report>, lab: bool) -> Environme
     let versions = report.map(|r| r.versions.clone()).unwrap_or_default();
     Environment {
         mtv_version: versions.mtv,
-        ocp_version: versions.openshift,
+        ocp_version: versions.ocp,
         kubernetes_version: versions.kubernetes,
         cluster: loaded.settings.cluster_host.clone(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),

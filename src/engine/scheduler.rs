@@ -1,29 +1,31 @@
-//! The scheduler. Every cell is a future owned by one `FuturesUnordered`; nothing is detached.
+//! The scheduler: which attempt at which cell may begin when, and what its end means for the others.
+//!
+//! Bounds of the whole run, of a profile, of a scenario group; retries; fail-fast; what a signal ends. Every
+//! cell is a future owned by one `FuturesUnordered`; nothing is detached. What an attempt *is* stands behind
+//! [`Work`]: the scheduler knows no cluster, no ledger, no stage.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
 
-use crate::api::names::CellId;
-use crate::cleanup::{Consent, Leftover, Standing, Undo, sweep};
+use crate::api::names::{CellId, RunId};
 use crate::config::Keep;
-use crate::event::{EventKind, Events, Level, Problem, Stage, Verdict};
-use crate::ledger::OpenEntry;
+use crate::event::{EventKind, Events, Verdict};
 use crate::matrix::{Cell, Decision};
-use crate::migration::{self, Outcome, RunContext};
+use crate::migration::Outcome;
 use crate::net;
 
 /// Bounds and choices of a run, from the settings.
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
+    /// Cells at once.
     pub jobs: usize,
+    /// Cells at once on a profile that says nothing, and in a scenario group.
     pub max_concurrent: usize,
     /// Further attempts.
     pub retries: u32,
@@ -47,34 +49,43 @@ impl RunSummary {
     }
 }
 
-/// Why a teardown did not end.
-const CUT_SHORT: &str = "the run was told to stop at once, or its grace period was over";
-
-/// A request that was given up went with its connection; what a server still makes of it comes within
-/// moments. A `clean`, which knows nothing of the connection, waits for a whole request timeout.
-const SETTLE: Duration = Duration::from_secs(2);
+/// What is scheduled. Counts are of things left behind.
+pub trait Work {
+    /// One attempt, up to its verdict. Dropped where the run is told to end.
+    fn attempt(&self, cell: &Cell, attempt: u32) -> impl Future<Output = Outcome>;
+    /// Undoes what attempts at the cell made, and tells what stays.
+    fn teardown(&self, cell: &Cell, attempt: u32) -> impl Future<Output = u32>;
+    /// Instead of a teardown: everything stays where it is.
+    fn keep(&self, cell: &Cell);
+    /// A further attempt begins: what cells share and could not be made may be made now.
+    fn forget_failures(&self);
+    /// After the last cell: gives back what belongs to the run itself.
+    fn close(&self) -> impl Future<Output = u32>;
+}
 
 /// One run of many cells.
-pub struct Engine {
-    context: Arc<RunContext>,
+pub struct Scheduler<W> {
+    work: W,
+    run: RunId,
+    events: Events,
     options: EngineOptions,
     /// Stop starting, cancel what runs, tear down.
     cancel: CancellationToken,
-    /// Stop at once: teardown is left to `clean`.
-    abort: CancellationToken,
     all: Semaphore,
     profiles: BTreeMap<String, Semaphore>,
     groups: BTreeMap<String, Semaphore>,
     failed_fast: AtomicBool,
 }
 
-impl Engine {
+impl<W: Work> Scheduler<W> {
+    /// `cells`: those that [`Scheduler::run`] will get.
     pub fn new(
-        context: Arc<RunContext>,
+        work: W,
+        run: RunId,
+        events: Events,
         options: EngineOptions,
         cells: &[Cell],
         cancel: CancellationToken,
-        abort: CancellationToken,
     ) -> Self {
         let bound = |n: usize| Semaphore::new(n.max(1));
         let profiles = cells
@@ -84,10 +95,10 @@ impl Engine {
         let groups =
             cells.iter().filter_map(|c| c.scenario.group.clone()).map(|g| (g, bound(options.max_concurrent))).collect();
         let all = bound(options.jobs);
-        Self { context, options, cancel, abort, all, profiles, groups, failed_fast: AtomicBool::new(false) }
+        Self { work, run, events, options, cancel, all, profiles, groups, failed_fast: AtomicBool::new(false) }
     }
 
-    /// Runs every cell that is to run, then gives back what belongs to the run itself.
+    /// Runs every cell that is to run, then closes the run.
     pub async fn run(&self, cells: &[Cell]) -> RunSummary {
         let mut summary = RunSummary::default();
         for cell in cells {
@@ -104,7 +115,7 @@ impl Engine {
             summary.verdicts.insert(id, ended.verdict);
         }
         drop(running);
-        summary.leftovers += self.close().await;
+        summary.leftovers += self.work.close().await;
         summary
     }
 
@@ -133,10 +144,10 @@ impl Engine {
                 break;
             }
             if attempt > 1 {
-                self.context.forget_failures();
+                self.work.forget_failures();
             }
             let last = attempt > self.options.retries;
-            let teller = told(&self.context.parts.events, Some(&cell.id));
+            let teller = told(&self.events, Some(&cell.id));
             let again = net::told::scope(teller, self.attempt(cell, attempt, last, &mut ended)).await;
             ended.flaky = attempt > 1 && ended.verdict == Verdict::Passed;
             if !again {
@@ -171,12 +182,12 @@ impl Engine {
     /// One attempt with its teardown; whether another should follow.
     async fn attempt(&self, cell: &Cell, attempt: u32, last: bool, ended: &mut Ended) -> bool {
         let id = &cell.id;
-        let namespace = id.namespace(&self.context.parts.run, attempt);
+        let namespace = id.namespace(&self.run, attempt);
         self.emit(EventKind::CellStarted { cell: id.clone(), attempt, namespace });
         let outcome = tokio::select! {
             biased;
             () = self.cancel.cancelled() => Outcome { verdict: Verdict::Interrupted, problem: None },
-            outcome = migration::run(&self.context, cell, attempt) => outcome,
+            outcome = self.work.attempt(cell, attempt) => outcome,
         };
         // Skipped: what was found on the source speaks against the cell, and would again.
         let passed = matches!(outcome.verdict, Verdict::Passed | Verdict::Skipped);
@@ -186,8 +197,11 @@ impl Engine {
             Keep::OnFailure => !passed && !interrupted,
             Keep::Always => !interrupted,
         };
-        let leftovers = if keep { self.keep(cell).await } else { self.teardown(cell, attempt).await };
-        ended.leftovers += leftovers;
+        if keep {
+            self.work.keep(cell);
+        } else {
+            ended.leftovers += self.work.teardown(cell, attempt).await;
+        }
         ended.verdict = outcome.verdict;
         let will_retry = !passed && !interrupted && !last && self.refusal().is_none();
         self.emit(EventKind::CellFinished {
@@ -200,136 +214,8 @@ impl Engine {
         will_retry
     }
 
-    /// Leaves everything where it is, and says so in the ledger.
-    async fn keep(&self, cell: &Cell) -> u32 {
-        let ledger = &self.context.parts.ledger;
-        let entries = ledger.open_entries_of(Some(&cell.id));
-        let kept = entries.iter().filter(|e| ledger.kept(e.id).is_ok()).count();
-        let message =
-            format!("kept {kept} objects; remove them with `mtv-matrix clean --run-id {}`", self.context.parts.run);
-        self.context.note(Some(&cell.id), Level::Warning, message);
-        0
-    }
-
-    async fn teardown(&self, cell: &Cell, attempt: u32) -> u32 {
-        let id = &cell.id;
-        self.emit(EventKind::StageStarted { cell: id.clone(), attempt, stage: Stage::Teardown });
-        // What an earlier attempt was told to keep stays.
-        let mut entries = self.context.parts.ledger.open_entries_of(Some(id));
-        entries.retain(|entry| !entry.kept);
-        let limit = self.context.parts.settings.timeouts.teardown;
-        let span = (self.context.parts.stage_span)(id, attempt, Stage::Teardown);
-        let undo = tokio::time::timeout(limit, self.undo(entries).instrument(span));
-        let (leftovers, why) = tokio::select! {
-            biased;
-            () = self.abort.cancelled() => (None, CUT_SHORT.to_owned()),
-            done = undo => match done {
-                Ok(leftovers) => (Some(leftovers), String::new()),
-                Err(_) => (None, format!("teardown did not end within {}", crate::config::duration::show(limit))),
-            },
-        };
-        // What a cut-short teardown did not reach is what the ledger still holds.
-        let leftovers = leftovers.unwrap_or_else(|| {
-            let open = self.context.parts.ledger.open_entries_of(Some(id));
-            open.into_iter()
-                .filter(|e| !e.kept)
-                .map(|e| Leftover { what: e.thing.describe(), because: why.clone(), standing: Standing::Left })
-                .collect()
-        });
-        let problem = (!leftovers.is_empty()).then(|| {
-            let mut problem = Problem::new(format!("{} things were left behind", leftovers.len()));
-            problem.details = leftovers.iter().map(|l| format!("{}: {}", l.what, l.because)).collect();
-            problem.look_at(format!("mtv-matrix clean --run-id {}", self.context.parts.run))
-        });
-        let verdict = if leftovers.is_empty() { Verdict::Passed } else { Verdict::Errored };
-        self.report_leftovers(Some(id), &leftovers);
-        self.emit(EventKind::StageFinished { cell: id.clone(), attempt, stage: Stage::Teardown, verdict, problem });
-        u32::try_from(leftovers.len()).unwrap_or(u32::MAX)
-    }
-
-    async fn undo(&self, entries: Vec<OpenEntry>) -> Vec<Leftover> {
-        let parts = &self.context.parts;
-        let drivers = parts
-            .profiles
-            .iter()
-            .filter_map(|p| self.context.driver(&p.name).map(|d| (p.name.clone(), d.clone())))
-            .collect();
-        let timeouts = &parts.settings.timeouts;
-        let undo = Undo {
-            cluster: &parts.cluster,
-            ledger: &parts.ledger,
-            drivers: &drivers,
-            limit: timeouts.delete,
-            cancel_limit: timeouts.delete,
-            consent: Consent::Proven,
-            swept: false,
-            settle: SETTLE,
-        };
-        undo.run(entries).await
-    }
-
-    /// Gives back what belongs to the run: settings, Providers, its namespace, the sessions.
-    /// `run` ends with it; by itself it is for a run that could not begin.
-    pub async fn close(&self) -> u32 {
-        let ledger = &self.context.parts.ledger;
-        let keeps = ledger.open_entries().iter().any(|e| e.kept);
-        let mut entries = ledger.open_entries_of(None);
-        if keeps {
-            // Kept plans still refer to the run's Providers; shared settings are given back all the same.
-            entries.retain(|e| matches!(e.thing, crate::ledger::Thing::Setting { .. }));
-        }
-        let limit = self.context.parts.settings.timeouts.teardown;
-        let still_open = |because: &str| {
-            let open = ledger.open_entries_of(None).into_iter();
-            open.map(|e| Leftover { what: e.thing.describe(), because: because.to_owned(), standing: Standing::Left })
-                .collect()
-        };
-        let leftovers: Vec<Leftover> = tokio::select! {
-            biased;
-            () = self.abort.cancelled() => still_open(CUT_SHORT),
-            done = tokio::time::timeout(limit, self.undo(entries)) => {
-                done.unwrap_or_else(|_| still_open("teardown ran out of time"))
-            }
-        };
-        let mut leftovers = leftovers;
-        if !self.abort.is_cancelled() && !keeps {
-            leftovers.extend(self.last_look(&leftovers).await);
-        }
-        self.report_leftovers(None, &leftovers);
-        if !self.abort.is_cancelled() {
-            self.context.disconnect().await;
-        }
-        u32::try_from(leftovers.len()).unwrap_or(u32::MAX)
-    }
-
-    /// What was verified to be gone and is there again: somebody's controller may have made it anew.
-    async fn last_look(&self, told: &[Leftover]) -> Vec<Leftover> {
-        let parts = &self.context.parts;
-        if parts.ledger.open_entries().iter().any(|entry| entry.cell.is_some()) {
-            // A cell's teardown has told of what it left.
-            return Vec::new();
-        }
-        let left = |what: String, because: String, standing| Leftover { what, because, standing };
-        match sweep::namespaces_of(&parts.cluster, &parts.run).await {
-            Ok(names) => names
-                .into_iter()
-                .map(|name| format!("Namespace {name}"))
-                .filter(|what| told.iter().all(|known| known.what != *what))
-                .map(|what| left(what, "it was gone, and came back".to_owned(), Standing::Left))
-                .collect(),
-            Err(because) => vec![left("namespaces of the run".to_owned(), because, Standing::Unknown)],
-        }
-    }
-
-    fn report_leftovers(&self, cell: Option<&CellId>, leftovers: &[Leftover]) {
-        for left in leftovers {
-            let (what, because) = (left.what.clone(), left.because.clone());
-            self.emit(EventKind::Leftover { cell: cell.cloned(), what, because });
-        }
-    }
-
     fn emit(&self, kind: EventKind) {
-        self.context.parts.events.emit(kind);
+        self.events.emit(kind);
     }
 }
 
@@ -352,6 +238,7 @@ impl Default for Ended {
         Self { verdict: Verdict::Skipped, leftovers: 0, flaky: false }
     }
 }
+
 /// Requests that are sent again become events of the cell that they are sent for.
 pub(super) fn told(events: &Events, cell: Option<&CellId>) -> net::told::Teller {
     let (events, cell) = (Arc::clone(events), cell.cloned());
@@ -361,3 +248,7 @@ pub(super) fn told(events: &Events, cell: Option<&CellId>) -> net::told::Teller 
         events.emit(EventKind::Retried { cell: cell.clone(), peer, what, cause, pause_ms });
     })
 }
+
+#[cfg(test)]
+#[path = "scheduler_tests.rs"]
+mod tests;

@@ -10,15 +10,7 @@ use serde_json::Value;
 
 use crate::api::forklift::Ref;
 use crate::api::vm::SourceVm;
-use crate::config::{Platform, ProviderProfile};
-
-use super::ec2::Ec2;
-use super::hyperv::Hyperv;
-use super::openshift::Openshift;
-use super::openstack::Openstack;
-use super::ova::Ova;
-use super::ovirt::Ovirt;
-use super::vsphere::Vsphere;
+use crate::config::ProviderProfile;
 
 /// The Secret and the Provider spec of a profile.
 #[derive(Debug, Clone)]
@@ -91,19 +83,6 @@ pub trait Adapter: Send + Sync {
     fn storages(&self, vms: &[SourceVm]) -> Vec<SourceRef>;
     /// Distinct networks of the VMs, in order of first use.
     fn networks(&self, vms: &[SourceVm]) -> Vec<SourceRef>;
-}
-
-/// The adapter of a platform.
-pub fn adapter(platform: Platform) -> &'static dyn Adapter {
-    match platform {
-        Platform::Vsphere => &Vsphere,
-        Platform::Ovirt => &Ovirt,
-        Platform::Openstack => &Openstack,
-        Platform::Openshift => &Openshift,
-        Platform::Ova => &Ova,
-        Platform::Hyperv => &Hyperv,
-        Platform::Ec2 => &Ec2,
-    }
 }
 
 /// The Secret of a Provider that is reached by URL, user and password.

@@ -11,6 +11,7 @@ use super::MtvError;
 use super::ready::{self, Look, Patience};
 use crate::api::condition::Conditions;
 use crate::api::forklift::{Migration, MigrationSpec, ObjRef, Plan, Ref, Step, VmStatus};
+use crate::clock;
 use crate::cluster::apply::patch_merge;
 use crate::cluster::wait::{self, Poll};
 use crate::cluster::{Cluster, Tracked, WaitError};
@@ -42,7 +43,7 @@ pub async fn start(
 ) -> Result<(), MtvError> {
     let at = cutover.and_then(|rule| rule.after).and_then(|after| {
         let after = jiff::SignedDuration::try_from(after).ok()?;
-        Timestamp::now().checked_add(after).ok()
+        clock::now().checked_add(after).ok()
     });
     let spec = MigrationSpec { plan: ObjRef::new(namespace, plan), cancel: Vec::new(), cutover: at.map(rfc3339) };
     let mut migration = Migration::new(name, spec);
@@ -132,7 +133,7 @@ pub async fn cut_over_after(
     .await
     .map_err(|error| ready::product(error, format!("oc -n {namespace} describe plan {plan}")))?;
     if due {
-        let patch = serde_json::json!({"spec": {"cutover": rfc3339(Timestamp::now())}});
+        let patch = serde_json::json!({"spec": {"cutover": rfc3339(clock::now())}});
         patch_merge::<Migration>(&tracked.cluster, Some(namespace), migration, &patch).await?;
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! MTV as operations: providers, maps, plan, migration, and its inventory.
 //!
 //! Floor 2; speaks through `cluster`. Knows MTV's resources and what their conditions mean. What
-//! differs between platforms sits in an adapter ([`adapter`]), one file a platform.
+//! differs between platforms sits in an adapter ([`adapter()`]), one file a platform.
 
 pub mod adapter;
 pub mod address;
@@ -23,8 +23,24 @@ mod vsphere;
 
 pub use ready::Patience;
 
+use adapter::Adapter;
+
 use crate::cluster::ApplyError;
+use crate::config::Platform;
 use crate::event::Problem;
+
+/// The adapter of a platform.
+pub fn adapter(platform: Platform) -> &'static dyn Adapter {
+    match platform {
+        Platform::Vsphere => &vsphere::Vsphere,
+        Platform::Ovirt => &ovirt::Ovirt,
+        Platform::Openstack => &openstack::Openstack,
+        Platform::Openshift => &openshift::Openshift,
+        Platform::Ova => &ova::Ova,
+        Platform::Hyperv => &hyperv::Hyperv,
+        Platform::Ec2 => &ec2::Ec2,
+    }
+}
 
 /// Why an operation on MTV did not succeed, and whose fault it is.
 #[derive(Debug, thiserror::Error)]

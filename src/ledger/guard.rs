@@ -11,9 +11,11 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::clock;
 
 /// A holder shows that it lives this often, by [`Guard::beat`].
 pub const BEAT: Duration = Duration::from_secs(20);
@@ -155,7 +157,7 @@ fn age(file: &File, path: &Path) -> Option<Duration> {
     let probe = path.with_extension(format!("probe-{}", std::process::id()));
     let there = std::fs::write(&probe, b"?").and_then(|()| std::fs::metadata(&probe)).and_then(|m| m.modified());
     let _ = std::fs::remove_file(&probe);
-    let now = there.unwrap_or_else(|_| SystemTime::now());
+    let now = there.unwrap_or_else(|_| clock::now().into());
     Some(now.duration_since(written).unwrap_or_default())
 }
 
@@ -208,7 +210,7 @@ mod tests {
         let holder = Holder { host: "pod-1".into(), pid: 1, what: "run".into(), boot: boot.into() };
         let path = ledger.with_extension("lock");
         std::fs::write(&path, serde_json::to_vec(&holder).unwrap()).unwrap();
-        File::options().write(true).open(&path).unwrap().set_modified(SystemTime::now() - old).unwrap();
+        File::options().write(true).open(&path).unwrap().set_modified(std::time::SystemTime::now() - old).unwrap();
     }
 
     #[test]

@@ -20,6 +20,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::api::names::{CellId, RunId};
+use crate::clock;
 use mark::Marker;
 
 /// Number of an entry in its ledger, from 1.
@@ -135,7 +136,7 @@ pub struct OpenEntry {
 impl OpenEntry {
     /// Of a thing that no ledger holds: to look at, not to write down.
     pub fn loose(thing: Thing) -> Self {
-        Self { id: EntryId(0), cell: None, thing, done: false, platform_id: None, kept: false, at: Timestamp::now() }
+        Self { id: EntryId(0), cell: None, thing, done: false, platform_id: None, kept: false, at: clock::now() }
     }
 }
 
@@ -197,7 +198,7 @@ impl Ledger {
             unreadable: Vec::new(),
             state: Mutex::new(State { file, whole: 0, next: 1, entries: BTreeMap::new() }),
         };
-        ledger.write(|_| Line::Opened { version: VERSION, run: run.clone(), at: Timestamp::now(), secret })?;
+        ledger.write(|_| Line::Opened { version: VERSION, run: run.clone(), at: clock::now(), secret })?;
         Ok(ledger)
     }
 
@@ -236,7 +237,7 @@ impl Ledger {
         self.write(|state| {
             given = EntryId(state.next);
             state.next += 1;
-            let at = Timestamp::now();
+            let at = clock::now();
             let entry = OpenEntry {
                 id: given,
                 cell: cell.cloned(),
@@ -259,7 +260,7 @@ impl Ledger {
                 entry.done = true;
                 entry.platform_id.clone_from(&platform_id);
             }
-            Line::Done { entry: id, at: Timestamp::now(), platform_id }
+            Line::Done { entry: id, at: clock::now(), platform_id }
         })
     }
 
@@ -267,7 +268,7 @@ impl Ledger {
     pub fn gone(&self, id: EntryId) -> Result<(), LedgerError> {
         self.write(|state| {
             state.entries.remove(&id);
-            Line::Gone { entry: id, at: Timestamp::now() }
+            Line::Gone { entry: id, at: clock::now() }
         })
     }
 
@@ -277,7 +278,7 @@ impl Ledger {
             if let Some(entry) = state.entries.get_mut(&id) {
                 entry.kept = true;
             }
-            Line::Kept { entry: id, at: Timestamp::now() }
+            Line::Kept { entry: id, at: clock::now() }
         })
     }
 

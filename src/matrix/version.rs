@@ -1,32 +1,27 @@
-//! Skips that depend on the installed MTV version, decided once it is known.
+//! Skips that depend on the installed MTV version, decided once it is known. What is no version is older than all.
 
 use super::{Cell, Decision, support};
 use crate::api::version::Version;
 
-/// The numbers of a version; what is none is older than all.
-pub(super) fn numbers(version: &str) -> Option<Version> {
-    Version::parse(version)
-}
-
 /// From MTV 2.12 a Plan may name networks of its target namespace and of `default` only
 /// (`validateNetworkMap`, `pkg/controller/plan/validation.go`); target namespaces are the run's own.
-fn networks_elsewhere(namespace: Option<&str>, have: Option<&Version>) -> Option<String> {
+fn networks_elsewhere(namespace: Option<&str>, have: Option<Version>) -> Option<String> {
     let namespace = namespace.filter(|name| *name != "default")?;
-    (have >= numbers("2.12").as_ref())
+    (have >= Version::parse("2.12"))
         .then(|| format!("from MTV 2.12 networks must be in the target namespace or `default`, not in {namespace}"))
 }
 
 /// Turns *run* into *skip* where the installed MTV is too old for the scenario.
 pub fn decide_version(cells: &mut [Cell], mtv_version: &str) {
-    let have = numbers(mtv_version);
+    let have = Version::parse(mtv_version);
     for cell in cells.iter_mut().filter(|c| c.decision == Decision::Run) {
         let platform = cell.profile.platform;
-        let too_old = cell.scenario.requires.min_mtv_version.as_ref().filter(|min| have < numbers(min));
+        let too_old = cell.scenario.requires.min_mtv_version.as_ref().filter(|min| have < Version::parse(min));
         let lacking = support::too_old(platform, &cell.scenario, mtv_version)
-            .or_else(|| networks_elsewhere(cell.scenario.multus_namespace.as_deref(), have.as_ref()));
+            .or_else(|| networks_elsewhere(cell.scenario.multus_namespace.as_deref(), have));
         let issue = cell.scenario.known_issues.iter().find(|i| {
             (i.platforms.is_empty() || i.platforms.contains(&platform))
-                && i.fixed_in.as_ref().is_some_and(|fixed| have < numbers(fixed))
+                && i.fixed_in.as_ref().is_some_and(|fixed| have < Version::parse(fixed))
         });
         if let Some(min) = too_old {
             cell.decision = Decision::Skip(format!("needs MTV {min} or newer, {mtv_version} is installed"));

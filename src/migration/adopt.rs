@@ -6,8 +6,8 @@
 use serde_json::Value;
 
 use super::Failure;
-use super::cell::PreparedVm;
 use super::context::{OpenProfile, RunContext};
+use super::prepared::PreparedVm;
 use crate::api::vm::{GuestOs, Power, SourceVm};
 use crate::cluster::wait::{self, Poll};
 use crate::config::{PowerState, ScenarioVm};

@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::context::RunContext;
 use crate::cluster::Cluster;
 use crate::event::{EventKind, Level};
+use crate::forklift::inventory;
 use crate::matrix::Cell;
 
 /// Longest time to spend on one cell.
@@ -83,7 +84,7 @@ async fn collect_all(context: &RunContext, cell: &Cell, attempt: u32) {
             }
         }
     }
-    if let Some(view) = context.inventory_view(&cell.profile.name).await {
+    if let Some(view) = inventory_view(context, &cell.profile.name).await {
         save(context, cell, &dir, &relative, "inventory-vms.json", "MTV's inventory", &view);
     }
     for (which, cluster) in &clusters {
@@ -93,8 +94,18 @@ async fn collect_all(context: &RunContext, cell: &Cell, attempt: u32) {
     }
 }
 
+/// What MTV's inventory shows of this run's VMs, as JSON text; `None` before the profile is open.
+async fn inventory_view(context: &RunContext, profile: &str) -> Option<String> {
+    let open = context.open_profile_of(profile)?;
+    let prefix = context.parts.run.clone_prefix();
+    let all = context.parts.inventory.list(&open.provider.path, "vms").await.ok()?;
+    let mut own: Vec<_> = all.into_iter().filter(|vm| inventory::name_of(vm).starts_with(&prefix)).collect();
+    own.iter_mut().for_each(hide_user_data);
+    serde_json::to_string_pretty(&own).ok()
+}
+
 /// What cloud-init is told may hold a guest's password.
-pub(super) fn hide_user_data(value: &mut Value) {
+fn hide_user_data(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for (key, value) in fields {

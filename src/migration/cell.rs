@@ -1,25 +1,18 @@
 //! One attempt at a cell, stage by stage, up to `verify`.
 
-use std::collections::BTreeMap;
-
-use super::context::{OpenProfile, RunContext};
-use super::stages::stage;
+use super::context::RunContext;
+use super::prepared::{Maps, PLAN, Prepared};
+use super::stages::StageRun;
 use super::{Failure, execute, prepare, verify};
-use crate::api::forklift::{NetworkPair, ObjRef, Pair, PlanMap, StoragePair};
+use crate::api::forklift::{ObjRef, PlanMap};
 use crate::api::vm::SourceVm;
 use crate::check::pvc_names;
-use crate::cluster::Cluster;
-use crate::config::ScenarioVm;
 use crate::event::{Level, Problem, Stage, Verdict};
 use crate::forklift::plan::{PlanRequest, PlannedVm};
-use crate::forklift::providers::ReadyProvider;
 use crate::forklift::{maps, plan};
 use crate::matrix::Cell;
-use crate::source::VmRef;
 
-/// Names of a cell's single objects; they are alone in their namespace.
-pub(super) const PLAN: &str = "plan";
-pub(super) const MIGRATION: &str = "migration";
+/// Names of a cell's maps; they are alone in their namespace.
 const STORAGE_MAP: &str = "storage-map";
 const NETWORK_MAP: &str = "network-map";
 
@@ -28,52 +21,6 @@ const NETWORK_MAP: &str = "network-map";
 pub struct Outcome {
     pub verdict: Verdict,
     pub problem: Option<Problem>,
-}
-
-/// A source VM made ready for this cell.
-#[derive(Debug, Clone)]
-pub(super) struct PreparedVm {
-    /// Its entry in the scenario.
-    pub wanted: ScenarioVm,
-    pub reference: VmRef,
-    /// Name of the migrated VM where it is not the source's own.
-    pub target_name: Option<String>,
-    /// As it was before migration.
-    pub before: SourceVm,
-}
-
-/// Where the cell's migrated VMs go.
-pub(super) struct Destination {
-    pub provider: ReadyProvider,
-    pub cluster: Cluster,
-}
-
-/// What `prepare` leaves for the other stages.
-pub(super) struct Prepared {
-    pub open: OpenProfile,
-    pub destination: Destination,
-    pub namespace: String,
-    /// Where the migrated VMs go.
-    pub target_namespace: String,
-    pub vms: Vec<PreparedVm>,
-    /// (namespace, name) of the NADs, in the order of the networks after the first.
-    pub nads: Vec<(String, String)>,
-    pub hooks: Vec<crate::api::forklift::HookRef>,
-    pub target_labels: BTreeMap<String, String>,
-    pub node_selector: BTreeMap<String, String>,
-    pub labelled_node: Option<String>,
-}
-
-impl Prepared {
-    pub(super) fn pair(&self) -> Pair {
-        Pair { source: self.open.provider.reference.clone(), destination: self.destination.provider.reference.clone() }
-    }
-}
-
-/// Rows of the maps as created, for the checks.
-pub(super) struct Maps {
-    pub storage: Vec<StoragePair>,
-    pub network: Vec<NetworkPair>,
 }
 
 /// Runs one attempt; teardown is the caller's. Artifacts of a failure are collected before return.
@@ -93,15 +40,13 @@ pub async fn run(context: &RunContext, cell: &Cell, attempt: u32) -> Outcome {
 
 async fn attempt_stages(context: &RunContext, cell: &Cell, attempt: u32) -> Result<(), Failure> {
     let timeouts = &context.parts.settings.timeouts;
-    let run_stage = |which| (&context.parts, &cell.id, attempt, which, timeouts);
+    let run = StageRun { parts: &context.parts, cell: &cell.id, attempt };
 
-    let (e, id, a, s, t) = run_stage(Stage::Prepare);
-    let prepared = stage(e, id, a, s, t, prepare::prepare(context, cell, attempt)).await?;
+    let prepared = run.stage(Stage::Prepare, prepare::prepare(context, cell, attempt)).await?;
     let sources: Vec<SourceVm> = prepared.vms.iter().map(|vm| vm.before.clone()).collect();
     let tracked = context.tracked(Some(&cell.id));
 
     let storage = maps::storage_rows(&prepared.open.adapter.storages(&sources), &cell.storage_class);
-    let (e, id, a, s, t) = run_stage(Stage::StorageMap);
     let create = maps::create_storage_map(
         &tracked,
         &prepared.namespace,
@@ -110,10 +55,9 @@ async fn attempt_stages(context: &RunContext, cell: &Cell, attempt: u32) -> Resu
         storage.clone(),
         context.patience(timeouts.storage_map),
     );
-    stage(e, id, a, s, t, async { Ok(create.await?) }).await?;
+    run.stage(Stage::StorageMap, create).await?;
 
     let network = maps::network_rows(&prepared.open.adapter.networks(&sources), &prepared.nads);
-    let (e, id, a, s, t) = run_stage(Stage::NetworkMap);
     let create = maps::create_network_map(
         &tracked,
         &prepared.namespace,
@@ -122,18 +66,15 @@ async fn attempt_stages(context: &RunContext, cell: &Cell, attempt: u32) -> Resu
         network.clone(),
         context.patience(timeouts.network_map),
     );
-    stage(e, id, a, s, t, async { Ok(create.await?) }).await?;
+    run.stage(Stage::NetworkMap, create).await?;
 
-    let (e, id, a, s, t) = run_stage(Stage::Plan);
     let create = plan::create_plan(&tracked, build_plan(context, cell, &prepared), context.patience(timeouts.plan));
-    stage(e, id, a, s, t, async { Ok(create.await?) }).await?;
+    run.stage(Stage::Plan, create).await?;
 
-    let (e, id, a, s, t) = run_stage(Stage::Migrate);
-    let migrated = stage(e, id, a, s, t, execute::migrate(context, cell, attempt, &prepared)).await?;
+    let migrated = run.stage(Stage::Migrate, execute::migrate(context, cell, attempt, &prepared)).await?;
 
     let maps = Maps { storage, network };
-    let (e, id, a, s, t) = run_stage(Stage::Verify);
-    stage(e, id, a, s, t, verify::verify(context, cell, attempt, &prepared, &maps, &migrated)).await
+    run.stage(Stage::Verify, verify::verify(context, cell, attempt, &prepared, &maps, &migrated)).await
 }
 
 /// The scenario's template for names of PVCs, where MTV can name every VM's disks by it.

@@ -20,10 +20,10 @@ use crate::cluster::{Cluster, Tracked, target};
 use crate::config::scenarios::Destination;
 use crate::config::{ProviderProfile, Settings};
 use crate::event::{EventKind, Events, Level, Problem, Stage};
-use crate::forklift::Patience;
-use crate::forklift::adapter::{Adapter, adapter};
+use crate::forklift::adapter::Adapter;
 use crate::forklift::inventory::Inventory;
 use crate::forklift::providers::{self, HostProvider, ReadyProvider, RemoteDestination};
+use crate::forklift::{Patience, adapter};
 use crate::ledger::Ledger;
 use crate::source::{self, DriverOptions, SourceAccess, SourceDriver};
 
@@ -303,17 +303,9 @@ impl RunContext {
         })
     }
 
-    /// What MTV's inventory shows of this run's VMs, as JSON text; `None` before the profile is open.
-    pub async fn inventory_view(&self, profile: &str) -> Option<String> {
-        let open = self.opened.get(profile)?.made()?;
-        let prefix = self.parts.run.clone_prefix();
-        let all = self.parts.inventory.list(&open.provider.path, "vms").await.ok()?;
-        let mut own: Vec<_> = all
-            .into_iter()
-            .filter(|vm| vm.get("name").and_then(|n| n.as_str()).is_some_and(|n| n.starts_with(&prefix)))
-            .collect();
-        own.iter_mut().for_each(super::artifacts::hide_user_data);
-        serde_json::to_string_pretty(&own).ok()
+    /// The profile's Provider and session, where they were made.
+    pub(super) fn open_profile_of(&self, profile: &str) -> Option<OpenProfile> {
+        self.opened.get(profile)?.made()
     }
 
     /// Where a scenario's VMs go; the first caller looks or makes.

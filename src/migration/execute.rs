@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Failure;
-use super::cell::{MIGRATION, PLAN, Prepared};
 use super::context::RunContext;
+use super::prepared::{MIGRATION, PLAN, Prepared};
 use crate::api::forklift::VmStatus;
 use crate::config::{ExpectedResult, HookPlan, Scenario};
 use crate::event::{EventKind, Level, Problem};

@@ -10,6 +10,7 @@ mod cell;
 pub mod context;
 mod execute;
 mod prepare;
+mod prepared;
 mod stages;
 mod verify;
 

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::Failure;
 use super::adopt;
-use super::cell::{Destination, Prepared, PreparedVm};
 use super::context::{OpenProfile, RunContext};
+use super::prepared::{Destination, Prepared, PreparedVm};
 use crate::api::forklift::HookRef;
 use crate::api::multus::{NetworkAttachmentDefinition, NetworkAttachmentDefinitionSpec};
 use crate::api::names::{MAX_LABEL, dns_label, hash_chars};
@@ -25,8 +25,8 @@ use crate::matrix::Cell;
 use crate::source::{CloneRequest, SourceAccess, SourceDriver, VmRef};
 
 /// Labels for a namespace that VMs with their own MACs land in. A pod security level is enforced only
-/// where the settings ask for one: MTV's hook Jobs fill in no security context, which OpenShift does
-/// for them and a plain Kubernetes does not.
+/// where the settings ask for one: MTV's hook Jobs fill in no security context, which a
+/// plain Kubernetes does not do for them, either.
 fn namespace_labels(context: &RunContext) -> Vec<(&'static str, &'static str)> {
     let mut labels = vec![("mutatevirtualmachines.kubemacpool.io", "ignore")];
     if let Some(level) = context.parts.settings.pod_security_enforce {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::Failure;
 use super::adopt;
-use super::cell::{Maps, PLAN, Prepared, PreparedVm};
 use super::context::RunContext;
 use super::execute::Migrated;
+use super::prepared::{Maps, PLAN, Prepared, PreparedVm};
 use crate::api::condition::Conditions;
 use crate::api::kubevirt::{VirtualMachine, VirtualMachineInstance};
 use crate::api::vm::{GuestLogin, GuestOs, Power, SourceVm, TargetVm};

@@ -1,10 +1,12 @@
-//! Growing pauses with jitter: the only place that sleeps, and the only one that uses the crate `backoff`.
+//! Growing pauses with jitter: the only place with timers, and the only one that uses the crate `backoff`.
+
+#![expect(clippy::disallowed_methods, reason = "the one place")]
 
 use std::time::Duration;
 
 use backoff::ExponentialBackoffBuilder;
 use backoff::backoff::Backoff;
-use tokio::time::Instant;
+use tokio::time::{Instant, Interval, Sleep};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -63,6 +65,17 @@ impl Pauses {
 /// Sleeps.
 pub async fn pause(time: Duration) {
     tokio::time::sleep(time).await;
+}
+
+/// An end that a body or a stream carries with it.
+pub fn end_at(end: Instant) -> Sleep {
+    tokio::time::sleep_until(end)
+}
+
+/// For what is told again and again while something else goes on (a heartbeat, *still waiting*): never
+/// for asking, which has pauses that grow. The first tick is now.
+pub fn beat(every: Duration) -> Interval {
+    tokio::time::interval(every)
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ pub fn retry_after(text: &str) -> Option<Duration> {
         return Some(Duration::from_secs(seconds));
     }
     let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-    Some(Duration::try_from(at.duration_since(jiff::Timestamp::now())).unwrap_or_default())
+    Some(Duration::try_from(at.duration_since(crate::clock::now())).unwrap_or_default())
 }
 
 /// Somebody who is asked: a cluster, a platform, the inventory.

@@ -37,10 +37,9 @@ pub struct Console {
 }
 
 impl Console {
-    /// `color` is the caller's decision; `NO_COLOR` is honoured in any case. In `Live` mode the
+    /// `color` is the caller's decision. In `Live` mode the
     /// progress lines go to the terminal's standard error, everything else to `out`.
     pub fn new(mode: Mode, color: bool, out: Box<dyn Write + Send>) -> Self {
-        let color = color && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let bars = (mode == Mode::Live).then(MultiProgress::new);
         Self { mode, color, out, model: RunModel::default(), bars, running: BTreeMap::new(), broken: None }
     }

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::ReportError;
 use super::model::{CellModel, RunModel, StageModel};
+use super::{ReportError, files};
 use crate::api::names::RunId;
 use crate::event::{Finding, Outcome, Stage, Verdict};
 
@@ -196,11 +196,7 @@ struct StageFile {
 pub fn read_night(dir: &Path) -> Result<Option<Night>, ReportError> {
     let path = dir.join("run.json");
     let fail = |source| ReportError::Read { path: path.clone(), source };
-    let text = match std::fs::read(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(fail(error)),
-    };
+    let Some(text) = files::read(&path).map_err(fail)? else { return Ok(None) };
     let file: RunFile = serde_json::from_slice(&text).map_err(|error| fail(error.into()))?;
     let cells = file.cells.into_iter().filter(|cell| proves(cell.verdict)).map(|cell| {
         let stages = cell.stages.into_iter().map(|stage| (stage.stage, stage.duration_ms)).collect();
@@ -228,15 +224,11 @@ impl History {
     pub fn read(results: &Path, last: usize) -> Result<Self, ReportError> {
         let fail = |source| ReportError::Read { path: results.to_owned(), source };
         let mut history = Self::default();
-        for entry in std::fs::read_dir(results).map_err(fail)? {
-            let entry = entry.map_err(fail)?;
-            let is_run = entry.file_name().to_str().is_some_and(|name| RunId::parse(name).is_some());
-            if !is_run || !entry.file_type().map_err(fail)?.is_dir() {
-                continue;
-            }
-            match read_night(&entry.path()) {
+        let named = |dir: &PathBuf| dir.file_name().and_then(|name| RunId::parse(name.to_str()?)).is_some();
+        for dir in files::directories(results).map_err(fail)?.into_iter().filter(named) {
+            match read_night(&dir) {
                 Ok(night) => history.nights.extend(night),
-                Err(error) => history.unread.push((entry.path(), error.to_string())),
+                Err(error) => history.unread.push((dir, error.to_string())),
             }
         }
         history.nights.sort_by(|a, b| (a.started, &a.run).cmp(&(b.started, &b.run)));
@@ -249,11 +241,12 @@ impl History {
 
     /// The runs beside `dir`, for the report of the run in it; empty where `dir` isn't a run's directory.
     pub fn beside(dir: &Path) -> Self {
-        let name = dir.canonicalize().ok().and_then(|dir| dir.file_name()?.to_str().map(str::to_owned));
-        let results = dir.canonicalize().ok().and_then(|dir| dir.parent().map(Path::to_owned));
+        let dir = files::real(dir).ok();
+        let name = dir.as_ref().and_then(|dir| dir.file_name()?.to_str().map(str::to_owned));
+        let results = dir.as_ref().and_then(|dir| dir.parent());
         match (name, results) {
             (Some(name), Some(results)) if RunId::parse(&name).is_some() => {
-                Self::read(&results, 60).unwrap_or_default().before(&name)
+                Self::read(results, 60).unwrap_or_default().before(&name)
             }
             _ => Self::default(),
         }

@@ -1,9 +1,10 @@
 //! `events.jsonl`: writing it as a run goes, reading it back for a report.
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::fs::File;
+use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
+use super::files;
 use crate::event::{Event, EventKind, SCHEMA};
 
 /// Why an event log could not be written or read.
@@ -31,11 +32,7 @@ pub struct EventWriter {
 impl EventWriter {
     /// Creates the file; an existing one is an error, because a run id is used once.
     pub fn create(path: &Path) -> Result<Self, EventLogError> {
-        let file = OpenOptions::new()
-            .create_new(true)
-            .append(true)
-            .open(path)
-            .map_err(|source| EventLogError::Write { path: path.to_owned(), source })?;
+        let file = files::create_log(path).map_err(|source| EventLogError::Write { path: path.to_owned(), source })?;
         Ok(Self { path: path.to_owned(), file })
     }
 
@@ -56,7 +53,7 @@ pub fn read_started(path: &Path) -> Result<Option<Event>, EventLogError> {
     /// A signal may come before the start is told.
     const AMONG: usize = 16;
     let read_error = |source| EventLogError::Read { path: path.to_owned(), source };
-    let reader = BufReader::new(File::open(path).map_err(read_error)?);
+    let reader = files::open(path).map_err(read_error)?;
     for (number, line) in reader.lines().take(AMONG).enumerate() {
         let parsed = serde_json::from_str::<Event>(&line.map_err(read_error)?);
         let parse_error = |source| EventLogError::Parse { path: path.to_owned(), line: number + 1, source };
@@ -71,7 +68,7 @@ pub fn read_started(path: &Path) -> Result<Option<Event>, EventLogError> {
 /// Reads a whole log. A last line without an end is what a killed run leaves, and is dropped.
 pub fn read_events(path: &Path) -> Result<Vec<Event>, EventLogError> {
     let read_error = |source| EventLogError::Read { path: path.to_owned(), source };
-    let mut reader = BufReader::new(File::open(path).map_err(read_error)?);
+    let mut reader = files::open(path).map_err(read_error)?;
     let mut events = Vec::new();
     let mut line = String::new();
     let mut number = 0;
@@ -117,7 +114,7 @@ mod tests {
         let mut writer = EventWriter::create(&path).unwrap();
         writer.append(&note(1)).unwrap();
         writer.append(&note(2)).unwrap();
-        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"seq\":3,\"at").unwrap();
+        File::options().append(true).open(&path).unwrap().write_all(b"{\"seq\":3,\"at").unwrap();
         assert_eq!(read_events(&path).unwrap(), vec![note(1), note(2)]);
     }
 

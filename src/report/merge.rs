@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::log::{EventLogError, read_events, read_started};
 use super::model::{RunModel, unstarted};
-use super::{ReportError, trace, write_atomically, write_files};
+use super::{ReportError, files, trace, write_atomically, write_files};
 use crate::api::names::{CellId, RunId};
 use crate::event::{CellInfo, Event, EventKind, Problem, SCHEMA, ShardSet, Verdict, exit};
 
@@ -62,7 +62,7 @@ fn set_name(set: &ShardSet) -> String {
 /// The run of a shard in a directory; `None`: there is no event log, or that of another kind of run.
 fn look(dir: &Path) -> Result<Option<ShardRun>, EventLogError> {
     let log = dir.join("events.jsonl");
-    if !log.is_file() {
+    if !files::is_file(&log) {
         return Ok(None);
     }
     let Some(first) = read_started(&log)? else { return Ok(None) };
@@ -76,19 +76,14 @@ pub fn find(dirs: &[PathBuf], wanted: Option<&str>) -> Result<Vec<ShardRun>, Mer
     let (mut named, mut found) = (Vec::new(), Vec::new());
     for dir in dirs {
         let read = |source| MergeError::Read { path: dir.clone(), source };
-        let dir = dir.canonicalize().map_err(read)?;
-        if dir.join("events.jsonl").is_file() {
+        let dir = files::real(dir).map_err(read)?;
+        if files::is_file(&dir.join("events.jsonl")) {
             named.push(look(&dir)?.ok_or_else(|| MergeError::NotAShard(dir.clone()))?);
             continue;
         }
-        for entry in std::fs::read_dir(&dir).map_err(read)?.flatten() {
-            // Links lead to the others. A log that can't be read is not of this set, or will be missed.
-            if entry.file_type().is_ok_and(|kind| kind.is_dir())
-                && let Ok(Some(run)) = look(&entry.path())
-            {
-                found.push(run);
-            }
-        }
+        // Links lead to the others. A log that can't be read is not of this set, or will be missed.
+        let runs = files::directories(&dir).map_err(read)?;
+        found.extend(runs.iter().filter_map(|dir| look(dir).ok().flatten()));
     }
     let newest = || found.iter().max_by_key(|run: &&ShardRun| run.started).map(|run| run.set.id.clone());
     let is_wanted = |set: &ShardSet| wanted.is_none_or(|w| set.id == w || set.name.as_deref() == Some(w));
@@ -340,7 +335,7 @@ fn finished(events: &[Event], parts: &[Part], models: &[RunModel], missing: &str
 impl Merged {
     /// Writes the reports, the events and the cells' artifacts into `out`.
     pub fn write(&self, out: &Path) -> Result<Vec<PathBuf>, MergeError> {
-        std::fs::create_dir_all(out).map_err(|source| MergeError::Read { path: out.to_owned(), source })?;
+        files::make_directory(out).map_err(|source| MergeError::Read { path: out.to_owned(), source })?;
         for part in &self.parts {
             copy_artifacts(part, out)?;
         }
@@ -360,7 +355,7 @@ impl Merged {
     fn traces(&self) -> Result<String, ReportError> {
         let mut out = trace::root(&self.model)?;
         for part in &self.parts {
-            let there = std::fs::read_to_string(part.run.dir.join("traces.jsonl")).unwrap_or_default();
+            let there = files::text(&part.run.dir.join("traces.jsonl"));
             // A killed run has none.
             let text = if there.is_empty() { trace::render(&RunModel::from_events(&part.events))? } else { there };
             out.push_str(&trace::adopt(self.model.run_name(), &text));
@@ -378,14 +373,7 @@ fn copy_artifacts(part: &Part, out: &Path) -> Result<(), MergeError> {
             continue;
         }
         let (from, to) = (part.run.dir.join(path), out.join(path));
-        let Some(parent) = to.parent() else { continue };
-        let copied = std::fs::create_dir_all(parent).and_then(|()| std::fs::copy(&from, &to));
-        match copied {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(MergeError::Read { path: from, source: error });
-            }
-            _ => {}
-        }
+        files::copy(&from, &to).map_err(|source| MergeError::Read { path: from, source })?;
     }
     Ok(())
 }

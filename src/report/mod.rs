@@ -1,12 +1,13 @@
 //! Reports: folds over events, and nothing else.
 //!
-//! Floor 2. Knows `event` (and the names inside events). It does not know the engine: a live run
+//! Floor 2. Knows `event` (and the names inside events). The disk is `files.rs`'s, for all of them. It does not know the engine: a live run
 //! and `mtv-matrix report` on an old `events.jsonl` render through the same functions.
 
 pub mod brief;
 mod cause;
 pub mod compare;
 pub mod console;
+mod files;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod history;
@@ -20,7 +21,6 @@ pub mod model;
 pub mod summary;
 pub mod trace;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::event::Event;
@@ -64,7 +64,7 @@ pub fn write_all_with(dir: &Path, events: &[Event], live_spans: &str) -> Result<
 pub fn write_again(dir: &Path, events: &[Event]) -> Result<Vec<PathBuf>, ReportError> {
     let model = RunModel::from_events(events);
     let again = trace::render(&model)?;
-    let there = std::fs::read_to_string(dir.join("traces.jsonl")).unwrap_or_default();
+    let there = files::text(&dir.join("traces.jsonl"));
     let richer = trace::count(&there) > trace::count(&again);
     write_files(dir, &model, if richer { &there } else { &again })
 }
@@ -86,14 +86,7 @@ pub fn write_index(results: &Path, history: &History) -> Result<PathBuf, ReportE
 }
 
 fn write_atomically(path: &Path, content: &[u8]) -> Result<PathBuf, ReportError> {
-    let fail = |source| ReportError::Write { path: path.to_owned(), source };
-    let mut temporary = path.as_os_str().to_owned();
-    // Two shards may join their set at the same time.
-    temporary.push(format!(".{}.tmp", crate::api::names::random_chars(8)));
-    let temporary = PathBuf::from(temporary);
-    let mut file = std::fs::File::create(&temporary).map_err(fail)?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(fail)?;
-    std::fs::rename(&temporary, path).map_err(fail)?;
+    files::write(path, content).map_err(|source| ReportError::Write { path: path.to_owned(), source })?;
     Ok(path.to_owned())
 }
 

@@ -10,7 +10,6 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use http::header::AUTHORIZATION;
 use http::{Request, Response};
-use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::{Api, PostParams};
@@ -22,6 +21,7 @@ use tower::{BoxError, Layer as _, ServiceExt as _};
 
 use super::oauth;
 use super::retry::{self, chain};
+use crate::clock;
 
 /// A service account's token file is read again after this time; the kubelet replaces it well before expiry.
 const FILE_AGE: Duration = Duration::from_secs(60);
@@ -31,7 +31,7 @@ pub enum Source {
     /// None: a client certificate.
     None,
     /// A credential plugin of the kubeconfig.
-    Plugin(Plugin),
+    Plugin(Box<Plugin>),
     /// A ServiceAccount's, asked for by a TokenRequest over a connection that has none.
     Account(Account),
     Fixed(SecretString),
@@ -203,7 +203,7 @@ impl Account {
         })?;
         let status = made.status.unwrap_or_default();
         let token = status.token.ok_or("the TokenRequest was answered without a token")?;
-        let life = status.expiration_timestamp.map(|end| end.0.duration_since(Timestamp::now()));
+        let life = status.expiration_timestamp.map(|end| end.0.duration_since(clock::now()));
         let lifetime = life.and_then(|life| Duration::try_from(life).ok());
         Ok(oauth::Grant { token: SecretString::from(token), lifetime })
     }

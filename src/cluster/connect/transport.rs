@@ -24,7 +24,7 @@ use tracing::Instrument;
 
 use super::retry::chain;
 use super::token::Tokens;
-use crate::net::{Failed, Peer, repeat};
+use crate::net::{Failed, Peer, pauses, repeat};
 
 /// What a watch may take beyond the time that it asked for before it counts as dead.
 const WATCH_SLACK: Duration = Duration::from_secs(10);
@@ -257,7 +257,7 @@ pub struct Bounded<B> {
 
 impl<B> Bounded<B> {
     fn new(inner: B, limit: Option<Duration>) -> Self {
-        let end = limit.map(|limit| Box::pin(tokio::time::sleep_until(Instant::now() + limit)));
+        let end = limit.map(|limit| Box::pin(pauses::end_at(Instant::now() + limit)));
         Self { inner, limit: limit.unwrap_or_default(), end }
     }
 }

@@ -11,7 +11,6 @@ use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use kube::client::Body;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio::task::AbortHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
@@ -19,6 +18,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::cluster::{Cluster, retry};
+use crate::tasks::{self, Task};
 
 const PROTOCOL: &str = "plain.kubevirt.io";
 /// Bytes under way in one direction.
@@ -26,13 +26,7 @@ const BUFFER: usize = 64 * 1024;
 
 /// Ends the pump when dropped.
 pub(super) struct Tunnel {
-    pump: AbortHandle,
-}
-
-impl Drop for Tunnel {
-    fn drop(&mut self) {
-        self.pump.abort();
-    }
+    _pump: Task<()>,
 }
 
 /// Opens a connection to `port` of the running VM. The stream lives as long as the [`Tunnel`].
@@ -69,12 +63,12 @@ pub(super) async fn open(
         hyper::upgrade::on(answer).await.map_err(|e| format!("the port-forward broke: {}", retry::chain(&e)))?;
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, None).await;
     let (near, far) = tokio::io::duplex(BUFFER);
-    let pump = tokio::spawn(async move {
+    let pump = tasks::own(async move {
         if let Err(error) = pump(socket, far).await {
             tracing::debug!(%error, "port-forward ended");
         }
     });
-    Ok((Tunnel { pump: pump.abort_handle() }, near))
+    Ok((Tunnel { _pump: pump }, near))
 }
 
 /// Whether the server speaks WebSocket and our sub-protocol.

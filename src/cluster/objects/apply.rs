@@ -19,8 +19,6 @@ use crate::api::names::{
 use crate::cluster::{Cluster, Poll, WaitError, retry, wait};
 use crate::ledger::{EntryId, Ledger, LedgerError, Thing};
 
-/// Retries of one write last this many request timeouts.
-const RETRY_FACTOR: u32 = 3;
 /// A namespace is active within milliseconds.
 const NAMESPACE_LIMIT: Duration = Duration::from_secs(60);
 
@@ -77,7 +75,8 @@ pub(crate) fn code_of(error: &kube::Error) -> Option<u16> {
     }
 }
 
-/// The only way to create: a cluster, a ledger, and whose objects these are.
+/// The way to create what the run owns on a cluster: a cluster, a ledger, and whose objects these are.
+/// (A platform that is a cluster makes its source VMs itself, under one entry for the whole VM.)
 #[derive(Clone)]
 pub struct Tracked {
     pub cluster: Cluster,
@@ -105,15 +104,13 @@ impl Tracked {
         if name.is_empty() {
             return Err(malformed("it has no name".to_owned()));
         }
-        let mut body = serde_json::to_value(&object).map_err(|e| malformed(e.to_string()))?;
+        let mut body = strict::typed(&object, &kind).map_err(|e| malformed(e.to_string()))?;
         self.mark(&mut body, &kind);
         let body: DynamicObject = serde_json::from_value(body).map_err(|e| malformed(e.to_string()))?;
         let api = dynamic_api(&self.cluster, &kind, namespace.as_deref());
 
         let entry = self.ledger.intent(self.cell.as_ref(), thing)?;
-        let limit = self.cluster.request_timeout() * RETRY_FACTOR;
-        let made = retry::transient(&described, limit, || strict::create(&api, &body)).await;
-        let made = match made {
+        let made = match strict::create(&api, &body, &described, self.cluster.request_timeout()).await {
             Ok(made) => made,
             Err(error) if code_of(&error) == Some(409) => self.adopt(&api, &name, &described, entry, &error).await?,
             Err(error) => {
@@ -191,18 +188,16 @@ impl Tracked {
         }
     }
 
-    /// Type, labels, mark and creation time.
+    /// Labels, mark and creation time.
     fn mark(&self, body: &mut Value, kind: &ApiResource) {
         let mut labels = json!({ RUN_LABEL: self.ledger.run().as_str(), MANAGED_BY_LABEL: MANAGED_BY });
         if let Some(cell) = &self.cell {
             labels[CELL_LABEL] = json!(cell.slug());
         }
         let ours = json!({
-            "apiVersion": kind.api_version,
-            "kind": kind.kind,
             "metadata": {
                 "labels": labels,
-                "annotations": { CREATED_ANNOTATION: jiff::Timestamp::now().to_string() },
+                "annotations": { CREATED_ANNOTATION: crate::clock::now().to_string() },
             },
         });
         json_patch::merge(body, &ours);
@@ -231,7 +226,7 @@ where
     K: Resource<DynamicType = ()> + DeserializeOwned,
 {
     let kind = ApiResource::erase::<K>(&());
-    let described = format!("{} {}", kind.kind, namespace.map_or(name.to_owned(), |ns| format!("{ns}/{name}")));
+    let described = format!("{} {}", kind.kind, place(namespace, name));
     let api = dynamic_api(cluster, &kind, namespace);
     let changed = api
         .patch(name, &PatchParams::default(), &Patch::Merge(patch))

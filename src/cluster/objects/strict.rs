@@ -3,11 +3,38 @@
 //! Without `fieldValidation=Strict` an unknown field is dropped in silence: an MTV that is older
 //! than a field would run another Plan than the one that was asked for, and nobody would see it.
 
-use kube::api::{Api, DynamicObject, PostParams};
-use kube::core::Request;
+use std::time::Duration;
 
-/// Like [`Api::create`], but an unknown or doubled field is a 400 that names it.
-pub async fn create(api: &Api<DynamicObject>, object: &DynamicObject) -> kube::Result<DynamicObject> {
+use kube::api::{Api, ApiResource, DynamicObject, PostParams};
+use kube::core::Request;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::cluster::retry;
+
+/// Retries of one create last this many request timeouts.
+const RETRY_FACTOR: u32 = 3;
+
+/// An object as JSON, with the type that typed objects leave out.
+pub fn typed<K: Serialize>(object: &K, kind: &ApiResource) -> serde_json::Result<Value> {
+    let mut body = serde_json::to_value(object)?;
+    json_patch::merge(&mut body, &json!({ "apiVersion": kind.api_version, "kind": kind.kind }));
+    Ok(body)
+}
+
+/// Creates, again while that may help: the name is fixed, so that a second one is answered 409. An unknown
+/// or doubled field is a 400 that names it. `what` is for the log, `timeout` one request's.
+pub async fn create(
+    api: &Api<DynamicObject>,
+    object: &DynamicObject,
+    what: &str,
+    timeout: Duration,
+) -> kube::Result<DynamicObject> {
+    retry::transient(what, timeout * RETRY_FACTOR, || once(api, object)).await
+}
+
+/// Like [`Api::create`], but strict.
+async fn once(api: &Api<DynamicObject>, object: &DynamicObject) -> kube::Result<DynamicObject> {
     let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
     let request = Request::new(api.resource_url());
     let mut request = request.create(&PostParams::default(), body).map_err(kube::Error::BuildRequest)?;
@@ -25,7 +52,7 @@ mod tests {
     use super::*;
     use http::Response;
     use kube::client::Body;
-    use kube::core::{ApiResource, GroupVersionKind};
+    use kube::core::GroupVersionKind;
     use std::sync::{Arc, Mutex};
 
     #[tokio::test]
@@ -40,7 +67,8 @@ mod tests {
         let client = kube::Client::new(service, "default");
         let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Secret"));
         let api: Api<DynamicObject> = Api::namespaced_with(client, "ns", &kind);
-        create(&api, &DynamicObject::new("s", &kind)).await.unwrap();
+        let timeout = Duration::from_secs(1);
+        create(&api, &DynamicObject::new("s", &kind), "create Secret ns/s", timeout).await.unwrap();
         assert_eq!(*asked.lock().unwrap(), ["POST /api/v1/namespaces/ns/secrets?&fieldValidation=Strict"]);
     }
 }

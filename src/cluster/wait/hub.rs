@@ -11,11 +11,11 @@ use futures::StreamExt;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::runtime::watcher::{self, Event, watcher};
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::cluster::retry;
 use crate::net::pauses::{Pauses, pause};
+use crate::tasks::{self, Task};
 
 /// The server ends a watch after this time, in seconds, and it is begun again. One that is not ended then
 /// is dead ([`crate::cluster::connect`]): so a silent one is found within a minute.
@@ -33,13 +33,7 @@ pub(crate) struct Hub {
 pub(crate) struct Shared {
     known: Arc<Mutex<Known>>,
     changes: watch::Receiver<u64>,
-    task: AbortHandle,
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    _task: Task<()>,
 }
 
 #[derive(Default)]
@@ -84,8 +78,8 @@ impl Hub {
         };
         let known = Arc::new(Mutex::new(Known::default()));
         let (changed, changes) = watch::channel(0);
-        let task = tokio::spawn(run(api, Arc::clone(&known), changed)).abort_handle();
-        let shared = Arc::new(Shared { known, changes, task });
+        let task = tasks::own(run(api, Arc::clone(&known), changed));
+        let shared = Arc::new(Shared { known, changes, _task: task });
         watches.insert(key, Arc::downgrade(&shared));
         shared
     }

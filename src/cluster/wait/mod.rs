@@ -38,7 +38,7 @@ pub struct Waiting {
 /// `nobody has answered since 2026-11-28T06:57:12Z: connection refused`.
 fn silence(silent: Option<(Duration, String)>) -> Option<String> {
     let (age, error) = silent?;
-    let since = jiff::Timestamp::now() - jiff::SignedDuration::try_from(age).unwrap_or_default();
+    let since = crate::clock::now() - jiff::SignedDuration::try_from(age).unwrap_or_default();
     let since = since.round(jiff::Unit::Second).unwrap_or(since);
     Some(format!("nobody has answered since {since}: {error}"))
 }

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use super::version::numbers;
 use super::{Cell, Decision};
+use crate::api::version::Version;
 use crate::config::{Platform, PlatformConfig, ProviderProfile, Scenario};
 
 mod table;
@@ -27,12 +27,12 @@ impl Gate {
     /// Whether it is on: as `flags` (every key of the ForkliftController's `spec` that reads as a
     /// boolean) say, else by the default of this MTV.
     pub fn is_on(&self, flags: &BTreeMap<String, bool>, mtv_version: &str) -> bool {
-        flags.get(self.key).copied().unwrap_or_else(|| numbers(mtv_version) >= numbers(self.on_since))
+        flags.get(self.key).copied().unwrap_or_else(|| Version::parse(mtv_version) >= Version::parse(self.on_since))
     }
     /// [`Self::is_on`], but never before the version that brought it: an older MTV keeps a key that it does not
     /// know, and does nothing.
     pub fn acts(&self, flags: &BTreeMap<String, bool>, mtv_version: &str) -> bool {
-        numbers(mtv_version) >= numbers(self.on_since) && self.is_on(flags, mtv_version)
+        Version::parse(mtv_version) >= Version::parse(self.on_since) && self.is_on(flags, mtv_version)
     }
 }
 
@@ -141,7 +141,7 @@ pub fn reason_against(profile: &ProviderProfile, scenario: &Scenario) -> Option<
 
 /// Why the installed MTV is too old for this scenario on this platform, if it is.
 pub(super) fn too_old(platform: Platform, scenario: &Scenario, mtv_version: &str) -> Option<String> {
-    let have = numbers(mtv_version);
+    let have = Version::parse(mtv_version);
     needed_by(scenario).find_map(|capability| {
         let support = capability.on(platform);
         let (Support::Since(since) | Support::Gated(since, _)) = support else { return None };
@@ -149,7 +149,8 @@ pub(super) fn too_old(platform: Platform, scenario: &Scenario, mtv_version: &str
         let same = support == capability.on(Platform::Vsphere);
         let from = if same { String::new() } else { format!(" from {platform}") };
         let words = capability.words();
-        (have < numbers(since)).then(|| format!("{words}{from} needs MTV {since} or newer, {mtv_version} is installed"))
+        (have < Version::parse(since))
+            .then(|| format!("{words}{from} needs MTV {since} or newer, {mtv_version} is installed"))
     })
 }
 
@@ -180,7 +181,7 @@ pub fn not_judged(check: &str, platform: Platform, mtv_version: Option<&str>) ->
         match capability.on(platform) {
             Support::Lost(why) => Some(why),
             Support::LostBefore(since, why) => {
-                let carried = mtv_version.is_some_and(|have| numbers(have) >= numbers(since));
+                let carried = mtv_version.is_some_and(|have| Version::parse(have) >= Version::parse(since));
                 (!carried).then_some(why)
             }
             _ => None,

@@ -19,8 +19,9 @@ use crate::api::multus::{NetworkAttachmentDefinition, NetworkAttachmentDefinitio
 use crate::api::names::{
     CELL_LABEL, CREATED_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL, MARK_ANNOTATION, RUN_LABEL, random_chars,
 };
+use crate::cluster::apply::{code_of, dynamic_api, place};
+use crate::cluster::strict;
 use crate::cluster::wait::{self, Poll};
-use crate::cluster::{retry, strict};
 use crate::config::{OpenshiftConfig, Platform};
 use crate::event::Problem;
 use crate::ledger::{Ledger, Thing};
@@ -30,8 +31,6 @@ use crate::source::{CloneRequest, SourceError, VmRef};
 pub(super) const NAD: &str = "mm-source";
 /// 20 characters of 5 random bits.
 const PASSWORD_CHARS: usize = 20;
-/// Retries of one write last this many request timeouts.
-const RETRY_FACTOR: u32 = 3;
 
 impl OpenshiftDriver {
     pub(super) async fn create(&self, request: &CloneRequest<'_>, ledger: &Ledger) -> Result<VmRef, SourceError> {
@@ -135,28 +134,19 @@ impl OpenshiftDriver {
     {
         let kind = ApiResource::erase::<K>(&());
         let (namespace, name) = (object.meta().namespace.clone(), object.name_any());
-        let client = self.client().await?;
-        let api: Api<DynamicObject> = match &namespace {
-            Some(namespace) => Api::namespaced_with(client, namespace, &kind),
-            None => Api::all_with(client, &kind),
-        };
-        let what = format!("create {} {}", kind.kind, namespace.map_or(name.clone(), |ns| format!("{ns}/{name}")));
+        let api = dynamic_api(self.cluster().await?, &kind, namespace.as_deref());
+        let what = format!("create {} {}", kind.kind, place(namespace.as_deref(), &name));
         let broken = |e: serde_json::Error| self.failed(what.as_str(), e.to_string());
-        let mut body = serde_json::to_value(&object).map_err(broken)?;
-        body["apiVersion"] = json!(kind.api_version);
-        body["kind"] = json!(kind.kind);
-        let body: DynamicObject = serde_json::from_value(body).map_err(broken)?;
-        let limit = self.options.timeouts.request * RETRY_FACTOR;
-        let made = retry::transient(&what, limit, || strict::create(&api, &body)).await;
-        let made = match made {
-            Err(kube::Error::Api(status)) if status.code == 409 => api.get(&name).await,
+        let body: DynamicObject = strict::typed(&object, &kind).and_then(serde_json::from_value).map_err(broken)?;
+        let made = match strict::create(&api, &body, &what, self.options.timeouts.request).await {
+            Err(error) if code_of(&error) == Some(409) => api.get(&name).await,
             other => other,
         };
         let made = made.map_err(|e| self.refused(what.as_str(), &e))?;
         if made.labels().get(RUN_LABEL) != object.labels().get(RUN_LABEL) {
             return Err(self.failed(what, "it exists already and is not this run's; it was left alone"));
         }
-        serde_json::to_value(&made).and_then(serde_json::from_value).map_err(broken)
+        wait::parse::<K>(&made, &kind).map_err(broken)
     }
 
     /// Waits until CDI has filled the disk.
@@ -181,7 +171,7 @@ impl OpenshiftDriver {
 }
 
 fn meta(name: &str, namespace: Option<&str>, labels: BTreeMap<String, String>) -> ObjectMeta {
-    let created = (CREATED_ANNOTATION.to_owned(), jiff::Timestamp::now().to_string());
+    let created = (CREATED_ANNOTATION.to_owned(), crate::clock::now().to_string());
     ObjectMeta {
         name: Some(name.to_owned()),
         namespace: namespace.map(str::to_owned),

@@ -296,7 +296,10 @@ impl SourceDriver for OpenshiftDriver {
             // What was read is what goes, or nothing.
             let held =
                 Preconditions { uid: namespace.uid(), resource_version: namespace.metadata.resource_version.clone() };
-            match api.delete(name, &DeleteParams { preconditions: Some(held), ..DeleteParams::background() }).await {
+            let params = DeleteParams { preconditions: Some(held), ..DeleteParams::background() };
+            #[expect(clippy::disallowed_methods, reason = "what was judged right before goes, or nothing")]
+            let deleted = api.delete(name, &params).await;
+            match deleted {
                 Ok(_) => break namespace,
                 Err(kube::Error::Api(status)) if status.code == 404 => return Ok(true),
                 // Changed meanwhile, or going already.

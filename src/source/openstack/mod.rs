@@ -158,7 +158,7 @@ impl SourceDriver for OpenstackDriver {
 
     /// By its description: that moves `updated`, which metadata and tags do not.
     async fn touch(&self, vm: &VmRef) -> Result<(), SourceError> {
-        let text = format!("mtv-matrix looked at this clone at {}", jiff::Timestamp::now());
+        let text = format!("mtv-matrix looked at this clone at {}", crate::clock::now());
         let body = json!({"server": {"description": text}});
         let call = Call::put(Service::Compute, format!("/servers/{}", vm.id), body).version(DESCRIPTION);
         self.session.call(call).await.map_err(|e| self.session.failed(format!("touch server {}", vm.name), e))?;

@@ -1,0 +1,78 @@
+//! The room's one door to the disk: a run's files are read and written here, everything else folds events.
+//!
+//! What is written appears whole or not at all, but for the event log, which grows as the run goes.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+/// The file's bytes; `None`: it is not there.
+pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The file's text; empty where there is none that can be read.
+pub(super) fn text(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+/// The file, to be read line by line.
+pub(super) fn open(path: &Path) -> io::Result<BufReader<File>> {
+    File::open(path).map(BufReader::new)
+}
+
+/// A file to append to, which must not be there yet.
+pub(super) fn create_log(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create_new(true).append(true).open(path)
+}
+
+pub(super) fn is_file(path: &Path) -> bool {
+    path.is_file()
+}
+
+/// The path without links.
+pub(super) fn real(path: &Path) -> io::Result<PathBuf> {
+    path.canonicalize()
+}
+
+/// The directories in `dir`; links to others are none.
+pub(super) fn directories(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+pub(super) fn make_directory(dir: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(dir)
+}
+
+/// Copies a file, and makes the directory that it goes to; nothing where it is not there.
+pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    if let Some(parent) = to.parent() {
+        make_directory(parent)?;
+    }
+    match std::fs::copy(from, to) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Writes the whole file, or leaves what was there.
+pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    // Two shards may join their set at the same time.
+    temporary.push(format!(".{}.tmp", crate::api::names::random_chars(8)));
+    let temporary = PathBuf::from(temporary);
+    let mut file = File::create(&temporary)?;
+    file.write_all(content).and_then(|()| file.sync_all())?;
+    std::fs::rename(&temporary, path)
+}
