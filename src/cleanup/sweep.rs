@@ -4,14 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use http::Request;
-use http::header::DATE;
-use jiff::fmt::rfc2822::DateTimeParser;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Namespace, Node, Secret};
 use kube::ResourceExt;
 use kube::api::{ApiResource, DynamicObject, ListParams};
-use kube::client::Body;
 
 use super::borrowed;
 use super::kept::{self, Unknown};
@@ -20,6 +16,7 @@ use crate::api::forklift::{ForkliftController, Hook, Migration, NetworkMap, Plan
 use crate::api::multus::NetworkAttachmentDefinition;
 use crate::api::names::{RUN_LABEL, RunId};
 use crate::cluster::apply::{code_of, dynamic_api};
+use crate::cluster::connect::server_time;
 use crate::cluster::{Cluster, retry};
 use crate::ledger::Thing;
 
@@ -129,7 +126,7 @@ pub(super) async fn runs_older_than(cluster: &Cluster, age: Duration) -> Aged {
             return aged;
         }
     };
-    let now = match server_now(cluster).await {
+    let now = match server_time(cluster).await {
         Ok(now) => now,
         Err(because) => {
             aged.unasked.push((format!("the clock of {}", cluster.url()), because));
@@ -165,15 +162,6 @@ pub(super) async fn runs_older_than(cluster: &Cluster, age: Duration) -> Aged {
         }
     }
     aged
-}
-
-/// What the API server's clock says, by the date of an answer: this machine's may be hours off.
-async fn server_now(cluster: &Cluster) -> Result<Timestamp, String> {
-    let request = Request::get("/version").body(Body::empty()).map_err(|e| e.to_string())?;
-    let answer = cluster.client().send(request).await.map_err(|e| retry::short(&e))?;
-    let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
-    let date = date.ok_or_else(|| "its answers carry no date".to_owned())?;
-    DateTimeParser::new().parse_timestamp(date).map_err(|e| format!("the date `{date}` can't be read: {e}"))
 }
 
 fn not_asked(cluster: &Cluster, kind: &ApiResource, error: &kube::Error) -> (String, String) {

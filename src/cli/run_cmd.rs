@@ -16,7 +16,7 @@ use super::{Stop, common, exit, telemetry};
 use crate::api::names::{RunId, dns_label};
 use crate::cluster::{Cluster, ClusterError};
 use crate::config::{Keep, Loaded};
-use crate::doctor;
+use crate::doctor::{self, Weight};
 use crate::engine::{self, StopTokens};
 use crate::event::{EventKind, Events, ShardSet};
 use crate::lab::Lab;
@@ -269,15 +269,18 @@ pub async fn doctor(config: &ConfigArgs, args: &LabArgs) -> Result<u8, Stop> {
     let lab = common::start_lab(args).await?;
     let loaded = common::load(config, Vec::new(), lab.as_ref())?;
     let cluster = connect(&loaded, lab.as_ref()).await.map_err(Stop::environment)?;
-    let report = doctor::examine(&cluster, &loaded.settings).await;
+    let report = doctor::examine_all(&cluster, &loaded).await;
     let width = report.probes.iter().map(|p| p.name.chars().count()).max().unwrap_or_default();
     for probe in &report.probes {
-        super::show::out(format_args!(
-            "{} {:<width$}  {}",
-            if probe.ok { "ok     " } else { "MISSING" },
-            probe.name,
-            probe.message
-        ));
+        let word = match probe.weight {
+            Weight::Fine => "ok     ",
+            Weight::Doubt => "doubt  ",
+            Weight::Missing => "MISSING",
+        };
+        super::show::out(format_args!("{word} {:<width$}  {}", probe.name, probe.message));
+        if let Some(remedy) = &probe.remedy {
+            super::show::out(format_args!("        {:width$}  -> {remedy}", ""));
+        }
     }
     let code = if report.missing().is_empty() { exit::PASSED } else { exit::ENVIRONMENT };
     drop(cluster);

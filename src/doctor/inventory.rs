@@ -6,7 +6,9 @@ use crate::forklift::address::{InventoryAddress, get_json, inventory_address};
 use crate::net::Peer;
 
 pub(super) async fn probe(cluster: &Cluster, namespace: &str) -> Probe {
-    Probe::new("inventory", inventory(cluster, namespace).await)
+    Probe::new("inventory", inventory(cluster, namespace).await).remedy(format!(
+        "look at the deployment forklift-controller (container inventory) and the Route forklift-inventory of {namespace}"
+    ))
 }
 
 async fn inventory(cluster: &Cluster, namespace: &str) -> Result<String, String> {

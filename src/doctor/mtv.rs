@@ -14,7 +14,11 @@ const DEPLOYMENTS: [&str; 4] =
 pub(super) async fn probes(cluster: &Cluster, namespace: &str) -> Vec<Probe> {
     let mut probes = Vec::new();
     for name in DEPLOYMENTS {
-        probes.push(Probe::new(format!("deployment {name}"), deployment(cluster, namespace, name).await));
+        let found = deployment(cluster, namespace, name).await;
+        let remedy = format!(
+            "is MTV installed in {namespace} (`mtv_namespace`)? `kubectl -n {namespace} describe deployment {name}` says more"
+        );
+        probes.push(Probe::new(format!("deployment {name}"), found).remedy(remedy));
     }
     probes
 }

@@ -6,16 +6,41 @@ use kube::api::{Api, ListParams};
 
 use super::Probe;
 use crate::cluster::objects::routes::get;
-use crate::cluster::{Cluster, retry};
+use crate::cluster::{Cluster, retry, target};
 
 /// The classes of the settings; where they name none, the cluster's default.
 pub(super) async fn probes(cluster: &Cluster, wanted: &[String]) -> Vec<Probe> {
     let mut probes = Vec::new();
     for class in wanted {
-        probes.push(Probe::new(format!("storage class {class}"), storage_class(cluster, class).await));
+        let found = storage_class(cluster, class).await;
+        probes.push(
+            Probe::new(format!("storage class {class}"), found)
+                .remedy("`kubectl get storageclass` names those there are"),
+        );
     }
     if wanted.is_empty() {
         probes.push(Probe::new("default storage class", default_storage_class(cluster).await));
+    }
+    probes
+}
+
+/// What CDI knows of the classes: without it a disk whose map names no modes gets no claim.
+pub(super) async fn profiles(cluster: &Cluster, wanted: &[String]) -> Vec<Probe> {
+    let mut classes = wanted.to_vec();
+    if classes.is_empty() {
+        classes.extend(default_storage_class(cluster).await);
+    }
+    let mut probes = Vec::new();
+    for class in classes {
+        let found = match target::storage_defaults(cluster, &class).await {
+            Ok((modes, volume)) if !modes.is_empty() => {
+                Ok(format!("{} {}", modes.join(", "), volume.unwrap_or_default()).trim().to_owned())
+            }
+            Ok(_) => Err(format!("StorageProfile {class} names no access modes")),
+            Err(why) => Err(why),
+        };
+        let remedy = format!("set `spec.claimPropertySets` of the StorageProfile {class} (accessModes and volumeMode)");
+        probes.push(Probe::new(format!("storage profile {class}"), found).doubted().remedy(remedy));
     }
     probes
 }

@@ -107,7 +107,12 @@ async fn from_crds(cluster: &Cluster) -> Option<String> {
     let conversions = read(&api, "conversions.forklift.konveyor.io").await.ok().flatten().is_some();
     let spec = plan.data.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties");
     let has = |field: &str| spec.and_then(|s| s.get(field)).is_some();
-    let version = if conversions || has("tagMapping") {
+    let status = plan.data.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/migration");
+    let vm = status.and_then(|s| s.pointer("/properties/vms/items/properties"));
+    // What no release has yet: MTV's main branch.
+    let version = if vm.is_some_and(|vm| vm.get("disksCopied").is_some()) {
+        "2.13 or newer"
+    } else if conversions || has("tagMapping") {
         "2.12"
     } else if has("conversionTempStorageClass") {
         "2.11"

@@ -99,13 +99,13 @@ pub async fn run(
         request.events.emit(EventKind::Note { cell: None, level: Level::Warning, message });
     }
     for probe in &report.probes {
-        let (probe, ok, message) = (probe.name.clone(), probe.ok, probe.message.clone());
+        let (probe, ok, message) = (probe.name.clone(), !probe.is_missing(), probe.line());
         request.events.emit(EventKind::Preflight { probe, ok, message });
     }
     let missing = report.missing();
     if !missing.is_empty() {
         let mut problem = Problem::new("the cluster is not ready for a run; nothing was created");
-        problem.details = missing.iter().map(|p| format!("{}: {}", p.name, p.message)).collect();
+        problem.details = missing.iter().map(|p| format!("{}: {}", p.name, p.line())).collect();
         return Err(problem);
     }
     let address = inventory_address(&cluster, &settings.mtv_namespace)

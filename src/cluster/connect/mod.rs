@@ -7,6 +7,7 @@ mod kubeconfig;
 pub(crate) mod oauth;
 pub mod retry;
 mod rights;
+mod time;
 pub(crate) mod token;
 mod transport;
 
@@ -28,6 +29,7 @@ use crate::net::repeat::Repeat;
 use crate::net::words::{self, Meaning};
 use oauth::Login;
 use retry::chain;
+pub use time::server_time;
 use token::{Account, Plugin, Source, Tokens};
 use transport::TransportLayer;
 
