@@ -6,7 +6,7 @@ use super::Failure;
 use super::context::RunContext;
 use super::prepared::{MIGRATION, PLAN, Prepared};
 use crate::api::forklift::VmStatus;
-use crate::config::{ExpectedResult, HookPlan, Scenario};
+use crate::config::{ExpectedResult, HookPlan, Scenario, Settings};
 use crate::event::{EventKind, Level, Problem};
 use crate::forklift::execution::{self, CutoverRule, Ended};
 use crate::matrix::Cell;
@@ -28,7 +28,7 @@ pub(super) async fn migrate(
 ) -> Result<Migrated, Failure> {
     let namespace = prepared.namespace.as_str();
     let limit = context.parts.settings.timeouts.migrate;
-    let rule = cell.scenario.warm_migration.then(|| cutover_rule(context, &cell.scenario));
+    let rule = cell.scenario.warm_migration.then(|| cutover_rule(&context.parts.settings, &cell.scenario));
     let tracked = context.tracked(Some(&cell.id));
     let power_mark = match prepared.open.access.driver() {
         Some(driver) => driver.power_mark().await?,
@@ -52,13 +52,17 @@ pub(super) async fn migrate(
     }
     let migrated = match cell.scenario.expected_migration_result {
         ExpectedResult::Succeed => expect_success(end)?,
-        ExpectedResult::Fail => expect_failure(context, cell, end)?,
+        ExpectedResult::Fail => {
+            let (migrated, step) = expect_failure(&cell.scenario, end)?;
+            let message = format!("the migration failed at {step}, as the scenario expects");
+            context.note(Some(&cell.id), Level::Info, message);
+            migrated
+        }
     };
     Ok(Migrated { power_mark, ..migrated })
 }
 
-fn cutover_rule(context: &RunContext, scenario: &Scenario) -> CutoverRule {
-    let settings = &context.parts.settings;
+fn cutover_rule(settings: &Settings, scenario: &Scenario) -> CutoverRule {
     let after_precopies = scenario.cutover.after_precopies.or(settings.cutover_after_precopies);
     let minutes = scenario.cutover.minutes.or_else(|| {
         // Minutes of the settings are the default rule; a rule by precopies replaces them.
@@ -111,9 +115,9 @@ fn expected_steps(scenario: &Scenario) -> Vec<&'static str> {
     if told.is_empty() { steps(|hook| hook.playbook_base64.is_some()) } else { told }
 }
 
-/// Every VM must have failed, and all at the step that the scenario names.
-fn expect_failure(context: &RunContext, cell: &Cell, end: Ended) -> Result<Migrated, Failure> {
-    let expected = expected_steps(&cell.scenario);
+/// Every VM must have failed, and all at the step that the scenario names; at which they did.
+fn expect_failure(scenario: &Scenario, end: Ended) -> Result<(Migrated, String), Failure> {
+    let expected = expected_steps(scenario);
     let wanted = if expected.is_empty() { "at some step".to_owned() } else { format!("at {}", expected.join(" or ")) };
     let vms = match end {
         Ended::Failed(vms) => vms,
@@ -141,7 +145,10 @@ fn expect_failure(context: &RunContext, cell: &Cell, end: Ended) -> Result<Migra
         return Err(Failure::product(problem));
     }
     let step = first.unwrap_or_default();
-    context.note(Some(&cell.id), Level::Info, format!("the migration failed at {step}, as the scenario expects"));
     // A PostHook fails after the VM was created, and MTV keeps the VM (forklift.md §4.11).
-    Ok(Migrated { vms, has_targets: step == "PostHook", power_mark: None })
+    Ok((Migrated { vms, has_targets: step == "PostHook", power_mark: None }, step))
 }
+
+#[cfg(test)]
+#[path = "execute_tests.rs"]
+mod tests;

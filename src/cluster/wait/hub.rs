@@ -184,3 +184,7 @@ fn describe(error: &watcher::Error) -> (String, bool) {
         other => (other.to_string(), false),
     }
 }
+
+#[cfg(test)]
+#[path = "hub_tests.rs"]
+mod tests;

@@ -278,3 +278,7 @@ impl Sessions for Session {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;
