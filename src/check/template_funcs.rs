@@ -296,7 +296,48 @@ fn printf(args: &Args<'_>) -> Result<String> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use super::Value;
     use crate::check::template::render;
+
+    /// What Go itself makes of more than two thousand templates, by `conformance/templates`.
+    const VECTORS: &str = include_str!("template_vectors.jsonl");
+
+    #[derive(serde::Deserialize)]
+    struct Vector {
+        template: String,
+        /// Not there: an error.
+        text: Option<String>,
+    }
+
+    /// What Go renders and this does not: its checks say *not judged*.
+    const NOT_SPOKEN: [&str; 5] =
+        ["{{ 'a' }}", "{{ with .VmName }}{{ . }}{{ end }}", "{{ $x := 1 }}{{ $x }}", "{{ 0x10 }}", "{{ 1e3 }}"];
+
+    #[test]
+    fn every_template_renders_as_go_and_sprig_render_it() {
+        let text = |text: &str| Value::Str(text.to_owned());
+        let fields = BTreeMap::from([
+            ("VmName", text("My VM_01")),
+            ("DiskIndex", Value::Int(2)),
+            ("RootDiskIndex", Value::Int(0)),
+            ("Shared", Value::Bool(false)),
+            ("WinDriveLetter", text("c")),
+            ("Empty", text("")),
+        ]);
+        let (mut wrong, mut not_spoken) = (Vec::new(), Vec::new());
+        for line in VECTORS.lines() {
+            let vector: Vector = serde_json::from_str(line).unwrap();
+            match (render(&vector.template, &fields), vector.text) {
+                (Ok(ours), Some(theirs)) if ours == theirs => {}
+                (Err(_), None) => {}
+                (Err(_), Some(_)) if NOT_SPOKEN.contains(&vector.template.as_str()) => not_spoken.push(vector.template),
+                (ours, theirs) => wrong.push(format!("{}: {ours:?}, Go: {theirs:?}", vector.template)),
+            }
+        }
+        let shown: Vec<&str> = wrong.iter().take(200).map(String::as_str).collect();
+        assert!(wrong.is_empty(), "{} templates render otherwise than in Go:\n{}", wrong.len(), shown.join("\n"));
+        assert_eq!(not_spoken.len(), NOT_SPOKEN.len(), "only these: {not_spoken:?}");
+    }
 
     #[test]
     fn each_allowed_function_does_what_sprig_does() {
