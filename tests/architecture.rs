@@ -255,7 +255,9 @@ fn uses(path: &Path, text: &str, words: &[&str]) -> Vec<String> {
 /// What leaves the process, waits, or asks it for something.
 const OUTSIDE: &[&str] = &[
     "std::fs",
-    "std::net",
+    "TcpStream",
+    "UdpSocket",
+    "SocketAddr",
     "std::process",
     "std::env",
     "tokio::",

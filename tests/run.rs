@@ -323,7 +323,31 @@ fn mtv_2_12_passes() {
 
 #[test]
 fn the_doctor_finds_the_lab_well() {
-    Place::new().run("doctor --lab").exits(0).says("forklift-controller");
+    let place = Place::new();
+    let doctor = place.run("doctor --lab").exits(0);
+    let doctor = doctor
+        .says("forklift-controller")
+        .says("rights")
+        .says("source openstack")
+        .says("KubeVirt")
+        .says("results volume");
+    assert!(!doctor.out.contains("doubt"), "{}", doctor.out);
+    assert!(!place.path("results").exists(), "nothing is left of what it tried out");
+}
+
+#[test]
+fn the_doctor_says_what_is_wrong_and_what_to_do() {
+    let broken =
+        "--set storage_class=nope --set providers.vsphere.password=wrong --set results=/proc/nowhere doctor --lab";
+    Place::new()
+        .run(broken)
+        .exits(3)
+        .says("MISSING storage class nope")
+        .says("`kubectl get storageclass` names those there are")
+        .says("doubt   storage profile nope")
+        .says("doubt   source vsphere")
+        .says("check `username` and `password` of the profile vsphere")
+        .says("MISSING results volume");
 }
 
 #[test]

@@ -234,7 +234,14 @@ fn go_function(args: &Args<'_>) -> Result<Option<Value>> {
             }
             truth(args.values.iter().skip(1).any(|value| Some(value) == first))
         }
-        "ne" => args.exactly(2).and_then(|()| truth(args.values.first() != args.values.get(1))),
+        "ne" => {
+            args.exactly(2)?;
+            let (first, second) = (args.values.first(), args.values.get(1));
+            if first.map(std::mem::discriminant) != second.map(std::mem::discriminant) {
+                return args.fail("incompatible types for comparison");
+            }
+            truth(first != second)
+        }
         "lt" => compare(Ordering::is_lt),
         "le" => compare(Ordering::is_le),
         "gt" => compare(Ordering::is_gt),
@@ -250,10 +257,24 @@ fn go_function(args: &Args<'_>) -> Result<Option<Value>> {
             args.exactly(1)?;
             Ok(Some(Value::Int(i64::try_from(args.text(0)?.len()).unwrap_or(i64::MAX))))
         }
-        "print" => Ok(Some(Value::Str(args.values.iter().map(ToString::to_string).collect()))),
+        "print" => Ok(Some(Value::Str(print(args.values)))),
         "printf" => printf(args).map(|text| Some(Value::Str(text))),
         _ => Ok(None),
     }
+}
+
+/// Go's `Sprint`: a blank between two of which none is a text.
+fn print(values: &[Value]) -> String {
+    let (mut out, mut before_is_text) = (String::new(), true);
+    for value in values {
+        let is_text = matches!(value, Value::Str(_));
+        if !is_text && !before_is_text {
+            out.push(' ');
+        }
+        out.push_str(&value.to_string());
+        before_is_text = is_text;
+    }
+    out
 }
 
 /// `%s`, `%v`, `%d` with a zero or blank width, `%q` and `%%`.
@@ -279,7 +300,8 @@ fn printf(args: &Args<'_>) -> Result<String> {
             continue;
         }
         let text = match (verb, values.next()) {
-            (Some('s' | 'v'), Some(value)) => value.to_string(),
+            (Some('s'), Some(Value::Str(text))) => text.clone(),
+            (Some('v'), Some(value)) => value.to_string(),
             (Some('d'), Some(Value::Int(n))) => n.to_string(),
             (Some('q'), Some(Value::Str(text))) => format!("{text:?}"),
             (verb, value) => return args.fail(format!("verb {verb:?} does not fit {value:?}")),
@@ -310,8 +332,15 @@ mod tests {
     }
 
     /// What Go renders and this does not: its checks say *not judged*.
-    const NOT_SPOKEN: [&str; 5] =
-        ["{{ 'a' }}", "{{ with .VmName }}{{ . }}{{ end }}", "{{ $x := 1 }}{{ $x }}", "{{ 0x10 }}", "{{ 1e3 }}"];
+    const NOT_SPOKEN: [&str; 7] = [
+        "{{ 'a' }}",
+        "{{ with .VmName }}{{ . }}{{ end }}",
+        "{{ $x := 1 }}{{ $x }}",
+        "{{ 0x10 }}",
+        "{{ .VmName | }}",
+        r#"{{ printf "%x" .DiskIndex }}"#,
+        r#"{{ printf "%x" .VmName }}"#,
+    ];
 
     #[test]
     fn every_template_renders_as_go_and_sprig_render_it() {
@@ -330,6 +359,8 @@ mod tests {
             match (render(&vector.template, &fields), vector.text) {
                 (Ok(ours), Some(theirs)) if ours == theirs => {}
                 (Err(_), None) => {}
+                // Go's way to say that a verb and its value do not fit; no name has it.
+                (Err(_), Some(theirs)) if theirs.contains("%!") => {}
                 (Err(_), Some(_)) if NOT_SPOKEN.contains(&vector.template.as_str()) => not_spoken.push(vector.template),
                 (ours, theirs) => wrong.push(format!("{}: {ours:?}, Go: {theirs:?}", vector.template)),
             }

@@ -2,7 +2,8 @@
 //!
 //! What is written appears whole or not at all, but for the event log, which grows as the run goes.
 
-use std::fs::{File, OpenOptions};
+pub(super) use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, BufReader, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 

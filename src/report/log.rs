@@ -1,10 +1,9 @@
 //! `events.jsonl`: writing it as a run goes, reading it back for a report.
 
-use std::fs::File;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
-use super::files;
+use super::files::{self, File};
 use crate::event::{Event, EventKind, SCHEMA};
 
 /// Why an event log could not be written or read.
