@@ -10,7 +10,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -245,7 +245,7 @@ fn a_cell_that_fails_is_tried_again_and_its_story_is_kept() {
     let place = Place::new();
     let ended = place
         .run(&format!(
-            "run --lab -p vsphere --lab-clock-scale 1500 --defect wrong-cpu --retries 1 --results results -s {COLD}"
+            "run --lab -p vsphere --lab-clock-scale 1500 --defect wrong-cpu --retries 1 --retries-on failed --results results -s {COLD}"
         ))
         .exits(1);
     ended.says("will retry").says("hold nothing that this run made");
@@ -428,6 +428,29 @@ fn a_wrong_name_is_refused_with_the_nearest_right_one() {
         place.run(args).exits(2).says(&message);
     }
     assert!(!place.path("results").exists(), "a refused run leaves no results");
+}
+
+#[test]
+fn two_runs_of_the_same_cells_have_the_same_junit_cases_and_metrics_labels() {
+    let place = Place::new();
+    let told = || {
+        place.run(&format!("run --lab {RUN} -p vsphere -s {COLD} -s test_*_2disks2nics --results results")).exits(0);
+        let results = place.results();
+        let xml = results.text("junit.xml");
+        let document = roxmltree::Document::parse(&xml).unwrap();
+        let cases = document.descendants().filter(|node| node.has_tag_name("testcase"));
+        let named = |node: roxmltree::Node<'_, '_>| {
+            format!("{} {}", node.attribute("classname").unwrap(), node.attribute("name").unwrap())
+        };
+        let cases: BTreeSet<String> = cases.map(named).collect();
+        let metrics = results.text("metrics.prom");
+        let copied = metrics.lines().filter(|line| line.contains("transfer_bytes{"));
+        (cases, copied.map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect::<BTreeSet<String>>())
+    };
+    let (first, second) = (told(), told());
+    assert_eq!(first, second);
+    assert!(first.0.iter().any(|name| name.contains("verify: network 2 [")), "{first:#?}");
+    assert!(!first.1.is_empty());
 }
 
 /// The common JUnit schema: these elements with these attributes, in this order, counts that agree.

@@ -164,6 +164,12 @@ impl RunId {
         let head: String = format!("{}-{base}", self.0).chars().take(MAX_LABEL - 7).collect();
         format!("{head}-{}", random_chars(6))
     }
+    /// What a clone's name was made from (as a label): the part that is the same in every run. A name of another
+    /// form is returned whole.
+    pub fn base_of<'a>(&self, name: &'a str) -> &'a str {
+        let end = |rest: &'a str| rest.rsplit_once('-').filter(|(_, end)| end.len() == 6).map(|(base, _)| base);
+        name.strip_prefix(self.0.as_str()).and_then(|rest| rest.strip_prefix('-')).and_then(end).unwrap_or(name)
+    }
     /// What every clone of this run begins with, dash included.
     pub fn clone_prefix(&self) -> String {
         format!("{}-", self.0)
@@ -243,6 +249,15 @@ mod tests {
             && s.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
             && !s.starts_with('-')
             && !s.ends_with('-')
+    }
+
+    #[test]
+    fn a_clone_is_known_by_what_is_the_same_in_every_run() {
+        let names =
+            [RunId::random(), RunId::random()].map(|run| run.base_of(&run.clone_name("mtv-tests-rhel8")).to_owned());
+        assert_eq!(names, ["mtv-tests-rhel8"; 2]);
+        let run = RunId::parse("mm-abcdefghij").unwrap();
+        assert_eq!(run.base_of("a-strangers-vm-abcdef"), "a-strangers-vm-abcdef");
     }
 
     proptest! {

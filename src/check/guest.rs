@@ -2,9 +2,12 @@
 
 use std::net::IpAddr;
 
-use crate::api::vm::{AddressOrigin, GuestAddress, GuestInterface, GuestLogin, Mac, SourceNic, TargetVm};
+use crate::api::vm::{
+    AddressOrigin, GuestAddress, GuestInterface, GuestLogin, GuestOs, Mac, SourceNic, TargetNetwork, TargetVm,
+};
 use crate::event::Outcome;
 
+use super::platform;
 use super::{Facts, Judgement, failed, not_judged, not_running, part, passed, whole};
 
 pub(super) fn agent_applies(facts: &Facts<'_>) -> bool {
@@ -45,6 +48,18 @@ fn counts(ip: IpAddr) -> bool {
     }
 }
 
+/// MTV writes the address into the guest. Of a Linux guest on vSphere it takes every address that the tools told: they
+/// set no origin there (forklift-real.md, builder.go `mapMacStaticIps`).
+fn is_kept(facts: &Facts<'_>, address: &GuestAddress) -> bool {
+    let all = facts.before.os == GuestOs::Linux && platform::of(facts.platform).linux_addresses_without_origin;
+    let kept = match address.origin {
+        AddressOrigin::Static => true,
+        AddressOrigin::Unknown => all,
+        AddressOrigin::Dhcp => false,
+    };
+    kept && counts(address.ip)
+}
+
 fn text(address: &GuestAddress) -> String {
     match address.prefix {
         Some(prefix) => format!("{}/{prefix}", address.ip),
@@ -83,10 +98,11 @@ pub(super) fn static_ip(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> 
     }
     let witness = witness(target);
     let routes_told = facts.before.nics.iter().any(|nic| nic.guest.as_ref().is_some_and(|g| g.gateway.is_some()));
+    let keeps = |a: &&GuestAddress| is_kept(facts, a);
     let mut judgements = Vec::new();
     for nic in &facts.before.nics {
         let Some(guest) = &nic.guest else { continue };
-        let wanted = guest.addresses.iter().filter(|a| a.origin == AddressOrigin::Static && counts(a.ip));
+        let wanted = guest.addresses.iter().filter(keeps);
         for address in wanted {
             judgements.push(part(
                 format!("{} {}", nic.mac, address.ip),
@@ -113,7 +129,7 @@ pub(super) fn dns(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
     if let Some(off) = not_running(target) {
         return whole(off);
     }
-    let is_static = |a: &GuestAddress| a.origin == AddressOrigin::Static && counts(a.ip);
+    let is_static = |a: &GuestAddress| is_kept(facts, a);
     let wanted: Vec<(&SourceNic, &GuestInterface)> = (facts.before.nics.iter())
         .filter_map(|nic| Some((nic, nic.guest.as_ref()?)))
         .filter(|(_, guest)| !guest.dns.is_empty() && guest.addresses.iter().any(is_static))
@@ -164,6 +180,10 @@ fn judge_address(
         Witness::Nobody(why) => not_judged(why.clone()),
         _ if on_target.is_none() => not_judged("the migrated VM has no NIC with this MAC (see network)"),
         Witness::Login(interfaces) => by_login(interfaces, &nic.mac, guest, wanted, routes_told),
+        // Behind masquerade KubeVirt shows the pod's address, also where the agent told another.
+        Witness::Agent if on_target.is_some_and(|nic| nic.network == Some(TargetNetwork::Pod)) => {
+            not_judged("KubeVirt shows the pod's address of a NIC on the pod network, and nobody logged in")
+        }
         Witness::Agent => {
             let addresses = on_target.map(|nic| nic.addresses.as_slice()).unwrap_or_default();
             if addresses.contains(&wanted.ip) {

@@ -54,6 +54,8 @@ pub(super) struct Ways {
     pub disks_in_order: bool,
     pub snapshots: Snapshots,
     pub tls: Tls,
+    /// Static addresses of a Linux guest are kept whatever its tools say of their origin.
+    pub linux_addresses_without_origin: bool,
 }
 
 pub(super) const fn of(platform: Platform) -> Ways {
@@ -65,9 +67,12 @@ pub(super) const fn of(platform: Platform) -> Ways {
         disks_in_order: true,
         snapshots: Snapshots::Untold,
         tls: Tls::Told,
+        linux_addresses_without_origin: false,
     };
     match platform {
-        Platform::Vsphere => Ways { serial: Serial::Uuid, snapshots: Snapshots::Told, ..usual },
+        Platform::Vsphere => {
+            Ways { serial: Serial::Uuid, snapshots: Snapshots::Told, linux_addresses_without_origin: true, ..usual }
+        }
         Platform::Ovirt => {
             Ways { secure_boot: false, tpm: false, serial: Serial::Own, snapshots: Snapshots::RemovedLate, ..usual }
         }

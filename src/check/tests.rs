@@ -271,7 +271,7 @@ fn each_thing_that_is_wrong_fails_its_own_check_and_no_other() {
         }),
         ("static-ip", |w| {
             w.t().login = GuestLogin::NotTried("no credentials".into());
-            w.t().nics[0].addresses = vec!["10.1.0.99".parse().unwrap()];
+            w.t().nics[1].addresses = vec!["10.1.0.99".parse().unwrap()];
         }),
         // A default gateway lost, and one gained.
         ("static-ip", |w| {
@@ -427,6 +427,35 @@ fn addresses_of_unknown_origin_are_not_judged_and_say_why() {
     }
     let Outcome::NotJudged { because } = &outcomes(&world, Platform::Ovirt, "static-ip")[0] else { panic!() };
     assert!(because.contains("does not tell which"), "{because}");
+}
+
+#[test]
+fn linux_tools_that_set_no_origin_hide_no_lost_address_on_vsphere() {
+    let mut world = World::healthy();
+    world.before.os = GuestOs::Linux;
+    for address in world.before.nics.iter_mut().filter_map(|n| n.guest.as_mut()).flat_map(|g| &mut g.addresses) {
+        address.origin = AddressOrigin::Unknown;
+    }
+    let judged = outcomes(&world, Platform::Vsphere, "static-ip");
+    assert!(judged.iter().all(|o| matches!(o, Outcome::Passed { .. })), "{judged:?}");
+    let GuestLogin::Ok { interfaces: Ok(interfaces) } = &mut world.t().login else { panic!() };
+    interfaces.iter_mut().for_each(|interface| interface.addresses.clear());
+    let judged = outcomes(&world, Platform::Vsphere, "static-ip");
+    assert!(matches!(judged[0], Outcome::Failed { .. }), "{judged:?}");
+    world.before.os = GuestOs::Windows;
+    assert!(matches!(outcomes(&world, Platform::Vsphere, "static-ip")[0], Outcome::NotJudged { .. }));
+}
+
+#[test]
+fn the_agent_is_no_witness_of_an_address_behind_masquerade() {
+    let mut world = World::healthy();
+    let target = world.t();
+    target.login = GuestLogin::NotTried("no credentials".into());
+    target.agent_connected = Some(true);
+    target.nics.iter_mut().for_each(|nic| nic.addresses = vec!["10.128.0.7".parse().unwrap()]);
+    target.nics[0].network = Some(TargetNetwork::Pod);
+    let judged = outcomes(&world, Platform::Vsphere, "static-ip");
+    assert!(matches!(judged[0], Outcome::NotJudged { .. }), "{judged:?}");
 }
 
 /// The healthy VM as it comes from OpenStack: disks by volume id, listed in any order, one boots.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use crate::config::Keep;
+use crate::config::{Flaky, Keep, RetriesOn};
 use crate::matrix::Shard;
 
 /// Runs end-to-end tests of the Migration Toolkit for Virtualization.
@@ -214,9 +214,21 @@ pub struct RunArgs {
     /// Further attempts for a cell that did not pass; passing then is reported as flaky.
     #[arg(long, value_name = "N")]
     pub retries: Option<u32>,
+    /// After which ends a cell is tried again: those of the environment alone, or also findings.
+    #[arg(long, value_enum, value_name = "END")]
+    pub retries_on: Option<RetriesOn>,
+    /// Whether a cell that passed only on a retry lets the run pass (exit 1 where it does not).
+    #[arg(long, value_enum, value_name = "SO")]
+    pub flaky: Option<Flaky>,
     /// Start no further cell after the first that does not pass.
     #[arg(long)]
     pub fail_fast: bool,
+    /// Exit 5 where a cell was skipped.
+    #[arg(long)]
+    pub fail_on_skip: bool,
+    /// Exit 5 where fewer cells ran.
+    #[arg(long, value_name = "N")]
+    pub min_cells: Option<usize>,
     /// When to leave a cell's objects where they are.
     #[arg(long, value_enum)]
     pub keep: Option<Keep>,

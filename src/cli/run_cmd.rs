@@ -87,7 +87,7 @@ async fn run_with(
         }
     }
     let (code, problem) = match &ran {
-        Ok(ended) => (ended.code(), None),
+        Ok(ended) => (ended.code(), ended.problem()),
         Err(problem) => (exit::ENVIRONMENT, Some(problem.clone())),
     };
     let leftovers = ran.as_ref().map_or(0, |ended| ended.summary.leftovers);
@@ -132,6 +132,18 @@ fn flags(args: &RunArgs) -> Vec<Flag> {
     }
     if let Some(retries) = args.retries {
         add("retries", json!(retries), "--retries");
+    }
+    if let Some(on) = args.retries_on {
+        add("retries_on", json!(on.name()), "--retries-on");
+    }
+    if let Some(flaky) = args.flaky {
+        add("flaky", json!(flaky.name()), "--flaky");
+    }
+    if args.fail_on_skip {
+        add("fail_on_skip", json!(true), "--fail-on-skip");
+    }
+    if let Some(cells) = args.min_cells {
+        add("min_cells", json!(cells), "--min-cells");
     }
     if args.fail_fast {
         add("fail_fast", json!(true), "--fail-fast");

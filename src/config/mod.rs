@@ -34,4 +34,4 @@ pub use platforms::{
 };
 pub use request::LoadRequest;
 pub use scenarios::{ExpectedResult, HookPlan, PowerState, Scenario, ScenarioVm, Scenarios};
-pub use settings::{Keep, Settings, Timeouts};
+pub use settings::{Flaky, Keep, RetriesOn, Settings, Timeouts};

@@ -84,8 +84,17 @@ pub struct Settings {
     /// Further attempts for a cell that did not pass.
     #[schemars(range(min = 0, max = 100))]
     pub retries: u32,
+    /// After which ends a cell is tried again: `errored`, or `failed` for findings, too.
+    pub retries_on: RetriesOn,
+    /// Whether a cell that passed only on a retry lets the run pass: `pass` or `fail`.
+    pub flaky: Flaky,
     /// Start no further cell after the first that fails.
     pub fail_fast: bool,
+    /// A run in which a cell was skipped ends with exit code 5.
+    pub fail_on_skip: bool,
+    /// So does one in which fewer cells ran; of a set of shards that is said where it is joined.
+    #[schemars(range(min = 0, max = 100_000))]
+    pub min_cells: usize,
     /// When a cell's objects are left in place: `never`, `on-failure` or `always`.
     pub keep: Keep,
     /// One directory a run is made in it.
@@ -112,6 +121,44 @@ impl PodSecurity {
             Self::Privileged => "privileged",
             Self::Baseline => "baseline",
             Self::Restricted => "restricted",
+        }
+    }
+}
+
+/// Which ends of an attempt are followed by another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RetriesOn {
+    /// The environment broke.
+    Errored,
+    /// Also where MTV or a VM was found wrong.
+    Failed,
+}
+
+impl RetriesOn {
+    /// As written in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Errored => "errored",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What a cell is worth that passed only on a retry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flaky {
+    Pass,
+    Fail,
+}
+
+impl Flaky {
+    /// As written in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
         }
     }
 }

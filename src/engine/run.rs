@@ -13,10 +13,11 @@ use super::cells::Migrations;
 use super::scheduler::{EngineOptions, RunSummary, Scheduler, Work};
 use crate::api::names::RunId;
 use crate::cluster::{Cluster, ClusterError};
-use crate::config::Loaded;
 use crate::config::scenarios::Destination;
+use crate::config::{Flaky, Loaded, Settings};
 use crate::doctor::{self, Report, versions};
-use crate::event::{Environment, EventKind, Events, Level, Problem, SCHEMA, ShardSet, Verdict, exit};
+use crate::event::exit::{self, Demands, Tally};
+use crate::event::{Environment, EventKind, Events, Level, Problem, SCHEMA, ShardSet, Verdict};
 use crate::forklift::address::{InventoryAddress, inventory_address};
 use crate::forklift::inventory::Inventory;
 use crate::ledger::Ledger;
@@ -55,14 +56,35 @@ pub struct Ended {
     pub aborted: bool,
     /// The user asked for things to be kept.
     pub keeps: bool,
+    /// One of several shards.
+    pub of_a_set: bool,
+    pub demands: Demands,
 }
 
 impl Ended {
     /// The exit code of `run`.
     pub fn code(&self) -> u8 {
-        let leftovers = usize::try_from(self.summary.leftovers).unwrap_or(usize::MAX);
+        self.tally().code(&self.demands)
+    }
+
+    /// What there is to say of the run as a whole, besides its cells.
+    pub fn problem(&self) -> Option<Problem> {
+        let told = || self.tally().too_few(&self.demands).map(Problem::new);
+        (self.code() == exit::TOO_FEW).then(told).flatten()
+    }
+
+    fn tally(&self) -> Tally {
         let count = |verdict| self.summary.count(verdict);
-        exit::code(self.interrupted, count(Verdict::Failed), count(Verdict::Errored), leftovers)
+        Tally {
+            interrupted: self.interrupted,
+            passed: count(Verdict::Passed),
+            failed: count(Verdict::Failed),
+            errored: count(Verdict::Errored),
+            // Whether enough ran is said of a whole set, by whoever joins it.
+            skipped: if self.of_a_set { 0 } else { count(Verdict::Skipped) },
+            flaky: usize::try_from(self.summary.flaky).unwrap_or(usize::MAX),
+            leftovers: usize::try_from(self.summary.leftovers).unwrap_or(usize::MAX),
+        }
     }
 }
 
@@ -151,6 +173,7 @@ fn started(request: &Request<'_>, cells: &[Cell], report: Option<&Report>) {
         cells: cells.iter().map(Cell::info).collect(),
         shard: set.as_ref().map(|set| set.shard().to_owned()),
         set: set.clone(),
+        demands: demands(&request.loaded.settings),
     });
     for cell in cells {
         if let Decision::Skip(reason) = &cell.decision {
@@ -204,6 +227,7 @@ async fn execute(request: &Request<'_>, cells: &[Cell], context: Arc<RunContext>
         jobs: settings.jobs,
         max_concurrent: settings.max_concurrent,
         retries: settings.retries,
+        retries_on: settings.retries_on,
         fail_fast: settings.fail_fast,
         keep: settings.keep,
     };
@@ -221,7 +245,20 @@ async fn execute(request: &Request<'_>, cells: &[Cell], context: Arc<RunContext>
         interrupted: stop.cancel.is_cancelled(),
         aborted: stop.abort.is_cancelled(),
         keeps: context.parts.ledger.open_entries().iter().any(|e| e.kept),
+        of_a_set: request.set.is_some(),
+        demands: match &request.set {
+            Some(_) => Demands { flaky_fails: demands(settings).flaky_fails, ..Demands::default() },
+            None => demands(settings),
+        },
     })
+}
+
+fn demands(settings: &Settings) -> Demands {
+    Demands {
+        flaky_fails: settings.flaky == Flaky::Fail,
+        no_skips: settings.fail_on_skip,
+        min_cells: settings.min_cells,
+    }
 }
 
 fn environment(loaded: &Loaded, report: Option<&Report>, lab: bool) -> Environment {

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::names::{CellId, RunId};
-use crate::config::Keep;
+use crate::config::{Keep, RetriesOn};
 use crate::event::{EventKind, Events, Verdict};
 use crate::matrix::{Cell, Decision};
 use crate::migration::Outcome;
@@ -29,6 +29,8 @@ pub struct EngineOptions {
     pub max_concurrent: usize,
     /// Further attempts.
     pub retries: u32,
+    /// After which ends.
+    pub retries_on: RetriesOn,
     pub fail_fast: bool,
     pub keep: Keep,
 }
@@ -186,7 +188,7 @@ impl<W: Work> Scheduler<W> {
         self.emit(EventKind::CellStarted { cell: id.clone(), attempt, namespace });
         let outcome = tokio::select! {
             biased;
-            () = self.cancel.cancelled() => Outcome { verdict: Verdict::Interrupted, problem: None },
+            () = self.cancel.cancelled() => Outcome::interrupted(),
             outcome = self.work.attempt(cell, attempt) => outcome,
         };
         // Skipped: what was found on the source speaks against the cell, and would again.
@@ -202,8 +204,15 @@ impl<W: Work> Scheduler<W> {
         } else {
             ended.leftovers += self.work.teardown(cell, attempt).await;
         }
-        ended.verdict = outcome.verdict;
-        let will_retry = !passed && !interrupted && !last && self.refusal().is_none();
+        ended.tried = Verdict::of_attempts(ended.tried.into_iter().chain([outcome.verdict]));
+        ended.verdict = ended.tried.unwrap_or(outcome.verdict);
+        let worth = match outcome.verdict {
+            Verdict::Errored => true,
+            // What was found wrong with MTV or a VM is the news; to try until it passes is asked for, or not done.
+            Verdict::Failed => self.options.retries_on == RetriesOn::Failed,
+            Verdict::Passed | Verdict::Skipped | Verdict::Interrupted => false,
+        };
+        let will_retry = worth && outcome.repeatable && !last && self.refusal().is_none();
         self.emit(EventKind::CellFinished {
             cell: id.clone(),
             attempt,
@@ -229,13 +238,15 @@ enum Refusal {
 #[derive(Debug)]
 struct Ended {
     verdict: Verdict,
+    /// Of the attempts so far; `None` before the first has ended.
+    tried: Option<Verdict>,
     leftovers: u32,
     flaky: bool,
 }
 
 impl Default for Ended {
     fn default() -> Self {
-        Self { verdict: Verdict::Skipped, leftovers: 0, flaky: false }
+        Self { verdict: Verdict::Skipped, tried: None, leftovers: 0, flaky: false }
     }
 }
 

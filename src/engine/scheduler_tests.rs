@@ -16,6 +16,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 struct Fake {
     /// The ends of a scenario's attempts in their order, the last for all that follow. Not told: passed.
     ends: BTreeMap<&'static str, Vec<Verdict>>,
+    /// Attempts can be made again.
+    repeatable: bool,
     /// What every teardown and the run's close leave.
     leaves: u32,
     /// Names of profiles and groups that are at work, one each time.
@@ -40,7 +42,8 @@ impl Drop for Busy<'_> {
 
 impl Fake {
     fn of(ends: &[(&'static str, &[Verdict])]) -> Self {
-        Self { ends: ends.iter().map(|(name, ends)| (*name, ends.to_vec())).collect(), ..Self::default() }
+        let ends = ends.iter().map(|(name, ends)| (*name, ends.to_vec())).collect();
+        Self { ends, repeatable: true, ..Self::default() }
     }
 
     fn work(&self, cell: &Cell) -> Busy<'_> {
@@ -77,7 +80,8 @@ impl Work for &Fake {
         self.note(format!("{} {attempt} ended", cell.scenario.name));
         let ends = self.ends.get(cell.scenario.name.as_str());
         let nth = |ends: &Vec<Verdict>| ends.get(attempt as usize - 1).or(ends.last()).copied();
-        Outcome { verdict: ends.and_then(nth).unwrap_or(Verdict::Passed), problem: None }
+        let verdict = ends.and_then(nth).unwrap_or(Verdict::Passed);
+        Outcome { verdict, problem: None, repeatable: self.repeatable }
     }
 
     async fn teardown(&self, cell: &Cell, attempt: u32) -> u32 {
@@ -130,7 +134,14 @@ fn cells(names: &[(&str, &str)]) -> Vec<Cell> {
 }
 
 fn options() -> EngineOptions {
-    EngineOptions { jobs: 8, max_concurrent: 8, retries: 0, fail_fast: false, keep: Keep::Never }
+    EngineOptions {
+        jobs: 8,
+        max_concurrent: 8,
+        retries: 0,
+        retries_on: RetriesOn::Errored,
+        fail_fast: false,
+        keep: Keep::Never,
+    }
 }
 
 struct Ran {
@@ -228,7 +239,8 @@ async fn after_a_failure_fail_fast_begins_nothing_and_lets_end_what_is_at_work()
 async fn a_cell_is_tried_again_until_it_passes_and_each_attempt_is_undone_before_the_next() {
     let all = cells(&[("a", "x")]);
     let fake = Fake::of(&[("x", &[Verdict::Errored, Verdict::Failed, Verdict::Passed])]);
-    let ran = run(&fake, &all, EngineOptions { retries: 5, ..options() }, None).await;
+    let options = EngineOptions { retries: 5, retries_on: RetriesOn::Failed, ..options() };
+    let ran = run(&fake, &all, options, None).await;
     assert_eq!((ran.verdict("x"), ran.summary.flaky, ran.started()), (Verdict::Passed, 1, 3));
     assert_eq!(ran.retries(), [true, true, false]);
     let expected =
@@ -239,13 +251,37 @@ async fn a_cell_is_tried_again_until_it_passes_and_each_attempt_is_undone_before
 #[tokio::test(start_paused = true)]
 async fn retries_end_and_what_passed_or_does_not_apply_is_not_repeated() {
     let all = cells(&[("a", "bad"), ("a", "good"), ("a", "unfit")]);
-    let fake = Fake::of(&[("bad", &[Verdict::Failed]), ("unfit", &[Verdict::Skipped])]);
+    let fake = Fake::of(&[("bad", &[Verdict::Errored]), ("unfit", &[Verdict::Skipped])]);
     let ran = run(&fake, &all, EngineOptions { retries: 2, ..options() }, None).await;
     assert_eq!(
         ["bad", "good", "unfit"].map(|name| ran.verdict(name)),
-        [Verdict::Failed, Verdict::Passed, Verdict::Skipped]
+        [Verdict::Errored, Verdict::Passed, Verdict::Skipped]
     );
     assert_eq!((ran.started(), ran.summary.flaky), (3 + 1 + 1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_found_wrong_is_not_tried_away_and_survives_an_attempt_that_broke() {
+    let all = cells(&[("a", "found"), ("a", "broke")]);
+    let ends: [(&'static str, &[Verdict]); 2] =
+        [("found", &[Verdict::Failed, Verdict::Passed]), ("broke", &[Verdict::Errored, Verdict::Failed])];
+    let ran = run(&Fake::of(&ends), &all, EngineOptions { retries: 2, ..options() }, None).await;
+    assert_eq!(["found", "broke"].map(|name| ran.verdict(name)), [Verdict::Failed, Verdict::Failed]);
+    assert_eq!(ran.started(), 1 + 2, "only what broke is tried again");
+    let ends: [(&'static str, &[Verdict]); 2] =
+        [("found", &[Verdict::Failed, Verdict::Errored]), ("broke", &[Verdict::Failed, Verdict::Passed])];
+    let options = EngineOptions { retries: 1, retries_on: RetriesOn::Failed, ..options() };
+    let ran = run(&Fake::of(&ends), &all, options, None).await;
+    assert_eq!(["found", "broke"].map(|name| ran.verdict(name)), [Verdict::Failed, Verdict::Passed]);
+    assert_eq!(ran.summary.flaky, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_used_its_vms_up_is_the_last() {
+    let all = cells(&[("a", "x")]);
+    let fake = Fake { repeatable: false, ..Fake::of(&[("x", &[Verdict::Errored, Verdict::Passed])]) };
+    let ran = run(&fake, &all, EngineOptions { retries: 2, ..options() }, None).await;
+    assert_eq!((ran.verdict("x"), ran.started()), (Verdict::Errored, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -274,7 +310,7 @@ async fn a_failure_is_kept_where_that_was_asked_for_and_a_pass_is_undone() {
 #[tokio::test(start_paused = true)]
 async fn everything_left_behind_is_counted_the_runs_own_included() {
     let all = cells(&[("a", "bad"), ("a", "good")]);
-    let fake = Fake { leaves: 1, ..Fake::of(&[("bad", &[Verdict::Failed])]) };
+    let fake = Fake { leaves: 1, ..Fake::of(&[("bad", &[Verdict::Errored])]) };
     let ran = run(&fake, &all, EngineOptions { retries: 1, ..options() }, None).await;
     assert_eq!(ran.summary.leftovers, 2 + 1 + 1);
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::adapter::{Adapter, ProviderWiring, SourceRef, distinct, login_secret};
-use crate::api::vm::{Mac, Power, SourceVm};
+use crate::api::vm::{Mac, Power, SourceNic, SourceVm};
 use crate::config::{PlatformConfig, ProviderProfile};
 
 pub(super) struct Vsphere;
@@ -62,8 +62,9 @@ impl Adapter for Vsphere {
             return Err(format!("the inventory shows its tools as {}", tools.unwrap_or_default()));
         }
         // The inventory must know the addresses before a Plan that keeps them is validated.
-        let reported = live.nics.iter().filter(|n| n.guest.as_ref().is_some_and(|g| !g.addresses.is_empty())).count();
-        if live.power == Power::On && reported > 0 && list("guestNetworks").is_empty() {
+        // Bare addresses (old tools, no `ipConfig`: they have no prefix) it passes over.
+        let told = |nic: &SourceNic| nic.guest.as_ref().is_some_and(|g| g.addresses.iter().any(|a| a.prefix.is_some()));
+        if live.power == Power::On && live.nics.iter().any(told) && list("guestNetworks").is_empty() {
             return Err("the inventory has not seen the guest's addresses".to_owned());
         }
         Ok(())

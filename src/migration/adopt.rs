@@ -21,11 +21,10 @@ use crate::source::VmRef;
 pub(super) async fn adopt_vms(
     context: &RunContext,
     cell: &Cell,
-    attempt: u32,
     open: &OpenProfile,
 ) -> Result<Vec<PreparedVm>, Failure> {
     let (vms, collections) = read_inventory(context, open).await?;
-    let adopt = |wanted| adopt_vm(context, cell, attempt, open, &vms, &collections, wanted);
+    let adopt = |wanted| adopt_vm(context, cell, open, &vms, &collections, wanted);
     cell.scenario.virtual_machines.iter().map(adopt).collect()
 }
 
@@ -45,7 +44,6 @@ async fn read_inventory(context: &RunContext, open: &OpenProfile) -> Result<(Vec
 fn adopt_vm(
     context: &RunContext,
     cell: &Cell,
-    attempt: u32,
     open: &OpenProfile,
     vms: &[Value],
     collections: &Collections,
@@ -53,20 +51,12 @@ fn adopt_vm(
 ) -> Result<PreparedVm, Failure> {
     let profile = &open.profile;
     let looked_for = profile.vms.get(&wanted.name).unwrap_or(&wanted.name);
-    let Some(found) = choose(vms, looked_for) else {
-        let mut names: Vec<&str> = vms.iter().map(inventory::name_of).collect();
-        names.sort_unstable();
-        let message = format!(
-            "{}: MTV's inventory of {} has no VM whose name is, or begins with, {looked_for}",
-            profile.name, open.endpoint
-        );
+    let Some(found) = vms.iter().find(|vm| inventory::name_of(vm) == looked_for) else {
+        let message = format!("{}: MTV's inventory of {} has no VM {looked_for}", profile.name, open.endpoint);
         return Err(Failure::environment(
-            Problem::new(message)
-                .detail(format!("it has: {}", if names.is_empty() { "no VM".to_owned() } else { names.join(", ") }))
-                .look_at(format!(
-                    "`vms` of the profile gives the VM to take, e.g. {{\"{}\": \"<name>\"}}",
-                    wanted.name
-                )),
+            Problem::new(message).detail(format!("the nearest that it has: {}", nearest(vms, looked_for))).look_at(
+                format!("`vms` of the profile gives the VM to take, e.g. {{\"{}\": \"<name>\"}}", wanted.name),
+            ),
         ));
     };
     let mut before = open.adapter.read_vm(found, collections).map_err(|cause| {
@@ -81,7 +71,7 @@ fn adopt_vm(
         Some(false) => before.os = GuestOs::Linux,
         None => {}
     }
-    power_fits(attempt, open, wanted, &before)?;
+    power_fits(context.has_migrated(&profile.name, &before.id), open, wanted, &before)?;
     let base = wanted.clone_name.as_deref().unwrap_or(&before.name);
     let target_name = context.parts.run.clone_name(base);
     let message = format!("took {} as it is, to become {target_name}", before.name);
@@ -90,15 +80,21 @@ fn adopt_vm(
     Ok(PreparedVm { wanted: wanted.clone(), reference, target_name: Some(target_name), before })
 }
 
-/// The VM of exactly this name, else the first in the order of names that begins with it.
-fn choose<'a>(vms: &'a [Value], wanted: &str) -> Option<&'a Value> {
-    let exact = vms.iter().find(|vm| inventory::name_of(vm) == wanted);
-    let begins = || vms.iter().filter(|vm| inventory::name_of(vm).starts_with(wanted));
-    exact.or_else(|| begins().min_by_key(|vm| inventory::name_of(vm)))
+/// Names like the one that was looked for, the likest first. To take one of them unasked could be to migrate a
+/// stranger's VM.
+fn nearest(vms: &[Value], wanted: &str) -> String {
+    const MOST: usize = 5;
+    let mut names: Vec<&str> = vms.iter().map(inventory::name_of).collect();
+    names.sort_by(|a, b| {
+        let like = |name: &str| strsim::jaro_winkler(name, wanted);
+        like(b).total_cmp(&like(a)).then(a.cmp(b))
+    });
+    names.truncate(MOST);
+    if names.is_empty() { "no VM".to_owned() } else { names.join(", ") }
 }
 
 /// Nobody here can switch the VM, so it must be in the state that the scenario begins with.
-fn power_fits(attempt: u32, open: &OpenProfile, wanted: &ScenarioVm, before: &SourceVm) -> Result<(), Failure> {
+fn power_fits(migrated: bool, open: &OpenProfile, wanted: &ScenarioVm, before: &SourceVm) -> Result<(), Failure> {
     let fits = match wanted.source_vm_power {
         None => true,
         Some(PowerState::On) => before.power == Power::On,
@@ -112,8 +108,10 @@ fn power_fits(attempt: u32, open: &OpenProfile, wanted: &ScenarioVm, before: &So
         "the scenario begins with {} {asked}, but it is {}, and mtv-matrix has no way to switch VMs of {}",
         before.name, before.power, open.profile.platform
     );
-    // After an attempt that migrated, the VM is off because of it: that is no reason to skip.
-    Err(if attempt == 1 { Failure::skipped(message) } else { Failure::environment(Problem::new(message)) })
+    if migrated {
+        return Err(Failure::skipped(format!("{message}; another cell of this run has migrated it")));
+    }
+    Err(Failure::blocked(format!("{message}; switch it, or name another in the profile's `vms`")))
 }
 
 /// The source after migration as the inventory shows it, once that shows it off or `timeouts.power`
@@ -158,11 +156,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_exact_name_wins_over_the_first_that_begins_with_it() {
-        let vms = ["rhel8-b", "rhel8-a", "rhel8", "db"].map(|name| json!({"name": name}));
-        let name = |wanted: &str| choose(&vms, wanted).map(inventory::name_of);
-        assert_eq!(name("rhel8"), Some("rhel8"));
-        assert_eq!(name("rhel8-"), Some("rhel8-a"));
-        assert_eq!(name("hel8"), None, "a name is matched from its beginning");
+    fn a_missing_vm_is_told_with_what_is_like_it() {
+        let vms = ["db", "rhel8-b", "rhel8-a"].map(|name| json!({"name": name}));
+        assert_eq!(nearest(&vms, "rhel8"), "rhel8-a, rhel8-b, db");
+        assert_eq!(nearest(&[], "rhel8"), "no VM");
     }
 }

@@ -21,24 +21,37 @@ const NETWORK_MAP: &str = "network-map";
 pub struct Outcome {
     pub verdict: Verdict,
     pub problem: Option<Problem>,
+    /// Whether a further attempt would begin where this one began: not where it used up VMs that can't be cloned,
+    /// or met a world that the scenario does not fit.
+    pub repeatable: bool,
+}
+
+impl Outcome {
+    /// Dropped before its end.
+    pub fn interrupted() -> Self {
+        Self { verdict: Verdict::Interrupted, problem: None, repeatable: true }
+    }
 }
 
 /// Runs one attempt; teardown is the caller's. Artifacts of a failure are collected before return.
 pub async fn run(context: &RunContext, cell: &Cell, attempt: u32) -> Outcome {
-    match attempt_stages(context, cell, attempt).await {
-        Ok(()) => Outcome { verdict: Verdict::Passed, problem: None },
+    let mut used_up = false;
+    match attempt_stages(context, cell, attempt, &mut used_up).await {
+        Ok(()) => Outcome { verdict: Verdict::Passed, problem: None, repeatable: true },
         Err(failure) if failure.verdict == Verdict::Skipped => {
-            Outcome { verdict: Verdict::Skipped, problem: Some(failure.problem) }
+            Outcome { verdict: Verdict::Skipped, problem: Some(failure.problem), repeatable: false }
         }
         Err(mut failure) => {
             super::artifacts::collect(context, cell, attempt).await;
             failure.problem.look_at.push(format!("artifacts/{}", cell.id.slug()));
-            Outcome { verdict: failure.verdict, problem: Some(failure.problem) }
+            let repeatable = !used_up && !failure.blocked;
+            Outcome { verdict: failure.verdict, problem: Some(failure.problem), repeatable }
         }
     }
 }
 
-async fn attempt_stages(context: &RunContext, cell: &Cell, attempt: u32) -> Result<(), Failure> {
+/// `used_up`: set once MTV was told to migrate VMs that stay as they become.
+async fn attempt_stages(context: &RunContext, cell: &Cell, attempt: u32, used_up: &mut bool) -> Result<(), Failure> {
     let timeouts = &context.parts.settings.timeouts;
     let run = StageRun { parts: &context.parts, cell: &cell.id, attempt };
 
@@ -71,6 +84,11 @@ async fn attempt_stages(context: &RunContext, cell: &Cell, attempt: u32) -> Resu
     let create = plan::create_plan(&tracked, build_plan(context, cell, &prepared), context.patience(timeouts.plan));
     run.stage(Stage::Plan, create).await?;
 
+    // Without a driver there was no clone: the VM that the profile names is migrated itself.
+    if prepared.open.access.driver().is_none() {
+        *used_up = true;
+        prepared.vms.iter().for_each(|vm| context.migrated(&prepared.open.profile.name, &vm.reference.id));
+    }
     let migrated = run.stage(Stage::Migrate, execute::migrate(context, cell, attempt, &prepared)).await?;
 
     let maps = Maps { storage, network };

@@ -5,9 +5,9 @@
 //! profile whose login is refused all end with that one problem. A retry tries again
 //! ([`RunContext::forget_failures`]): what was refused a minute ago may be given now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
@@ -122,6 +122,8 @@ pub struct RunContext {
     precopy: Shared<()>,
     /// By cluster and class.
     defaults: tokio::sync::Mutex<BTreeMap<(String, String), OnceDefaults>>,
+    /// VMs of platforms without a driver that this run has migrated, by profile and id.
+    migrated: Mutex<BTreeSet<(String, String)>>,
 }
 
 impl RunContext {
@@ -145,7 +147,19 @@ impl RunContext {
             remote: Shared::default(),
             precopy: Shared::default(),
             defaults: tokio::sync::Mutex::default(),
+            migrated: Mutex::default(),
         }
+    }
+
+    /// MTV was told to migrate a VM that is nobody's clone: from now on its state is of this run's making.
+    pub(super) fn migrated(&self, profile: &str, vm: &str) {
+        if let Ok(mut migrated) = self.migrated.lock() {
+            migrated.insert((profile.to_owned(), vm.to_owned()));
+        }
+    }
+
+    pub(super) fn has_migrated(&self, profile: &str, vm: &str) -> bool {
+        self.migrated.lock().is_ok_and(|migrated| migrated.contains(&(profile.to_owned(), vm.to_owned())))
     }
 
     /// Creates the run's own namespace, and in it what proves the run's things to be its own. Done once,

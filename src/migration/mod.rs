@@ -28,20 +28,27 @@ pub struct Failure {
     /// `Failed`, `Errored` or `Skipped`.
     pub verdict: Verdict,
     pub problem: Problem,
+    /// The world is not as the scenario needs it, and would not be at a further attempt.
+    pub blocked: bool,
 }
 
 impl Failure {
     /// MTV or the migrated VM is wrong.
     pub fn product(problem: Problem) -> Self {
-        Self { verdict: Verdict::Failed, problem }
+        Self { verdict: Verdict::Failed, problem, blocked: false }
     }
     /// Seen too late for the matrix: the cell can't be, and nobody is to blame.
     pub fn skipped(reason: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Skipped, problem: Problem::new(reason) }
+        Self { verdict: Verdict::Skipped, problem: Problem::new(reason), blocked: false }
+    }
+    /// The world has changed, so that the cell can't be: a run that goes on being green for that would be green by
+    /// attrition. `reason` says what to put right.
+    pub fn blocked(reason: impl std::fmt::Display) -> Self {
+        Self { verdict: Verdict::Errored, problem: Problem::new(format!("blocked: {reason}")), blocked: true }
     }
     /// The environment or the harness broke.
     pub fn environment(problem: Problem) -> Self {
-        Self { verdict: Verdict::Errored, problem }
+        Self { verdict: Verdict::Errored, problem, blocked: false }
     }
 }
 

@@ -64,7 +64,7 @@ pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> 
             let clones = scenario.virtual_machines.iter().map(|wanted| clone_vm(context, cell, &open, driver, wanted));
             try_join_all(clones).await?
         }
-        SourceAccess::InventoryOnly => adopt::adopt_vms(context, cell, attempt, &open).await?,
+        SourceAccess::InventoryOnly => adopt::adopt_vms(context, cell, &open).await?,
     };
     let network_namespace = scenario.multus_namespace.as_deref().unwrap_or(&target_namespace);
     let provider = match destination.shared {

@@ -86,7 +86,7 @@ pub fn rank(verdict: Verdict) -> u8 {
 
 /// The first stage of the last attempt that did not pass.
 fn ended_in(cell: &CellModel) -> Option<Stage> {
-    let stages = &cell.attempts.last()?.stages;
+    let stages = &cell.deciding()?.stages;
     stages.iter().find(|stage| stage.verdict != Some(Verdict::Passed)).map(|stage| stage.stage)
 }
 
@@ -126,6 +126,7 @@ mod tests {
             tags: Vec::new(),
         });
         let mut kinds = vec![EventKind::RunStarted {
+            demands: crate::event::exit::Demands::default(),
             schema: SCHEMA,
             run: RunId::parse("mm-abcdefghij").unwrap(),
             environment: Environment::default(),

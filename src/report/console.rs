@@ -234,6 +234,10 @@ impl Console {
             let times = usize::try_from(retries.values().sum::<u64>()).unwrap_or(usize::MAX);
             let _ = writeln!(out, "\n{} sent again: {}", count(times, "request"), by.join(", "));
         }
+        let not_judged: Vec<String> = model.not_judged().iter().map(|(check, n)| format!("{check} {n}")).collect();
+        if !not_judged.is_empty() {
+            let _ = writeln!(out, "\nnot judged: {}", not_judged.join(", "));
+        }
         let others = [
             (counts.failed, "failed"),
             (counts.errored, "errored"),

@@ -122,7 +122,7 @@ impl Night {
 
 impl Past {
     fn of(cell: &CellModel) -> Self {
-        let stages = cell.attempts.last().map(|attempt| attempt.stages.as_slice()).unwrap_or_default();
+        let stages = cell.deciding().map(|attempt| attempt.stages.as_slice()).unwrap_or_default();
         Self {
             verdict: cell.final_verdict(),
             flaky: cell.flaky(),

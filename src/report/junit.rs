@@ -3,7 +3,9 @@
 //! Failed is `<failure>`, errored is `<error>`, and what was not judged is `<skipped>` with the
 //! reason. What a cell was run with are a suite's properties; its log is the suite's `system-out`, and
 //! the end of it that of every case that did not pass, because some CI systems show only cases. When a
-//! cell was tried more than once the last attempt is shown, and the log tells of the others.
+//! cell was tried more than once the attempt that gave the verdict is shown, and the log tells of the others.
+
+use std::collections::HashMap;
 
 use junit_report::{Duration, OffsetDateTime, Report, TestCase, TestCaseBuilder, TestSuite, TestSuiteBuilder};
 
@@ -11,6 +13,7 @@ use quick_xml::events::{BytesEnd, BytesStart, Event as Xml};
 
 use super::model::{Attempt, CellModel, RunModel, StageModel, span};
 use super::{ReportError, clean, trace};
+use crate::api::names::RunId;
 use crate::event::{Finding, Level, Outcome, Problem, Stage, Verdict};
 
 /// Bytes of a cell's log in its suite; the older part goes first.
@@ -63,25 +66,57 @@ fn stage_case(stage: &StageModel, failed_checks: usize, class: &str) -> TestCase
     case(stage.stage.name(), class, span(Some(stage.started), stage.ended), verdict, stage.problem.as_ref())
 }
 
-fn check_case(finding: &Finding, class: &str) -> TestCase {
-    let subject = finding.subject.as_ref().map(|subject| format!(" {subject}")).unwrap_or_default();
-    let name = format!("verify: {}{subject} [{}]", finding.check, finding.vm);
+/// Names of an attempt's checks that are the same every night: by the VM that was cloned, and by the place of a NIC, a
+/// disk or an address among those of its VM. What is of this run alone (clones' names, MACs) stands in the text.
+struct Names<'a> {
+    run: Option<&'a RunId>,
+    /// Parts seen of a check of a VM.
+    parts: HashMap<(&'a str, &'a str), usize>,
+    /// Clones of one VM in one scenario.
+    seen: HashMap<String, usize>,
+}
+
+impl<'a> Names<'a> {
+    fn next(&mut self, finding: &'a Finding) -> String {
+        let vm = self.run.map_or(finding.vm.as_str(), |run| run.base_of(&finding.vm));
+        let name = if finding.subject.is_some() {
+            let part = self.parts.entry((&finding.check, &finding.vm)).or_default();
+            *part += 1;
+            format!("verify: {} {part} [{vm}]", finding.check)
+        } else {
+            format!("verify: {} [{vm}]", finding.check)
+        };
+        let seen = self.seen.entry(name.clone()).or_default();
+        *seen += 1;
+        if *seen == 1 { name } else { format!("{name} ({seen})") }
+    }
+}
+
+fn check_case(name: &str, finding: &Finding, class: &str) -> TestCase {
+    let of = finding.subject.as_ref().map(|subject| format!(" {subject}")).unwrap_or_default();
     match &finding.outcome {
-        Outcome::Passed { .. } => case(&name, class, 0, Verdict::Passed, None),
+        Outcome::Passed { actual } => {
+            let mut passed = case(name, class, 0, Verdict::Passed, None);
+            if finding.subject.is_some() {
+                passed.set_system_out(&cdata(&format!("{}{of}: VM {}: {actual}", finding.check, finding.vm)));
+            }
+            passed
+        }
         Outcome::Failed { expected, actual } => {
-            let message = format!("{}: VM {}: expected {expected}, actual {actual}", finding.check, finding.vm);
-            case(&name, class, 0, Verdict::Failed, Some(&Problem::new(message)))
+            let message = format!("{}{of}: VM {}: expected {expected}, actual {actual}", finding.check, finding.vm);
+            case(name, class, 0, Verdict::Failed, Some(&Problem::new(message)))
         }
         Outcome::NotJudged { because } => {
-            case(&name, class, 0, Verdict::Skipped, Some(&Problem::new(format!("not judged: {because}"))))
+            case(name, class, 0, Verdict::Skipped, Some(&Problem::new(format!("not judged{of}: {because}"))))
         }
     }
 }
 
-fn attempt_cases(attempt: &Attempt, class: &str) -> Vec<TestCase> {
+fn attempt_cases(run: Option<&RunId>, attempt: &Attempt, class: &str) -> Vec<TestCase> {
+    let mut names = Names { run, parts: HashMap::new(), seen: HashMap::new() };
     let failed = attempt.findings.iter().filter(|(_, f)| matches!(f.outcome, Outcome::Failed { .. })).count();
     let stages = attempt.stages.iter().map(|stage| stage_case(stage, failed, class));
-    let checks = attempt.findings.iter().map(|(_, finding)| check_case(finding, class));
+    let checks = attempt.findings.iter().map(|(_, finding)| check_case(&names.next(finding), finding, class));
     let mut cases: Vec<TestCase> = stages.chain(checks).collect();
     let told = cases.iter().any(|case| case.is_failure() || case.is_error());
     // A cell can end badly outside any stage, e.g. because its Provider is not ready.
@@ -126,7 +161,7 @@ fn properties(model: &RunModel, cell: &CellModel) -> Vec<(&'static str, String)>
         ("verdict", Some(cell.final_verdict().name().to_owned())),
         ("attempts", Some(cell.attempts.len().to_string())),
         ("flaky", Some(cell.flaky().to_string())),
-        ("namespace", cell.attempts.last().map(|attempt| attempt.namespace.clone())),
+        ("namespace", cell.deciding().map(|attempt| attempt.namespace.clone())),
         ("shard", model.shard.clone()),
     ];
     all.retain(|(_, value)| value.as_ref().is_some_and(|value| !value.is_empty()));
@@ -181,9 +216,9 @@ fn suite(model: &RunModel, cell: &CellModel) -> TestSuite {
     let class = clean(&format!("{}.{}", cell.info.profile, cell.info.scenario));
     let mut suite = TestSuiteBuilder::new(&clean(cell.name()));
     suite.set_timestamp(time(cell.started().or(model.started)));
-    let cases = match (&cell.skipped, cell.attempts.last()) {
+    let cases = match (&cell.skipped, cell.deciding()) {
         (Some(reason), _) => vec![case("cell", &class, 0, Verdict::Skipped, Some(&Problem::new(reason.clone())))],
-        (None, Some(attempt)) => attempt_cases(attempt, &class),
+        (None, Some(attempt)) => attempt_cases(model.run.as_ref(), attempt, &class),
         (None, None) => vec![case("cell", &class, 0, cell.final_verdict(), cell.problem())],
     };
     let log = log(model, cell);

@@ -245,6 +245,7 @@ fn events(set: &ShardSet, parts: &[Part], missing: &str) -> Vec<Event> {
         cells: first.iter().map(info).collect(),
         shard: None,
         set: None,
+        demands: models.first().map(|model| model.demands).unwrap_or_default(),
     };
     kinds.insert(0, (began, started));
     let mut all = numbered(kinds);
@@ -306,14 +307,18 @@ fn environment(set: &ShardSet, parts: &[Part], models: &[RunModel]) -> crate::ev
 fn finished(events: &[Event], parts: &[Part], models: &[RunModel], missing: &str) -> EventKind {
     let model = RunModel::from_events(events);
     let counts = model.counts();
+    let demands = model.demands;
     let ends = || models.iter().filter_map(|model| model.end.as_ref());
     let interrupted = counts.interrupted > 0 || ends().any(|end| end.exit_code == exit::INTERRUPTED);
     // A run can break without a cell of its own, e.g. one that had nothing to run.
     let errored = counts.errored + ends().filter(|end| end.exit_code == exit::ENVIRONMENT).count();
-    let exit_code = exit::code(interrupted, counts.failed, errored, model.leftovers.len());
+    let tally = exit::Tally { errored, ..model.tally(interrupted) };
+    let exit_code = tally.code(&demands);
     let mut problem = Problem::default();
     for (part, end) in parts.iter().zip(models.iter().map(|model| &model.end)) {
-        if let Some(broken) = end.as_ref().and_then(|end| end.problem.as_ref()) {
+        // That a shard had too few cells to run says nothing of the set.
+        let end = end.as_ref().filter(|end| end.exit_code != exit::TOO_FEW);
+        if let Some(broken) = end.and_then(|end| end.problem.as_ref()) {
             problem.details.push(format!("shard {}: {}", part.run.set.shard(), broken.message));
             problem.details.extend(broken.details.iter().map(|detail| format!("  {detail}")));
         }
@@ -322,6 +327,7 @@ fn finished(events: &[Event], parts: &[Part], models: &[RunModel], missing: &str
     problem.message = match (missing.is_empty(), problem.details.is_empty()) {
         (false, _) => "the set is not whole".to_owned(),
         (true, false) => "a shard could not run its cells".to_owned(),
+        (true, true) if exit_code == exit::TOO_FEW => tally.too_few(&demands).unwrap_or_default(),
         (true, true) => String::new(),
     };
     EventKind::RunFinished {

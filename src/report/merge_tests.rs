@@ -43,6 +43,7 @@ impl Volume {
     fn run(&self, index: usize, name: &str, start: i64, verdict: Option<Verdict>) -> PathBuf {
         let own = info(index).id;
         let mut kinds = vec![EventKind::RunStarted {
+            demands: exit::Demands::default(),
             schema: SCHEMA,
             run: run_id(name, index, start),
             environment: crate::event::Environment { mtv_version: Some("2.11.3".into()), ..Default::default() },
@@ -65,7 +66,7 @@ impl Volume {
         kinds.push(EventKind::Artifact { cell: cell(), path: "../../escape".into(), what: "b".into() });
         if let Some(verdict) = verdict {
             kinds.push(EventKind::CellFinished { cell: cell(), attempt: 1, verdict, problem: None, will_retry: false });
-            let exit_code = exit::code(false, usize::from(verdict == Verdict::Failed), 0, 0);
+            let exit_code = if verdict == Verdict::Failed { exit::FAILED } else { exit::PASSED };
             kinds.push(EventKind::RunFinished { verdict, leftovers: 0, exit_code, problem: None });
         }
         self.write(&format!("run-{name}-{index}-{start}"), start, kinds)

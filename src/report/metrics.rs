@@ -140,7 +140,9 @@ fn stages(model: &RunModel, page: &mut Page) {
 fn transfers(model: &RunModel, page: &mut Page) {
     let mut copied = Vec::new();
     for cell in &model.cells {
-        for (vm, transfer) in cell.attempts.last().into_iter().flat_map(|attempt| &attempt.transfers) {
+        for (vm, transfer) in cell.deciding().into_iter().flat_map(|attempt| &attempt.transfers) {
+            // By what was cloned: a series lasts over many runs.
+            let vm = model.run.as_ref().map_or(vm.as_str(), |run| run.base_of(vm));
             copied.push((cell, vm, transfer.megabytes, span(Some(transfer.started), transfer.ended)));
         }
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use jiff::Timestamp;
 
 use crate::api::names::{CellId, RunId};
+use crate::event::exit;
 use crate::event::{
     CellInfo, Environment, Event, EventKind, Finding, Level, Outcome, Problem, ShardSet, Stage, Verdict, VmProgress,
 };
@@ -124,13 +125,27 @@ impl CellModel {
             retries: BTreeMap::new(),
         }
     }
-    /// The last attempt's verdict. `None`: it has not ended (yet).
+    /// How the cell ended over all its attempts. `None`: it has not ended (yet).
     pub fn verdict(&self) -> Option<Verdict> {
         match (&self.skipped, &self.unstarted) {
             (Some(_), _) => Some(Verdict::Skipped),
             (None, Some((verdict, _))) => Some(*verdict),
-            (None, None) => self.attempts.last().and_then(|a| a.verdict),
+            (None, None) => {
+                self.attempts.last()?.verdict?;
+                Verdict::of_attempts(self.attempts.iter().filter_map(|attempt| attempt.verdict))
+            }
         }
+    }
+    /// The attempt that gave the cell its verdict: the last one that ended so. While one runs, that.
+    pub fn deciding(&self) -> Option<&Attempt> {
+        let verdict = self.verdict();
+        let decided = || self.attempts.iter().rev().find(|attempt| attempt.verdict == verdict);
+        verdict.and_then(|_| decided()).or(self.attempts.last())
+    }
+    /// Those that did not give it.
+    pub fn other_attempts(&self) -> impl Iterator<Item = &Attempt> {
+        let deciding = self.deciding().map(|attempt| attempt.number);
+        self.attempts.iter().filter(move |attempt| Some(attempt.number) != deciding)
     }
     /// For a run that is over: a cell without a verdict was interrupted.
     pub fn final_verdict(&self) -> Verdict {
@@ -147,7 +162,7 @@ impl CellModel {
     pub fn problem(&self) -> Option<&Problem> {
         match &self.unstarted {
             Some((_, problem)) => Some(problem),
-            None => self.attempts.last().and_then(|attempt| attempt.problem.as_ref()),
+            None => self.deciding().and_then(|attempt| attempt.problem.as_ref()),
         }
     }
     pub fn name(&self) -> &str {
@@ -163,11 +178,11 @@ impl CellModel {
     pub fn milliseconds(&self) -> i64 {
         span(self.started(), self.ended())
     }
-    /// Findings of the last attempt.
+    /// Findings of the attempt that decided.
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
-        self.attempts.last().into_iter().flat_map(|attempt| attempt.findings.iter().map(|(_, finding)| finding))
+        self.deciding().into_iter().flat_map(|attempt| attempt.findings.iter().map(|(_, finding)| finding))
     }
-    /// What the last attempt could not judge.
+    /// What the attempt that decided could not judge.
     pub fn not_judged(&self) -> usize {
         self.findings().filter(|finding| matches!(finding.outcome, Outcome::NotJudged { .. })).count()
     }
@@ -238,6 +253,7 @@ pub struct RunModel {
     /// Requests that were sent again for no cell of its own, by who was asked.
     pub retries: BTreeMap<String, u64>,
     pub end: Option<RunEnd>,
+    pub demands: exit::Demands,
 }
 
 /// How many cells ended how.
@@ -289,6 +305,32 @@ impl RunModel {
         span(self.started, self.last)
     }
 
+    /// What the run's exit code is made from: cells of other shards don't count.
+    pub fn tally(&self, interrupted: bool) -> exit::Tally {
+        let counts = self.counts();
+        let elsewhere = self.cells.iter().filter(|cell| cell.elsewhere.is_some()).count();
+        exit::Tally {
+            interrupted,
+            passed: counts.passed,
+            failed: counts.failed,
+            errored: counts.errored,
+            skipped: counts.skipped.saturating_sub(elsewhere),
+            flaky: counts.flaky,
+            leftovers: self.leftovers.len(),
+        }
+    }
+
+    /// How often each check could not be judged, by its name.
+    pub fn not_judged(&self) -> BTreeMap<&str, usize> {
+        let mut all = BTreeMap::new();
+        for finding in self.cells.iter().flat_map(CellModel::findings) {
+            if matches!(finding.outcome, Outcome::NotJudged { .. }) {
+                *all.entry(finding.check.as_str()).or_default() += 1;
+            }
+        }
+        all
+    }
+
     /// Requests that were sent again in the whole run, by who was asked.
     pub fn all_retries(&self) -> BTreeMap<&str, u64> {
         let mut all = BTreeMap::new();
@@ -338,7 +380,8 @@ impl RunModel {
         let at = event.at;
         self.last = Some(at);
         match &event.kind {
-            EventKind::RunStarted { run, environment, cells, shard, set, .. } => {
+            EventKind::RunStarted { run, environment, cells, shard, set, demands, .. } => {
+                self.demands = *demands;
                 self.run = Some(run.clone());
                 self.environment = environment.clone();
                 self.shard.clone_from(shard);

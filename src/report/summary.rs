@@ -35,6 +35,9 @@ struct Run<'a> {
     /// Requests that were sent again in the whole run, by who was asked.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     retries: BTreeMap<&'a str, u64>,
+    /// How often each check could not be judged.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    not_judged: BTreeMap<&'a str, usize>,
     leftovers: Vec<Leftover<'a>>,
 }
 
@@ -63,7 +66,7 @@ struct Cell<'a> {
     artifacts: Vec<&'a str>,
 }
 
-/// Findings of the last attempt.
+/// Findings of the attempt that decided.
 #[derive(Debug, Default, Serialize)]
 struct Checks {
     passed: usize,
@@ -71,7 +74,7 @@ struct Checks {
     not_judged: usize,
 }
 
-/// Stages of the last attempt.
+/// Stages of the attempt that decided.
 #[derive(Debug, Serialize)]
 struct Stage {
     stage: crate::event::Stage,
@@ -95,7 +98,7 @@ fn cell(cell: &CellModel) -> Cell<'_> {
             Outcome::NotJudged { .. } => checks.not_judged += 1,
         }
     }
-    let stages = cell.attempts.last().map(|attempt| attempt.stages.as_slice()).unwrap_or_default();
+    let stages = cell.deciding().map(|attempt| attempt.stages.as_slice()).unwrap_or_default();
     Cell {
         id: cell.name(),
         profile: &cell.info.profile,
@@ -147,6 +150,7 @@ pub fn render(model: &RunModel) -> Result<String, ReportError> {
         counts: model.counts(),
         cells: model.cells.iter().map(cell).collect(),
         retries: model.all_retries(),
+        not_judged: model.not_judged(),
         leftovers: leftovers.collect(),
     };
     let text = serde_json::to_string_pretty(&run);

@@ -81,6 +81,16 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// How a cell ended that was tried more than once. What was found wrong with MTV or a VM stays found, unless a
+    /// later attempt passed (which is told as flaky); else the last attempt says. `None` without an attempt.
+    pub fn of_attempts(attempts: impl IntoIterator<Item = Self>) -> Option<Self> {
+        attempts.into_iter().reduce(|before, now| match (before, now) {
+            (_, Self::Passed) => Self::Passed,
+            (Self::Failed, Self::Errored | Self::Skipped | Self::Interrupted) => Self::Failed,
+            (_, now) => now,
+        })
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Passed => "passed",
@@ -237,6 +247,9 @@ pub enum EventKind {
         shard: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         set: Option<ShardSet>,
+        /// What the run as a whole is asked for beside its cells, so that a set of shards is judged by it too.
+        #[serde(default, skip_serializing_if = "exit::Demands::is_usual")]
+        demands: exit::Demands,
     },
     /// A cell that does not run, decided before anything was touched.
     CellSkipped {

@@ -87,7 +87,7 @@ fn dns_of(config: &Element) -> Vec<IpAddr> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DefaultRoute {
     pub gateway: IpAddr,
-    /// Index of the card, as text of the server: `0` is the card with key 4000.
+    /// The NIC by its place in `guest.net`, from 0 (Forklift: vSphere's model.go).
     pub device: Option<i64>,
 }
 

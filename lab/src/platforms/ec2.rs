@@ -11,6 +11,8 @@ use super::{LabPlatform, PlatformOptions};
 use crate::error::LabError;
 use crate::ports::GuestDirectory;
 
+/// Ends every VM's name.
+const SUFFIX: &str = "-ec2";
 /// The key pair; it guards nothing.
 const ACCESS_KEY_ID: &str = "AKIALABMTVMATRIX0001";
 const SECRET_ACCESS_KEY: &str = "lab-ec2-secret";
@@ -27,7 +29,7 @@ pub struct Ec2 {
 
 impl Ec2 {
     pub async fn start(options: &PlatformOptions<'_>) -> Result<Self, LabError> {
-        let roster = Arc::new(Roster::new(&Mark { suffix: "-ec2", mac: "0e:1a:2b:3c", subnet: 103 }));
+        let roster = Arc::new(Roster::new(&Mark { suffix: SUFFIX, mac: "0e:1a:2b:3c", subnet: 103 }));
         let own = CatalogueOptions {
             listen: options.listen,
             user: ACCESS_KEY_ID,
@@ -49,6 +51,7 @@ impl LabPlatform for Ec2 {
             "access_key_id": ACCESS_KEY_ID,
             "secret_access_key": SECRET_ACCESS_KEY,
             "target_az": ZONE,
+            "vms": self.roster.vms(SUFFIX),
             "guest_vm_linux_user": "root",
             "guest_vm_linux_password": "lab-linux",
             "guest_vm_win_user": "Administrator",

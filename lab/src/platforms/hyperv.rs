@@ -11,6 +11,8 @@ use super::{LabPlatform, PlatformOptions};
 use crate::error::LabError;
 use crate::ports::GuestDirectory;
 
+/// Ends every VM's name.
+const SUFFIX: &str = "-hv";
 /// The login; it guards nothing.
 const USER: &str = "Administrator";
 const PASSWORD: &str = "lab-hyperv";
@@ -26,7 +28,7 @@ pub struct Hyperv {
 
 impl Hyperv {
     pub async fn start(options: &PlatformOptions<'_>) -> Result<Self, LabError> {
-        let mut roster = Roster::new(&Mark { suffix: "-hv", mac: "00:15:5d:0b", subnet: 102 });
+        let mut roster = Roster::new(&Mark { suffix: SUFFIX, mac: "00:15:5d:0b", subnet: 102 });
         for machine in roster.0.iter_mut().filter(|machine| machine.name.starts_with(RUNS)) {
             machine.on = true;
         }
@@ -49,6 +51,7 @@ impl LabPlatform for Hyperv {
             "username": USER,
             "password": PASSWORD,
             "smb_url": SHARE,
+            "vms": self.roster.vms(SUFFIX),
             "guest_vm_linux_user": "root",
             "guest_vm_linux_password": "lab-linux",
             "guest_vm_win_user": "Administrator",

@@ -1,6 +1,7 @@
 //! The VMs of the platforms that MTV only reads (OVA, Hyper-V, EC2): the ones that the shipped
 //! scenarios name, and some that nobody asked for. Facts alone; each platform tells them its own way.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use sha2::{Digest, Sha256};
@@ -43,7 +44,7 @@ pub struct Roster(pub Vec<Machine>);
 
 /// What tells the machines of one platform from another's.
 pub struct Mark {
-    /// Ends every name, so that scenarios find their VMs by the beginning.
+    /// Ends every name: profiles say which VM is meant by a scenario's name (`vms`).
     pub suffix: &'static str,
     /// First four bytes of every MAC.
     pub mac: &'static str,
@@ -97,6 +98,14 @@ impl Roster {
             Machine { efi: true, ..fixed },
             Machine { cpus: 8, memory_mib: 32768, on: true, ..stranger },
         ])
+    }
+}
+
+impl Roster {
+    /// A profile's `vms`: name in scenarios → name here.
+    pub fn vms(&self, suffix: &str) -> BTreeMap<String, String> {
+        let named = |machine: &Machine| Some((machine.name.strip_suffix(suffix)?.to_owned(), machine.name.clone()));
+        self.0.iter().filter_map(named).collect()
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) struct Keys {
     /// Secret of the key pair of the cluster's account.
     #[schemars(with = "Option<String>")]
     target_secret_access_key: Option<SecretString>,
-    /// Name in a scenario → name of the instance to take, or its beginning: `{"mtv-tests-rhel8": "qe-rhel8"}`.
+    /// Name in a scenario → name of the instance to take: `{"mtv-tests-rhel8": "qe-rhel8"}`.
     vms: BTreeMap<String, String>,
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Keys {
     winrm_port: Option<u16>,
     /// `standalone` or `cluster` (MTV 2.12 and later).
     management_type: Option<ManagementType>,
-    /// Name in a scenario → name of the VM to take, or its beginning: `{"mtv-tests-rhel8": "qe-rhel8"}`.
+    /// Name in a scenario → name of the VM to take: `{"mtv-tests-rhel8": "qe-rhel8"}`.
     vms: BTreeMap<String, String>,
 }
 

@@ -13,7 +13,7 @@ use super::{Credentials, PlatformConfig};
 pub(super) struct Keys {
     /// The NFS share as MTV mounts it: `server:/path`, without `nfs://`. Required.
     api_url: Option<String>,
-    /// Name in a scenario → name of the VM to take, or its beginning: `{"mtv-tests-rhel8": "1nisim-rhel9-efi"}`.
+    /// Name in a scenario → name of the VM to take: `{"mtv-tests-rhel8": "1nisim-rhel9-efi"}`.
     vms: BTreeMap<String, String>,
 }
 

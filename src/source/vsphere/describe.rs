@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::api::vim::device::{Hardware, Network, Nic};
+use crate::api::vim::device::{Hardware, Network};
 use crate::api::vim::vm::{DefaultRoute, GuestNic, guest_nics, guest_routes, snapshots};
 use crate::api::vim::{ObjectContent, decode_name};
 use crate::api::vm::*;
@@ -57,8 +57,9 @@ pub(super) fn source_vm(vm: &ObjectContent, networks: &[Network], datastores: &B
                 connected: if power == Power::On { nic.connected } else { nic.start_connected },
                 guest: guests
                     .iter()
-                    .find(|g| Mac::new(&g.mac) == Mac::new(&nic.mac))
-                    .map(|g| interface(nic, g, &routes, &stack_dns)),
+                    .zip(0_i64..)
+                    .find(|(g, _)| Mac::new(&g.mac) == Mac::new(&nic.mac))
+                    .map(|(g, index)| interface(index, g, &routes, &stack_dns)),
             }
         })
         .collect();
@@ -145,7 +146,9 @@ fn guest_os(family: Option<&str>, guest_id: Option<&str>) -> GuestOs {
     }
 }
 
-fn interface(nic: &Nic, guest: &GuestNic, routes: &[DefaultRoute], stack_dns: &[std::net::IpAddr]) -> GuestInterface {
+/// `index`: its place in the guest's list of NICs, by which a route names its device. A device's key says nothing
+/// of it: keys need not begin at 4000, and have gaps.
+fn interface(index: i64, guest: &GuestNic, routes: &[DefaultRoute], stack_dns: &[std::net::IpAddr]) -> GuestInterface {
     let addresses: Vec<GuestAddress> = guest
         .ips
         .iter()
@@ -160,7 +163,6 @@ fn interface(nic: &Nic, guest: &GuestNic, routes: &[DefaultRoute], stack_dns: &[
             },
         })
         .collect();
-    let index = nic.key - 4000;
     // IPv4 first: it is what MTV preserves.
     let gateway =
         routes.iter().filter(|r| r.device == Some(index)).min_by_key(|r| r.gateway.is_ipv6()).map(|r| r.gateway);
@@ -213,6 +215,15 @@ mod tests {
         );
         assert_eq!(guest.gateway, Some("10.0.0.1".parse().unwrap()));
         assert_eq!(guest.dns, ["10.0.0.2".parse::<std::net::IpAddr>().unwrap()]);
+    }
+
+    #[test]
+    fn a_route_names_its_nic_by_its_place_in_the_guests_list_and_not_by_its_key() {
+        let answer = ANSWER.replace(">4000<", ">4007<");
+        assert_ne!(answer, ANSWER);
+        let (objects, _) = property::page(&[Element::parse(answer.as_bytes()).unwrap()]);
+        let vm = source_vm(&objects[0], &[], &BTreeMap::new());
+        assert_eq!(vm.nics[0].guest.as_ref().unwrap().gateway, Some("10.0.0.1".parse().unwrap()));
     }
 
     #[test]

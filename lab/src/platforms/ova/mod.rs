@@ -17,6 +17,8 @@ use crate::ports::GuestDirectory;
 
 mod ovf;
 
+/// Ends every VM's name.
+const SUFFIX: &str = "-ova";
 /// The lab's share.
 pub struct Ova {
     roster: Arc<Roster>,
@@ -63,7 +65,7 @@ fn shown(path: &Path) -> std::path::Display<'_> {
 
 impl Ova {
     pub fn start(_: &PlatformOptions<'_>) -> Result<Self, LabError> {
-        let roster = Roster::new(&Mark { suffix: "-ova", mac: "00:50:56:0a", subnet: 101 });
+        let roster = Roster::new(&Mark { suffix: SUFFIX, mac: "00:50:56:0a", subnet: 101 });
         let share = Share::write(&roster)
             .map_err(|e| LabError::Start { part: "OVA share".to_owned(), cause: e.to_string() })?;
         Ok(Self { roster: Arc::new(roster), share })
@@ -77,6 +79,7 @@ impl LabPlatform for Ova {
             "type": "ova",
             "version": "1",
             "api_url": format!("127.0.0.1:{}", shown(&self.share.path)),
+            "vms": self.roster.vms(SUFFIX),
             "guest_vm_linux_user": "root",
             "guest_vm_linux_password": "lab-linux",
             "guest_vm_win_user": "Administrator",

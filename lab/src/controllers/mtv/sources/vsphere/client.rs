@@ -383,7 +383,8 @@ fn inv_vm(vm: &ObjectContent, networks: &[Network], revision: u64) -> InvVm {
     let (routes, stack_dns) = guest_routes(&vm.props);
     let mut guest_networks = Vec::new();
     for (index, nic) in guest_nics(&vm.props).iter().enumerate().filter(|(_, n)| n.has_ip_config) {
-        let gateway = routes.iter().find(|r| r.device == Some(nic.device_key - 4000)).map(|r| r.gateway.to_string());
+        let place = i64::try_from(index).ok();
+        let gateway = routes.iter().find(|r| r.device == place).map(|r| r.gateway.to_string());
         let dns = if nic.dns.is_empty() { &stack_dns } else { &nic.dns };
         for ip in &nic.ips {
             guest_networks.push((
