@@ -353,7 +353,7 @@ fn source_of(config: &mut kube::Config) -> Source {
         return Source::File(file.into());
     }
     if login.exec.is_some() || login.auth_provider.is_some() {
-        return Source::Plugin(Plugin::new(config.clone()));
+        return Source::Plugin(Box::new(Plugin::new(config.clone())));
     }
     Source::None
 }

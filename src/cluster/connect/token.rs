@@ -31,7 +31,7 @@ pub enum Source {
     /// None: a client certificate.
     None,
     /// A credential plugin of the kubeconfig.
-    Plugin(Plugin),
+    Plugin(Box<Plugin>),
     /// A ServiceAccount's, asked for by a TokenRequest over a connection that has none.
     Account(Account),
     Fixed(SecretString),

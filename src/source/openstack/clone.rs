@@ -194,7 +194,7 @@ impl Making<'_> {
             Err(error) if error.is_in_doubt() => {
                 let what = format!("server {name} to appear");
                 let appearing = driver.appearing(&what, || async {
-                    let found = driver.find_server(&name).await?;
+                    let found = driver.find_server(name).await?;
                     Ok(found.map(|server| text(&server, "/id").to_owned()))
                 });
                 match appearing.await? {
