@@ -15,6 +15,8 @@
 //! `api` (what runner and lab both speak) and `lab` (the simulated world) are packages of their own.
 
 #![recursion_limit = "256"]
+// They panic where nobody reads any more; `cli::show` writes to the terminal.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod check;
 pub mod cleanup;

@@ -90,7 +90,7 @@ async fn finish(cleaner: &Cleaner<'_>, path: &Path) -> Result<Cleaned, WorkError
     let guard = Arc::new(Guard::hold(path, WHAT)?);
     let _heart = common::heartbeat(&guard);
     let ledger = Ledger::reopen(path)?;
-    println!("{}: run {}", path.display(), ledger.run());
+    super::show::out(format_args!("{}: run {}", path.display(), ledger.run()));
     Ok(cleaner.finish(&ledger).await?)
 }
 
@@ -109,7 +109,7 @@ async fn sweep(cleaner: &Cleaner<'_>, loaded: &Loaded, run: &RunId) -> Result<Cl
     let swept = cleaner.sweep(run, |marker| Ledger::create_with(&path.join("ledger.jsonl"), run, marker)).await;
     let _ = std::fs::remove_dir_all(&path);
     if let Some(error) = unreadable {
-        println!("swept without its ledger: {error}");
+        super::show::out(format_args!("swept without its ledger: {error}"));
     }
     Ok(swept?)
 }

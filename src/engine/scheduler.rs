@@ -11,8 +11,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::caught::caught;
 use crate::api::names::CellId;
-use crate::cleanup::{Consent, Leftover, Standing, Undo, sweep};
+use crate::cleanup::{Consent, Leftover, Standing, Undo, sweep, teardown};
 use crate::config::Keep;
 use crate::event::{EventKind, Events, Level, Problem, Stage, Verdict};
 use crate::ledger::OpenEntry;
@@ -50,8 +51,8 @@ impl RunSummary {
 /// Why a teardown did not end.
 const CUT_SHORT: &str = "the run was told to stop at once, or its grace period was over";
 
-/// A request that was given up went with its connection; what a server still makes of it comes within
-/// moments. A `clean`, which knows nothing of the connection, waits for a whole request timeout.
+/// A request that a signal cut short went with its connection; what a server still makes of it comes within
+/// moments. Who waited for an answer in vain, and a `clean`, which knows nothing of the connection, wait longer.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// One run of many cells.
@@ -176,7 +177,9 @@ impl Engine {
         let outcome = tokio::select! {
             biased;
             () = self.cancel.cancelled() => Outcome { verdict: Verdict::Interrupted, problem: None },
-            outcome = migration::run(&self.context, cell, attempt) => outcome,
+            outcome = caught("this cell was run", migration::run(&self.context, cell, attempt)) => {
+                outcome.unwrap_or_else(|problem| Outcome { verdict: Verdict::Errored, problem: Some(problem) })
+            }
         };
         // Skipped: what was found on the source speaks against the cell, and would again.
         let passed = matches!(outcome.verdict, Verdict::Passed | Verdict::Skipped);
@@ -219,12 +222,14 @@ impl Engine {
         entries.retain(|entry| !entry.kept);
         let limit = self.context.parts.settings.timeouts.teardown;
         let span = (self.context.parts.stage_span)(id, attempt, Stage::Teardown);
-        let undo = tokio::time::timeout(limit, self.undo(entries).instrument(span));
+        let undo = caught("this cell was torn down", self.undo(entries).instrument(span));
+        let undo = tokio::time::timeout(limit, undo);
         let (leftovers, why) = tokio::select! {
             biased;
             () = self.abort.cancelled() => (None, CUT_SHORT.to_owned()),
             done = undo => match done {
-                Ok(leftovers) => (Some(leftovers), String::new()),
+                Ok(Ok(leftovers)) => (Some(leftovers), String::new()),
+                Ok(Err(problem)) => (None, problem.message),
                 Err(_) => (None, format!("teardown did not end within {}", crate::config::duration::show(limit))),
             },
         };
@@ -263,7 +268,7 @@ impl Engine {
             cancel_limit: timeouts.delete,
             consent: Consent::Proven,
             swept: false,
-            settle: SETTLE,
+            settle: if self.cancel.is_cancelled() { SETTLE } else { teardown::settle(timeouts.request) },
         };
         undo.run(entries).await
     }
@@ -287,9 +292,11 @@ impl Engine {
         let leftovers: Vec<Leftover> = tokio::select! {
             biased;
             () = self.abort.cancelled() => still_open(CUT_SHORT),
-            done = tokio::time::timeout(limit, self.undo(entries)) => {
-                done.unwrap_or_else(|_| still_open("teardown ran out of time"))
-            }
+            done = tokio::time::timeout(limit, caught("the run was torn down", self.undo(entries))) => match done {
+                Ok(Ok(leftovers)) => leftovers,
+                Ok(Err(problem)) => still_open(&problem.message),
+                Err(_) => still_open("teardown ran out of time"),
+            },
         };
         let mut leftovers = leftovers;
         if !self.abort.is_cancelled() && !keeps {
