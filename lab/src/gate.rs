@@ -115,6 +115,7 @@ mod tests {
             token: "right".to_owned(),
             subresources: None,
             inventory: None,
+            faults: Default::default(),
         };
         let server = ApiServer::start(options, &ca).await.unwrap();
         let gate = Gate::new(server.client());

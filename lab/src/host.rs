@@ -1,18 +1,21 @@
 //! Where the lab lives: an API server of its own, or a cluster that is there already. Everything
 //! else in the lab is a client and does not see the difference.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use base64::Engine as _;
+use serde_json::Value;
 use tokio::net::TcpListener;
 
 use super::apiserver::{ApiServer, ApiServerOptions};
+use super::census;
 use super::outside::{self, Outside};
 use super::serve;
 use crate::MTV_NAMESPACE;
 use crate::error::LabError;
+use crate::faults::{Dialect, Faults};
 use crate::options::LabOptions;
 use crate::pki::LabCa;
 use crate::ports::KubevirtSubresources;
@@ -29,7 +32,7 @@ pub enum Host {
 }
 
 impl Host {
-    pub async fn start(options: &LabOptions, ca: &LabCa) -> Result<Self, LabError> {
+    pub async fn start(options: &LabOptions, ca: &LabCa, faults: &Faults) -> Result<Self, LabError> {
         if let Some(kubeconfig) = &options.on {
             return Ok(Self::Outside(Box::new(Outside::connect(kubeconfig).await?)));
         }
@@ -42,6 +45,7 @@ impl Host {
             token: token.clone(),
             subresources: None,
             inventory: None,
+            faults: faults.at("api", Dialect::Kubernetes),
         };
         Ok(Self::Embedded { api: Arc::new(ApiServer::start(api_options, ca).await?), token })
     }
@@ -137,6 +141,21 @@ impl Host {
                 ns => format!("{} {ns}/{}", o.kind, o.name),
             })
             .collect()
+    }
+
+    /// Every object whole; of a cluster from outside: none.
+    pub fn census(&self) -> BTreeMap<String, Value> {
+        match self {
+            Self::Embedded { api, .. } => census::of(api, ""),
+            Self::Outside(_) => BTreeMap::new(),
+        }
+    }
+
+    /// Forgets old versions, so that watches from before are told *expired*.
+    pub fn compact(&self) {
+        if let Self::Embedded { api, .. } = self {
+            api.compact();
+        }
     }
 
     /// Requests from outside since the start; of a cluster from outside nobody counts them.

@@ -23,6 +23,7 @@ use controllers::mtv::{self, Clusters, MtvOptions, MtvVersion};
 use controllers::storage::{self, StorageOptions};
 use controllers::workloads;
 use defects::Defects;
+use faults::{Dialect, Faults};
 use gate::Gate;
 use guests::Guests;
 use guests::collected::CollectedGuests;
@@ -39,10 +40,12 @@ const MTV_NAMESPACE: &str = "openshift-mtv";
 
 mod aggregated;
 mod apiserver;
+mod census;
 pub mod clock;
 mod controllers;
 pub mod defects;
 mod error;
+pub mod faults;
 mod gate;
 mod guests;
 mod host;
@@ -68,6 +71,7 @@ pub struct Lab {
     stop: CancellationToken,
     /// Objects that the lab started with.
     baseline: BTreeSet<String>,
+    faults: Faults,
 }
 
 impl Lab {
@@ -83,9 +87,11 @@ impl Lab {
         let stop = CancellationToken::new();
         let controllers = TaskTracker::new();
 
-        let host = Host::start(&options, &ca).await?;
+        let faults = Faults::new(options.faults);
+        let host = Host::start(&options, &ca, &faults).await?;
 
-        let platform_options = PlatformOptions { listen: options.listen, clock, ca: &ca, cluster: host.client() };
+        let (listen, cluster) = (options.listen, host.client());
+        let platform_options = PlatformOptions { listen, clock, ca: &ca, cluster, faults: faults.clone() };
         let platforms = platforms::start(&platform_options).await?;
         let db = Arc::new(InventoryDb::default());
         // Platforms from outside come last: their VMs are known by what was collected.
@@ -119,8 +125,20 @@ impl Lab {
         let tls = ca.server_config(&names.map(|name| name.split(':').next().unwrap_or_default().to_owned()))?;
         let inventory_router = inventory::router(db.clone(), Arc::new(clusters.clone()), gate.clone());
         let endpoints = vec![
-            serve::https("inventory", inventory_listener, tls.clone(), inventory_router)?,
-            serve::https("monitoring", thanos_listener, tls, monitoring::router(host.client(), gate))?,
+            serve::https_with(
+                "inventory",
+                inventory_listener,
+                tls.clone(),
+                inventory_router,
+                &faults.at("inventory", Dialect::Rest),
+            )?,
+            serve::https_with(
+                "monitoring",
+                thanos_listener,
+                tls,
+                monitoring::router(host.client(), gate),
+                &faults.at("monitoring", Dialect::Rest),
+            )?,
         ];
         let baseline = host.objects();
         controllers.spawn(
@@ -150,7 +168,7 @@ impl Lab {
         );
         controllers.spawn(workloads::run(host.client(), stop.clone()).boxed());
         controllers.spawn(storage::run(StorageOptions { client: host.client(), clock, stop: stop.clone() }).boxed());
-        Ok(Self { ca, clock, host, platforms, endpoints, controllers, stop, baseline })
+        Ok(Self { ca, clock, host, platforms, endpoints, controllers, stop, baseline, faults })
     }
 
     /// API server URL.
@@ -201,6 +219,29 @@ impl Lab {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
         left
+    }
+    /// A client inside of the process, as cluster admin; faults do not meet it.
+    pub fn client(&self) -> kube::Client {
+        self.host.client()
+    }
+    /// The whole world, a line a thing, with what of it must not change: for an oracle that does not believe
+    /// what a run says.
+    pub fn census(&self) -> BTreeMap<String, serde_json::Value> {
+        let mut all = self.host.census();
+        all.extend(self.platforms.iter().flat_map(|p| p.census()));
+        all
+    }
+    /// Takes an endpoint away for a while (`api`, `inventory`, `vsphere` …), as a restart does: its connections
+    /// are cut, and an API server forgets old versions. Needs faults on, be it at a rate of 0.
+    pub fn restart(&self, endpoint: &str, lasts: std::time::Duration) {
+        self.faults.outage(endpoint, lasts);
+        if endpoint == "api" {
+            self.host.compact();
+        }
+    }
+    /// How its wire breaks, and what broke.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
     }
     /// Counts since the start, for benchmarks.
     pub fn counters(&self) -> BTreeMap<String, u64> {

@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use crate::faults::FaultOptions;
+
 /// How the lab behaves.
 #[derive(Debug, Clone)]
 pub struct LabOptions {
@@ -20,6 +22,8 @@ pub struct LabOptions {
     pub port: u16,
     /// The kubeconfig of a cluster to live on, as cluster admin. `None`: an API server of the lab's own.
     pub on: Option<PathBuf>,
+    /// How the wire between clients and the lab breaks; `None`: it does not.
+    pub faults: Option<FaultOptions>,
 }
 
 impl Default for LabOptions {
@@ -32,6 +36,7 @@ impl Default for LabOptions {
             listen: std::net::IpAddr::from([127, 0, 0, 1]),
             port: 0,
             on: None,
+            faults: None,
         }
     }
 }

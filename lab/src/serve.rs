@@ -1,19 +1,23 @@
 //! Serving an axum router over TLS on loopback: every HTTP endpoint of the lab goes through here.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::LabError;
+use crate::faults::{At, Cuttable, Injector};
 
 /// A running HTTPS endpoint; dropping it stops it, [`Endpoint::stop`] also waits.
 pub struct Endpoint {
@@ -53,11 +57,23 @@ pub async fn bind(part: &str, address: IpAddr, port: u16) -> Result<TcpListener,
 
 /// Serves `router` over TLS until the endpoint is stopped. HTTP/1.1 upgrades work.
 pub fn https(part: &str, listener: TcpListener, tls: Arc<ServerConfig>, router: Router) -> Result<Endpoint, LabError> {
+    https_with(part, listener, tls, router, &At::default())
+}
+
+/// [`https`] over a wire that breaks as `faults` say.
+pub fn https_with(
+    part: &str,
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    router: Router,
+    faults: &At,
+) -> Result<Endpoint, LabError> {
     let addr = listener.local_addr().map_err(|e| LabError::Start { part: part.to_owned(), cause: e.to_string() })?;
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
     let acceptor = TlsAcceptor::from(tls);
     let (accept_stop, accept_tasks) = (stop.clone(), tasks.clone());
+    let injector = faults.injector(&tasks, &stop);
     tasks.spawn(async move {
         loop {
             let stream = tokio::select! {
@@ -66,17 +82,36 @@ pub fn https(part: &str, listener: TcpListener, tls: Arc<ServerConfig>, router: 
             };
             let _ = stream.set_nodelay(true);
             let (acceptor, router, stop) = (acceptor.clone(), router.clone(), accept_stop.clone());
+            let injector = injector.clone();
             accept_tasks.spawn(async move {
                 let serve = async {
                     let Ok(tls) = acceptor.accept(stream).await else { return };
-                    let service = TowerToHyperService::new(router);
-                    let builder = auto::Builder::new(TokioExecutor::new());
-                    // A client that goes away in mid-answer is not an error of the lab.
-                    let _ = builder.serve_connection_with_upgrades(TokioIo::new(tls), service).await;
+                    let Some(injector) = injector else {
+                        let service = TowerToHyperService::new(router);
+                        let builder = auto::Builder::new(TokioExecutor::new());
+                        // A client that goes away in mid-answer is not an error of the lab.
+                        let _ = builder.serve_connection_with_upgrades(TokioIo::new(tls), service).await;
+                        return;
+                    };
+                    serve_broken(tls, router, injector).await;
                 };
                 tokio::select! { () = stop.cancelled() => {}, () = serve => {} }
             });
         }
     });
     Ok(Endpoint { addr, stop, tasks })
+}
+
+/// One connection with faults on its way. Its end is also the end of every request on it.
+async fn serve_broken(tls: TlsStream<TcpStream>, router: Router, injector: Injector) {
+    let Some(line) = injector.connect() else { return };
+    let stream = Cuttable::new(tls, line.clone());
+    let own = line.clone();
+    let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+        let (injector, router, line) = (injector.clone(), router.clone(), own.clone());
+        async move { Ok::<_, Infallible>(injector.serve(router, line, request.map(Body::new)).await) }
+    });
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let serve = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::select! { () = line.cancelled() => {}, _ = serve => {} }
 }

@@ -261,7 +261,8 @@ pub(super) struct Borrowed<'a> {
     pub consent: Consent,
 }
 
-/// Gives the field its former value, unless somebody still needs it or somebody else changed it.
+/// Gives the field its former value, unless somebody still needs it or somebody else changed it. Whether
+/// there was anything to give back.
 pub(super) async fn give_back(
     cluster: &Cluster,
     kind: &ApiResource,
@@ -269,29 +270,29 @@ pub(super) async fn give_back(
     name: &str,
     thing: &str,
     borrowed: Borrowed<'_>,
-) -> Result<(), ApplyError> {
+) -> Result<bool, ApplyError> {
     let api = dynamic_api(cluster, kind, namespace);
     let _turn = cluster.settings_turn().await;
     let mut last = None;
     for _ in 0..CONFLICT_TRIES {
         let there = match read(&api, name).await {
             Ok(Some(there)) => there,
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(true),
             Err(error) => return Err(ApplyError::request("read", thing, &error)),
         };
         let (patch, end) = step(&there, thing, &borrowed);
         if patch.is_null() {
-            return end;
+            return end.map(|()| false);
         }
         match send(&api, name, patch, &there).await {
-            Ok(()) => return end,
+            Ok(()) => return end.map(|()| true),
             Err(error) if code_of(&error) == Some(409) => {
                 last = Some(ApplyError::request("give back", thing, &error));
             }
             Err(error) => return Err(ApplyError::request("give back", thing, &error)),
         }
     }
-    last.map_or(Ok(()), Err)
+    last.map_or(Ok(true), Err)
 }
 
 async fn send(api: &Api<DynamicObject>, name: &str, patch: Value, seen: &DynamicObject) -> Result<(), kube::Error> {

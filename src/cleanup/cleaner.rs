@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::kept::{self, Unknown};
 use super::proof::{Consent, Judgement};
 use super::sweep;
-use super::teardown::{Leftover, Standing, Undo};
+use super::teardown::{self, Leftover, Standing, Undo};
 use crate::api::names::RunId;
 use crate::cluster::Cluster;
 use crate::config::Settings;
@@ -104,7 +104,7 @@ impl Cleaner<'_> {
     fn engine<'b>(&'b self, ledger: &'b Ledger, swept: bool) -> Undo<'b> {
         let limit = self.settings.timeouts.delete;
         let (cluster, drivers, consent) = (self.cluster, &self.drivers, self.consent);
-        let settle = self.settings.timeouts.request;
+        let settle = teardown::settle(self.settings.timeouts.request);
         Undo { cluster, ledger, drivers, limit, cancel_limit: limit, consent, swept, settle }
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::proof::{Claim, Consent, Judgement};
-use super::undo;
+use super::undo::{self, How};
 use crate::cluster::{ApplyError, Cluster, Poll, wait};
 use crate::forklift::execution;
 use crate::ledger::{EntryId, Ledger, OpenEntry, Thing};
@@ -82,8 +82,14 @@ pub struct Undo<'a> {
     pub consent: Consent,
     /// The entries were found by a sweep, not read from the run's ledger.
     pub swept: bool,
-    /// How long after it was asked for a thing may still come that nobody answered for.
+    /// How long after it was asked for a thing may still come that nobody answered for ([`settle`]).
     pub settle: Duration,
+}
+
+/// How long after its intent a thing may still come: a create is tried for three request timeouts
+/// ([`crate::cluster::apply`]), and what was sent last may be on its way for one more.
+pub fn settle(request: Duration) -> Duration {
+    request * 4
 }
 
 impl Undo<'_> {
@@ -241,7 +247,7 @@ impl Undo<'_> {
             }
             Thing::Object { cluster, .. } | Thing::Setting { cluster, .. } => {
                 let cluster = self.cluster_at(cluster).await.map_err(|e| Leftover::of(&entry, Standing::Unknown, e))?;
-                match undo::undo(&cluster, self.ledger, &entry, self.consent, self.limit).await {
+                match undo::undo(&cluster, self.ledger, &entry, self.how(&entry)).await {
                     // It is undone; that the ledger can't say so is no leftover.
                     Err(ApplyError::Ledger(error)) => tracing::warn!(%error, "undone, and its ledger does not say so"),
                     other => other.map_err(|e| Leftover::object(&entry, &e))?,
@@ -255,15 +261,26 @@ impl Undo<'_> {
         Ok(namespace)
     }
 
+    fn how(&self, entry: &OpenEntry) -> How {
+        How { consent: self.consent, limit: self.limit, late: self.late(entry) }
+    }
+
+    /// How long the thing of an entry may still come; zero where it was answered for, or found.
+    fn late(&self, entry: &OpenEntry) -> Duration {
+        if entry.done || self.swept {
+            return Duration::ZERO;
+        }
+        self.settle.saturating_sub(crate::clock::now().duration_since(entry.at).unsigned_abs())
+    }
+
     /// Deletes; what was asked for, never answered and is not there may still come, so it is looked for until
     /// it can't any more. The driver itself waits for the platform's unfinished tasks.
     async fn delete<F>(&self, entry: &OpenEntry, delete: impl Fn() -> F + Send + Sync) -> Result<(), SourceError>
     where
         F: Future<Output = Result<bool, SourceError>> + Send,
     {
-        let age = crate::clock::now().duration_since(entry.at).unsigned_abs();
-        let rest = self.settle.saturating_sub(age);
-        if delete().await? || entry.done || self.swept || rest.is_zero() {
+        let rest = self.late(entry);
+        if delete().await? || rest.is_zero() {
             return Ok(());
         }
         let what = format!("{} to come after all", entry.thing.describe());

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::borrowed::{self, borrow};
 use super::proof::Consent;
-use super::undo::undo;
+use super::undo::{How, undo};
 use super::{kept, sweep};
 use crate::api::names::{CellId, MARK_ANNOTATION, RunId};
 use crate::cluster::objects::fixture::{ledger, mock, stored, with_object};
@@ -27,7 +27,11 @@ fn entry_of_secret(cluster: &Cluster, ledger: &Arc<Ledger>) -> OpenEntry {
 }
 
 async fn undone(cluster: &Cluster, ledger: &Ledger, entry: &OpenEntry) -> Result<(), ApplyError> {
-    undo(cluster, ledger, entry, Consent::Proven, Duration::from_secs(1)).await
+    undo(cluster, ledger, entry, how(Consent::Proven)).await
+}
+
+fn how(consent: Consent) -> How {
+    How { consent, limit: Duration::from_secs(1), late: Duration::ZERO }
 }
 
 #[tokio::test]
@@ -93,7 +97,7 @@ async fn what_a_run_without_a_secret_left_is_removed_with_a_persons_yes_alone() 
     let deletes = || asked.lock().unwrap().iter().filter(|(method, _)| method == Method::DELETE).count();
     assert_eq!(deletes(), 0);
     // It never goes away here; that it was asked to is what counts.
-    let _ = undo(&cluster, &ledger, &entry, Consent::Unproven, Duration::from_millis(50)).await;
+    let _ = undo(&cluster, &ledger, &entry, How { limit: Duration::from_millis(50), ..how(Consent::Unproven) }).await;
     assert_eq!(deletes(), 1);
 }
 
@@ -120,6 +124,29 @@ async fn undo_of_an_absent_object_closes_its_entry() {
     assert!(ledger.open_entries().is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_was_never_answered_for_is_looked_for_until_it_can_not_come_any_more() {
+    let (_dir, ledger) = ledger();
+    let there = stored(Some(&ledger));
+    let state = Arc::new(Mutex::new((0, false)));
+    let seen = Arc::clone(&state);
+    // It comes after the third look, as a write that was on its way does.
+    let (cluster, _) = mock(move |method, _| {
+        let mut state = seen.lock().unwrap();
+        if method == Method::DELETE {
+            state.1 = true;
+            return (200, there.clone());
+        }
+        state.0 += 1;
+        if state.0 > 3 && !state.1 { (200, there.clone()) } else { (404, Value::Null) }
+    });
+    let entry = entry_of_secret(&cluster, &ledger);
+    let late = How { late: Duration::from_secs(20), ..how(Consent::Proven) };
+    undo(&cluster, &ledger, &entry, late).await.unwrap();
+    assert!(state.lock().unwrap().1, "it came and was not removed");
+    assert!(ledger.open_entries().is_empty());
+}
+
 #[tokio::test]
 async fn a_setting_that_somebody_else_changed_is_left_and_reported_once() {
     let (_dir, ledger) = ledger();
@@ -140,7 +167,7 @@ async fn a_setting_that_somebody_else_changed_is_left_and_reported_once() {
     };
     ledger.intent(None, thing).unwrap();
     let entry = ledger.open_entries().remove(0);
-    let error = undo(&cluster, &ledger, &entry, Consent::Proven, Duration::from_secs(1)).await.unwrap_err();
+    let error = undone(&cluster, &ledger, &entry).await.unwrap_err();
     assert!(matches!(error, ApplyError::SettingChanged { .. }), "{error}");
     assert!(ledger.open_entries().is_empty());
     assert!(asked.lock().unwrap().iter().all(|(method, _)| method == Method::GET));

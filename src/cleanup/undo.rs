@@ -15,44 +15,65 @@ use crate::ledger::{Ledger, OpenEntry, Thing};
 /// Other writers may get in between; more often than this is a fight.
 const CONFLICT_TRIES: usize = 10;
 
+/// How an entry is undone.
+#[derive(Debug, Clone, Copy)]
+pub struct How {
+    pub consent: Consent,
+    /// For the thing to be gone.
+    pub limit: Duration,
+    /// How long what was never answered for may still come; zero where it was.
+    pub late: Duration,
+}
+
 /// Undoes one ledger entry that lives on the cluster (an object or a setting), verifies it, writes *gone*.
 /// Deletes an object only on proof, or with a person's consent where there is none to be had.
 ///
 /// A setting that somebody else changed meanwhile is left as it is: the entry is closed, and the
 /// error says so once.
-pub async fn undo(
-    cluster: &Cluster,
-    ledger: &Ledger,
-    entry: &OpenEntry,
-    consent: Consent,
-    limit: Duration,
-) -> Result<(), ApplyError> {
+pub async fn undo(cluster: &Cluster, ledger: &Ledger, entry: &OpenEntry, how: How) -> Result<(), ApplyError> {
+    let undone = match once(cluster, ledger, entry, how).await {
+        Ok(false) if !how.late.is_zero() => {
+            let what = format!("{} to come after all", entry.thing.describe());
+            let came = wait::poll(&what, how.late, || async {
+                match once(cluster, ledger, entry, how).await {
+                    Ok(true) => Poll::Done(Ok(())),
+                    Ok(false) => Poll::NotYet("not there".to_owned()),
+                    Err(error) => Poll::Done(Err(error)),
+                }
+            });
+            // Nothing came, and nothing can come any more.
+            came.await.unwrap_or(Ok(()))
+        }
+        other => other.map(drop),
+    };
+    match undone {
+        Ok(()) => Ok(ledger.gone(entry.id)?),
+        Err(changed @ ApplyError::SettingChanged { .. }) => {
+            ledger.gone(entry.id)?;
+            Err(changed)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether there was anything to undo.
+async fn once(cluster: &Cluster, ledger: &Ledger, entry: &OpenEntry, how: How) -> Result<bool, ApplyError> {
     let described = entry.thing.describe();
     match &entry.thing {
         Thing::Object { api_version, kind, plural, namespace, name, cluster: at } => {
             same_cluster(cluster, at, &described)?;
             let object = Object { kind: resource(api_version, kind, plural), namespace: namespace.as_deref(), name };
-            remove(cluster, &object, ledger, consent, limit).await?;
+            remove(cluster, &object, ledger, how).await
         }
         Thing::Setting { api_version, kind, plural, namespace, name, pointer, before, after, holder, cluster: at } => {
             same_cluster(cluster, at, &described)?;
             let kind = resource(api_version, kind, plural);
             let holder = HolderId::of_entry(holder.as_deref(), ledger.run());
-            let borrowed = Borrowed { holder: &holder, pointer, before: before.as_ref(), after, consent };
-            match give_back(cluster, &kind, namespace.as_deref(), name, &described, borrowed).await {
-                Err(changed @ ApplyError::SettingChanged { .. }) => {
-                    ledger.gone(entry.id)?;
-                    return Err(changed);
-                }
-                other => other?,
-            }
+            let borrowed = Borrowed { holder: &holder, pointer, before: before.as_ref(), after, consent: how.consent };
+            give_back(cluster, &kind, namespace.as_deref(), name, &described, borrowed).await
         }
-        Thing::SourceVm { .. } | Thing::SourceItem { .. } => {
-            return Err(ApplyError::NotOnCluster { thing: described });
-        }
+        Thing::SourceVm { .. } | Thing::SourceItem { .. } => Err(ApplyError::NotOnCluster { thing: described }),
     }
-    ledger.gone(entry.id)?;
-    Ok(())
 }
 
 /// Whose the object of an entry is; `None`: it is not there. Changes nothing.
@@ -89,13 +110,8 @@ fn unreadable(thing: &str, error: &kube::Error) -> ApplyError {
 }
 
 /// Deletes the object if it is proven to be the run's, exactly as it was read, and waits until it is gone.
-async fn remove(
-    cluster: &Cluster,
-    object: &Object<'_>,
-    ledger: &Ledger,
-    consent: Consent,
-    limit: Duration,
-) -> Result<(), ApplyError> {
+/// Whether it was there.
+async fn remove(cluster: &Cluster, object: &Object<'_>, ledger: &Ledger, how: How) -> Result<bool, ApplyError> {
     let Object { kind, namespace, name } = object;
     let (namespace, name) = (*namespace, *name);
     let thing = format!("{} {}", kind.kind, place(namespace, name));
@@ -105,12 +121,12 @@ async fn remove(
     for _ in 0..CONFLICT_TRIES {
         let there = match read(&api, name).await {
             Ok(Some(there)) => there,
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(uid.is_some()),
             Err(error) => return Err(unreadable(&thing, &error)),
         };
         match proof::of_object(&there, &kind.kind, ledger.run(), ledger.marker()) {
             Judgement::Ours => {}
-            Judgement::Unproven(_) if consent == Consent::Unproven => {}
+            Judgement::Unproven(_) if how.consent == Consent::Unproven => {}
             Judgement::Unproven(why) => return Err(ApplyError::Unproven { thing, why }),
             Judgement::Foreign(why) => return Err(ApplyError::NotOurs { thing, why }),
         }
@@ -133,7 +149,7 @@ async fn remove(
                 conflict = None;
                 break;
             }
-            Err(error) if code_of(&error) == Some(404) => return Ok(()),
+            Err(error) if code_of(&error) == Some(404) => return Ok(true),
             // Somebody wrote to it, or it is another object by now: it is read and judged again.
             Err(error) if code_of(&error) == Some(409) => {
                 conflict = Some(ApplyError::request("delete", &thing, &error));
@@ -146,17 +162,18 @@ async fn remove(
     }
     // Most objects are gone with the answer; one read is cheaper than a watch.
     match read(&api, name).await {
-        Ok(None) => return Ok(()),
-        Ok(Some(now)) if now.uid() != uid => return Ok(()),
+        Ok(None) => return Ok(true),
+        Ok(Some(now)) if now.uid() != uid => return Ok(true),
         _ => {}
     }
     let what = format!("{thing} to be gone");
-    let gone = wait::until_dynamic(cluster, kind, namespace, name, &what, limit, |seen| match seen {
+    let gone = wait::until_dynamic(cluster, kind, namespace, name, &what, how.limit, |seen| match seen {
         None => Poll::Done(()),
         Some(seen) if seen.uid() != uid => Poll::Done(()),
         Some(seen) => Poll::NotYet(why_it_stays(seen)),
     });
-    Ok(gone.await?)
+    gone.await?;
+    Ok(true)
 }
 
 /// Finalizers, and a namespace's own words about what remains in it.

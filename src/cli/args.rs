@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Flaky, Keep, RetriesOn};
+use crate::lab::faults::FaultOptions;
 use crate::matrix::Shard;
 
 /// Runs end-to-end tests of the Migration Toolkit for Virtualization.
@@ -190,6 +191,31 @@ pub struct LabArgs {
     /// A way in which migrations go wrong although MTV says Succeeded; `--defect help` lists them.
     #[arg(long, value_name = "NAME")]
     pub defect: Vec<String>,
+    #[command(flatten)]
+    pub faults: FaultArgs,
+}
+
+/// How the wire between the runner and the lab breaks.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct FaultArgs {
+    /// The share of requests to the lab that break, 0 to 1: refused, cut, late, lost after they were done … What
+    /// broke is told in faults.jsonl.
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub faults: Option<f64>,
+    /// Which ones: the same seed breaks the same requests.
+    #[arg(long, value_name = "N", requires = "faults", default_value_t = 1)]
+    pub fault_seed: u64,
+}
+
+impl FaultArgs {
+    pub fn options(&self) -> Option<FaultOptions> {
+        self.faults.map(|rate| FaultOptions { rate, seed: self.fault_seed })
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "give a share of requests, e.g. 0.05".to_owned())?;
+    if (0.0..=1.0).contains(&rate) { Ok(rate) } else { Err("give a share of requests, from 0 to 1".to_owned()) }
 }
 
 #[derive(Debug, ClapArgs)]
@@ -346,4 +372,6 @@ pub struct LabServerArgs {
     pub mtv_version: Option<String>,
     #[arg(long, value_name = "NAME")]
     pub defect: Vec<String>,
+    #[command(flatten)]
+    pub faults: FaultArgs,
 }

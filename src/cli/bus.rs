@@ -1,7 +1,7 @@
 //! The way of an event: numbered, dated, written to `events.jsonl`, told to the console.
 
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::event::{Event, EventKind, EventSink};
 use crate::report::Reporter;
@@ -30,9 +30,14 @@ impl Bus {
         })
     }
 
+    /// A panic of somebody who told something does not end the telling.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Ends the reporters; returns every event and whether the log is whole.
     pub fn finish(&self) -> (Vec<Event>, Option<EventLogError>) {
-        let Ok(mut state) = self.state.lock() else { return (Vec::new(), None) };
+        let mut state = self.state();
         // The log ends with the run: a signal while reports are written is no part of it.
         state.finished = true;
         for reporter in &mut state.reporters {
@@ -46,7 +51,7 @@ impl Bus {
 
 impl EventSink for Bus {
     fn emit(&self, kind: EventKind) {
-        let Ok(mut state) = self.state.lock() else { return };
+        let mut state = self.state();
         if state.finished {
             return;
         }

@@ -94,9 +94,13 @@ pub fn defects_help() -> String {
 /// Starts the lab when it was asked for.
 pub async fn start_lab(args: &LabArgs) -> Result<Option<Lab>, Stop> {
     if !args.lab {
+        if args.faults.faults.is_some() {
+            return Err(Stop::usage("--faults breaks the wire of the lab: give --lab, too"));
+        }
         return Ok(None);
     }
-    let mut options = LabOptions { defects: args.defect.clone(), ..LabOptions::default() };
+    let faults = args.faults.options();
+    let mut options = LabOptions { defects: args.defect.clone(), faults, ..LabOptions::default() };
     if let Some(scale) = args.lab_clock_scale {
         options.clock_scale = scale;
     }
@@ -104,6 +108,17 @@ pub async fn start_lab(args: &LabArgs) -> Result<Option<Lab>, Stop> {
         options.mtv_version.clone_from(version);
     }
     Lab::start(options).await.map(Some).map_err(Stop::usage)
+}
+
+/// The journal of what breaks goes into `dir`; without it the lab works all the same.
+pub fn log_faults(lab: &Lab, dir: &std::path::Path) {
+    if lab.faults().summary().is_none() {
+        return;
+    }
+    let path = dir.join("faults.jsonl");
+    if let Err(error) = lab.faults().log_to(&path) {
+        super::show::err(format_args!("warning: failed to write {}: {error}", path.display()));
+    }
 }
 
 /// The cells that the flags select.

@@ -1,12 +1,19 @@
 //! `mtv-matrix lab`: the lab as a server.
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::args::LabServerArgs;
-use super::{Stop, exit};
+use super::{Stop, common, exit};
 use crate::lab::{Lab, LabOptions};
 
 pub async fn run(args: &LabServerArgs) -> Result<u8, Stop> {
-    let mut options =
-        LabOptions { port: args.port, on: args.on.clone(), defects: args.defect.clone(), ..LabOptions::default() };
+    let mut options = LabOptions {
+        port: args.port,
+        on: args.on.clone(),
+        defects: args.defect.clone(),
+        faults: args.faults.options(),
+        ..LabOptions::default()
+    };
     if let Some(scale) = args.clock_scale {
         options.clock_scale = scale;
     }
@@ -15,6 +22,7 @@ pub async fn run(args: &LabServerArgs) -> Result<u8, Stop> {
     }
     let lab = Lab::start(options).await.map_err(Stop::environment)?;
     let kubeconfig = lab.write_client_files(&args.dir).map_err(Stop::environment)?;
+    common::log_faults(&lab, &args.dir);
     super::show::out(format_args!("The lab is up at {}. Ctrl-C stops it.\n", lab.url()));
     super::show::out(format_args!("  export KUBECONFIG={}", kubeconfig.display()));
     super::show::out(format_args!("  kubectl get providers -A"));
@@ -23,15 +31,19 @@ pub async fn run(args: &LabServerArgs) -> Result<u8, Stop> {
         args.dir.join("providers.json").display(),
         lab.storage_class()
     ));
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        .map_err(|e| Stop::environment(format!("failed to listen for SIGTERM: {e}")))?;
+    let listen = |kind| signal(kind).map_err(|e| Stop::environment(format!("failed to listen for signals: {e}")));
+    let (mut terminate, mut hangup) = (listen(SignalKind::terminate())?, listen(SignalKind::hangup())?);
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
     }
     // What clients asked of the lab; `benches/overhead.rs` reads this line.
     let counters: Vec<String> = lab.counters().iter().map(|(name, count)| format!("{name}={count}")).collect();
     super::show::out(format_args!("counters: {}", counters.join(" ")));
+    if let Some(faults) = lab.faults().summary() {
+        super::show::out(faults);
+    }
     // What a run has made and not removed; the lab knows what it started with.
     for what in lab.leftovers().await {
         super::show::out(format_args!("left behind: {what}"));

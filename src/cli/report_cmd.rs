@@ -9,7 +9,7 @@ use super::tell::Tell;
 use super::{Stop, exit, print_text};
 use crate::report::history::{History, Standing, read_night};
 use crate::report::log::read_events;
-use crate::report::{self, compare, console, merge};
+use crate::report::{self, Written, compare, console, merge};
 
 pub fn run(args: ReportArgs) -> Result<u8, Stop> {
     match (args.command, args.dir) {
@@ -88,32 +88,52 @@ pub fn history(args: &HistoryArgs) -> Result<u8, Stop> {
 
 fn again(dir: &Path) -> Result<u8, Stop> {
     let events = read_events(&dir.join("events.jsonl")).map_err(Stop::usage)?;
-    let files = report::write_again(dir, &events).map_err(Stop::environment)?;
-    for file in files {
+    let written = report::write_again(dir, &events);
+    for file in &written.files {
         super::show::out(format_args!("{}", file.display()));
     }
-    Ok(exit::PASSED)
+    match unwritten(&written).as_slice() {
+        [] => Ok(exit::PASSED),
+        why => Err(Stop::environment(why.join("\n"))),
+    }
 }
 
 fn join(args: &MergeArgs) -> Result<u8, Stop> {
     let tell = Tell::new(&args.tell)?;
     let joined = join_and_write(args);
     match &joined {
-        Ok(merged) => tell.run(&merged.model, &args.out),
+        Ok((merged, unwritten)) => {
+            let code = merged.model.end.as_ref().map_or(exit::ENVIRONMENT, |end| end.exit_code);
+            tell.run(&merged.model, &args.out, with_reports(code, unwritten), unwritten);
+        }
         Err(stop) => tell.stopped(stop),
     }
-    let merged = joined?;
+    let (merged, unwritten) = joined?;
+    unwritten.iter().for_each(|why| super::show::err(format_args!("error: {why}")));
     let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     print_text(&format!("{}\nresults: {}\n", console::summary(&merged.model, color), args.out.display()));
-    Ok(merged.model.end.as_ref().map_or(exit::ENVIRONMENT, |end| end.exit_code))
+    Ok(with_reports(merged.model.end.as_ref().map_or(exit::ENVIRONMENT, |end| end.exit_code), &unwritten))
 }
 
-fn join_and_write(args: &MergeArgs) -> Result<merge::Merged, Stop> {
+/// Why reports are missing.
+pub(super) fn unwritten(written: &Written) -> Vec<String> {
+    written.unwritten.iter().map(ToString::to_string).collect()
+}
+
+/// The exit code where reports are missing: a worse one stays.
+pub(super) fn with_reports(code: u8, unwritten: &[String]) -> u8 {
+    match code {
+        exit::PASSED | exit::LEFTOVERS if !unwritten.is_empty() => exit::ENVIRONMENT,
+        other => other,
+    }
+}
+
+fn join_and_write(args: &MergeArgs) -> Result<(merge::Merged, Vec<String>), Stop> {
     let runs = merge::find(&args.dirs, args.run_set.as_deref()).map_err(Stop::usage)?;
     for run in &runs {
         super::show::out(format_args!("shard {}: run {} in {}", run.set.shard(), run.run, run.dir.display()));
     }
     let merged = merge::join(runs, args.allow_missing).map_err(Stop::usage)?;
-    merged.write(&args.out).map_err(Stop::environment)?;
-    Ok(merged)
+    let written = merged.write(&args.out).map_err(Stop::environment)?;
+    Ok((merged, unwritten(&written)))
 }

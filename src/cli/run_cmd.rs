@@ -12,7 +12,7 @@ use super::bus::Bus;
 use super::common::Flag;
 use super::signals::Signals;
 use super::tell::Tell;
-use super::{Stop, common, exit, telemetry};
+use super::{Stop, common, exit, report_cmd, telemetry};
 use crate::api::names::{RunId, dns_label};
 use crate::cluster::{Cluster, ClusterError};
 use crate::config::{Keep, Loaded};
@@ -59,6 +59,9 @@ async fn run_with(
     };
     let live = telemetry::start(&run);
     let dir = open_results(&loaded.settings.results, &run, set.as_ref())?;
+    if let Some(lab) = lab {
+        common::log_faults(lab, &dir);
+    }
     // Until the ledger is closed `clean` keeps off it, from wherever it is called.
     let guard = Arc::new(Guard::hold(&dir.join("ledger.jsonl"), "run").map_err(Stop::environment)?);
     let _heart = common::heartbeat(&guard);
@@ -90,6 +93,9 @@ async fn run_with(
         Ok(ended) => (ended.code(), ended.problem()),
         Err(problem) => (exit::ENVIRONMENT, Some(problem.clone())),
     };
+    if let Some(message) = lab.and_then(|lab| lab.faults().summary()) {
+        events.emit(EventKind::Note { cell: None, level: crate::event::Level::Info, message });
+    }
     let leftovers = ran.as_ref().map_or(0, |ended| ended.summary.leftovers);
     let (spans, dropped) = live.take();
     if dropped > 0 {
@@ -98,12 +104,23 @@ async fn run_with(
     }
     events.emit(EventKind::RunFinished { verdict: exit::verdict(code), leftovers, exit_code: code, problem });
     let (all, broken) = bus.finish();
-    let written = report::write_all_with(&dir, &all, &spans).map_err(Stop::environment)?;
+    let written = report::write_all_with(&dir, &all, &spans);
     drop(guard);
     let model = RunModel::from_events(&all);
-    tell.run(&model, &dir);
-    push_traces(&written).await;
-    push_metrics(loaded.settings.metrics_push.as_deref(), &model).await;
+    let mut unwritten = report_cmd::unwritten(&written);
+    unwritten.extend(broken.map(|error| error.to_string()));
+    unwritten.iter().for_each(|why| super::show::err(format_args!("error: {why}")));
+    let code = report_cmd::with_reports(code, &unwritten);
+    tell.run(&model, &dir, code, &unwritten);
+    // Everything is said; a signal that comes now must not wait for a slow gateway.
+    let told = if stop.cancel.is_cancelled() { &stop.abort } else { &stop.cancel };
+    let pushes = async {
+        push_traces(&written.files).await;
+        push_metrics(loaded.settings.metrics_push.as_deref(), &model).await;
+    };
+    if told.run_until_cancelled(pushes).await.is_none() {
+        super::show::err(format_args!("warning: told to stop while traces and metrics were sent"));
+    }
     if let Some(id) = set_id {
         merge_set(&loaded.settings.results, &id);
     }
@@ -115,9 +132,6 @@ async fn run_with(
             "results: {}  (report.html, junit.xml, run.json, traces.jsonl, artifacts/)",
             dir.display()
         ));
-    }
-    if let Some(error) = broken {
-        return Err(Stop::environment(error));
     }
     Ok(code)
 }
@@ -194,12 +208,13 @@ fn merge_set(root: &Path, id: &str) {
     let joined = merge::find(&[root.to_owned()], Some(id)).and_then(|runs| merge::join(runs, false));
     let written = joined.and_then(|merged| {
         let name = merged.model.run_name().to_owned();
-        merged.write(&root.join(&name)).map(|_| name)
+        merged.write(&root.join(&name)).map(|written| (name, report_cmd::unwritten(&written)))
     });
     // Standard output may be events alone.
     match written {
-        Ok(name) => {
+        Ok((name, unwritten)) => {
             link(root, "latest", &name);
+            unwritten.iter().for_each(|why| super::show::err(format_args!("warning: {why}")));
             super::show::err(format_args!(
                 "this was the last shard of its set: all of them are in {}",
                 root.join(name).display()

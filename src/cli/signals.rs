@@ -1,5 +1,5 @@
-//! Ctrl-C and SIGTERM: once is "stop starting, cancel, tear down, report"; twice, or the end of the grace
-//! period, is "stop now".
+//! Ctrl-C, SIGTERM and SIGHUP (a terminal or a CI connection that went away): once is "stop starting, cancel,
+//! tear down, report"; twice, or the end of the grace period, is "stop now".
 
 use std::time::Duration;
 
@@ -16,17 +16,23 @@ use crate::tasks::{self, Task};
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
     pub fn install() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
     async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
+            _ = self.hangup.recv() => "SIGHUP",
         }
     }
 

@@ -52,12 +52,14 @@ impl Tell {
         Ok(Self { termination, files })
     }
 
-    /// Tells of a run that has its reports in `dir`.
-    pub fn run(&self, model: &RunModel, dir: &Path) {
-        self.terminate(&brief::text(model, dir));
+    /// Tells of a run that has its reports in `dir`, all but those `unwritten`, and ends with `code`.
+    pub fn run(&self, model: &RunModel, dir: &Path, code: u8, unwritten: &[String]) {
+        let mut text: String = unwritten.iter().map(|why| format!("{why}\n")).collect();
+        text.push_str(&brief::text(model, dir));
+        self.terminate(&brief::bounded(&text));
         for (name, path) in &self.files {
             // No newline: Tekton would make it a part of the value.
-            put(path, &value(model, dir, name));
+            put(path, &value(model, dir, code, name));
         }
     }
 
@@ -81,13 +83,13 @@ fn put(path: &Path, text: &str) {
     }
 }
 
-fn value(model: &RunModel, dir: &Path, name: &str) -> String {
+fn value(model: &RunModel, dir: &Path, code: u8, name: &str) -> String {
     let counts = model.counts();
     let end = model.end.as_ref();
     match name {
         "run" => model.run_name().to_owned(),
         "verdict" => end.map_or("interrupted", |end| end.verdict.name()).to_owned(),
-        "exit-code" => end.map(|end| end.exit_code.to_string()).unwrap_or_default(),
+        "exit-code" => code.to_string(),
         "total" => counts.total.to_string(),
         "passed" => counts.passed.to_string(),
         "failed" => counts.failed.to_string(),
@@ -97,5 +99,21 @@ fn value(model: &RunModel, dir: &Path, name: &str) -> String {
         "flaky" => counts.flaky.to_string(),
         "leftovers" => model.leftovers.len().to_string(),
         _ => dir.display().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_that_was_not_written_is_told_first_and_the_code_is_the_process_s() {
+        let dir = tempfile::tempdir().unwrap();
+        let (message, code) = (dir.path().join("message"), dir.path().join("code"));
+        let tell = Tell { termination: Some(message.clone()), files: vec![("exit-code".to_owned(), code.clone())] };
+        tell.run(&RunModel::default(), dir.path(), 3, &["failed to write the report junit.xml".to_owned()]);
+        let told = std::fs::read_to_string(message).unwrap();
+        assert!(told.starts_with("failed to write the report junit.xml\n"), "{told}");
+        assert_eq!(std::fs::read_to_string(code).unwrap(), "3");
     }
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::caught::caught;
 use super::scheduler::Work;
 use crate::api::names::CellId;
-use crate::cleanup::{Consent, Leftover, Standing, Undo, sweep};
+use crate::cleanup::{Consent, Leftover, Standing, Undo, sweep, teardown};
 use crate::event::{EventKind, Level, Problem, Stage, Verdict};
 use crate::ledger::{OpenEntry, Thing};
 use crate::matrix::Cell;
@@ -18,13 +19,15 @@ use crate::migration::{self, Outcome, RunContext};
 /// Why a teardown did not end.
 const CUT_SHORT: &str = "the run was told to stop at once, or its grace period was over";
 
-/// A request that was given up went with its connection; what a server still makes of it comes within
-/// moments. A `clean`, which knows nothing of the connection, waits for a whole request timeout.
+/// A request that a signal cut short went with its connection; what a server still makes of it comes within
+/// moments. Who waited for an answer in vain, and a `clean`, which knows nothing of the connection, wait longer.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// Cells that migrate.
 pub(super) struct Migrations {
     pub context: Arc<RunContext>,
+    /// The run was told to end.
+    pub cancel: CancellationToken,
     /// Stop at once: teardown is left to `clean`.
     pub abort: CancellationToken,
 }
@@ -56,12 +59,14 @@ impl Work for Migrations {
         entries.retain(|entry| !entry.kept);
         let limit = self.context.parts.settings.timeouts.teardown;
         let span = (self.context.parts.stage_span)(id, attempt, Stage::Teardown);
-        let undo = tokio::time::timeout(limit, self.undo(entries).instrument(span));
+        let undo = caught("this cell was torn down", self.undo(entries).instrument(span));
+        let undo = tokio::time::timeout(limit, undo);
         let (leftovers, why) = tokio::select! {
             biased;
             () = self.abort.cancelled() => (None, CUT_SHORT.to_owned()),
             done = undo => match done {
-                Ok(leftovers) => (Some(leftovers), String::new()),
+                Ok(Ok(leftovers)) => (Some(leftovers), String::new()),
+                Ok(Err(problem)) => (None, problem.message),
                 Err(_) => (None, format!("teardown did not end within {}", crate::config::duration::show(limit))),
             },
         };
@@ -103,9 +108,11 @@ impl Work for Migrations {
         let mut leftovers: Vec<Leftover> = tokio::select! {
             biased;
             () = self.abort.cancelled() => still_open(CUT_SHORT),
-            done = tokio::time::timeout(limit, self.undo(entries)) => {
-                done.unwrap_or_else(|_| still_open("teardown ran out of time"))
-            }
+            done = tokio::time::timeout(limit, caught("the run was torn down", self.undo(entries))) => match done {
+                Ok(Ok(leftovers)) => leftovers,
+                Ok(Err(problem)) => still_open(&problem.message),
+                Err(_) => still_open("teardown ran out of time"),
+            },
         };
         if !self.abort.is_cancelled() && !keeps {
             leftovers.extend(self.last_look(&leftovers).await);
@@ -135,7 +142,7 @@ impl Migrations {
             cancel_limit: timeouts.delete,
             consent: Consent::Proven,
             swept: false,
-            settle: SETTLE,
+            settle: if self.cancel.is_cancelled() { SETTLE } else { teardown::settle(timeouts.request) },
         };
         undo.run(entries).await
     }

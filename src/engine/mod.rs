@@ -3,6 +3,7 @@
 //!
 //! Floor 5. Emits events and knows no reporter.
 
+mod caught;
 mod cells;
 mod run;
 mod scheduler;

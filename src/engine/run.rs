@@ -231,7 +231,7 @@ async fn execute(request: &Request<'_>, cells: &[Cell], context: Arc<RunContext>
         fail_fast: settings.fail_fast,
         keep: settings.keep,
     };
-    let work = Migrations { context: context.clone(), abort: stop.abort.clone() };
+    let work = Migrations { context: context.clone(), cancel: stop.cancel.clone(), abort: stop.abort.clone() };
     if cells.iter().any(|c| c.decision == Decision::Run)
         && let Some(Err(failure)) = stop.cancel.run_until_cancelled(context.open()).await
     {

@@ -13,6 +13,7 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::caught::caught;
 use crate::api::names::{CellId, RunId};
 use crate::config::{Keep, RetriesOn};
 use crate::event::{EventKind, Events, Verdict};
@@ -189,7 +190,9 @@ impl<W: Work> Scheduler<W> {
         let outcome = tokio::select! {
             biased;
             () = self.cancel.cancelled() => Outcome::interrupted(),
-            outcome = self.work.attempt(cell, attempt) => outcome,
+            outcome = caught("this cell was run", self.work.attempt(cell, attempt)) => {
+                outcome.unwrap_or_else(Outcome::broken)
+            }
         };
         // Skipped: what was found on the source speaks against the cell, and would again.
         let passed = matches!(outcome.verdict, Verdict::Passed | Verdict::Skipped);

@@ -27,6 +27,10 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// This program itself broke.
+    pub fn broken(problem: Problem) -> Self {
+        Self { verdict: Verdict::Errored, problem: Some(problem), repeatable: true }
+    }
     /// Dropped before its end.
     pub fn interrupted() -> Self {
         Self { verdict: Verdict::Interrupted, problem: None, repeatable: true }

@@ -213,7 +213,8 @@ async fn read_settled(
     }
     let mut target = target::read_target(cluster, namespace, name).await?;
     if let Some(target) = &mut target {
-        target.login = log_in(context, prepared, vm, target).await;
+        target.login =
+            log_in(context, prepared, vm, target).await.map_err(|why| format!("no way to its guest: {why}"))?;
     }
     Ok(target)
 }
@@ -242,9 +243,14 @@ async fn wait_agent(
     }
 }
 
-async fn log_in(context: &RunContext, prepared: &Prepared, vm: &PreparedVm, target: &TargetVm) -> GuestLogin {
+async fn log_in(
+    context: &RunContext,
+    prepared: &Prepared,
+    vm: &PreparedVm,
+    target: &TargetVm,
+) -> Result<GuestLogin, String> {
     if target.power != Power::On {
-        return GuestLogin::NotTried(format!("the VM is {}", target.printable_status));
+        return Ok(GuestLogin::NotTried(format!("the VM is {}", target.printable_status)));
     }
     let own = prepared.open.access.driver().and_then(|driver| driver.guest_login(&vm.reference));
     let Some(credentials) = own.as_ref().or_else(|| credentials(prepared, &vm.before)) else {
@@ -252,7 +258,7 @@ async fn log_in(context: &RunContext, prepared: &Prepared, vm: &PreparedVm, targ
             GuestOs::Windows => "`guest_vm_win_user` and `guest_vm_win_password`",
             _ => "`guest_vm_linux_user` and `guest_vm_linux_password`",
         };
-        return GuestLogin::NotTried(format!("profile {} has no {keys}", prepared.open.profile.name));
+        return Ok(GuestLogin::NotTried(format!("profile {} has no {keys}", prepared.open.profile.name)));
     };
     let cluster = &prepared.destination.cluster;
     let limit = context.parts.settings.timeouts.ssh;

@@ -42,6 +42,7 @@ pub async fn fetch(
     loop {
         let answer = once(request().timeout(timeout)).await;
         let (failed, cause) = match &answer {
+            Ok(answer) if is_cut(&answer.headers, &answer.body) => (Failed::Unknown(None), CUT.to_owned()),
             Ok(answer) => {
                 peer.has_answered();
                 (Failed::of_answer(answer.status, &answer.headers), format!("HTTP {}", answer.status))
@@ -53,6 +54,16 @@ pub async fn fetch(
             return answer;
         }
     }
+}
+
+/// How an answer is told that [`is_cut`].
+pub const CUT: &str = "the answer was cut short";
+
+/// Whether an answer that came to its end is half of one: a proxy between may cut it and close in order.
+pub fn is_cut(headers: &HeaderMap, body: &[u8]) -> bool {
+    let kind = headers.get(http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let json = kind.starts_with("application/json") && !body.is_empty();
+    json && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_err_and(|error| error.is_eof())
 }
 
 async fn once(request: reqwest::RequestBuilder) -> Result<Fetched, NoAnswer> {
@@ -67,4 +78,22 @@ async fn once(request: reqwest::RequestBuilder) -> Result<Fetched, NoAnswer> {
         body.extend_from_slice(&chunk);
     }
     Ok(Fetched { status, headers, body: body.freeze() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_a_json_text_is_told_from_a_whole_one_and_from_what_is_none() {
+        let cut = |kind: &'static str, body: &str| {
+            let headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, http::HeaderValue::from_static(kind))]);
+            is_cut(&headers, body.as_bytes())
+        };
+        assert!(cut("application/json", r#"{"kind": "Pod", "meta"#));
+        assert!(!cut("application/json; charset=utf-8", r#"{"kind": "Pod"}"#));
+        assert!(!cut("application/json", "404 page not found"));
+        assert!(!cut("application/json", ""));
+        assert!(!cut("text/plain", "{"));
+    }
 }

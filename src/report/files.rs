@@ -73,7 +73,12 @@ pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     // Two shards may join their set at the same time.
     temporary.push(format!(".{}.tmp", crate::api::names::random_chars(8)));
     let temporary = PathBuf::from(temporary);
-    let mut file = File::create(&temporary)?;
-    file.write_all(content).and_then(|()| file.sync_all())?;
-    std::fs::rename(&temporary, path)
+    let written = File::create(&temporary)
+        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&temporary, path));
+    if written.is_err() {
+        // Half of a report takes the room that the next one may need.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
 }

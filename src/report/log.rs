@@ -26,20 +26,28 @@ pub enum EventLogError {
 pub struct EventWriter {
     path: PathBuf,
     file: File,
+    /// Of whole lines, in bytes.
+    length: u64,
 }
 
 impl EventWriter {
     /// Creates the file; an existing one is an error, because a run id is used once.
     pub fn create(path: &Path) -> Result<Self, EventLogError> {
         let file = files::create_log(path).map_err(|source| EventLogError::Write { path: path.to_owned(), source })?;
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self { path: path.to_owned(), file, length: 0 })
     }
 
     /// Writes one line in one call, so that a reader never sees half of it followed by another.
     pub fn append(&mut self, event: &Event) -> Result<(), EventLogError> {
         let mut line = serde_json::to_vec(event).map_err(|e| self.write_error(e.into()))?;
         line.push(b'\n');
-        self.file.write_all(&line).map_err(|e| self.write_error(e))
+        let written = self.file.write_all(&line);
+        match written {
+            Ok(()) => self.length += line.len() as u64,
+            // A full volume took a part of the line: what comes when there is room again must not be glued to it.
+            Err(_) => drop(self.file.set_len(self.length)),
+        }
+        written.map_err(|e| self.write_error(e))
     }
 
     fn write_error(&self, source: std::io::Error) -> EventLogError {

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::log::{EventLogError, read_events, read_started};
 use super::model::{RunModel, unstarted};
-use super::{ReportError, files, trace, write_atomically, write_files};
+use super::{ReportError, Written, files, trace, write_atomically, write_files};
 use crate::api::names::{CellId, RunId};
 use crate::event::{CellInfo, Event, EventKind, Problem, SCHEMA, ShardSet, Verdict, exit};
 
@@ -340,7 +340,7 @@ fn finished(events: &[Event], parts: &[Part], models: &[RunModel], missing: &str
 
 impl Merged {
     /// Writes the reports, the events and the cells' artifacts into `out`.
-    pub fn write(&self, out: &Path) -> Result<Vec<PathBuf>, MergeError> {
+    pub fn write(&self, out: &Path) -> Result<Written, MergeError> {
         files::make_directory(out).map_err(|source| MergeError::Read { path: out.to_owned(), source })?;
         for part in &self.parts {
             copy_artifacts(part, out)?;
@@ -352,8 +352,9 @@ impl Merged {
             log.push_str(&line);
             log.push('\n');
         }
-        let mut written = vec![write_atomically(&out.join("events.jsonl"), log.as_bytes())?];
-        written.extend(write_files(out, &self.model, &self.traces()?)?);
+        let events = write_atomically(&out.join("events.jsonl"), log.as_bytes())?;
+        let mut written = write_files(out, &self.model, self.traces());
+        written.files.insert(0, events);
         Ok(written)
     }
 

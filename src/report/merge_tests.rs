@@ -133,7 +133,7 @@ fn a_whole_set_becomes_one_run_with_each_cell_from_its_owner() {
 fn one_trace_holds_all_shards_below_its_root() {
     let volume = Volume::new();
     let dirs: Vec<PathBuf> = (0..4).map(|index| volume.run(index, "a", 0, PASSED)).collect();
-    super::super::write_all(&dirs[1], &read_events(&dirs[1].join("events.jsonl")).unwrap()).unwrap();
+    super::super::write_all(&dirs[1], &read_events(&dirs[1].join("events.jsonl")).unwrap());
     let text = merged(&dirs, false).unwrap().traces().unwrap();
     let mut ids = Vec::new();
     let mut parents = Vec::new();

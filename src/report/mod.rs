@@ -48,36 +48,54 @@ pub trait Reporter: Send {
     fn finish(&mut self) -> Result<(), ReportError>;
 }
 
-/// Writes every report of a run into `dir`; each file appears whole or not at all.
-pub fn write_all(dir: &Path, events: &[Event]) -> Result<Vec<PathBuf>, ReportError> {
+/// Which reports there are now, and why others are not.
+#[derive(Debug, Default)]
+pub struct Written {
+    pub files: Vec<PathBuf>,
+    pub unwritten: Vec<ReportError>,
+}
+
+/// Writes every report of a run into `dir`; each file appears whole or not at all, and none waits for another: a
+/// volume without room for the trace still holds the JUnit file.
+pub fn write_all(dir: &Path, events: &[Event]) -> Written {
     write_all_with(dir, events, "")
 }
 
 /// [`write_all`] with the lines of [`live::Live::take`] after those that events give.
-pub fn write_all_with(dir: &Path, events: &[Event], live_spans: &str) -> Result<Vec<PathBuf>, ReportError> {
+pub fn write_all_with(dir: &Path, events: &[Event], live_spans: &str) -> Written {
     let model = RunModel::from_events(events);
-    write_files(dir, &model, &(trace::render(&model)? + live_spans))
+    write_files(dir, &model, trace::render(&model).map(|spans| spans + live_spans))
 }
 
 /// [`write_all`], but a `traces.jsonl` that is there and tells more than the events stays: spans of single
 /// requests are not events.
-pub fn write_again(dir: &Path, events: &[Event]) -> Result<Vec<PathBuf>, ReportError> {
+pub fn write_again(dir: &Path, events: &[Event]) -> Written {
     let model = RunModel::from_events(events);
-    let again = trace::render(&model)?;
     let there = files::text(&dir.join("traces.jsonl"));
-    let richer = trace::count(&there) > trace::count(&again);
-    write_files(dir, &model, if richer { &there } else { &again })
+    let traces = trace::render(&model).map(|again| {
+        let richer = trace::count(&there) > trace::count(&again);
+        if richer { there } else { again }
+    });
+    write_files(dir, &model, traces)
 }
 
-fn write_files(dir: &Path, model: &RunModel, traces: &str) -> Result<Vec<PathBuf>, ReportError> {
+/// The small ones that machines read come first.
+fn write_files(dir: &Path, model: &RunModel, traces: Result<String, ReportError>) -> Written {
     let files = [
-        ("junit.xml", junit::render(model)?),
-        ("traces.jsonl", traces.to_owned()),
-        ("run.json", summary::render(model)?),
-        ("metrics.prom", metrics::render(model)),
-        ("report.html", html::render(model, &History::beside(dir))?),
+        ("junit.xml", junit::render(model)),
+        ("run.json", summary::render(model)),
+        ("metrics.prom", Ok(metrics::render(model))),
+        ("report.html", html::render(model, &History::beside(dir))),
+        ("traces.jsonl", traces),
     ];
-    files.into_iter().map(|(name, content)| write_atomically(&dir.join(name), content.as_bytes())).collect()
+    let mut all = Written::default();
+    for (name, content) in files {
+        match content.and_then(|content| write_atomically(&dir.join(name), content.as_bytes())) {
+            Ok(path) => all.files.push(path),
+            Err(error) => all.unwritten.push(error),
+        }
+    }
+    all
 }
 
 /// `index.html` of a results directory: a line a cell, a column a run.
@@ -123,8 +141,8 @@ mod tests {
     #[test]
     fn all_reports_are_written_and_no_temporary_file_stays() {
         let dir = tempfile::tempdir().unwrap();
-        let paths = write_all(dir.path(), &fixture::events()).unwrap();
-        assert_eq!(paths.len(), 5);
+        let written = write_all(dir.path(), &fixture::events());
+        assert_eq!((written.files.len(), written.unwritten.len()), (5, 0));
         let mut names: Vec<_> =
             std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
@@ -134,8 +152,8 @@ mod tests {
     #[test]
     fn rendering_again_from_the_event_log_gives_the_same_bytes_without_the_live_spans() {
         let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        write_all_with(first.path(), &fixture::events(), "{\"resourceSpans\":[]}\n").unwrap();
-        write_all(second.path(), &fixture::events()).unwrap();
+        write_all_with(first.path(), &fixture::events(), "{\"resourceSpans\":[]}\n");
+        write_all(second.path(), &fixture::events());
         let read = |dir: &tempfile::TempDir, name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
         for name in ["junit.xml", "run.json", "report.html"] {
             assert_eq!(read(&first, name), read(&second, name), "{name}");
@@ -149,12 +167,24 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("traces.jsonl");
         let more = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"GET /"}]}]}]}"#.to_owned() + "\n";
-        write_all_with(dir.path(), &fixture::events(), &more).unwrap();
-        write_again(dir.path(), &fixture::events()).unwrap();
+        write_all_with(dir.path(), &fixture::events(), &more);
+        write_again(dir.path(), &fixture::events());
         assert!(std::fs::read_to_string(&path).unwrap().ends_with(&more));
         std::fs::write(&path, &more).unwrap();
-        write_again(dir.path(), &fixture::events()).unwrap();
+        write_again(dir.path(), &fixture::events());
         assert!(!std::fs::read_to_string(&path).unwrap().contains(&more));
+    }
+
+    #[test]
+    fn a_report_that_can_not_be_written_keeps_no_other_from_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        // A directory in its place can't be replaced by a file.
+        std::fs::create_dir_all(dir.path().join("run.json/x")).unwrap();
+        let written = write_all(dir.path(), &fixture::events());
+        assert_eq!((written.files.len(), written.unwritten.len()), (4, 1));
+        assert!(written.unwritten[0].to_string().contains("run.json"), "{}", written.unwritten[0]);
+        let stray = std::fs::read_dir(dir.path()).unwrap().flatten();
+        assert_eq!(stray.filter(|e| e.file_name().to_string_lossy().ends_with(".tmp")).count(), 0);
     }
 
     #[test]

@@ -37,6 +37,7 @@ impl World {
             username: "admin@internal".to_owned(),
             password: PASSWORD.to_owned(),
             clock: Clock::new(1500.0),
+            faults: Default::default(),
         };
         let engine = ovirt::start(options, &LabCa::new().unwrap()).await.unwrap();
         let dir = tempfile::tempdir().unwrap();

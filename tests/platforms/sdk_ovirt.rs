@@ -55,6 +55,7 @@ async fn the_official_sdk_logs_in_lists_clones_powers_snapshots_and_deletes() {
         username: "admin@internal".to_owned(),
         password: "lab-ovirt".to_owned(),
         clock: Clock::new(600.0),
+        faults: Default::default(),
     };
     let engine = ovirt::start(options, &ca).await.unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk/ovirt.py");

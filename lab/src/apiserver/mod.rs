@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use super::serve::{self, Endpoint};
 use crate::error::LabError;
+use crate::faults::At;
 use crate::pki::LabCa;
 use crate::ports::KubevirtSubresources;
 
@@ -88,6 +89,8 @@ pub struct ApiServerOptions {
     /// Where the service proxy finds `openshift-mtv/forklift-inventory`; may also come later, by
     /// [`ApiServer::set_service_proxy`].
     pub inventory: Option<SocketAddr>,
+    /// How the wire to its clients breaks; its own client is inside.
+    pub faults: At,
 }
 
 /// One object, by name, for telling what stands in the lab.
@@ -172,7 +175,7 @@ impl ApiServer {
             .map(str::to_owned);
         let service = state.clone();
         let router = Router::new().fallback(move |request: Request<Body>| router::handle(service.clone(), request));
-        let endpoint = serve::https("API server", listener, ca.server_config(&names)?, router)?;
+        let endpoint = serve::https_with("API server", listener, ca.server_config(&names)?, router, &options.faults)?;
         let server = Self { state, endpoint };
         if let Some(inventory) = options.inventory {
             let url = format!("https://{inventory}");
@@ -210,7 +213,8 @@ impl ApiServer {
     pub fn set_service_proxy(&self, namespace: &str, service: &str, base_url: String, ca_pem: String) {
         let certificates = reqwest::Certificate::from_pem_bundle(ca_pem.as_bytes()).unwrap_or_default();
         // Its own proxy settings and roots are no business of the lab's.
-        let builder = reqwest::Client::builder().no_proxy().tls_certs_only(certificates);
+        let builder =
+            reqwest::Client::builder().user_agent(super::faults::OWN_AGENT).no_proxy().tls_certs_only(certificates);
         let client = match builder.build() {
             Ok(client) => client,
             Err(e) => {
@@ -239,12 +243,16 @@ impl ApiServer {
         self.state.store.everything().iter().map(|(_, object)| summary(object)).collect()
     }
 
+    /// Every object as it is stored.
+    pub fn objects(&self) -> Vec<Arc<serde_json::Value>> {
+        self.state.store.everything().into_iter().map(|(_, object)| object).collect()
+    }
+
     /// Requests from outside since the start.
     pub fn request_count(&self) -> u64 {
         self.state.requests.load(Ordering::Relaxed)
     }
 
-    #[cfg(test)]
     /// Forgets the history of changes, as a compaction of etcd does: watches from an older
     /// version get 410.
     pub fn compact(&self) {

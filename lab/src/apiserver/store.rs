@@ -387,7 +387,6 @@ impl Store {
         Ok(Subscription { version, initial, missed, live: bucket.live.subscribe() })
     }
 
-    #[cfg(test)]
     /// Forgets the changes so far, as a compaction does: older watches get 410.
     pub fn compact(&self) {
         let mut objects = self.lock();

@@ -3,6 +3,7 @@
 //! A platform knows its protocol and its world; it knows nothing of MTV or of the cluster. A new
 //! platform is a folder here and a line in [`start`].
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use serde_json::Value;
 
 use super::clock::Clock;
 use crate::error::LabError;
+use crate::faults::Faults;
 use crate::pki::LabCa;
 use crate::ports::{GuestDirectory, GuestProfile};
 
@@ -31,6 +33,7 @@ pub struct PlatformOptions<'a> {
     pub ca: &'a LabCa,
     /// The lab's cluster, for the platform that is a cluster itself.
     pub cluster: kube::Client,
+    pub faults: Faults,
 }
 
 /// A running source platform.
@@ -42,6 +45,11 @@ pub trait LabPlatform: Send + Sync {
     fn guests(&self) -> Arc<dyn GuestDirectory>;
     /// What differs from the start, one line each. Empty after a clean run.
     fn leftovers(&self) -> Vec<String>;
+    /// Everything there is, by name, with what of it only a run's owner may change; by default what differs from
+    /// the start.
+    fn census(&self) -> BTreeMap<String, Value> {
+        self.leftovers().into_iter().map(|line| (line, Value::Null)).collect()
+    }
     /// A name like `soap_requests`, and how many there were.
     fn requests(&self) -> (&'static str, u64);
     /// Ends every connection and task, and waits for them.

@@ -24,6 +24,7 @@ use tracing::Instrument;
 
 use super::retry::chain;
 use super::token::Tokens;
+use crate::net::fetch::{CUT, is_cut};
 use crate::net::{Failed, Peer, pauses, repeat};
 
 /// What a watch may take beyond the time that it asked for before it counts as dead.
@@ -63,6 +64,8 @@ pub struct Transport<S> {
 pub enum TransportError {
     #[error("no answer within {0:?}")]
     NoAnswer(Duration),
+    #[error("{CUT}")]
+    Cut,
     #[error("failed to get a token: {0}")]
     Token(String),
     #[error("the watch was not ended by the server and was silent: it lived {0:?}")]
@@ -210,7 +213,13 @@ impl TransportLayer {
             let (head, body) = started.await?.await?.into_parts();
             self.peer.has_answered();
             let body = match lives {
-                Lives::Shortly => Either::Left(Full::new(body.collect().await.map_err(Into::into)?.to_bytes())),
+                Lives::Shortly => {
+                    let whole = body.collect().await.map_err(Into::into)?.to_bytes();
+                    if is_cut(&head.headers, &whole) {
+                        return Err(TransportError::Cut.into());
+                    }
+                    Either::Left(Full::new(whole))
+                }
                 Lives::AtMost(limit) => Either::Right(Bounded::new(body, Some(limit))),
                 Lives::Upgraded => Either::Right(Bounded::new(body, None)),
             };
@@ -377,6 +386,7 @@ mod tests {
             Some(match n {
                 0 => Vec::new(),
                 1 => FINE[..FINE.len() - 2].to_vec(),
+                3 => b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 4\r\nconnection: close\r\n\r\n{\"a\"".to_vec(),
                 2 => b"HTTP/1.1 429 x\r\nretry-after: 0\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_vec(),
                 _ => FINE.to_vec(),
             })
@@ -387,9 +397,9 @@ mod tests {
         let teller: crate::net::told::Teller = Arc::new(move |retry| hears.lock().unwrap().push(retry.cause.clone()));
         let get = async { real_client(&url).request_text(Request::get("/x").body(Vec::new()).unwrap()).await };
         assert_eq!(crate::net::told::scope(teller, get).await.unwrap(), "fine");
-        assert_eq!(calls.load(Ordering::SeqCst), 4);
+        assert_eq!(calls.load(Ordering::SeqCst), 5);
         let told = told.lock().unwrap();
-        assert!(told.len() == 3 && told[2].contains("429"), "{told:?}");
+        assert!(told.len() == 4 && told[2].contains("429") && told[3].contains(CUT), "{told:?}");
     }
 
     #[tokio::test]

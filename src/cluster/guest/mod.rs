@@ -7,7 +7,7 @@ pub mod parse;
 mod tunnel;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use russh::client::{self, AuthResult, Handle, KeyboardInteractiveAuthResponse};
@@ -20,7 +20,7 @@ use crate::api::vm::{GuestInterface, GuestLogin, GuestOs};
 use crate::config::Credentials;
 use crate::event::Problem;
 use parse::{linux_interfaces, windows_interfaces};
-use tunnel::Tunnel;
+use tunnel::{Closed, Tunnel};
 
 const SSH_PORT: u16 = 22;
 /// One try, from the port-forward to the login.
@@ -33,7 +33,8 @@ const AUTH_TRIES: u32 = 3;
 const QUESTION_ROUNDS: usize = 5;
 
 /// Logs in over `…/virtualmachineinstances/NAME/portforward/22/tcp` and reads the guest's interfaces
-/// (Linux and Windows). Tries until `limit`; never fails but by its result.
+/// (Linux and Windows). Tries until `limit`. `Err`: the way to the guest was closed to the end, which says
+/// nothing of the guest.
 pub async fn login(
     cluster: &Cluster,
     namespace: &str,
@@ -41,13 +42,26 @@ pub async fn login(
     os: GuestOs,
     credentials: &Credentials,
     limit: Duration,
-) -> GuestLogin {
+) -> Result<GuestLogin, String> {
     let refused = AtomicU32::new(0);
+    // Whether the last try did not get as far as the guest.
+    let on_the_way = AtomicBool::new(true);
     let what = format!("a login to {namespace}/{vm} as {} over SSH", credentials.username);
     let tried = wait::poll(&what, limit, || async {
-        let attempt = tokio::time::timeout(TRY_LIMIT, connect(cluster, namespace, vm, credentials)).await;
-        match attempt {
-            Ok(Ok(session)) => Poll::Done(session),
+        on_the_way.store(true, Ordering::Relaxed);
+        let attempt = connect(cluster, namespace, vm, credentials, &on_the_way);
+        match tokio::time::timeout(TRY_LIMIT, attempt).await {
+            Ok(Ok(session)) => {
+                let interfaces = session.interfaces(os).await;
+                match interfaces {
+                    // Cut off in the middle: what it would have said is not known yet.
+                    Err(cause) if session.handle.is_closed() => Poll::NotYet(cause),
+                    interfaces => {
+                        session.end().await;
+                        Poll::Done(interfaces)
+                    }
+                }
+            }
             Ok(Err(Refusal::Password)) => {
                 let times = refused.fetch_add(1, Ordering::Relaxed) + 1;
                 let said = format!("the guest refuses the password of {}", credentials.username);
@@ -66,17 +80,11 @@ pub async fn login(
             }
         }
     });
-    let session = match tried.await {
-        Ok(session) => session,
-        Err(error) => return GuestLogin::Failed(error.problem().message),
-    };
-    let interfaces = match os {
-        GuestOs::Linux => session.linux().await,
-        GuestOs::Windows => session.windows().await,
-        GuestOs::Unknown => session.any().await,
-    };
-    session.end().await;
-    GuestLogin::Ok { interfaces }
+    match tried.await {
+        Ok(interfaces) => Ok(GuestLogin::Ok { interfaces }),
+        Err(error) if on_the_way.load(Ordering::Relaxed) => Err(error.problem().message),
+        Err(error) => Ok(GuestLogin::Failed(error.problem().message)),
+    }
 }
 
 enum Refusal {
@@ -106,8 +114,16 @@ fn broken(error: &russh::Error) -> Refusal {
     Refusal::Transport(format!("SSH broke: {}", retry::chain(error)))
 }
 
-async fn connect(cluster: &Cluster, namespace: &str, vm: &str, credentials: &Credentials) -> Result<Session, Refusal> {
-    let (tunnel, stream) = tunnel::open(cluster, namespace, vm, SSH_PORT).await.map_err(Refusal::Transport)?;
+async fn connect(
+    cluster: &Cluster,
+    namespace: &str,
+    vm: &str,
+    credentials: &Credentials,
+    on_the_way: &AtomicBool,
+) -> Result<Session, Refusal> {
+    let opened = tunnel::open(cluster, namespace, vm, SSH_PORT).await;
+    on_the_way.store(matches!(opened, Err(Closed::Way(_))), Ordering::Relaxed);
+    let (tunnel, stream) = opened.map_err(|(Closed::Way(cause) | Closed::Guest(cause))| Refusal::Transport(cause))?;
     let config = client::Config { inactivity_timeout: Some(COMMAND_LIMIT), ..client::Config::default() };
     let mut handle = client::connect_stream(Arc::new(config), stream, AcceptHost).await.map_err(|e| broken(&e))?;
     let user = credentials.username.as_str();
@@ -173,6 +189,14 @@ impl Session {
         }
     }
 
+    async fn interfaces(&self, os: GuestOs) -> Result<Vec<GuestInterface>, String> {
+        match os {
+            GuestOs::Linux => self.linux().await,
+            GuestOs::Windows => self.windows().await,
+            GuestOs::Unknown => self.any().await,
+        }
+    }
+
     async fn linux(&self) -> Result<Vec<GuestInterface>, String> {
         let addresses = self.run("ip -j addr show").await?;
         let routes = self.run("ip -j route show default").await?;
@@ -197,5 +221,26 @@ impl Session {
 
     async fn end(self) {
         let _ = self.handle.disconnect(Disconnect::ByApplication, "done", "").await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::objects::fixture::mock;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_way_that_is_closed_is_no_refusal_of_the_guest() {
+        let credentials = Credentials { username: "root".into(), password: "x".to_owned().into() };
+        let answered = async |code: u16| {
+            let (cluster, _) = mock(move |_, _| (code, serde_json::Value::Null));
+            login(&cluster, "ns", "vm", GuestOs::Linux, &credentials, Duration::from_secs(5)).await
+        };
+        for code in [401, 403, 429, 503] {
+            assert!(answered(code).await.is_err(), "{code}");
+        }
+        for code in [409, 500] {
+            assert!(matches!(answered(code).await, Ok(GuestLogin::Failed(_))), "{code}");
+        }
     }
 }

@@ -29,13 +29,22 @@ pub(super) struct Tunnel {
     _pump: Task<()>,
 }
 
+/// Why there is no connection.
+#[derive(Debug)]
+pub(super) enum Closed {
+    /// The way to the guest: the API does not answer, or refuses us. It says nothing of the guest.
+    Way(String),
+    /// The cluster answered for the guest.
+    Guest(String),
+}
+
 /// Opens a connection to `port` of the running VM. The stream lives as long as the [`Tunnel`].
 pub(super) async fn open(
     cluster: &Cluster,
     namespace: &str,
     vm: &str,
     port: u16,
-) -> Result<(Tunnel, DuplexStream), String> {
+) -> Result<(Tunnel, DuplexStream), Closed> {
     let path = format!(
         "/apis/subresources.kubevirt.io/v1/namespaces/{namespace}/virtualmachineinstances/{vm}/portforward/{port}/tcp"
     );
@@ -47,20 +56,26 @@ pub(super) async fn open(
         .header(header::SEC_WEBSOCKET_KEY, &key)
         .header(header::SEC_WEBSOCKET_PROTOCOL, PROTOCOL)
         .body(Body::empty())
-        .map_err(|e| format!("`{path}` is not a path: {e}"))?;
+        .map_err(|e| Closed::Way(format!("`{path}` is not a path: {e}")))?;
     let answer = cluster
         .client()
         .send(request)
         .await
-        .map_err(|e| format!("failed to ask for a port-forward: {}", retry::short(&e)))?;
+        .map_err(|e| Closed::Way(format!("failed to ask for a port-forward: {}", retry::short(&e))))?;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         let status = answer.status();
         let body = answer.into_body().collect().await.map(|b| b.to_bytes()).unwrap_or_default();
-        return Err(format!("the port-forward was refused: {} (HTTP {})", refusal(&body), status.as_u16()));
+        let why = format!("the port-forward was refused: {} (HTTP {})", refusal(&body), status.as_u16());
+        // 500 is what KubeVirt says where the guest refuses the connection.
+        return Err(match status.as_u16() {
+            401 | 403 | 429 | 502..=504 => Closed::Way(why),
+            _ => Closed::Guest(why),
+        });
     }
-    agreed(answer.headers(), &key)?;
-    let upgraded =
-        hyper::upgrade::on(answer).await.map_err(|e| format!("the port-forward broke: {}", retry::chain(&e)))?;
+    agreed(answer.headers(), &key).map_err(Closed::Way)?;
+    let upgraded = hyper::upgrade::on(answer)
+        .await
+        .map_err(|e| Closed::Way(format!("the port-forward broke: {}", retry::chain(&e))))?;
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, None).await;
     let (near, far) = tokio::io::duplex(BUFFER);
     let pump = tasks::own(async move {
@@ -191,7 +206,7 @@ mod tests {
     async fn a_refused_port_forward_tells_the_servers_reason() {
         let (cluster, listener) = cluster().await;
         let server = tokio::spawn(async move { refuse(listener.accept().await.unwrap().0).await });
-        let said = open(&cluster, "ns", "vm", 22).await.err().unwrap();
+        let Some(Closed::Guest(said)) = open(&cluster, "ns", "vm", 22).await.err() else { panic!("it was opened") };
         assert!(said.contains("VMI is not started (HTTP 409)"), "{said}");
         server.abort();
     }

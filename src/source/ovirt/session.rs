@@ -286,6 +286,8 @@ impl Sessions for Session {
             }
             _ => self.unreachable(format!("it does not answer as an oVirt engine does (HTTP {status})")),
         };
+        // A proxy before the engine, or half an answer.
+        let failed = if status == 200 { Failed::Unknown(None) } else { failed };
         Err(CallError::NoAnswer(Box::new(error), failed))
     }
 

@@ -37,6 +37,7 @@ async fn world() -> World {
         token: TOKEN.to_owned(),
         subresources: None,
         inventory: None,
+        faults: Default::default(),
     };
     World { server: ApiServer::start(options, &ca).await.unwrap(), ca }
 }

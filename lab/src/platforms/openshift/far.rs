@@ -1,11 +1,11 @@
 //! A second cluster, with KubeVirt and storage and without MTV: a source or a destination by URL and
 //! token.
 
-use futures::FutureExt as _;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::FutureExt as _;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -13,10 +13,12 @@ use tokio_util::task::TaskTracker;
 use super::super::{LabPlatform, PlatformOptions};
 use super::{Machines, follow};
 use crate::apiserver::{ApiServer, ApiServerOptions};
+use crate::census;
 use crate::controllers::kubevirt::{self, KubevirtOptions, Subresources};
 use crate::controllers::storage::{self, StorageOptions};
 use crate::defects::Defects;
 use crate::error::LabError;
+use crate::faults::Dialect;
 use crate::guests::Guests;
 use crate::ports::GuestDirectory;
 use crate::seed::{SeedOptions, seed_cluster};
@@ -47,6 +49,7 @@ impl FarOpenshift {
             token: token.clone(),
             subresources: None,
             inventory: None,
+            faults: options.faults.at("api-remote", Dialect::Kubernetes),
         };
         let api = Arc::new(ApiServer::start(own, options.ca).await?);
         // Nothing answers for monitoring: the worker is then chosen without it.
@@ -107,6 +110,10 @@ impl LabPlatform for FarOpenshift {
 
     fn leftovers(&self) -> Vec<String> {
         names(&self.api).difference(&self.baseline).cloned().collect()
+    }
+
+    fn census(&self) -> BTreeMap<String, Value> {
+        census::of(&self.api, " on the second cluster")
     }
 
     fn requests(&self) -> (&'static str, u64) {

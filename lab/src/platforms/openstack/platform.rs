@@ -11,6 +11,7 @@ use super::super::{LabPlatform, PlatformOptions};
 use super::baseline::Baseline;
 use super::{Cloud, PASSWORD, PROJECT, REGION, USER, router};
 use crate::error::LabError;
+use crate::faults::Dialect;
 use crate::ports::{GuestDirectory, GuestNic, GuestProfile};
 use crate::serve::{self, Endpoint};
 
@@ -30,7 +31,13 @@ impl Openstack {
             listener.local_addr().map_err(|e| LabError::Start { part: part.to_owned(), cause: e.to_string() })?;
         let cloud = Arc::new(Cloud::new(options.clock, format!("https://{address}")));
         let baseline = Baseline::of(&cloud.lock());
-        let endpoint = serve::https(part, listener, tls, router(cloud.clone()))?;
+        let endpoint = serve::https_with(
+            part,
+            listener,
+            tls,
+            router(cloud.clone()),
+            &options.faults.at("openstack", Dialect::Rest),
+        )?;
         Ok(Self { cloud, baseline, endpoint })
     }
 }

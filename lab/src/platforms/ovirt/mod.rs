@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use super::super::clock::Clock;
 use super::super::serve::{self, Endpoint};
 use crate::error::LabError;
+use crate::faults::At;
 use crate::pki::LabCa;
 
 mod auth;
@@ -49,6 +50,7 @@ pub struct OvirtOptions {
     pub username: String,
     pub password: String,
     pub clock: Clock,
+    pub faults: At,
 }
 
 /// The engine behind the wire.
@@ -100,7 +102,7 @@ pub async fn start(options: OvirtOptions, ca: &LabCa) -> Result<OvirtEndpoint, L
     let part = "oVirt";
     let tls = ca.server_config(&[options.listen.to_string(), "localhost".to_owned()])?;
     let listener = serve::bind(part, options.listen, 0).await?;
-    let listen = options.listen;
+    let (listen, faults) = (options.listen, options.faults.clone());
     let engine = Arc::new(Engine {
         state: Mutex::new(seed::state()),
         options,
@@ -110,7 +112,7 @@ pub async fn start(options: OvirtOptions, ca: &LabCa) -> Result<OvirtEndpoint, L
         stop: CancellationToken::new(),
         tasks: TaskTracker::new(),
     });
-    let endpoint = serve::https(part, listener, tls, router(engine.clone()))?;
+    let endpoint = serve::https_with(part, listener, tls, router(engine.clone()), &faults)?;
     let url = format!("https://{}{}", std::net::SocketAddr::new(listen, endpoint.port()), view::API);
     Ok(OvirtEndpoint { endpoint, url, engine })
 }

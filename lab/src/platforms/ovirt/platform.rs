@@ -12,6 +12,7 @@ use super::super::{LabPlatform, PlatformOptions};
 use super::model::{Machine, State};
 use super::{Engine, OvirtEndpoint, OvirtOptions};
 use crate::error::LabError;
+use crate::faults::Dialect;
 use crate::ports::{GuestDirectory, GuestNic, GuestProfile};
 
 /// The login; it guards nothing.
@@ -31,6 +32,7 @@ impl Ovirt {
             username: USER.to_owned(),
             password: PASSWORD.to_owned(),
             clock: options.clock,
+            faults: options.faults.at("ovirt", Dialect::Rest),
         };
         let endpoint = super::start(own, options.ca).await?;
         let baseline = marks(&endpoint.engine.lock());

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::super::clock::Clock;
 use super::super::serve::{self, Endpoint};
 use crate::error::LabError;
+use crate::faults::At;
 use crate::pki::LabCa;
 use crate::world::World;
 
@@ -46,6 +47,7 @@ pub struct VsphereOptions {
     pub username: String,
     pub password: String,
     pub clock: Clock,
+    pub faults: At,
 }
 
 /// A running endpoint.
@@ -82,11 +84,11 @@ pub async fn start(world: Arc<World>, options: VsphereOptions, ca: &LabCa) -> Re
     let part = "vSphere";
     let tls = ca.server_config(&[options.listen.to_string(), "localhost".to_owned()])?;
     let listener = serve::bind(part, options.listen, options.port).await?;
-    let listen = options.listen;
+    let (listen, faults) = (options.listen, options.faults.clone());
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
     let service = Arc::new(Service::new(world, options, stop.clone(), tasks.clone()));
-    let endpoint = serve::https(part, listener, tls, router(service))?;
+    let endpoint = serve::https_with(part, listener, tls, router(service), &faults)?;
     let url = format!("https://{}/sdk", std::net::SocketAddr::new(listen, endpoint.port()));
     Ok(VsphereEndpoint { endpoint, url, stop, tasks })
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::super::{LabPlatform, PlatformOptions};
 use super::{VsphereEndpoint, VsphereOptions};
 use crate::error::LabError;
+use crate::faults::Dialect;
 use crate::ports::GuestDirectory;
 use crate::world::World;
 
@@ -30,6 +31,7 @@ impl Vsphere {
             username: USER.to_owned(),
             password: PASSWORD.to_owned(),
             clock: options.clock,
+            faults: options.faults.at("vsphere", Dialect::Soap),
         };
         let endpoint = super::start(world.clone(), own, options.ca).await?;
         Ok(Self { world, endpoint })

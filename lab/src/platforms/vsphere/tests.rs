@@ -31,6 +31,7 @@ impl Client {
             username: "administrator@vsphere.local".to_owned(),
             password: PASSWORD.to_owned(),
             clock: Clock::new(scale),
+            faults: Default::default(),
         };
         let endpoint = start(world.clone(), options, &ca).await.unwrap();
         let http = reqwest::Client::builder()

@@ -186,7 +186,8 @@ fn missing(login: &Login, wanted: &[&str], wants_ca: bool) -> Vec<String> {
 /// An HTTP client that trusts what the Secret says.
 pub(super) fn http_client(login: &Login) -> Result<reqwest::Client, ConnectError> {
     let failed = |e: reqwest::Error| ConnectError::Failed(e.to_string());
-    let mut builder = reqwest::Client::builder().no_proxy().timeout(std::time::Duration::from_secs(30));
+    let builder = reqwest::Client::builder().no_proxy().user_agent(crate::faults::OWN_AGENT);
+    let mut builder = builder.timeout(std::time::Duration::from_secs(30));
     if login.insecure {
         builder = builder.tls_danger_accept_invalid_certs(true);
     } else if let Some(pem) = &login.ca_pem {

@@ -57,6 +57,8 @@ fn build(login: &Login) -> Result<Client, String> {
     use rustls_pki_types::pem::PemObject as _;
     let url = login.url.trim_end_matches('/').parse().map_err(|e| format!("{} is not a URL: {e}", login.url))?;
     let mut config = kube::Config::new(url);
+    let agent = http::HeaderValue::from_static(crate::faults::OWN_AGENT);
+    config.headers.push((http::header::USER_AGENT, agent));
     config.accept_invalid_certs = login.insecure;
     if let Some(pem) = &login.ca_pem {
         let roots: Result<Vec<Vec<u8>>, _> =

@@ -81,7 +81,8 @@ async fn post(
 impl VsphereClient {
     async fn login(login: &Login) -> Result<Self, ConnectError> {
         let failed = |e: &dyn std::fmt::Display| ConnectError::Failed(e.to_string());
-        let mut builder = reqwest::Client::builder().no_proxy().http1_only().connect_timeout(REQUEST);
+        let builder = reqwest::Client::builder().no_proxy().user_agent(crate::faults::OWN_AGENT);
+        let mut builder = builder.http1_only().connect_timeout(REQUEST);
         if login.insecure {
             builder = builder.tls_danger_accept_invalid_certs(true);
         } else if let Some(pem) = &login.ca_pem {
