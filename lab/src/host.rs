@@ -86,6 +86,22 @@ impl Host {
         }
     }
 
+    /// A token as a pod of MTV's has one: its own service account's, which may do everything.
+    pub async fn service_token(&self) -> Result<String, LabError> {
+        match self {
+            Self::Embedded { token, .. } => Ok(token.clone()),
+            Self::Outside(outside) => outside.service_token().await,
+        }
+    }
+
+    /// PEM of the CAs of the API server and of the lab.
+    pub fn trusted(&self, ca: &LabCa) -> String {
+        match self {
+            Self::Embedded { .. } => ca.ca_pem().to_owned(),
+            Self::Outside(outside) => format!("{}\n{}", outside.ca_pem().trim_end(), ca.ca_pem()),
+        }
+    }
+
     /// A kubeconfig as YAML that trusts the API server and, by `lab_ca`, the lab's endpoints.
     pub fn kubeconfig(&self, lab_ca: &str) -> String {
         match self {

@@ -15,15 +15,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use error::LabError;
-pub use options::LabOptions;
+pub use options::{LabOptions, Mtv};
 
 use clock::Clock;
+use controllers::kubelet::{self, KubeletOptions, Pods};
 use controllers::kubevirt::{self, KubevirtOptions, Subresources};
 use controllers::mtv::{self, Clusters, MtvOptions, MtvVersion};
 use controllers::storage::{self, StorageOptions};
 use controllers::workloads;
 use defects::Defects;
 use faults::{Dialect, Faults};
+use forklift::{Forklift, Surroundings};
 use gate::Gate;
 use guests::Guests;
 use guests::collected::CollectedGuests;
@@ -46,6 +48,7 @@ mod controllers;
 pub mod defects;
 mod error;
 pub mod faults;
+pub mod forklift;
 mod gate;
 mod guests;
 mod host;
@@ -69,6 +72,7 @@ pub struct Lab {
     endpoints: Vec<Endpoint>,
     controllers: TaskTracker,
     stop: CancellationToken,
+    forklift: Option<Forklift>,
     /// Objects that the lab started with.
     baseline: BTreeSet<String>,
     faults: Faults,
@@ -78,10 +82,8 @@ impl Lab {
     /// Starts every part; returns when clients can connect.
     pub async fn start(options: LabOptions) -> Result<Self, LabError> {
         let defects = Defects::parse(&options.defects)?;
-        let version = MtvVersion::parse(&options.mtv_version).ok_or_else(|| LabError::Start {
-            part: "MTV".to_owned(),
-            cause: format!("`{}` is not a version that the lab plays: 2.9, 2.10, 2.11 or 2.12", options.mtv_version),
-        })?;
+        let version = MtvVersion::parse(&options.mtv_version)
+            .ok_or_else(|| LabError::UnknownVersion { version: options.mtv_version.clone() })?;
         let clock = Clock::new(options.clock_scale);
         let ca = LabCa::new()?;
         let stop = CancellationToken::new();
@@ -107,14 +109,22 @@ impl Lab {
                 .map_err(|e| LabError::Start { part: "endpoints".to_owned(), cause: e.to_string() })
         };
         let (inventory_addr, thanos_addr) = (address(&inventory_listener)?, address(&thanos_listener)?);
+        let build = match &options.mtv {
+            Mtv::Forklift(forklift) => Some(&forklift.build),
+            Mtv::Own | Mtv::Elsewhere => None,
+        };
         let seed_options = SeedOptions {
-            mtv_version: options.mtv_version.clone(),
+            mtv_version: build.map_or_else(|| options.mtv_version.clone(), |build| build.version.clone()),
+            mtv_crds: build.map(|build| build.crds.clone()),
             ocp_version: options.ocp_version.clone(),
             inventory_addr: inventory_addr.clone(),
             thanos_addr: thanos_addr.clone(),
             own_server: host.is_own(),
         };
-        seed::seed(&host.client(), &seed_options).await?;
+        match options.mtv {
+            Mtv::Own | Mtv::Forklift(_) => seed::seed(&host.client(), &seed_options).await?,
+            Mtv::Elsewhere => seed::seed_cluster(&host.client(), &seed_options).await?,
+        }
 
         let guests = Arc::new(Guests::new(directory.clone(), defects.clone()));
         let subresources = Arc::new(Subresources::new(host.client(), guests));
@@ -123,27 +133,34 @@ impl Lab {
         let clusters = Clusters::new(host.client());
         let names = [options.listen.to_string(), "localhost".to_owned(), inventory_addr, thanos_addr];
         let tls = ca.server_config(&names.map(|name| name.split(':').next().unwrap_or_default().to_owned()))?;
-        let inventory_router = inventory::router(db.clone(), Arc::new(clusters.clone()), gate.clone());
-        let endpoints = vec![
-            serve::https_with(
-                "inventory",
-                inventory_listener,
-                tls.clone(),
-                inventory_router,
-                &faults.at("inventory", Dialect::Rest),
-            )?,
-            serve::https_with(
-                "monitoring",
-                thanos_listener,
-                tls,
-                monitoring::router(host.client(), gate),
-                &faults.at("monitoring", Dialect::Rest),
-            )?,
-        ];
-        let baseline = host.objects();
-        controllers.spawn(
-            mtv::run(
-                MtvOptions {
+        let mut endpoints = vec![serve::https_with(
+            "monitoring",
+            thanos_listener,
+            tls.clone(),
+            monitoring::router(host.client(), gate.clone()),
+            &faults.at("monitoring", Dialect::Rest),
+        )?];
+        let pods = Arc::new(Pods::default());
+        // A cluster of somebody else's may have a kubelet; beside the lab's own MTV no pod is needed there.
+        if host.is_own() || !matches!(options.mtv, Mtv::Own) {
+            controllers.spawn(
+                kubelet::run(KubeletOptions {
+                    client: host.client(),
+                    clock,
+                    guests: directory.clone(),
+                    pods: pods.clone(),
+                    stop: stop.clone(),
+                })
+                .boxed(),
+            );
+        }
+        let mut forklift = None;
+        match &options.mtv {
+            Mtv::Own => {
+                let router = inventory::router(db.clone(), Arc::new(clusters.clone()), gate);
+                let wire = faults.at("inventory", Dialect::Rest);
+                endpoints.push(serve::https_with("inventory", inventory_listener, tls, router, &wire)?);
+                let options = MtvOptions {
                     client: host.client(),
                     clock,
                     version,
@@ -151,11 +168,29 @@ impl Lab {
                     clusters,
                     defects: defects.clone(),
                     stop: stop.clone(),
-                },
-                db,
-            )
-            .boxed(),
-        );
+                };
+                controllers.spawn(mtv::run(options, db).boxed());
+            }
+            Mtv::Forklift(own) => {
+                let profiles: Vec<_> =
+                    platforms.iter().flat_map(|p| p.profiles()).map(|(_, p)| p.to_string()).collect();
+                let around = Surroundings {
+                    client: host.client(),
+                    api_url: host.url(),
+                    token: host.service_token().await?,
+                    trusted: host.trusted(&ca),
+                    ca: &ca,
+                    profiles: profiles.concat(),
+                    directories: platforms.iter().flat_map(|platform| platform.directories()).collect(),
+                    inventory: inventory_listener,
+                    ocp_version: options.ocp_version.clone(),
+                    pods,
+                };
+                forklift = Some(Forklift::start(own, around).boxed().await?);
+            }
+            Mtv::Elsewhere => drop(inventory_listener),
+        }
+        let baseline = host.objects();
         controllers.spawn(
             kubevirt::run(KubevirtOptions {
                 client: host.client(),
@@ -168,7 +203,7 @@ impl Lab {
         );
         controllers.spawn(workloads::run(host.client(), stop.clone()).boxed());
         controllers.spawn(storage::run(StorageOptions { client: host.client(), clock, stop: stop.clone() }).boxed());
-        Ok(Self { ca, clock, host, platforms, endpoints, controllers, stop, baseline, faults })
+        Ok(Self { ca, clock, host, platforms, endpoints, controllers, stop, forklift, baseline, faults })
     }
 
     /// API server URL.
@@ -190,6 +225,14 @@ impl Lab {
     /// A kubeconfig as YAML; its CA also signed what Routes lead to.
     pub fn kubeconfig(&self) -> String {
         self.host.kubeconfig(self.ca_pem())
+    }
+    /// Version, and commit where it is known, of the real Forklift in the lab.
+    pub fn forklift(&self) -> Option<&str> {
+        self.forklift.as_ref().map(Forklift::label)
+    }
+    /// Where the real Forklift writes its logs.
+    pub fn forklift_logs(&self) -> Option<PathBuf> {
+        self.forklift.as_ref().map(Forklift::logs)
     }
     /// A `providers.json` with the lab's profiles.
     pub fn providers_json(&self) -> String {
@@ -250,6 +293,9 @@ impl Lab {
     }
     /// Stops every task and waits for them.
     pub async fn stop(self) {
+        if let Some(forklift) = &self.forklift {
+            forklift.stop().await;
+        }
         self.stop.cancel();
         self.controllers.close();
         self.controllers.wait().await;

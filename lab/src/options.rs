@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use crate::faults::FaultOptions;
+use crate::forklift::ForkliftOptions;
 
 /// How the lab behaves.
 #[derive(Debug, Clone)]
@@ -24,6 +25,20 @@ pub struct LabOptions {
     pub on: Option<PathBuf>,
     /// How the wire between clients and the lab breaks; `None`: it does not.
     pub faults: Option<FaultOptions>,
+    /// Which MTV there is.
+    pub mtv: Mtv,
+}
+
+/// Which MTV works in the lab.
+#[derive(Debug, Clone, Default)]
+pub enum Mtv {
+    /// The lab's own.
+    #[default]
+    Own,
+    /// The real one, as children of the lab.
+    Forklift(Box<ForkliftOptions>),
+    /// None: somebody else runs it on the same API server.
+    Elsewhere,
 }
 
 impl Default for LabOptions {
@@ -37,6 +52,7 @@ impl Default for LabOptions {
             port: 0,
             on: None,
             faults: None,
+            mtv: Mtv::Own,
         }
     }
 }

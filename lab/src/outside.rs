@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -27,6 +28,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 const HTTPS_PORT: u16 = 443;
 /// 127.0.0.2 to here are tried.
 const LOOPBACK_ADDRESSES: u8 = 200;
+/// The account of MTV's pods.
+const MTV_ACCOUNT: &str = "forklift-controller";
+const TOKEN_SECONDS: i64 = 24 * 60 * 60;
 const PAUSE: Duration = Duration::from_millis(100);
 /// Kinds that OLM serves: group, version, kind, plural. Their schemas are none of a migration's business.
 const OLM: [(&str, &str, &str, &str); 2] = [
@@ -73,6 +77,30 @@ impl Outside {
     }
     pub fn token(&self) -> &str {
         &self.token
+    }
+
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// A token of MTV's controller account, which is made cluster admin.
+    pub async fn service_token(&self) -> Result<String, LabError> {
+        let force = PatchParams::apply(FIELD_MANAGER).force();
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client(), MTV_NAMESPACE);
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
+            "metadata": {"name": MTV_ACCOUNT, "namespace": MTV_NAMESPACE}});
+        accounts.patch(MTV_ACCOUNT, &force, &Patch::Apply(&account)).await.map_err(failed)?;
+        let bindings: Api<ClusterRoleBinding> = Api::all(self.client());
+        let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": {"name": MTV_ACCOUNT},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+            "subjects": [{"kind": "ServiceAccount", "name": MTV_ACCOUNT, "namespace": MTV_NAMESPACE}]});
+        bindings.patch(MTV_ACCOUNT, &force, &Patch::Apply(&binding)).await.map_err(failed)?;
+        let request = serde_json::from_value(
+            json!({"metadata": {}, "spec": {"audiences": [], "expirationSeconds": TOKEN_SECONDS}}),
+        );
+        let asked = accounts.create_token_request(MTV_ACCOUNT, &PostParams::default(), &request.map_err(failed)?).await;
+        asked.map_err(failed)?.status.and_then(|status| status.token).ok_or_else(|| failed("the server gave no token"))
     }
 
     /// The kubeconfig that was given, trusting the lab's endpoints, too.

@@ -49,6 +49,15 @@ impl LabCa {
         self.configured(params, names)
     }
 
+    /// A certificate with its chain, and its key, as PEM: for servers that are programs of their own.
+    pub fn server_pem(&self, names: &[String]) -> Result<(String, String), LabError> {
+        let key = KeyPair::generate().map_err(failed)?;
+        let mut params = CertificateParams::new(names.to_vec()).map_err(failed)?;
+        params.distinguished_name.push(DnType::CommonName, names.first().map_or("lab", String::as_str));
+        let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
+        Ok((format!("{}{}", certificate.pem(), self.pem), key.serialize_pem()))
+    }
+
     fn configured(&self, mut params: CertificateParams, names: &[String]) -> Result<Arc<ServerConfig>, LabError> {
         let key = KeyPair::generate().map_err(failed)?;
         params.distinguished_name.push(DnType::CommonName, names.first().map_or("lab", String::as_str));

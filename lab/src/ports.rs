@@ -70,6 +70,11 @@ pub struct GuestProfile {
 pub trait GuestDirectory: Send + Sync {
     /// The guest that has an adapter with this MAC.
     fn by_mac(&self, mac: &str) -> Option<GuestProfile>;
+    /// The guest of the VM of this name, where a platform is asked by name.
+    fn by_name(&self, name: &str) -> Option<GuestProfile> {
+        let _ = name;
+        None
+    }
 }
 
 /// A Provider's inventory that is asked at every look, instead of being collected.

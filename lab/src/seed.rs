@@ -17,6 +17,8 @@ mod roles;
 pub struct SeedOptions {
     /// `2.9` …, or with a patch number.
     pub mtv_version: String,
+    /// MTV's own definitions, in place of the lab's.
+    pub mtv_crds: Option<Vec<Value>>,
     pub ocp_version: String,
     /// `host:port` of the inventory.
     pub inventory_addr: String,
@@ -91,6 +93,7 @@ mod tests {
     fn options(mtv_version: &str) -> SeedOptions {
         SeedOptions {
             mtv_version: mtv_version.to_owned(),
+            mtv_crds: None,
             ocp_version: "4.20.3".to_owned(),
             inventory_addr: "127.0.0.1:1".to_owned(),
             thanos_addr: "127.0.0.1:2".to_owned(),

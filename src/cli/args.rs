@@ -72,6 +72,9 @@ pub enum Command {
     History(HistoryArgs),
     /// Start the built-in lab and keep it up.
     Lab(LabServerArgs),
+    /// What the lab runs Forklift under; started by the lab alone.
+    #[command(hide = true, name = "forklift-supervisor")]
+    ForkliftSupervisor,
 }
 
 /// Which cells.
@@ -193,6 +196,10 @@ pub struct LabArgs {
     pub defect: Vec<String>,
     #[command(flatten)]
     pub faults: FaultArgs,
+    /// The real Forklift in place of the lab's MTV: a folder with its executables and `crds/`;
+    /// MTV_FORKLIFT_DIR too.
+    #[arg(long, value_name = "DIR", requires = "lab")]
+    pub forklift: Option<PathBuf>,
 }
 
 /// How the wire between the runner and the lab breaks.
@@ -374,4 +381,17 @@ pub struct LabServerArgs {
     pub defect: Vec<String>,
     #[command(flatten)]
     pub faults: FaultArgs,
+    /// The real Forklift in place of the lab's MTV: a folder with its executables and `crds/`;
+    /// MTV_FORKLIFT_DIR too.
+    #[arg(long, value_name = "DIR", conflicts_with = "without")]
+    pub forklift: Option<PathBuf>,
+    /// Leave a part of the lab out: somebody else runs it on the same API server.
+    #[arg(long, value_enum, requires = "on")]
+    pub without: Option<LabPart>,
+}
+
+/// A part of the lab that may be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LabPart {
+    Mtv,
 }

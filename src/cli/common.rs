@@ -1,6 +1,7 @@
 //! What several commands do: load configuration, start a lab, select cells.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use super::Stop;
 use super::args::{ConfigArgs, LabArgs, SelectArgs};
 use crate::config::{LoadRequest, Loaded};
 use crate::event::ShardSet;
-use crate::lab::clock::Clock;
-use crate::lab::{Lab, LabOptions, defects};
+use crate::lab::forklift::{Build, Died, ForkliftOptions};
+use crate::lab::{Lab, LabError, LabOptions, Mtv, defects};
 use crate::ledger::guard::{self, Guard};
 use crate::matrix::{self, Cell, Filter, Selection, Shard};
 use crate::net::pauses;
@@ -21,6 +22,8 @@ use crate::tasks::{self, Task};
 const COMPLETION_INDEX: &str = "JOB_COMPLETION_INDEX";
 /// `--run-set` as a variable: a pod's own labels reach it only so.
 const RUN_SET: &str = "MTV_RUN_SET";
+/// `--forklift` as a variable.
+const FORKLIFT_DIR: &str = "MTV_FORKLIFT_DIR";
 
 /// A setting given by a flag: key, value, flag.
 pub type Flag = (String, Value, String);
@@ -54,7 +57,7 @@ pub fn load(args: &ConfigArgs, mut flags: Vec<Flag>, lab: Option<&Lab>) -> Resul
     }
     let mut loaded = crate::config::load(&request).map_err(Stop::usage)?;
     if let Some(lab) = lab {
-        scale_agent_limits(&mut loaded, lab.clock());
+        scale_agent_limits(&mut loaded, lab);
     }
     for warning in &loaded.warnings {
         super::show::err(format_args!("warning: {warning}"));
@@ -73,14 +76,17 @@ fn lab_settings(lab: &Lab) -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// What the lab does in simulated time (an agent that connects, MTV's snapshots that go) has limits in
+/// What the lab does in simulated time (an agent that connects, its own MTV's snapshots that go) has limits in
 /// simulated minutes too: what never comes is known after seconds. Never so short that a busy machine makes it a finding.
-fn scale_agent_limits(loaded: &mut Loaded, clock: Clock) {
+/// The real Forklift takes its real seconds.
+fn scale_agent_limits(loaded: &mut Loaded, lab: &Lab) {
     const SHORTEST: Duration = Duration::from_secs(10);
+    let clock = lab.clock();
     let scaled = |limit: Duration| clock.real(limit).max(limit.min(SHORTEST));
     let own = loaded.scenarios.values_mut().filter_map(|scenario| scenario.guest_agent_timeout.as_mut());
     let timeouts = &mut loaded.settings.timeouts;
-    for limit in own.chain([&mut timeouts.guest_agent, &mut timeouts.snapshot_removal]) {
+    let snapshots = lab.forklift().is_none().then_some(&mut timeouts.snapshot_removal);
+    for limit in own.chain([&mut timeouts.guest_agent]).chain(snapshots) {
         *limit = scaled(*limit);
     }
 }
@@ -104,10 +110,28 @@ pub async fn start_lab(args: &LabArgs) -> Result<Option<Lab>, Stop> {
     if let Some(scale) = args.lab_clock_scale {
         options.clock_scale = scale;
     }
-    if let Some(version) = &args.lab_mtv_version {
+    options.mtv = mtv(args.forklift.as_deref(), args.lab_mtv_version.as_deref(), None)?;
+    if let (Mtv::Own, Some(version)) = (&options.mtv, &args.lab_mtv_version) {
         options.mtv_version.clone_from(version);
     }
-    Lab::start(options).await.map(Some).map_err(Stop::usage)
+    Lab::start(options).await.map(Some).map_err(|error| match error {
+        LabError::UnknownDefect { .. } | LabError::UnknownVersion { .. } => Stop::usage(error),
+        LabError::Start { .. } => Stop::environment(error),
+    })
+}
+
+/// Which MTV the lab gets: the real one where a folder is named, here or by MTV_FORKLIFT_DIR.
+/// `logs`: where its logs stay after it.
+pub fn mtv(dir: Option<&Path>, version: Option<&str>, logs: Option<PathBuf>) -> Result<Mtv, Stop> {
+    let told = std::env::var_os(FORKLIFT_DIR).filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let Some(dir) = dir.map(Path::to_owned).or(told) else { return Ok(Mtv::Own) };
+    let build =
+        Build::open(&dir, version).map_err(|error| Stop::usage(format!("--forklift {}: {error}", dir.display())))?;
+    let program =
+        std::env::current_exe().map_err(|e| Stop::environment(format!("where this program is can't be told: {e}")))?;
+    let supervisor = vec![program.into_os_string(), "forklift-supervisor".into()];
+    let heard = |died: &Died| super::show::err(format_args!("error: Forklift's {died}"));
+    Ok(Mtv::Forklift(Box::new(ForkliftOptions { build, supervisor, logs, heard })))
 }
 
 /// The journal of what breaks goes into `dir`; without it the lab works all the same.

@@ -2,9 +2,9 @@
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::args::LabServerArgs;
+use super::args::{LabPart, LabServerArgs};
 use super::{Stop, common, exit};
-use crate::lab::{Lab, LabOptions};
+use crate::lab::{Lab, LabOptions, Mtv};
 
 pub async fn run(args: &LabServerArgs) -> Result<u8, Stop> {
     let mut options = LabOptions {
@@ -17,13 +17,20 @@ pub async fn run(args: &LabServerArgs) -> Result<u8, Stop> {
     if let Some(scale) = args.clock_scale {
         options.clock_scale = scale;
     }
-    if let Some(version) = &args.mtv_version {
+    options.mtv = match args.without {
+        Some(LabPart::Mtv) => Mtv::Elsewhere,
+        None => common::mtv(args.forklift.as_deref(), args.mtv_version.as_deref(), Some(args.dir.join("forklift")))?,
+    };
+    if let (Mtv::Own, Some(version)) = (&options.mtv, &args.mtv_version) {
         options.mtv_version.clone_from(version);
     }
     let lab = Lab::start(options).await.map_err(Stop::environment)?;
     let kubeconfig = lab.write_client_files(&args.dir).map_err(Stop::environment)?;
     common::log_faults(&lab, &args.dir);
     super::show::out(format_args!("The lab is up at {}. Ctrl-C stops it.\n", lab.url()));
+    if let (Some(label), Some(logs)) = (lab.forklift(), lab.forklift_logs()) {
+        super::show::out(format_args!("  Forklift {label} is its MTV; logs are in {}", logs.display()));
+    }
     super::show::out(format_args!("  export KUBECONFIG={}", kubeconfig.display()));
     super::show::out(format_args!("  kubectl get providers -A"));
     super::show::out(format_args!(

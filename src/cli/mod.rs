@@ -81,7 +81,11 @@ async fn dispatch(args: Args) -> Result<u8, Stop> {
         Command::List(list) => &list.lab.defect,
         Command::Doctor(doctor) => &doctor.lab.defect,
         Command::Lab(lab) => &lab.defect,
-        Command::Config { .. } | Command::Clean(_) | Command::Report(_) | Command::History(_) => &[],
+        Command::Config { .. }
+        | Command::Clean(_)
+        | Command::Report(_)
+        | Command::History(_)
+        | Command::ForkliftSupervisor => &[],
     };
     if defects.iter().any(|name| name == "help") {
         print_text(&common::defects_help());
@@ -91,9 +95,12 @@ async fn dispatch(args: Args) -> Result<u8, Stop> {
         Command::Run(run) => !run.lab.lab,
         Command::List(list) => !list.lab.lab,
         Command::Doctor(doctor) => !doctor.lab.lab,
-        Command::Lab(_) | Command::Config { .. } | Command::Clean(_) | Command::Report(_) | Command::History(_) => {
-            false
-        }
+        Command::Lab(_)
+        | Command::Config { .. }
+        | Command::Clean(_)
+        | Command::Report(_)
+        | Command::History(_)
+        | Command::ForkliftSupervisor => false,
     };
     if without_lab && !defects.is_empty() {
         return Err(Stop::usage("--defect makes the lab's migrations go wrong: it needs --lab"));
@@ -108,5 +115,9 @@ async fn dispatch(args: Args) -> Result<u8, Stop> {
         Command::Report(report) => report_cmd::run(report),
         Command::History(history) => report_cmd::history(&history),
         Command::Lab(lab) => lab_cmd::run(&lab).await,
+        Command::ForkliftSupervisor => {
+            crate::lab::forklift::supervisor::supervise().await;
+            Ok(exit::PASSED)
+        }
     }
 }

@@ -80,6 +80,7 @@ async fn run_with(
         stop: &stop,
         set,
         lab: lab.is_some(),
+        notes: lab.and_then(Lab::forklift).map(|label| ("forklift".to_owned(), label.to_owned())).into_iter().collect(),
         stage_span: report::live::stage_spans(&run),
     };
     let mut ran = engine::run(request, cells, connect(&loaded, lab)).await;
@@ -95,6 +96,9 @@ async fn run_with(
     };
     if let Some(message) = lab.and_then(|lab| lab.faults().summary()) {
         events.emit(EventKind::Note { cell: None, level: crate::event::Level::Info, message });
+    }
+    if let Some(logs) = lab.and_then(Lab::forklift_logs).filter(|_| code != exit::PASSED) {
+        keep_logs(&logs, &dir.join("artifacts/forklift"));
     }
     let leftovers = ran.as_ref().map_or(0, |ended| ended.summary.leftovers);
     let (spans, dropped) = live.take();
@@ -134,6 +138,20 @@ async fn run_with(
         ));
     }
     Ok(code)
+}
+
+/// The logs of the lab's Forklift go with it; what did not pass may be told by them.
+fn keep_logs(from: &Path, to: &Path) {
+    let copied = std::fs::create_dir_all(to).and_then(|()| {
+        for entry in std::fs::read_dir(from)? {
+            let entry = entry?;
+            std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+        Ok(())
+    });
+    if let Err(error) = copied {
+        super::show::err(format_args!("warning: Forklift's logs were not copied to {}: {error}", to.display()));
+    }
 }
 
 /// First-class flags as settings.
@@ -297,6 +315,9 @@ pub async fn doctor(config: &ConfigArgs, args: &LabArgs) -> Result<u8, Stop> {
     let loaded = common::load(config, Vec::new(), lab.as_ref())?;
     let cluster = connect(&loaded, lab.as_ref()).await.map_err(Stop::environment)?;
     let report = doctor::examine_all(&cluster, &loaded).await;
+    if let Some(label) = lab.as_ref().and_then(Lab::forklift) {
+        super::show::out(format_args!("Forklift {label}"));
+    }
     let width = report.probes.iter().map(|p| p.name.chars().count()).max().unwrap_or_default();
     for probe in &report.probes {
         let word = match probe.weight {

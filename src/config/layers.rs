@@ -15,7 +15,8 @@ use super::shipped;
 pub const DEFAULT_SECRETS_DIR: &str = "/etc/mtv-matrix/secrets";
 
 /// Variables of our prefix that are not settings: the Python suite's, and the program's own.
-const NOT_SETTINGS: &[&str] = &["MTV_VERSION", "MTV_SOURCE", "MTV_SECRETS_DIR", "MTV_CONFIG", "MTV_LOG", "MTV_RUN_SET"];
+const NOT_SETTINGS: &[&str] =
+    &["MTV_VERSION", "MTV_SOURCE", "MTV_SECRETS_DIR", "MTV_CONFIG", "MTV_LOG", "MTV_RUN_SET", "MTV_FORKLIFT_DIR"];
 
 /// The names that users have today, and the settings they mean.
 const KNOWN_VARIABLES: &[(&str, &str)] = &[

@@ -44,6 +44,8 @@ pub struct Request<'a> {
     pub set: Option<ShardSet>,
     /// The cluster is simulated, for the reports.
     pub lab: bool,
+    /// What else the report shall say of where the run was, by name.
+    pub notes: std::collections::BTreeMap<String, String>,
     pub stage_span: StageSpan,
 }
 
@@ -169,7 +171,7 @@ fn started(request: &Request<'_>, cells: &[Cell], report: Option<&Report>) {
     request.events.emit(EventKind::RunStarted {
         schema: SCHEMA,
         run: request.run.clone(),
-        environment: environment(request.loaded, report, request.lab),
+        environment: environment(request, report),
         cells: cells.iter().map(Cell::info).collect(),
         shard: set.as_ref().map(|set| set.shard().to_owned()),
         set: set.clone(),
@@ -261,15 +263,15 @@ fn demands(settings: &Settings) -> Demands {
     }
 }
 
-fn environment(loaded: &Loaded, report: Option<&Report>, lab: bool) -> Environment {
+fn environment(request: &Request<'_>, report: Option<&Report>) -> Environment {
     let versions = report.map(|r| r.versions.clone()).unwrap_or_default();
     Environment {
         mtv_version: versions.mtv,
         ocp_version: versions.ocp,
         kubernetes_version: versions.kubernetes,
-        cluster: loaded.settings.cluster_host.clone(),
+        cluster: request.loaded.settings.cluster_host.clone(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        lab,
-        notes: Default::default(),
+        lab: request.lab,
+        notes: request.notes.clone(),
     }
 }

@@ -44,6 +44,8 @@ pub async fn create_hook(
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedVm {
     pub id: String,
+    /// At the source.
+    pub name: String,
     /// Exact name of the migrated VM; `None`: MTV takes the source's.
     pub target_name: Option<String>,
     /// Of the source VM, where the platform has such.
@@ -80,11 +82,13 @@ pub fn build(request: PlanRequest<'_>) -> Plan {
             .into_iter()
             .map(|vm| PlanVm {
                 id: Some(vm.id),
+                // Where VMs have namespaces MTV reads the VM itself, by both names; without them a Plan
+                // never gets a status (ocp/validator.go, `NICNetworkRefs`). Elsewhere the id tells.
+                name: vm.namespace.is_some().then_some(vm.name),
                 namespace: vm.namespace,
                 hooks: request.hooks.clone(),
                 target_name: vm.target_name,
                 target_power_state: vm.target_power_state.map(str::to_owned),
-                ..PlanVm::default()
             })
             .collect(),
         warm: scenario.warm_migration,
@@ -118,6 +122,10 @@ mod tests {
     use super::*;
 
     fn built(scenario: serde_json::Value) -> serde_json::Value {
+        built_with(scenario, Vec::new())
+    }
+
+    fn built_with(scenario: serde_json::Value, vms: Vec<PlannedVm>) -> serde_json::Value {
         let scenario: Scenario = serde_json::from_value(scenario).unwrap();
         let plan = build(PlanRequest {
             scenario: &scenario,
@@ -126,13 +134,27 @@ mod tests {
             target_namespace: "t",
             provider: Pair::default(),
             map: PlanMap::default(),
-            vms: Vec::new(),
+            vms,
             hooks: Vec::new(),
             pvc_name_template: None,
             target_labels: BTreeMap::new(),
             target_node_selector: BTreeMap::new(),
         });
         serde_json::to_value(plan.spec).unwrap()
+    }
+
+    #[test]
+    fn a_vm_that_has_a_namespace_is_named_and_any_other_is_not() {
+        let vm = |namespace: Option<&str>| PlannedVm {
+            id: "1".to_owned(),
+            name: "a".to_owned(),
+            target_name: None,
+            namespace: namespace.map(str::to_owned),
+            target_power_state: None,
+        };
+        let plan = built_with(serde_json::json!({"virtual_machines": [{"name": "a"}]}), vec![vm(Some("n")), vm(None)]);
+        let expected = serde_json::json!([{"id": "1", "name": "a", "namespace": "n"}, {"id": "1"}]);
+        assert_eq!(plan["vms"], expected);
     }
 
     #[test]

@@ -132,6 +132,7 @@ fn build_plan(context: &RunContext, cell: &Cell, prepared: &Prepared) -> crate::
             .iter()
             .map(|vm| PlannedVm {
                 id: vm.reference.id.clone(),
+                name: vm.reference.name.clone(),
                 target_name: vm.target_name.clone(),
                 namespace: prepared.open.adapter.namespace_of(&vm.before),
                 target_power_state: vm.wanted.target_power_state.map(crate::config::PowerState::name),

@@ -1,7 +1,8 @@
 //! The simulated CDI: a DataVolume gets a claim of its own and is filled after a while.
 //!
-//! Clones of a DataSource only, which is what VMs are made from. Size, class and modes are resolved
-//! as CDI does (cluster.md §3.2 to §3.5).
+//! Clones of a DataSource are what VMs are made from; blank disks and imports, in one go or by
+//! checkpoints, are what MTV copies with. Size, class and modes are resolved as CDI does (cluster.md
+//! §3.2 to §3.5). Nothing is read from a source: the time passes, and the status tells of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +19,53 @@ use serde_json::{Value, json};
 use super::storage::{StorageOptions, retry, tolerate};
 use crate::api::cdi::StorageProfile;
 
-/// Simulated time of a clone.
+/// Simulated time of a clone, of a whole import, and of what changed since a checkpoint.
 const CLONE: Duration = Duration::from_secs(60);
+const IMPORT: Duration = Duration::from_secs(600);
+const DELTA: Duration = Duration::from_secs(60);
+/// How often progress is told while a copy runs.
+const TICKS: u32 = 4;
+/// Followed by a dot and the checkpoint: set on the claim once that is copied.
+const COPIED: &str = "cdi.kubevirt.io/storage.checkpoint.copied";
+
+/// What fills a DataVolume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Filling {
+    Blank,
+    Clone,
+    Import,
+}
+
+impl Filling {
+    fn of(dv: &Value) -> Self {
+        match dv.pointer("/spec/source").and_then(Value::as_object).and_then(|source| source.keys().next()) {
+            None => Self::Clone,
+            Some(kind) if kind == "blank" => Self::Blank,
+            Some(kind) if matches!(kind.as_str(), "pvc" | "snapshot") => Self::Clone,
+            Some(_) => Self::Import,
+        }
+    }
+    /// Phases while the claim waits, and while data flows.
+    fn phases(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Clone => ("CloneScheduled", "CloneInProgress"),
+            Self::Blank | Self::Import => ("ImportScheduled", "ImportInProgress"),
+        }
+    }
+    fn time(self, checkpoint: Option<&Value>) -> Duration {
+        match self {
+            Self::Blank => Duration::ZERO,
+            Self::Clone => CLONE,
+            Self::Import if checkpoint.is_some_and(|c| !text(c, "/previous").is_empty()) => DELTA,
+            Self::Import => IMPORT,
+        }
+    }
+}
+
+/// The last checkpoint asked for.
+fn checkpoint(dv: &Value) -> Option<&Value> {
+    dv.pointer("/spec/checkpoints")?.as_array()?.last()
+}
 
 fn resource(kind: &str) -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk("cdi.kubevirt.io", "v1beta1", kind))
@@ -45,22 +91,42 @@ fn condition(kind: &str, status: bool, reason: &str, message: &str) -> Value {
         "lastTransitionTime": at, "lastHeartbeatTime": at})
 }
 
-async fn write(
-    api: &Api<DynamicObject>,
-    dv: &DynamicObject,
-    phase: &str,
-    why: Option<&str>,
-) -> Result<(), kube::Error> {
-    if text(&dv.data, "/status/phase") == phase {
+/// What a DataVolume's status says of its filling.
+struct Stage<'a> {
+    phase: &'a str,
+    /// Why the claim is not bound.
+    unbound: Option<&'a str>,
+    /// 0 to 100, where something is being copied.
+    percent: Option<f64>,
+}
+
+async fn write(api: &Api<DynamicObject>, dv: &DynamicObject, stage: Stage<'_>) -> Result<(), kube::Error> {
+    let same = text(&dv.data, "/status/phase") == stage.phase;
+    if same && stage.percent.is_none() {
         return Ok(());
     }
-    let done = phase == "Succeeded";
-    let bound = match why {
-        Some(why) => condition("Bound", false, "Pending", why),
-        None => condition("Bound", true, "Bound", &format!("PVC {} Bound", dv.name_any())),
+    let done = stage.phase == "Succeeded";
+    let progress = match stage.percent {
+        _ if done => "100.0%".to_owned(),
+        Some(percent) => format!("{percent:.2}%"),
+        None => "N/A".to_owned(),
     };
-    let status = json!({"phase": phase, "claimName": dv.name_any(), "progress": if done { "100.0%" } else { "N/A" },
-        "conditions": [bound, condition("Ready", done, "", ""), condition("Running", false, if done { "Completed" } else { "" }, "")]});
+    let mut status = json!({"phase": stage.phase, "claimName": dv.name_any(), "progress": progress});
+    if !same {
+        let bound = match stage.unbound {
+            Some(why) => condition("Bound", false, "Pending", why),
+            None => condition("Bound", true, "Bound", &format!("PVC {} Bound", dv.name_any())),
+        };
+        let running = stage.percent.is_some();
+        let why = if done {
+            "Completed"
+        } else if running {
+            "Pod is running"
+        } else {
+            ""
+        };
+        status["conditions"] = json!([bound, condition("Ready", done, "", ""), condition("Running", running, why, "")]);
+    }
     let patch = Patch::Merge(json!({"status": status}));
     tolerate(api.patch_status(&dv.name_any(), &PatchParams::default(), &patch).await, 404)
 }
@@ -71,43 +137,71 @@ async fn fill(dv: Arc<DynamicObject>, options: Arc<StorageOptions>) -> Result<Ac
     if dv.metadata.deletion_timestamp.is_some() || text(&dv.data, "/status/phase") == "Succeeded" {
         return Ok(Action::await_change());
     }
+    let filling = Filling::of(&dv.data);
+    let (scheduled, in_progress) = filling.phases();
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &namespace);
     let Some(claim) = claims.get_opt(&name).await? else {
-        let sources: Api<DynamicObject> = Api::namespaced_with(
-            client.clone(),
-            match text(&dv.data, "/spec/sourceRef/namespace") {
-                "" => namespace.as_str(),
-                other => other,
-            },
-            &resource("DataSource"),
-        );
-        let source = text(&dv.data, "/spec/sourceRef/name");
-        if source.is_empty() || sources.get_opt(source).await?.is_none() {
-            let why = format!("DataSource {source} not found");
-            write(&api, &dv, "Pending", Some(&why)).await?;
+        if let Some(why) = missing_source(client, &dv, &namespace).await? {
+            write(&api, &dv, Stage { phase: "Pending", unbound: Some(&why), percent: None }).await?;
             return Ok(Action::requeue(options.clock.real(CLONE)));
         }
         let claim = serde_json::from_value(claim(&options, &dv).await?).map_err(kube::Error::SerdeError)?;
         tolerate(claims.create(&PostParams::default(), &claim).await, 409)?;
-        write(&api, &dv, "CloneScheduled", Some("PVC is Pending")).await?;
+        write(&api, &dv, Stage { phase: scheduled, unbound: Some("PVC is Pending"), percent: None }).await?;
         return Ok(Action::await_change());
     };
     if claim.status.as_ref().and_then(|s| s.phase.as_deref()) != Some("Bound") {
         return Ok(Action::await_change());
     }
-    if text(&dv.data, "/status/phase") != "CloneInProgress" {
-        write(&api, &dv, "CloneInProgress", None).await?;
+    let checkpoint = checkpoint(&dv.data);
+    let mark = checkpoint.map(|checkpoint| format!("{COPIED}.{}", text(checkpoint, "/current")));
+    if mark.as_ref().is_some_and(|mark| claim.annotations().contains_key(mark)) {
+        let last = dv.data.pointer("/spec/finalCheckpoint").and_then(Value::as_bool).unwrap_or_default();
+        let phase = if last { "Succeeded" } else { "Paused" };
+        write(&api, &dv, Stage { phase, unbound: None, percent: None }).await?;
+        return Ok(Action::await_change());
+    }
+    if text(&dv.data, "/status/phase") != in_progress {
+        write(&api, &dv, Stage { phase: in_progress, unbound: None, percent: Some(0.0) }).await?;
         return Ok(Action::await_change());
     }
     let begun = text(&dv.data, "/status/conditions/0/lastTransitionTime").parse::<jiff::Timestamp>();
     let age = begun.map(|at| jiff::Timestamp::now().duration_since(at).unsigned_abs()).unwrap_or_default();
-    match options.clock.real(CLONE).checked_sub(age).filter(|left| !left.is_zero()) {
-        Some(left) => Ok(Action::requeue(left)),
-        None => {
-            write(&api, &dv, "Succeeded", None).await?;
+    let time = options.clock.real(filling.time(checkpoint));
+    match (time.checked_sub(age).filter(|left| !left.is_zero()), mark) {
+        (Some(left), _) => {
+            let percent = age.as_secs_f64() / time.as_secs_f64() * 100.0;
+            write(&api, &dv, Stage { phase: in_progress, unbound: None, percent: Some(percent) }).await?;
+            Ok(Action::requeue(left.min(time / TICKS)))
+        }
+        // The claim remembers what is copied; its change brings us back.
+        (None, Some(mark)) => {
+            let patch = Patch::Merge(json!({"metadata": {"annotations": {mark: "true"}}}));
+            tolerate(claims.patch(&name, &PatchParams::default(), &patch).await, 404)?;
+            Ok(Action::await_change())
+        }
+        (None, None) => {
+            write(&api, &dv, Stage { phase: "Succeeded", unbound: None, percent: None }).await?;
             Ok(Action::await_change())
         }
     }
+}
+
+/// Why a DataVolume that refers to a DataSource can't begin.
+async fn missing_source(
+    client: &kube::Client,
+    dv: &DynamicObject,
+    namespace: &str,
+) -> Result<Option<String>, kube::Error> {
+    if dv.data.pointer("/spec/source").is_some() {
+        return Ok(None);
+    }
+    let named = text(&dv.data, "/spec/sourceRef/namespace");
+    let namespace = if named.is_empty() { namespace } else { named };
+    let sources: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource("DataSource"));
+    let source = text(&dv.data, "/spec/sourceRef/name");
+    let there = !source.is_empty() && sources.get_opt(source).await?.is_some();
+    Ok((!there).then(|| format!("DataSource {source} not found")))
 }
 
 /// The claim of a DataVolume: class by default, modes by the StorageProfile, where `storage` names none.
@@ -126,11 +220,15 @@ async fn claim(options: &StorageOptions, dv: &DynamicObject) -> Result<Value, ku
     let labels = dv.labels().iter().map(|(k, v)| (k.clone(), json!(v)));
     let mut labels: serde_json::Map<String, Value> = labels.collect();
     labels.insert("app".to_owned(), json!("containerized-data-importer"));
+    let mut annotations: serde_json::Map<String, Value> =
+        dv.annotations().iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+    annotations.insert("cdi.kubevirt.io/storage.contentType".to_owned(), json!("kubevirt"));
+    annotations.insert("cdi.kubevirt.io/createdForDataVolume".to_owned(), json!(dv.uid()));
     Ok(json!({
         "apiVersion": "v1", "kind": "PersistentVolumeClaim",
         "metadata": {
             "name": dv.name_any(), "namespace": dv.namespace(), "labels": labels,
-            "annotations": {"cdi.kubevirt.io/storage.contentType": "kubevirt", "cdi.kubevirt.io/createdForDataVolume": dv.uid()},
+            "annotations": annotations,
             "ownerReferences": [{"apiVersion": "cdi.kubevirt.io/v1beta1", "kind": "DataVolume", "name": dv.name_any(),
                 "uid": dv.uid(), "controller": true, "blockOwnerDeletion": true}],
         },
@@ -151,4 +249,26 @@ async fn default_class(options: &StorageOptions) -> Result<String, kube::Error> 
     };
     let virt = marked("storageclass.kubevirt.io/is-default-virt-class");
     Ok(virt.or_else(|| marked("storageclass.kubernetes.io/is-default-class")).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_volume_is_filled_by_what_its_source_names() {
+        let of = |spec: Value| Filling::of(&json!({"spec": spec}));
+        assert_eq!(of(json!({"source": {"blank": {}}})), Filling::Blank);
+        assert_eq!(of(json!({"source": {"vddk": {"uuid": "x"}}})), Filling::Import);
+        assert_eq!(of(json!({"source": {"pvc": {}}})), Filling::Clone);
+        assert_eq!(of(json!({"sourceRef": {"kind": "DataSource", "name": "rhel9"}})), Filling::Clone);
+    }
+
+    #[test]
+    fn what_changed_since_a_checkpoint_takes_less_time_than_the_whole_disk() {
+        let dv =
+            json!({"spec": {"checkpoints": [{"previous": "", "current": "a"}, {"previous": "52 de", "current": "b"}]}});
+        assert_eq!(Filling::Import.time(checkpoint(&dv)), DELTA);
+        assert_eq!(Filling::Import.time(None), IMPORT);
+    }
 }

@@ -4,6 +4,7 @@
 //! function that runs until it is stopped and owns every task it starts.
 
 mod datavolumes;
+pub mod kubelet;
 pub mod kubevirt;
 pub mod mtv;
 pub mod objects;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -52,6 +53,10 @@ pub trait LabPlatform: Send + Sync {
     }
     /// A name like `soap_requests`, and how many there were.
     fn requests(&self) -> (&'static str, u64);
+    /// Directories of its own, for somebody else to remove when the lab is killed.
+    fn directories(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
     /// Ends every connection and task, and waits for them.
     async fn stop(&self);
 }
@@ -76,5 +81,8 @@ pub struct AllGuests(pub Vec<Arc<dyn GuestDirectory>>);
 impl GuestDirectory for AllGuests {
     fn by_mac(&self, mac: &str) -> Option<GuestProfile> {
         self.0.iter().find_map(|directory| directory.by_mac(mac))
+    }
+    fn by_name(&self, name: &str) -> Option<GuestProfile> {
+        self.0.iter().find_map(|directory| directory.by_name(name))
     }
 }

@@ -32,7 +32,14 @@ fn minor(version: &str) -> u32 {
 pub fn objects(options: &SeedOptions) -> Vec<(&'static str, Value)> {
     let (version, minor) = (full_version(&options.mtv_version), minor(&options.mtv_version));
     let csv = format!("mtv-operator.v{version}");
-    let mut all = crds(&version, minor);
+    let mut settings = controller_spec(minor);
+    if options.mtv_crds.is_some() {
+        // The real one migrates nothing warm from vSphere without.
+        settings["vddk_image"] = json!("lab/vddk:latest");
+    }
+    let own = || crds(&version, minor);
+    let real = |crds: &Vec<Value>| crds.iter().map(|crd| ("customresourcedefinitions", crd.clone())).collect();
+    let mut all: Vec<(&'static str, Value)> = options.mtv_crds.as_ref().map_or_else(own, real);
     all.push(("subscriptions", json!({"apiVersion": "operators.coreos.com/v1alpha1", "kind": "Subscription",
         "metadata": {"name": "mtv-operator", "namespace": NAMESPACE},
         "spec": {"name": "mtv-operator", "channel": format!("release-v2.{minor}"), "source": "redhat-operators", "sourceNamespace": "openshift-marketplace"},
@@ -43,7 +50,7 @@ pub fn objects(options: &SeedOptions) -> Vec<(&'static str, Value)> {
         "status": {"phase": "Succeeded", "reason": "InstallSucceeded"}})));
     all.push(("forkliftcontrollers", json!({"apiVersion": format!("{GROUP}/v1beta1"), "kind": "ForkliftController",
         "metadata": {"name": "forklift-controller", "namespace": NAMESPACE, "finalizers": [format!("{GROUP}/finalizer")]},
-        "spec": controller_spec(minor),
+        "spec": settings,
         "status": {"conditions": [
             {"type": "Running", "status": "True", "reason": "Successful", "message": "Awaiting next reconciliation", "lastTransitionTime": STAMP},
             {"type": "Successful", "status": "True", "reason": "Successful", "message": "Last reconciliation succeeded", "lastTransitionTime": STAMP},

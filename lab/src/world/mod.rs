@@ -115,16 +115,20 @@ impl World {
 impl GuestDirectory for World {
     fn by_mac(&self, mac: &str) -> Option<GuestProfile> {
         let mac = mac.to_ascii_lowercase();
-        self.read(|state| {
-            let vm = state.vms.values().find(|vm| vm.nics.iter().any(|nic| nic.mac == mac))?;
-            Some(GuestProfile {
-                windows: vm.os.windows,
-                hostname: vm.os.hostname.clone(),
-                pretty_name: vm.os.pretty_name.clone(),
-                users: vm.os.users.clone(),
-                nics: guest_nics(vm),
-            })
-        })
+        self.read(|state| state.vms.values().find(|vm| vm.nics.iter().any(|nic| nic.mac == mac)).map(profile))
+    }
+    fn by_name(&self, name: &str) -> Option<GuestProfile> {
+        self.read(|state| state.vms.values().find(|vm| vm.name == name).map(profile))
+    }
+}
+
+fn profile(vm: &Vm) -> GuestProfile {
+    GuestProfile {
+        windows: vm.os.windows,
+        hostname: vm.os.hostname.clone(),
+        pretty_name: vm.os.pretty_name.clone(),
+        users: vm.os.users.clone(),
+        nics: guest_nics(vm),
     }
 }
 

@@ -55,6 +55,7 @@ impl FarOpenshift {
         // Nothing answers for monitoring: the worker is then chosen without it.
         let seed = SeedOptions {
             mtv_version: String::new(),
+            mtv_crds: None,
             ocp_version: OCP_VERSION.to_owned(),
             inventory_addr: String::new(),
             thanos_addr: "127.0.0.1:1".to_owned(),

@@ -96,6 +96,10 @@ impl LabPlatform for Ova {
         self.share.changes()
     }
 
+    fn directories(&self) -> Vec<PathBuf> {
+        vec![self.share.path.clone()]
+    }
+
     fn requests(&self) -> (&'static str, u64) {
         // Files are read, not asked for.
         ("ova_requests", 0)
