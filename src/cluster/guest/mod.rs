@@ -44,11 +44,10 @@ pub async fn login(
     limit: Duration,
 ) -> Result<GuestLogin, String> {
     let refused = AtomicU32::new(0);
-    // Whether the last try did not get as far as the guest.
+    // Whether the last try that came to an end did not get as far as the guest: one that the limit cuts says nothing.
     let on_the_way = AtomicBool::new(true);
     let what = format!("a login to {namespace}/{vm} as {} over SSH", credentials.username);
     let tried = wait::poll(&what, limit, || async {
-        on_the_way.store(true, Ordering::Relaxed);
         let attempt = connect(cluster, namespace, vm, credentials, &on_the_way);
         match tokio::time::timeout(TRY_LIMIT, attempt).await {
             Ok(Ok(session)) => {
