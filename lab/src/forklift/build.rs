@@ -149,7 +149,7 @@ mod tests {
         assert!(refused(&dir).contains("no executable `forklift-controller`"), "{}", refused(&dir));
         put(&dir, CONTROLLER, "");
         put(&dir, "crds/a.yaml", &NEEDED[1..].iter().map(|plural| crd(plural)).collect::<String>());
-        assert!(refused(&dir).contains("definitions of forkliftcontrollers;"), "{}", refused(&dir));
+        assert!(refused(&dir).contains("CustomResourceDefinitions of forkliftcontrollers;"), "{}", refused(&dir));
         put(&dir, "crds/b.yml", &crd(NEEDED[0]));
         let build = Build::open(&dir, None).unwrap();
         assert_eq!((build.version.as_str(), build.api.is_some(), build.crds.len()), ("2.12.5", false, NEEDED.len()));

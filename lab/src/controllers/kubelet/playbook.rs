@@ -73,12 +73,12 @@ mod tests {
     #[test]
     fn a_playbook_ends_at_a_fail_task_or_a_false_assert_that_runs() {
         let of = |tasks: &str| failing_task(&format!("- hosts: localhost\n  tasks:\n{tasks}"));
-        assert_eq!(of("    - name: no\n      ansible.builtin.fail:\n        msg: x\n").as_deref(), Some("no"));
+        assert_eq!(of("    - name: stop\n      ansible.builtin.fail:\n        msg: x\n").as_deref(), Some("stop"));
         assert_eq!(of("    - fail: msg=x\n").as_deref(), Some("fail"));
         assert_eq!(of("    - name: a\n      assert:\n        that: [true, false]\n").as_deref(), Some("a"));
         assert_eq!(of("    - name: a\n      assert:\n        that: [true]\n"), None);
-        assert_eq!(of("    - name: no\n      fail:\n      when: false\n"), None);
-        assert_eq!(of("    - name: no\n      fail:\n      ignore_errors: true\n"), None);
+        assert_eq!(of("    - name: stop\n      fail:\n      when: false\n"), None);
+        assert_eq!(of("    - name: stop\n      fail:\n      ignore_errors: true\n"), None);
         assert_eq!(of("    - name: this does not fail\n      debug:\n        msg: fail\n"), None);
         assert_eq!(failing_task(""), None);
         assert!(failing_task("- hosts: [").is_some());
