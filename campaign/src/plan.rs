@@ -156,7 +156,7 @@ impl Trial {
         };
         let killed_cleans = (0..killed).map(|_| dice.milliseconds(30, 1500)).collect();
         let clean_meanwhile = dice.percent(10).then(|| dice.milliseconds(500, 4000));
-        let fault_permille = dice.pick(&[0, 20, 50, 80, 120, 200]);
+        let fault_permille = dice.pick(&[0, 10, 20, 40, 60, 100]);
         // Of a run without a ledger a person's yes may take what bears its label.
         let plants = dice.percent(40) && ledgers != Ledgers::Lost;
         Self { seed, fault_permille, runs, outages, ledgers, killed_cleans, clean_meanwhile, plants }

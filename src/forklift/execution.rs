@@ -11,8 +11,8 @@ use super::MtvError;
 use super::ready::{self, Look, Patience};
 use crate::api::condition::Conditions;
 use crate::api::forklift::{Migration, MigrationSpec, ObjRef, Plan, Ref, Step, VmStatus};
-use crate::clock;
 use crate::cluster::apply::patch_merge;
+use crate::cluster::connect::server_time;
 use crate::cluster::wait::{self, Poll};
 use crate::cluster::{Cluster, Tracked, WaitError};
 use crate::event::{Problem, VmProgress};
@@ -41,15 +41,25 @@ pub async fn start(
     plan: &str,
     cutover: Option<CutoverRule>,
 ) -> Result<(), MtvError> {
-    let at = cutover.and_then(|rule| rule.after).and_then(|after| {
-        let after = jiff::SignedDuration::try_from(after).ok()?;
-        clock::now().checked_add(after).ok()
-    });
-    let spec = MigrationSpec { plan: ObjRef::new(namespace, plan), cancel: Vec::new(), cutover: at.map(rfc3339) };
+    let at = match cutover.and_then(|rule| rule.after) {
+        Some(after) => Some(from_now(&tracked.cluster, after).await?),
+        None => None,
+    };
+    let spec = MigrationSpec { plan: ObjRef::new(namespace, plan), cancel: Vec::new(), cutover: at };
     let mut migration = Migration::new(name, spec);
     migration.metadata.namespace = Some(namespace.to_owned());
     tracked.create(migration).await?;
     Ok(())
+}
+
+/// So long from now, by the clock that MTV compares it with: this machine's may be hours off, and a cutover that
+/// is hours away looks like a migration that does not end.
+async fn from_now(cluster: &Cluster, after: Duration) -> Result<String, MtvError> {
+    let now = server_time(cluster).await.map_err(|cause| {
+        MtvError::Environment(Problem::new(format!("failed to read the cluster's clock for the cutover: {cause}")))
+    })?;
+    let after = jiff::SignedDuration::try_from(after).unwrap_or(jiff::SignedDuration::MAX);
+    Ok(rfc3339(now.checked_add(after).unwrap_or(Timestamp::MAX)))
 }
 
 fn rfc3339(at: Timestamp) -> String {
@@ -133,7 +143,8 @@ pub async fn cut_over_after(
     .await
     .map_err(|error| ready::product(error, format!("oc -n {namespace} describe plan {plan}")))?;
     if due {
-        let patch = serde_json::json!({"spec": {"cutover": rfc3339(clock::now())}});
+        let now = from_now(&tracked.cluster, Duration::ZERO).await?;
+        let patch = serde_json::json!({"spec": {"cutover": now}});
         patch_merge::<Migration>(&tracked.cluster, Some(namespace), migration, &patch).await?;
     }
     Ok(())
@@ -250,6 +261,17 @@ mod tests {
     use super::*;
     use crate::api::condition::Condition;
     use crate::api::forklift::{PlanMigration, PlanSpec, PlanStatus, StepError};
+
+    #[tokio::test]
+    async fn a_cutover_is_told_by_the_clusters_clock_and_not_by_this_machines() {
+        let service = tower::service_fn(|_: http::Request<kube::client::Body>| async {
+            let answer = http::Response::builder().header("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+            answer.body(kube::client::Body::empty()).map_err(tower::BoxError::from)
+        });
+        let client = kube::Client::new(service, "default");
+        let cluster = Cluster::from_client(client, "https://lab", Duration::from_secs(1)).unwrap();
+        assert_eq!(from_now(&cluster, Duration::from_secs(83)).await.unwrap(), "1994-11-06T08:51:00Z");
+    }
 
     fn plan(conditions: &[&str]) -> Plan {
         let mut plan = Plan::new("p", PlanSpec::default());
