@@ -182,7 +182,7 @@ fn a_second_ctrl_c_stops_now_and_clean_finishes_from_the_ledger() {
     let results = place.results();
     results.are_whole_and_tell_no_secret();
     assert_eq!(results.run()["counts"]["interrupted"], 2);
-    lab_is_clean_after(&place, &lab, "clean --results results");
+    lab_is_clean_after(&place, &lab, "clean --results results --set timeouts.request=5s");
 }
 
 /// Cleans, and asks the lab by a second sweep whether anything of the run is left.
@@ -199,11 +199,12 @@ fn a_kept_run_stays_until_clean_undoes_its_ledger() {
     let lab = LabServer::start(&place, "--clock-scale 1500");
     let keep = format!("run --results results --keep always -s {COLD}");
     Running::start(&mut lab.command(&place, &keep)).end().exits(0).says("remove them with `mtv-matrix clean");
-    let clean = Running::start(&mut lab.command(&place, "clean --results results")).end().exits(0);
+    let clean =
+        Running::start(&mut lab.command(&place, "clean --results results --set timeouts.request=5s")).end().exits(0);
     for what in ["removed Plan ", "removed Namespace ", "removed Provider ", "removed VM "] {
         assert!(clean.out.contains(what), "{what}:\n{}", clean.out);
     }
-    lab_is_clean_after(&place, &lab, "clean --results results");
+    lab_is_clean_after(&place, &lab, "clean --results results --set timeouts.request=5s");
 }
 
 #[test]
@@ -234,10 +235,11 @@ fn clean_finishes_a_run_that_was_killed() {
     run.until("migrate …");
     run.signal("KILL");
     assert_eq!(run.end().code, None);
-    let clean = Running::start(&mut lab.command(&place, "clean --results results")).end().exits(0);
+    let clean =
+        Running::start(&mut lab.command(&place, "clean --results results --set timeouts.request=5s")).end().exits(0);
     // Shared things that were borrowed go back to what they were.
     assert!(clean.out.contains("setting /spec/controller_precopy_interval of ForkliftController"), "{}", clean.out);
-    lab_is_clean_after(&place, &lab, "clean --results results");
+    lab_is_clean_after(&place, &lab, "clean --results results --set timeouts.request=5s");
 }
 
 #[test]

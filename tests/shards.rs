@@ -91,7 +91,10 @@ fn four_shards_merge_to_the_verdicts_of_one_process_also_when_one_is_killed_and_
     assert!(!place.path("volume/latest").exists());
 
     // What the killed one left is finished from its ledger; the others' are left as they are.
-    Running::start(&mut lab.command(&place, "clean --results volume")).end().exits(0).says(", 0 left");
+    Running::start(&mut lab.command(&place, "clean --results volume --set timeouts.request=5s"))
+        .end()
+        .exits(0)
+        .says(", 0 left");
     lab.ends_clean();
 }
 

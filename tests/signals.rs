@@ -100,7 +100,10 @@ fn sigterm_at_any_moment_leaves_whole_reports_and_nothing_that_clean_does_not_re
             }
         });
     }
-    Running::start(&mut lab.command(&place, "clean --results results")).end().exits(0).says(", 0 left");
+    Running::start(&mut lab.command(&place, "clean --results results --set timeouts.request=5s"))
+        .end()
+        .exits(0)
+        .says(", 0 left");
     lab.ends_clean();
 }
 
@@ -132,5 +135,8 @@ fn a_grace_period_that_ends_stops_the_teardown_and_says_what_is_left_for_clean()
     let ended = run.end().exits(130).says("the grace period of 1ms is over").says("or its grace period was over");
     assert!(ended.out.contains("left behind"), "{}", ended.out);
     place.results().are_whole_and_tell_no_secret();
-    Running::start(&mut lab.command(&place, "clean --results results")).end().exits(0).says(", 0 left");
+    Running::start(&mut lab.command(&place, "clean --results results --set timeouts.request=5s"))
+        .end()
+        .exits(0)
+        .says(", 0 left");
 }
