@@ -142,11 +142,6 @@ impl CellModel {
         let decided = || self.attempts.iter().rev().find(|attempt| attempt.verdict == verdict);
         verdict.and_then(|_| decided()).or(self.attempts.last())
     }
-    /// Those that did not give it.
-    pub fn other_attempts(&self) -> impl Iterator<Item = &Attempt> {
-        let deciding = self.deciding().map(|attempt| attempt.number);
-        self.attempts.iter().filter(move |attempt| Some(attempt.number) != deciding)
-    }
     /// For a run that is over: a cell without a verdict was interrupted.
     pub fn final_verdict(&self) -> Verdict {
         self.verdict().unwrap_or(Verdict::Interrupted)
