@@ -105,6 +105,20 @@ fn every_manifest_is_yaml_and_every_kustomization_names_files_that_are_there() {
     }
 }
 
+/// Cargo reads the manifest of every package before it builds one, so the image needs them all.
+#[test]
+fn the_image_is_built_from_every_package_of_the_workspace() {
+    let text = |name: &str| std::fs::read_to_string(root().join(name)).unwrap();
+    let manifest = text("Cargo.toml");
+    let list = manifest.split_once("\nmembers = [").and_then(|(_, rest)| rest.split_once(']')).unwrap().0;
+    let members: Vec<&str> = list.split(',').map(|name| name.trim().trim_matches('"')).collect();
+    assert!(members.len() > 2, "{members:?}");
+    for member in members {
+        assert!(text("Containerfile").contains(&format!("COPY {member} ./{member}\n")), "Containerfile lacks {member}");
+        assert!(text(".containerignore").contains(&format!("!{member}\n")), ".containerignore keeps {member} out");
+    }
+}
+
 #[test]
 fn every_flag_of_a_manifest_is_a_flag_of_its_command() {
     let all = own_arguments();

@@ -277,6 +277,14 @@ fn bench(args: &Args) -> Result<Bench, Failure> {
             if let Some(cargo) = std::env::var_os("CARGO") {
                 let mut build = std::process::Command::new(cargo);
                 build.args(["build", "--bin", "mtv-matrix"]);
+                // What cargo tells the program that it runs (`CARGO_PKG_NAME` and the like) would have build scripts
+                // run again that look at it, and all that stands on them compiled again.
+                for (name, _) in std::env::vars_os() {
+                    let name = name.to_string_lossy();
+                    if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+                        build.env_remove(&*name);
+                    }
+                }
                 if !cfg!(debug_assertions) {
                     build.arg("--release");
                 }
