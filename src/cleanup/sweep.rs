@@ -17,7 +17,7 @@ use crate::api::multus::NetworkAttachmentDefinition;
 use crate::api::names::{RUN_LABEL, RunId};
 use crate::cluster::apply::{code_of, dynamic_api};
 use crate::cluster::connect::server_time;
-use crate::cluster::{Cluster, retry};
+use crate::cluster::{Cluster, ReadError, retry};
 use crate::ledger::Thing;
 
 /// Lists at once.
@@ -95,12 +95,12 @@ fn settings(cluster: &Cluster, kind: &ApiResource, object: &DynamicObject, run: 
 }
 
 /// Namespaces of the run that are still there, or there again.
-pub async fn namespaces_of(cluster: &Cluster, run: &RunId) -> Result<Vec<String>, String> {
+pub async fn namespaces_of(cluster: &Cluster, run: &RunId) -> Result<Vec<String>, ReadError> {
     let kind = ApiResource::erase::<Namespace>(&());
     let params = ListParams::default().labels(&format!("{RUN_LABEL}={run}"));
     match dynamic_api(cluster, &kind, None).list(&params).await {
         Ok(list) => Ok(list.items.iter().map(ResourceExt::name_any).collect()),
-        Err(error) => Err(not_asked(cluster, &kind, &error).1),
+        Err(error) => Err(ReadError::failed("Namespaces", retry::short(&error))),
     }
 }
 
@@ -128,8 +128,8 @@ pub(super) async fn runs_older_than(cluster: &Cluster, age: Duration) -> Aged {
     };
     let now = match server_time(cluster).await {
         Ok(now) => now,
-        Err(because) => {
-            aged.unasked.push((format!("the clock of {}", cluster.url()), because));
+        Err(error) => {
+            aged.unasked.push((format!("the clock of {}", cluster.url()), error.to_string()));
             return aged;
         }
     };

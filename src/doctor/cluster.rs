@@ -16,7 +16,7 @@ pub(super) async fn probes(cluster: &Cluster) -> Vec<Probe> {
     let version = version.map_err(|error| crate::cluster::retry::short(&error));
     let before = clock::now();
     let said = server_time(cluster).await;
-    let skew = said.map(|server| server.duration_since(before).unsigned_abs());
+    let skew = said.map(|server| server.duration_since(before).unsigned_abs()).map_err(String::from);
     vec![Probe::new("API server", version).remedy("see docs/connecting.md for the ways to connect"), judge_clock(skew)]
 }
 
@@ -26,7 +26,7 @@ fn judge_clock(skew: Result<Duration, String>) -> Probe {
         Ok(skew) if skew <= SKEW => Probe::of(NAME, Weight::Fine, "as the API server's"),
         Ok(skew) => Probe::of(NAME, Weight::Doubt, format!("{} s from the API server's", skew.as_secs()))
             .remedy("set this machine's clock (chrony): times in reports and of cutovers are off by as much"),
-        Err(why) => Probe::of(NAME, Weight::Doubt, format!("the API server's is not known: {why}")),
+        Err(why) => Probe::of(NAME, Weight::Doubt, why),
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) async fn profiles(cluster: &Cluster, wanted: &[String]) -> Vec<Probe>
                 Ok(format!("{} {}", modes.join(", "), volume.unwrap_or_default()).trim().to_owned())
             }
             Ok(_) => Err(format!("StorageProfile {class} names no access modes")),
-            Err(why) => Err(why),
+            Err(why) => Err(why.to_string()),
         };
         let remedy = format!("set `spec.claimPropertySets` of the StorageProfile {class} (accessModes and volumeMode)");
         probes.push(Probe::new(format!("storage profile {class}"), found).doubted().remedy(remedy));

@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::Probe;
 use crate::api::forklift::ForkliftController;
 use crate::api::openshift::ClusterVersionStatus;
-use crate::cluster::Cluster;
 use crate::cluster::apply::{dynamic_api, read, resource};
+use crate::cluster::{Cluster, ReadError, retry};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Versions {
@@ -33,9 +33,12 @@ pub(super) fn probe(mtv: Option<&str>, namespace: &str) -> Probe {
 
 /// Every key of the ForkliftController's `spec` that is a switch: a boolean, or the text of one
 /// (forklift.md §9.1).
-pub async fn controller_flags(cluster: &Cluster, mtv_namespace: &str) -> Result<BTreeMap<String, bool>, String> {
+pub async fn controller_flags(cluster: &Cluster, mtv_namespace: &str) -> Result<BTreeMap<String, bool>, ReadError> {
     let controllers: Api<ForkliftController> = Api::namespaced(cluster.client(), mtv_namespace);
-    let list = controllers.list(&ListParams::default()).await.map_err(|e| crate::cluster::retry::short(&e))?;
+    let list = controllers
+        .list(&ListParams::default())
+        .await
+        .map_err(|e| ReadError::failed("ForkliftControllers", retry::short(&e)))?;
     Ok(list.items.iter().flat_map(|controller| switches(&controller.spec.fields)).collect())
 }
 

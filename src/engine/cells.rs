@@ -162,7 +162,7 @@ impl Migrations {
                 .filter(|what| told.iter().all(|known| known.what != *what))
                 .map(|what| left(what, "it was gone, and came back".to_owned(), Standing::Left))
                 .collect(),
-            Err(because) => vec![left("namespaces of the run".to_owned(), because, Standing::Unknown)],
+            Err(error) => vec![left("namespaces of the run".to_owned(), error.to_string(), Standing::Unknown)],
         }
     }
 

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::cells::Migrations;
 use super::scheduler::{EngineOptions, RunSummary, Scheduler, Work};
 use crate::api::names::RunId;
-use crate::cluster::{Cluster, ClusterError};
+use crate::cluster::{Cluster, ClusterError, ReadError};
 use crate::config::scenarios::Destination;
 use crate::config::{Flaky, Loaded, Settings};
 use crate::doctor::{self, Report, versions};
@@ -147,7 +147,7 @@ async fn decide(
     cells: &mut [Cell],
     cluster: &Cluster,
     report: &Report,
-) -> Result<BTreeMap<String, bool>, String> {
+) -> Result<BTreeMap<String, bool>, ReadError> {
     let settings = &request.loaded.settings;
     let mut switches = Ok(BTreeMap::new());
     if let Some(mtv) = &report.versions.mtv {

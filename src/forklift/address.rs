@@ -7,7 +7,7 @@ use kube::client::Body;
 use serde_json::Value;
 
 use crate::cluster::objects::routes::{get, route_url};
-use crate::cluster::{Cluster, retry};
+use crate::cluster::{Cluster, ReadError, retry};
 use crate::net::Peer;
 
 const INVENTORY: &str = "forklift-inventory";
@@ -23,14 +23,14 @@ pub enum InventoryAddress {
 }
 
 /// The Route where OpenShift has one, else the Service through the API server's proxy.
-pub async fn inventory_address(cluster: &Cluster, mtv_namespace: &str) -> Result<InventoryAddress, String> {
+pub async fn inventory_address(cluster: &Cluster, mtv_namespace: &str) -> Result<InventoryAddress, ReadError> {
     let no_route = match route_url(cluster, mtv_namespace, INVENTORY).await {
         Ok(url) => return Ok(InventoryAddress::Route(url)),
         Err(because) => because,
     };
-    let service: Service = get(cluster, Some(mtv_namespace), INVENTORY)
-        .await
-        .map_err(|no_service| format!("MTV's inventory has no address: {no_route}; {no_service}"))?;
+    let service: Service = get(cluster, Some(mtv_namespace), INVENTORY).await.map_err(|no_service| {
+        ReadError::NoWay { what: "MTV's inventory", first: no_route.into(), second: no_service.into() }
+    })?;
     let ports = service.spec.and_then(|s| s.ports).unwrap_or_default();
     let port = ports.first().map_or(INVENTORY_PORT.into(), |p| p.port);
     Ok(InventoryAddress::Proxy(format!("/api/v1/namespaces/{mtv_namespace}/services/https:{INVENTORY}:{port}/proxy")))
@@ -43,7 +43,7 @@ pub async fn get_json(
     peer: &Peer,
     address: &InventoryAddress,
     path: &str,
-) -> Result<(u16, Value), String> {
+) -> Result<(u16, Value), ReadError> {
     let path = path.trim_start_matches('/');
     match address {
         InventoryAddress::Route(base) => {
@@ -54,9 +54,9 @@ pub async fn get_json(
     }
 }
 
-async fn by_proxy(cluster: &Cluster, path: &str) -> Result<(u16, Value), String> {
-    let request = Request::get(path).body(Body::empty()).map_err(|e| format!("`{path}` is not a path: {e}"))?;
-    let failed = |e: &kube::Error| format!("failed to read {path}: {}", retry::short(e));
+async fn by_proxy(cluster: &Cluster, path: &str) -> Result<(u16, Value), ReadError> {
+    let request = Request::get(path).body(Body::empty()).map_err(|e| ReadError::failed(path, e.to_string()))?;
+    let failed = |e: &kube::Error| ReadError::failed(path, retry::short(e));
     let answer = cluster.client().send(request).await.map_err(|e| failed(&e))?;
     let status = answer.status().as_u16();
     let body = answer.into_body().collect().await.map_err(|e| failed(&e))?.to_bytes();

@@ -55,9 +55,9 @@ pub async fn start(
 /// So long from now, by the clock that MTV compares it with: this machine's may be hours off, and a cutover that
 /// is hours away looks like a migration that does not end.
 async fn from_now(cluster: &Cluster, after: Duration) -> Result<String, MtvError> {
-    let now = server_time(cluster).await.map_err(|cause| {
-        MtvError::Environment(Problem::new(format!("failed to read the cluster's clock for the cutover: {cause}")))
-    })?;
+    let now = server_time(cluster)
+        .await
+        .map_err(|cause| MtvError::Environment(Problem::new(format!("the cutover has no time: {cause}"))))?;
     let after = jiff::SignedDuration::try_from(after).unwrap_or(jiff::SignedDuration::MAX);
     Ok(rfc3339(now.checked_add(after).unwrap_or(Timestamp::MAX)))
 }

@@ -46,7 +46,7 @@ impl Inventory {
             Ok((200, body)) => Answer::Found(body),
             Ok((code @ (404 | 206), _)) => Answer::NotYet(format!("the inventory answers {code} for {path}")),
             Ok((code, _)) => Answer::Refused(format!("the inventory answers {code} for {path}")),
-            Err(cause) => Answer::Refused(cause),
+            Err(cause) => Answer::Refused(cause.to_string()),
         }
     }
 

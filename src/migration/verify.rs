@@ -211,7 +211,7 @@ async fn read_settled(
         let limit = cell.scenario.guest_agent_timeout.unwrap_or(timeouts.guest_agent);
         wait_agent(context, cell, cluster, namespace, name, limit).await;
     }
-    let mut target = target::read_target(cluster, namespace, name).await?;
+    let mut target = target::read_target(cluster, namespace, name).await.map_err(String::from)?;
     if let Some(target) = &mut target {
         target.login =
             log_in(context, prepared, vm, target).await.map_err(|why| format!("no way to its guest: {why}"))?;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::slot::Tried;
+use super::tls::TlsError;
 use super::{DriverOptions, SourceError, tls};
 use crate::config::ProviderProfile;
 use crate::net::proxy::Proxies;
@@ -29,13 +30,13 @@ pub(super) async fn builder(
             let host = url.host_str().unwrap_or_default();
             let port = url.port_or_known_default().unwrap_or(443);
             // A handshake that failed changed nothing.
-            let undone = |e: String| NoAnswer { failed: Failed::Undone(None), cause: words::plain(&e) };
+            let undone = |e: TlsError| NoAnswer { failed: Failed::Undone(None), cause: words::plain(&e.to_string()) };
             Some(super::fetch_ca(host, port, timeouts.connect).await.map_err(undone)?)
         } else {
             None
         }
     };
-    let config = tls::client_config(pem.as_deref()).map_err(never)?;
+    let config = tls::client_config(pem.as_deref()).map_err(|e| never(e.to_string()))?;
     let builder = reqwest::Client::builder().tls_backend_preconfigured(config).connect_timeout(timeouts.connect);
     Ok(Proxies::from_env().map_err(|e| never(e.to_string()))?.apply(builder))
 }

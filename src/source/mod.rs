@@ -311,10 +311,6 @@ pub async fn describe_settled(
 
 /// The certificate chain that `host:port` presents, PEM, by one TLS handshake that validates
 /// nothing. Only for storing a CA that the user chose to trust on first use.
-pub async fn fetch_ca(host: &str, port: u16, limit: Duration) -> Result<String, String> {
-    let chain = tls::presented_chain(host, port, limit).await?;
-    if chain.is_empty() {
-        return Err("the endpoint presented no certificate".to_owned());
-    }
-    Ok(crate::api::pem::of_der(&chain))
+pub async fn fetch_ca(host: &str, port: u16, limit: Duration) -> Result<String, tls::TlsError> {
+    Ok(crate::api::pem::of_der(&tls::presented_chain(host, port, limit).await?))
 }

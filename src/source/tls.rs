@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::net::proxy::Proxies;
+use crate::net::proxy::{Proxies, ProxyError};
 use crate::net::words::chain;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -69,18 +69,41 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("the CA is not PEM: {0}")]
+    NotPem(String),
+    #[error("the CA holds no certificate")]
+    EmptyCa,
+    #[error("no TLS: {0}")]
+    Unsupported(#[from] Error),
+    #[error("`{0}` is no host name")]
+    NotAHost(String),
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    #[error("{0}")]
+    NoConnection(String),
+    #[error("the TLS handshake failed: {0}")]
+    Handshake(#[from] std::io::Error),
+    #[error("no TLS handshake within {0:?}")]
+    Late(Duration),
+    #[error("the endpoint presented no certificate")]
+    NothingPresented,
+}
+
 /// A client configuration that trusts the certificates in `pem` (a leaf or its issuers); with
 /// `None` it trusts anything.
-pub fn client_config(pem: Option<&str>) -> Result<ClientConfig, String> {
+pub fn client_config(pem: Option<&str>) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let trust = match pem {
         None => Trust::Anything,
         Some(pem) => {
             let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pem.as_bytes())
                 .collect::<Result<_, _>>()
-                .map_err(|e| format!("the CA is not PEM: {e}"))?;
+                .map_err(|e| TlsError::NotPem(e.to_string()))?;
             if certificates.is_empty() {
-                return Err("the CA holds no certificate".to_owned());
+                return Err(TlsError::EmptyCa);
             }
             let mut roots = RootCertStore::empty();
             roots.add_parsable_certificates(certificates.iter().cloned());
@@ -89,27 +112,26 @@ pub fn client_config(pem: Option<&str>) -> Result<ClientConfig, String> {
         }
     };
     let verifier = Arc::new(Verifier { provider: provider.clone(), trust });
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| format!("no TLS: {e}"))?;
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     Ok(config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
 /// The chain that `host:port` presents, leaf first.
-pub async fn presented_chain(host: &str, port: u16, limit: Duration) -> Result<Vec<CertificateDer<'static>>, String> {
+pub async fn presented_chain(host: &str, port: u16, limit: Duration) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let handshake = async {
-        let name = ServerName::try_from(bare.to_owned()).map_err(|_| format!("`{host}` is no host name"))?;
-        let proxies = Proxies::from_env().map_err(|e| e.to_string())?;
-        let socket = proxies.dial(bare, port, limit).await.map_err(|e| chain(&*e))?;
+        let name = ServerName::try_from(bare.to_owned()).map_err(|_| TlsError::NotAHost(host.to_owned()))?;
+        let proxies = Proxies::from_env()?;
+        let socket = proxies.dial(bare, port, limit).await.map_err(|e| TlsError::NoConnection(chain(&*e)))?;
         let connector = tokio_rustls::TlsConnector::from(Arc::new(client_config(None)?));
-        let stream = connector.connect(name, socket).await.map_err(|e| format!("the TLS handshake failed: {e}"))?;
-        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let stream = connector.connect(name, socket).await?;
+        let chain = stream.get_ref().1.peer_certificates().filter(|chain| !chain.is_empty());
+        let chain = chain.ok_or(TlsError::NothingPresented)?;
         Ok(chain.iter().map(|c| c.clone().into_owned()).collect())
     };
     match tokio::time::timeout(limit, handshake).await {
         Ok(chain) => chain,
-        Err(_) => Err(format!("no TLS handshake within {limit:?}")),
+        Err(_) => Err(TlsError::Late(limit)),
     }
 }
 

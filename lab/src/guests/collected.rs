@@ -22,15 +22,15 @@ fn profile(vm: &InvVm) -> GuestProfile {
     let windows = format!("{} {}", vm.guest_id, vm.guest_name).to_lowercase().contains("win");
     let login = if windows { ("Administrator", "lab-windows") } else { ("root", "lab-linux") };
     let nics = vm.nics.iter().enumerate().map(|(index, nic)| {
-        let reported: Vec<_> =
-            vm.guest_networks.iter().filter(|(_, mac, ..)| mac.eq_ignore_ascii_case(&nic.mac)).collect();
+        let told = vm.vsphere().map(|own| own.guest_networks.as_slice()).unwrap_or_default();
+        let reported: Vec<_> = told.iter().filter(|told| told.mac.eq_ignore_ascii_case(&nic.mac)).collect();
         GuestNic {
             name: if windows { format!("Ethernet{index}") } else { format!("eth{index}") },
             mac: nic.mac.to_lowercase(),
-            addresses: reported.iter().filter_map(|(_, _, ip, prefix, ..)| Some((ip.parse().ok()?, *prefix))).collect(),
-            is_static: reported.iter().any(|(.., origin, _, _)| matches!(origin.as_str(), "MANUAL" | "manual")),
-            gateway: reported.iter().find_map(|(.., gateway, _)| gateway.as_ref()?.parse().ok()),
-            dns: reported.iter().flat_map(|(.., dns)| dns).filter_map(|ip| ip.parse().ok()).collect(),
+            addresses: reported.iter().filter_map(|told| Some((told.ip.parse().ok()?, told.prefix))).collect(),
+            is_static: reported.iter().any(|told| told.origin.eq_ignore_ascii_case("manual")),
+            gateway: reported.iter().find_map(|told| told.gateway.as_ref()?.parse().ok()),
+            dns: reported.iter().flat_map(|told| &told.dns).filter_map(|ip| ip.parse().ok()).collect(),
         }
     });
     GuestProfile {
@@ -46,45 +46,23 @@ fn profile(vm: &InvVm) -> GuestProfile {
 mod tests {
     use super::*;
     use crate::inventory::model::InvNic;
+    use crate::inventory::own::{GuestNetwork, OwnVm, VsphereVm};
 
     fn vm(guest_id: &str) -> InvVm {
-        let network = |ip: &str, origin: &str| {
-            let dns = vec!["10.0.0.2".to_owned()];
-            let gateway = Some("192.168.1.1".to_owned());
-            ("0".to_owned(), "00:50:56:AA:00:01".to_owned(), ip.to_owned(), 24, origin.to_owned(), gateway, dns)
+        let told = GuestNetwork {
+            device: "0".to_owned(),
+            mac: "00:50:56:AA:00:01".to_owned(),
+            ip: "192.168.1.9".to_owned(),
+            prefix: 24,
+            origin: "manual".to_owned(),
+            gateway: Some("192.168.1.1".to_owned()),
+            dns: vec!["10.0.0.2".to_owned()],
         };
         InvVm {
-            id: "vm-1".to_owned(),
-            name: "web".to_owned(),
-            uuid: String::new(),
-            is_template: false,
-            power_on: true,
-            firmware_efi: false,
-            secure_boot: false,
-            tpm: false,
-            cpu_count: 1,
-            cores_per_socket: 1,
-            memory_mb: 1024,
             guest_id: guest_id.to_owned(),
-            guest_name: String::new(),
-            host_id: String::new(),
-            folder_id: String::new(),
-            tools_running: true,
-            tools_status: String::new(),
-            changed_block_tracking: false,
-            snapshot_ids: Vec::new(),
-            nics: vec![InvNic {
-                mac: "00:50:56:aa:00:01".to_owned(),
-                network_id: "network-7".to_owned(),
-                device_key: 4000,
-                order: 0,
-                connected: true,
-            }],
-            disks: Vec::new(),
-            guest_networks: vec![network("192.168.1.9", "manual")],
-            guest_ip: String::new(),
-            revision: 1,
-            extra: serde_json::Value::Null,
+            nics: vec![InvNic { mac: "00:50:56:aa:00:01".to_owned(), ..InvNic::default() }],
+            own: OwnVm::Vsphere(Box::new(VsphereVm { guest_networks: vec![told], ..VsphereVm::default() })),
+            ..InvVm::default()
         }
     }
 

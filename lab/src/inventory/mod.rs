@@ -5,6 +5,7 @@
 
 mod demand;
 pub mod model;
+pub mod own;
 mod views;
 
 pub use demand::Demand;

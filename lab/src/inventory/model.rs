@@ -6,40 +6,36 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::own::{OwnDisk, OwnVm, VsphereDisk, VsphereNic, VsphereVm};
+
 /// Stands for a cluster's own network, which has neither id nor name, as an [`InvNic::network_id`].
 pub const POD_NETWORK: &str = "pod";
 
-#[derive(Debug, Clone, PartialEq)]
+/// A NIC, in the order of its VM's devices.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InvNic {
     pub mac: String,
     pub network_id: String,
-    pub device_key: i64,
-    pub order: i64,
-    pub connected: bool,
+    pub vsphere: Option<VsphereNic>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+/// A disk, in the order in which its platform tells them.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InvDisk {
-    pub key: i64,
-    pub unit_number: i64,
-    pub controller_key: i64,
-    /// `[datastore] dir/file.vmdk`.
-    pub file: String,
-    pub datastore_id: String,
+    /// What MTV calls the disk by in pipelines and annotations: `[datastore] dir/file.vmdk`, the id of a
+    /// disk or volume, `namespace/claim`.
+    pub source: String,
+    /// What a storage map's row names: datastore, storage domain, volume type, storage class …
+    pub storage_id: String,
     pub capacity_bytes: u64,
-    pub bus: String,
-    pub mode: String,
+    pub own: OwnDisk,
 }
 
-/// Device, MAC, address, prefix length, origin, gateway, DNS servers.
-pub type GuestNetwork = (String, String, String, u8, String, Option<String>, Vec<String>);
-
-#[derive(Debug, Clone, PartialEq)]
+/// What every platform tells of a VM, and what only its own does.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InvVm {
     pub id: String,
     pub name: String,
-    pub uuid: String,
-    pub is_template: bool,
     pub power_on: bool,
     pub firmware_efi: bool,
     pub secure_boot: bool,
@@ -47,27 +43,31 @@ pub struct InvVm {
     pub cpu_count: u32,
     pub cores_per_socket: u32,
     pub memory_mb: u64,
+    /// The guest's system as the platform's API calls it, and as people read it.
     pub guest_id: String,
     pub guest_name: String,
-    pub host_id: String,
-    pub folder_id: String,
-    pub tools_running: bool,
-    pub tools_status: String,
-    pub changed_block_tracking: bool,
     pub snapshot_ids: Vec<String>,
     pub nics: Vec<InvNic>,
     pub disks: Vec<InvDisk>,
-    pub guest_networks: Vec<GuestNetwork>,
-    pub guest_ip: String,
-    pub revision: u64,
-    /// What only this platform knows, for its own part of MTV.
-    pub extra: Value,
+    pub own: OwnVm,
 }
 
 impl InvVm {
+    /// What vSphere alone tells, of a VM of vSphere.
+    pub fn vsphere(&self) -> Option<&VsphereVm> {
+        if let OwnVm::Vsphere(own) = &self.own { Some(own) } else { None }
+    }
+
     /// As MTV tells Windows from others: by what the platform calls the system.
     pub fn is_windows(&self) -> bool {
         [&self.guest_id, &self.guest_name].iter().any(|text| text.to_lowercase().contains("win"))
+    }
+}
+
+impl InvDisk {
+    /// What vSphere alone tells, of a disk of vSphere.
+    pub fn vsphere(&self) -> Option<&VsphereDisk> {
+        if let OwnDisk::Vsphere(own) = &self.own { Some(own) } else { None }
     }
 }
 

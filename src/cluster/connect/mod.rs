@@ -5,6 +5,7 @@
 
 mod kubeconfig;
 pub(crate) mod oauth;
+mod read_error;
 pub mod retry;
 mod rights;
 mod time;
@@ -28,6 +29,7 @@ use crate::net::proxy::{Proxies, ProxyError};
 use crate::net::repeat::Repeat;
 use crate::net::words::{self, Meaning};
 use oauth::Login;
+pub use read_error::ReadError;
 use retry::chain;
 pub use time::server_time;
 use token::{Account, Plugin, Source, Tokens};
@@ -216,7 +218,7 @@ impl Cluster {
     }
     /// An authenticated GET of a route (inventory, Prometheus), by the policy, with the same choice of TLS and
     /// proxy as the API server. `peer` is who retries tell of. A refused token is renewed once.
-    pub async fn get_route(&self, peer: &Peer, url: &str, query: &[(&str, &str)]) -> Result<Fetched, String> {
+    pub async fn get_route(&self, peer: &Peer, url: &str, query: &[(&str, &str)]) -> Result<Fetched, ReadError> {
         use secrecy::ExposeSecret as _;
         let mut token = self.token().await;
         let mut renewed = false;
@@ -231,10 +233,10 @@ impl Cluster {
             };
             let what = format!("GET {path}");
             let fetched = fetch(peer, &what, Repeat::Safe, self.inner.request_timeout, request).await;
-            let fetched = fetched.map_err(|e| format!("failed to read {url}: {}", words::plain(&chain(&e))))?;
+            let fetched = fetched.map_err(|e| ReadError::failed(url, words::plain(&chain(&e))))?;
             if fetched.status.as_u16() == 401 && !renewed {
                 renewed = true;
-                let Some(refused) = token.as_ref() else { return Err(format!("failed to read {url}: {NO_TOKEN}")) };
+                let Some(refused) = token.as_ref() else { return Err(ReadError::failed(url, NO_TOKEN)) };
                 if let Some(fresh) = self.renewed_token(refused).await {
                     token = Some(fresh);
                     continue;

@@ -6,13 +6,15 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 use kube::client::Body;
 
-use super::{Cluster, retry};
+use super::{Cluster, ReadError, retry};
+
+const WHAT: &str = "the API server's clock";
 
 /// What it says, by the date of an answer; to the second.
-pub async fn server_time(cluster: &Cluster) -> Result<Timestamp, String> {
-    let request = Request::get("/version").body(Body::empty()).map_err(|e| e.to_string())?;
-    let answer = cluster.client().send(request).await.map_err(|e| retry::short(&e))?;
+pub async fn server_time(cluster: &Cluster) -> Result<Timestamp, ReadError> {
+    let request = Request::get("/version").body(Body::empty()).map_err(|e| ReadError::failed(WHAT, e.to_string()))?;
+    let answer = cluster.client().send(request).await.map_err(|e| ReadError::failed(WHAT, retry::short(&e)))?;
     let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
-    let date = date.ok_or_else(|| "its answers carry no date".to_owned())?;
-    DateTimeParser::new().parse_timestamp(date).map_err(|e| format!("the date `{date}` can't be read: {e}"))
+    let date = date.ok_or_else(|| ReadError::failed(WHAT, "its answers carry no date"))?;
+    DateTimeParser::new().parse_timestamp(date).map_err(|e| ReadError::unreadable(format!("{WHAT}, `{date}`"), e))
 }

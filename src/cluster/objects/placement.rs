@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::apply::list_labelled;
 use super::routes::route_url;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ReadError};
 use crate::net::Peer;
 
 /// The label of workers.
@@ -16,6 +16,8 @@ const WORKER_LABEL: &str = "node-role.kubernetes.io/worker";
 /// cluster.md §4.6. `max` drops the duplicates of a doubled kube-state-metrics.
 const ALLOCATABLE: &str = r#"max by (node) (kube_node_status_allocatable{resource="memory"})"#;
 const REQUESTED: &str = "sum by (node) (cluster:namespace:pod_memory:active:kube_pod_container_resource_requests)";
+
+const METRICS: &str = "free memory of nodes";
 
 /// A worker and how it was chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,19 +28,21 @@ pub struct Choice {
 }
 
 /// The schedulable worker with most free memory by Prometheus; a visible fallback otherwise.
-pub async fn choose_worker(cluster: &Cluster) -> Result<Choice, String> {
-    let nodes: Vec<Node> = list_labelled(cluster, None, WORKER_LABEL).await.map_err(|e| e.to_string())?;
+pub async fn choose_worker(cluster: &Cluster) -> Result<Choice, ReadError> {
+    let nodes: Vec<Node> =
+        list_labelled(cluster, None, WORKER_LABEL).await.map_err(|e| ReadError::failed("Nodes", e.to_string()))?;
     let mut workers: Vec<String> = nodes.iter().filter(|n| takes_vms(n)).map(ResourceExt::name_any).collect();
     workers.sort();
     let Some(first) = workers.first().cloned() else {
-        return Err(format!("no worker is ready and schedulable ({} have the label {WORKER_LABEL})", nodes.len()));
+        let what = format!("worker that is ready and schedulable ({} have the label {WORKER_LABEL})", nodes.len());
+        return Err(ReadError::Missing { what });
     };
     match free_memory(cluster).await {
         Ok(free) => Ok(match most_free(&workers, &free) {
             Some(node) => Choice { node, fallback: None },
             None => Choice { node: first, fallback: Some("the metrics know none of the workers".to_owned()) },
         }),
-        Err(because) => Ok(Choice { node: first, fallback: Some(because) }),
+        Err(because) => Ok(Choice { node: first, fallback: Some(because.to_string()) }),
     }
 }
 
@@ -60,7 +64,7 @@ fn most_free(workers: &[String], free: &BTreeMap<String, f64>) -> Option<String>
 }
 
 /// Free memory by node: allocatable less requested.
-async fn free_memory(cluster: &Cluster) -> Result<BTreeMap<String, f64>, String> {
+async fn free_memory(cluster: &Cluster) -> Result<BTreeMap<String, f64>, ReadError> {
     let base = route_url(cluster, "openshift-monitoring", "thanos-querier").await?;
     let allocatable = query(cluster, &base, ALLOCATABLE).await?;
     let requested = query(cluster, &base, REQUESTED).await?;
@@ -73,23 +77,23 @@ async fn free_memory(cluster: &Cluster) -> Result<BTreeMap<String, f64>, String>
         .collect())
 }
 
-async fn query(cluster: &Cluster, base: &str, query: &str) -> Result<BTreeMap<String, f64>, String> {
+async fn query(cluster: &Cluster, base: &str, query: &str) -> Result<BTreeMap<String, f64>, ReadError> {
     let peer = Peer::new("prometheus");
     let answer = cluster.get_route(&peer, &format!("{base}/api/v1/query"), &[("query", query)]).await?;
     let status = answer.status;
     if !status.is_success() {
-        return Err(format!("Prometheus answered HTTP {status}"));
+        return Err(ReadError::failed(METRICS, format!("Prometheus answered HTTP {status}")));
     }
     let body: Value =
-        serde_json::from_slice(&answer.body).map_err(|e| format!("Prometheus' answer is not JSON: {e}"))?;
+        serde_json::from_slice(&answer.body).map_err(|e| ReadError::unreadable("Prometheus' answer", e))?;
     parse_vector(&body)
 }
 
 /// Node → value of an instant query's vector. Values are strings.
-fn parse_vector(body: &Value) -> Result<BTreeMap<String, f64>, String> {
+fn parse_vector(body: &Value) -> Result<BTreeMap<String, f64>, ReadError> {
     if body.get("status").and_then(Value::as_str) != Some("success") {
         let error = body.get("error").and_then(Value::as_str).unwrap_or("no reason given");
-        return Err(format!("Prometheus refused the query: {error}"));
+        return Err(ReadError::failed(METRICS, format!("Prometheus refused the query: {error}")));
     }
     let result = body.pointer("/data/result").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     Ok(result
@@ -119,7 +123,7 @@ mod tests {
         let body = json!({"status": "success", "data": {"resultType": "vector", "result": [
             {"metric": {"node": "n1"}, "value": [1.5, "1.6e+10"]}]}});
         assert_eq!(parse_vector(&body).unwrap()["n1"], 1.6e10);
-        assert!(parse_vector(&json!({"status": "error", "error": "bad"})).unwrap_err().contains("bad"));
+        assert!(parse_vector(&json!({"status": "error", "error": "bad"})).unwrap_err().to_string().contains("bad"));
     }
 
     #[test]

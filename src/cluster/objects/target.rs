@@ -16,13 +16,13 @@ use crate::api::kubevirt::{VirtualMachine, VirtualMachineInstance, VirtualMachin
 use crate::api::vm::{
     CpuTopology, Firmware, FirmwareKind, GuestLogin, Mac, Power, TargetDisk, TargetNetwork, TargetNic, TargetVm,
 };
-use crate::cluster::{Cluster, retry, wait};
+use crate::cluster::{Cluster, ReadError, retry, wait};
 
 /// Forklift writes here which source disk a claim was made for.
 const DISK_SOURCE: &str = "forklift.konveyor.io/disk-source";
 
 /// `Ok(None)`: there is no such VM. `login` of the result is `NotTried`; the caller fills it.
-pub async fn read_target(cluster: &Cluster, namespace: &str, name: &str) -> Result<Option<TargetVm>, String> {
+pub async fn read_target(cluster: &Cluster, namespace: &str, name: &str) -> Result<Option<TargetVm>, ReadError> {
     let Some(vm) = get::<VirtualMachine>(cluster, Some(namespace), name).await? else { return Ok(None) };
     let vmi = get::<VirtualMachineInstance>(cluster, Some(namespace), name).await?;
     let vmi_status: Option<VirtualMachineInstanceStatus> =
@@ -32,7 +32,7 @@ pub async fn read_target(cluster: &Cluster, namespace: &str, name: &str) -> Resu
         if let Some(pvc) = get::<PersistentVolumeClaim>(cluster, Some(namespace), &claim).await? {
             let kind = ApiResource::erase::<PersistentVolumeClaim>(&());
             let pvc = wait::parse::<PersistentVolumeClaim>(&pvc, &kind)
-                .map_err(|e| format!("PersistentVolumeClaim {namespace}/{claim} can't be read: {e}"))?;
+                .map_err(|e| ReadError::unreadable(format!("PersistentVolumeClaim {namespace}/{claim}"), e))?;
             claims.insert(claim, pvc);
         }
     }
@@ -40,14 +40,14 @@ pub async fn read_target(cluster: &Cluster, namespace: &str, name: &str) -> Resu
 }
 
 /// Access modes and volume mode that a storage class gives to VM disks, by its StorageProfile.
-pub async fn storage_defaults(cluster: &Cluster, class: &str) -> Result<(Vec<String>, Option<String>), String> {
+pub async fn storage_defaults(cluster: &Cluster, class: &str) -> Result<(Vec<String>, Option<String>), ReadError> {
     let Some(profile) = get::<StorageProfile>(cluster, None, class).await? else {
-        return Err(format!("there is no StorageProfile {class}"));
+        return Err(ReadError::Missing { what: format!("StorageProfile {class}") });
     };
     let first = |part: &str| profile.data.pointer(&format!("/{part}/claimPropertySets/0")).cloned();
     // Status holds what CDI really uses; spec only what somebody asked for.
     let Some(set) = first("status").or_else(|| first("spec")) else {
-        return Err(format!("StorageProfile {class} has no claim property sets"));
+        return Err(ReadError::Incomplete { what: format!("StorageProfile {class}"), lacks: "claim property sets" });
     };
     Ok((strings(set.get("accessModes")), string(set.get("volumeMode"))))
 }
@@ -56,12 +56,12 @@ async fn get<K: kube::Resource<DynamicType = ()>>(
     cluster: &Cluster,
     namespace: Option<&str>,
     name: &str,
-) -> Result<Option<DynamicObject>, String> {
+) -> Result<Option<DynamicObject>, ReadError> {
     let kind = ApiResource::erase::<K>(&());
     let place = namespace.map_or(name.to_owned(), |ns| format!("{ns}/{name}"));
     read(&dynamic_api(cluster, &kind, namespace), name)
         .await
-        .map_err(|e| format!("failed to read {} {place}: {}", kind.kind, retry::short(&e)))
+        .map_err(|e| ReadError::failed(format!("{} {place}", kind.kind), retry::short(&e)))
 }
 
 /// Disk name and claim of the VM's disks, in their order; CD-ROMs and disks without a claim are left out.

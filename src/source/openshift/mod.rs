@@ -92,7 +92,7 @@ impl OpenshiftDriver {
                 let parsed = url::Url::parse(&url).map_err(|e| unreachable(format!("`api_url` is not a URL: {e}")))?;
                 let host = parsed.host_str().unwrap_or_default();
                 let port = parsed.port_or_known_default().unwrap_or(443);
-                Some(super::fetch_ca(host, port, timeouts.connect).await.map_err(unreachable)?)
+                Some(super::fetch_ca(host, port, timeouts.connect).await.map_err(|e| unreachable(e.to_string()))?)
             }
         };
         let connect = Cluster::from_parts(&url, ca.as_deref(), token, self.options.insecure, timeouts.request);

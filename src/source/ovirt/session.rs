@@ -129,7 +129,7 @@ impl Session {
         let url = url::Url::parse(&self.base).map_err(|e| self.unreachable(format!("no URL: {e}")))?;
         let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(443));
         let presented = crate::source::fetch_ca(host, port, self.timeouts().connect).await;
-        let mut pem = presented.map_err(|e| self.unreachable(words::plain(&e)))?;
+        let mut pem = presented.map_err(|e| self.unreachable(words::plain(&e.to_string())))?;
         let anything = DriverOptions { insecure: true, ..self.options.clone() };
         let client = self.client(&anything).await.map_err(|e| self.failed("fetch the engine's CA", e))?;
         let answer = client.get(format!("{}/{CA}", self.base)).send().await;

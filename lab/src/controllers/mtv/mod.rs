@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::forklift::ForkliftController;
+use crate::api::version::Version;
 use crate::clock::Clock;
 use crate::defects::Defects;
 use crate::inventory::InventoryDb;
@@ -42,9 +43,8 @@ pub struct MtvVersion(u32);
 impl MtvVersion {
     /// `2.9` to `2.12`; a patch level is ignored.
     pub fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split('.');
-        let (major, minor) = (parts.next()?, parts.next()?.parse().ok()?);
-        (major == "2" && (9..=12).contains(&minor)).then_some(Self(minor))
+        let version = Version::parse(text)?;
+        (version.major == 2 && (9..=12).contains(&version.minor)).then_some(Self(version.minor))
     }
     /// Whether this release is 2.`minor` or later.
     pub fn at_least(self, minor: u32) -> bool {

@@ -40,7 +40,7 @@ fn pvc_name(walk: &Walk<'_>, disk: &InvDisk, index: usize) -> (Option<String>, O
     }
     let fallback = format!("{}-{}-", walk.run.plan.name_any(), walk.vm.id);
     let (kind, version) = (walk.run.resolved.kind, walk.run.mtv.version);
-    let source_claim = kind.names_volumes_after_source().then(|| disk.file.split_once('/')).flatten();
+    let source_claim = kind.names_volumes_after_source().then(|| disk.source.split_once('/')).flatten();
     let applies = kind.names_pvcs(version) && !walk.run.mtv.defects.has(Defect::WrongPvcName);
     let Some(template) = spec.pvc_name_template.as_deref().filter(|_| applies) else {
         return match source_claim.filter(|_| version.at_least(10)) {
@@ -51,7 +51,7 @@ fn pvc_name(walk: &Walk<'_>, disk: &InvDisk, index: usize) -> (Option<String>, O
     // 2.11 does not ask how a cluster's volumes are to be named.
     let generate = spec.pvc_name_template_use_generate_name.unwrap_or(true);
     let generate = generate && (source_claim.is_none() || version.at_least(12));
-    let file = disk.file.rsplit(['/', ' ']).next().unwrap_or_default();
+    let file = disk.source.rsplit(['/', ' ']).next().unwrap_or_default();
     let target = target_name(walk);
     let vars = DiskVars {
         vm_name: &walk.vm.name,
@@ -95,8 +95,8 @@ pub(super) async fn create_volumes(walk: &Walk<'_>) -> Result<(), String> {
     }
     let last = disks.len().saturating_sub(1);
     for (index, disk) in disks.iter().enumerate() {
-        let row = walk.run.resolved.storage.spec.map.iter().find(|row| row_is(walk, &row.source, &disk.datastore_id));
-        let Some(row) = row else { return Err(format!("no storage mapping of {}", disk.datastore_id)) };
+        let row = walk.run.resolved.storage.spec.map.iter().find(|row| row_is(walk, &row.source, &disk.storage_id));
+        let Some(row) = row else { return Err(format!("no storage mapping of {}", disk.storage_id)) };
         let mut class = row.destination.storage_class.clone();
         let defaults = claim_properties(walk, &class).await;
         let mut modes = row.destination.access_mode.clone().map_or(defaults.access_modes, |mode| vec![mode]);
@@ -122,7 +122,7 @@ pub(super) async fn create_volumes(walk: &Walk<'_>) -> Result<(), String> {
             "apiVersion": "v1", "kind": "PersistentVolumeClaim",
             "metadata": {
                 "name": name, "generateName": generate, "namespace": namespace, "labels": labels,
-                "annotations": {"forklift.konveyor.io/disk-source": disk.file, "forklift.konveyor.io/disk-index": index.to_string()},
+                "annotations": {"forklift.konveyor.io/disk-source": disk.source, "forklift.konveyor.io/disk-index": index.to_string()},
             },
             "spec": {
                 "storageClassName": class, "accessModes": modes, "volumeMode": volume_mode,

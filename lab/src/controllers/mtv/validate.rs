@@ -123,7 +123,7 @@ fn judge_mappings(view: &View<'_>, vm: &InvVm, add: &mut Add<'_>) {
     if vm.nics.iter().any(|n| !mapped(view.network_refs, &n.network_id)) {
         add("VMNetworksNotMapped", "Critical", "NotValid", "VM has unmapped networks.", item(vm));
     }
-    if vm.disks.iter().any(|d| !mapped(view.storage_refs, &d.datastore_id)) {
+    if vm.disks.iter().any(|d| !mapped(view.storage_refs, &d.storage_id)) {
         add("VMStorageNotMapped", "Critical", "NotValid", "VM has unmapped storage.", item(vm));
     }
     let on_pod = vm

@@ -72,7 +72,7 @@ impl Source for Hyperv {
         domain["cpu"]["threads"] = json!(1);
         for (index, disk) in domain["devices"]["disks"].as_array_mut().into_iter().flatten().enumerate() {
             disk.as_object_mut().map(|disk| disk.remove("bootOrder"));
-            disk["serial"] = json!(vm.disks.get(index).map(|disk| disk.file.chars().take(20).collect::<String>()));
+            disk["serial"] = json!(vm.disks.get(index).map(|disk| disk.source.chars().take(20).collect::<String>()));
         }
         for interface in domain["devices"]["interfaces"].as_array_mut().into_iter().flatten() {
             interface.as_object_mut().map(|interface| interface.remove("model"));

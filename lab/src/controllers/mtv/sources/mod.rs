@@ -130,7 +130,7 @@ pub(super) trait Source: Send + Sync {
     /// What speaks against migrating this VM, beyond what is asked of every platform.
     fn judge(&self, _: &View<'_>, _: &InvVm, _: &mut Add<'_>) {}
 
-    /// Whether a volume is called like the claim that it is a copy of; a disk's file is then
+    /// Whether a volume is called like the claim that it is a copy of; a disk's source is then
     /// `namespace/claim`.
     fn names_volumes_after_source(&self) -> bool {
         false
@@ -154,7 +154,7 @@ pub(super) trait Source: Send + Sync {
 
     /// What a disk's task is called in the pipeline.
     fn task_name(&self, _: &InvVm, disk: &InvDisk) -> String {
-        disk.file.clone()
+        disk.source.clone()
     }
 
     /// What a disk's PVC is called (and then a generated end), where it does not follow the Plan's

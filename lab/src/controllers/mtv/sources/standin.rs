@@ -152,31 +152,14 @@ pub(super) fn record(
     network_id: impl Fn(usize) -> String,
     disk: impl Fn(usize) -> (String, String),
 ) -> InvVm {
-    let nic = |(order, nic): (usize, &Nic)| InvNic {
-        mac: nic.mac.clone(),
-        network_id: network_id(nic.network),
-        device_key: i64::try_from(order).unwrap_or_default(),
-        order: i64::try_from(order).unwrap_or_default(),
-        connected: true,
-    };
-    let disk = |(key, gib): (usize, &u64)| {
-        let (file, datastore_id) = disk(key);
-        InvDisk {
-            key: i64::try_from(key).unwrap_or_default(),
-            unit_number: 0,
-            controller_key: 0,
-            file,
-            datastore_id,
-            capacity_bytes: gib << 30,
-            bus: String::new(),
-            mode: String::new(),
-        }
+    let nic = |nic: &Nic| InvNic { mac: nic.mac.clone(), network_id: network_id(nic.network), vsphere: None };
+    let disk = |(index, gib): (usize, &u64)| {
+        let (source, storage_id) = disk(index);
+        InvDisk { source, storage_id, capacity_bytes: gib << 30, ..InvDisk::default() }
     };
     InvVm {
         id,
         name: machine.name.clone(),
-        uuid: machine.uuid.clone(),
-        is_template: false,
         power_on: machine.on,
         firmware_efi: machine.efi,
         secure_boot: machine.efi && machine.windows,
@@ -187,17 +170,8 @@ pub(super) fn record(
         memory_mb: machine.memory_mib,
         guest_id: machine.system.clone(),
         guest_name: machine.system.clone(),
-        host_id: String::new(),
-        folder_id: String::new(),
-        tools_running: machine.on,
-        tools_status: String::new(),
-        changed_block_tracking: false,
-        snapshot_ids: Vec::new(),
-        nics: machine.nics.iter().enumerate().map(nic).collect(),
+        nics: machine.nics.iter().map(nic).collect(),
         disks: machine.disks.iter().enumerate().map(disk).collect(),
-        guest_networks: Vec::new(),
-        guest_ip: String::new(),
-        revision: 1 + u64::from(machine.on),
-        extra: Value::Null,
+        ..InvVm::default()
     }
 }

@@ -17,6 +17,7 @@ use crate::controllers::kubevirt::json::{list, text};
 use crate::controllers::kubevirt::{vm::run_strategy, vm_resource};
 use crate::controllers::mtv::platform::PlatformClient;
 use crate::inventory::model::{InvDatastore, InvDisk, InvNetwork, InvNic, InvVm, Inventory, POD_NETWORK};
+use crate::inventory::own::{OpenshiftVm, OwnDisk, OwnVm};
 
 /// A cluster as MTV reads it: everything is asked when it is needed.
 pub(super) struct OpenshiftClient {
@@ -158,7 +159,7 @@ fn bytes(quantity: &str) -> u64 {
     number.parse::<u64>().unwrap_or(0) << shift
 }
 
-fn inv_disk(index: usize, namespace: &str, claim: &str, around: &Around) -> InvDisk {
+fn inv_disk(namespace: &str, claim: &str, around: &Around) -> InvDisk {
     let found = around
         .claims
         .iter()
@@ -167,16 +168,11 @@ fn inv_disk(index: usize, namespace: &str, claim: &str, around: &Around) -> InvD
     let class = found.and_then(|s| s.storage_class_name.clone()).unwrap_or_default();
     let class = around.classes.iter().find(|c| c.name_any() == class).and_then(ResourceExt::uid);
     let size = found.and_then(|s| s.resources.as_ref()?.requests.as_ref()?.get("storage").map(|q| bytes(&q.0)));
-    let key = i64::try_from(index).unwrap_or(0);
     InvDisk {
-        key,
-        unit_number: key,
-        controller_key: 0,
-        file: format!("{namespace}/{claim}"),
-        datastore_id: class.unwrap_or_default(),
+        source: format!("{namespace}/{claim}"),
+        storage_id: class.unwrap_or_default(),
         capacity_bytes: size.unwrap_or(0),
-        bus: "virtio".to_owned(),
-        mode: String::new(),
+        own: OwnDisk::Nothing,
     }
 }
 
@@ -187,7 +183,7 @@ pub(super) fn inv_vm(vm: &Value, around: &Around) -> InvVm {
     let cores = u32::try_from(count("cores")).unwrap_or(1);
     let sockets = u32::try_from(count("sockets")).unwrap_or(1);
     let claims = list(&spec, "/volumes").iter().map(claim_of).filter(|claim| !claim.is_empty());
-    let nics = list(&spec, "/domain/devices/interfaces").iter().enumerate().map(|(index, interface)| {
+    let nics = list(&spec, "/domain/devices/interfaces").iter().map(|interface| {
         let network = list(&spec, "/networks").iter().find(|n| n["name"] == interface["name"]);
         let nad = network.map(|n| text(n, "/multus/networkName")).unwrap_or_default();
         let full = if nad.contains('/') { nad.to_owned() } else { format!("{namespace}/{nad}") };
@@ -196,20 +192,15 @@ pub(super) fn inv_vm(vm: &Value, around: &Around) -> InvVm {
             .iter()
             .find(|n| format!("{}/{}", n.namespace().unwrap_or_default(), n.name_any()) == full)
             .and_then(ResourceExt::uid);
-        let key = i64::try_from(index).unwrap_or(0);
         InvNic {
             mac: text(interface, "/macAddress").to_owned(),
             network_id: if nad.is_empty() { POD_NETWORK.to_owned() } else { found.unwrap_or(full) },
-            device_key: key,
-            order: key,
-            connected: true,
+            vsphere: None,
         }
     });
     InvVm {
         id: text(vm, "/metadata/uid").to_owned(),
         name: text(vm, "/metadata/name").to_owned(),
-        uuid: text(&spec, "/domain/firmware/uuid").to_owned(),
-        is_template: false,
         power_on: is_on(vm),
         firmware_efi: spec.pointer("/domain/firmware/bootloader/efi").is_some(),
         secure_boot: spec
@@ -219,19 +210,9 @@ pub(super) fn inv_vm(vm: &Value, around: &Around) -> InvVm {
         cpu_count: sockets * cores,
         cores_per_socket: cores,
         memory_mb: bytes(text(&spec, "/domain/memory/guest")) >> 20,
-        guest_id: String::new(),
-        guest_name: String::new(),
-        host_id: String::new(),
-        folder_id: namespace.to_owned(),
-        tools_running: false,
-        tools_status: String::new(),
-        changed_block_tracking: false,
-        snapshot_ids: Vec::new(),
         nics: nics.collect(),
-        disks: claims.enumerate().map(|(index, claim)| inv_disk(index, namespace, claim, around)).collect(),
-        guest_networks: Vec::new(),
-        guest_ip: String::new(),
-        revision: 1,
-        extra: json!({"template": vm.pointer("/spec/template")}),
+        disks: claims.map(|claim| inv_disk(namespace, claim, around)).collect(),
+        own: OwnVm::Openshift(OpenshiftVm { template: vm.pointer("/spec/template").cloned().unwrap_or_default() }),
+        ..InvVm::default()
     }
 }

@@ -14,6 +14,7 @@ use super::{Shape, Source, http_client, missing};
 use crate::controllers::kubevirt::json::{list, text};
 use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
 use crate::inventory::model::InvVm;
+use crate::inventory::own::OwnVm;
 use client::OpenshiftClient;
 pub(crate) use clusters::Clusters;
 
@@ -70,7 +71,8 @@ impl Source for Openshift {
     /// dropped.
     fn shape(&self, _: &Shape<'_>, vm: &InvVm, machine: &mut Value) {
         let prepared = machine["spec"]["template"]["spec"].clone();
-        let mut template = vm.extra["template"].clone();
+        let OwnVm::Openshift(own) = &vm.own else { return };
+        let mut template = own.template.clone();
         let spec = &mut template["spec"];
         let claims: Vec<Value> = list(&prepared, "/volumes").to_vec();
         let mut next = claims.iter();

@@ -22,6 +22,7 @@ use super::view;
 use crate::clock::Clock;
 use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
 use crate::inventory::model::{InvVm, Inventory};
+use crate::inventory::own::{OwnDisk, OwnVm};
 
 /// Simulated time between two refreshes of the collector.
 const REFRESH: Duration = Duration::from_secs(10);
@@ -450,11 +451,12 @@ impl PlatformClient for OpenstackClient {
         // The id is in `Location` only: no microversion is asked for.
         let (location, _) = self.post(To::Compute, &format!("/servers/{}/action", vm.id), &create).await?;
         let id = location.rsplit('/').next().unwrap_or_default().to_owned();
-        let boots_from_image = text(&vm.extra, "/imageID");
+        let boots_from_image = if let OwnVm::Openstack(own) = &vm.own { own.image_id.as_str() } else { "" };
         if !boots_from_image.is_empty() {
             self.mark_image(&id, ORIGINAL_IMAGE, boots_from_image).await?;
         }
-        let volumes: Vec<&str> = vm.disks.iter().filter(|d| d.bus != "image").map(|d| d.file.as_str()).collect();
+        let volumes: Vec<&str> =
+            vm.disks.iter().filter(|d| d.own != OwnDisk::Image).map(|d| d.source.as_str()).collect();
         if !boots_from_image.is_empty() {
             // Nova snapshots the volumes of servers that boot from one; of others MTV does it.
             for volume in &volumes {
@@ -476,7 +478,7 @@ impl PlatformClient for OpenstackClient {
         if !keep_snapshots {
             self.remove(To::Volume, "snapshots", &format!("snapshot for {image}")).await?;
         }
-        let images = vm.disks.iter().map(|d| format!("{image}-volume-{}", d.file));
+        let images = vm.disks.iter().map(|d| format!("{image}-volume-{}", d.source));
         let removed = join_all(images.map(|name| async move { self.remove(To::Image, "images", &name).await })).await;
         removed.into_iter().collect::<Result<Vec<()>, String>>()?;
         self.remove(To::Image, "images", &image).await

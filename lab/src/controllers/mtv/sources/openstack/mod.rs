@@ -12,6 +12,7 @@ use super::super::{Mtv, MtvVersion};
 use super::{Shape, Source, missing};
 use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
 use crate::inventory::model::{InvDisk, InvVm};
+use crate::inventory::own::{OwnDisk, OwnVm};
 
 mod client;
 mod view;
@@ -64,30 +65,31 @@ impl Source for Openstack {
 
     fn claim_name(&self, vm: &InvVm, disk: &InvDisk) -> Option<String> {
         let image = image_name(vm);
-        Some(if disk.bus == "image" { image } else { format!("{image}-volume-{}", disk.file) })
+        Some(if disk.own == OwnDisk::Image { image } else { format!("{image}-volume-{}", disk.source) })
     }
 
     fn judge(&self, view: &View<'_>, vm: &InvVm, add: &mut Add<'_>) {
-        if view.version.at_least(12) && vm.extra["criticalConcerns"] == json!(true) {
+        if view.version.at_least(12) && matches!(&vm.own, OwnVm::Openstack(own) if own.critical_concerns) {
             let message = "One or more VMs in the plan have critical concerns that block migration.";
             add("VMCriticalConcerns", "Critical", "NotValid", message, item(vm));
         }
     }
 
     fn shape(&self, _: &Shape<'_>, vm: &InvVm, machine: &mut Value) {
+        let OwnVm::Openstack(own) = &vm.own else { return };
         let spec = &mut machine["spec"]["template"]["spec"];
-        spec["domain"]["cpu"]["threads"] = vm.extra["threads"].clone();
+        spec["domain"]["cpu"]["threads"] = json!(own.threads);
         if let Some(devices) = spec["domain"]["devices"].as_object_mut() {
             devices.remove("tpm");
         }
         // A volume is called after the disk that it was made of.
         for (index, disk) in vm.disks.iter().enumerate() {
-            let name = json!(format!("vol-{}", disk.file));
+            let name = json!(format!("vol-{}", disk.source));
             for pointer in [format!("/domain/devices/disks/{index}"), format!("/volumes/{index}")] {
                 if let Some(entry) = spec.pointer_mut(&pointer) {
                     entry["name"] = name.clone();
-                    if let Some(bus) = vm.extra["diskBus"].as_str().filter(|_| entry.get("disk").is_some()) {
-                        entry["disk"]["bus"] = json!(bus);
+                    if entry.get("disk").is_some() {
+                        entry["disk"]["bus"] = json!(own.disk_bus);
                     }
                 }
             }

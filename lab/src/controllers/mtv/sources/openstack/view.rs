@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::inventory::model::{InvDatastore, InvDisk, InvNetwork, InvNic, InvVm, Inventory};
+use crate::inventory::own::{OpenstackVm, OwnDisk, OwnVm};
 
 /// Keys of a resource at `detail=0`.
 const SUMMARY: &[&str] = &["id", "revision", "path", "name", "selfLink"];
@@ -360,56 +361,41 @@ fn inv_vm(raw: &Raw, server: &Value) -> Option<InvVm> {
     let threads = count("hw:cpu_threads", "hw_cpu_threads").unwrap_or(1);
     let sockets = count("hw:cpu_sockets", "hw_cpu_sockets").unwrap_or((vcpus / (cores * threads)).max(1));
     let mut disks = Vec::new();
-    let disk = |file: &str, store: &str, gib: u64, bus: &str| InvDisk {
-        key: 0,
-        unit_number: 0,
-        controller_key: 0,
-        file: file.to_owned(),
-        datastore_id: store.to_owned(),
+    let disk = |source: &str, store: &str, gib: u64, own: OwnDisk| InvDisk {
+        source: source.to_owned(),
+        storage_id: store.to_owned(),
         capacity_bytes: gib << 30,
-        bus: bus.to_owned(),
-        mode: String::new(),
+        own,
     };
     if !image_id.is_empty() {
-        disks.push(disk(image_id, GLANCE, flavor["disk"].as_u64().unwrap_or_default(), "image"));
+        disks.push(disk(image_id, GLANCE, flavor["disk"].as_u64().unwrap_or_default(), OwnDisk::Image));
     }
     for volume in &volumes {
         let kind = text(volume, "/volume_type");
         let store = raw.list("volume_types").iter().find(|t| text(t, "/name") == kind).map_or("", |t| text(t, "/id"));
-        disks.push(disk(text(volume, "/id"), store, volume["size"].as_u64().unwrap_or_default(), "volume"));
+        disks.push(disk(text(volume, "/id"), store, volume["size"].as_u64().unwrap_or_default(), OwnDisk::Nothing));
     }
     let windows = property("os_type") == "windows";
     Some(InvVm {
         id: text(server, "/id").to_owned(),
         name: text(server, "/name").to_owned(),
-        uuid: text(server, "/id").to_owned(),
-        is_template: false,
         power_on: server["status"] == "ACTIVE",
         firmware_efi: property("hw_firmware_type") == "uefi",
-        // Never carried over.
-        secure_boot: false,
-        tpm: false,
+        // Secure boot is never carried over.
         cpu_count: sockets * cores,
         cores_per_socket: cores,
         memory_mb: flavor["ram"].as_u64()?,
         guest_id: property("os_distro").to_owned(),
         guest_name: if windows { "windows" } else { "linux" }.to_owned(),
-        host_id: text(server, "/hostId").to_owned(),
-        folder_id: raw.project.0.clone(),
-        tools_running: false,
-        tools_status: String::new(),
-        changed_block_tracking: false,
-        snapshot_ids: Vec::new(),
         nics: nics(raw, server),
         disks,
-        guest_networks: Vec::new(),
-        guest_ip: String::new(),
-        revision: raw.revision,
-        extra: json!({
-            "criticalConcerns": raw.early.contains(text(server, "/id")),
-            "imageID": image_id, "threads": threads,
-            "diskBus": Some(property("hw_disk_bus")).filter(|b| !b.is_empty()).unwrap_or("virtio"),
+        own: OwnVm::Openstack(OpenstackVm {
+            critical_concerns: raw.early.contains(text(server, "/id")),
+            image_id: image_id.to_owned(),
+            threads,
+            disk_bus: Some(property("hw_disk_bus")).filter(|b| !b.is_empty()).unwrap_or("virtio").to_owned(),
         }),
+        ..InvVm::default()
     })
 }
 
@@ -421,8 +407,7 @@ fn nics(raw: &Raw, server: &Value) -> Vec<InvNic> {
         for address in addresses.as_array().into_iter().flatten() {
             let mac = text(address, "/OS-EXT-IPS-MAC:mac_addr").to_lowercase();
             if !nics.iter().any(|n| n.mac == mac) {
-                let order = i64::try_from(nics.len()).unwrap_or_default();
-                nics.push(InvNic { mac, network_id: network.to_owned(), device_key: order, order, connected: true });
+                nics.push(InvNic { mac, network_id: network.to_owned(), vsphere: None });
             }
         }
     }

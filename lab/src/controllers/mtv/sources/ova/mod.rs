@@ -65,7 +65,7 @@ impl Source for Ova {
 
     fn shape(&self, _: &Shape<'_>, vm: &InvVm, machine: &mut Value) {
         let domain = &mut machine["spec"]["template"]["spec"]["domain"];
-        domain["firmware"]["serial"] = json!(vm.uuid);
+        domain["firmware"]["serial"] = json!(vm.id);
         // MTV says nothing of TPM and of the order in which an OVA's disks boot.
         if let Some(devices) = domain["devices"].as_object_mut() {
             devices.remove("tpm");
@@ -214,48 +214,26 @@ fn vm(machine: &ovf::Machine) -> InvVm {
     let network_id = |name: &str| {
         machine.networks.iter().find(|network| network.name == name).map(|n| n.id.clone()).unwrap_or_default()
     };
-    let nic = |(order, nic): (usize, &ovf::Nic)| InvNic {
-        mac: nic.mac.to_lowercase(),
-        network_id: network_id(&nic.network),
-        device_key: i64::try_from(order).unwrap_or_default(),
-        order: i64::try_from(order).unwrap_or_default(),
-        connected: true,
-    };
-    let disk = |(key, disk): (usize, &ovf::Disk)| InvDisk {
-        key: i64::try_from(key).unwrap_or_default(),
-        unit_number: 0,
-        controller_key: 0,
-        file: format!("{}::{}", disk.file_path, disk.name),
-        datastore_id: disk.id.clone(),
+    let nic =
+        |nic: &ovf::Nic| InvNic { mac: nic.mac.to_lowercase(), network_id: network_id(&nic.network), vsphere: None };
+    let disk = |disk: &ovf::Disk| InvDisk {
+        source: format!("{}::{}", disk.file_path, disk.name),
+        storage_id: disk.id.clone(),
         capacity_bytes: disk.capacity * ovf::unit(&disk.units, 1),
-        bus: String::new(),
-        mode: String::new(),
+        ..InvDisk::default()
     };
     InvVm {
         id: machine.id.clone(),
         name: machine.name.clone(),
-        uuid: machine.id.clone(),
-        is_template: false,
-        power_on: false,
         firmware_efi: machine.firmware == "efi",
         secure_boot: machine.secure_boot,
-        tpm: false,
         cpu_count: machine.cpus,
         cores_per_socket: machine.cores_per_socket.max(1),
         memory_mb: (machine.memory * ovf::unit(&machine.memory_units, 1 << 20)) >> 20,
         guest_id: machine.os_type.clone(),
         guest_name: machine.os_type.clone(),
-        host_id: String::new(),
-        folder_id: String::new(),
-        tools_running: false,
-        tools_status: String::new(),
-        changed_block_tracking: false,
-        snapshot_ids: Vec::new(),
-        nics: machine.nics.iter().enumerate().map(nic).collect(),
-        disks: machine.disks.iter().enumerate().map(disk).collect(),
-        guest_networks: Vec::new(),
-        guest_ip: String::new(),
-        revision: 1,
-        extra: Value::Null,
+        nics: machine.nics.iter().map(nic).collect(),
+        disks: machine.disks.iter().map(disk).collect(),
+        ..InvVm::default()
     }
 }

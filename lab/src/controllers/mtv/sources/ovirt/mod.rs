@@ -10,6 +10,7 @@ use super::super::{Mtv, MtvVersion};
 use super::{Shape, Source, missing};
 use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
 use crate::inventory::model::InvVm;
+use crate::inventory::own::OwnVm;
 
 mod client;
 mod records;
@@ -48,45 +49,41 @@ impl Source for Ovirt {
     }
 
     fn shape(&self, _: &Shape<'_>, vm: &InvVm, machine: &mut Value) {
-        let text = |key: &str| vm.extra[key].as_str().map(str::to_owned);
+        let OwnVm::Ovirt(own) = &vm.own else { return };
         let spec = &mut machine["spec"]["template"]["spec"];
-        let attachments = vm.extra["attachments"].as_array().cloned().unwrap_or_default();
-        for (index, attachment) in attachments.iter().enumerate() {
+        for (index, attachment) in own.attachments.iter().enumerate() {
             let (disks, volumes) = (spec["domain"]["devices"]["disks"].as_array(), spec["volumes"].as_array());
             // A defect may have left a disk out.
             if disks.is_none_or(|d| index >= d.len()) || volumes.is_none_or(|v| index >= v.len()) {
                 break;
             }
             let mut disk = json!({
-                "name": attachment["disk"], "serial": attachment["disk"], "disk": {"bus": bus(&attachment["interface"])},
+                "name": attachment.disk, "serial": attachment.disk, "disk": {"bus": bus(&attachment.interface)},
             });
-            if attachment["bootable"] == json!(true) {
+            if attachment.bootable {
                 disk["bootOrder"] = json!(1);
             }
             spec["domain"]["devices"]["disks"][index] = disk;
-            spec["volumes"][index]["name"] = attachment["disk"].clone();
+            spec["volumes"][index]["name"] = json!(attachment.disk);
         }
-        let models = vm.extra["models"].as_object().cloned().unwrap_or_default();
-        if let Some(interfaces) = spec["domain"]["devices"]["interfaces"].as_array_mut() {
-            for interface in interfaces {
-                let model = interface["macAddress"].as_str().and_then(|mac| models.get(mac));
-                if let Some(model) = model.cloned() {
-                    interface["model"] = model;
-                }
+        for interface in spec["domain"]["devices"]["interfaces"].as_array_mut().into_iter().flatten() {
+            let model = interface["macAddress"].as_str().and_then(|mac| own.models.get(mac));
+            if let Some(model) = model {
+                interface["model"] = json!(model);
             }
         }
         let domain = &mut spec["domain"];
         domain["cpu"]["threads"] = json!(1);
         domain["firmware"]["uuid"] = json!(vm.id);
-        domain["firmware"]["serial"] = json!(text("serial").unwrap_or_else(|| vm.id.clone()));
-        domain["clock"] = json!({"timezone": text("timezone").unwrap_or_else(|| "Etc/GMT".to_owned())});
+        domain["firmware"]["serial"] = json!(own.serial.as_ref().unwrap_or(&vm.id));
+        domain["clock"] = json!({"timezone": own.timezone.as_deref().unwrap_or("Etc/GMT")});
     }
 }
 
-fn bus(interface: &Value) -> &'static str {
-    match interface.as_str() {
-        Some("virtio_scsi") => "scsi",
-        Some("sata" | "ide") => "sata",
+fn bus(interface: &str) -> &'static str {
+    match interface {
+        "virtio_scsi" => "scsi",
+        "sata" | "ide" => "sata",
         _ => "virtio",
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::inventory::model::{InvDatastore, InvDisk, InvHost, InvNetwork, InvNic, InvVm, Inventory};
+use crate::inventory::own::{OvirtAttachment, OvirtVm, OwnVm};
 
 /// Keys of a resource at `detail=0`.
 const SUMMARY: &[&str] = &["id", "revision", "path", "name", "description", "selfLink"];
@@ -110,7 +111,7 @@ pub(super) fn inventory(answers: &Answers, revision: u64) -> Inventory {
         ("vms".to_owned(), collect(vms, &|vm| vm_json(vm, &names, revision))),
     ]);
     Inventory {
-        vms: vms.iter().map(|vm| Arc::new(record(vm, &profiles, &disks, &efi_clusters, revision))).collect(),
+        vms: vms.iter().map(|vm| Arc::new(record(vm, &profiles, &disks, &efi_clusters))).collect(),
         networks: all("networks", "network")
             .iter()
             .map(|n| InvNetwork { id: text(n, "id"), name: text(n, "name"), kind: "Network".to_owned(), key: None })
@@ -284,50 +285,37 @@ fn record(
     profiles: &BTreeMap<String, String>,
     disks: &BTreeMap<String, &Value>,
     efi_clusters: &[String],
-    revision: u64,
 ) -> InvVm {
     let count = |path: &str| u32::try_from(number(vm, path)).unwrap_or_default().max(1);
     let (sockets, cores) = (count("cpu/topology/sockets"), count("cpu/topology/cores"));
     let (bios, os, status) = (text(vm, "bios/type"), text(vm, "os/type"), text(vm, "status"));
     let by_cluster = bios == "cluster_default" && efi_clusters.contains(&text(vm, "cluster/id"));
-    let nic = |(order, n): (i64, &Value)| InvNic {
+    let nic = |n: &Value| InvNic {
         mac: text(n, "mac/address").to_lowercase(),
         network_id: profiles.get(&text(n, "vnic_profile/id")).cloned().unwrap_or_default(),
-        device_key: order,
-        order,
-        connected: flag(n, "plugged"),
+        vsphere: None,
     };
-    let disk = |(order, a): (i64, &Value)| {
-        let id = text(a, "disk/id");
-        let found = disks.get(&id);
+    let disk = |a: &Value| {
+        let source = text(a, "disk/id");
+        let found = disks.get(&source);
+        let size = found.and_then(|d| u64::try_from(number(d, "provisioned_size")).ok());
         InvDisk {
-            key: order,
-            unit_number: order,
-            controller_key: 0,
-            datastore_id: found.map(|d| domain_of(d)).unwrap_or_default(),
-            capacity_bytes: found
-                .map(|d| number(d, "provisioned_size"))
-                .and_then(|n| u64::try_from(n).ok())
-                .unwrap_or(0),
-            file: id,
-            bus: text(a, "interface"),
-            mode: String::new(),
+            storage_id: found.map(|d| domain_of(d)).unwrap_or_default(),
+            capacity_bytes: size.unwrap_or(0),
+            source,
+            ..InvDisk::default()
         }
     };
-    let models: Map<String, Value> =
-        nics(vm).iter().map(|n| (text(n, "mac/address").to_lowercase(), json!(text(n, "interface")))).collect();
-    let own_disks: Vec<Value> = attachments(vm)
-        .iter()
-        .map(
-            |a| json!({"disk": text(a, "disk/id"), "interface": text(a, "interface"), "bootable": flag(a, "bootable")}),
-        )
-        .collect();
+    let models = |n: &Value| (text(n, "mac/address").to_lowercase(), text(n, "interface"));
+    let attachment = |a: &Value| OvirtAttachment {
+        disk: text(a, "disk/id"),
+        interface: text(a, "interface"),
+        bootable: flag(a, "bootable"),
+    };
     let given = |path: &str| Some(text(vm, path)).filter(|t| !t.is_empty());
     InvVm {
         id: text(vm, "id"),
         name: text(vm, "name"),
-        uuid: text(vm, "id"),
-        is_template: false,
         power_on: matches!(status.as_str(), "up" | "powering_up"),
         firmware_efi: is_efi(&bios) || by_cluster,
         // MTV drops it on purpose.
@@ -338,24 +326,18 @@ fn record(
         memory_mb: u64::try_from(number(vm, "memory")).unwrap_or_default() >> 20,
         guest_id: os.clone(),
         guest_name: os,
-        host_id: text(vm, "host/id"),
-        folder_id: String::new(),
-        tools_running: true,
-        tools_status: String::new(),
-        changed_block_tracking: true,
         snapshot_ids: snapshots(vm)
             .iter()
             .filter(|s| text(s, "snapshot_type") != "active")
             .map(|s| text(s, "id"))
             .collect(),
-        nics: (0..).zip(nics(vm)).map(nic).collect(),
-        disks: (0..).zip(attachments(vm)).map(disk).collect(),
-        guest_networks: Vec::new(),
-        guest_ip: String::new(),
-        revision,
-        extra: json!({
-            "attachments": own_disks, "models": models, "serial": given("serial_number/value"),
-            "timezone": given("time_zone/name"),
+        nics: nics(vm).iter().map(nic).collect(),
+        disks: attachments(vm).iter().map(disk).collect(),
+        own: OwnVm::Ovirt(OvirtVm {
+            attachments: attachments(vm).iter().map(attachment).collect(),
+            models: nics(vm).iter().map(models).collect(),
+            serial: given("serial_number/value"),
+            timezone: given("time_zone/name"),
         }),
     }
 }
@@ -420,7 +402,7 @@ pub(super) mod tests {
         let inventory = inventory(&answers(), 3);
         let vm = &inventory.vms[0];
         assert_eq!((vm.nics[0].network_id.as_str(), vm.nics[0].mac.as_str()), ("n", "56:6f:00:00:00:01"));
-        assert_eq!((vm.disks[0].datastore_id.as_str(), vm.disks[0].capacity_bytes), ("s", 1024));
+        assert_eq!((vm.disks[0].storage_id.as_str(), vm.disks[0].capacity_bytes), ("s", 1024));
         assert!(vm.firmware_efi && !vm.secure_boot && vm.tpm && vm.power_on);
         assert_eq!((vm.cpu_count, vm.cores_per_socket, vm.memory_mb), (6, 3, 4096));
         assert!(vm.snapshot_ids.is_empty());

@@ -21,6 +21,7 @@ use crate::api::vim::vm::{TaskInfo, TaskState, guest_nics, guest_routes, snapsho
 use crate::api::vim::{self, Element, MoRef, ObjectContent, WireError, decode_name, envelope};
 use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
 use crate::inventory::model::{InvDatastore, InvDisk, InvHost, InvNetwork, InvNic, InvVm, Inventory};
+use crate::inventory::own::{GuestNetwork, OwnDisk, OwnVm, VsphereDisk, VsphereNic, VsphereVm};
 
 /// One request, a long poll's own time aside.
 const REQUEST: Duration = Duration::from_secs(30);
@@ -282,7 +283,7 @@ impl Known {
     /// Makes a VM's records again. A VM without configuration is left out, as MTV does not know it yet
     /// either; templates are hidden from the list, as the real service hides them.
     fn renew(&mut self, object: &MoRef) {
-        let revision = self.vms.get(object).map_or(1, |known| known.revision + 1);
+        let revision = self.vms.get(object).and_then(|known| known.vsphere()).map_or(1, |known| known.revision + 1);
         let ready = |o: &&ObjectContent| o.props.contains_key("config.hardware.numCPU");
         let Some(content) = self.objects.get(object).filter(ready) else {
             self.vms.remove(object);
@@ -290,7 +291,7 @@ impl Known {
             return;
         };
         let vm = Arc::new(inv_vm(content, &self.networks, revision));
-        if vm.is_template {
+        if vm.vsphere().is_some_and(|own| own.is_template) {
             self.shown.remove(object);
         } else {
             self.shown.insert(object.clone(), Arc::new(view::vm(&vm, &self.networks)));
@@ -359,26 +360,25 @@ fn inv_vm(vm: &ObjectContent, networks: &[Network], revision: u64) -> InvVm {
         .disks
         .iter()
         .map(|d| InvDisk {
-            key: d.key,
-            unit_number: d.unit,
-            controller_key: d.controller_key,
-            file: d.file.clone(),
-            datastore_id: d.datastore.as_ref().map(|d| d.id.clone()).unwrap_or_default(),
+            source: d.file.clone(),
+            storage_id: d.datastore.as_ref().map(|d| d.id.clone()).unwrap_or_default(),
             capacity_bytes: d.capacity_bytes,
-            bus: hardware.controller(d.controller_key).map(|c| c.bus.name()).unwrap_or_default().to_owned(),
-            mode: d.mode.clone(),
+            own: OwnDisk::Vsphere(VsphereDisk {
+                key: d.key,
+                unit_number: d.unit,
+                controller_key: d.controller_key,
+                bus: hardware.controller(d.controller_key).map(|c| c.bus.name()).unwrap_or_default().to_owned(),
+                mode: d.mode.clone(),
+            }),
         })
         .collect();
     let nics = hardware
         .nics
         .iter()
-        .zip(0..)
-        .map(|(n, order)| InvNic {
+        .map(|n| InvNic {
             mac: n.mac.to_lowercase(),
             network_id: n.backing.find(networks).map(|n| n.moref.id.clone()).unwrap_or_default(),
-            device_key: n.key,
-            order,
-            connected: n.start_connected,
+            vsphere: Some(VsphereNic { device_key: n.key, connected: n.start_connected }),
         })
         .collect();
     let (routes, stack_dns) = guest_routes(&vm.props);
@@ -388,22 +388,20 @@ fn inv_vm(vm: &ObjectContent, networks: &[Network], revision: u64) -> InvVm {
         let gateway = routes.iter().find(|r| r.device == place).map(|r| r.gateway.to_string());
         let dns = if nic.dns.is_empty() { &stack_dns } else { &nic.dns };
         for ip in &nic.ips {
-            guest_networks.push((
-                index.to_string(),
-                nic.mac.to_lowercase(),
-                ip.ip.to_string(),
-                ip.prefix.unwrap_or_default(),
-                ip.origin.clone().unwrap_or_default(),
-                gateway.clone(),
-                dns.iter().map(ToString::to_string).collect(),
-            ));
+            guest_networks.push(GuestNetwork {
+                device: index.to_string(),
+                mac: nic.mac.to_lowercase(),
+                ip: ip.ip.to_string(),
+                prefix: ip.prefix.unwrap_or_default(),
+                origin: ip.origin.clone().unwrap_or_default(),
+                gateway: gateway.clone(),
+                dns: dns.iter().map(ToString::to_string).collect(),
+            });
         }
     }
     InvVm {
         id: vm.obj.id.clone(),
         name: name_of(vm),
-        uuid: text(vm, "config.uuid"),
-        is_template: vm.flag("config.template").unwrap_or(false),
         power_on: vm.text("runtime.powerState") == Some("poweredOn"),
         firmware_efi: vm.text("config.firmware") == Some("efi"),
         secure_boot: vm
@@ -417,19 +415,22 @@ fn inv_vm(vm: &ObjectContent, networks: &[Network], revision: u64) -> InvVm {
         memory_mb: vm.parse_prop("config.hardware.memoryMB").unwrap_or_default(),
         guest_id: text(vm, "config.guestId"),
         guest_name: text(vm, "summary.config.guestFullName"),
-        host_id: vm.moref("runtime.host").map(|h| h.id).unwrap_or_default(),
-        folder_id: vm.moref("parent").map(|f| f.id).unwrap_or_default(),
-        tools_running: vm.text("guest.toolsRunningStatus") == Some("guestToolsRunning"),
-        tools_status: text(vm, "guest.toolsStatus"),
-        changed_block_tracking: vm.flag("config.changeTrackingEnabled").unwrap_or(false)
-            || extra.get("ctkenabled").is_some_and(|v| v == "true"),
         snapshot_ids: snapshots(&vm.props).into_iter().map(|s| s.moref.id).collect(),
         nics,
         disks,
-        guest_networks,
-        guest_ip: text(vm, "guest.ipAddress"),
-        revision,
-        extra: serde_json::Value::Null,
+        own: OwnVm::Vsphere(Box::new(VsphereVm {
+            uuid: text(vm, "config.uuid"),
+            is_template: vm.flag("config.template").unwrap_or(false),
+            host_id: vm.moref("runtime.host").map(|h| h.id).unwrap_or_default(),
+            folder_id: vm.moref("parent").map(|f| f.id).unwrap_or_default(),
+            tools_running: vm.text("guest.toolsRunningStatus") == Some("guestToolsRunning"),
+            tools_status: text(vm, "guest.toolsStatus"),
+            changed_block_tracking: vm.flag("config.changeTrackingEnabled").unwrap_or(false)
+                || extra.get("ctkenabled").is_some_and(|v| v == "true"),
+            guest_networks,
+            guest_ip: text(vm, "guest.ipAddress"),
+            revision,
+        })),
     }
 }
 
@@ -532,7 +533,8 @@ mod tests {
         known.apply(&set(&told("modify", ("VirtualMachine", "vm-2"), &is("runtime.powerState", "poweredOn"))));
         let (one, two) = (MoRef::new("VirtualMachine", "vm-1"), MoRef::new("VirtualMachine", "vm-2"));
         assert!(Arc::ptr_eq(&before[&one], &known.vms[&one]));
-        assert_eq!((known.vms[&two].power_on, known.vms[&two].revision), (true, before[&two].revision + 1));
+        let revision = |vm: &InvVm| vm.vsphere().map(|own| own.revision).unwrap();
+        assert_eq!((known.vms[&two].power_on, revision(&known.vms[&two])), (true, revision(&before[&two]) + 1));
         assert_eq!(known.vms[&two].name, "b", "what was told before still holds");
         known.apply(&set(&told("leave", ("VirtualMachine", "vm-1"), "")));
         assert!(!known.vms.contains_key(&one) && !known.shown.contains_key(&one));

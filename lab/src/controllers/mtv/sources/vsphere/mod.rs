@@ -12,6 +12,7 @@ use super::{Shape, Source, missing};
 use crate::api::forklift::Provider;
 use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
 use crate::inventory::model::{InvDisk, InvVm};
+use crate::inventory::own::VsphereDisk;
 
 mod client;
 mod view;
@@ -80,8 +81,9 @@ impl Source for Vsphere {
     }
 
     fn judge(&self, view: &View<'_>, vm: &InvVm, add: &mut Add<'_>) {
+        let Some(own) = vm.vsphere() else { return };
         if view.plan.spec.warm {
-            if !vm.changed_block_tracking {
+            if !own.changed_block_tracking {
                 let message = "Changed Block Tracking (CBT) has not been enabled on some VM. This feature is a prerequisite for VM warm migration.";
                 add("VMMissingChangedBlockTracking", "Critical", "MissingChangedBlockTracking", message, item(vm));
             }
@@ -90,29 +92,30 @@ impl Source for Vsphere {
                 add("VMHasSnapshots", "Critical", "NotValid", message, item(vm));
             }
         }
-        if view.version.at_least(11) && vm.power_on && !vm.tools_running {
+        if view.version.at_least(11) && vm.power_on && !own.tools_running {
             add("GuestToolsIssue", "Critical", "NotValid", "VMware Tools issues detected.", item(vm));
         }
-        if view.plan.spec.preserve_static_ips == Some(true) && vm.guest_networks.is_empty() {
+        if view.plan.spec.preserve_static_ips == Some(true) && own.guest_networks.is_empty() {
             let message = "Guest information on vNICs is missing, cannot preserve static IPs.";
             add("VMMissingGuestIPs", "Warn", "MissingGuestInformation", message, item(vm));
         }
     }
 
     fn ordered(&self, disks: &[InvDisk]) -> Vec<InvDisk> {
-        let bus = |d: &InvDisk| match d.bus.as_str() {
+        let bus = |d: &VsphereDisk| match d.bus.as_str() {
             "sata" => 0,
             "ide" => 1,
             "scsi" => 2,
             _ => 3,
         };
         let mut disks = disks.to_vec();
-        disks.sort_by_key(|d| (bus(d), d.controller_key, d.unit_number, d.key));
+        disks.sort_by_key(|d| d.vsphere().map(|d| (bus(d), d.controller_key, d.unit_number, d.key)));
         disks
     }
 
     fn shape(&self, facts: &Shape<'_>, vm: &InvVm, machine: &mut Value) {
-        let serial = serial(&vm.uuid, facts.ocp_version, facts.version.at_least(10));
+        let uuid = vm.vsphere().map(|own| own.uuid.as_str()).unwrap_or_default();
+        let serial = serial(uuid, facts.ocp_version, facts.version.at_least(10));
         machine["spec"]["template"]["spec"]["domain"]["firmware"]["serial"] = json!(serial);
     }
 }
@@ -132,6 +135,7 @@ fn serial(uuid: &str, ocp: &str, feature: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inventory::own::OwnDisk;
 
     #[test]
     fn the_serial_follows_the_openshift_release() {
@@ -143,20 +147,20 @@ mod tests {
 
     #[test]
     fn disks_are_numbered_by_bus_controller_and_unit() {
-        let disk = |bus: &str, controller, unit| InvDisk {
-            key: 0,
-            unit_number: unit,
-            controller_key: controller,
-            file: format!("{bus}{controller}{unit}"),
-            datastore_id: String::new(),
-            capacity_bytes: 0,
-            bus: bus.to_owned(),
-            mode: String::new(),
+        let disk = |bus: &str, controller_key, unit_number| InvDisk {
+            source: format!("{bus}{controller_key}{unit_number}"),
+            own: OwnDisk::Vsphere(VsphereDisk {
+                unit_number,
+                controller_key,
+                bus: bus.to_owned(),
+                ..VsphereDisk::default()
+            }),
+            ..InvDisk::default()
         };
         let order: Vec<String> = Vsphere
             .ordered(&[disk("scsi", 1001, 0), disk("scsi", 1000, 1), disk("sata", 15000, 0), disk("scsi", 1000, 0)])
             .into_iter()
-            .map(|d| d.file)
+            .map(|d| d.source)
             .collect();
         assert_eq!(order, ["sata150000", "scsi10000", "scsi10001", "scsi10010"]);
     }

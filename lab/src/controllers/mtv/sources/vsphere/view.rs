@@ -38,56 +38,58 @@ fn null_if_empty(list: Vec<Value>) -> Value {
 pub(super) fn vm(vm: &InvVm, known: &[Network]) -> Value {
     let network_kind = |id: &str| if id.starts_with("dvportgroup") { "DistributedVirtualPortgroup" } else { "Network" };
     let network_name = |id: &str| known.iter().find(|n| n.moref.id == id).map(|n| n.name.clone()).unwrap_or_default();
+    let own = vm.vsphere().cloned().unwrap_or_default();
     let mut networks: Vec<String> = vm.nics.iter().map(|n| n.network_id.clone()).collect();
     networks.dedup();
     let disks = vm.disks.iter().map(|d| {
+        let device = d.vsphere().cloned().unwrap_or_default();
         json!({
-            "key": d.key, "unitNumber": d.unit_number, "controllerKey": d.controller_key, "file": d.file,
-            "datastore": {"kind": "Datastore", "id": d.datastore_id}, "capacity": d.capacity_bytes, "shared": false,
-            "rdm": false, "bus": d.bus, "mode": d.mode, "serial": "", "winDriveLetter": "",
-            "changeTrackingEnabled": vm.changed_block_tracking, "parent": "",
+            "key": device.key, "unitNumber": device.unit_number, "controllerKey": device.controller_key,
+            "file": d.source, "datastore": {"kind": "Datastore", "id": d.storage_id}, "capacity": d.capacity_bytes,
+            "shared": false, "rdm": false, "bus": device.bus, "mode": device.mode, "serial": "", "winDriveLetter": "",
+            "changeTrackingEnabled": own.changed_block_tracking, "parent": "",
         })
     });
-    let nics = vm.nics.iter().map(|n| {
+    let nics = vm.nics.iter().enumerate().map(|(order, n)| {
+        let device = n.vsphere.unwrap_or_default();
         json!({
-            "network": {"kind": network_kind(&n.network_id), "id": n.network_id}, "mac": n.mac, "order": n.order,
-            "deviceKey": n.device_key, "startConnected": n.connected,
+            "network": {"kind": network_kind(&n.network_id), "id": n.network_id}, "mac": n.mac, "order": order,
+            "deviceKey": device.device_key, "startConnected": device.connected,
         })
     });
-    let guest_networks = vm.guest_networks.iter().map(|(device, mac, ip, prefix, origin, _, dns)| {
-        let key = vm.nics.iter().find(|n| n.mac == *mac).map(|n| n.device_key);
-        let name = vm.nics.iter().find(|n| n.mac == *mac).map(|n| network_name(&n.network_id));
+    let guest_networks = own.guest_networks.iter().map(|told| {
+        let nic = vm.nics.iter().find(|n| n.mac == told.mac);
         json!({
-            "device": device, "deviceConfigId": key, "mac": mac, "ip": ip, "origin": origin, "prefix": prefix,
-            "dns": dns, "network": name,
+            "device": told.device, "deviceConfigId": nic.and_then(|n| n.vsphere).map(|device| device.device_key),
+            "mac": told.mac, "ip": told.ip, "origin": told.origin, "prefix": told.prefix, "dns": told.dns,
+            "network": nic.map(|n| network_name(&n.network_id)),
         })
     });
-    let stacks = vm.guest_networks.iter().filter_map(|(device, _, _, _, _, gateway, dns)| {
-        gateway
-            .as_ref()
-            .map(|gateway| json!({"device": device, "gateway": gateway, "network": "0.0.0.0", "prefix": 0, "dns": dns}))
+    let stacks = own.guest_networks.iter().filter_map(|told| {
+        let gateway = told.gateway.as_ref()?;
+        Some(json!({"device": told.device, "gateway": gateway, "network": "0.0.0.0", "prefix": 0, "dns": told.dns}))
     });
     let snapshot = match vm.snapshot_ids.last() {
         Some(id) => json!({"kind": "VirtualMachineSnapshot", "id": id}),
         None => json!({"kind": "", "id": ""}),
     };
     json!({
-        "id": vm.id, "parent": {"kind": "Folder", "id": vm.folder_id}, "path": format!("/Datacenter/vm/{}", vm.name),
-        "revision": vm.revision, "name": vm.name, "revisionValidated": vm.revision,
-        "isTemplate": vm.is_template, "powerState": if vm.power_on { "poweredOn" } else { "poweredOff" }, "host": vm.host_id,
+        "id": vm.id, "parent": {"kind": "Folder", "id": own.folder_id}, "path": format!("/Datacenter/vm/{}", vm.name),
+        "revision": own.revision, "name": vm.name, "revisionValidated": own.revision,
+        "isTemplate": own.is_template, "powerState": if vm.power_on { "poweredOn" } else { "poweredOff" }, "host": own.host_id,
         "networks": null_if_empty(networks.iter().map(|id| json!({"kind": network_kind(id), "id": id})).collect()),
-        "disks": null_if_empty(disks.collect()), "concerns": [], "policyVersion": 1, "uuid": vm.uuid, "instanceUuid": "",
+        "disks": null_if_empty(disks.collect()), "concerns": [], "policyVersion": 1, "uuid": own.uuid, "instanceUuid": "",
         "firmware": if vm.firmware_efi { "efi" } else { "bios" }, "connectionState": "connected", "snapshot": snapshot,
-        "changeTrackingEnabled": vm.changed_block_tracking, "consolidationNeeded": false, "cpuAffinity": null,
+        "changeTrackingEnabled": own.changed_block_tracking, "consolidationNeeded": false, "cpuAffinity": null,
         "cpuHotAddEnabled": false, "cpuHotRemoveEnabled": false, "memoryHotAddEnabled": false,
         "faultToleranceEnabled": false, "cpuCount": vm.cpu_count, "coresPerSocket": vm.cores_per_socket,
         "memoryMB": vm.memory_mb, "guestName": vm.guest_name, "guestNameFromVmwareTools": "", "hostName": "",
-        "guestId": vm.guest_id, "balloonedMemory": 0, "ipAddress": vm.guest_ip, "storageUsed": 0,
+        "guestId": vm.guest_id, "balloonedMemory": 0, "ipAddress": own.guest_ip, "storageUsed": 0,
         "tpmEnabled": vm.tpm, "numaNodeAffinity": null, "devices": null, "nics": null_if_empty(nics.collect()),
         "guestNetworks": null_if_empty(guest_networks.collect()), "guestDisks": null,
-        "guestIpStacks": null_if_empty(stacks.collect()), "secureBoot": vm.secure_boot, "toolsStatus": vm.tools_status,
-        "toolsRunningStatus": if vm.tools_running { "guestToolsRunning" } else { "guestToolsNotRunning" },
-        "toolsVersionStatus2": if vm.tools_running { "guestToolsCurrent" } else { "guestToolsNotInstalled" },
+        "guestIpStacks": null_if_empty(stacks.collect()), "secureBoot": vm.secure_boot, "toolsStatus": own.tools_status,
+        "toolsRunningStatus": if own.tools_running { "guestToolsRunning" } else { "guestToolsNotRunning" },
+        "toolsVersionStatus2": if own.tools_running { "guestToolsCurrent" } else { "guestToolsNotInstalled" },
         "diskEnableUuid": false, "nestedHVEnabled": false,
     })
 }
