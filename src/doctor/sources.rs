@@ -63,3 +63,60 @@ fn told(name: &str, profile: &ProviderProfile, error: &SourceError) -> Probe {
     };
     Probe::new(name, Err(error.to_string())).doubted().remedy(remedy)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{LoadRequest, load};
+    use std::time::Duration;
+
+    fn cluster() -> Cluster {
+        let nobody = tower::service_fn(|_: http::Request<kube::client::Body>| async {
+            Err::<http::Response<kube::client::Body>, tower::BoxError>("nobody answers".into())
+        });
+        Cluster::from_client(kube::Client::new(nobody, "default"), "https://lab", Duration::from_secs(1)).unwrap()
+    }
+
+    async fn probed(providers: &str) -> Vec<Probe> {
+        let secrets = tempfile::tempdir().unwrap();
+        let request = LoadRequest {
+            secrets_dir: Some(secrets.path().to_owned()),
+            set: ["timeouts.connect=1s", "timeouts.request=1s"].map(str::to_owned).to_vec(),
+            providers_text: Some((providers.to_owned(), "test".to_owned())),
+            scenarios_default: true,
+            ..LoadRequest::default()
+        };
+        super::probes(&cluster(), &load(&request).unwrap()).await
+    }
+
+    #[tokio::test]
+    async fn a_platform_that_does_not_answer_is_a_doubt_with_its_address_and_what_to_check() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/ovirt-engine/api", free.local_addr().unwrap());
+        drop(free);
+        let probes = probed(&format!(
+            r#"{{"dead": {{"type": "ovirt", "api_url": "{url}", "username": "u", "password": "p"}},
+                "share": {{"type": "ova", "api_url": "n:/s"}}}}"#
+        ))
+        .await;
+        let [dead, share] = probes.as_slice() else { panic!("{probes:?}") };
+        assert_eq!(
+            (dead.name.as_str(), dead.weight),
+            ("source dead", Weight::Doubt),
+            "the other profile's cells can be"
+        );
+        assert!(dead.message.contains(&url), "{dead:?}");
+        assert!(dead.remedy.as_ref().is_some_and(|remedy| remedy.contains("firewall")), "{dead:?}");
+        assert_eq!(share.weight, Weight::Fine);
+        assert!(share.message.contains("inventory alone"), "{share:?}");
+    }
+
+    #[tokio::test]
+    async fn without_a_profile_there_is_nothing_to_run() {
+        let probes = probed("{}").await;
+        assert!(
+            matches!(probes.as_slice(), [one] if one.weight == Weight::Doubt && one.remedy.is_some()),
+            "{probes:?}"
+        );
+    }
+}

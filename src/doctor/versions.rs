@@ -102,18 +102,22 @@ async fn from_olm(cluster: &Cluster, namespace: &str) -> Option<String> {
     text(ours, "/spec/version").map(str::to_owned)
 }
 
-/// By what the Plan's schema knows (forklift.md §9.4).
 async fn from_crds(cluster: &Cluster) -> Option<String> {
     let kind = resource("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions");
     let api = dynamic_api(cluster, &kind, None);
     let plan = read(&api, "plans.forklift.konveyor.io").await.ok()??;
     let conversions = read(&api, "conversions.forklift.konveyor.io").await.ok().flatten().is_some();
-    let spec = plan.data.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties");
-    let has = |field: &str| spec.and_then(|s| s.get(field)).is_some();
-    let status = plan.data.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/migration");
-    let vm = status.and_then(|s| s.pointer("/properties/vms/items/properties"));
+    Some(format!("{} (from its CRDs)", by_schema(&plan.data, conversions)?))
+}
+
+/// The release by what the definition of Plans knows (forklift.md §9.4), and whether Conversions are defined.
+fn by_schema(plan: &Value, conversions: bool) -> Option<&'static str> {
+    let properties = plan.pointer("/spec/versions/0/schema/openAPIV3Schema/properties")?;
+    let spec = properties.pointer("/spec/properties")?;
+    let has = |field: &str| spec.get(field).is_some();
     // What no release has yet: MTV's main branch.
-    let version = if vm.is_some_and(|vm| vm.get("disksCopied").is_some()) {
+    let of_main = properties.pointer("/status/properties/migration/properties/vms/items/properties/disksCopied");
+    Some(if of_main.is_some() {
         "2.13 or newer"
     } else if conversions || has("tagMapping") {
         "2.12"
@@ -121,12 +125,9 @@ async fn from_crds(cluster: &Cluster) -> Option<String> {
         "2.11"
     } else if has("type") {
         "2.10"
-    } else if spec.is_some() {
-        "2.9"
     } else {
-        return None;
-    };
-    Some(format!("{version} (from its CRDs)"))
+        "2.9"
+    })
 }
 
 fn text<'a>(object: &'a DynamicObject, pointer: &str) -> Option<&'a str> {
@@ -136,11 +137,31 @@ fn text<'a>(object: &'a DynamicObject, pointer: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn switches_are_read_as_booleans_and_as_their_texts() {
         let spec = serde_json::json!({"feature_a": true, "feature_b": "false", "interval": 60, "image": "x"});
         let expected = [("feature_a".to_owned(), true), ("feature_b".to_owned(), false)];
         assert_eq!(switches(&spec), BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn the_release_is_told_by_what_the_definition_of_plans_knows() {
+        let plan = |spec: &[&str], vm: &[&str]| {
+            let fields = |names: &[&str]| -> Value { names.iter().map(|n| ((*n).to_owned(), json!({}))).collect() };
+            let vms = json!({"properties": {"vms": {"items": {"properties": fields(vm)}}}});
+            json!({"spec": {"versions": [{"schema": {"openAPIV3Schema": {"properties": {
+                "spec": {"properties": fields(spec)},
+                "status": {"properties": {"migration": vms}}}}}}]}})
+        };
+        let told = |spec: &[&str], vm: &[&str], conversions| by_schema(&plan(spec, vm), conversions);
+        assert_eq!(told(&["vms"], &["phase"], false), Some("2.9"));
+        assert_eq!(told(&["vms", "type"], &["phase"], false), Some("2.10"));
+        assert_eq!(told(&["type", "conversionTempStorageClass"], &["phase"], false), Some("2.11"));
+        assert_eq!(told(&["type", "conversionTempStorageClass"], &["phase"], true), Some("2.12"));
+        assert_eq!(told(&["type", "tagMapping"], &["phase"], false), Some("2.12"));
+        assert_eq!(told(&["type", "tagMapping"], &["phase", "disksCopied"], true), Some("2.13 or newer"));
+        assert_eq!(by_schema(&json!({"spec": {"versions": [{"name": "v1beta1"}]}}), true), None, "no schema, no guess");
     }
 }
