@@ -11,6 +11,7 @@ mod oracle;
 mod plan;
 mod process;
 mod trial;
+mod watch;
 mod world;
 
 use std::collections::BTreeSet;

@@ -45,6 +45,10 @@ pub enum Kind {
     Code,
     /// A report is missing or broken.
     Report,
+    /// The same thing was made twice, because a request was sent again without a look.
+    Repeated,
+    /// A migration was at work when its namespace was deleted, and nobody had cancelled it.
+    Uncancelled,
 }
 
 impl Kind {
@@ -58,6 +62,8 @@ impl Kind {
             Self::Hang => "hang",
             Self::Code => "wrong-exit-code",
             Self::Report => "broken-report",
+            Self::Repeated => "made-twice",
+            Self::Uncancelled => "not-cancelled",
         }
     }
 }

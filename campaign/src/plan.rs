@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use mtv_matrix_lab::faults::{Aim, Fault};
+
 use crate::dice::Dice;
 
 /// Seeds of one lab: so many trials share a lab, its defect with it.
@@ -61,7 +63,7 @@ pub enum Output {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
-    pub profile: &'static str,
+    pub profiles: Vec<&'static str>,
     pub scenarios: Vec<&'static str>,
     /// Minutes; the setting is the cluster's, so that runs meet in it.
     pub snapshots_interval: u64,
@@ -100,6 +102,10 @@ pub struct Trial {
     pub seed: u64,
     /// Share of requests that break while the runs go, in thousandths; likewise for the first cleans.
     pub fault_permille: u64,
+    /// Share of requests that a second try heals, in thousandths: they may change no verdict.
+    pub mild_permille: u64,
+    /// What breaks each time: until the first clean is over.
+    pub aims: Vec<Aim>,
     pub runs: Vec<Run>,
     pub outages: Vec<Outage>,
     pub ledgers: Ledgers,
@@ -112,10 +118,12 @@ pub struct Trial {
 }
 
 /// Parts that a reproduction may do without, in the order in which they are tried.
-pub const PARTS: [&str; 12] = [
+pub const PARTS: [&str; 14] = [
     "third-run",
     "second-run",
     "faults",
+    "mild",
+    "aims",
     "outages",
     "signals",
     "output",
@@ -159,7 +167,130 @@ impl Trial {
         let fault_permille = dice.pick(&[0, 10, 20, 40, 60, 100]);
         // Of a run without a ledger a person's yes may take what bears its label.
         let plants = dice.percent(40) && ledgers != Ledgers::Lost;
-        Self { seed, fault_permille, runs, outages, ledgers, killed_cleans, clean_meanwhile, plants }
+        let plain = Self {
+            seed,
+            fault_permille,
+            mild_permille: 0,
+            aims: Vec::new(),
+            runs,
+            outages,
+            ledgers,
+            killed_cleans,
+            clean_meanwhile,
+            plants,
+        };
+        match seed % TRIALS_A_LAB {
+            3 => plain.with_no_delete(),
+            4 => plain.with_lost_creates(),
+            5 => plain.dense(),
+            6 => plain.with_no_reads(),
+            _ => plain,
+        }
+    }
+
+    /// One run alone, on a wire that breaks where it is aimed at and nowhere else.
+    fn aimed(mut self, aims: impl FnOnce(&mut Dice, &Run) -> Vec<Aim>) -> Self {
+        self.runs.truncate(1);
+        self.fault_permille = 0;
+        self.outages.clear();
+        self.clean_meanwhile = None;
+        let mut dice = Dice::new(self.seed ^ 0x0061_696d);
+        self.aims = self.runs.first().map(|run| aims(&mut dice, run)).unwrap_or_default();
+        self
+    }
+
+    /// Something that the run made or borrowed can't be undone: it must say so, as must the clean.
+    fn with_no_delete(mut self) -> Self {
+        for run in &mut self.runs {
+            run.blow = run.blow.filter(|blow| blow.signal != "KILL").map(|blow| Blow { again: None, ..blow });
+            run.disk_kib = None;
+        }
+        self.aimed(|dice, run| {
+            let namespaces = Aim {
+                endpoint: "api",
+                class: "delete namespaces/{}",
+                fault: dice.pick(&[Fault::Forbidden, Fault::Internal]),
+                after: 0,
+                times: u64::MAX,
+            };
+            let platform = match run.profiles.first().copied() {
+                Some("vsphere") => Some(("vsphere", "Destroy_Task")),
+                Some("ovirt") => Some(("ovirt", "DELETE *")),
+                Some("openstack") => Some(("openstack", "DELETE *")),
+                _ => None,
+            };
+            let warm = run.scenarios.iter().any(|name| name.contains("warm"));
+            match (dice.below(3), platform) {
+                // The first patch borrows, the second gives back.
+                (0, _) if warm => vec![Aim {
+                    class: "patch forkliftcontrollers.forklift.konveyor.io/{}",
+                    fault: Fault::Forbidden,
+                    after: 1,
+                    ..namespaces
+                }],
+                (0 | 1, Some((endpoint, class))) => {
+                    vec![Aim { endpoint, class, fault: Fault::Forbidden, ..namespaces }]
+                }
+                _ => vec![namespaces],
+            }
+        })
+    }
+
+    /// Creates are done, and their answers are lost, each time.
+    fn with_lost_creates(self) -> Self {
+        self.aimed(|dice, run| {
+            let platform = match run.profiles.first().copied() {
+                Some("vsphere") => Some(("vsphere", "CloneVM_Task")),
+                Some("ovirt") => Some(("ovirt", "POST *")),
+                Some("openstack") => Some(("openstack", "POST *")),
+                _ => None,
+            };
+            let fault = dice.pick(&[Fault::LostAnswer, Fault::GatewayTimeout]);
+            let (endpoint, class) = platform.filter(|_| dice.percent(70)).unwrap_or(("api", "post *"));
+            vec![Aim { endpoint, class, fault, after: 0, times: 1 + dice.below(4) }]
+        })
+    }
+
+    /// A right to read is taken away: what could not be looked at is no pass.
+    fn with_no_reads(mut self) -> Self {
+        for run in &mut self.runs {
+            run.blow = None;
+            run.disk_kib = None;
+            run.output = Output::Read;
+        }
+        self.aimed(|dice, run| {
+            let vm = ("api", "get virtualmachines.kubevirt.io/{}", 0);
+            let (endpoint, class, after) = match run.profiles.first().copied() {
+                Some("vsphere") if dice.percent(40) => ("vsphere", "RetrievePropertiesEx", 20 + dice.below(60)),
+                Some("ovirt") if dice.percent(50) => ("ovirt", "GET /ovirt-engine/api/vms/{}*", 5 + dice.below(20)),
+                _ => vm,
+            };
+            vec![Aim { endpoint, class, fault: Fault::Forbidden, after, times: u64::MAX }]
+        })
+    }
+
+    /// Many cells on a wire of which every third request has to be sent twice.
+    fn dense(mut self) -> Self {
+        let mut dice = Dice::new(self.seed ^ 0x6465_6e73);
+        self.runs.truncate(2);
+        self.fault_permille = 0;
+        self.outages.clear();
+        self.mild_permille = dice.pick(&[250, 350, 450]);
+        for run in &mut self.runs {
+            for (profile, known) in CELLS {
+                if !run.profiles.contains(&profile) && dice.percent(70) {
+                    run.profiles.push(profile);
+                }
+                run.scenarios.extend(known.iter().filter(|_| dice.percent(50)));
+            }
+            run.scenarios.sort_unstable();
+            run.scenarios.dedup();
+            // Each retry is an event, too.
+            if let Some(Blow { when: When::Events(count), .. }) = &mut run.blow {
+                *count *= 15;
+            }
+        }
+        self
     }
 
     /// The same without one of [`PARTS`]; `None` where it has no such part.
@@ -169,6 +300,8 @@ impl Trial {
             "third-run" => less.runs.truncate(2),
             "second-run" => less.runs.truncate(1),
             "faults" => less.fault_permille = 0,
+            "mild" => less.mild_permille = 0,
+            "aims" => less.aims.clear(),
             "outages" => less.outages.clear(),
             "signals" => less.runs.iter_mut().for_each(|run| run.blow = None),
             "output" => less.runs.iter_mut().for_each(|run| run.output = Output::Read),
@@ -186,12 +319,20 @@ impl Trial {
     /// Whether nothing happens to its runs: then they must pass.
     pub fn is_calm(&self) -> bool {
         let calm = |run: &Run| run.blow.is_none() && run.output == Output::Read && run.disk_kib.is_none();
-        self.fault_permille == 0 && self.outages.is_empty() && self.runs.iter().all(calm)
+        self.fault_permille == 0 && self.aims.is_empty() && self.outages.is_empty() && self.runs.iter().all(calm)
     }
 
     /// For a person, in one line a run.
     pub fn story(&self) -> String {
         let mut text = format!("faults {}‰", self.fault_permille);
+        if self.mild_permille > 0 {
+            let _ = write!(text, ", mild ones {}‰", self.mild_permille);
+        }
+        for aim in &self.aims {
+            let times = if aim.times == u64::MAX { "always".to_owned() } else { format!("{} times", aim.times) };
+            let (fault, after) = (aim.fault.name(), aim.after);
+            let _ = write!(text, ", {} of {} {fault} {times} after {after}", aim.class, aim.endpoint);
+        }
         for outage in &self.outages {
             let _ = write!(text, ", {} away at {:?} for {:?}", outage.endpoint, outage.after, outage.lasts);
         }
@@ -203,7 +344,7 @@ impl Trial {
             text.push_str(", things of others that name the runs");
         }
         for (number, run) in self.runs.iter().enumerate() {
-            let _ = write!(text, "\n    run {number}: {} {}", run.profile, run.scenarios.join(","));
+            let _ = write!(text, "\n    run {number}: {} {}", run.profiles.join(","), run.scenarios.join(","));
             let _ = write!(text, ", interval {}, retries {}", run.snapshots_interval, run.retries);
             if let Some(blow) = run.blow {
                 let twice = blow.again.map(|after| format!(" and again after {after:?}")).unwrap_or_default();
@@ -249,7 +390,7 @@ fn run(dice: &mut Dice, skewed: bool) -> Run {
     let disk_kib = dice.percent(8).then(|| dice.pick(&[0, 1, 4, 16, 64]));
     let skew = if skewed && dice.percent(10) { dice.pick(&[-1, 1]) } else { 0 };
     Run {
-        profile,
+        profiles: vec![profile],
         scenarios,
         snapshots_interval: dice.pick(&[2, 3, 5]),
         retries: dice.pick(&[0, 0, 1]),
@@ -280,6 +421,10 @@ mod tests {
             assert!(with(part) > 0, "no trial with {part}");
         }
         assert!(trials.iter().any(Trial::is_calm));
+        assert!(trials.iter().any(|trial| trial.is_calm() && trial.mild_permille > 0));
+        for fault in [Fault::Forbidden, Fault::LostAnswer] {
+            assert!(trials.iter().any(|trial| trial.aims.iter().any(|aim| aim.fault == fault)), "{fault:?}");
+        }
         assert!((0..100).any(|seed| defect(seed).is_some()));
     }
 

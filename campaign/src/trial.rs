@@ -105,6 +105,8 @@ impl Stage<'_> {
         std::fs::create_dir_all(self.dir.join("results"))?;
         let faults = self.world.lab.faults();
         let (broken, asked) = (faults.counts(), faults.requests());
+        self.world.lab.faults().repeated();
+        self.world.deletions();
         self.break_wire(self.trial.fault_permille, self.trial.seed);
         let runs = self.runs(&mut outcome).await?;
         self.judge_runs(&runs, &mut outcome).await;
@@ -113,7 +115,16 @@ impl Stage<'_> {
         }
         self.harm_ledgers(&runs)?;
         self.clean(&runs, &mut outcome).await?;
-        self.break_wire(0, 0);
+        self.calm_wire();
+        for what in faults.repeated() {
+            outcome.fault(Kind::Repeated, what);
+        }
+        // On a broken wire a cancel may fail, and is told; here nothing kept anybody from it.
+        if self.trial.fault_permille == 0 && self.trial.aims.is_empty() && self.trial.outages.is_empty() {
+            for what in self.world.deletions() {
+                outcome.fault(Kind::Uncancelled, what);
+            }
+        }
         outcome.counts.add("requests", faults.requests() - asked);
         for (fault, count) in faults.counts() {
             outcome.counts.add(format!("fault {}", fault.name()), count - broken.get(&fault).copied().unwrap_or(0));
@@ -122,7 +133,16 @@ impl Stage<'_> {
     }
 
     fn break_wire(&self, permille: u64, seed: u64) {
-        self.world.lab.faults().set(FaultOptions { rate: permille as f64 / 1000.0, seed });
+        let share = |permille: u64| permille as f64 / 1000.0;
+        let faults = self.world.lab.faults();
+        faults.set(FaultOptions { rate: share(permille), seed, mild: share(self.trial.mild_permille) });
+        faults.aim(self.trial.aims.clone());
+    }
+
+    fn calm_wire(&self) {
+        let faults = self.world.lab.faults();
+        faults.set(FaultOptions { rate: 0.0, seed: 0, mild: 0.0 });
+        faults.aim(Vec::new());
     }
 
     async fn runs(&self, outcome: &mut Outcome) -> std::io::Result<Vec<Done>> {
@@ -156,7 +176,7 @@ impl Stage<'_> {
         let mut args = self.providers();
         args.extend(["run", "--results"].map(str::to_owned));
         args.push(own.display().to_string());
-        args.extend(["-p".to_owned(), run.profile.to_owned()]);
+        args.extend(run.profiles.iter().flat_map(|profile| ["-p".to_owned(), (*profile).to_owned()]));
         args.extend(run.scenarios.iter().flat_map(|scenario| ["-s".to_owned(), (*scenario).to_owned()]));
         args.extend(["--storage-class".to_owned(), self.world.lab.storage_class().to_owned()]);
         args.extend(["--retries".to_owned(), run.retries.to_string()]);
@@ -252,12 +272,25 @@ impl Stage<'_> {
             let said: Vec<&str> = lines.chain(done.told.leftovers.iter().map(String::as_str)).collect();
             let told = |key: &str| {
                 let name = name_in(key);
-                said.iter().any(|line| line.contains(&name))
+                // What is in a namespace that is told as left is told with it.
+                let within = key.split_once(' ').and_then(|(_, place)| place.split_once('/')).map(|(ns, _)| ns);
+                let within = within.map(|ns| format!("Namespace {ns}"));
+                said.iter().any(|line| line.contains(&name) || within.as_ref().is_some_and(|ns| line.contains(ns)))
             };
             // Whoever was hit twice was told to leave everything where it is.
             let left = done.ended.hit.len() < 2;
             for key in difference.new.iter().filter(|key| left && key.contains(id.as_str()) && !told(key)) {
                 outcome.fault(Kind::Lost, format!("{} ended with {:?} and left {key}", done.name, done.ended.code));
+            }
+            // Two runs share what they borrow: the last one gives it back.
+            if left && runs.len() == 1 {
+                let named = |key: &str| key.rsplit(['/', ' ']).next().unwrap_or_default().to_owned();
+                for changed in &difference.changed {
+                    let thing = named(changed.split(": /").next().unwrap_or_default());
+                    if !said.iter().any(|line| line.contains(&thing)) {
+                        outcome.fault(Kind::Lost, format!("{} did not give back {changed}", done.name));
+                    }
+                }
             }
         }
         outcome.violations.extend(oracle::secrets_in(&self.dir.join("results")));
@@ -391,7 +424,7 @@ impl Stage<'_> {
                 break;
             }
             // The first clean may meet what the wire still holds; the last one meets nothing.
-            self.break_wire(0, 0);
+            self.calm_wire();
             if attempt + 1 == CLEANS {
                 outcome.fault(Kind::Lost, format!("clean never came to an end: {said}"));
             }

@@ -10,6 +10,8 @@ use mtv_matrix_lab::faults::FaultOptions;
 use mtv_matrix_lab::{Lab, LabError, LabOptions};
 use serde_json::{Value, json};
 
+use crate::watch::Eye;
+
 /// One line of a census: a thing, and everything of it that nobody else may change.
 pub type Census = BTreeMap<String, Value>;
 
@@ -26,6 +28,7 @@ pub struct World {
     pub lab: Lab,
     /// What it was before any run.
     pub before: Census,
+    eye: Eye,
 }
 
 impl World {
@@ -33,7 +36,7 @@ impl World {
         let options = LabOptions {
             defects: defect.map(str::to_owned).into_iter().collect(),
             // At 0 nothing breaks; each trial sets its own rate and seed.
-            faults: Some(FaultOptions { rate: 0.0, seed: 0 }),
+            faults: Some(FaultOptions { rate: 0.0, seed: 0, mild: 0.0 }),
             ..LabOptions::default()
         };
         let lab = Lab::start(options).await?;
@@ -42,10 +45,16 @@ impl World {
             plant(&lab.client(), plural, object).await?;
         }
         label_nodes(&lab.client()).await?;
-        let mut world = Self { lab, before: Census::new() };
+        let eye = Eye::open(lab.client());
+        let mut world = Self { lab, before: Census::new(), eye };
         // The lab's controllers first make of the strangers what they make of everything.
         world.before = world.settled().await;
         Ok(world)
+    }
+
+    /// Migrations that were deleted at work and uncancelled since the last call.
+    pub fn deletions(&self) -> Vec<String> {
+        self.eye.take()
     }
 
     /// Something of somebody else's that names a run: its label, and nothing that proves it.

@@ -216,7 +216,7 @@ pub struct FaultArgs {
 
 impl FaultArgs {
     pub fn options(&self) -> Option<FaultOptions> {
-        self.faults.map(|rate| FaultOptions { rate, seed: self.fault_seed })
+        self.faults.map(|rate| FaultOptions { rate, seed: self.fault_seed, mild: 0.0 })
     }
 }
 

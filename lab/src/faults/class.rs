@@ -83,6 +83,52 @@ fn by_method(method: &Method) -> Effect {
     }
 }
 
+/// What a request to the API server wishes, as a refusal names it.
+pub(super) struct Wish {
+    pub verb: &'static str,
+    pub group: String,
+    /// With its subresource.
+    pub resource: String,
+    pub namespace: Option<String>,
+    pub name: Option<String>,
+}
+
+pub(super) fn wish(parts: &Parts) -> Wish {
+    let path: Vec<&str> = parts.uri.path().split('/').filter(|part| !part.is_empty()).collect();
+    let (group, rest) = match path.as_slice() {
+        ["api", _, rest @ ..] => ("", rest),
+        ["apis", group, _, rest @ ..] => (*group, rest),
+        other => ("", other),
+    };
+    let (namespace, rest) = match rest {
+        ["namespaces", namespace, inside @ ..] if !inside.is_empty() => (Some(*namespace), inside),
+        other => (None, other),
+    };
+    let (resource, name) = match rest {
+        [plural, name, below, ..] => (format!("{plural}/{below}"), Some(*name)),
+        [plural, name] => ((*plural).to_owned(), Some(*name)),
+        other => (other.first().copied().unwrap_or_default().to_owned(), None),
+    };
+    let watch = parts.uri.query().unwrap_or_default().contains("watch=");
+    let verb = match (&parts.method, name) {
+        (&Method::GET, None) if watch => "watch",
+        (&Method::GET, None) => "list",
+        (&Method::GET, Some(_)) => "get",
+        (&Method::POST, _) => "create",
+        (&Method::PUT, _) => "update",
+        (&Method::PATCH, _) => "patch",
+        (&Method::DELETE, None) => "deletecollection",
+        _ => "delete",
+    };
+    Wish {
+        verb,
+        group: group.to_owned(),
+        resource,
+        namespace: namespace.map(str::to_owned),
+        name: name.map(str::to_owned),
+    }
+}
+
 fn verb(parts: &Parts, watch: bool) -> String {
     if watch { "watch".to_owned() } else { parts.method.as_str().to_lowercase() }
 }

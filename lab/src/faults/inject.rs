@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,13 +19,16 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::aim;
 use super::body::{self, STALL};
 use super::class::{self, Effect};
 use super::plan::{self, Fault, Planned};
-use super::{Endpoint, words};
+use super::{Dialect, Endpoint, words};
 
 /// How late a slow answer is.
 const SLOW: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(1500));
+/// How late one of the mild faults is.
+const SLOW_MILD: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(120));
 /// When a write comes whose connection was cut before.
 const LATE: (Duration, Duration) = (Duration::from_millis(300), Duration::from_millis(2500));
 /// How long what was upgraded lives before it is cut.
@@ -63,17 +67,25 @@ impl Injector {
         let (class, effect) = class::of(self.endpoint.dialect, &parts, &body);
         let count = self.endpoint.count(&class);
         let options = self.endpoint.inner.options();
-        let planned = plan::decide(options, self.endpoint.name, &class, effect, count);
         let key = key(&parts, &body);
+        let planned = (self.endpoint.inner.aimed(self.endpoint.name, &class, effect, count))
+            .or_else(|| plan::decide(options, self.endpoint.name, &class, effect, count))
+            .or_else(|| self.endpoint.mildly(options, &class, effect, count, &key));
         let planned = planned.filter(|planned| planned.fault != Fault::Stale || self.earlier(&key).is_some());
-        if effect == Effect::Write {
-            self.endpoint.asked(&key);
+        match effect {
+            Effect::Write => self.endpoint.asked(&key),
+            Effect::Read | Effect::ReadOn | Effect::Watch => _ = self.endpoint.reads.fetch_add(1, Ordering::Relaxed),
+            Effect::Upgrade | Effect::Login => {}
         }
+        let router = Way {
+            router,
+            makes: self.makes(&class, effect, &body).then(|| (self.endpoint.clone(), class.clone(), key.clone())),
+        };
         if let Some(planned) = planned {
             self.endpoint.inner.journal.broke(self.endpoint.name, &class, count, planned.fault);
             return Box::pin(self.broken(router, line, parts, body, planned, &key, effect)).await;
         }
-        let response = pass(&router, rebuilt(parts, body)).await;
+        let response = router.pass(rebuilt(parts, body)).await;
         if effect != Effect::Read || options.rate <= 0.0 {
             return response;
         }
@@ -84,6 +96,15 @@ impl Injector {
         response
     }
 
+    fn makes(&self, class: &str, effect: Effect, body: &[u8]) -> bool {
+        effect == Effect::Write
+            && match self.endpoint.dialect {
+                Dialect::Kubernetes => false,
+                Dialect::Soap => aim::makes(true, class, body),
+                Dialect::Rest => aim::makes(false, class, body),
+            }
+    }
+
     fn earlier(&self, key: &str) -> Option<body::Kept> {
         super::locked(&self.endpoint.earlier).get(key).cloned()
     }
@@ -91,7 +112,7 @@ impl Injector {
     #[expect(clippy::too_many_arguments, reason = "a request, its connection and its fault")]
     async fn broken(
         self,
-        router: Router,
+        router: Way,
         line: CancellationToken,
         parts: Parts,
         body: Bytes,
@@ -103,7 +124,7 @@ impl Injector {
         let frames = usize::try_from(planned.dice % FRAMES).unwrap_or_default();
         match planned.fault {
             Fault::Gone if effect == Effect::Watch => {
-                body::cut_watch(pass(&router, rebuilt(parts, body)).await, frames, None)
+                body::cut_watch(router.pass(rebuilt(parts, body)).await, frames, None)
             }
             Fault::TooMany
             | Fault::RetryAfter
@@ -111,31 +132,33 @@ impl Injector {
             | Fault::Unavailable
             | Fault::Unauthorized
             | Fault::Gone => words::refusal(self.endpoint.dialect, planned.fault).unwrap_or_default(),
+            Fault::Forbidden => words::forbidden(self.endpoint.dialect, &parts),
             Fault::ResetBefore => gone(&line).await,
             Fault::Stalled => {
                 tokio::time::sleep(STALL).await;
                 gone(&line).await
             }
             Fault::Slow => {
-                tokio::time::sleep(planned.between(SLOW.0, SLOW.1)).await;
-                pass(&router, rebuilt(parts, body)).await
+                let slow = if planned.mild { SLOW_MILD } else { SLOW };
+                tokio::time::sleep(planned.between(slow.0, slow.1)).await;
+                router.pass(rebuilt(parts, body)).await
             }
             Fault::ResetInBody if effect == Effect::Watch => {
-                body::cut_watch(pass(&router, rebuilt(parts, body)).await, frames, Some(line))
+                body::cut_watch(router.pass(rebuilt(parts, body)).await, frames, Some(line))
             }
-            Fault::ResetInBody => body::half(pass(&router, rebuilt(parts, body)).await, Some(line)).await,
-            Fault::CutBody => body::cut(pass(&router, rebuilt(parts, body)).await).await,
-            Fault::StalledBody => body::half(pass(&router, rebuilt(parts, body)).await, None).await,
+            Fault::ResetInBody => body::half(router.pass(rebuilt(parts, body)).await, Some(line)).await,
+            Fault::CutBody => body::cut(router.pass(rebuilt(parts, body)).await).await,
+            Fault::StalledBody => body::half(router.pass(rebuilt(parts, body)).await, None).await,
             Fault::Stale => match self.earlier(key) {
                 Some(kept) => kept.response(),
-                None => pass(&router, rebuilt(parts, body)).await,
+                None => router.pass(rebuilt(parts, body)).await,
             },
             Fault::LostAnswer => {
-                drop(pass(&router, rebuilt(parts, body)).await);
+                drop(router.pass(rebuilt(parts, body)).await);
                 gone(&line).await
             }
             Fault::GatewayTimeout => {
-                drop(pass(&router, rebuilt(parts, body)).await);
+                drop(router.pass(rebuilt(parts, body)).await);
                 words::refusal(self.endpoint.dialect, planned.fault).unwrap_or_default()
             }
             Fault::LateWrite => {
@@ -146,17 +169,18 @@ impl Injector {
                     let due = stop.run_until_cancelled(tokio::time::sleep(late)).await.is_some();
                     // Whoever asked again has his answer; a second one of it would be a write from long before.
                     if due && endpoint.times_asked(&key) == asked {
-                        drop(pass(&router, rebuilt(parts, body)).await);
+                        drop(router.pass(rebuilt(parts, body)).await);
                     }
                 });
                 gone(&line).await
             }
             Fault::Duplicate => {
-                drop(pass(&router, again()).await);
-                pass(&router, rebuilt(parts, body)).await
+                // The first is the wire's doing, not the client's.
+                drop(pass(&router.router, again()).await);
+                router.pass(rebuilt(parts, body)).await
             }
-            Fault::SilentWatch => body::silent(pass(&router, rebuilt(parts, body)).await),
-            Fault::DuplicateEvents => body::doubled(pass(&router, rebuilt(parts, body)).await),
+            Fault::SilentWatch => body::silent(router.pass(rebuilt(parts, body)).await),
+            Fault::DuplicateEvents => body::doubled(router.pass(rebuilt(parts, body)).await),
             Fault::BrokenStream => {
                 let after = planned.between(UPGRADED.0, UPGRADED.1);
                 let stop = self.stop.clone();
@@ -164,9 +188,27 @@ impl Injector {
                     let _ = stop.run_until_cancelled(tokio::time::timeout(after, line.cancelled())).await;
                     line.cancel();
                 });
-                pass(&router, rebuilt(parts, body)).await
+                router.pass(rebuilt(parts, body)).await
             }
         }
+    }
+}
+
+/// The way of one request to its router.
+#[derive(Clone)]
+struct Way {
+    router: Router,
+    /// Where it makes something: whose endpoint, class and key it has.
+    makes: Option<(Arc<Endpoint>, String, String)>,
+}
+
+impl Way {
+    async fn pass(&self, request: Request<Body>) -> Response {
+        let response = pass(&self.router, request).await;
+        if let Some((endpoint, class, key)) = self.makes.as_ref().filter(|_| response.status().is_success()) {
+            endpoint.has_made(class, key);
+        }
+        response
     }
 }
 

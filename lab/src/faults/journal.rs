@@ -27,6 +27,7 @@ struct State {
     counts: BTreeMap<Fault, u64>,
     file: Option<File>,
     waiting: Vec<String>,
+    repeated: Vec<String>,
 }
 
 impl Journal {
@@ -40,6 +41,15 @@ impl Journal {
 
     pub(super) fn counts(&self) -> BTreeMap<Fault, u64> {
         locked(&self.state).counts.clone()
+    }
+
+    /// The same thing was made a second time without a look.
+    pub(super) fn made_again(&self, what: String) {
+        locked(&self.state).repeated.push(what);
+    }
+
+    pub(super) fn take_repeated(&self) -> Vec<String> {
+        std::mem::take(&mut locked(&self.state).repeated)
     }
 
     pub(super) fn log_to(&self, path: &Path) -> std::io::Result<()> {

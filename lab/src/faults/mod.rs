@@ -5,6 +5,7 @@
 //! many of that class came before, never of time: the same requests meet the same faults again. The lab's own
 //! clients are spared: what is tried is the runner, and a lab whose controllers fail would say nothing about it.
 
+mod aim;
 mod body;
 mod class;
 mod inject;
@@ -14,7 +15,7 @@ mod plan;
 mod tests;
 mod words;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +25,8 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use aim::Aim;
+use class::Effect;
 pub use class::OWN_AGENT;
 pub(crate) use inject::{Cuttable, Injector};
 use journal::Journal;
@@ -36,6 +39,9 @@ pub struct FaultOptions {
     /// The share of requests that break, 0 to 1. At 0 nothing breaks by itself, and [`Faults::outage`] works.
     pub rate: f64,
     pub seed: u64,
+    /// The share that breaks in a way that a second try heals, and never the same request twice in a row:
+    /// 429, 503 and cut connections where nothing was done, and short delays. It may change no verdict.
+    pub mild: f64,
 }
 
 /// The faults of a lab; off by default, and then nothing of them is on any request's way.
@@ -44,6 +50,7 @@ pub struct Faults(Option<Arc<Inner>>);
 
 struct Inner {
     options: Mutex<FaultOptions>,
+    aims: Mutex<Vec<Aim>>,
     journal: Journal,
     endpoints: Mutex<BTreeMap<&'static str, Arc<Endpoint>>>,
 }
@@ -52,12 +59,21 @@ impl Inner {
     fn options(&self) -> FaultOptions {
         *locked(&self.options)
     }
+
+    fn aimed(&self, endpoint: &str, class: &str, effect: Effect, count: u64) -> Option<plan::Planned> {
+        locked(&self.aims).iter().find_map(|aim| aim.meets(endpoint, class, effect, count))
+    }
 }
 
 impl Faults {
     pub fn new(options: Option<FaultOptions>) -> Self {
         Self(options.map(|options| {
-            Arc::new(Inner { options: Mutex::new(options), journal: Journal::default(), endpoints: Mutex::default() })
+            Arc::new(Inner {
+                options: Mutex::new(options),
+                aims: Mutex::default(),
+                journal: Journal::default(),
+                endpoints: Mutex::default(),
+            })
         }))
     }
 
@@ -73,6 +89,9 @@ impl Faults {
                 counts: Mutex::default(),
                 earlier: Mutex::default(),
                 writes: Mutex::default(),
+                refused: Mutex::default(),
+                reads: AtomicU64::new(0),
+                made: Mutex::default(),
                 line: Mutex::default(),
             })
         });
@@ -87,7 +106,23 @@ impl Faults {
         for endpoint in locked(&inner.endpoints).values() {
             locked(&endpoint.counts).clear();
             locked(&endpoint.earlier).clear();
+            locked(&endpoint.refused).clear();
+            locked(&endpoint.made).clear();
         }
+    }
+
+    /// What is aimed at from now on, besides what breaks by rate; classes are counted from the last
+    /// [`Faults::set`].
+    pub fn aim(&self, aims: Vec<Aim>) {
+        if let Some(inner) = &self.0 {
+            *locked(&inner.aims) = aims;
+        }
+    }
+
+    /// What was made twice: the same request was sent again, and carried out again, although nobody had
+    /// looked in between whether the first was. Each is told once.
+    pub fn repeated(&self) -> Vec<String> {
+        self.0.as_ref().map(|inner| inner.journal.take_repeated()).unwrap_or_default()
     }
 
     /// Writes what broke to `path`, one JSON object a line, from now on and what broke before.
@@ -149,6 +184,12 @@ struct Endpoint {
     earlier: Mutex<HashMap<String, body::Kept>>,
     /// How often each write was asked for, by a hash of it, for late ones.
     writes: Mutex<HashMap<u64, u64>>,
+    /// Requests that a mild fault has just met, by a hash: their next try passes.
+    refused: Mutex<HashSet<u64>>,
+    /// Reads so far.
+    reads: AtomicU64,
+    /// What was made, by a hash of its request, and how many reads there were by then.
+    made: Mutex<HashMap<u64, u64>>,
     line: Mutex<Line>,
 }
 
@@ -176,6 +217,32 @@ impl Endpoint {
 
     fn times_asked(&self, write: &str) -> u64 {
         locked(&self.writes).get(&hash(write)).copied().unwrap_or_default()
+    }
+
+    /// A mild fault, unless the last try of this very request met one.
+    fn mildly(
+        &self,
+        options: FaultOptions,
+        class: &str,
+        effect: Effect,
+        count: u64,
+        key: &str,
+    ) -> Option<plan::Planned> {
+        if options.mild <= 0.0 || locked(&self.refused).remove(&hash(key)) {
+            return None;
+        }
+        let planned = plan::decide_mild(options, self.name, class, effect, count)?;
+        locked(&self.refused).insert(hash(key));
+        Some(planned)
+    }
+
+    /// A request that makes something was carried out.
+    fn has_made(&self, class: &str, key: &str) {
+        let reads = self.reads.load(Ordering::Relaxed);
+        let before = locked(&self.made).insert(hash(key), reads);
+        if before == Some(reads) {
+            self.inner.journal.made_again(format!("{class} at {}", self.name));
+        }
     }
 
     /// What cuts a connection that begins now; nothing while the endpoint is away.

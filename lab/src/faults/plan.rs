@@ -20,6 +20,8 @@ pub enum Fault {
     Unavailable,
     /// The login is refused although it is right; nothing was done. A new login helps where there is one.
     Unauthorized,
+    /// 403, in the API server's words: the right is missing. Never by rate, only aimed ([`super::Aim`]).
+    Forbidden,
     /// 410: the version that a list or a watch begins from is forgotten.
     Gone,
     /// The connection is cut before an answer; nothing was done.
@@ -61,6 +63,7 @@ impl Fault {
             Self::Internal => "500",
             Self::Unavailable => "503",
             Self::Unauthorized => "401",
+            Self::Forbidden => "403",
             Self::Gone => "410",
             Self::ResetBefore => "reset-before",
             Self::Stalled => "stalled",
@@ -148,6 +151,8 @@ pub(super) struct Planned {
     pub fault: Fault,
     /// Chooses within the fault: how late, after how many events.
     pub dice: u64,
+    /// Of the mild ones.
+    pub mild: bool,
 }
 
 impl Planned {
@@ -158,6 +163,32 @@ impl Planned {
     }
 }
 
+/// The decision for request number `count` of a class, where only what a second try heals may break: nothing
+/// was done, or the answer is a little late. A read is answered then, and a write that was refused by 429.
+pub(super) fn decide_mild(
+    options: FaultOptions,
+    endpoint: &str,
+    class: &str,
+    effect: Effect,
+    count: u64,
+) -> Option<Planned> {
+    use Fault::{ResetBefore, Slow, TooMany, Unavailable};
+    let faults: &[Fault] = match effect {
+        // What goes on from a page that was read can't be asked for again.
+        Effect::Read if class.starts_with("Continue") => &[TooMany, Slow],
+        Effect::Read | Effect::Watch | Effect::ReadOn => {
+            &[TooMany, TooMany, Unavailable, Unavailable, ResetBefore, Slow]
+        }
+        Effect::Write => &[TooMany, Slow],
+        Effect::Login | Effect::Upgrade => return None,
+    };
+    drawn(options.mild, options.seed ^ MILD, endpoint, class, count, faults)
+        .map(|planned| Planned { mild: true, ..planned })
+}
+
+/// Makes the draws of mild faults others than those of the rest.
+const MILD: u64 = 0x6d69_6c64;
+
 /// The decision for request number `count` of `class` at `endpoint`.
 pub(super) fn decide(
     options: FaultOptions,
@@ -166,11 +197,15 @@ pub(super) fn decide(
     effect: Effect,
     count: u64,
 ) -> Option<Planned> {
-    if options.rate <= 0.0 {
+    drawn(options.rate, options.seed, endpoint, class, count, possible(effect))
+}
+
+fn drawn(rate: f64, seed: u64, endpoint: &str, class: &str, count: u64, faults: &[Fault]) -> Option<Planned> {
+    if rate <= 0.0 {
         return None;
     }
     let mut hash = Sha256::new();
-    hash.update(options.seed.to_be_bytes());
+    hash.update(seed.to_be_bytes());
     hash.update(endpoint);
     hash.update([0]);
     hash.update(class);
@@ -179,10 +214,9 @@ pub(super) fn decide(
     let word = |index: usize| hash.iter().skip(index * 8).take(8).fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
     // 53 bits are what a double holds.
     let chance = (word(0) >> 11) as f64 / (1u64 << 53) as f64;
-    if chance >= options.rate {
+    if chance >= rate {
         return None;
     }
-    let faults = possible(effect);
     let index = usize::try_from(word(1) % faults.len() as u64).unwrap_or_default();
-    faults.get(index).map(|fault| Planned { fault: *fault, dice: word(2) })
+    faults.get(index).map(|fault| Planned { fault: *fault, dice: word(2), mild: false })
 }

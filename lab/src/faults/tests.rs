@@ -16,11 +16,11 @@ use super::*;
 use crate::pki::LabCa;
 use crate::serve;
 
-const ALL: FaultOptions = FaultOptions { rate: 1.0, seed: 7 };
+const ALL: FaultOptions = FaultOptions { rate: 1.0, seed: 7, mild: 0.0 };
 
 /// Everything that breaks in 200 requests of a class.
 fn plan(seed: u64, rate: f64, class: &str, effect: Effect) -> Vec<Option<Planned>> {
-    (0..200).map(|count| decide(FaultOptions { rate, seed }, "api", class, effect, count)).collect()
+    (0..200).map(|count| decide(FaultOptions { rate, seed, mild: 0.0 }, "api", class, effect, count)).collect()
 }
 
 #[test]
@@ -143,7 +143,7 @@ async fn an_answer_can_end_in_its_middle_with_and_without_an_error() {
 
 #[tokio::test]
 async fn an_outage_cuts_connections_and_ends() {
-    let shop = shop(FaultOptions { rate: 0.0, seed: 1 }).await;
+    let shop = shop(FaultOptions { rate: 0.0, seed: 1, mild: 0.0 }).await;
     assert!(ask(&shop, http::Method::GET, "/a").await.is_ok());
     shop.faults.outage("shop", Duration::from_millis(700));
     assert!(ask(&shop, http::Method::GET, "/a").await.is_err());

@@ -2,9 +2,11 @@
 
 use axum::body::Body;
 use axum::response::Response;
+use http::request::Parts;
 use http::{StatusCode, header};
 use serde_json::json;
 
+use super::class;
 use super::plan::Fault;
 
 /// Who speaks at an endpoint.
@@ -40,6 +42,31 @@ pub(super) fn refusal(dialect: Dialect, fault: Fault) -> Option<Response> {
     Some(answer(code, kind, body, fault == Fault::RetryAfter))
 }
 
+/// The refusal of a right, as each of them words it.
+pub(super) fn forbidden(dialect: Dialect, parts: &Parts) -> Response {
+    match dialect {
+        Dialect::Kubernetes => {
+            let wish = class::wish(parts);
+            let resource = match wish.group.is_empty() {
+                true => wish.resource.clone(),
+                false => format!("{}.{}", wish.resource, wish.group),
+            };
+            let name = wish.name.map(|name| format!(" \"{name}\"")).unwrap_or_default();
+            let place = match wish.namespace {
+                Some(namespace) => format!("in the namespace \"{namespace}\""),
+                None => "at the cluster scope".to_owned(),
+            };
+            let message = format!(
+                "{resource}{name} is forbidden: User \"lab\" cannot {} resource \"{}\" in API group \"{}\" {place}",
+                wish.verb, wish.resource, wish.group
+            );
+            answer(403, "application/json", status(403, "Forbidden", &message).to_string(), false)
+        }
+        Dialect::Soap => answer(500, "text/xml; charset=utf-8", NO_PERMISSION.to_owned(), false),
+        Dialect::Rest => answer(403, "application/json", "{\"detail\": \"not allowed\"}".to_owned(), false),
+    }
+}
+
 /// The event with which a watch ends whose version is forgotten.
 pub(super) fn expired_event() -> String {
     let status = status(410, "Expired", "too old resource version: 1 (2)");
@@ -66,3 +93,12 @@ const NOT_AUTHENTICATED: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<so
     </faultcode><faultstring>The session is not authenticated.</faultstring><detail><NotAuthenticatedFault xmlns=\
     \"urn:vim25\" xsi:type=\"NotAuthenticated\"><object type=\"Folder\">group-d1</object><privilegeId>System.View\
     </privilegeId></NotAuthenticatedFault></detail></soapenv:Fault>\n</soapenv:Body>\n</soapenv:Envelope>";
+
+/// As vCenter refuses a right.
+const NO_PERMISSION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<soapenv:Envelope xmlns:soapenv=\
+    \"http://schemas.xmlsoap.org/soap/envelope/\" xmlns:xsd=\"http://www.w3.org/2001/XMLSchema\" xmlns:xsi=\
+    \"http://www.w3.org/2001/XMLSchema-instance\">\n<soapenv:Body>\n<soapenv:Fault><faultcode>ServerFaultCode\
+    </faultcode><faultstring>Permission to perform this operation was denied.</faultstring><detail>\
+    <NoPermissionFault xmlns=\"urn:vim25\" xsi:type=\"NoPermission\"><object type=\"Folder\">group-d1</object>\
+    <privilegeId>VirtualMachine.Inventory.Delete</privilegeId></NoPermissionFault></detail></soapenv:Fault>\n\
+    </soapenv:Body>\n</soapenv:Envelope>";
