@@ -96,9 +96,10 @@ fn known_flags(command: &[&str]) -> BTreeSet<String> {
 fn every_manifest_is_yaml_and_every_kustomization_names_files_that_are_there() {
     for (file, document) in documents() {
         assert!(document.is_object(), "{file} holds no object");
-        if document["kind"] == "Kustomization" {
+        if matches!(document["kind"].as_str(), Some("Kustomization" | "Component")) {
             let dir = root().join(&file).parent().unwrap().to_owned();
-            for resource in document["resources"].as_array().unwrap() {
+            let components = document["components"].as_array().into_iter().flatten();
+            for resource in document["resources"].as_array().unwrap().iter().chain(components) {
                 assert!(dir.join(resource.as_str().unwrap()).exists(), "{file} names {resource}, which is not there");
             }
         }
@@ -180,6 +181,99 @@ fn every_container_fits_restricted_v2_and_a_read_only_root() {
         }
     }
     assert!(seen >= 9, "only {seen} containers were found");
+}
+
+/// What a container may fill of its node, and what network policies know a pod by.
+#[test]
+fn every_pod_has_the_labels_of_the_network_policy_and_limits_for_what_it_writes() {
+    let all = documents();
+    let policy = &all.iter().find(|(_, d)| d["kind"] == "NetworkPolicy").unwrap().1["spec"];
+    assert_eq!((&policy["policyTypes"], &policy["ingress"]), (&serde_json::json!(["Ingress"]), &serde_json::json!([])));
+    let chosen = policy["podSelector"]["matchLabels"].as_object().unwrap();
+    let mut seen = 0;
+    for (file, document) in &all {
+        for pod in pods(document) {
+            for container in containers(pod) {
+                let resources = if document["kind"] == "Task" { "computeResources" } else { "resources" };
+                let limits = &container[resources]["limits"];
+                assert!(limits["memory"].is_string() && limits["ephemeral-storage"].is_string(), "{file}: {limits}");
+            }
+            for volume in pod["volumes"].as_array().into_iter().flatten() {
+                let dir = &volume["emptyDir"];
+                assert!(dir.is_null() || dir["sizeLimit"].is_string(), "{file}: {volume} has no limit");
+            }
+            if document["kind"] == "Task" {
+                continue;
+            }
+            let at = match document["kind"].as_str().unwrap() {
+                "Pod" => "/metadata/labels",
+                "Job" => "/spec/template/metadata/labels",
+                _ => "/spec/jobTemplate/spec/template/metadata/labels",
+            };
+            let labels = document.pointer(at).unwrap_or_else(|| panic!("{file}: no labels at {at}"));
+            assert!(chosen.iter().all(|(key, value)| labels[key] == *value), "{file}: {labels}");
+            assert!(labels["app.kubernetes.io/component"].is_string(), "{file}: {labels}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 7, "only {seen} pods were found");
+}
+
+/// Rights of scenarios that not everybody runs are added, never there from the start.
+#[test]
+fn the_base_binds_what_the_base_run_needs_and_components_add_the_rest() {
+    let all = documents();
+    let of_kind = |folder: &str, kind: &str| -> Vec<&Value> {
+        let found = all.iter().filter(|(file, d)| file.starts_with(folder) && d["kind"] == kind);
+        found.map(|(_, document)| document).collect()
+    };
+    let kustomization = of_kind("manifests/base/", "Kustomization")[0];
+    let listed: BTreeSet<String> = kustomization["resources"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| format!("manifests/base/{}", r.as_str().unwrap()))
+        .collect();
+    // Whatever lies in the folder and gives a right is in the base, and all of it is bound to the Job alone.
+    let rights = |kind: &str| ["Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"].contains(&kind);
+    for (file, document) in all
+        .iter()
+        .filter(|(file, d)| file.starts_with("manifests/base/") && rights(d["kind"].as_str().unwrap_or_default()))
+    {
+        assert!(listed.contains(file), "{file} is in no kustomization");
+        for subject in document["subjects"].as_array().into_iter().flatten() {
+            assert_eq!(
+                (&subject["kind"], &subject["name"]),
+                (&"ServiceAccount".into(), &"mtv-matrix".into()),
+                "{file}"
+            );
+        }
+    }
+    let cluster_wide: Vec<&Value> = of_kind("manifests/base/", "ClusterRoleBinding");
+    assert_eq!(cluster_wide.len(), 1, "one ClusterRole is bound: {cluster_wide:?}");
+    let rules = of_kind("manifests/base/", "ClusterRole")[0]["rules"].as_array().unwrap();
+    let may = |resource: &str, verb: &str| {
+        let has = |rule: &Value, key: &str, word: &str| rule[key].as_array().unwrap().contains(&word.into());
+        rules.iter().any(|rule| has(rule, "resources", resource) && has(rule, "verbs", verb))
+    };
+    for (resource, verb) in [
+        ("persistentvolumeclaims", "create"),
+        ("persistentvolumeclaims", "delete"),
+        ("persistentvolumeclaims", "deletecollection"),
+        ("virtualmachines", "patch"),
+        ("virtualmachines", "deletecollection"),
+        ("secrets", "delete"),
+    ] {
+        assert!(!may(resource, verb), "the base may {verb} {resource}");
+    }
+    assert!(rules.iter().all(|rule| !rule.to_string().contains('*')), "no wildcard");
+    for name in ["remote", "openshift-source"] {
+        let folder = format!("manifests/components/{name}/");
+        let binding = of_kind(&folder, "ClusterRoleBinding");
+        assert_eq!((of_kind(&folder, "Component").len(), binding.len()), (1, 1), "{name}");
+        let role = of_kind(&folder, "ClusterRole")[0];
+        assert_eq!(binding[0]["roleRef"]["name"], role["metadata"]["name"]);
+    }
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! `mtv-matrix config docs`: the tables of `docs/`, from the tables that the program itself runs on.
 //!
 //! A page holds `<!-- table: NAME -->` … `<!-- end of table -->`; what stands between is made here. A test
-//! fails when a page is stale. Knows every table, and nothing of how it is used.
+//! fails when a page is stale. Knows every table, and nothing of how it is used. The rights come from the roles
+//! in `manifests/`, beside the directory of the pages.
+
+mod rights;
 
 use std::path::{Path, PathBuf};
 
@@ -21,11 +24,13 @@ pub enum DocsError {
     #[error("{}: {error}", .path.display())]
     File { path: PathBuf, error: std::io::Error },
     #[error(
-        "line {line}: there is no table `{name}`; known are settings, profile, profile TYPE, scenario, scenarios, support"
+        "line {line}: there is no table `{name}`; known are settings, profile, profile TYPE, scenario, scenarios, support, checks, rights"
     )]
     Unknown { line: usize, name: String },
     #[error("line {line}: `{END}` is missing after the table `{name}`")]
     Open { line: usize, name: String },
+    #[error("{}: {cause}", .path.display())]
+    Role { path: PathBuf, cause: String },
     #[error("{}: {error}", .path.display())]
     Page { path: PathBuf, error: Box<DocsError> },
 }
@@ -36,7 +41,7 @@ pub fn write(dir: &Path) -> Result<Vec<PathBuf>, DocsError> {
     for path in pages(dir)? {
         let failed = |error| DocsError::File { path: path.clone(), error };
         let text = std::fs::read_to_string(&path).map_err(failed)?;
-        let made = page(&text).map_err(|error| DocsError::Page { path: path.clone(), error: Box::new(error) })?;
+        let made = page(&text, dir).map_err(|error| DocsError::Page { path: path.clone(), error: Box::new(error) })?;
         if made != text {
             std::fs::write(&path, made).map_err(failed)?;
             changed.push(path);
@@ -58,8 +63,8 @@ fn pages(dir: &Path) -> Result<Vec<PathBuf>, DocsError> {
     Ok(out)
 }
 
-/// A page with its tables made again.
-pub fn page(text: &str) -> Result<String, DocsError> {
+/// A page of the directory with its tables made again.
+pub fn page(text: &str, dir: &Path) -> Result<String, DocsError> {
     let mut out = String::new();
     let mut lines = text.lines().enumerate();
     while let Some((number, line)) = lines.next() {
@@ -67,7 +72,8 @@ pub fn page(text: &str) -> Result<String, DocsError> {
         out.push('\n');
         let Some(name) = line.strip_prefix(BEGIN).and_then(|rest| rest.strip_suffix(" -->")) else { continue };
         let (line, name) = (number + 1, name.to_owned());
-        let Some(table) = table(&name) else { return Err(DocsError::Unknown { line, name }) };
+        let made = if name == "rights" { Some(rights::table(&dir.join("../manifests"))?) } else { table(&name) };
+        let Some(table) = made else { return Err(DocsError::Unknown { line, name }) };
         out.push_str(&table);
         if !lines.any(|(_, line)| line == END) {
             return Err(DocsError::Open { line, name });
@@ -225,10 +231,10 @@ mod tests {
         for path in pages(dir).unwrap() {
             let text = std::fs::read_to_string(&path).unwrap();
             tables += text.lines().filter(|line| line.starts_with(BEGIN)).count();
-            let made = page(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            let made = page(&text, dir).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
             assert!(made == text, "{} is stale: run `mtv-matrix config docs docs`", path.display());
         }
-        assert!(tables >= 11, "{tables} tables are left in docs/");
+        assert!(tables >= 12, "{tables} tables are left in docs/");
     }
 
     #[test]
@@ -243,9 +249,10 @@ mod tests {
 
     #[test]
     fn an_unknown_or_open_table_is_refused_with_its_line() {
-        let error = page("a\n<!-- table: setings -->\n<!-- end of table -->\n").unwrap_err().to_string();
+        let dir = Path::new(".");
+        let error = page("a\n<!-- table: setings -->\n<!-- end of table -->\n", dir).unwrap_err().to_string();
         assert!(error.starts_with("line 2: there is no table `setings`"), "{error}");
-        let error = page("<!-- table: settings -->\n").unwrap_err().to_string();
+        let error = page("<!-- table: settings -->\n", dir).unwrap_err().to_string();
         assert!(error.contains("is missing after the table `settings`"), "{error}");
     }
 }

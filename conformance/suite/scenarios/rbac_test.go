@@ -55,7 +55,7 @@ func exceptions(t *testing.T) map[string]string {
 func jobAccess(t *testing.T, cluster *harness.Cluster, lab *harness.Lab, change func(*unstructured.Unstructured)) (string, []harness.Right) {
 	t.Helper()
 	var applied []*unstructured.Unstructured
-	for _, object := range harness.Kustomize(t, "manifests/base") {
+	for _, object := range harness.Kustomize(t, "manifests/overlays/all-rights") {
 		switch object.GetKind() {
 		case "Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding":
 		default:
