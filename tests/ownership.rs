@@ -12,9 +12,12 @@ mod common;
 
 use std::fs;
 use std::io::Write as _;
+use std::time::{Duration, Instant};
 
 use common::{LabServer, Place, Running};
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::Client;
 use kube::api::{Api, PostParams};
 use serde_json::{Value, json};
@@ -188,4 +191,148 @@ fn a_migration_that_nobody_could_watch_is_errored_and_says_since_when() {
     drop(lab);
     run.end().exits(3).says("nobody has answered since ");
     assert_eq!(place.results().verdict(&format!("vsphere/{WARM}")), "errored");
+}
+
+#[test]
+fn a_ledger_is_finished_under_another_profiles_name_and_never_on_another_platform() {
+    let place = Place::new();
+    let mut lab = LabServer::start(&place, CLOCK);
+    kept(&lab, &place);
+    let path = place.results().dir.join("ledger.jsonl");
+    let written = fs::read_to_string(&path).unwrap();
+    let lines = written.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let vm = lines.into_iter().find(|line| line["thing"] == "source-vm").unwrap();
+    let instance = vm["instance"].as_str().unwrap_or_else(|| panic!("{vm}")).to_owned();
+    // The same profile and URL, but the vCenter behind it is another one than the run's was.
+    let other = "11111111-2222-3333-4444-555555555555";
+    fs::write(&path, written.replace(&instance, other)).unwrap();
+    let refused = clean(&lab, &place, "--results results").exits(4);
+    refused.says(&format!("it was made on the platform {other}; profile vsphere is {instance}")).says("1 unknown");
+
+    // Another name for the same vCenter.
+    fs::write(&path, written).unwrap();
+    let mut providers: Value = serde_json::from_str(&fs::read_to_string(&lab.providers).unwrap()).unwrap();
+    let profiles = providers.as_object_mut().unwrap();
+    let profile = profiles.remove("vsphere").unwrap();
+    profiles.retain(|_, other| other["type"] != "vsphere");
+    profiles.insert("renamed".to_owned(), profile);
+    lab.providers = place.write("renamed.json", &providers.to_string());
+    let vm = format!("removed VM {}", vm["name"].as_str().unwrap());
+    clean(&lab, &place, "--results results").exits(0).says(&vm).says(", 0 left");
+    lab.ends_clean();
+}
+
+#[test]
+fn what_may_still_come_is_waited_for_in_all_ledgers_at_once_and_not_for_what_is_long_ago() {
+    let place = Place::new();
+    let lab = LabServer::start(&place, CLOCK);
+    let intent = |run: &str| {
+        let at = jiff::Timestamp::now();
+        let opened = json!({"what": "opened", "version": 2, "run": run, "at": at, "secret": "abcdefghijabcdefghij"});
+        let asked = json!({"what": "intent", "entry": 1, "at": at, "cell": null, "thing": "object", "api_version": "v1",
+            "kind": "Namespace", "plural": "namespaces", "namespace": null, "name": run, "cluster": lab.url});
+        format!("{opened}\n{asked}\n")
+    };
+    let runs = ["mm-aaaaaaaaaa", "mm-bbbbbbbbbb", "mm-cccccccccc", "mm-dddddddddd"];
+    let clean = || {
+        let begun = Instant::now();
+        clean(&lab, &place, "--results results --set timeouts.request=2s").exits(0).says("4 removed, 0 left");
+        begun.elapsed()
+    };
+    // Each may come for four times the time of a request, which is eight seconds.
+    for run in runs {
+        place.write(&format!("results/{run}/ledger.jsonl"), &intent(run));
+    }
+    let took = clean();
+    assert!((Duration::from_secs(5)..Duration::from_secs(24)).contains(&took), "{took:?}");
+    // Written an hour ago; the entries' own times are of a clock that was wrong, and count for nothing.
+    for run in runs {
+        let path = place.write(&format!("results/{run}/ledger.jsonl"), &intent(run));
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(std::time::SystemTime::now() - Duration::from_secs(3600)).unwrap();
+    }
+    let took = clean();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
+fn a_clone_whose_answer_never_came_and_whose_task_goes_on_is_waited_for_and_removed() {
+    let place = Place::new();
+    // A clone takes two minutes of the lab's time: six seconds here.
+    let lab = LabServer::start(&place, "--clock-scale 20");
+    let args = format!("run --results results -s {COLD} --set timeouts.request=3s");
+    let run = Running::start(&mut lab.command(&place, &args));
+    let ledger = || fs::read_to_string(place.results().dir.join("ledger.jsonl")).unwrap_or_default();
+    let begun = Instant::now();
+    while !ledger().contains("source-vm") {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{}", ledger());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // The platform has it by now, and is at it for seconds.
+    std::thread::sleep(Duration::from_millis(500));
+    run.signal("KILL");
+    run.end();
+    let asked: Vec<Value> = ledger().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let vm = asked.iter().find(|line| line["thing"] == "source-vm").unwrap();
+    assert!(!asked.iter().any(|line| line["what"] == "done" && line["entry"] == vm["entry"]), "{asked:?}");
+    let removed = format!("removed VM {}", vm["name"].as_str().unwrap());
+    clean(&lab, &place, "--results results --set timeouts.request=3s").exits(0).says(&removed).says(", 0 left");
+    lab.ends_clean();
+}
+
+/// A kubeconfig of an account that may do everything, until its role is made smaller.
+fn account(lab: &LabServer, place: &Place) -> std::path::PathBuf {
+    let token = with_api(lab, async |client| {
+        let account = serde_json::from_value(json!({"metadata": {"name": "tester"}})).unwrap();
+        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "default");
+        accounts.create(&PostParams::default(), &account).await.unwrap();
+        let rules = json!([{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]);
+        let role = serde_json::from_value(json!({"metadata": {"name": "tester"}, "rules": rules})).unwrap();
+        Api::<ClusterRole>::all(client.clone()).create(&PostParams::default(), &role).await.unwrap();
+        let binding = json!({"metadata": {"name": "tester"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "tester"},
+            "subjects": [{"kind": "ServiceAccount", "name": "tester", "namespace": "default"}]});
+        let bindings: Api<ClusterRoleBinding> = Api::all(client);
+        bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
+        let request: TokenRequest = serde_json::from_value(json!({"metadata": {}, "spec": {"audiences": []}})).unwrap();
+        let answer = accounts.create_token_request("tester", &PostParams::default(), &request).await.unwrap();
+        answer.status.unwrap().token.unwrap()
+    });
+    let text = fs::read_to_string(&lab.kubeconfig).unwrap();
+    place.write("tester.kubeconfig", &text.replace(&lab.token(), &token))
+}
+
+#[test]
+fn a_right_that_is_taken_away_in_mid_run_is_errored_with_the_rule_to_add() {
+    let place = Place::new();
+    let lab = LabServer::start(&place, "--clock-scale 300");
+    let kubeconfig = account(&lab, &place);
+    let args = format!("run --results results -s {COLD}");
+    let mut run = Running::start(lab.command(&place, &args).env("KUBECONFIG", &kubeconfig));
+    run.until("migrate …");
+    with_api(&lab, async |client| {
+        let groups = [
+            "",
+            "apps",
+            "batch",
+            "cdi.kubevirt.io",
+            "config.openshift.io",
+            "forklift.konveyor.io",
+            "k8s.cni.cncf.io",
+            "monitoring.coreos.com",
+            "operators.coreos.com",
+            "route.openshift.io",
+            "storage.k8s.io",
+            "subresources.kubevirt.io",
+        ];
+        let but_get = ["list", "watch", "create", "patch", "delete"];
+        let rules = json!([{"verbs": but_get, "apiGroups": ["*"], "resources": ["*"]},
+                           {"verbs": ["get"], "apiGroups": groups, "resources": ["*"]}]);
+        let patch = kube::api::Patch::Merge(json!({"rules": rules}));
+        Api::<ClusterRole>::all(client).patch("tester", &Default::default(), &patch).await.unwrap();
+    });
+    let rule = r#"{apiGroups: ["kubevirt.io"], resources: ["virtualmachines"], verbs: ["get"]}"#;
+    run.end().exits(3).says("cannot get resource \"virtualmachines\"").says(rule);
+    assert_eq!(place.results().verdict(&format!("vsphere/{COLD}")), "errored");
+    assert!(place.results().text("junit.xml").contains("the right is missing"));
 }

@@ -154,3 +154,30 @@ fn a_shard_that_cannot_be_told_is_refused_with_the_variable_s_name() {
     place.run("run --lab --shard 0/4 --shards 4").exits(2).says("cannot be used with");
     assert!(!place.path("results").exists());
 }
+
+#[test]
+fn a_shard_that_starts_again_finishes_what_its_killed_one_began_before_it_begins() {
+    let place = Place::new();
+    let lab = LabServer::start(&place, "--clock-scale 1500");
+    let start = |index: usize| {
+        let args = "run --results volume -p vsphere --shards 2 --run-set night-8 --set timeouts.request=2s";
+        Running::start(lab.command(&place, args).env("JOB_COMPLETION_INDEX", index.to_string()))
+    };
+    let mut killed = start(1);
+    killed.until("plan …");
+    killed.signal("KILL");
+    killed.end();
+    let link = || fs::read_link(place.path("volume/latest-1-of-2")).unwrap().display().to_string();
+    let first = link();
+    // Another shard is no try of this one.
+    let other = start(0).end().exits(0);
+    assert!(!other.out.contains("an earlier try"), "{}", other.out);
+    let again = start(1).end().exits(0);
+    let at = |text: &str| again.out.find(text).unwrap_or_else(|| panic!("`{text}` is missing:\n{}", again.out));
+    assert!(at(&format!("an earlier try of this shard was run {first}: ")) < at("prepare …"), "{}", again.out);
+    assert_ne!(link(), first);
+    // Its ledger holds nothing any more.
+    let cleaned = Running::start(&mut lab.command(&place, &format!("clean --results volume/{first}"))).end();
+    cleaned.exits(0).says("0 removed, 0 left");
+    lab.ends_clean();
+}

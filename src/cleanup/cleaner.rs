@@ -10,10 +10,11 @@ use std::time::Duration;
 use super::kept::{self, Unknown};
 use super::proof::{Consent, Judgement};
 use super::sweep;
-use super::teardown::{self, Leftover, Standing, Undo};
+use super::teardown::{self, Dead, Leftover, Settle, Standing, Undo};
 use crate::api::names::RunId;
 use crate::cluster::Cluster;
 use crate::config::Settings;
+use crate::ledger::guard::{self, Silence};
 use crate::ledger::mark::Marker;
 use crate::ledger::{Ledger, LedgerError, OpenEntry, Thing};
 use crate::source::SourceDriver;
@@ -60,7 +61,9 @@ pub struct Cleaner<'a> {
 
 impl Cleaner<'_> {
     /// Finishes one ledger, then what bears the run's marks and is not in it.
-    pub async fn finish(&self, ledger: &Ledger) -> Result<Cleaned, LedgerError> {
+    /// `silence`: how long whoever wrote it had been silent.
+    pub async fn finish(&self, ledger: &Ledger, silence: Option<Silence>) -> Result<Cleaned, LedgerError> {
+        let settle = self.settle(ledger, silence);
         let mut cleaned = Cleaned::default();
         if !ledger.unreadable().is_empty() {
             let lines: Vec<String> = ledger.unreadable().iter().map(usize::to_string).collect();
@@ -70,7 +73,7 @@ impl Cleaner<'_> {
         }
         let written = ledger.open_entries();
         let strays = self.strays(ledger.run(), &written, &mut cleaned).await;
-        self.undo(ledger, written, false, &mut cleaned).await;
+        self.undo(ledger, written, Some(settle), &mut cleaned).await;
         self.undo_strays(ledger, strays, &mut cleaned).await?;
         Ok(cleaned)
     }
@@ -101,15 +104,28 @@ impl Cleaner<'_> {
         Ok(cleaned)
     }
 
-    fn engine<'b>(&'b self, ledger: &'b Ledger, swept: bool) -> Undo<'b> {
+    fn settle(&self, ledger: &Ledger, silence: Option<Silence>) -> Settle {
+        let request = self.settings.timeouts.request;
+        let dead = ledger.last_line().zip(silence).map(|(last_line, silence)| Dead {
+            last_line,
+            written: silence.written,
+            on_its_way: (guard::BEAT + request).saturating_sub(silence.alive),
+        });
+        Settle { after_intent: teardown::settle(request), dead }
+    }
+
+    fn engine<'b>(&'b self, ledger: &'b Ledger, settle: Option<Settle>) -> Undo<'b> {
+        let swept = settle.is_none();
+        // What a sweep has just seen is there, and nobody waits for it.
+        let settle = settle.unwrap_or(Settle { after_intent: Duration::ZERO, dead: None });
         let limit = self.settings.timeouts.delete;
         let (cluster, drivers, consent) = (self.cluster, &self.drivers, self.consent);
-        let settle = teardown::settle(self.settings.timeouts.request);
         Undo { cluster, ledger, drivers, limit, cancel_limit: limit, consent, swept, settle }
     }
 
-    async fn undo(&self, ledger: &Ledger, entries: Vec<OpenEntry>, swept: bool, cleaned: &mut Cleaned) {
-        let undo = self.engine(ledger, swept);
+    /// `settle`: of entries that stand in the run's ledger; `None`: a sweep found them.
+    async fn undo(&self, ledger: &Ledger, entries: Vec<OpenEntry>, settle: Option<Settle>, cleaned: &mut Cleaned) {
+        let undo = self.engine(ledger, settle);
         if self.dry_run {
             for (what, judged) in undo.judge(&entries).await {
                 match judged {
@@ -140,7 +156,7 @@ impl Cleaner<'_> {
         let (platform, cluster): (Vec<Thing>, Vec<Thing>) = strays.into_iter().partition(on_platform);
         if self.consent == Consent::Proven && !platform.is_empty() {
             let entries: Vec<OpenEntry> = platform.into_iter().map(OpenEntry::loose).collect();
-            for (what, judged) in self.engine(ledger, true).judge(&entries).await {
+            for (what, judged) in self.engine(ledger, None).judge(&entries).await {
                 cleaned.leftovers.push(match judged {
                     Err(left) => left,
                     Ok(Judgement::Foreign(because)) => Leftover { what, because, standing: Standing::NotOurs },
@@ -190,7 +206,7 @@ impl Cleaner<'_> {
             }
             entries.extend(ledger.open_entries().into_iter().filter(|entry| !known.contains(&entry.id)));
         }
-        self.undo(ledger, entries.clone(), true, cleaned).await;
+        self.undo(ledger, entries.clone(), None, cleaned).await;
         // Somebody else's things do not stay in the run's ledger.
         for entry in entries.iter().filter(|_| !self.dry_run) {
             let what = entry.thing.describe();
@@ -219,9 +235,9 @@ impl Cleaner<'_> {
             strays.extend(swept.things.into_iter().filter(|thing| !is_known(thing) && !listed(thing)));
         }
         cleaned.unasked(self.undriven.iter().cloned());
-        // Two profiles of one platform both see a clone; its name is its own, and one deletion is enough.
-        let mut clones: BTreeSet<String> =
-            known.iter().filter_map(|entry| clone_name(&entry.thing).map(str::to_owned)).collect();
+        // Two profiles of one platform both see a clone, and what it is made of; each has a name of its own, and
+        // one deletion is enough. A profile may have been renamed since, too.
+        let mut seen: BTreeSet<(String, String)> = known.iter().filter_map(|entry| own_name(&entry.thing)).collect();
         for (profile, driver) in &self.drivers {
             let platform = driver.platform().name().to_owned();
             let prefix = run.clone_prefix();
@@ -239,6 +255,8 @@ impl Cleaner<'_> {
                 platform: platform.clone(),
                 name: vm.name,
                 id: Some(vm.id).filter(|id| !id.is_empty()),
+                // Who saw it is who removes it.
+                instance: None,
             });
             let items = items.into_iter().map(|item| Thing::SourceItem {
                 profile: profile.clone(),
@@ -246,12 +264,9 @@ impl Cleaner<'_> {
                 kind: item.kind,
                 name: item.name,
                 id: Some(item.id),
+                instance: None,
             });
-            strays.extend(vms.chain(items).filter(|thing| match clone_name(thing) {
-                // A clone that another profile sees, too, is deleted once.
-                Some(name) => clones.insert(name.to_owned()),
-                None => !is_known(thing),
-            }));
+            strays.extend(vms.chain(items).filter(|thing| own_name(thing).is_some_and(|name| seen.insert(name))));
         }
         strays
     }
@@ -286,10 +301,12 @@ impl Cleaner<'_> {
     }
 }
 
-fn clone_name(thing: &Thing) -> Option<&str> {
+/// Kind and name of what lies on a source platform: no two things of a run have the same.
+fn own_name(thing: &Thing) -> Option<(String, String)> {
     match thing {
-        Thing::SourceVm { name, .. } => Some(name),
-        _ => None,
+        Thing::SourceVm { name, .. } => Some((String::new(), name.clone())),
+        Thing::SourceItem { kind, name, .. } => Some((kind.clone(), name.clone())),
+        Thing::Object { .. } | Thing::Setting { .. } => None,
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use jiff::Timestamp;
 
 use super::proof::{Claim, Consent, Judgement};
 use super::undo::{self, How};
@@ -82,8 +83,43 @@ pub struct Undo<'a> {
     pub consent: Consent,
     /// The entries were found by a sweep, not read from the run's ledger.
     pub swept: bool,
-    /// How long after it was asked for a thing may still come that nobody answered for ([`settle`]).
-    pub settle: Duration,
+    /// How long what nobody answered for may still come.
+    pub settle: Settle,
+}
+
+/// How long a thing may still come that was asked for and never answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Settle {
+    /// After it was asked for ([`settle`]).
+    pub after_intent: Duration,
+    /// Whoever asked for it is dead; `None`: it is this very run.
+    pub dead: Option<Dead>,
+}
+
+/// The end of whoever wrote a ledger. Its own clock may be wrong, so that only differences of its times count.
+#[derive(Debug, Clone, Copy)]
+pub struct Dead {
+    /// When it wrote its last line, by the clock of its entries.
+    pub last_line: Timestamp,
+    /// How long ago that is, by the clock of the volume.
+    pub written: Duration,
+    /// How much longer what it sent last may be on its way: it lived for one beat after its last sign of life
+    /// at most, and a request takes no longer than its timeout.
+    pub on_its_way: Duration,
+}
+
+impl Settle {
+    /// From `now` on; `at` is when the thing was asked for.
+    fn rest(&self, at: Timestamp, now: Timestamp) -> Duration {
+        let between = |earlier: Timestamp, later: Timestamp| later.duration_since(earlier).unsigned_abs();
+        match self.dead {
+            None => self.after_intent.saturating_sub(between(at, now)),
+            Some(dead) => {
+                let age = between(at, dead.last_line) + dead.written;
+                self.after_intent.saturating_sub(age).min(dead.on_its_way)
+            }
+        }
+    }
 }
 
 /// How long after its intent a thing may still come: a create is tried for three request timeouts
@@ -179,13 +215,15 @@ impl Undo<'_> {
 
     async fn judge_one(&self, entry: &OpenEntry) -> Result<Option<Judgement>, Leftover> {
         match &entry.thing {
-            Thing::SourceVm { profile, name, id, .. } => {
+            Thing::SourceVm { profile, platform, name, id, instance } => {
                 let claim = self.claim(entry, name, id.as_deref());
-                self.driver(profile, entry)?.judge(None, &claim).await.map_err(|e| Leftover::source(entry, &e))
+                let on = Whereabouts { profile, platform, instance: instance.as_deref() };
+                self.driver(on, entry).await?.judge(None, &claim).await.map_err(|e| Leftover::source(entry, &e))
             }
-            Thing::SourceItem { profile, kind, name, id, .. } => {
+            Thing::SourceItem { profile, platform, kind, name, id, instance } => {
                 let claim = self.claim(entry, name, id.as_deref());
-                self.driver(profile, entry)?.judge(Some(kind), &claim).await.map_err(|e| Leftover::source(entry, &e))
+                let on = Whereabouts { profile, platform, instance: instance.as_deref() };
+                self.driver(on, entry).await?.judge(Some(kind), &claim).await.map_err(|e| Leftover::source(entry, &e))
             }
             Thing::Object { cluster, .. } => {
                 let cluster = self.cluster_at(cluster).await.map_err(|e| Leftover::of(entry, Standing::Unknown, e))?;
@@ -221,26 +259,43 @@ impl Undo<'_> {
         join_all(cancels).await.into_iter().flatten().collect()
     }
 
-    fn driver(&self, profile: &str, entry: &OpenEntry) -> Result<&Arc<dyn SourceDriver>, Leftover> {
-        let missing = || {
-            let because = format!("not asked: profile {profile} is not among the configured providers");
-            Leftover::of(entry, Standing::Unknown, because)
+    /// Who works on the platform of an entry. A profile is only a name: where the ledger knows which platform it
+    /// was, another one behind the same name or URL is not touched, and the same one is found under any name.
+    async fn driver(&self, on: Whereabouts<'_>, entry: &OpenEntry) -> Result<&Arc<dyn SourceDriver>, Leftover> {
+        let unknown = |because: String| Leftover::of(entry, Standing::Unknown, format!("not asked: {because}"));
+        let named = self.drivers.get(on.profile);
+        let Some(made_on) = on.instance else {
+            let missing = || unknown(format!("profile {} is not among the configured providers", on.profile));
+            return named.ok_or_else(missing);
         };
-        self.drivers.get(profile).ok_or_else(missing)
+        let rest =
+            self.drivers.iter().filter(|(name, driver)| *name != on.profile && driver.platform().name() == on.platform);
+        let mut seen = Vec::new();
+        for (name, driver) in self.drivers.get_key_value(on.profile).into_iter().chain(rest) {
+            match driver.instance().await {
+                Ok(Some(now)) if now == made_on => return Ok(driver),
+                Ok(now) => seen.push(format!("profile {name} is {}", now.as_deref().unwrap_or("of no known id"))),
+                Err(error) => seen.push(format!("profile {name} did not say which it is: {error}")),
+            }
+        }
+        let seen = if seen.is_empty() { "no profile is of its kind".to_owned() } else { seen.join(", ") };
+        Err(unknown(format!("it was made on the platform {made_on}; {seen}")))
     }
 
     /// Where the namespace was when it was one.
     async fn undo_outside(&self, entry: OpenEntry) -> Result<Option<Place>, Leftover> {
         let namespace = match &entry.thing {
-            Thing::SourceVm { profile, name, id, .. } => {
+            Thing::SourceVm { profile, platform, name, id, instance } => {
                 let claim = self.claim(&entry, name, id.as_deref());
-                let driver = self.driver(profile, &entry)?;
+                let on = Whereabouts { profile, platform, instance: instance.as_deref() };
+                let driver = self.driver(on, &entry).await?;
                 self.delete(&entry, || driver.delete_vm(&claim)).await.map_err(|e| Leftover::source(&entry, &e))?;
                 None
             }
-            Thing::SourceItem { profile, kind, name, id, .. } => {
+            Thing::SourceItem { profile, platform, kind, name, id, instance } => {
                 let claim = self.claim(&entry, name, id.as_deref());
-                let driver = self.driver(profile, &entry)?;
+                let on = Whereabouts { profile, platform, instance: instance.as_deref() };
+                let driver = self.driver(on, &entry).await?;
                 let deleted = self.delete(&entry, || driver.delete_item(kind, &claim)).await;
                 deleted.map_err(|e| Leftover::source(&entry, &e))?;
                 None
@@ -270,7 +325,7 @@ impl Undo<'_> {
         if entry.done || self.swept {
             return Duration::ZERO;
         }
-        self.settle.saturating_sub(crate::clock::now().duration_since(entry.at).unsigned_abs())
+        self.settle.rest(entry.at, crate::clock::now())
     }
 
     /// Deletes; what was asked for, never answered and is not there may still come, so it is looked for until
@@ -312,6 +367,15 @@ impl Undo<'_> {
         }
         if unasked.is_empty() { Ok(self.cluster.clone()) } else { Err(unasked.join("; ")) }
     }
+}
+
+/// Where a ledger says that a thing of a source platform is.
+#[derive(Debug, Clone, Copy)]
+struct Whereabouts<'a> {
+    profile: &'a str,
+    platform: &'a str,
+    /// What the platform says that it is.
+    instance: Option<&'a str>,
 }
 
 /// A cluster as the ledger names it, and a namespace on it.
@@ -358,5 +422,23 @@ mod tests {
         assert!(is_inside(&object("Plan", Some("mm-a"), "plan"), &ours));
         assert!(!is_inside(&object("NetworkAttachmentDefinition", Some("default"), "nad"), &ours));
         assert!(!is_inside(&object("Namespace", None, "mm-a"), &ours));
+    }
+
+    #[test]
+    fn what_the_dead_asked_for_long_ago_can_not_come_any_more_whatever_their_clock_said() {
+        let seconds = Duration::from_secs;
+        let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).unwrap();
+        let living = Settle { after_intent: seconds(120), dead: None };
+        assert_eq!(living.rest(at(0), at(20)), seconds(100));
+        let dead = |written: u64, on_its_way: u64| Settle {
+            dead: Some(Dead { last_line: at(10), written: seconds(written), on_its_way: seconds(on_its_way) }),
+            ..living
+        };
+        // Killed just now: what it sent last may be on its way for a beat and a request.
+        assert_eq!(dead(0, 50).rest(at(0), at(10)), seconds(50));
+        assert_eq!(dead(80, 50).rest(at(0), at(90)), seconds(30));
+        assert_eq!(dead(3600, 0).rest(at(0), at(3610)), Duration::ZERO);
+        // Its clock was an hour off: only its own times are compared with one another.
+        assert_eq!(dead(5, 45).rest(at(0), at(-3600)), seconds(45));
     }
 }

@@ -66,3 +66,95 @@ impl EventSink for Bus {
         state.all.push(event);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::api::names::CellId;
+    use crate::event::{Level, Problem, Stage, Verdict, VmProgress};
+    use crate::report::console::{Console, Mode};
+    use crate::report::fixture;
+
+    const SIZE: usize = 10_000_000;
+
+    /// What was written, for whoever asks.
+    #[derive(Clone, Default)]
+    struct Screen(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Screen {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What others make as long as they like.
+    fn hostile(cell: &CellId) -> Vec<EventKind> {
+        let long = || "x".repeat(SIZE);
+        let problem = || Problem { details: vec![long(), long()], ..Problem::new(long()) };
+        let (stage, attempt) = (Stage::Migrate, 1);
+        let vm = VmProgress {
+            vm: long(),
+            phase: long(),
+            step: Some(long()),
+            percent: None,
+            precopies: None,
+            total_mb: None,
+        };
+        vec![
+            EventKind::Note { cell: Some(cell.clone()), level: Level::Warning, message: long() },
+            EventKind::StageSlow { cell: cell.clone(), attempt, stage, elapsed_ms: 1, waiting_for: long() },
+            EventKind::Progress { cell: cell.clone(), attempt, vms: vec![vm] },
+            EventKind::Retried { cell: None, peer: "cluster".into(), what: long(), cause: long(), pause_ms: 1 },
+            EventKind::StageFinished {
+                cell: cell.clone(),
+                attempt,
+                stage,
+                verdict: Verdict::Failed,
+                problem: Some(problem()),
+            },
+            EventKind::Leftover { cell: Some(cell.clone()), what: long(), because: long() },
+            EventKind::CellFinished {
+                cell: cell.clone(),
+                attempt,
+                verdict: Verdict::Failed,
+                problem: Some(problem()),
+                will_retry: false,
+            },
+        ]
+    }
+
+    #[test]
+    fn ten_megabytes_of_a_condition_are_a_short_text_in_every_output() {
+        let dir = tempfile::tempdir().unwrap();
+        let screen = Screen::default();
+        let console = Console::new(Mode::Plain, false, Box::new(screen.clone()));
+        let bus = Bus::create(&dir.path().join("events.jsonl"), vec![Box::new(console)]).unwrap();
+        let mut events = fixture::events();
+        let end = events.pop().unwrap();
+        let cell = events.iter().find_map(|event| match &event.kind {
+            EventKind::CellStarted { cell, .. } => Some(cell.clone()),
+            _ => None,
+        });
+        let usual = events.into_iter().map(|event| event.kind);
+        usual.chain(hostile(&cell.unwrap())).chain([end.kind]).for_each(|kind| bus.emit(kind));
+        let (all, broken) = bus.finish();
+        assert!(broken.is_none());
+        let written = crate::report::write_all_with(dir.path(), &all, "");
+        assert!(written.files.len() >= 5, "{:?}", written.files);
+        let log = dir.path().join("events.jsonl");
+        let sizes =
+            written.files.iter().chain([&log]).map(|path| (path.clone(), std::fs::metadata(path).unwrap().len()));
+        for (path, size) in sizes {
+            assert!(size < 300_000, "{} has {size} bytes", path.display());
+        }
+        let shown = screen.0.lock().unwrap().len();
+        assert!((1..100_000).contains(&shown), "{shown} bytes on the terminal");
+    }
+}

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures::{StreamExt, stream};
+
 use super::args::{CleanArgs, ConfigArgs};
 use super::{Stop, common, exit};
 use crate::api::names::RunId;
@@ -29,8 +31,10 @@ pub async fn run(config: &ConfigArgs, args: CleanArgs) -> Result<u8, Stop> {
     let mut broken = Vec::new();
     if let Some(dir) = &args.results {
         let found = ledgers(dir)?;
-        for path in &found.paths {
-            match finish(&cleaner, path).await {
+        // What may still come is waited for in all of them at once.
+        let finished = stream::iter(&found.paths).map(|path| finish(&cleaner, path)).buffered(LEDGERS_AT_ONCE);
+        for finished in finished.collect::<Vec<_>>().await {
+            match finished {
                 Ok(cleaned) => all.join(cleaned),
                 // One that was named is refused; of many the others are finished.
                 Err(WorkError::Held(held)) if found.named => return Err(Stop::usage(held)),
@@ -60,12 +64,15 @@ pub async fn run(config: &ConfigArgs, args: CleanArgs) -> Result<u8, Stop> {
     Ok(tell(&all, &broken, args.dry_run))
 }
 
+/// Ledgers that are finished side by side.
+const LEDGERS_AT_ONCE: usize = 8;
+
 /// How a `clean` calls itself to others who want the same ledger.
 const WHAT: &str = "clean";
 
 /// Why one ledger could not be worked with.
 #[derive(Debug, thiserror::Error)]
-enum WorkError {
+pub(super) enum WorkError {
     #[error(transparent)]
     Held(GuardError),
     #[error(transparent)]
@@ -91,7 +98,7 @@ async fn finish(cleaner: &Cleaner<'_>, path: &Path) -> Result<Cleaned, WorkError
     let _heart = common::heartbeat(&guard);
     let ledger = Ledger::reopen(path)?;
     super::show::out(format_args!("{}: run {}", path.display(), ledger.run()));
-    Ok(cleaner.finish(&ledger).await?)
+    Ok(cleaner.finish(&ledger, guard.silence()).await?)
 }
 
 /// Sweeps for a run; its ledger is used where the results directory still has it and it can be read.
@@ -114,10 +121,10 @@ async fn sweep(cleaner: &Cleaner<'_>, loaded: &Loaded, run: &RunId) -> Result<Cl
     Ok(swept?)
 }
 
-type Drivers = BTreeMap<String, Arc<dyn SourceDriver>>;
+pub(super) type Drivers = BTreeMap<String, Arc<dyn SourceDriver>>;
 
 /// The drivers of all profiles, and the profiles that nobody can look at.
-fn drivers(loaded: &Loaded, cluster: &Cluster) -> (Drivers, Vec<(String, String)>) {
+pub(super) fn drivers(loaded: &Loaded, cluster: &Cluster) -> (Drivers, Vec<(String, String)>) {
     let options = DriverOptions {
         timeouts: loaded.settings.timeouts.clone(),
         insecure: loaded.settings.source_provider_insecure_skip_verify,

@@ -9,6 +9,7 @@ mod clean_cmd;
 mod common;
 pub mod config_cmd;
 mod docs;
+mod earlier;
 mod lab_cmd;
 pub mod list_cmd;
 mod report_cmd;

@@ -12,7 +12,7 @@ use super::bus::Bus;
 use super::common::Flag;
 use super::signals::Signals;
 use super::tell::Tell;
-use super::{Stop, common, exit, report_cmd, telemetry};
+use super::{Stop, common, earlier, exit, report_cmd, telemetry};
 use crate::api::names::{RunId, dns_label};
 use crate::cluster::{Cluster, ClusterError};
 use crate::config::{Keep, Loaded};
@@ -72,6 +72,10 @@ async fn run_with(
     // From here on a signal ends the run in order, however early it comes.
     let stop = StopTokens::default();
     let _signals = signals.listen(events.clone(), &stop, loaded.settings.timeouts.grace);
+    if let Some(set) = &set {
+        let before = finish_earlier(&loaded, lab, set, &events);
+        stop.cancel.run_until_cancelled(before).await;
+    }
     let request = engine::Request {
         loaded: &loaded,
         run: &run,
@@ -138,6 +142,18 @@ async fn run_with(
         ));
     }
     Ok(code)
+}
+
+/// An evicted pod's ledger is finished before the pod that is made in its place begins.
+async fn finish_earlier(loaded: &Loaded, lab: Option<&Lab>, set: &ShardSet, events: &Events) {
+    let ledgers = earlier::ledgers(&loaded.settings.results, set);
+    if ledgers.is_empty() {
+        return;
+    }
+    // Where nobody answers, the run itself says so.
+    if let Ok(cluster) = connect(loaded, lab).await {
+        earlier::finish(loaded, &cluster, &ledgers, events).await;
+    }
 }
 
 /// The logs of the lab's Forklift go with it; what did not pass may be told by them.

@@ -10,7 +10,8 @@ use tracing::Instrument;
 use super::caught::caught;
 use super::scheduler::Work;
 use crate::api::names::CellId;
-use crate::cleanup::{Consent, Leftover, Standing, Undo, sweep, teardown};
+use crate::cleanup::teardown::{self, Settle};
+use crate::cleanup::{Consent, Leftover, Standing, Undo, sweep};
 use crate::event::{EventKind, Level, Problem, Stage, Verdict};
 use crate::ledger::{OpenEntry, Thing};
 use crate::matrix::Cell;
@@ -142,7 +143,10 @@ impl Migrations {
             cancel_limit: timeouts.delete,
             consent: Consent::Proven,
             swept: false,
-            settle: if self.cancel.is_cancelled() { SETTLE } else { teardown::settle(timeouts.request) },
+            settle: Settle {
+                after_intent: if self.cancel.is_cancelled() { SETTLE } else { teardown::settle(timeouts.request) },
+                dead: None,
+            },
         };
         undo.run(entries).await
     }

@@ -65,6 +65,16 @@ pub struct Guard {
     path: PathBuf,
     file: File,
     text: Vec<u8>,
+    silence: Option<Silence>,
+}
+
+/// How long whoever had the ledger before was silent when it was taken over, by the clock of the volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Silence {
+    /// Since its last line.
+    pub written: Duration,
+    /// Since its last line or its last beat.
+    pub alive: Duration,
 }
 
 impl Guard {
@@ -95,6 +105,9 @@ impl Guard {
             // A file system without locks.
             Err(TryLockError::Error(_)) => false,
         };
+        let written = silent_since(ledger, &path);
+        let beaten = file.metadata().ok().filter(|m| m.len() > 0).and_then(|_| age(&file, &path));
+        let silence = written.map(|written| Silence { written, alive: beaten.unwrap_or(written).min(written) });
         if let Some(holder) = read(&mut file) {
             let here = locked && holder.boot == own.boot;
             if let Some(age) = age(&file, &path).filter(|age| !here && *age < STALE) {
@@ -108,9 +121,14 @@ impl Guard {
         }
         let text = serde_json::to_vec(&own).map_err(|e| fail(e.into()))?;
         file.set_len(0).map_err(fail)?;
-        let guard = Self { path: path.clone(), file, text };
+        let guard = Self { path: path.clone(), file, text, silence };
         guard.write().map_err(fail)?;
         Ok(guard)
+    }
+
+    /// The silence before; `None` where there was no ledger.
+    pub fn silence(&self) -> Option<Silence> {
+        self.silence
     }
 
     /// Shows that the holder lives. A beat that can't be written is missed, no more.
@@ -149,6 +167,11 @@ fn read(file: &mut File) -> Option<Holder> {
     let mut text = String::new();
     file.read_to_string(&mut text).ok()?;
     serde_json::from_str(&text).ok()
+}
+
+/// How long ago the ledger was written; `None`: there is none.
+fn silent_since(ledger: &Path, lock: &Path) -> Option<Duration> {
+    age(&File::open(ledger).ok()?, lock)
 }
 
 /// How long ago the file was written, by the clock of whoever keeps it: this machine's may be wrong.
@@ -211,6 +234,20 @@ mod tests {
         let path = ledger.with_extension("lock");
         std::fs::write(&path, serde_json::to_vec(&holder).unwrap()).unwrap();
         File::options().write(true).open(&path).unwrap().set_modified(std::time::SystemTime::now() - old).unwrap();
+    }
+
+    #[test]
+    fn who_takes_a_ledger_over_knows_how_long_nobody_was_heard() {
+        let (_dir, ledger) = ledger();
+        assert_eq!(Guard::hold(&ledger, "run").unwrap().silence(), None);
+        std::fs::write(&ledger, "{}\n").unwrap();
+        let hour = Duration::from_secs(3600);
+        let file = File::options().write(true).open(&ledger).unwrap();
+        file.set_modified(std::time::SystemTime::now() - hour).unwrap();
+        left_behind(&ledger, &Holder::own("run").boot, Duration::from_secs(60));
+        let silence = Guard::hold(&ledger, "clean").unwrap().silence().unwrap();
+        let near = |time: Duration, seconds: u64| (seconds - 5..seconds + 60).contains(&time.as_secs());
+        assert!(near(silence.written, 3600) && near(silence.alive, 60), "{silence:?}");
     }
 
     #[test]

@@ -53,9 +53,22 @@ pub enum Thing {
         name: String,
         /// The platform's id, known once it exists.
         id: Option<String>,
+        /// Which platform that is, by what it says of itself; `None` where it says nothing, and in ledgers of
+        /// before 0.2. The profile's name and URL may be others' by the time of a `clean`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<String>,
     },
     /// Anything else on a source platform: a snapshot, an image, a volume, an authorised key.
-    SourceItem { profile: String, platform: String, kind: String, name: String, id: Option<String> },
+    SourceItem {
+        profile: String,
+        platform: String,
+        kind: String,
+        name: String,
+        id: Option<String>,
+        /// As of a VM.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<String>,
+    },
     /// A field of a shared object that was changed and must get its former value back.
     Setting {
         api_version: String,
@@ -120,6 +133,18 @@ enum Line {
     Kept { entry: EntryId, at: Timestamp },
 }
 
+impl Line {
+    fn at(&self) -> Timestamp {
+        match self {
+            Self::Opened { at, .. }
+            | Self::Intent { at, .. }
+            | Self::Done { at, .. }
+            | Self::Gone { at, .. }
+            | Self::Kept { at, .. } => *at,
+        }
+    }
+}
+
 /// What replay knows of one entry that is not gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenEntry {
@@ -166,6 +191,8 @@ pub struct Ledger {
     marker: Option<Marker>,
     /// Lines in the middle that could not be read.
     unreadable: Vec<usize>,
+    /// When its last line was written by whoever had it before, by that one's clock.
+    last_line: Option<Timestamp>,
     state: Mutex<State>,
 }
 
@@ -196,6 +223,7 @@ impl Ledger {
             run: run.clone(),
             marker,
             unreadable: Vec::new(),
+            last_line: None,
             state: Mutex::new(State { file, whole: 0, next: 1, entries: BTreeMap::new() }),
         };
         ledger.write(|_| Line::Opened { version: VERSION, run: run.clone(), at: clock::now(), secret })?;
@@ -205,12 +233,14 @@ impl Ledger {
     /// Opens the ledger of an earlier run to finish it: what it left open is [`Ledger::open_entries`].
     pub fn reopen(path: &Path) -> Result<Self, LedgerError> {
         let write_error = |source| LedgerError::Write { path: path.to_owned(), source };
-        let Replayed { run, marker, next, entries, whole, unreadable } = replay(path)?;
+        let Replayed { run, marker, next, entries, whole, unreadable, last_line } = replay(path)?;
         let file = OpenOptions::new().read(true).append(true).open(path).map_err(write_error)?;
-        // A torn last line must not become the beginning of the next one.
-        file.set_len(whole).map_err(write_error)?;
+        // A torn last line must not become the beginning of the next one. What is whole is left as old as it is.
+        if file.metadata().map_err(write_error)?.len() != whole {
+            file.set_len(whole).map_err(write_error)?;
+        }
         let state = Mutex::new(State { file, whole, next, entries });
-        Ok(Self { path: path.to_owned(), run, marker, unreadable, state })
+        Ok(Self { path: path.to_owned(), run, marker, unreadable, last_line, state })
     }
 
     /// What the run's marks are made and known by; `None` for a ledger of version 0.1.
@@ -221,6 +251,11 @@ impl Ledger {
     /// Numbers of the lines that were passed over because they can't be read.
     pub fn unreadable(&self) -> &[usize] {
         &self.unreadable
+    }
+
+    /// When the last line of a reopened ledger was written, by the clock that wrote the others.
+    pub fn last_line(&self) -> Option<Timestamp> {
+        self.last_line
     }
 
     pub fn run(&self) -> &RunId {
@@ -334,6 +369,7 @@ struct Replayed {
     /// Length in bytes up to the end of the last whole line.
     whole: u64,
     unreadable: Vec<usize>,
+    last_line: Option<Timestamp>,
 }
 
 /// Reads a ledger. Lines in the middle that are none are passed over and told: a full disk and a crash
@@ -348,6 +384,7 @@ fn replay(path: &Path) -> Result<Replayed, LedgerError> {
     let mut number = 0;
     let mut whole = 0;
     let mut unreadable = Vec::new();
+    let mut last_line = None;
     while reader.read_until(b'\n', &mut bytes).map_err(read_error)? > 0 {
         number += 1;
         let line = match serde_json::from_slice::<Line>(&bytes) {
@@ -365,6 +402,7 @@ fn replay(path: &Path) -> Result<Replayed, LedgerError> {
                 continue;
             }
         };
+        last_line = Some(line.at());
         match line {
             Line::Opened { version, .. } if version > VERSION => {
                 return Err(LedgerError::Version { path: path.to_owned(), found: version });
@@ -399,7 +437,7 @@ fn replay(path: &Path) -> Result<Replayed, LedgerError> {
         bytes.clear();
     }
     let (run, marker) = header.ok_or_else(|| LedgerError::NoHeader { path: path.to_owned() })?;
-    Ok(Replayed { run, marker, next, entries, whole, unreadable })
+    Ok(Replayed { run, marker, next, entries, whole, unreadable, last_line })
 }
 
 #[cfg(test)]
@@ -408,7 +446,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn vm(name: &str) -> Thing {
-        Thing::SourceVm { profile: "p".into(), platform: "vsphere".into(), name: name.into(), id: None }
+        Thing::SourceVm { profile: "p".into(), platform: "vsphere".into(), name: name.into(), id: None, instance: None }
     }
 
     #[test]

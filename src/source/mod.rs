@@ -208,6 +208,12 @@ pub trait SourceDriver: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// Which platform this is, by an id that it has for ever and tells itself: no URL, no name. `None` where it
+    /// has none.
+    async fn instance(&self) -> Result<Option<String>, SourceError> {
+        Ok(None)
+    }
+
     /// API URL of the cluster that this platform is, where it is another than the run's own.
     fn cluster_url(&self) -> Option<String> {
         None

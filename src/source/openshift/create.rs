@@ -25,6 +25,7 @@ use crate::cluster::wait::{self, Poll};
 use crate::config::{OpenshiftConfig, Platform};
 use crate::event::Problem;
 use crate::ledger::{Ledger, Thing};
+use crate::source::SourceDriver as _;
 use crate::source::{CloneRequest, SourceError, VmRef};
 
 /// The second network of every source VM; a NAD in the VM's namespace, and the name of its bridge.
@@ -43,6 +44,7 @@ impl OpenshiftDriver {
         }
         self.require_parts().await?;
         let name = request.name.as_str();
+        let instance = self.instance().await?;
         let entry = ledger.intent(
             Some(request.cell),
             Thing::SourceVm {
@@ -50,6 +52,7 @@ impl OpenshiftDriver {
                 platform: Platform::Openshift.name().to_owned(),
                 name: name.to_owned(),
                 id: None,
+                instance,
             },
         )?;
         let labels = BTreeMap::from([

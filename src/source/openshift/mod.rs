@@ -336,6 +336,10 @@ impl SourceDriver for OpenshiftDriver {
         Some(Credentials { username: self.config.guest_user.clone(), password })
     }
 
+    async fn instance(&self) -> Result<Option<String>, SourceError> {
+        Ok(Some(self.cluster().await?.id().to_owned()).filter(|id| id.starts_with("kube-system/")))
+    }
+
     fn cluster_url(&self) -> Option<String> {
         self.config.token.is_some().then(|| self.profile.api_url.trim_end_matches('/').to_owned())
     }

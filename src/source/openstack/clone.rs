@@ -12,7 +12,7 @@ use super::session::Call;
 use crate::config::Platform;
 use crate::config::scenarios::AddDisk;
 use crate::ledger::{Ledger, Thing};
-use crate::source::{CloneRequest, SourceError, VM, VmRef};
+use crate::source::{CloneRequest, SourceDriver, SourceError, VM, VmRef};
 
 /// From here on `createImage` answers with a body.
 const CREATE_IMAGE: &str = "2.45";
@@ -175,6 +175,7 @@ impl Making<'_> {
         if text(base, "/config_drive") == "True" {
             server["config_drive"] = json!(true);
         }
+        let instance = driver.instance().await?;
         let entry = self.ledger.intent(
             Some(self.request.cell),
             Thing::SourceVm {
@@ -182,6 +183,7 @@ impl Making<'_> {
                 platform: Platform::Openstack.name().to_owned(),
                 name: name.clone(),
                 id: None,
+                instance,
             },
         )?;
         let mut call = Call::post(Service::Compute, "/servers", json!({"server": server}));

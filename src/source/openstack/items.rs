@@ -14,7 +14,7 @@ use crate::config::Platform;
 use crate::ledger::mark::{Claim, Judgement, Shown, note_of};
 use crate::ledger::{Ledger, Thing};
 use crate::net::Poll;
-use crate::source::{CloneRequest, SourceError, SourceItem, permit};
+use crate::source::{CloneRequest, SourceDriver, SourceError, SourceItem, permit};
 
 /// Metadata that tells whose a thing is: the run's id, and the mark that proves it.
 pub(super) const RUN_KEY: &str = "mtv-matrix-run";
@@ -96,6 +96,7 @@ impl OpenstackDriver {
         name: &str,
         call: Call,
     ) -> Result<String, SourceError> {
+        let instance = self.instance().await?;
         let entry = ledger.intent(
             Some(request.cell),
             Thing::SourceItem {
@@ -104,6 +105,7 @@ impl OpenstackDriver {
                 kind: kind.name().to_owned(),
                 name: name.to_owned(),
                 id: None,
+                instance,
             },
         )?;
         let what = format!("create {} {name}", kind.name());

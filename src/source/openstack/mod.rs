@@ -114,6 +114,12 @@ impl SourceDriver for OpenstackDriver {
         Ok(About { product: "OpenStack".to_owned(), version: format!("as {}", live.who), facts })
     }
 
+    /// Keystone tells no id of its own; a project has one, and everything lies in a project.
+    async fn instance(&self) -> Result<Option<String>, SourceError> {
+        let live = self.session.live().await.map_err(|e| self.session.failed("log in", e))?;
+        Ok(live.project.clone())
+    }
+
     async fn find(&self, name: &str) -> Result<Option<VmRef>, SourceError> {
         let found = self.find_server(name).await?;
         Ok(found.map(|server| VmRef { id: text(&server, "/id").to_owned(), name: name.to_owned() }))

@@ -86,6 +86,8 @@ pub(super) struct Live {
     endpoints: Endpoints,
     /// `user@project`.
     pub(super) who: String,
+    /// Id of the project.
+    pub(super) project: Option<String>,
 }
 
 #[derive(Debug)]
@@ -309,7 +311,8 @@ impl Sessions for Session {
             .map_err(|cause| self.refused("find the services", cause))?;
         let name = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).unwrap_or("?").to_owned();
         let who = format!("{}@{}", name("/token/user/name"), name("/token/project/name"));
-        Ok(Live { http, token, endpoints, who })
+        let project = body.pointer("/token/project/id").and_then(Value::as_str).map(str::to_owned);
+        Ok(Live { http, token, endpoints, who, project })
     }
 
     /// Revokes the token.

@@ -10,7 +10,7 @@ use crate::config::Platform;
 use crate::config::scenarios::{AddDisk, DiskType};
 use crate::ledger::{Ledger, Thing, mark};
 use crate::net::Poll;
-use crate::source::{CloneRequest, SourceError, VM, VmRef};
+use crate::source::{CloneRequest, SourceDriver, SourceError, VM, VmRef};
 
 /// How a disk of the clone is laid out; nothing: as in the template.
 fn layout(kind: Option<DiskType>) -> Value {
@@ -71,6 +71,7 @@ impl OvirtDriver {
         if !overrides.is_empty() {
             body["disk_attachments"] = json!({"disk_attachment": overrides});
         }
+        let instance = self.instance().await?;
         let entry = ledger.intent(
             Some(request.cell),
             Thing::SourceVm {
@@ -78,6 +79,7 @@ impl OvirtDriver {
                 platform: Platform::Ovirt.name().to_owned(),
                 name: request.name.clone(),
                 id: None,
+                instance,
             },
         )?;
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(request.name.clone());

@@ -36,6 +36,8 @@ pub struct OvirtDriver {
     session: Session,
     /// Clones that were asked for and not answered yet: what a dropped cell may leave behind.
     asked: Mutex<HashSet<String>>,
+    /// The engine's own id, asked for once.
+    instance: tokio::sync::OnceCell<Option<String>>,
 }
 
 impl OvirtDriver {
@@ -52,6 +54,7 @@ impl OvirtDriver {
             session: Session::new(profile.clone(), &options, *insecure),
             profile,
             asked: Mutex::default(),
+            instance: tokio::sync::OnceCell::new(),
         })
     }
 
@@ -80,6 +83,14 @@ impl SourceDriver for OvirtDriver {
             version: version.unwrap_or_else(|| "of unknown version".to_owned()),
             facts,
         })
+    }
+
+    async fn instance(&self) -> Result<Option<String>, SourceError> {
+        let known = self.instance.get_or_try_init(|| async {
+            let api = self.session.get("", &[]).await.map_err(|e| self.session.failed("read what the engine is", e))?;
+            Ok(text(&api, "product_info/instance_id"))
+        });
+        known.await.cloned()
     }
 
     async fn find(&self, name: &str) -> Result<Option<VmRef>, SourceError> {

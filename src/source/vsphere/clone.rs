@@ -12,7 +12,7 @@ use crate::config::Platform;
 use crate::config::scenarios::{AddDisk, DiskMode, DiskType};
 use crate::ledger::{Ledger, Thing, mark};
 use crate::source::slot::Sessions as _;
-use crate::source::{CloneRequest, SourceError, VM, VmRef};
+use crate::source::{CloneRequest, SourceDriver, SourceError, VM, VmRef};
 
 const KIB_PER_GIB: u64 = 1024 * 1024;
 
@@ -183,6 +183,7 @@ impl VsphereDriver {
             config: config(&hardware, &request.name, annotation, &new_disks, request.warm)
                 .map_err(|cause| self.session.refused(&what, cause))?,
         };
+        let instance = self.instance().await?;
         let entry = ledger.intent(
             Some(request.cell),
             Thing::SourceVm {
@@ -190,6 +191,7 @@ impl VsphereDriver {
                 platform: Platform::Vsphere.name().to_owned(),
                 name: request.name.clone(),
                 id: None,
+                instance,
             },
         )?;
         let values = match self.session.call(|_| op::clone_vm(&base, &folder, &request.name, &spec)).await {

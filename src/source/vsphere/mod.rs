@@ -88,6 +88,12 @@ impl SourceDriver for VsphereDriver {
         Ok(About { product: content.name.clone(), version: content.version.clone(), facts })
     }
 
+    /// A vCenter has one, a host alone has none.
+    async fn instance(&self) -> Result<Option<String>, SourceError> {
+        let live = self.session.live().await.map_err(|e| self.session.failed("log in", e))?;
+        Ok(live.content.instance_uuid.clone())
+    }
+
     async fn find(&self, name: &str) -> Result<Option<VmRef>, SourceError> {
         Ok(self.find_vm(name).await?.map(|vm| self.vm_ref(name, &vm)))
     }
