@@ -280,6 +280,19 @@ fn checks_judge_and_ask_nobody() {
 }
 
 #[test]
+fn what_all_packages_speak_does_no_io() {
+    // kube's derive and its types of objects are no requests.
+    let outside: Vec<&str> = OUTSIDE.iter().copied().filter(|word| *word != "kube::").collect();
+    let asks: Vec<String> = below("api/src")
+        .iter()
+        .flat_map(|(_, path, text)| {
+            uses(path, text, &[outside.as_slice(), DISK, &["kube::Client", "kube::Api"]].concat())
+        })
+        .collect();
+    assert!(asks.is_empty(), "the package api does I/O:\n{}", asks.join("\n"));
+}
+
+#[test]
 fn reports_fold_events_and_one_file_of_theirs_knows_the_disk() {
     let asks: Vec<String> = program("report")
         .iter()
