@@ -291,6 +291,29 @@ fn fail_fast_starts_nothing_after_the_first_that_fails() {
     assert_eq!(skipped["skipped_because"], "another cell did not pass, and --fail-fast was given");
 }
 
+#[test]
+fn a_rerun_runs_what_did_not_pass_and_carries_what_did() {
+    let place = Place::new();
+    // The defect is seen by cells with two disks alone.
+    let lab = format!("run --lab {RUN} -p vsphere -s {COLD} -s test_*_2disks2nics --results results");
+    let first = place.run(&format!("{lab} --defect lost-disk")).exits(1);
+    let (red, green) = ("vsphere/test_mtv_migration_warm_2disks2nics", format!("vsphere/{COLD}"));
+    let before = place.results();
+    assert_eq!((&before.cell(red)["verdict"], &before.cell(&green)["verdict"]), (&json!("failed"), &json!("passed")));
+    let run = before.run()["run"].as_str().unwrap().to_owned();
+    first.says("what did not pass, again: mtv-matrix run --lab").says(&format!("--rerun results/{run}"));
+
+    place.run(&format!("list --lab -p vsphere --rerun results/{run}")).exits(0).says("2disks2nics");
+    place.run(&format!("{lab} --rerun results/{run}")).exits(0).says("1 cell; 1 cell passed before");
+    let after = place.results().run();
+    assert_eq!(after["cells"].as_array().unwrap().len(), 1, "{after:#}");
+    assert_eq!((&after["cells"][0]["id"], &after["cells"][0]["verdict"]), (&json!(red), &json!("passed")));
+    assert_eq!(after["carried"], json!([{"cell": green, "run": run}]));
+
+    place.run(&format!("{lab} --rerun results/latest")).exits(0).says("nothing is left to run: all 2 cells");
+    place.run("run --lab --rerun nowhere").exits(2).says("nowhere is no directory of a run");
+}
+
 fn passes_on(version: &str, skipped: u64) {
     let place = Place::new();
     place

@@ -104,6 +104,10 @@ pub struct SelectArgs {
     /// Tells this set of shards from others of the same cells, e.g. the Job's uid; MTV_RUN_SET too.
     #[arg(long, value_name = "NAME")]
     pub run_set: Option<String>,
+    /// What did not pass in an earlier run, e.g. results/latest; what passed there is carried forward. Give the same
+    /// settings and storage classes.
+    #[arg(long, value_name = "DIR", conflicts_with = "part")]
+    pub rerun: Option<PathBuf>,
 }
 
 /// What a CI system is told at the end of a command.

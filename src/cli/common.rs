@@ -9,13 +9,15 @@ use serde_json::{Value, json};
 
 use super::Stop;
 use super::args::{ConfigArgs, LabArgs, SelectArgs};
+use crate::api::names::CellId;
 use crate::config::{LoadRequest, Loaded};
 use crate::event::ShardSet;
 use crate::lab::forklift::{Build, Died, ForkliftOptions};
 use crate::lab::{Lab, LabError, LabOptions, Mtv, defects};
 use crate::ledger::guard::{self, Guard};
-use crate::matrix::{self, Cell, Filter, Selection, Shard};
+use crate::matrix::{self, Cell, Filter, MatrixError, Selection, Shard};
 use crate::net::pauses;
+use crate::report::rerun::{self, Rest};
 use crate::tasks::{self, Task};
 
 /// What Kubernetes tells a pod of an Indexed Job.
@@ -166,6 +168,12 @@ pub fn selected(loaded: &Loaded, select: &SelectArgs) -> Result<(Vec<Cell>, Opti
     Ok((cells, Some(set)))
 }
 
+/// What is left of the run that `--rerun` names.
+pub fn rest(select: &SelectArgs) -> Result<Option<Rest>, Stop> {
+    let read = |dir: &PathBuf| rerun::rest(dir).map_err(|error| Stop::usage(format!("--rerun: {error}")));
+    select.rerun.as_ref().map(read).transpose()
+}
+
 /// The shard that `--shard`, `--shards` or `--part-of` names.
 fn shard(select: &SelectArgs) -> Result<Option<Shard>, Stop> {
     if let Some(of) = select.shards {
@@ -194,9 +202,29 @@ fn expand(loaded: &Loaded, select: &SelectArgs) -> Result<Vec<Cell>, Stop> {
     if providers.is_empty() {
         providers.extend(loaded.settings.source_provider.clone());
     }
-    let selection = Selection { providers, scenarios: select.scenario.clone(), tags: select.tag.clone(), filter };
-    let cells =
-        matrix::expand(&loaded.settings, &loaded.providers, &loaded.scenarios, &selection).map_err(Stop::usage)?;
+    let again = rest(select)?.map(|rest| rest.again);
+    let (scenarios, tags) = (select.scenario.clone(), select.tag.clone());
+    let selection = Selection { providers, scenarios, tags, filter, again: again.clone() };
+    let expanded = matrix::expand(&loaded.settings, &loaded.providers, &loaded.scenarios, &selection);
+    let cells = match expanded {
+        Err(MatrixError::NothingSelected) if again.is_some() => Vec::new(),
+        expanded => expanded.map_err(Stop::usage)?,
+    };
+    // A narrower choice is the user's; without one every cell of the earlier run must be found.
+    let narrow =
+        !(select.provider.is_empty() && select.scenario.is_empty() && select.tag.is_empty()) || select.filter.is_some();
+    let mut lost = again.unwrap_or_default();
+    for cell in &cells {
+        lost.remove(&cell.id);
+    }
+    if !narrow && !lost.is_empty() {
+        let names: Vec<&str> = lost.iter().map(CellId::as_str).collect();
+        return Err(Stop::usage(format!(
+            "--rerun: the earlier run had cells that these settings do not make: {}; give the same configuration, \
+             providers and storage classes, or choose cells with -p, -s, -t or -E",
+            names.join(", ")
+        )));
+    }
     let selected: BTreeSet<&str> = cells.iter().map(|cell| cell.scenario.name.as_str()).collect();
     for scenario in loaded.scenarios.values().filter(|s| !selected.contains(s.name.as_str())) {
         for line in &scenario.refused {

@@ -15,13 +15,14 @@ use super::tell::Tell;
 use super::{Stop, common, earlier, exit, report_cmd, telemetry};
 use crate::api::names::{RunId, dns_label};
 use crate::cluster::{Cluster, ClusterError};
+use crate::config::secret::{is_secret, login_of};
 use crate::config::{Keep, Loaded};
 use crate::doctor::{self, Weight};
 use crate::engine::{self, StopTokens};
 use crate::event::{EventKind, Events, ShardSet};
 use crate::lab::Lab;
 use crate::ledger::guard::Guard;
-use crate::report::{self, Reporter, RunModel, console, merge, metrics};
+use crate::report::{self, Reporter, RunModel, console, merge, metrics, rerun};
 
 pub async fn run(config: &ConfigArgs, args: RunArgs) -> Result<u8, Stop> {
     let tell = Tell::new(&args.tell)?;
@@ -52,6 +53,11 @@ async fn run_with(
 ) -> Result<u8, Stop> {
     let loaded = common::load(config, flags(args), lab)?;
     let (cells, set) = common::selected(&loaded, &args.select)?;
+    let carried = common::rest(&args.select)?.map(|rest| rest.carried).unwrap_or_default();
+    if cells.is_empty() {
+        super::show::err(format_args!("nothing is left to run: all {} cells of that run passed", carried.len()));
+        return Ok(exit::PASSED);
+    }
     let set_id = set.as_ref().filter(|_| args.merge).map(|set| set.id.clone());
     let run = match loaded.settings.target_namespace_prefix.as_str() {
         "" | "auto" => RunId::random(),
@@ -83,6 +89,7 @@ async fn run_with(
         events: &events,
         stop: &stop,
         set,
+        carried,
         lab: lab.is_some(),
         notes: lab.and_then(Lab::forklift).map(|label| ("forklift".to_owned(), label.to_owned())).into_iter().collect(),
         stage_span: report::live::stage_spans(&run),
@@ -114,6 +121,7 @@ async fn run_with(
     let (all, broken) = bus.finish();
     let written = report::write_all_with(&dir, &all, &spans);
     drop(guard);
+    let again = rerun::rest(&dir).is_ok_and(|rest| !rest.again.is_empty()) && set_id.is_none();
     let model = RunModel::from_events(&all);
     let mut unwritten = report_cmd::unwritten(&written);
     unwritten.extend(broken.map(|error| error.to_string()));
@@ -131,6 +139,9 @@ async fn run_with(
     }
     if let Some(id) = set_id {
         merge_set(&loaded.settings.results, &id);
+    }
+    if again {
+        super::show::err(format_args!("what did not pass, again: {}", again_command(std::env::args(), &dir)));
     }
     // With events on standard output nothing else may stand there.
     if args.log_format == LogFormat::Json {
@@ -168,6 +179,32 @@ fn keep_logs(from: &Path, to: &Path) {
     if let Err(error) = copied {
         super::show::err(format_args!("warning: Forklift's logs were not copied to {}: {error}", to.display()));
     }
+}
+
+/// The command line of this run with `--rerun`, to be pasted. Values of secret settings are not shown again.
+fn again_command(args: impl Iterator<Item = String>, dir: &Path) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut args = args.skip(1);
+    while let Some(arg) = args.next() {
+        if arg == "--rerun" {
+            args.next();
+        } else if let Some(value) = arg.strip_prefix("--set").filter(|rest| rest.is_empty() || rest.starts_with('=')) {
+            let value = value.strip_prefix('=').map_or_else(|| args.next().unwrap_or_default(), str::to_owned);
+            let secret = value.split_once('=').filter(|(key, value)| is_secret(key) || login_of(value).is_some());
+            words.push("--set".to_owned());
+            words.push(secret.map_or_else(|| value.clone(), |(key, _)| format!("{key}=…")));
+        } else if !arg.starts_with("--rerun=") {
+            words.push(arg);
+        }
+    }
+    words.push("--rerun".to_owned());
+    words.push(dir.display().to_string());
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+    let quoted = words.into_iter().map(|word| match word.chars().all(plain) && !word.is_empty() {
+        true => word,
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    });
+    std::iter::once("mtv-matrix".to_owned()).chain(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// First-class flags as settings.
@@ -352,4 +389,21 @@ pub async fn doctor(config: &ConfigArgs, args: &LabArgs) -> Result<u8, Stop> {
         lab.stop().await;
     }
     Ok(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_that_runs_the_rest_is_this_one_with_its_results_and_without_secrets() {
+        let line = "mtv run --lab --rerun results/a --set=cluster_password=x1 --set jobs=4 --set \
+            metrics_push=https://u:x1@gateway -E tag(cold)";
+        let again = again_command(line.split(' ').map(str::to_owned), Path::new("results/my run"));
+        assert_eq!(
+            again,
+            "mtv-matrix run --lab --set 'cluster_password=…' --set jobs=4 --set 'metrics_push=…' -E 'tag(cold)' \
+             --rerun 'results/my run'"
+        );
+    }
 }

@@ -16,7 +16,7 @@ pub mod platforms;
 mod request;
 pub mod scenarios;
 mod schema;
-mod secret;
+pub(crate) mod secret;
 pub mod settings;
 mod shipped;
 mod show;

@@ -17,7 +17,7 @@ use crate::config::scenarios::Destination;
 use crate::config::{Flaky, Loaded, Settings};
 use crate::doctor::{self, Report, versions};
 use crate::event::exit::{self, Demands, Tally};
-use crate::event::{Environment, EventKind, Events, Level, Problem, SCHEMA, ShardSet, Verdict};
+use crate::event::{Carried, Environment, EventKind, Events, Level, Problem, SCHEMA, ShardSet, Verdict};
 use crate::forklift::address::{InventoryAddress, inventory_address};
 use crate::forklift::inventory::Inventory;
 use crate::ledger::Ledger;
@@ -42,6 +42,8 @@ pub struct Request<'a> {
     pub events: &'a Events,
     pub stop: &'a StopTokens,
     pub set: Option<ShardSet>,
+    /// Cells that passed in earlier runs, of which this one is the rest.
+    pub carried: Vec<Carried>,
     /// The cluster is simulated, for the reports.
     pub lab: bool,
     /// What else the report shall say of where the run was, by name.
@@ -176,6 +178,7 @@ fn started(request: &Request<'_>, cells: &[Cell], report: Option<&Report>) {
         shard: set.as_ref().map(|set| set.shard().to_owned()),
         set: set.clone(),
         demands: demands(&request.loaded.settings),
+        carried: request.carried.clone(),
     });
     for cell in cells {
         if let Decision::Skip(reason) = &cell.decision {

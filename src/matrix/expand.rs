@@ -20,6 +20,8 @@ pub struct Selection {
     /// Scenarios with any of these tags.
     pub tags: Vec<String>,
     pub filter: Option<Filter>,
+    /// Those that are left of an earlier run; `None`: all.
+    pub again: Option<BTreeSet<CellId>>,
 }
 
 /// Why there is no matrix.
@@ -93,7 +95,8 @@ pub fn expand(
                     expected: expected(&scenario),
                     shard: None,
                 };
-                if selection.filter.as_ref().is_none_or(|f| f.matches(&cell)) {
+                let again = selection.again.as_ref().is_none_or(|again| again.contains(&cell.id));
+                if again && selection.filter.as_ref().is_none_or(|f| f.matches(&cell)) {
                     cells.push(cell);
                 }
             }

@@ -66,8 +66,13 @@ fn selection_takes_names_globs_and_tags_and_refuses_what_is_not_there() {
     let loaded = loaded(&[]);
     let pick = |providers: &[&str], scenarios: &[&str], tags: &[&str]| {
         let own = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
-        let selection =
-            Selection { providers: own(providers), scenarios: own(scenarios), tags: own(tags), filter: None };
+        let selection = Selection {
+            providers: own(providers),
+            scenarios: own(scenarios),
+            tags: own(tags),
+            filter: None,
+            again: None,
+        };
         cells(&loaded, &selection).map(|c| c.len()).map_err(|e| e.to_string())
     };
     assert_eq!(pick(&["ov*"], &["*cold*"], &[]), Ok(6));

@@ -126,6 +126,7 @@ mod tests {
             tags: Vec::new(),
         });
         let mut kinds = vec![EventKind::RunStarted {
+            carried: Vec::new(),
             demands: crate::event::exit::Demands::default(),
             schema: SCHEMA,
             run: RunId::parse("mm-abcdefghij").unwrap(),

@@ -111,9 +111,13 @@ impl Console {
 
     fn text(&self, event: &Event) -> Option<String> {
         let (cell, text) = match &event.kind {
-            EventKind::RunStarted { run, cells, shard, .. } => {
+            EventKind::RunStarted { run, cells, shard, carried, .. } => {
                 let shard = shard.as_ref().map(|shard| format!(", shard {shard}")).unwrap_or_default();
-                (None, format!("run {run}{shard}: {}", count(cells.len(), "cell")))
+                let before = match carried.len() {
+                    0 => String::new(),
+                    n => format!("; {} passed before", count(n, "cell")),
+                };
+                (None, format!("run {run}{shard}: {}{before}", count(cells.len(), "cell")))
             }
             // A large matrix has dozens of them, all at the start: the summary groups them by reason.
             EventKind::CellSkipped { .. } => return None,

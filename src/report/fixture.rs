@@ -20,6 +20,7 @@ pub(crate) fn events() -> Vec<Event> {
         tags: vec!["tier0".into()],
     };
     let mut kinds = vec![EventKind::RunStarted {
+        carried: Vec::new(),
         demands: crate::event::exit::Demands::default(),
         schema: SCHEMA,
         run: RunId::parse("mm-abcdefghij").unwrap(),

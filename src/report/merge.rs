@@ -246,6 +246,7 @@ fn events(set: &ShardSet, parts: &[Part], missing: &str) -> Vec<Event> {
         shard: None,
         set: None,
         demands: models.first().map(|model| model.demands).unwrap_or_default(),
+        carried: Vec::new(),
     };
     kinds.insert(0, (began, started));
     let mut all = numbered(kinds);

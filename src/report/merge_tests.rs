@@ -43,6 +43,7 @@ impl Volume {
     fn run(&self, index: usize, name: &str, start: i64, verdict: Option<Verdict>) -> PathBuf {
         let own = info(index).id;
         let mut kinds = vec![EventKind::RunStarted {
+            carried: Vec::new(),
             demands: exit::Demands::default(),
             schema: SCHEMA,
             run: run_id(name, index, start),

@@ -18,6 +18,7 @@ pub mod log;
 pub mod merge;
 pub mod metrics;
 pub mod model;
+pub mod rerun;
 pub mod summary;
 pub mod trace;
 

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use crate::api::names::{CellId, RunId};
 use crate::event::exit;
 use crate::event::{
-    CellInfo, Environment, Event, EventKind, Finding, Level, Outcome, Problem, ShardSet, Stage, Verdict, VmProgress,
+    Carried, CellInfo, Environment, Event, EventKind, Finding, Level, Outcome, Problem, ShardSet, Stage, Verdict,
+    VmProgress,
 };
 
 /// Lines kept of one cell's story; older ones go first.
@@ -249,6 +250,8 @@ pub struct RunModel {
     pub retries: BTreeMap<String, u64>,
     pub end: Option<RunEnd>,
     pub demands: exit::Demands,
+    /// Cells that passed in earlier runs and are not in this one.
+    pub carried: Vec<Carried>,
 }
 
 /// How many cells ended how.
@@ -375,8 +378,9 @@ impl RunModel {
         let at = event.at;
         self.last = Some(at);
         match &event.kind {
-            EventKind::RunStarted { run, environment, cells, shard, set, demands, .. } => {
+            EventKind::RunStarted { run, environment, cells, shard, set, demands, carried, .. } => {
                 self.demands = *demands;
+                self.carried.clone_from(carried);
                 self.run = Some(run.clone());
                 self.environment = environment.clone();
                 self.shard.clone_from(shard);

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::ReportError;
 use super::model::{CellModel, Counts, RunModel};
-use crate::event::{Environment, Outcome, Problem, ShardSet, Verdict};
+use crate::event::{Carried, Environment, Outcome, Problem, ShardSet, Verdict};
 
 /// Version of the file's form.
 pub const RUN_SCHEMA: u32 = 1;
@@ -39,6 +39,9 @@ struct Run<'a> {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     not_judged: BTreeMap<&'a str, usize>,
     leftovers: Vec<Leftover<'a>>,
+    /// Cells that passed in earlier runs, of which this one is the rest (`run --rerun`).
+    #[serde(skip_serializing_if = "<[Carried]>::is_empty")]
+    carried: &'a [Carried],
 }
 
 #[derive(Debug, Serialize)]
@@ -152,6 +155,7 @@ pub fn render(model: &RunModel) -> Result<String, ReportError> {
         retries: model.all_retries(),
         not_judged: model.not_judged(),
         leftovers: leftovers.collect(),
+        carried: &model.carried,
     };
     let text = serde_json::to_string_pretty(&run);
     text.map(|text| text + "\n").map_err(|error| ReportError::Render { what: "run.json", message: error.to_string() })

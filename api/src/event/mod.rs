@@ -66,6 +66,13 @@ impl std::fmt::Display for Stage {
     }
 }
 
+/// A cell that need not run again, and the run in which it passed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    pub cell: CellId,
+    pub run: RunId,
+}
+
 /// How a stage, a cell or a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -250,6 +257,9 @@ pub enum EventKind {
         /// What the run as a whole is asked for beside its cells, so that a set of shards is judged by it too.
         #[serde(default, skip_serializing_if = "exit::Demands::is_usual")]
         demands: exit::Demands,
+        /// Cells that passed in an earlier run, of which this one is the rest: not among `cells`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        carried: Vec<Carried>,
     },
     /// A cell that does not run, decided before anything was touched.
     CellSkipped {
