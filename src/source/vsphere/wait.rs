@@ -57,7 +57,7 @@ impl Session {
         deadline: Instant,
         look: &mut impl FnMut(&BTreeMap<MoRef, Props>) -> Poll<T>,
     ) -> Result<Waited<T>, CallError> {
-        let values = self.post(live, op::create_property_collector(&live.collector), Duration::ZERO).await?;
+        let values = self.steady(live, op::create_property_collector(&live.collector), Duration::ZERO).await?;
         let collector = envelope::reference("CreatePropertyCollector", values)
             .map_err(|e| CallError::Source(self.unreachable(e.to_string())))?;
         let result = self.poll_collector(live, &collector, objects, paths, deadline, look).await;
