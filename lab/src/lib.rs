@@ -19,6 +19,7 @@ pub use options::{LabOptions, Mtv};
 
 use clock::Clock;
 use controllers::kubelet::{self, KubeletOptions, Pods};
+use controllers::kubevirt::exports::{self, ExportOptions};
 use controllers::kubevirt::{self, KubevirtOptions, Subresources};
 use controllers::mtv::{self, Clusters, MtvOptions, MtvVersion};
 use controllers::storage::{self, StorageOptions};
@@ -93,7 +94,9 @@ impl Lab {
         let host = Host::start(&options, &ca, &faults).await?;
 
         let (listen, cluster) = (options.listen, host.client());
-        let platform_options = PlatformOptions { listen, clock, ca: &ca, cluster, faults: faults.clone() };
+        // The lab's own MTV reads a cluster's VMs without.
+        let exports = !matches!(options.mtv, Mtv::Own);
+        let platform_options = PlatformOptions { listen, clock, ca: &ca, cluster, exports, faults: faults.clone() };
         let platforms = platforms::start(&platform_options).await?;
         let db = Arc::new(InventoryDb::default());
         // Platforms from outside come last: their VMs are known by what was collected.
@@ -140,6 +143,13 @@ impl Lab {
             monitoring::router(host.client(), gate.clone()),
             &faults.at("monitoring", Dialect::Rest),
         )?];
+        let mut further = Vec::new();
+        if exports {
+            let own = ExportOptions { client: host.client(), clock, ca: &ca, listen: options.listen };
+            let endpoint = exports::start(own, &stop, &controllers).await?;
+            further.push(format!("https://{}", endpoint.addr()));
+            endpoints.push(endpoint);
+        }
         let pods = Arc::new(Pods::default());
         // Beside the lab's own MTV no pod is needed. And the lab's API server is held against a real one that has no
         // kubelet beside it (conformance/).
@@ -173,15 +183,16 @@ impl Lab {
                 controllers.spawn(mtv::run(options, db).boxed());
             }
             Mtv::Forklift(own) => {
-                let profiles: Vec<_> =
-                    platforms.iter().flat_map(|p| p.profiles()).map(|(_, p)| p.to_string()).collect();
+                further.extend(platforms.iter().flat_map(|p| p.further_urls()));
+                let profiles = platforms.iter().flat_map(|p| p.profiles()).map(|(_, p)| p.to_string());
+                let reachable: Vec<String> = profiles.chain(further).collect();
                 let around = Surroundings {
                     client: host.client(),
                     api_url: host.url(),
                     token: host.service_token().await?,
                     trusted: host.trusted(&ca),
                     ca: &ca,
-                    profiles: profiles.concat(),
+                    reachable: reachable.concat(),
                     directories: platforms.iter().flat_map(|platform| platform.directories()).collect(),
                     inventory: inventory_listener,
                     ocp_version: options.ocp_version.clone(),

@@ -2,7 +2,8 @@
 //!
 //! Clones of a DataSource are what VMs are made from; blank disks and imports, in one go or by
 //! checkpoints, are what MTV copies with. Size, class and modes are resolved as CDI does (cluster.md
-//! §3.2 to §3.5). Nothing is read from a source: the time passes, and the status tells of it.
+//! §3.2 to §3.5). Nothing is read from a source: the time passes, and the status tells of it. Only an
+//! HTTP source is asked whether it would give anything ([`super::http_source`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,6 +132,21 @@ async fn write(api: &Api<DynamicObject>, dv: &DynamicObject, stage: Stage<'_>) -
     tolerate(api.patch_status(&dv.name_any(), &PatchParams::default(), &patch).await, 404)
 }
 
+/// Tells why no importer runs.
+async fn say(api: &Api<DynamicObject>, dv: &DynamicObject, why: &str) -> Result<(), kube::Error> {
+    let conditions = [
+        condition("Bound", true, "Bound", &format!("PVC {} Bound", dv.name_any())),
+        condition("Ready", false, "TransferFailed", ""),
+        condition("Running", false, "Error", &format!("Unable to process data: {why}")),
+    ];
+    let told = text(&dv.data, "/status/conditions/2/message");
+    if told == conditions[2]["message"].as_str().unwrap_or_default() {
+        return Ok(());
+    }
+    let patch = Patch::Merge(json!({"status": {"conditions": conditions}}));
+    tolerate(api.patch_status(&dv.name_any(), &PatchParams::default(), &patch).await, 404)
+}
+
 async fn fill(dv: Arc<DynamicObject>, options: Arc<StorageOptions>) -> Result<Action, kube::Error> {
     let (client, namespace, name) = (&options.client, dv.namespace().unwrap_or_default(), dv.name_any());
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource("DataVolume"));
@@ -160,6 +176,15 @@ async fn fill(dv: Arc<DynamicObject>, options: Arc<StorageOptions>) -> Result<Ac
         let phase = if last { "Succeeded" } else { "Paused" };
         write(&api, &dv, Stage { phase, unbound: None, percent: None }).await?;
         return Ok(Action::await_change());
+    }
+    if let Some(http) = dv.data.pointer("/spec/source/http")
+        && text(&dv.data, "/status/phase") != in_progress
+        && let Some(why) = super::http_source::refused(client, &namespace, http).await?
+    {
+        // The importer's pod fails, and is started again.
+        write(&api, &dv, Stage { phase: scheduled, unbound: None, percent: None }).await?;
+        say(&api, &dv, &why).await?;
+        return Ok(Action::requeue(options.clock.real(CLONE)));
     }
     if text(&dv.data, "/status/phase") != in_progress {
         write(&api, &dv, Stage { phase: in_progress, unbound: None, percent: Some(0.0) }).await?;

@@ -4,6 +4,7 @@
 //! function that runs until it is stopped and owns every task it starts.
 
 mod datavolumes;
+mod http_source;
 pub mod kubelet;
 pub mod kubevirt;
 pub mod mtv;

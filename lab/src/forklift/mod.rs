@@ -72,8 +72,8 @@ pub struct Surroundings<'a> {
     /// PEM of everybody whom Forklift has to trust.
     pub trusted: String,
     pub ca: &'a LabCa,
-    /// What the sources' profiles name: whatever listens on loopback there is reachable inside.
-    pub profiles: String,
+    /// Texts with URLs, as the sources' profiles: whatever listens on loopback there is reachable inside.
+    pub reachable: String,
     /// Directories of the lab, removed with Forklift's own when the lab is gone.
     pub directories: Vec<PathBuf>,
     /// What the Route of the inventory leads to.
@@ -104,7 +104,7 @@ impl Forklift {
                 around.api_url
             ))
         })?;
-        let mut ports = relay::loopback_ports(&around.profiles);
+        let mut ports = relay::loopback_ports(&around.reachable);
         ports.insert(api.port());
         let names = [
             "127.0.0.1".to_owned(),

@@ -34,6 +34,8 @@ pub struct PlatformOptions<'a> {
     pub ca: &'a LabCa,
     /// The lab's cluster, for the platform that is a cluster itself.
     pub cluster: kube::Client,
+    /// Whether clusters serve exports of their VMs.
+    pub exports: bool,
     pub faults: Faults,
 }
 
@@ -53,6 +55,10 @@ pub trait LabPlatform: Send + Sync {
     }
     /// A name like `soap_requests`, and how many there were.
     fn requests(&self) -> (&'static str, u64);
+    /// URLs of what it serves besides those in its profiles.
+    fn further_urls(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// Directories of its own, for somebody else to remove when the lab is killed.
     fn directories(&self) -> Vec<PathBuf> {
         Vec::new()

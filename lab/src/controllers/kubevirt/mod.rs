@@ -24,6 +24,7 @@ use crate::guests::view;
 use crate::ports::GuestDirectory;
 
 pub mod expand;
+pub mod exports;
 pub mod json;
 pub mod nodes;
 mod subresources;

@@ -14,6 +14,7 @@ use super::super::{LabPlatform, PlatformOptions};
 use super::{Machines, follow};
 use crate::apiserver::{ApiServer, ApiServerOptions};
 use crate::census;
+use crate::controllers::kubevirt::exports::{self, ExportOptions};
 use crate::controllers::kubevirt::{self, KubevirtOptions, Subresources};
 use crate::controllers::storage::{self, StorageOptions};
 use crate::defects::Defects;
@@ -22,6 +23,7 @@ use crate::faults::Dialect;
 use crate::guests::Guests;
 use crate::ports::GuestDirectory;
 use crate::seed::{SeedOptions, seed_cluster};
+use crate::serve::Endpoint;
 
 /// It is a release behind the lab's own.
 const OCP_VERSION: &str = "4.19.9";
@@ -33,6 +35,7 @@ pub struct FarOpenshift {
     token: String,
     ca_pem: String,
     machines: Arc<Machines>,
+    exports: Option<Endpoint>,
     stop: CancellationToken,
     tasks: TaskTracker,
     baseline: BTreeSet<String>,
@@ -67,6 +70,13 @@ impl FarOpenshift {
         let defects = Defects::default();
         let guests = Arc::new(Guests::new(machines.clone(), defects.clone()));
         api.set_subresources(Arc::new(Subresources::new(api.client(), guests)));
+        let exports = if options.exports {
+            let (client, clock) = (api.client(), options.clock);
+            let own = ExportOptions { client, clock, ca: options.ca, listen: options.listen };
+            Some(exports::start(own, &stop, &tasks).await?)
+        } else {
+            None
+        };
         let baseline = names(&api);
         tasks.spawn(
             kubevirt::run(KubevirtOptions {
@@ -80,7 +90,8 @@ impl FarOpenshift {
         );
         let storage = StorageOptions { client: api.client(), clock: options.clock, stop: stop.clone() };
         tasks.spawn(storage::run(storage).boxed());
-        Ok(Self { api, token, ca_pem: options.ca.ca_pem().to_owned(), machines, stop, tasks, baseline })
+        let ca_pem = options.ca.ca_pem().to_owned();
+        Ok(Self { api, token, ca_pem, machines, exports, stop, tasks, baseline })
     }
 }
 
@@ -121,8 +132,15 @@ impl LabPlatform for FarOpenshift {
         ("remote_api_requests", self.api.request_count())
     }
 
+    fn further_urls(&self) -> Vec<String> {
+        self.exports.iter().map(|endpoint| format!("https://{}", endpoint.addr())).collect()
+    }
+
     async fn stop(&self) {
         self.stop.cancel();
+        if let Some(exports) = &self.exports {
+            exports.stop().await;
+        }
         self.tasks.close();
         self.tasks.wait().await;
         self.api.stop().await;
