@@ -89,6 +89,9 @@ pub struct ProviderStatus {
     pub phase: Option<String>,
     pub conditions: Vec<Condition>,
     pub observed_generation: i64,
+    /// Of the Secret that the connection was tested with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_resource_version: Option<String>,
 }
 
 /// Which source storage lands on which storage class.
@@ -218,6 +221,14 @@ pub struct PlanSpec {
     pub enable_nested_virtualization: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub xfs_compatibility: Option<bool>,
+    /// `cold`, `warm`, `live` or `conversion`, MTV 2.10 and later; it wins over `warm`.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub type_: Option<String>,
+    /// Only together with its size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversion_temp_storage_class: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversion_temp_storage_size: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -285,8 +296,21 @@ pub struct VmStatus {
     pub phase: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new_name: Option<String>,
+    /// Of a VM of OpenShift.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// What virt-v2v found; nothing where it converts nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operating_system: Option<String>,
+    /// As the Plan has them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookRef>,
+    /// The Secret with keys of encrypted disks, empty where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub luks: Option<ObjRef>,
+    /// From 0; of a VM that virt-v2v converts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detected_boot_disk: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restore_power_state: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -77,8 +77,17 @@ const FINAL: [&str; 7] = [
 ];
 /// Reasons that speak of the object's own text. `NotFound` is none of them: MTV's caches and its
 /// inventory learn late of what was made a moment ago.
-const OF_THE_TEXT: [&str; 8] =
-    ["Ambiguous", "DataErr", "Malformed", "NotSet", "NotSupported", "NotUnique", "NotValid", "TypeNotValid"];
+const OF_THE_TEXT: [&str; 9] = [
+    "Ambiguous",
+    "DataErr",
+    "DataError",
+    "Malformed",
+    "NotSet",
+    "NotSupported",
+    "NotUnique",
+    "NotValid",
+    "TypeNotValid",
+];
 
 fn is_final(blocker: &Condition) -> bool {
     FINAL.contains(&blocker.type_.as_str())

@@ -13,7 +13,7 @@ use super::pipeline::{self, Path};
 use super::plan::{Resolved, content};
 use super::{Mtv, hooks, migrations, provider, target, warm};
 use crate::api::condition::Condition;
-use crate::api::forklift::{Migration, Plan, PlanMigration, PlanStatus, Step, StepError, VmStatus, Warm};
+use crate::api::forklift::{Migration, ObjRef, Plan, PlanMigration, PlanStatus, Step, StepError, VmStatus, Warm};
 use crate::controllers::mtv::platform::PlatformClient;
 use crate::defects::Defect;
 use crate::inventory::model::InvVm;
@@ -34,7 +34,7 @@ const REBOOTS: &str = "WaitForGuestReboots";
 fn without_progress(step: &str) -> bool {
     matches!(
         step,
-        "Initialize" | "PreflightInspection" | "VirtualMachineCreation" | "WaitForFinalSnapshotConsolidation"
+        "Initialize" | "PreflightInspection" | "VirtualMachineCreation" | REBOOTS | "WaitForFinalSnapshotConsolidation"
     )
 }
 
@@ -175,11 +175,12 @@ impl Run {
             pre_hook: has("PreHook"),
             post_hook: has("PostHook"),
             preflight: self.plan.spec.run_preflight_inspection.unwrap_or(true),
-            reboots: self.reboots(index, vm),
+            // It starts every Windows guest, and waits for those that it converted.
+            reboots: self.resolved.kind.converts() && self.reboots(index, vm),
         }
     }
 
-    /// Whether MTV starts the VM and waits for the reboots that finish a conversion of Windows.
+    /// Whether MTV starts the VM, so that Windows goes through the reboots that finish a conversion.
     pub fn reboots(&self, index: usize, vm: &InvVm) -> bool {
         let spec = &self.plan.spec;
         let own = spec.vms.get(index).and_then(|vm| vm.target_power_state.as_deref());
@@ -193,11 +194,16 @@ impl Run {
             .iter()
             .map(|d| (self.resolved.kind.task_name(vm, d), i64::try_from(d.capacity_bytes >> 20).unwrap_or(i64::MAX)))
             .collect();
+        let converts = self.resolved.kind.converts();
         VmStatus {
             id: vm.id.clone(),
             name: vm.name.clone(),
             phase: "Started".to_owned(),
-            operating_system: Some(vm.guest_id.clone()),
+            namespace: self.plan.spec.vms.get(index).and_then(|vm| vm.namespace.clone()),
+            operating_system: converts.then(|| vm.guest_id.clone()),
+            detected_boot_disk: converts.then_some(0),
+            luks: Some(ObjRef::default()),
+            hooks: self.plan.spec.vms.get(index).map(|vm| vm.hooks.clone()).unwrap_or_default(),
             pipeline: pipeline::steps(self.resolved.kind, self.path(index, vm), self.mtv.version, &disks),
             warm: self.plan.spec.warm.then(Warm::default),
             ..VmStatus::default()
@@ -480,6 +486,7 @@ impl Walk<'_> {
                 if tells_of_tasks(name) {
                     task.phase = "Completed".to_owned();
                     task.reason = Some("Transfer completed.".to_owned());
+                    task.started.get_or_insert_with(now);
                     task.completed.get_or_insert_with(now);
                 }
             }
@@ -518,7 +525,10 @@ impl Walk<'_> {
             let error = StepError { phase: "Running".to_owned(), reasons: vec![reason.to_owned()] };
             if let Some(step) = vm.pipeline.iter_mut().find(|s| s.phase == "Running") {
                 step.error = Some(error);
-                step.phase = "Completed".to_owned();
+                // MTV leaves the step of a hook as it was.
+                if !matches!(step.name.as_str(), "PreHook" | "PostHook") {
+                    step.phase = "Completed".to_owned();
+                }
                 step.completed = Some(now());
             }
             vm.error = Some(StepError { phase, reasons: vec![reason.to_owned()] });

@@ -29,11 +29,19 @@ async fn reconcile(mtv: Arc<Mtv>, hook: Hook) {
     let old = hook.status.clone().unwrap_or_default();
     let playbook = hook.spec.playbook.as_deref().unwrap_or_default();
     let mut conditions = Vec::new();
-    if hook.spec.image.is_empty() {
+    if hook.spec.image.is_empty() && mtv.version.at_least(12) {
+        let message = "Local hooks require `image`; `playbook` is optional. Use `spec.aap` for AAP job templates.";
+        conditions.push(condition("InvalidHookExecute", "Critical", "NotSet", message));
+    } else if hook.spec.image.is_empty() {
         conditions.push(condition("InvalidImage", "Critical", "DataErr", "The hook image is not valid."));
     }
     if STANDARD.decode(playbook).is_err() {
-        conditions.push(condition("InvalidPlaybook", "Critical", "DataErr", "The playbook is not base64 encoded."));
+        conditions.push(condition(
+            "InvalidPlaybook",
+            "Critical",
+            "DataError",
+            "`Playbook` should contain a base64 encoded playbook.",
+        ));
     }
     if conditions.is_empty() {
         conditions.push(condition("Ready", "Required", "", "The hook is ready."));
@@ -81,6 +89,7 @@ pub(super) async fn execute(
         },
         "spec": {"backoffLimit": 1, "template": {"spec": {"restartPolicy": "Never", "containers": [{
             "name": "hook", "image": found.spec.image,
+            "resources": {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "100m", "memory": "150Mi"}},
             "command": ["/bin/entrypoint", "ansible-runner", "run", "/tmp/runner", "-p", "/tmp/hook/playbook.yml"],
         }]}}},
     });

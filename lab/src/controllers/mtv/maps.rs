@@ -178,6 +178,12 @@ fn source_condition(type_: &str, what: &str, reason: &str, newer: bool) -> Condi
     condition(type_, category, reason, message)
 }
 
+/// A reference as conditions name it.
+fn reference_text(reference: &Ref) -> String {
+    let of = |part: &Option<String>| part.clone().unwrap_or_default();
+    format!(" id:{} name:'{}' ", of(&reference.id), of(&reference.name))
+}
+
 /// The one object that a reference means, as (id, name).
 fn resolve<'a>(reference: &Ref, known: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Ref, &'static str> {
     if reference.type_.as_deref() == Some("pod") {
@@ -217,7 +223,11 @@ async fn judge<K: MtvMap>(mtv: &Mtv, map: &K) -> MapStatus {
                     Ok(found) => status.references.push(found),
                     Err(reason) => {
                         let newer = mtv.version.at_least(12);
-                        status.conditions.push(source_condition(K::BAD_SOURCE, K::WHAT, reason, newer));
+                        let mut bad = source_condition(K::BAD_SOURCE, K::WHAT, reason, newer);
+                        if reason != "NotSet" {
+                            bad.items.push(reference_text(K::source(row)));
+                        }
+                        status.conditions.push(bad);
                     }
                 }
                 status.conditions.extend(K::judge_destination(row, &there, &sees).await);

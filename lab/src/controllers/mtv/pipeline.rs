@@ -63,12 +63,13 @@ fn description(name: &str) -> &'static str {
 
 /// Disk steps count megabytes with a task a disk; the others count to one.
 fn step(name: &str, disks: &[(String, i64)]) -> Step {
-    let by_disk = matches!(name, "DiskAllocation" | "DiskTransfer" | "DiskTransferV2v" | "Cutover");
+    let by_disk =
+        matches!(name, "DiskAllocation" | "DiskTransfer" | "DiskTransferV2v" | "Cutover" | "ConvertOpenstackSnapshot");
     let unit = || BTreeMap::from([("unit".to_owned(), "MB".to_owned())]);
     let total = if by_disk { disks.iter().map(|(_, mb)| mb).sum() } else { 1 };
     let tasks = disks.iter().filter(|_| by_disk).map(|(file, mb)| Step {
+        // A task has no phase before it runs.
         name: file.clone(),
-        phase: "Pending".to_owned(),
         progress: Progress { completed: 0, total: *mb },
         annotations: unit(),
         ..Step::default()

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use kube::api::Api;
 use tokio_util::sync::CancellationToken;
 
-use super::conditions::{condition, durable, settle, write_status};
+use super::conditions::{condition, settle, write_status};
 use super::maps::{AGAIN, pair};
 use super::sources::{self, Source};
 use super::validate::{self, View};
@@ -94,7 +94,7 @@ async fn live(mtv: Arc<Mtv>, plan: Plan) {
 
 async fn archive(mtv: &Mtv, plan: &Plan, mut status: PlanStatus) {
     status.conditions.retain(|c| c.type_ != "Archived");
-    let mut archived = durable("Archived", "The migration plan has been archived.");
+    let mut archived = condition("Archived", "Advisory", "", "The migration plan has been archived.");
     archived.reason = Some("UserRequested".to_owned());
     status.conditions.push(archived);
     write_status(&mtv.client, plan, &status).await;
@@ -130,7 +130,10 @@ async fn resolve(mtv: &Mtv, plan: &Plan) -> Result<Resolved, Vec<Condition>> {
     let mut bad = Vec::new();
     if plan.spec.target_namespace.is_empty() {
         bad.push(condition("NamespaceNotValid", "Critical", "NotSet", "Target namespace is not valid."));
+    } else if !validate::is_dns_label(&plan.spec.target_namespace) {
+        bad.push(condition("NamespaceNotValid", "Critical", "NotValid", "Target namespace is not valid."));
     }
+    bad.extend(spec_conditions(mtv, plan, &source));
     let find = |reference: &crate::api::forklift::ObjRef| {
         (reference.namespace.clone().unwrap_or_default(), reference.name.clone().unwrap_or_default())
     };
@@ -170,6 +173,21 @@ async fn resolve(mtv: &Mtv, plan: &Plan) -> Result<Resolved, Vec<Condition>> {
         }
         _ => Err(bad),
     }
+}
+
+/// What the Plan asks for and no MTV, or none for this source, can do.
+fn spec_conditions(mtv: &Mtv, plan: &Plan, source: &Provider) -> Vec<Condition> {
+    let spec = &plan.spec;
+    let mut bad = Vec::new();
+    if mtv.version.at_least(10) && spec.type_.as_deref() == Some("live") && source.spec.type_ != "openshift" {
+        let message = "`live` migration from the source provider is not supported.";
+        bad.push(condition("MigrationTypeNotValid", "Critical", "NotSupported", message));
+    }
+    if spec.conversion_temp_storage_class.is_some() != spec.conversion_temp_storage_size.is_some() {
+        let message = "Both ConversionTempStorageClass and ConversionTempStorageSize must be specified together.";
+        bad.push(condition("NotValid", "Critical", "", message));
+    }
+    bad
 }
 
 /// From 2.12 a NAD must be in the target namespace or in `default`.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use kube::api::{Api, ObjectMeta, PostParams};
 use tokio_util::sync::CancellationToken;
@@ -39,6 +40,8 @@ struct Writer {
     mtv: Arc<Mtv>,
     provider: Provider,
     last: Vec<Condition>,
+    /// The version of the Secret that the connection was tested with.
+    secret: Option<String>,
 }
 
 impl Writer {
@@ -49,6 +52,7 @@ impl Writer {
             phase: Some(phase.to_owned()),
             conditions,
             observed_generation: self.provider.metadata.generation.unwrap_or_default(),
+            secret_resource_version: self.secret.clone(),
         };
         write_status(&self.mtv.client, &self.provider, &status).await;
     }
@@ -68,7 +72,7 @@ fn ready() -> Condition {
 }
 
 async fn reconcile(mtv: Arc<Mtv>, provider: Provider) {
-    let mut writer = Writer { mtv: mtv.clone(), provider: provider.clone(), last: Vec::new() };
+    let mut writer = Writer { mtv: mtv.clone(), provider: provider.clone(), last: Vec::new(), secret: None };
     writer.write("Staging", Vec::new()).await;
     mtv.clock.sleep(TEST).await;
     if provider.spec.type_ == "openshift" && provider.spec.url.is_empty() {
@@ -77,7 +81,7 @@ async fn reconcile(mtv: Arc<Mtv>, provider: Provider) {
     match sources::of(&provider.spec.type_) {
         Some(source) => follow(&mtv, &mut writer, source).await,
         None => {
-            let message = format!("provider type `{}` is not supported", provider.spec.type_);
+            let message = "The `type` must be: [openshift vsphere ovirt openstack ova ec2 hyperv]";
             let bad = condition("ProviderTypeNotSupported", "Critical", "NotSupported", message);
             writer.write("ValidationFailed", vec![bad]).await;
         }
@@ -99,6 +103,7 @@ fn entry(provider: &Provider, demand: Arc<crate::inventory::Demand>) -> Entry {
 async fn here(mtv: &Mtv, writer: &mut Writer) {
     let provider = writer.provider.clone();
     mtv.db.register(&provider.uid().unwrap_or_default(), entry(&provider, Arc::default()));
+    writer.secret = secret(mtv, &provider).await.ok().and_then(|secret| secret.resource_version());
     writer.write("Ready", vec![tested(), validated(), loaded(), ready()]).await;
 }
 
@@ -107,13 +112,16 @@ fn bad_secret(reason: &str, items: Vec<String>) -> Condition {
 }
 
 async fn secret_data(mtv: &Mtv, provider: &Provider) -> Result<BTreeMap<String, String>, Condition> {
+    Ok(texts(&secret(mtv, provider).await?.data.unwrap_or_default()))
+}
+
+async fn secret(mtv: &Mtv, provider: &Provider) -> Result<Secret, Condition> {
     let Some(name) = provider.spec.secret.name.as_deref().filter(|n| !n.is_empty()) else {
         return Err(bad_secret("NotSet", Vec::new()));
     };
     let namespace = provider.spec.secret.namespace.clone().or_else(|| provider.namespace()).unwrap_or_default();
     let api: Api<Secret> = Api::namespaced(mtv.client.clone(), &namespace);
-    let Ok(Some(secret)) = api.get_opt(name).await else { return Err(bad_secret("NotFound", Vec::new())) };
-    Ok(texts(&secret.data.unwrap_or_default()))
+    api.get_opt(name).await.ok().flatten().ok_or_else(|| bad_secret("NotFound", Vec::new()))
 }
 
 fn login_from(provider: &Provider, data: BTreeMap<String, String>) -> Login {
@@ -165,6 +173,7 @@ pub(super) async fn connect(mtv: &Mtv, provider: &Provider) -> Result<Arc<dyn Pl
 async fn follow(mtv: &Arc<Mtv>, writer: &mut Writer, source: &dyn Source) {
     let provider = writer.provider.clone();
     let uid = provider.uid().unwrap_or_default();
+    source.begins(mtv, &provider).await;
     let client = loop {
         match connect(mtv, &provider).await {
             Ok(client) => break client,
@@ -184,6 +193,7 @@ async fn follow(mtv: &Arc<Mtv>, writer: &mut Writer, source: &dyn Source) {
             }
         }
     };
+    writer.secret = secret(mtv, &provider).await.ok().and_then(|secret| secret.resource_version());
     let mut base = vec![tested(), validated()];
     let insecure =
         secret_data(mtv, &provider).await.is_ok_and(|d| d.get("insecureSkipVerify").is_some_and(|v| v == "true"));
@@ -196,7 +206,6 @@ async fn follow(mtv: &Arc<Mtv>, writer: &mut Writer, source: &dyn Source) {
         ));
     }
     writer.write("Staging", base.clone()).await;
-    source.validated(mtv, &provider).await;
     let Ok(login) = login_of(mtv, &provider, source).await else { return };
     mtv.db.register(&uid, entry(&provider, Arc::default()));
     let mut loading = base.clone();
@@ -245,7 +254,7 @@ async fn flip_tls_choice(mtv: &Mtv, provider: &Provider) {
     let _ = api.patch(name, &kube::api::PatchParams::default(), &kube::api::Patch::Merge(patch)).await;
 }
 
-/// The two key Secrets that MTV makes for every validated vSphere Provider.
+/// The two key Secrets that MTV makes for every vSphere Provider, whether it can connect or not.
 pub(super) async fn ensure_ssh_keys(mtv: &Mtv, provider: &Provider) {
     let Ok(pair) = rcgen::KeyPair::generate() else { return };
     let namespace = provider.namespace().unwrap_or_default();
@@ -274,7 +283,8 @@ pub(super) async fn ensure_ssh_keys(mtv: &Mtv, provider: &Provider) {
                 name: Some(format!("offload-ssh-keys-{name}-{half}")),
                 namespace: Some(namespace.clone()),
                 labels: Some(labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()),
-                owner_references: kube::Resource::controller_owner_ref(provider, &()).map(|o| vec![o]),
+                owner_references: kube::Resource::controller_owner_ref(provider, &())
+                    .map(|owner| vec![OwnerReference { block_owner_deletion: Some(true), ..owner }]),
                 ..ObjectMeta::default()
             },
             string_data: Some(BTreeMap::from([(key.to_owned(), value)])),

@@ -35,7 +35,8 @@ fn target_name(walk: &Walk<'_>) -> String {
 /// The name of a disk's PVC: exact, or to be completed by the API server.
 fn pvc_name(walk: &Walk<'_>, disk: &InvDisk, index: usize) -> (Option<String>, Option<String>) {
     let spec = &walk.run.plan.spec;
-    if let Some(own) = walk.run.resolved.kind.claim_name(&walk.vm, disk) {
+    let populated = walk.run.resolved.kind.populates(spec.warm);
+    if let Some(own) = populated.then(|| walk.run.resolved.kind.claim_name(&walk.vm, disk)).flatten() {
         return (None, Some(format!("{own}-")));
     }
     let fallback = format!("{}-{}-", walk.run.plan.name_any(), walk.vm.id);
@@ -116,23 +117,59 @@ pub(super) async fn create_volumes(walk: &Walk<'_>) -> Result<(), String> {
             bytes /= 2;
         }
         let (name, generate) = pvc_name(walk, disk, index);
-        let mut labels = labels(walk);
+        let (mut labels, annotations) = marks(walk, disk, index);
         labels["lab.mtv-matrix.io/disk-index"] = json!(index.to_string());
         let claim = json!({
             "apiVersion": "v1", "kind": "PersistentVolumeClaim",
             "metadata": {
                 "name": name, "generateName": generate, "namespace": namespace, "labels": labels,
-                "annotations": {"forklift.konveyor.io/disk-source": disk.source, "forklift.konveyor.io/disk-index": index.to_string()},
+                "annotations": annotations,
             },
             "spec": {
                 "storageClassName": class, "accessModes": modes, "volumeMode": volume_mode,
-                "resources": {"requests": {"storage": bytes.to_string()}},
+                "resources": {"requests": {"storage": quantity(bytes)}},
             },
         });
         let claim = serde_json::from_value(claim).map_err(|e| e.to_string())?;
         api.create(&PostParams::default(), &claim).await.map_err(|e| format!("failed to create a PVC: {e}"))?;
     }
     Ok(())
+}
+
+/// Labels and annotations of a disk's PVC. What a populator fills has fewer; what comes by a DataVolume
+/// carries MTV's labels as annotations, too.
+fn marks(walk: &Walk<'_>, disk: &InvDisk, index: usize) -> (Value, Value) {
+    let (kind, mut labels) = (walk.run.resolved.kind, labels(walk));
+    let mut annotations = json!({"forklift.konveyor.io/disk-source": disk.source});
+    if kind.populates(walk.run.plan.spec.warm) {
+        if let Some(own) = labels.as_object_mut() {
+            own.shift_remove("plan-name");
+            own.shift_remove("plan-namespace");
+        }
+        if let Some(label) = kind.disk_label() {
+            labels[label] = json!(disk.source);
+        }
+        return (labels, annotations);
+    }
+    labels["resource"] = json!("vm-config");
+    if let (Some(own), Some(same)) = (labels.as_object(), annotations.as_object_mut()) {
+        same.extend(own.clone());
+    }
+    if kind.tells_disk_index() {
+        annotations["forklift.konveyor.io/disk-index"] = json!(index.to_string());
+    }
+    labels["app"] = json!("containerized-data-importer");
+    (labels, annotations)
+}
+
+/// Bytes as Kubernetes writes them: in the largest binary unit that divides them.
+fn quantity(bytes: u64) -> String {
+    let units = [("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)];
+    let fits = |shift: u32| bytes > 0 && bytes.trailing_zeros() >= shift;
+    match units.iter().find(|(_, shift)| fits(*shift)) {
+        Some((unit, shift)) => format!("{}{unit}", bytes >> shift),
+        None => bytes.to_string(),
+    }
 }
 
 /// Whether a map row speaks of this datastore.
@@ -165,6 +202,7 @@ pub(super) async fn create_vm(walk: &Walk<'_>) -> Result<(), String> {
     // The volumes live as long as their VM.
     let owner = json!([{
         "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine", "name": made.name_any(), "uid": made.uid(),
+        "blockOwnerDeletion": true, "controller": false,
     }]);
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(walk.run.target.clone(), namespace);
     for volume in volumes {
@@ -222,12 +260,14 @@ async fn virtual_machine(walk: &Walk<'_>, volumes: &[PersistentVolumeClaim]) -> 
     let mut template = json!({
         "domain": {
             "cpu": {"sockets": sockets, "cores": cores},
-            "memory": {"guest": format!("{memory}Mi")},
+            "memory": {"guest": quantity(memory << 20)},
             "firmware": {"bootloader": bootloader},
             "devices": {"disks": disks, "interfaces": interfaces, "tpm": if vm.tpm { json!({"persistent": true}) } else { json!({"enabled": false}) }},
         },
         "networks": networks, "volumes": volume_list,
     });
+    // A Go struct that is always written.
+    template["domain"]["resources"] = json!({});
     if vm.firmware_efi && vm.secure_boot && efi {
         template["domain"]["features"] = json!({"smm": {"enabled": true}});
     }
@@ -239,12 +279,16 @@ async fn virtual_machine(walk: &Walk<'_>, volumes: &[PersistentVolumeClaim]) -> 
     }
     let mut own_labels = labels(walk);
     own_labels["resource"] = json!("vm-config");
+    if mtv.version.at_least(12) && walk.run.resolved.kind.converts() {
+        own_labels["guestConverted"] = json!("true");
+    }
     let mut machine = json!({
         "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine",
         "metadata": {"name": name, "namespace": spec.target_namespace, "labels": own_labels},
         "spec": {
             "runStrategy": run_strategy(walk),
-            "template": {"metadata": {"labels": template_labels}, "spec": template},
+            "template": {"metadata": {"labels": template_labels, "annotations": {
+                "vm.kubevirt.io/flavor": "", "vm.kubevirt.io/os": "", "vm.kubevirt.io/workload": ""}}, "spec": template},
         },
     });
     let facts = Shape {
@@ -320,5 +364,16 @@ pub(super) async fn remove(walk: &Walk<'_>) {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
         let _ = api.delete_collection(&DeleteParams::default(), &ListParams::default().labels(&selector)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quantity;
+
+    #[test]
+    fn a_quantity_has_the_largest_binary_unit_that_divides_it() {
+        let of = [30 << 30, 2500 << 20, 40 << 40, 3 << 10, 1000, 0].map(quantity);
+        assert_eq!(of, ["30Gi", "2500Mi", "40Ti", "3Ki", "1000", "0"]);
     }
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use super::MtvVersion;
 use super::conditions::condition;
+use super::pvc_name::{DiskVars, render};
 use super::sources::Source;
 use crate::api::condition::Condition;
-use crate::api::forklift::{NetworkPair, Plan, Ref};
+use crate::api::forklift::{NetworkPair, Plan, PlanVm, Ref};
 use crate::inventory::model::{InvVm, Inventory, POD_NETWORK};
 
 /// Everything that VM validation looks at.
@@ -109,10 +110,40 @@ pub(super) fn vms(view: &View<'_>) -> Vec<Condition> {
         if view.taken.contains(&final_name(vm, wanted.target_name.as_deref())) {
             add("VMAlreadyExists", "Critical", "NotUnique", "Target VM already exists.", item(vm));
         }
+        judge_names(view, wanted, vm, &mut add);
         judge_mappings(view, vm, &mut add);
         view.source.judge(view, vm, &mut add);
     }
     found
+}
+
+/// What a VM's own names in the Plan must be; from 2.12 (`validateVM`, `pkg/controller/plan/validation.go`).
+fn judge_names(view: &View<'_>, wanted: &PlanVm, vm: &InvVm, add: &mut Add<'_>) {
+    if !view.version.at_least(12) {
+        return;
+    }
+    let target = final_name(vm, wanted.target_name.as_deref());
+    if !is_dns_subdomain(&target) {
+        add("NotValid", "Critical", "", "TargetName is invalid.", item(vm));
+    }
+    let template = view.plan.spec.pvc_name_template.as_deref().filter(|_| view.source.names_pvcs(view.version));
+    let Some(template) = template else { return };
+    let plan = view.plan.metadata.name.as_deref().unwrap_or_default();
+    let bad = view.source.ordered(&vm.disks).iter().enumerate().find_map(|(index, disk)| {
+        let source_claim = view.source.names_volumes_after_source().then(|| disk.source.split_once('/')).flatten();
+        let file_name = disk.source.rsplit(['/', ' ']).next().unwrap_or_default();
+        let (vm_name, target_vm_name) = (vm.name.as_str(), target.as_str());
+        let vars = DiskVars { vm_name, target_vm_name, plan_name: plan, disk_index: index, file_name, source_claim };
+        match render(template, &vars) {
+            Ok(name) if is_dns_label(&name) => None,
+            Ok(name) => Some(format!("Template output is invalid k8s label [{name}]")),
+            Err(why) => Some(format!("Template execution failed caused by: '{why}'")),
+        }
+    });
+    if let Some(why) = bad {
+        let told = format!("{} template:{template} error:{why}", item(vm));
+        add("NotValid", "Critical", "", "VM PVC name template is invalid.", told);
+    }
 }
 
 /// Takes type, category, reason, message and the VM that it is about.

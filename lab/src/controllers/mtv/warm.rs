@@ -36,12 +36,11 @@ pub(super) async fn copy(walk: &Walk<'_>) -> Result<(), Halt> {
     target::create_volumes(walk).await.map_err(Halt::Failed)?;
     let interval = walk.precopy_interval().await;
     let late = walk.run.resolved.kind.removes_snapshots_late();
-    let mut round = 0;
+    let mut first = true;
     loop {
-        round += 1;
-        open_round(walk, round, &snapshot);
+        open_round(walk, &snapshot);
         walk.phase("CopyDisks");
-        walk.transfer("DiskTransfer", if round == 1 { COPY } else { DELTA }).await;
+        walk.transfer("DiskTransfer", if std::mem::take(&mut first) { COPY } else { DELTA }).await;
         close_round(walk, interval);
         walk.phase("CopyingPaused");
         if pause(walk, interval).await {
@@ -74,7 +73,6 @@ async fn cut_over(walk: &Walk<'_>, snapshot: &str) -> Result<(), Halt> {
     walk.phase("Finalize");
     open_final(walk, &last);
     walk.transfer("Cutover", DELTA).await;
-    close_final(walk);
     if !late && !walk.run.mtv.defects.has(Defect::LeftoverSnapshot) {
         walk.phase("RemoveFinalSnapshot");
         client.remove_snapshot(id, &last).await.map_err(Halt::Failed)?;
@@ -109,40 +107,29 @@ async fn pause(walk: &Walk<'_>, interval: Duration) -> bool {
     }
 }
 
-fn open_round(walk: &Walk<'_>, round: u32, snapshot: &str) {
+fn open_round(walk: &Walk<'_>, snapshot: &str) {
     walk.run.update(walk.index, |vm| {
         if let Some(warm) = &mut vm.warm {
-            warm.next_precopy_at = None;
             warm.precopies.push(Precopy { start: Some(now()), end: None, snapshot: Some(snapshot.to_owned()) });
         }
         if let Some(step) = vm.pipeline.iter_mut().find(|s| s.name == "DiskTransfer") {
             step.completed = None;
             step.progress.completed = 0;
             for task in &mut step.tasks {
-                task.annotations.insert("Precopy".to_owned(), round.to_string());
                 (task.progress.completed, task.completed, task.reason) = (0, None, None);
             }
         }
     });
 }
 
-/// The final delta is a precopy like the others, but its disks are the cutover's.
+/// The final delta is a precopy like the others, but its disks are the cutover's, and its end is told nowhere.
 fn open_final(walk: &Walk<'_>, snapshot: &str) {
     walk.run.update(walk.index, |vm| {
         let Some(warm) = &mut vm.warm else { return };
-        warm.next_precopy_at = None;
         warm.precopies.push(Precopy { start: Some(now()), end: None, snapshot: Some(snapshot.to_owned()) });
         let count = warm.precopies.len().to_string();
         for task in vm.pipeline.iter_mut().filter(|s| s.name == "Cutover").flat_map(|step| &mut step.tasks) {
             task.annotations.insert("Precopy".to_owned(), count.clone());
-        }
-    });
-}
-
-fn close_final(walk: &Walk<'_>) {
-    walk.run.update(walk.index, |vm| {
-        if let Some(last) = vm.warm.as_mut().and_then(|warm| warm.precopies.last_mut()) {
-            last.end = Some(now());
         }
     });
 }

@@ -71,8 +71,8 @@ pub(super) trait Source: Send + Sync {
     /// Logs in by a Provider's Secret.
     async fn connect(&self, mtv: &Mtv, login: &Login) -> Result<Arc<dyn PlatformClient>, ConnectError>;
 
-    /// Done once for a Provider whose login succeeded, before its inventory is loaded.
-    async fn validated(&self, _: &Mtv, _: &Provider) {}
+    /// Done once for a Provider, before its first login.
+    async fn begins(&self, _: &Mtv, _: &Provider) {}
 
     /// Whether a migrated VM may keep its static addresses, which the pod network can't give it.
     fn preserves_static_ips(&self) -> bool {
@@ -155,6 +155,21 @@ pub(super) trait Source: Send + Sync {
     /// What a disk's task is called in the pipeline.
     fn task_name(&self, _: &InvVm, disk: &InvDisk) -> String {
         disk.source.clone()
+    }
+
+    /// Whether a populator fills the claims, not a DataVolume.
+    fn populates(&self, _warm: bool) -> bool {
+        false
+    }
+
+    /// The label by which a populator's claim tells its disk.
+    fn disk_label(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether claims tell the number of their disk.
+    fn tells_disk_index(&self) -> bool {
+        true
     }
 
     /// What a disk's PVC is called (and then a generated end), where it does not follow the Plan's

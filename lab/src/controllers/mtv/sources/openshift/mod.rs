@@ -82,8 +82,10 @@ impl Source for Openshift {
             if claim_of(volume).is_empty() {
                 volumes.push(volume.clone());
             } else if let Some(made) = next.next() {
-                let claim = made["persistentVolumeClaim"].clone();
-                volumes.push(json!({"name": volume["name"], "persistentVolumeClaim": claim}));
+                let claim = &made["persistentVolumeClaim"];
+                let by_data_volume = json!({"name": volume["name"], "dataVolume": {"name": claim["claimName"]}});
+                let by_claim = json!({"name": volume["name"], "persistentVolumeClaim": claim});
+                volumes.push(if volume.get("dataVolume").is_some() { by_data_volume } else { by_claim });
             } else {
                 lost.push(text(volume, "/name").to_owned());
             }
@@ -116,7 +118,10 @@ impl Source for Openshift {
         domain["devices"]["disks"] = json!(disks);
         domain["devices"]["interfaces"] = json!(interfaces);
         // Equal to the source's, unless a defect is on.
-        domain["cpu"] = prepared["domain"]["cpu"].clone();
+        for part in ["sockets", "cores"] {
+            domain["cpu"][part] = prepared["domain"]["cpu"][part].clone();
+        }
+        domain["resources"] = json!({});
         domain["memory"] = prepared["domain"]["memory"].clone();
         let bootloader = &prepared["domain"]["firmware"]["bootloader"];
         if bootloader.get("efi").is_some() != domain.pointer("/firmware/bootloader/efi").is_some() {
@@ -171,7 +176,7 @@ mod tests {
         assert_eq!(template["metadata"]["labels"], json!({"own": "label"}));
         assert!(template["spec"].get("nodeSelector").is_none());
         let volumes = &template["spec"]["volumes"];
-        assert_eq!(volumes[0], json!({"name": "root", "persistentVolumeClaim": {"claimName": "new"}}));
+        assert_eq!(volumes[0], json!({"name": "root", "dataVolume": {"name": "new"}}));
         assert_eq!(volumes[1]["cloudInitNoCloud"]["userData"], "x");
         assert_eq!(template["spec"]["networks"][1], json!({"name": "b", "multus": {"networkName": "dst/other"}}));
         assert_eq!(template["spec"]["domain"]["devices"]["interfaces"][1]["macAddress"], "02:2");

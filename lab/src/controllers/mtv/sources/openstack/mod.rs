@@ -68,6 +68,10 @@ impl Source for Openstack {
         Some(if disk.own == OwnDisk::Image { image } else { format!("{image}-volume-{}", disk.source) })
     }
 
+    fn populates(&self, _: bool) -> bool {
+        true
+    }
+
     fn judge(&self, view: &View<'_>, vm: &InvVm, add: &mut Add<'_>) {
         if view.version.at_least(12) && matches!(&vm.own, OwnVm::Openstack(own) if own.critical_concerns) {
             let message = "One or more VMs in the plan have critical concerns that block migration.";
@@ -81,6 +85,7 @@ impl Source for Openstack {
         spec["domain"]["cpu"]["threads"] = json!(own.threads);
         if let Some(devices) = spec["domain"]["devices"].as_object_mut() {
             devices.remove("tpm");
+            devices.insert("autoattachGraphicsDevice".to_owned(), json!(true));
         }
         // A volume is called after the disk that it was made of.
         for (index, disk) in vm.disks.iter().enumerate() {

@@ -9,7 +9,7 @@ use super::super::pipeline::Path;
 use super::super::{Mtv, MtvVersion};
 use super::{Shape, Source, missing};
 use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
-use crate::inventory::model::InvVm;
+use crate::inventory::model::{InvDisk, InvVm};
 use crate::inventory::own::OwnVm;
 
 mod client;
@@ -48,6 +48,22 @@ impl Source for Ovirt {
         }
     }
 
+    fn populates(&self, warm: bool) -> bool {
+        !warm
+    }
+
+    fn disk_label(&self) -> Option<&'static str> {
+        Some("diskID")
+    }
+
+    fn tells_disk_index(&self) -> bool {
+        false
+    }
+
+    fn claim_name(&self, _: &InvVm, disk: &InvDisk) -> Option<String> {
+        Some(disk.source.clone())
+    }
+
     fn shape(&self, _: &Shape<'_>, vm: &InvVm, machine: &mut Value) {
         let OwnVm::Ovirt(own) = &vm.own else { return };
         let spec = &mut machine["spec"]["template"]["spec"];
@@ -73,6 +89,12 @@ impl Source for Ovirt {
             }
         }
         let domain = &mut spec["domain"];
+        if !vm.tpm
+            && let Some(devices) = domain["devices"].as_object_mut()
+        {
+            devices.shift_remove("tpm");
+        }
+        domain["devices"]["inputs"] = json!([{"bus": "virtio", "name": "tablet", "type": "tablet"}]);
         domain["cpu"]["threads"] = json!(1);
         domain["firmware"]["uuid"] = json!(vm.id);
         domain["firmware"]["serial"] = json!(own.serial.as_ref().unwrap_or(&vm.id));

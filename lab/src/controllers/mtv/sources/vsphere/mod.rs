@@ -37,7 +37,7 @@ impl Source for Vsphere {
         client::connect(login).await
     }
 
-    async fn validated(&self, mtv: &Mtv, provider: &Provider) {
+    async fn begins(&self, mtv: &Mtv, provider: &Provider) {
         provider::ensure_ssh_keys(mtv, provider).await;
     }
 
@@ -96,7 +96,7 @@ impl Source for Vsphere {
             add("GuestToolsIssue", "Critical", "NotValid", "VMware Tools issues detected.", item(vm));
         }
         if view.plan.spec.preserve_static_ips == Some(true) && own.guest_networks.is_empty() {
-            let message = "Guest information on vNICs is missing, cannot preserve static IPs.";
+            let message = "Guest information on vNICs is missing, cannot preserve static IPs. Make sure VMware Tools is installed and the VM is running.";
             add("VMMissingGuestIPs", "Warn", "MissingGuestInformation", message, item(vm));
         }
     }
@@ -116,7 +116,10 @@ impl Source for Vsphere {
     fn shape(&self, facts: &Shape<'_>, vm: &InvVm, machine: &mut Value) {
         let uuid = vm.vsphere().map(|own| own.uuid.as_str()).unwrap_or_default();
         let serial = serial(uuid, facts.ocp_version, facts.version.at_least(10));
-        machine["spec"]["template"]["spec"]["domain"]["firmware"]["serial"] = json!(serial);
+        let domain = &mut machine["spec"]["template"]["spec"]["domain"];
+        domain["firmware"]["serial"] = json!(serial);
+        domain["clock"] = json!({"timezone": "UTC"});
+        domain["devices"]["inputs"] = json!([{"bus": "virtio", "name": "tablet", "type": "tablet"}]);
     }
 }
 
