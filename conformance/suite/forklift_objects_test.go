@@ -355,6 +355,10 @@ func (w *words) world(seen map[string]*sighting) map[string]any {
 	all := map[string]any{}
 	for where, entries := range groups {
 		sort.Slice(entries, func(a, b int) bool { return entries[a].order < entries[b].order })
+		if strings.HasPrefix(where, "Pod ") {
+			// Those of MTV's that end by themselves come and go: how many stand at this moment is chance.
+			entries = entries[:1]
+		}
 		for i, each := range entries {
 			if len(entries) > 1 {
 				all[fmt.Sprintf("%s (%d)", where, i+1)] = each.value
