@@ -149,18 +149,22 @@ pub fn log_faults(lab: &Lab, dir: &std::path::Path) {
 
 /// The cells that the flags select.
 pub fn cells(loaded: &Loaded, select: &SelectArgs) -> Result<Vec<Cell>, Stop> {
-    selected(loaded, select).map(|(cells, _)| cells)
+    selected(loaded, select, rest(select)?.as_ref()).map(|(cells, _)| cells)
 }
 
 /// The cells that the flags select, and the set of shards that the flags make this run a part of. Cells of
-/// other shards are among them, to be skipped.
-pub fn selected(loaded: &Loaded, select: &SelectArgs) -> Result<(Vec<Cell>, Option<ShardSet>), Stop> {
-    let Some(shard) = shard(select)? else { return Ok((expand(loaded, select)?, None)) };
+/// other shards are among them, to be skipped. `rest`: what [`rest`] says of an earlier run.
+pub fn selected(
+    loaded: &Loaded,
+    select: &SelectArgs,
+    rest: Option<&Rest>,
+) -> Result<(Vec<Cell>, Option<ShardSet>), Stop> {
+    let Some(shard) = shard(select)? else { return Ok((expand(loaded, select, rest)?, None)) };
     let whole = match &shard {
         Shard::Index { .. } => select.clone(),
         Shard::Profile { all, .. } => SelectArgs { provider: all.clone(), ..select.clone() },
     };
-    let mut cells = expand(loaded, &whole)?;
+    let mut cells = expand(loaded, &whole, rest)?;
     let from_env = || std::env::var(RUN_SET).ok();
     let name = select.run_set.clone().or_else(from_env).filter(|name| !name.is_empty());
     let set = shard.set(&cells, name.as_deref());
@@ -196,13 +200,13 @@ fn shard(select: &SelectArgs) -> Result<Option<Shard>, Stop> {
     Ok(select.shard.clone())
 }
 
-fn expand(loaded: &Loaded, select: &SelectArgs) -> Result<Vec<Cell>, Stop> {
+fn expand(loaded: &Loaded, select: &SelectArgs, rest: Option<&Rest>) -> Result<Vec<Cell>, Stop> {
     let filter = select.filter.as_deref().map(Filter::parse).transpose().map_err(Stop::usage)?;
     let mut providers = select.provider.clone();
     if providers.is_empty() {
         providers.extend(loaded.settings.source_provider.clone());
     }
-    let again = rest(select)?.map(|rest| rest.again);
+    let again = rest.map(|rest| rest.again.clone());
     let (scenarios, tags) = (select.scenario.clone(), select.tag.clone());
     let selection = Selection { providers, scenarios, tags, filter, again: again.clone() };
     let expanded = matrix::expand(&loaded.settings, &loaded.providers, &loaded.scenarios, &selection);

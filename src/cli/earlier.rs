@@ -3,12 +3,8 @@
 //!
 //! Knows a shard's earlier runs by the event logs on the results volume. How a ledger is finished is `clean`'s.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-use serde::Deserialize;
 
 use super::{clean_cmd, common};
 use crate::cleanup::{Cleaned, Cleaner, Consent};
@@ -17,9 +13,7 @@ use crate::config::Loaded;
 use crate::event::{EventKind, Events, Level, ShardSet};
 use crate::ledger::Ledger;
 use crate::ledger::guard::{Guard, GuardError};
-
-/// A run says what it is with one of its first events.
-const FIRST_EVENTS: usize = 50;
+use crate::report::log::read_started;
 
 /// Ledgers of earlier runs of the shard. Nobody is asked.
 pub fn ledgers(results: &Path, set: &ShardSet) -> Vec<PathBuf> {
@@ -36,14 +30,10 @@ pub fn ledgers(results: &Path, set: &ShardSet) -> Vec<PathBuf> {
 
 /// The set that the run in a directory says it is of.
 fn told(dir: &Path) -> Option<ShardSet> {
-    #[derive(Deserialize)]
-    struct Started {
-        event: String,
-        set: Option<ShardSet>,
+    match read_started(&dir.join("events.jsonl")).ok()??.kind {
+        EventKind::RunStarted { set, .. } => set,
+        _ => None,
     }
-    let lines = BufReader::new(File::open(dir.join("events.jsonl")).ok()?).lines().map_while(Result::ok);
-    let mut starts = lines.take(FIRST_EVENTS).filter_map(|line| serde_json::from_str::<Started>(&line).ok());
-    starts.find(|line| line.event == "run-started")?.set
 }
 
 /// Finishes those that nobody works with. What could not be removed is told; it is no business of this run's
@@ -93,6 +83,8 @@ async fn finish_one(cleaner: &Cleaner<'_>, path: &Path) -> Result<Option<(String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Event;
+    use crate::report::fixture;
 
     #[test]
     fn only_runs_of_the_same_shard_of_the_same_set_are_earlier_tries() {
@@ -107,8 +99,16 @@ mod tests {
             let own = dir.path().join(run);
             std::fs::create_dir_all(&own).unwrap();
             std::fs::write(own.join("ledger.jsonl"), "").unwrap();
-            let started = serde_json::json!({"event": "run-started", "set": set});
-            std::fs::write(own.join("events.jsonl"), format!("{{\"event\": \"note\"}}\n{started}\n{{tor")).unwrap();
+            // What comes before the start: a note of what an earlier try had left.
+            let message = "left".to_owned();
+            let note = EventKind::Note { cell: None, level: Level::Warning, message };
+            let mut start = fixture::events().swap_remove(0);
+            if let EventKind::RunStarted { set: told, .. } = &mut start.kind {
+                *told = set;
+            }
+            let note = Event { kind: note, ..start.clone() };
+            let lines = [note, start].map(|event| serde_json::to_string(&event).unwrap());
+            std::fs::write(own.join("events.jsonl"), format!("{}\n{{tor", lines.join("\n"))).unwrap();
         };
         write("mm-a", Some(set("x", 1)));
         write("mm-b", Some(set("x", 0)));

@@ -52,8 +52,9 @@ async fn run_with(
     tell: &Tell,
 ) -> Result<u8, Stop> {
     let loaded = common::load(config, flags(args), lab)?;
-    let (cells, set) = common::selected(&loaded, &args.select)?;
-    let carried = common::rest(&args.select)?.map(|rest| rest.carried).unwrap_or_default();
+    let rest = common::rest(&args.select)?;
+    let (cells, set) = common::selected(&loaded, &args.select, rest.as_ref())?;
+    let carried = rest.map(|rest| rest.carried).unwrap_or_default();
     if cells.is_empty() {
         super::show::err(format_args!("nothing is left to run: all {} cells of that run passed", carried.len()));
         return Ok(exit::PASSED);
@@ -121,7 +122,7 @@ async fn run_with(
     let (all, broken) = bus.finish();
     let written = report::write_all_with(&dir, &all, &spans);
     drop(guard);
-    let again = rerun::rest(&dir).is_ok_and(|rest| !rest.again.is_empty()) && set_id.is_none();
+    let again = set_id.is_none() && rerun::of(&all).is_some_and(|rest| !rest.again.is_empty());
     let model = RunModel::from_events(&all);
     let mut unwritten = report_cmd::unwritten(&written);
     unwritten.extend(broken.map(|error| error.to_string()));

@@ -53,8 +53,8 @@ pub enum Thing {
         name: String,
         /// The platform's id, known once it exists.
         id: Option<String>,
-        /// Which platform that is, by what it says of itself; `None` where it says nothing, and in ledgers of
-        /// before 0.2. The profile's name and URL may be others' by the time of a `clean`.
+        /// Which platform that is, by what it says of itself; `None` where it says nothing, and in older
+        /// ledgers. The profile's name and URL may be others' by the time of a `clean`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         instance: Option<String>,
     },

@@ -57,8 +57,8 @@ impl EventWriter {
 
 /// `run-started` alone: which run it is. `None`: the run did not come so far.
 pub fn read_started(path: &Path) -> Result<Option<Event>, EventLogError> {
-    /// A signal may come before the start is told.
-    const AMONG: usize = 16;
+    /// A signal may come before the start is told, and what an earlier try of the same shard left.
+    const AMONG: usize = 64;
     let read_error = |source| EventLogError::Read { path: path.to_owned(), source };
     let reader = files::open(path).map_err(read_error)?;
     for (number, line) in reader.lines().take(AMONG).enumerate() {

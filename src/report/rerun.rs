@@ -39,7 +39,8 @@ pub fn rest(dir: &Path) -> Result<Rest, RerunError> {
     of(&read_events(&log)?).ok_or_else(|| RerunError::Empty(dir.to_owned()))
 }
 
-fn of(events: &[Event]) -> Option<Rest> {
+/// Of a run by its events; `None`: they begin with no run.
+pub fn of(events: &[Event]) -> Option<Rest> {
     let model = RunModel::from_events(events);
     let run = model.run.clone()?;
     let mut rest = Rest { again: left_out(events), carried: model.carried.clone() };

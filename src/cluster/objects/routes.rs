@@ -1,6 +1,6 @@
 //! OpenShift's Routes, and one object read as its type or why it is not there.
 
-use kube::api::ApiResource;
+use kube::api::{ApiResource, DynamicObject};
 
 use super::apply::{dynamic_api, read};
 use crate::api::openshift::Route;
@@ -20,11 +20,25 @@ pub(crate) async fn get<K>(cluster: &Cluster, namespace: Option<&str>, name: &st
 where
     K: kube::Resource<DynamicType = ()> + serde::de::DeserializeOwned,
 {
-    let kind = ApiResource::erase::<K>(&());
-    let thing = format!("{} {}", kind.kind, namespace.map_or(name.to_owned(), |ns| format!("{ns}/{name}")));
-    match read(&dynamic_api(cluster, &kind, namespace), name).await {
-        Ok(Some(there)) => wait::parse::<K>(&there, &kind).map_err(|e| ReadError::unreadable(thing, e)),
-        Ok(None) => Err(ReadError::Missing { what: thing }),
-        Err(error) => Err(ReadError::failed(thing, retry::short(&error))),
-    }
+    let what = || described::<K>(namespace, name);
+    let there = find::<K>(cluster, namespace, name).await?.ok_or_else(|| ReadError::Missing { what: what() })?;
+    wait::parse::<K>(&there, &ApiResource::erase::<K>(&())).map_err(|e| ReadError::unreadable(what(), e))
+}
+
+/// The object as it stands, or `None`.
+pub(super) async fn find<K>(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+    name: &str,
+) -> Result<Option<DynamicObject>, ReadError>
+where
+    K: kube::Resource<DynamicType = ()>,
+{
+    let api = dynamic_api(cluster, &ApiResource::erase::<K>(&()), namespace);
+    let failed = |e: kube::Error| ReadError::failed(described::<K>(namespace, name), retry::short(&e));
+    read(&api, name).await.map_err(failed)
+}
+
+fn described<K: kube::Resource<DynamicType = ()>>(namespace: Option<&str>, name: &str) -> String {
+    format!("{} {}", K::kind(&()), namespace.map_or(name.to_owned(), |ns| format!("{ns}/{name}")))
 }

@@ -8,28 +8,28 @@ use kube::ResourceExt;
 use kube::api::{ApiResource, DynamicObject};
 use serde_json::Value;
 
-use super::apply::{dynamic_api, read};
 use super::quantity;
+use super::routes::find;
 use crate::api::cdi::StorageProfile;
 use crate::api::condition::Conditions;
 use crate::api::kubevirt::{VirtualMachine, VirtualMachineInstance, VirtualMachineInstanceStatus};
 use crate::api::vm::{
     CpuTopology, Firmware, FirmwareKind, GuestLogin, Mac, Power, TargetDisk, TargetNetwork, TargetNic, TargetVm,
 };
-use crate::cluster::{Cluster, ReadError, retry, wait};
+use crate::cluster::{Cluster, ReadError, wait};
 
 /// Forklift writes here which source disk a claim was made for.
 const DISK_SOURCE: &str = "forklift.konveyor.io/disk-source";
 
 /// `Ok(None)`: there is no such VM. `login` of the result is `NotTried`; the caller fills it.
 pub async fn read_target(cluster: &Cluster, namespace: &str, name: &str) -> Result<Option<TargetVm>, ReadError> {
-    let Some(vm) = get::<VirtualMachine>(cluster, Some(namespace), name).await? else { return Ok(None) };
-    let vmi = get::<VirtualMachineInstance>(cluster, Some(namespace), name).await?;
+    let Some(vm) = find::<VirtualMachine>(cluster, Some(namespace), name).await? else { return Ok(None) };
+    let vmi = find::<VirtualMachineInstance>(cluster, Some(namespace), name).await?;
     let vmi_status: Option<VirtualMachineInstanceStatus> =
         vmi.as_ref().and_then(|v| v.data.get("status")).and_then(|s| serde_json::from_value(s.clone()).ok());
     let mut claims = BTreeMap::new();
     for (_, claim) in disk_claims(&vm.data) {
-        if let Some(pvc) = get::<PersistentVolumeClaim>(cluster, Some(namespace), &claim).await? {
+        if let Some(pvc) = find::<PersistentVolumeClaim>(cluster, Some(namespace), &claim).await? {
             let kind = ApiResource::erase::<PersistentVolumeClaim>(&());
             let pvc = wait::parse::<PersistentVolumeClaim>(&pvc, &kind)
                 .map_err(|e| ReadError::unreadable(format!("PersistentVolumeClaim {namespace}/{claim}"), e))?;
@@ -41,7 +41,7 @@ pub async fn read_target(cluster: &Cluster, namespace: &str, name: &str) -> Resu
 
 /// Access modes and volume mode that a storage class gives to VM disks, by its StorageProfile.
 pub async fn storage_defaults(cluster: &Cluster, class: &str) -> Result<(Vec<String>, Option<String>), ReadError> {
-    let Some(profile) = get::<StorageProfile>(cluster, None, class).await? else {
+    let Some(profile) = find::<StorageProfile>(cluster, None, class).await? else {
         return Err(ReadError::Missing { what: format!("StorageProfile {class}") });
     };
     let first = |part: &str| profile.data.pointer(&format!("/{part}/claimPropertySets/0")).cloned();
@@ -50,18 +50,6 @@ pub async fn storage_defaults(cluster: &Cluster, class: &str) -> Result<(Vec<Str
         return Err(ReadError::Incomplete { what: format!("StorageProfile {class}"), lacks: "claim property sets" });
     };
     Ok((strings(set.get("accessModes")), string(set.get("volumeMode"))))
-}
-
-async fn get<K: kube::Resource<DynamicType = ()>>(
-    cluster: &Cluster,
-    namespace: Option<&str>,
-    name: &str,
-) -> Result<Option<DynamicObject>, ReadError> {
-    let kind = ApiResource::erase::<K>(&());
-    let place = namespace.map_or(name.to_owned(), |ns| format!("{ns}/{name}"));
-    read(&dynamic_api(cluster, &kind, namespace), name)
-        .await
-        .map_err(|e| ReadError::failed(format!("{} {place}", kind.kind), retry::short(&e)))
 }
 
 /// Disk name and claim of the VM's disks, in their order; CD-ROMs and disks without a claim are left out.
