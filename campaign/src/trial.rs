@@ -265,19 +265,21 @@ impl Stage<'_> {
             if done.told.code.is_some() {
                 outcome.violations.extend(oracle::reports(&done.name, dir));
             }
-            // A census names a thing in a line of words; the one with the run's id is its name.
-            let name_in = |key: &str| {
-                let mut words = key.split([' ', '/', '(', ')', ':']);
-                words.find(|word| word.contains(id.as_str())).unwrap_or(id).to_owned()
+            // A census names a thing in a line of words; those with the run's id are its name, and that of the VM that
+            // it is a part of.
+            let names_in = |key: &str| {
+                let words = key.split([' ', '/', '(', ')', ':']);
+                words.filter(|word| word.contains(id.as_str())).map(str::to_owned).collect::<Vec<_>>()
             };
             let lines = done.ended.text.lines().filter(|line| line.contains("left behind"));
             let said: Vec<&str> = lines.chain(done.told.leftovers.iter().map(String::as_str)).collect();
             let told = |key: &str| {
-                let name = name_in(key);
+                let names = names_in(key);
                 // What is in a namespace that is told as left is told with it.
                 let within = key.split_once(' ').and_then(|(_, place)| place.split_once('/')).map(|(ns, _)| ns);
                 let within = within.map(|ns| format!("Namespace {ns}"));
-                said.iter().any(|line| line.contains(&name) || within.as_ref().is_some_and(|ns| line.contains(ns)))
+                let of_these = |line: &&str| names.iter().any(|name| line.contains(name.as_str()));
+                said.iter().any(|line| of_these(line) || within.as_ref().is_some_and(|ns| line.contains(ns)))
             };
             // Whoever was hit twice was told to leave everything where it is.
             let left = done.ended.hit.len() < 2;

@@ -232,7 +232,7 @@ func apart(head, path string, a, b any, differ *[]found) {
 	}
 }
 
-func sorted(keys map[string]bool) []string {
+func sorted[V any](keys map[string]V) []string {
 	var list []string
 	for key := range keys {
 		list = append(list, key)

@@ -89,6 +89,54 @@ func TestTheComparisonWithForkliftIsOfThisLab(t *testing.T) {
 
 func againstForklift(t *testing.T, build forkliftBuild) {
 	began := time.Now()
+	path := filepath.Join(harness.Root(), "conformance", "forklift", build.version+".yaml")
+	file := readForkliftFile(t, path)
+	var real *forkliftSide
+	var differ []found
+	var counts map[string]forkliftCount
+	t.Run("first", func(t *testing.T) { real, differ, counts = playBoth(t, build) })
+	if t.Failed() {
+		return
+	}
+	wrong := wrongOnes(build, file, differ)
+	if len(wrong) > 0 && os.Getenv("MTV_CONFORMANCE_UPDATE") == "" {
+		// A pod that has just ended, a condition that is just passing: what is chance is not there twice.
+		t.Logf("%d differences are not as listed; once more:\n%s", len(wrong), strings.Join(sorted(wrong), "\n"))
+		t.Run("again", func(t *testing.T) { real, differ, counts = playBoth(t, build) })
+		if t.Failed() {
+			return
+		}
+		again := wrongOnes(build, file, differ)
+		for where := range wrong {
+			if _, twice := again[where]; !twice {
+				t.Logf("chance: %s", where)
+				delete(wrong, where)
+			}
+		}
+	}
+	for _, where := range sorted(wrong) {
+		t.Errorf("%s%s", where, wrong[where])
+	}
+	seen := forkliftSeen{Commit: build.commit, Date: time.Now().UTC().Format(time.DateOnly), Lab: labsMTV(t),
+		Cells: real.verdicts, Kinds: counts}
+	if os.Getenv("MTV_CONFORMANCE_UPDATE") != "" {
+		file.Differences = updated(file.Differences, differ)
+		file.Seen = seen
+		writeForkliftFile(t, path, file)
+	}
+	if file.Seen.Lab != seen.Lab {
+		t.Logf("%s was seen with another lab's MTV: MTV_CONFORMANCE_UPDATE=1 writes it anew", path)
+	}
+	objects, fields := 0, 0
+	for _, count := range counts {
+		objects, fields = objects+count.Objects, fields+count.Fields
+	}
+	fmt.Printf("forklift %s: %d objects with %d fields compared in %v, cells %v; %d fields differ\n",
+		build.version, objects, fields, time.Since(began).Round(time.Second), real.verdicts, len(differ))
+}
+
+// playBoth starts a lab with each MTV, lets both play the same, and compares what stands then.
+func playBoth(t *testing.T, build forkliftBuild) (*forkliftSide, []found, map[string]forkliftCount) {
 	sides := map[string]*forkliftSide{
 		"lab":  {args: []string{"--mtv-version", strings.Join(strings.Split(build.version, ".")[:2], ".")}},
 		"real": {args: []string{"--forklift", build.dir}},
@@ -105,30 +153,8 @@ func againstForklift(t *testing.T, build forkliftBuild) {
 			})
 		}
 	})
-	if t.Failed() {
-		return
-	}
-	lab, real := sides["lab"], sides["real"]
-	differ, counts := compareWorlds(real.world, lab.world)
-	path := filepath.Join(harness.Root(), "conformance", "forklift", build.version+".yaml")
-	file := readForkliftFile(t, path)
-	seen := forkliftSeen{Commit: build.commit, Date: time.Now().UTC().Format(time.DateOnly), Lab: labsMTV(t),
-		Cells: real.verdicts, Kinds: counts}
-	judgeForklift(t, build, file, differ)
-	if os.Getenv("MTV_CONFORMANCE_UPDATE") != "" {
-		file.Differences = updated(file.Differences, differ)
-		file.Seen = seen
-		writeForkliftFile(t, path, file)
-	}
-	if file.Seen.Lab != seen.Lab {
-		t.Logf("%s was seen with another lab's MTV: MTV_CONFORMANCE_UPDATE=1 writes it anew", path)
-	}
-	objects, fields := 0, 0
-	for _, count := range counts {
-		objects, fields = objects+count.Objects, fields+count.Fields
-	}
-	fmt.Printf("forklift %s: %d objects with %d fields compared in %v, cells %v; %d fields differ\n",
-		build.version, objects, fields, time.Since(began).Round(time.Second), real.verdicts, len(differ))
+	differ, counts := compareWorlds(sides["real"].world, sides["lab"].world)
+	return sides["real"], differ, counts
 }
 
 // forkliftSide is a lab with one of the two MTVs.
@@ -246,29 +272,29 @@ func split(where string) (cell, path string) {
 	return cell, path
 }
 
-// judgeForklift fails for what differs and is not listed, and for what is listed and does not differ.
-func judgeForklift(t *testing.T, build forkliftBuild, file forkliftFile, differ []found) {
-	t.Helper()
-	listed := map[string]bool{}
+// wrongOnes are what differs and is not listed, and what is listed and does not differ, with what to say of each.
+func wrongOnes(build forkliftBuild, file forkliftFile, differ []found) map[string]string {
+	listed, wrong := map[string]bool{}, map[string]string{}
 	for _, entry := range file.Differences {
 		for path, cells := range entry.Where {
 			for _, cell := range cells {
 				listed[cell+" | "+path] = true
 			}
 			if strings.TrimSpace(entry.Why) == "" {
-				t.Errorf("no reason is given for %s", path)
+				wrong[path] = ": no reason is given"
 			}
 		}
 	}
 	for _, one := range differ {
 		if !listed[one.where] {
-			t.Errorf("%s\n    real: %s\n    lab:  %s", one.where, brief(one.real), brief(one.lab))
+			wrong[one.where] = fmt.Sprintf("\n    real: %s\n    lab:  %s", brief(one.real), brief(one.lab))
 		}
 		delete(listed, one.where)
 	}
-	for _, where := range sorted(listed) {
-		t.Errorf("conformance/forklift/%s.yaml lists what does not differ any more: %s", build.version, where)
+	for where := range listed {
+		wrong[where] = fmt.Sprintf(": conformance/forklift/%s.yaml lists what does not differ any more", build.version)
 	}
+	return wrong
 }
 
 // updated keeps the reasons of what still differs; what is new comes last and wants one.

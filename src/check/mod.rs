@@ -35,7 +35,7 @@ pub use contract::{CONTRACT, Check};
 /// The Provider as it stands on the cluster, and what it should be.
 #[derive(Debug, Clone)]
 pub struct ProviderFacts {
-    /// `insecureSkipVerify` in its Secret, as stored; `None` when absent or unreadable (then why).
+    /// `insecureSkipVerify` in its Secret, as stored; or why it could not be read.
     pub insecure_skip_verify: Result<String, String>,
     /// What the configuration asks for.
     pub wanted_insecure: bool,

@@ -111,10 +111,10 @@ async fn sweep(cleaner: &Cleaner<'_>, loaded: &Loaded, run: &RunId) -> Result<Cl
             done => return done,
         }
     }
-    let path = std::env::temp_dir().join(format!("mtv-matrix-clean-{run}-{}", std::process::id()));
-    std::fs::create_dir_all(&path).map_err(|source| WorkError::Scratch { path: path.clone(), source })?;
-    let swept = cleaner.sweep(run, |marker| Ledger::create_with(&path.join("ledger.jsonl"), run, marker)).await;
-    let _ = std::fs::remove_dir_all(&path);
+    let scratch = tempfile::tempdir().map_err(|source| WorkError::Scratch { path: std::env::temp_dir(), source })?;
+    let path = scratch.path().join("ledger.jsonl");
+    let swept = cleaner.sweep(run, |marker| Ledger::create_with(&path, run, marker)).await;
+    drop(scratch);
     if let Some(error) = unreadable {
         super::show::out(format_args!("swept without its ledger: {error}"));
     }

@@ -191,8 +191,8 @@ fn ready_provider(namespace: &str, name: &str, provider: &Provider) -> ReadyProv
     }
 }
 
-/// `insecureSkipVerify` as the Provider's Secret holds it now, and whether the Provider carries
-/// `ConnectionInsecure`.
+/// `insecureSkipVerify` as the Provider's Secret holds it now (MTV takes one that is not there for `false`), and
+/// whether the Provider carries `ConnectionInsecure`; the error is why one of them could not be read.
 pub async fn read_tls_choice(cluster: &Cluster, provider: &ObjRef) -> (Result<String, String>, bool) {
     let (namespace, name) = (provider.namespace.clone().unwrap_or_default(), provider.name.clone().unwrap_or_default());
     let providers: kube::Api<Provider> = kube::Api::namespaced(cluster.client(), &namespace);
@@ -206,7 +206,7 @@ pub async fn read_tls_choice(cluster: &Cluster, provider: &ObjRef) -> (Result<St
     let value = match secrets.get(&name).await {
         Ok(secret) => match secret.data.unwrap_or_default().get("insecureSkipVerify") {
             Some(bytes) => Ok(String::from_utf8_lossy(&bytes.0).into_owned()),
-            None => Err(format!("Secret {namespace}/{name} has no insecureSkipVerify")),
+            None => Ok("false".to_owned()),
         },
         Err(error) => Err(format!("failed to read Secret {namespace}/{name}: {error}")),
     };

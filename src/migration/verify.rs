@@ -45,7 +45,10 @@ pub(super) async fn verify(
         prepared.vms.iter().map(|vm| judge_vm(context, cell, prepared, maps, migrated, &provider, &defaults, vm));
     let judged = futures::future::join_all(judge).await;
     let (findings, unread): (Vec<Vec<Finding>>, Vec<Vec<String>>) = judged.into_iter().unzip();
-    let (findings, unread) = (findings.concat(), unread.concat());
+    let (findings, mut unread) = (findings.concat(), unread.concat());
+    unread.extend(
+        provider.insecure_skip_verify.as_ref().err().map(|why| format!("the TLS choice of its Provider: {why}")),
+    );
     for finding in &findings {
         let finding = finding.clone();
         context.parts.events.emit(EventKind::CheckFinished { cell: cell.id.clone(), attempt, finding });

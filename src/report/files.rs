@@ -3,8 +3,9 @@
 //! What is written appears whole or not at all, but for the event log, which grows as the run goes.
 
 pub(super) use std::fs::File;
-use std::fs::OpenOptions;
+use std::fs::{OpenOptions, Permissions};
 use std::io::{self, BufReader, ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// The file's bytes; `None`: it is not there.
@@ -67,18 +68,32 @@ pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Writes the whole file, or leaves what was there.
+/// Writes the whole file, or leaves what was there. Two shards may join their set at the same time.
 pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    // Two shards may join their set at the same time.
-    temporary.push(format!(".{}.tmp", crate::api::names::random_chars(8)));
-    let temporary = PathBuf::from(temporary);
-    let written = File::create(&temporary)
-        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
-        .and_then(|()| std::fs::rename(&temporary, path));
-    if written.is_err() {
-        // Half of a report takes the room that the next one may need.
-        let _ = std::fs::remove_file(&temporary);
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // As any other file: what the umask allows. Where it can't be written whole it goes, for half of a report takes
+    // the room that the next one may need.
+    let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(dir)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_replaced_whole_and_others_may_read_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run.json");
+        std::fs::write(&path, "old").unwrap();
+        write(&path, b"new").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        let mode = path.metadata().unwrap().permissions().mode();
+        assert_ne!(mode & 0o044, 0, "{mode:o}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+        assert!(write(&dir.path().join("none/run.json"), b"new").is_err());
     }
-    written
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::roster::{Mark, Roster};
 use super::{LabPlatform, PlatformOptions};
@@ -27,23 +28,17 @@ pub struct Ova {
 
 /// A directory that goes when the lab does.
 struct Share {
-    path: PathBuf,
+    dir: TempDir,
     /// Names and contents as written.
     files: Vec<(PathBuf, String)>,
 }
 
-impl Drop for Share {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.path);
-    }
-}
-
 impl Share {
     fn write(roster: &Roster) -> std::io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("mtv-matrix-lab-ova-{}", crate::api::names::random_chars(12)));
-        let mut share = Self { path, files: Vec::new() };
+        let dir = tempfile::Builder::new().prefix("mtv-matrix-lab-ova-").tempdir()?;
+        let mut share = Self { dir, files: Vec::new() };
         for machine in &roster.0 {
-            let dir = share.path.join(&machine.name);
+            let dir = share.dir.path().join(&machine.name);
             std::fs::create_dir_all(&dir)?;
             let (file, text) = (dir.join(format!("{}.ovf", machine.name)), ovf::document(machine));
             std::fs::write(&file, &text)?;
@@ -78,7 +73,7 @@ impl LabPlatform for Ova {
         let profile = json!({
             "type": "ova",
             "version": "1",
-            "api_url": format!("127.0.0.1:{}", shown(&self.share.path)),
+            "api_url": format!("127.0.0.1:{}", shown(self.share.dir.path())),
             "vms": self.roster.vms(SUFFIX),
             "guest_vm_linux_user": "root",
             "guest_vm_linux_password": "lab-linux",
@@ -97,7 +92,7 @@ impl LabPlatform for Ova {
     }
 
     fn directories(&self) -> Vec<PathBuf> {
-        vec![self.share.path.clone()]
+        vec![self.share.dir.path().to_owned()]
     }
 
     fn requests(&self) -> (&'static str, u64) {

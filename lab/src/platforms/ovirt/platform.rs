@@ -51,7 +51,12 @@ fn marks(state: &State) -> BTreeMap<String, String> {
             format!("oVirt {kind} {} ({status}, {disks} disks, NICs {macs:?}, snapshots {snapshots:?})", m.name),
         )
     };
-    let disk = |d: &super::model::Disk| (d.id.clone(), format!("oVirt disk {} ({})", d.name, d.status));
+    // A disk is the VM's that it is attached to: who is told of the one knows of the other.
+    let owner = |disk: &str| {
+        let holds = |m: &&Machine| m.attachments.iter().any(|a| a.disk == disk);
+        state.vms.values().find(holds).map(|m| format!(" of {}", m.name)).unwrap_or_default()
+    };
+    let disk = |d: &super::model::Disk| (d.id.clone(), format!("oVirt disk {}{} ({})", d.name, owner(&d.id), d.status));
     let mut all: BTreeMap<String, String> = state.vms.values().map(|m| machine("VM", m)).collect();
     all.extend(state.templates.values().map(|m| machine("template", m)));
     all.extend(state.disks.values().map(disk));
