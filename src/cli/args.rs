@@ -201,9 +201,10 @@ pub struct LabArgs {
     #[command(flatten)]
     pub faults: FaultArgs,
     /// The real Forklift in place of the lab's MTV: a folder with its executables and `crds/`;
-    /// MTV_FORKLIFT_DIR too.
+    /// MTV_FORKLIFT_DIR too. `run` takes several builds, one after another with the same cells, and holds the last
+    /// against the first: exit 1 on a regression.
     #[arg(long, value_name = "DIR", requires = "lab")]
-    pub forklift: Option<PathBuf>,
+    pub forklift: Vec<PathBuf>,
 }
 
 /// How the wire between the runner and the lab breaks.
@@ -237,7 +238,7 @@ pub struct DoctorArgs {
     pub lab: LabArgs,
 }
 
-#[derive(Debug, ClapArgs)]
+#[derive(Debug, Clone, ClapArgs)]
 pub struct RunArgs {
     #[command(flatten)]
     pub config: ConfigArgs,

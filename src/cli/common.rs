@@ -112,7 +112,10 @@ pub async fn start_lab(args: &LabArgs) -> Result<Option<Lab>, Stop> {
     if let Some(scale) = args.lab_clock_scale {
         options.clock_scale = scale;
     }
-    options.mtv = mtv(args.forklift.as_deref(), args.lab_mtv_version.as_deref(), None)?;
+    if args.forklift.len() > 1 {
+        return Err(Stop::usage("--forklift is given more than once: only `run` takes several builds"));
+    }
+    options.mtv = mtv(args.forklift.first().map(PathBuf::as_path), args.lab_mtv_version.as_deref(), None)?;
     if let (Mtv::Own, Some(version)) = (&options.mtv, &args.lab_mtv_version) {
         options.mtv_version.clone_from(version);
     }

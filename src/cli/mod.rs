@@ -3,7 +3,9 @@
 //! Floor 6. Composes the rooms below; holds no rule of its own. Values that configuration knows
 //! have no default here, so that their layer stays visible.
 
+mod again;
 mod args;
+mod builds;
 mod bus;
 mod clean_cmd;
 mod common;

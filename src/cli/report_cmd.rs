@@ -2,12 +2,12 @@
 //! runs beside each other.
 
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::args::{CompareArgs, HistoryArgs, ListFormat, MergeArgs, ReportArgs, ReportCommand};
 use super::tell::Tell;
 use super::{Stop, exit, print_text};
-use crate::report::history::{History, Standing, read_night};
+use crate::report::history::{History, Night, Standing, read_night};
 use crate::report::log::read_events;
 use crate::report::{self, Written, compare, console, merge};
 
@@ -20,13 +20,23 @@ pub fn run(args: ReportArgs) -> Result<u8, Stop> {
     }
 }
 
-fn hold_against(args: &CompareArgs) -> Result<u8, Stop> {
-    let mut nights = Vec::new();
-    for dir in &args.dirs {
-        let night = read_night(dir).map_err(Stop::usage)?;
+fn nights(dirs: &[PathBuf]) -> Result<Vec<Night>, Stop> {
+    let read = |dir: &PathBuf| {
         let none = || Stop::usage(format!("{} has no run.json: `mtv-matrix report {0}` makes it", dir.display()));
-        nights.push(night.ok_or_else(none)?);
-    }
+        read_night(dir).map_err(Stop::usage)?.ok_or_else(none)
+    };
+    dirs.iter().map(read).collect()
+}
+
+/// The table of runs beside each other, and whether the last is a regression of the first.
+pub(super) fn beside_each_other(dirs: &[PathBuf]) -> Result<(String, bool), Stop> {
+    let nights = nights(dirs)?;
+    let compared = compare::compare(&nights);
+    Ok((compared.text(true), compared.regressed()))
+}
+
+fn hold_against(args: &CompareArgs) -> Result<u8, Stop> {
+    let nights = nights(&args.dirs)?;
     let compared = compare::compare(&nights);
     match args.output {
         ListFormat::Table => print_text(&compared.text(args.all)),

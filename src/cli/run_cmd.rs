@@ -12,10 +12,9 @@ use super::bus::Bus;
 use super::common::Flag;
 use super::signals::Signals;
 use super::tell::Tell;
-use super::{Stop, common, earlier, exit, report_cmd, telemetry};
+use super::{Stop, again, builds, common, earlier, exit, report_cmd, telemetry};
 use crate::api::names::{RunId, dns_label};
 use crate::cluster::{Cluster, ClusterError};
-use crate::config::secret::{is_secret, login_of};
 use crate::config::{Keep, Loaded};
 use crate::doctor::{self, Weight};
 use crate::engine::{self, StopTokens};
@@ -26,14 +25,23 @@ use crate::report::{self, Reporter, RunModel, console, merge, metrics, rerun};
 
 pub async fn run(config: &ConfigArgs, args: RunArgs) -> Result<u8, Stop> {
     let tell = Tell::new(&args.tell)?;
-    let result = run_on(config, &args, &tell).await;
+    let result = match args.lab.forklift.as_slice() {
+        [] | [_] => run_on(config, &args, &tell).await.map(|ended| ended.code),
+        builds => builds::run(config, &args, builds, &tell).await,
+    };
     if let Err(stop) = &result {
         tell.stopped(stop);
     }
     result
 }
 
-async fn run_on(config: &ConfigArgs, args: &RunArgs, tell: &Tell) -> Result<u8, Stop> {
+/// How a run ended, and where its results are.
+pub(super) struct Ended {
+    pub code: u8,
+    pub dir: PathBuf,
+}
+
+pub(super) async fn run_on(config: &ConfigArgs, args: &RunArgs, tell: &Tell) -> Result<Ended, Stop> {
     // A signal that comes now waits until somebody listens.
     let signals = Signals::install().map_err(|e| Stop::environment(format!("failed to listen for signals: {e}")))?;
     let lab = common::start_lab(&args.lab).await?;
@@ -50,14 +58,15 @@ async fn run_with(
     lab: Option<&Lab>,
     signals: Signals,
     tell: &Tell,
-) -> Result<u8, Stop> {
+) -> Result<Ended, Stop> {
     let loaded = common::load(config, flags(args), lab)?;
     let rest = common::rest(&args.select)?;
     let (cells, set) = common::selected(&loaded, &args.select, rest.as_ref())?;
     let carried = rest.map(|rest| rest.carried).unwrap_or_default();
     if cells.is_empty() {
         super::show::err(format_args!("nothing is left to run: all {} cells of that run passed", carried.len()));
-        return Ok(exit::PASSED);
+        let dir = args.select.rerun.clone().unwrap_or_default();
+        return Ok(Ended { code: exit::PASSED, dir });
     }
     let set_id = set.as_ref().filter(|_| args.merge).map(|set| set.id.clone());
     let run = match loaded.settings.target_namespace_prefix.as_str() {
@@ -142,7 +151,10 @@ async fn run_with(
         merge_set(&loaded.settings.results, &id);
     }
     if again {
-        super::show::err(format_args!("what did not pass, again: {}", again_command(std::env::args(), &dir)));
+        super::show::err(format_args!(
+            "what did not pass, again: {}",
+            again::command(std::env::args(), args.lab.forklift.first(), &dir)
+        ));
     }
     // With events on standard output nothing else may stand there.
     if args.log_format == LogFormat::Json {
@@ -153,7 +165,7 @@ async fn run_with(
             dir.display()
         ));
     }
-    Ok(code)
+    Ok(Ended { code, dir })
 }
 
 /// An evicted pod's ledger is finished before the pod that is made in its place begins.
@@ -180,32 +192,6 @@ fn keep_logs(from: &Path, to: &Path) {
     if let Err(error) = copied {
         super::show::err(format_args!("warning: Forklift's logs were not copied to {}: {error}", to.display()));
     }
-}
-
-/// The command line of this run with `--rerun`, to be pasted. Values of secret settings are not shown again.
-fn again_command(args: impl Iterator<Item = String>, dir: &Path) -> String {
-    let mut words: Vec<String> = Vec::new();
-    let mut args = args.skip(1);
-    while let Some(arg) = args.next() {
-        if arg == "--rerun" {
-            args.next();
-        } else if let Some(value) = arg.strip_prefix("--set").filter(|rest| rest.is_empty() || rest.starts_with('=')) {
-            let value = value.strip_prefix('=').map_or_else(|| args.next().unwrap_or_default(), str::to_owned);
-            let secret = value.split_once('=').filter(|(key, value)| is_secret(key) || login_of(value).is_some());
-            words.push("--set".to_owned());
-            words.push(secret.map_or_else(|| value.clone(), |(key, _)| format!("{key}=…")));
-        } else if !arg.starts_with("--rerun=") {
-            words.push(arg);
-        }
-    }
-    words.push("--rerun".to_owned());
-    words.push(dir.display().to_string());
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
-    let quoted = words.into_iter().map(|word| match word.chars().all(plain) && !word.is_empty() {
-        true => word,
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    });
-    std::iter::once("mtv-matrix".to_owned()).chain(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// First-class flags as settings.
@@ -390,21 +376,4 @@ pub async fn doctor(config: &ConfigArgs, args: &LabArgs) -> Result<u8, Stop> {
         lab.stop().await;
     }
     Ok(code)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_that_runs_the_rest_is_this_one_with_its_results_and_without_secrets() {
-        let line = "mtv run --lab --rerun results/a --set=cluster_password=x1 --set jobs=4 --set \
-            metrics_push=https://u:x1@gateway -E tag(cold)";
-        let again = again_command(line.split(' ').map(str::to_owned), Path::new("results/my run"));
-        assert_eq!(
-            again,
-            "mtv-matrix run --lab --set 'cluster_password=…' --set jobs=4 --set 'metrics_push=…' -E 'tag(cold)' \
-             --rerun 'results/my run'"
-        );
-    }
 }

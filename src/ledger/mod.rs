@@ -215,7 +215,9 @@ impl Ledger {
     /// the run's secret any more.
     pub fn create_with(path: &Path, run: &RunId, marker: Option<Marker>) -> Result<Self, LedgerError> {
         let write_error = |source| LedgerError::Write { path: path.to_owned(), source };
-        let file = OpenOptions::new().create_new(true).read(true).append(true).open(path).map_err(write_error)?;
+        // It appears with its first line: one that is killed here leaves no ledger that nobody can read.
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let (file, begun) = tempfile::Builder::new().append(true).tempfile_in(dir).map_err(write_error)?.into_parts();
         private(&file).map_err(write_error)?;
         let secret = marker.as_ref().map(|marker| marker.secret().expose_secret().to_owned());
         let ledger = Self {
@@ -227,6 +229,9 @@ impl Ledger {
             state: Mutex::new(State { file, whole: 0, next: 1, entries: BTreeMap::new() }),
         };
         ledger.write(|_| Line::Opened { version: VERSION, run: run.clone(), at: clock::now(), secret })?;
+        begun.persist_noclobber(path).map_err(|refused| write_error(refused.error))?;
+        // Its name is to outlive a crash, too. Some file systems can't sync a directory.
+        let _ = File::open(dir).and_then(|dir| dir.sync_all());
         Ok(ledger)
     }
 
@@ -463,6 +468,18 @@ mod tests {
         let names: Vec<String> =
             Ledger::reopen(&path).unwrap().open_entries().iter().map(|e| e.thing.describe()).collect();
         assert_eq!(names, ["VM c on p", "VM a on p"]);
+    }
+
+    #[test]
+    fn a_ledger_appears_with_its_first_line_and_never_in_the_place_of_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.jsonl");
+        let run = RunId::random();
+        drop(Ledger::create(&path, &run).unwrap());
+        let refused = Ledger::create(&path, &RunId::random()).map(|ledger| ledger.run().clone());
+        assert!(matches!(refused, Err(LedgerError::Write { .. })), "{refused:?}");
+        assert_eq!(Ledger::reopen(&path).unwrap().run(), &run);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing lies beside it");
     }
 
     #[test]
