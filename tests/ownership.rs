@@ -258,9 +258,9 @@ fn what_may_still_come_is_waited_for_in_all_ledgers_at_once_and_not_for_what_is_
 #[test]
 fn a_clone_whose_answer_never_came_and_whose_task_goes_on_is_waited_for_and_removed() {
     let place = Place::new();
-    // A clone takes two minutes of the lab's time: six seconds here.
-    let lab = LabServer::start(&place, "--clock-scale 20");
-    let args = format!("run --results results -s {COLD} --set timeouts.request=3s");
+    // A clone takes two minutes of the lab's time: twelve seconds here, and what has no task may come for eight.
+    let lab = LabServer::start(&place, "--clock-scale 10");
+    let args = format!("run --results results -s {COLD} --set timeouts.request=2s");
     let run = Running::start(&mut lab.command(&place, &args));
     let ledger = || fs::read_to_string(place.results().dir.join("ledger.jsonl")).unwrap_or_default();
     let begun = Instant::now();
@@ -276,7 +276,7 @@ fn a_clone_whose_answer_never_came_and_whose_task_goes_on_is_waited_for_and_remo
     let vm = asked.iter().find(|line| line["thing"] == "source-vm").unwrap();
     assert!(!asked.iter().any(|line| line["what"] == "done" && line["entry"] == vm["entry"]), "{asked:?}");
     let removed = format!("removed VM {}", vm["name"].as_str().unwrap());
-    clean(&lab, &place, "--results results --set timeouts.request=3s").exits(0).says(&removed).says(", 0 left");
+    clean(&lab, &place, "--results results --set timeouts.request=2s").exits(0).says(&removed).says(", 0 left");
     lab.ends_clean();
 }
 

@@ -139,3 +139,16 @@ async fn a_proxys_page_is_no_answer_of_the_server_and_a_login_is_tried_again() {
     assert_eq!(server.asked.lock().unwrap().first().map(String::as_str), Some("RetrieveServiceContent"));
     assert_eq!(server.logins.load(Ordering::SeqCst), 1);
 }
+
+#[tokio::test]
+async fn a_wait_whose_first_request_a_proxy_lost_asks_again() {
+    let (server, session) = session(Server::default()).await;
+    session.live().await.map_err(|error| error.told()).unwrap();
+    server.broken.store(1, Ordering::SeqCst);
+    let vm = MoRef::new("VirtualMachine", "vm-1");
+    let done = |_: &_| crate::net::Poll::<()>::Done(());
+    // This server knows no collector; what counts is that it was asked for one a second time.
+    let _ = session.wait_for(&[vm], &["name"], Duration::from_secs(1), done).await;
+    let asked = server.asked.lock().unwrap().clone();
+    assert_eq!(asked.iter().filter(|operation| *operation == "CreatePropertyCollector").count(), 2, "{asked:?}");
+}
