@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Flaky, Keep, RetriesOn};
+use crate::config::{FailFast, Flaky, Keep, RetriesOn};
 use crate::lab::faults::FaultOptions;
 use crate::matrix::Shard;
 
@@ -258,9 +258,15 @@ pub struct RunArgs {
     /// Whether a cell that passed only on a retry lets the run pass (exit 1 where it does not).
     #[arg(long, value_enum, value_name = "SO")]
     pub flaky: Option<Flaky>,
-    /// Start no further cell after the first that does not pass.
-    #[arg(long)]
-    pub fail_fast: bool,
+    /// Start no further cell after N that did not pass (1 where none is given); `:immediate` ends those at work, too.
+    #[arg(long, value_name = "N[:immediate]", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
+    pub fail_fast: Option<FailFast>,
+    /// Begin the cells in the order that this number shuffles them to.
+    #[arg(long, value_name = "N")]
+    pub order_seed: Option<u64>,
+    /// Run the same again, N times at most, until one run does not pass.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "part")]
+    pub until_fail: Option<u32>,
     /// Exit 5 where a cell was skipped.
     #[arg(long)]
     pub fail_on_skip: bool,

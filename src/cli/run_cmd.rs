@@ -25,14 +25,29 @@ use crate::report::{self, Reporter, RunModel, console, merge, metrics, rerun};
 
 pub async fn run(config: &ConfigArgs, args: RunArgs) -> Result<u8, Stop> {
     let tell = Tell::new(&args.tell)?;
-    let result = match args.lab.forklift.as_slice() {
-        [] | [_] => run_on(config, &args, &tell).await.map(|ended| ended.code),
-        builds => builds::run(config, &args, builds, &tell).await,
+    let result = match (args.lab.forklift.as_slice(), args.until_fail) {
+        ([] | [_], None) => run_on(config, &args, &tell).await.map(|ended| ended.code),
+        ([] | [_], Some(times)) => until_fail(config, &args, times, &tell).await,
+        (builds, None) => builds::run(config, &args, builds, &tell).await,
+        (_, Some(_)) => Err(Stop::usage("--until-fail runs one build again and again: give --forklift once")),
     };
     if let Err(stop) = &result {
         tell.stopped(stop);
     }
     result
+}
+
+/// Each run is one of its own, with results of its own; the first that does not pass is the last.
+async fn until_fail(config: &ConfigArgs, args: &RunArgs, times: u32, tell: &Tell) -> Result<u8, Stop> {
+    for number in 1..=times {
+        super::show::err(format_args!("run {number} of {times} at most"));
+        let ended = run_on(config, args, tell).await?;
+        if ended.code != exit::PASSED {
+            super::show::err(format_args!("run {number} did not pass: {}", ended.dir.display()));
+            return Ok(ended.code);
+        }
+    }
+    Ok(exit::PASSED)
 }
 
 /// How a run ended, and where its results are.
@@ -217,8 +232,11 @@ fn flags(args: &RunArgs) -> Vec<Flag> {
     if let Some(cells) = args.min_cells {
         add("min_cells", json!(cells), "--min-cells");
     }
-    if args.fail_fast {
-        add("fail_fast", json!(true), "--fail-fast");
+    if let Some(after) = args.fail_fast {
+        add("fail_fast", json!(after.to_string()), "--fail-fast");
+    }
+    if let Some(seed) = args.order_seed {
+        add("order_seed", json!(seed), "--order-seed");
     }
     if let Some(keep) = args.keep {
         let word = match keep {

@@ -7,6 +7,7 @@
 mod assemble;
 pub mod duration;
 pub mod errors;
+mod fail_fast;
 pub mod known;
 pub mod layers;
 pub mod load;
@@ -27,6 +28,7 @@ mod typed;
 mod validate;
 
 pub use errors::{ConfigErrors, Layer, Origin, Problem, nearest};
+pub use fail_fast::FailFast;
 pub use known::defaults;
 pub use load::{Loaded, load, shipped_scenarios};
 pub use platforms::{

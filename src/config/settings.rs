@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::duration;
+use super::fail_fast::{self, FailFast};
 
 /// Everything that is not a provider profile and not a scenario.
 #[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
@@ -88,8 +89,13 @@ pub struct Settings {
     pub retries_on: RetriesOn,
     /// Whether a cell that passed only on a retry lets the run pass: `pass` or `fail`.
     pub flaky: Flaky,
-    /// Start no further cell after the first that fails.
-    pub fail_fast: bool,
+    /// Start no further cell after so many that did not pass: `true` (the first), `3`, or `3:immediate`, which ends
+    /// what is at work, too.
+    #[schemars(with = "fail_fast::FailFastText")]
+    pub fail_fast: FailFast,
+    /// Begin the cells in the order that this number shuffles them to.
+    #[schemars(range(min = 0))]
+    pub order_seed: Option<u64>,
     /// A run in which a cell was skipped ends with exit code 5.
     pub fail_on_skip: bool,
     /// So does one in which fewer cells ran; of a set of shards that is said where it is joined.

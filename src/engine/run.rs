@@ -234,6 +234,7 @@ async fn execute(request: &Request<'_>, cells: &[Cell], context: Arc<RunContext>
         retries: settings.retries,
         retries_on: settings.retries_on,
         fail_fast: settings.fail_fast,
+        order_seed: settings.order_seed,
         keep: settings.keep,
     };
     let work = Migrations { context: context.clone(), cancel: stop.cancel.clone(), abort: stop.abort.clone() };

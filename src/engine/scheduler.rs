@@ -6,16 +6,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::caught::caught;
 use crate::api::names::{CellId, RunId};
-use crate::config::{Keep, RetriesOn};
+use crate::config::{FailFast, Keep, RetriesOn};
 use crate::event::{EventKind, Events, Verdict};
 use crate::matrix::{Cell, Decision};
 use crate::migration::Outcome;
@@ -32,7 +35,9 @@ pub struct EngineOptions {
     pub retries: u32,
     /// After which ends.
     pub retries_on: RetriesOn,
-    pub fail_fast: bool,
+    pub fail_fast: FailFast,
+    /// Shuffles the order in which cells begin.
+    pub order_seed: Option<u64>,
     pub keep: Keep,
 }
 
@@ -77,7 +82,10 @@ pub struct Scheduler<W> {
     all: Semaphore,
     profiles: BTreeMap<String, Semaphore>,
     groups: BTreeMap<String, Semaphore>,
-    failed_fast: AtomicBool,
+    /// Cells that failed or errored.
+    unpassed: AtomicU32,
+    /// Ends what is at work: with `cancel`, or where enough cells did not pass.
+    at_once: CancellationToken,
 }
 
 impl<W: Work> Scheduler<W> {
@@ -98,7 +106,8 @@ impl<W: Work> Scheduler<W> {
         let groups =
             cells.iter().filter_map(|c| c.scenario.group.clone()).map(|g| (g, bound(options.max_concurrent))).collect();
         let all = bound(options.jobs);
-        Self { work, run, events, options, cancel, all, profiles, groups, failed_fast: AtomicBool::new(false) }
+        let at_once = cancel.child_token();
+        Self { work, run, events, options, cancel, all, profiles, groups, unpassed: AtomicU32::new(0), at_once }
     }
 
     /// Runs every cell that is to run, then closes the run.
@@ -110,8 +119,11 @@ impl<W: Work> Scheduler<W> {
                 summary.verdicts.insert(cell.id.clone(), Verdict::Skipped);
             }
         }
-        let mut running: FuturesUnordered<_> =
-            cells.iter().filter(|c| c.decision == Decision::Run).map(|cell| self.cell(cell)).collect();
+        let mut ready: Vec<&Cell> = cells.iter().filter(|c| c.decision == Decision::Run).collect();
+        if let Some(seed) = self.options.order_seed {
+            ready.shuffle(&mut StdRng::seed_from_u64(seed));
+        }
+        let mut running: FuturesUnordered<_> = ready.into_iter().map(|cell| self.cell(cell)).collect();
         while let Some((id, ended)) = running.next().await {
             summary.leftovers += ended.leftovers;
             summary.flaky += u32::from(ended.flaky);
@@ -139,7 +151,10 @@ impl<W: Work> Scheduler<W> {
                 match (attempt, reason) {
                     (1, Refusal::Interrupted) => ended.verdict = Verdict::Interrupted,
                     (1, Refusal::FailedFast) => {
-                        let reason = "another cell did not pass, and --fail-fast was given".to_owned();
+                        let reason = match self.unpassed.load(Ordering::Relaxed) {
+                            1 => "another cell did not pass, and --fail-fast was given".to_owned(),
+                            n => format!("{n} other cells did not pass, and --fail-fast was given"),
+                        };
                         self.emit(EventKind::CellSkipped { cell: cell.id.clone(), reason, shard: None });
                     }
                     _ => {}
@@ -157,8 +172,11 @@ impl<W: Work> Scheduler<W> {
                 break;
             }
         }
-        if self.options.fail_fast && matches!(ended.verdict, Verdict::Failed | Verdict::Errored) {
-            self.failed_fast.store(true, Ordering::Relaxed);
+        if matches!(ended.verdict, Verdict::Failed | Verdict::Errored) {
+            self.unpassed.fetch_add(1, Ordering::Relaxed);
+            if self.failed_fast() && matches!(self.options.fail_fast, FailFast::After { immediate: true, .. }) {
+                self.at_once.cancel();
+            }
         }
         (cell.id.clone(), ended)
     }
@@ -166,8 +184,16 @@ impl<W: Work> Scheduler<W> {
     async fn permit<'a>(&self, semaphore: &'a Semaphore) -> Option<tokio::sync::SemaphorePermit<'a>> {
         tokio::select! {
             biased;
-            () = self.cancel.cancelled() => None,
+            () = self.at_once.cancelled() => None,
             permit = semaphore.acquire() => permit.ok(),
+        }
+    }
+
+    /// Whether as many cells did not pass as the run was told to bear.
+    fn failed_fast(&self) -> bool {
+        match self.options.fail_fast {
+            FailFast::Never => false,
+            FailFast::After { cells, .. } => self.unpassed.load(Ordering::Relaxed) >= cells.get(),
         }
     }
 
@@ -175,7 +201,7 @@ impl<W: Work> Scheduler<W> {
     fn refusal(&self) -> Option<Refusal> {
         if self.cancel.is_cancelled() {
             Some(Refusal::Interrupted)
-        } else if self.failed_fast.load(Ordering::Relaxed) {
+        } else if self.failed_fast() {
             Some(Refusal::FailedFast)
         } else {
             None
@@ -189,7 +215,7 @@ impl<W: Work> Scheduler<W> {
         self.emit(EventKind::CellStarted { cell: id.clone(), attempt, namespace });
         let outcome = tokio::select! {
             biased;
-            () = self.cancel.cancelled() => Outcome::interrupted(),
+            () = self.at_once.cancelled() => Outcome::interrupted(),
             outcome = caught("this cell was run", self.work.attempt(cell, attempt)) => {
                 outcome.unwrap_or_else(Outcome::broken)
             }

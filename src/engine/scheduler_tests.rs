@@ -1,4 +1,4 @@
-//! The scheduler with cells that only take time: a minute each, on a clock that stands still.
+//! The scheduler with cells that only take time: a minute each, `long` ten, on a clock that stands still.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -76,7 +76,7 @@ impl Fake {
 impl Work for &Fake {
     async fn attempt(&self, cell: &Cell, attempt: u32) -> Outcome {
         let _busy = self.work(cell);
-        tokio::time::sleep(MINUTE).await;
+        tokio::time::sleep(if cell.scenario.name == "long" { 10 * MINUTE } else { MINUTE }).await;
         self.note(format!("{} {attempt} ended", cell.scenario.name));
         let ends = self.ends.get(cell.scenario.name.as_str());
         let nth = |ends: &Vec<Verdict>| ends.get(attempt as usize - 1).or(ends.last()).copied();
@@ -139,7 +139,8 @@ fn options() -> EngineOptions {
         max_concurrent: 8,
         retries: 0,
         retries_on: RetriesOn::Errored,
-        fail_fast: false,
+        fail_fast: FailFast::Never,
+        order_seed: None,
         keep: Keep::Never,
     }
 }
@@ -221,7 +222,7 @@ async fn a_cell_that_waits_for_its_profile_holds_no_place_of_the_run() {
 async fn after_a_failure_fail_fast_begins_nothing_and_lets_end_what_is_at_work() {
     let all = cells(&[("a", "bad"), ("a", "good"), ("a", "late")]);
     let fake = Fake::of(&[("bad", &[Verdict::Failed])]);
-    let ran = run(&fake, &all, EngineOptions { jobs: 2, fail_fast: true, ..options() }, None).await;
+    let ran = run(&fake, &all, EngineOptions { jobs: 2, fail_fast: FailFast::FIRST, ..options() }, None).await;
     let verdicts = ["bad", "good", "late"].map(|name| ran.verdict(name));
     assert_eq!(verdicts, [Verdict::Failed, Verdict::Passed, Verdict::Skipped]);
     let skipped = |kind: &EventKind| match kind {
@@ -233,6 +234,34 @@ async fn after_a_failure_fail_fast_begins_nothing_and_lets_end_what_is_at_work()
     let fake = Fake::of(&[("bad", &[Verdict::Failed])]);
     let ran = run(&fake, &all, EngineOptions { jobs: 1, ..options() }, None).await;
     assert_eq!(ran.summary.count(Verdict::Passed), 2, "without it the others go on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn fail_fast_bears_as_many_as_it_is_told_and_ends_what_is_at_work_where_that_is_asked_for() {
+    let all = cells(&[("a", "bad"), ("a", "worse"), ("a", "slow"), ("a", "late")]);
+    let fake = || Fake::of(&[("bad", &[Verdict::Failed]), ("worse", &[Verdict::Errored])]);
+    let two = |text: &str| EngineOptions { jobs: 1, fail_fast: text.parse().unwrap(), ..options() };
+    let ran = run(&fake(), &all, two("2"), None).await;
+    assert_eq!(["bad", "worse", "slow"].map(|n| ran.verdict(n)), [Verdict::Failed, Verdict::Errored, Verdict::Skipped]);
+    let (fake, all) = (fake(), cells(&[("a", "bad"), ("a", "long"), ("a", "late")]));
+    let ran = run(&fake, &all, EngineOptions { jobs: 2, ..two("1:immediate") }, None).await;
+    let verdicts = ["bad", "long", "late"].map(|name| ran.verdict(name));
+    assert_eq!(verdicts, [Verdict::Failed, Verdict::Interrupted, Verdict::Skipped]);
+    assert_eq!((ran.took, fake.did()[2].as_str()), (MINUTE, "long 1 undone"), "{:?}", fake.did());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seed_gives_the_cells_another_order_and_always_the_same() {
+    let all = cells(&[("a", "1"), ("a", "2"), ("a", "3"), ("a", "4"), ("a", "5"), ("a", "6")]);
+    let order = async |seed| {
+        let fake = Fake::default();
+        run(&fake, &all, EngineOptions { jobs: 1, order_seed: seed, ..options() }, None).await;
+        fake.did()
+    };
+    let (as_written, seven) = (order(None).await, order(Some(7)).await);
+    assert_ne!(as_written, seven);
+    assert_eq!(seven, order(Some(7)).await);
+    assert_ne!(seven, order(Some(8)).await);
 }
 
 #[tokio::test(start_paused = true)]
