@@ -51,6 +51,10 @@ impl Right {
     }
 }
 
+/// What MTV makes for a disk or a conversion, and reads again.
+const WAITED_FOR: &[&str] =
+    &["conversions", "ovirtvolumepopulators", "openstackvolumepopulators", "vspherexcopyvolumepopulators"];
+
 const RIGHTS: &[Right] = &[
     right(Everywhere, "", &["namespaces"], &["get", "list", "watch", "create", "delete"]),
     right(
@@ -82,6 +86,8 @@ const RIGHTS: &[Right] = &[
     right(Everywhere, "batch", &["jobs"], &["list"]).without("a failed cell's artifacts lack hook Jobs"),
     right(Everywhere, "cdi.kubevirt.io", &["datavolumes"], &["list"])
         .without("a failed cell's artifacts lack DataVolumes"),
+    right(Everywhere, "forklift.konveyor.io", WAITED_FOR, &["list"])
+        .without("a failed cell's artifacts lack what a step of MTV's pipeline waits for"),
     right(Everywhere, "config.openshift.io", &["clusterversions"], &["get"])
         .named(&["version"])
         .without("OpenShift's version, which some checks go by, is unknown"),

@@ -31,6 +31,11 @@ const KINDS: &[(&str, &str, &str, &str)] = &[
     ("forklift.konveyor.io", "v1beta1", "NetworkMap", "networkmaps"),
     ("forklift.konveyor.io", "v1beta1", "Hook", "hooks"),
     ("forklift.konveyor.io", "v1beta1", "Provider", "providers"),
+    // What a step of the pipeline waits for says why it failed; the Plan says only that it did.
+    ("forklift.konveyor.io", "v1beta1", "Conversion", "conversions"),
+    ("forklift.konveyor.io", "v1beta1", "OvirtVolumePopulator", "ovirtvolumepopulators"),
+    ("forklift.konveyor.io", "v1beta1", "OpenstackVolumePopulator", "openstackvolumepopulators"),
+    ("forklift.konveyor.io", "v1beta1", "VSphereXcopyVolumePopulator", "vspherexcopyvolumepopulators"),
     ("k8s.cni.cncf.io", "v1", "NetworkAttachmentDefinition", "network-attachment-definitions"),
     ("kubevirt.io", "v1", "VirtualMachine", "virtualmachines"),
     ("kubevirt.io", "v1", "VirtualMachineInstance", "virtualmachineinstances"),

@@ -134,8 +134,8 @@ impl Comparison<'_> {
             let mtv = column.mtv_version.unwrap_or("unknown");
             let _ = writeln!(out, "run {}: {} (MTV {mtv}): {}", n + 1, column.run, column.verdict);
         }
-        let shown = |row: &&Row| all || row.change != Change::Same || !row.stages.is_empty();
-        let rows: Vec<&Row> = self.cells.iter().filter(shown).collect();
+        let is_same = |row: &Row| row.change == Change::Same && row.stages.is_empty();
+        let rows: Vec<&Row> = self.cells.iter().filter(|row| all || !is_same(row)).collect();
         let wide = rows.iter().map(|row| row.id.len()).max().unwrap_or_default();
         for row in &rows {
             let verdicts: Vec<String> =
@@ -155,7 +155,7 @@ impl Comparison<'_> {
             }
         }
         let regressions = self.cells.iter().filter(|row| row.change == Change::Regression).count();
-        let same = self.cells.len() - rows.len();
+        let same = self.cells.iter().filter(|row| is_same(row)).count();
         let plural = if regressions == 1 { "regression" } else { "regressions" };
         let _ = writeln!(out, "{regressions} {plural}; {same} of {} cells are the same", self.cells.len());
         out
@@ -224,7 +224,10 @@ mod tests {
                 night("mm-a", &[("v/a", Verdict::Passed, &[], 10_000)]),
                 night("mm-b", &[("v/a", Verdict::Passed, &[], now)]),
             ];
-            compare(&nights).text(false)
+            let compared = compare(&nights);
+            let end = |text: &str| text.lines().last().map(str::to_owned);
+            assert_eq!(end(&compared.text(true)), end(&compared.text(false)), "how many are shown counts for nothing");
+            compared.text(false)
         };
         assert!(compared(15_000).contains("migrate slower: 10.0s → 15.0s"));
         assert!(compared(10_900).ends_with("0 regressions; 1 of 1 cells are the same\n"));
