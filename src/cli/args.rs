@@ -72,6 +72,14 @@ pub enum Command {
     History(HistoryArgs),
     /// Start the built-in lab and keep it up.
     Lab(LabServerArgs),
+    /// The completions of a shell: `source <(mtv-matrix completions bash)`.
+    Completions { shell: clap_complete::Shell },
+    /// The manual page, or those of all commands as files.
+    Man {
+        /// Write them there.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
     /// What the lab runs Forklift under; started by the lab alone.
     #[command(hide = true, name = "forklift-supervisor")]
     ForkliftSupervisor,

@@ -14,6 +14,7 @@ mod docs;
 mod earlier;
 mod lab_cmd;
 pub mod list_cmd;
+mod manual;
 mod report_cmd;
 mod run_cmd;
 mod show;
@@ -88,6 +89,8 @@ async fn dispatch(args: Args) -> Result<u8, Stop> {
         | Command::Clean(_)
         | Command::Report(_)
         | Command::History(_)
+        | Command::Completions { .. }
+        | Command::Man { .. }
         | Command::ForkliftSupervisor => &[],
     };
     if defects.iter().any(|name| name == "help") {
@@ -103,6 +106,8 @@ async fn dispatch(args: Args) -> Result<u8, Stop> {
         | Command::Clean(_)
         | Command::Report(_)
         | Command::History(_)
+        | Command::Completions { .. }
+        | Command::Man { .. }
         | Command::ForkliftSupervisor => false,
     };
     if without_lab && !defects.is_empty() {
@@ -118,6 +123,8 @@ async fn dispatch(args: Args) -> Result<u8, Stop> {
         Command::Report(report) => report_cmd::run(report),
         Command::History(history) => report_cmd::history(&history),
         Command::Lab(lab) => lab_cmd::run(&lab).await,
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { out } => manual::pages(out.as_deref()),
         Command::ForkliftSupervisor => {
             crate::lab::forklift::supervisor::supervise().await;
             Ok(exit::PASSED)
