@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::Failure;
 use super::adopt;
 use super::context::RunContext;
@@ -19,6 +21,9 @@ use crate::event::{EventKind, Finding, Level, Outcome, Problem};
 use crate::forklift::providers;
 use crate::matrix::Cell;
 use crate::source;
+
+/// How long what speaks against a source VM is looked at again: an answer may be older than the migration.
+const SECOND_LOOK: Duration = Duration::from_secs(5);
 
 pub(super) async fn verify(
     context: &RunContext,
@@ -113,10 +118,14 @@ async fn judge_vm(
         Some(driver) => {
             let platform = prepared.open.profile.platform;
             let late = snapshots::removed_late(platform, cell.scenario.warm_migration);
-            let limit = if late { context.parts.settings.timeouts.snapshot_removal } else { Duration::ZERO };
+            let limit = if late { context.parts.settings.timeouts.snapshot_removal } else { SECOND_LOOK };
+            let first_look = Instant::now();
             let settled = |now: &SourceVm| match snapshots::of_mtv(&vm.before, now).count() {
-                0 => Ok(()),
-                left => Err(format!("{left} snapshots of MTV's are still there")),
+                left if left > 0 => Err(format!("{left} snapshots of MTV's are still there")),
+                _ if now.power != Power::Off && first_look.elapsed() < SECOND_LOOK => {
+                    Err(format!("the source VM is {}", now.power))
+                }
+                _ => Ok(()),
             };
             source::describe_settled(driver.as_ref(), &vm.reference, limit, settled).await.map_err(|e| e.to_string())
         }
