@@ -220,6 +220,18 @@ pub enum GuestLogin {
     Ok { interfaces: Result<Vec<GuestInterface>, String> },
 }
 
+/// The objects that a migrated VM consists of, whole, as the API server gave them: what the contract compares
+/// field by field.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Objects {
+    /// The VirtualMachine.
+    pub vm: serde_json::Value,
+    /// The VirtualMachineInstance, while there is one.
+    pub vmi: Option<serde_json::Value>,
+    /// The PersistentVolumeClaims of its disks, by name.
+    pub claims: BTreeMap<String, serde_json::Value>,
+}
+
 /// A migrated VM on the cluster at one moment. Reading it changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetVm {
@@ -245,6 +257,8 @@ pub struct TargetVm {
     /// Affinity of the VM template.
     pub affinity: Option<serde_json::Value>,
     pub login: GuestLogin,
+    /// What all of this was read from.
+    pub objects: Objects,
 }
 
 #[cfg(test)]

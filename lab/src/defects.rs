@@ -2,6 +2,13 @@
 //!
 //! Each defect breaks exactly one thing, so that exactly one check must find it.
 
+pub mod catalogue;
+pub mod variations;
+pub mod written;
+
+use catalogue::WRITTEN;
+use written::{Object, Written};
+
 /// One way to be wrong, with the check that must notice it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Defect {
@@ -96,26 +103,44 @@ pub fn new_mac(mac: &str) -> String {
     }
 }
 
+/// The defects of what is written that a lab can run: those of the VM that its MTV creates. The others are made on
+/// recorded runs (tests/verdicts.rs).
+pub fn runnable() -> impl Iterator<Item = &'static Written> {
+    WRITTEN.iter().filter(|defect| defect.object == Object::Vm)
+}
+
 /// The defects switched on in a lab.
 #[derive(Debug, Clone, Default)]
-pub struct Defects(Vec<Defect>);
+pub struct Defects {
+    on: Vec<Defect>,
+    /// Of the VM as MTV creates it.
+    written: Vec<&'static Written>,
+}
 
 impl Defects {
     /// From names; the first unknown one is the error.
     pub fn parse(names: &[String]) -> Result<Self, super::LabError> {
-        let mut on = Vec::new();
+        let (mut on, mut written) = (Vec::new(), Vec::new());
         for name in names {
-            match CATALOGUE.iter().find(|(_, known, _)| known == name) {
-                Some((defect, _, _)) => on.push(*defect),
-                None => {
-                    let known: Vec<&str> = CATALOGUE.iter().map(|(_, name, _)| *name).collect();
-                    return Err(super::LabError::UnknownDefect { name: name.clone(), known: known.join(", ") });
-                }
+            if let Some((defect, _, _)) = CATALOGUE.iter().find(|(_, known, _)| known == name) {
+                on.push(*defect);
+            } else if let Some(found) = runnable().find(|defect| defect.name == name) {
+                written.push(found);
+            } else {
+                let known = CATALOGUE.iter().map(|(_, name, _)| *name).chain(runnable().map(|defect| defect.name));
+                let known: Vec<&str> = known.collect();
+                return Err(super::LabError::UnknownDefect { name: name.clone(), known: known.join(", ") });
             }
         }
-        Ok(Self(on))
+        Ok(Self { on, written })
+    }
+    /// Changes a VirtualMachine that is about to be created.
+    pub fn write(&self, machine: &mut serde_json::Value) {
+        for defect in &self.written {
+            defect.apply(machine);
+        }
     }
     pub fn has(&self, defect: Defect) -> bool {
-        self.0.contains(&defect)
+        self.on.contains(&defect)
     }
 }

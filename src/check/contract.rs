@@ -3,6 +3,7 @@
 //! A row says the name, what must hold, when the check says nothing, whether a scenario asks for it, and the
 //! function that judges. Judging, the tests and docs/checks.md all read this table.
 
+use super::written::{self, claims, devices, domain, instance, left, migration, scheduling};
 use super::{Facts, Judgement, TargetVm};
 use super::{guest, hardware, network, placement, power, provider, pvc_names, snapshots, storage};
 
@@ -13,7 +14,15 @@ pub struct Check {
     pub holds: &'static str,
     /// When it is *not judged*; empty: never by itself.
     pub unless: &'static str,
+    /// Without it nothing is known of the migration: not judged, it leaves its cell errored.
+    pub essential: bool,
     pub(super) rule: Rule,
+}
+
+impl Check {
+    const fn essential(self) -> Self {
+        Self { essential: true, ..self }
+    }
 }
 
 /// A rule looks at the facts; nothing returned means that the scenario does not ask for it.
@@ -30,7 +39,7 @@ const fn source(
     unless: &'static str,
     judge: fn(&Facts<'_>) -> Vec<Judgement>,
 ) -> Check {
-    Check { name, holds, unless, rule: Rule::Source(judge) }
+    Check { name, holds, unless, essential: false, rule: Rule::Source(judge) }
 }
 
 const fn target(
@@ -40,7 +49,7 @@ const fn target(
     asks: fn(&Facts<'_>) -> bool,
     judge: fn(&Facts<'_>, &TargetVm) -> Vec<Judgement>,
 ) -> Check {
-    Check { name, holds, unless, rule: Rule::Target { asks, judge } }
+    Check { name, holds, unless, essential: false, rule: Rule::Target { asks, judge } }
 }
 
 fn always(_: &Facts<'_>) -> bool {
@@ -52,10 +61,12 @@ const NO_SIDE: &str = "a side does not tell";
 const NO_PAIR: &str = "the disk has no counterpart";
 const NO_MODE: &str = "the disk has no counterpart, or the StorageProfile could not be read";
 const OFF: &str = "the VM is off";
+const COPIED: &str = "OpenShift: the source's own template is copied";
+const UNREAD: &str = "Plan or Migration could not be read";
 
 /// Every check.
 pub const CONTRACT: &[Check] = &[
-    source("target-exists", "the migrated VM exists", "it could not be read", power::target_exists),
+    source("target-exists", "the migrated VM exists", "it could not be read", power::target_exists).essential(),
     source(
         "source-power",
         "the source VM is off, and (oVirt) nobody powered it off by force during the migration",
@@ -71,13 +82,73 @@ pub const CONTRACT: &[Check] = &[
         always,
         power::target_power,
     ),
+    target(
+        "run-strategy",
+        "`runStrategy` keeps the VM as `power` wants it (`Always`, `Halted`), or the older `running` does",
+        "as for `power`",
+        always,
+        scheduling::run_strategy,
+    ),
+    target(
+        "identity",
+        "name by the Plan, else the source's by MTV's naming rule; the target namespace; the labels `migration`, `plan` \
+         and `vmID` of this run",
+        UNREAD,
+        always,
+        written::identity::identity,
+    )
+    .essential(),
+    target(
+        "instance-type",
+        "no instance type, no templates of DataVolumes, no host name, probe or credentials that nobody asked for",
+        COPIED,
+        always,
+        domain::instance_type,
+    ),
     target("cpu", "same sockets, cores and threads", NO_SIDE, always, hardware::cpu),
+    target(
+        "cpu-model",
+        "no CPU model but the host's, no features, pinning or NUMA (oVirt's own come along)",
+        COPIED,
+        always,
+        domain::cpu_model,
+    ),
     target("memory", "same MiB", NO_SIDE, always, hardware::memory),
+    target(
+        "memory-limits",
+        "no limits, no huge pages, no request but the guest's memory",
+        COPIED,
+        always,
+        domain::memory_limits,
+    ),
     target("firmware", "same kind, secure boot and TPM", NO_SIDE, always, hardware::firmware),
+    target(
+        "features",
+        "SMM where secure boot is on; enlightenments for Windows alone",
+        COPIED,
+        always,
+        domain::features,
+    ),
+    target(
+        "machine-type",
+        "q35 (or the architecture's own), nothing confidential",
+        COPIED,
+        always,
+        domain::machine_type,
+    ),
+    target("clock", "vSphere: UTC; oVirt: a zone; else none or UTC", COPIED, always, domain::clock),
+    target("system-uuid", "oVirt: the VM's id; else KubeVirt's own", COPIED, always, domain::system_uuid),
+    target(
+        "devices",
+        "a tablet for input, graphics, a TPM that is persistent; no device that nobody asked for",
+        COPIED,
+        always,
+        devices::others,
+    ),
     target(
         "serial",
         "vSphere: the UUID; oVirt and OVA: the VM's own; EC2: the instance's id. On vSphere from OpenShift 4.20 and MTV \
-         2.10 in VMware's form",
+         2.10 in VMware's form, unless `feature_vmware_system_serial_number` is off",
         "UUID or versions unknown",
         hardware::serial_applies,
         hardware::serial,
@@ -90,7 +161,15 @@ pub const CONTRACT: &[Check] = &[
         always,
         network::network,
     ),
-    target("disk-count", "as many disks as the source", "", always, storage::disk_count),
+    target(
+        "nic-devices",
+        "names and MACs that differ, each NIC with one network and each network with one NIC; model; masquerade on the \
+         pod network and bridge elsewhere; link up; the source's order (not OpenStack, whose NICs come out of a map)",
+        COPIED,
+        always,
+        devices::nics,
+    ),
+    target("disk-count", "as many disks as the source", "", always, storage::disk_count).essential(),
     target("disk-size", "no disk is smaller than its source", NO_PAIR, always, storage::disk_size),
     target(
         "disk-order",
@@ -98,6 +177,29 @@ pub const CONTRACT: &[Check] = &[
         "the PVCs do not tell their source",
         always,
         storage::disk_order,
+    ),
+    target(
+        "disk-devices",
+        "each disk with one volume and each volume with one disk; bus; serial; boot order; not shared, read-only, LUN or \
+         CD-ROM",
+        COPIED,
+        always,
+        devices::disks,
+    ),
+    target(
+        "disk-source",
+        "each claim names a disk of this source VM, each another, at its index",
+        "the claims tell no source",
+        always,
+        claims::disk_source,
+    ),
+    target(
+        "claims",
+        "each disk's claim is this migration's by its labels, owned by the VM, bound, to a volume of its own, in its \
+         namespace",
+        UNREAD,
+        always,
+        claims::claims,
     ),
     target("storage-class", "the class of the StorageMap's row, as created", NO_PAIR, always, storage::storage_class),
     target("access-mode", "the row's access mode, else the StorageProfile's", NO_MODE, always, storage::access_mode),
@@ -136,6 +238,27 @@ pub const CONTRACT: &[Check] = &[
     ),
     target("node-placement", "the VM runs on the labelled worker", OFF, placement::node_applies, placement::node),
     target(
+        "scheduling",
+        "node selector as the Plan says and nothing beside it; no affinity, toleration or scheduler that nobody asked for",
+        COPIED,
+        always,
+        scheduling::scheduling,
+    ),
+    target(
+        "instance",
+        "a running VM has an instance that is its own, has all that its template says, and tells the same MACs",
+        OFF,
+        always,
+        instance::instance,
+    ),
+    target(
+        "guest-os",
+        "the guest agent tells a system of the source's kind",
+        "no agent tells",
+        always,
+        instance::guest_os,
+    ),
+    target(
         "labels",
         "each `target_labels` entry is on the VM's template",
         "",
@@ -162,5 +285,43 @@ pub const CONTRACT: &[Check] = &[
          get `timeouts.snapshot_removal`",
         "the platform tells no snapshots",
         snapshots::snapshots,
+    ),
+    source(
+        "source-kept",
+        "the source VM is still there, with its CPUs, memory, firmware, NICs and disks",
+        "it could not be read",
+        written::source::kept,
+    ),
+    target("plan-kept", "Plan and Migration are still what was sent", UNREAD, always, migration::plan_kept),
+    target(
+        "migration-status",
+        "Plan and Migration say Succeeded and nothing critical, agree, and each step and task of the VM is done, each \
+         disk to its last byte",
+        UNREAD,
+        migration::succeeds,
+        migration::status,
+    )
+    .essential(),
+    target(
+        "hooks",
+        "each asked hook is one step, before or after the disk transfer, with the playbook that was sent; no other",
+        UNREAD,
+        migration::succeeds,
+        migration::hooks,
+    ),
+    target(
+        "precopies",
+        "as many successful precopies as asked (at least one), none failed",
+        UNREAD,
+        migration::is_warm,
+        migration::precopies,
+    ),
+    target("twins", "no second VM of this source VM and migration", "they could not be listed", always, left::twins),
+    target(
+        "left-behind",
+        "no claim without a disk, no pod that still runs, no DataVolume that has not succeeded",
+        "they could not be listed",
+        always,
+        left::left,
     ),
 ];

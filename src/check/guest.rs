@@ -146,10 +146,10 @@ pub(super) fn dns(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
 }
 
 fn judge_dns(interfaces: &[GuestInterface], nic: &SourceNic, source: &GuestInterface) -> Outcome {
-    let Some(interface) = interfaces.iter().find(|interface| interface.mac.as_ref() == Some(&nic.mac)) else {
+    let kept = |a: &GuestAddress| a.origin != AddressOrigin::Dhcp && source.addresses.iter().any(|s| s.ip == a.ip);
+    let Some(interface) = interface_of(interfaces, &nic.mac, |interface| interface.addresses.iter().any(kept)) else {
         return not_judged("the guest has no interface with this MAC (see static-ip)");
     };
-    let kept = |a: &GuestAddress| a.origin != AddressOrigin::Dhcp && source.addresses.iter().any(|s| s.ip == a.ip);
     if !interface.addresses.iter().any(kept) {
         return not_judged("the address is not static any more (see static-ip)");
     }
@@ -197,6 +197,17 @@ fn judge_address(
     }
 }
 
+/// The interface with a MAC that has what is looked for, else any with the MAC: a bridge or a bond has the MAC of the
+/// NIC that it stands before, and the address with it.
+fn interface_of<'a>(
+    interfaces: &'a [GuestInterface],
+    mac: &Mac,
+    has: impl Fn(&GuestInterface) -> bool,
+) -> Option<&'a GuestInterface> {
+    let with_mac = || interfaces.iter().filter(|interface| interface.mac.as_ref() == Some(mac));
+    with_mac().find(|interface| has(interface)).or_else(|| with_mac().next())
+}
+
 /// `routes_told`: the source tells default routes, so that an interface without one has none.
 fn by_login(
     interfaces: &[GuestInterface],
@@ -210,7 +221,9 @@ fn by_login(
         None if routes_told => format!("{} static, no gateway", text(wanted)),
         None => format!("{} static", text(wanted)),
     };
-    let Some(interface) = interfaces.iter().find(|interface| interface.mac.as_ref() == Some(mac)) else {
+    let Some(interface) =
+        interface_of(interfaces, mac, |interface| interface.addresses.iter().any(|a| a.ip == wanted.ip))
+    else {
         return failed(expected, format!("the guest has no interface with MAC {mac}"));
     };
     let Some(found) = interface.addresses.iter().find(|address| address.ip == wanted.ip) else {

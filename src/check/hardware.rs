@@ -1,14 +1,13 @@
 //! CPU, memory, firmware and serial number.
 
 use crate::api::vm::{CpuTopology, Firmware, FirmwareKind, TargetVm};
+use crate::matrix::support;
 
 use super::platform::{self, Serial};
 use super::{Facts, Judgement, count, failed, major_minor, not_judged, passed, whole};
 
 /// First OpenShift whose MTV writes VMware-style serials.
 const VMWARE_SERIAL_OCP: (u32, u32) = (4, 20);
-/// First MTV that has the gate; before it the serial was always the UUID.
-const VMWARE_SERIAL_MTV: (u32, u32) = (2, 10);
 
 fn cpu_text(cpu: CpuTopology) -> String {
     format!(
@@ -33,8 +32,15 @@ pub(super) fn cpu(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
 }
 
 pub(super) fn memory(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
+    // Text that is no quantity is not silence.
+    let domain = "/spec/template/spec/domain";
+    let said = ["memory/guest", "resources/requests/memory"]
+        .iter()
+        .find_map(|path| target.objects.vm.pointer(&format!("{domain}/{path}"))?.as_str())
+        .unwrap_or_default();
     whole(match (facts.before.memory_mib.filter(|mib| *mib > 0), target.memory_mib) {
         (None, _) => not_judged("the source platform does not tell the memory size"),
+        (Some(before), None) if !said.is_empty() => failed(format!("{before} MiB"), said),
         (_, None) => not_judged("the migrated VM does not tell its memory size"),
         (Some(before), Some(after)) if before == after => passed(format!("{after} MiB")),
         (Some(before), Some(after)) => failed(format!("{before} MiB"), format!("{after} MiB")),
@@ -121,11 +127,10 @@ pub(super) fn serial(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
     let Some(ocp) = facts.ocp_version.and_then(major_minor) else {
         return whole(not_judged("the OpenShift version, which decides the serial's form, is unknown"));
     };
-    let mtv = facts.mtv_version.and_then(major_minor);
-    let expected = match mtv {
+    let expected = match facts.mtv_version {
         _ if ocp < VMWARE_SERIAL_OCP => uuid.to_owned(),
-        Some(mtv) if mtv < VMWARE_SERIAL_MTV => uuid.to_owned(),
-        Some(_) => vmware_serial(uuid),
+        Some(mtv) if support::VMWARE_SERIAL.acts(facts.flags, mtv) => vmware_serial(uuid),
+        Some(_) => uuid.to_owned(),
         None => return whole(not_judged("the MTV version, which decides the serial's form, is unknown")),
     };
     judge_serial(&expected, target)

@@ -4,6 +4,7 @@
 //! [`CONTRACT`]. What a rule cannot judge it says, with the reason; silence is not a pass.
 
 mod contract;
+mod evidence;
 mod guest;
 mod hardware;
 mod network;
@@ -19,6 +20,7 @@ mod template_funcs;
 mod template_value;
 #[cfg(test)]
 mod tests;
+mod written;
 
 use std::collections::BTreeMap;
 
@@ -31,9 +33,10 @@ use crate::matrix::support;
 
 use contract::Rule;
 pub use contract::{CONTRACT, Check};
+pub use evidence::{AskedHook, Evidence, Ran};
 
 /// The Provider as it stands on the cluster, and what it should be.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ProviderFacts {
     /// `insecureSkipVerify` in its Secret, as stored; or why it could not be read.
     pub insecure_skip_verify: Result<String, String>,
@@ -57,6 +60,8 @@ pub struct Facts<'a> {
     pub forced_off: Option<Result<bool, String>>,
     /// Its snapshots after migration.
     pub source_after: Result<&'a SourceVm, String>,
+    /// The name that the Plan asked for.
+    pub target_name: Option<&'a str>,
     /// `Ok(None)`: MTV said Succeeded and there is no such VM.
     pub target: Result<Option<&'a TargetVm>, String>,
     /// Rows of the maps as really created.
@@ -75,6 +80,8 @@ pub struct Facts<'a> {
     pub mtv_version: Option<&'a str>,
     /// Every key of the ForkliftController's `spec` that reads as a boolean.
     pub flags: &'a BTreeMap<String, bool>,
+    /// MTV's side of it.
+    pub ran: &'a Ran,
 }
 
 /// What a rule says of one subject: `None` is the VM as a whole.
@@ -104,6 +111,16 @@ pub fn judge(facts: &Facts<'_>) -> Vec<Finding> {
         }));
     }
     findings
+}
+
+/// Essential checks that were not judged, each with the reason: what they would have said is not known, and a cell
+/// without them is no pass.
+pub fn unjudged_essentials(findings: &[Finding]) -> impl Iterator<Item = (&Finding, &str)> {
+    let essential = |name: &str| CONTRACT.iter().any(|check| check.essential && check.name == name);
+    findings.iter().filter_map(move |finding| match &finding.outcome {
+        Outcome::NotJudged { because } if essential(&finding.check) => Some((finding, because.as_str())),
+        _ => None,
+    })
 }
 
 fn passed(actual: impl Into<String>) -> Outcome {

@@ -61,7 +61,7 @@ pub(super) fn affinity(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
 }
 
 /// JSON pointer of the first thing in `wanted` that `actual` lacks.
-fn missing(wanted: &Value, actual: &Value, path: &str) -> Option<String> {
+pub(super) fn missing(wanted: &Value, actual: &Value, path: &str) -> Option<String> {
     match (wanted, actual) {
         (Value::Object(wanted), Value::Object(actual)) => {
             wanted.iter().filter(|(_, value)| !value.is_null()).find_map(|(key, value)| {

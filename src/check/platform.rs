@@ -41,6 +41,42 @@ pub(super) enum Snapshots {
     RemovedLate,
 }
 
+/// What MTV writes for the guest's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Clock {
+    /// UTC (`vsphere/builder.go`, `mapClock`).
+    Utc,
+    /// The source VM's own zone, else `Etc/GMT` (`ovirt/builder.go`).
+    Own,
+    /// Nothing.
+    Unset,
+    /// As the source's template has it.
+    Copied,
+}
+
+/// How the devices of a migrated VM are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Devices {
+    /// Buses that a disk may have: one, or those that the source's own setting is turned into.
+    pub buses: &'static [&'static str],
+    pub nic_models: &'static [&'static str],
+    /// Interfaces stand in the order of the source's NICs; OpenStack's come out of a map.
+    pub nics_in_order: bool,
+    /// One disk has `bootOrder: 1`, whatever the source says; elsewhere it follows a flag of the source's disk.
+    pub boot_order: bool,
+    /// A disk's `serial` is the id of its source disk, whole or its first 20 characters.
+    pub serial_is_disk: bool,
+}
+
+/// What virt-v2v makes of any source.
+const CONVERTED: Devices = Devices {
+    buses: &["virtio"],
+    nic_models: &["virtio"],
+    nics_in_order: true,
+    boot_order: true,
+    serial_is_disk: false,
+};
+
 /// How a platform's VMs are judged.
 pub(super) struct Ways {
     /// Secure boot is carried over.
@@ -56,6 +92,9 @@ pub(super) struct Ways {
     pub tls: Tls,
     /// Static addresses of a Linux guest are kept whatever its tools say of their origin.
     pub linux_addresses_without_origin: bool,
+    pub clock: Clock,
+    /// `None`: they are copied from the source's own template.
+    pub devices: Option<Devices>,
 }
 
 pub(super) const fn of(platform: Platform) -> Ways {
@@ -68,13 +107,30 @@ pub(super) const fn of(platform: Platform) -> Ways {
         snapshots: Snapshots::Untold,
         tls: Tls::Told,
         linux_addresses_without_origin: false,
+        clock: Clock::Unset,
+        devices: Some(CONVERTED),
     };
     match platform {
-        Platform::Vsphere => {
-            Ways { serial: Serial::Uuid, snapshots: Snapshots::Told, linux_addresses_without_origin: true, ..usual }
-        }
+        Platform::Vsphere => Ways {
+            serial: Serial::Uuid,
+            snapshots: Snapshots::Told,
+            linux_addresses_without_origin: true,
+            clock: Clock::Utc,
+            ..usual
+        },
         Platform::Ovirt => {
-            Ways { secure_boot: false, tpm: false, serial: Serial::Own, snapshots: Snapshots::RemovedLate, ..usual }
+            let buses = &["virtio", "scsi", "sata"];
+            let nic_models = &["virtio", "e1000", "e1000e", "rtl8139"];
+            let devices = Devices { buses, nic_models, boot_order: false, serial_is_disk: true, ..CONVERTED };
+            Ways {
+                secure_boot: false,
+                tpm: false,
+                serial: Serial::Own,
+                snapshots: Snapshots::RemovedLate,
+                clock: Clock::Own,
+                devices: Some(devices),
+                ..usual
+            }
         }
         Platform::Openstack => Ways {
             secure_boot: false,
@@ -82,11 +138,26 @@ pub(super) const fn of(platform: Platform) -> Ways {
             disks_in_order: false,
             snapshots: Snapshots::Told,
             tls: Tls::Untold,
+            devices: Some(Devices {
+                buses: &["virtio", "scsi", "sata", "usb"],
+                nic_models: &["virtio", "e1000", "e1000e", "rtl8139", "ne2k_pci", "pcnet"],
+                nics_in_order: false,
+                boot_order: false,
+                ..CONVERTED
+            }),
             ..usual
         },
-        Platform::Openshift => Ways { keeps_kind_of_network: true, tls: Tls::Untold, ..usual },
-        Platform::Ova => Ways { tpm: false, serial: Serial::Own, tls: Tls::None, ..usual },
-        Platform::Hyperv => usual,
+        Platform::Openshift => {
+            Ways { keeps_kind_of_network: true, tls: Tls::Untold, clock: Clock::Copied, devices: None, ..usual }
+        }
+        Platform::Ova => {
+            let devices = Devices { boot_order: false, ..CONVERTED };
+            Ways { tpm: false, serial: Serial::Own, tls: Tls::None, devices: Some(devices), ..usual }
+        }
+        Platform::Hyperv => {
+            let devices = Devices { nic_models: &["virtio", ""], boot_order: false, serial_is_disk: true, ..CONVERTED };
+            Ways { devices: Some(devices), ..usual }
+        }
         Platform::Ec2 => Ways { secure_boot: false, tpm: false, serial: Serial::Id, tls: Tls::None, ..usual },
     }
 }

@@ -36,7 +36,7 @@ fn base_file(file: &str) -> &str {
     }
 }
 
-fn came_from(target: &TargetDisk, source: &SourceDisk) -> bool {
+pub(super) fn came_from(target: &TargetDisk, source: &SourceDisk) -> bool {
     let Some(said) = target.disk_source.as_deref() else { return false };
     if said == source.id || said == source.label {
         return true;

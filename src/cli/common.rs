@@ -93,10 +93,25 @@ fn scale_agent_limits(loaded: &mut Loaded, lab: &Lab) {
     }
 }
 
-/// What `--defect help` prints.
+/// What `--defect help` prints: whole ways to go wrong, then what is written wrong in one object, by object.
 pub fn defects_help() -> String {
-    let lines = defects::CATALOGUE.iter().map(|(_, name, check)| format!("  {name:<22} found by {check}\n"));
-    format!("the lab's defects are:\n{}", lines.collect::<String>())
+    use std::fmt::Write as _;
+    let mut out = "the lab's defects are:\n".to_owned();
+    for (_, name, check) in defects::CATALOGUE {
+        _ = writeln!(out, "  {name:<32} found by {check}");
+    }
+    let mut all: Vec<_> = defects::catalogue::WRITTEN.iter().collect();
+    all.sort_by_key(|defect| defect.object);
+    for group in all.chunk_by(|a, b| a.object == b.object) {
+        let Some(first) = group.first() else { continue };
+        let only = if first.object == defects::written::Object::Vm { "" } else { " (on recorded runs only)" };
+        _ = writeln!(out, "{}{only}:", first.object.name());
+        for defect in group {
+            let check = defect.caught_by.first().copied().unwrap_or_default();
+            _ = writeln!(out, "  {:<32} found by {check}", defect.name);
+        }
+    }
+    out
 }
 
 /// Starts the lab when it was asked for.

@@ -211,11 +211,22 @@ fn support() -> String {
 }
 
 fn checks() -> String {
-    let mut out = "| check | what must hold | not judged when | defect |\n|---|---|---|---|\n".to_owned();
+    let (whole, written) = (crate::lab::defects::CATALOGUE.len(), crate::lab::defects::catalogue::WRITTEN.len());
+    let mut out = format!(
+        "{} checks, {} defects ({whole} whole migrations, {written} changed fields), {} variations.\n\n",
+        check::CONTRACT.len(),
+        whole + written,
+        crate::lab::defects::variations::VARIATIONS.len(),
+    );
+    out.push_str("| check | what must hold | not judged when | defects |\n|---|---|---|---|\n");
     for row in check::CONTRACT {
         let found = crate::lab::defects::CATALOGUE.iter().filter(|(_, _, found_by)| *found_by == row.name);
-        let defects: Vec<String> = found.map(|(_, name, _)| format!("`{name}`")).collect();
-        out.push_str(&format!("| `{}` | {} | {} | {} |\n", row.name, row.holds, row.unless, defects.join(", ")));
+        let written = crate::lab::defects::catalogue::WRITTEN.iter().filter(|d| d.caught_by.first() == Some(&row.name));
+        let names = found.map(|(_, name, _)| *name).chain(written.map(|defect| defect.name));
+        let defects: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+        let essential = if row.essential { " (essential)" } else { "" };
+        let (name, defects) = (row.name, defects.join(", "));
+        out.push_str(&format!("| `{name}`{essential} | {} | {} | {defects} |\n", row.holds, row.unless));
     }
     out
 }

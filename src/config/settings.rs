@@ -101,6 +101,8 @@ pub struct Settings {
     /// So does one in which fewer cells ran; of a set of shards that is said where it is joined.
     #[schemars(range(min = 0, max = 100_000))]
     pub min_cells: usize,
+    /// Write what was read of each migrated VM to `artifacts/…/evidence-*.json`, to be looked at and judged again.
+    pub keep_evidence: bool,
     /// When a cell's objects are left in place: `never`, `on-failure` or `always`.
     pub keep: Keep,
     /// One directory a run is made in it.

@@ -63,7 +63,7 @@ const RIGHTS: &[Right] = &[
         &["providers", "storagemaps", "networkmaps", "hooks", "plans"],
         &["get", "list", "watch", "create"],
     ),
-    right(Everywhere, "forklift.konveyor.io", &["migrations"], &["get", "list", "create", "patch"]),
+    right(Everywhere, "forklift.konveyor.io", &["migrations"], &["get", "list", "watch", "create", "patch"]),
     right(Everywhere, "", &["secrets"], &["get", "list", "create"]),
     right(
         Everywhere,

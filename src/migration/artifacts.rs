@@ -110,7 +110,7 @@ async fn inventory_view(context: &RunContext, profile: &str) -> Option<String> {
 }
 
 /// What cloud-init is told may hold a guest's password.
-fn hide_user_data(value: &mut Value) {
+pub(super) fn hide_user_data(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for (key, value) in fields {

@@ -74,7 +74,8 @@ async fn attempt_stages(context: &RunContext, cell: &Cell, attempt: u32, used_up
     );
     run.stage(Stage::StorageMap, create).await?;
 
-    let network = maps::network_rows(&prepared.open.adapter.networks(&sources), &prepared.nads);
+    let networks = prepared.open.adapter.networks(&sources);
+    let network = maps::network_rows(&networks, maps::pod_network(&networks, &sources), &prepared.nads);
     let create = maps::create_network_map(
         &tracked,
         &prepared.namespace,
@@ -85,7 +86,9 @@ async fn attempt_stages(context: &RunContext, cell: &Cell, attempt: u32, used_up
     );
     run.stage(Stage::NetworkMap, create).await?;
 
-    let create = plan::create_plan(&tracked, build_plan(context, cell, &prepared), context.patience(timeouts.plan));
+    let wanted = build_plan(context, cell, &prepared);
+    let sent = wanted.spec.clone();
+    let create = plan::create_plan(&tracked, wanted, context.patience(timeouts.plan));
     run.stage(Stage::Plan, create).await?;
 
     // Without a driver there was no clone: the VM that the profile names is migrated itself.
@@ -95,7 +98,7 @@ async fn attempt_stages(context: &RunContext, cell: &Cell, attempt: u32, used_up
     }
     let migrated = run.stage(Stage::Migrate, execute::migrate(context, cell, attempt, &prepared)).await?;
 
-    let maps = Maps { storage, network };
+    let maps = Maps { storage, network, plan: sent };
     run.stage(Stage::Verify, verify::verify(context, cell, attempt, &prepared, &maps, &migrated)).await
 }
 

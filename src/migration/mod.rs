@@ -8,6 +8,7 @@ mod adopt;
 pub mod artifacts;
 mod cell;
 pub mod context;
+mod evidence;
 mod execute;
 mod prepare;
 mod prepared;

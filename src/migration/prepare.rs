@@ -20,7 +20,7 @@ use crate::cleanup::borrowed;
 use crate::cluster::{Tracked, WaitError};
 use crate::config::{PowerState, ScenarioVm};
 use crate::event::{Level, Problem};
-use crate::forklift::{inventory, plan};
+use crate::forklift::{inventory, maps, plan};
 use crate::matrix::Cell;
 use crate::source::{CloneRequest, SourceAccess, SourceDriver, VmRef};
 
@@ -179,7 +179,7 @@ async fn in_inventory(
     Ok(())
 }
 
-/// One NAD for each distinct network after the first.
+/// One NAD for each distinct network but the one that lands on the pod network; none for VMs without NICs.
 async fn create_nads(
     context: &RunContext,
     cell: &Cell,
@@ -191,13 +191,9 @@ async fn create_nads(
 ) -> Result<Vec<(String, String)>, Failure> {
     let sources: Vec<_> = vms.iter().map(|vm| vm.before.clone()).collect();
     let networks = open.adapter.networks(&sources);
-    if networks.is_empty() {
-        return Err(Failure::environment(Problem::new(
-            "none of the scenario's VMs has a network: there is nothing to map",
-        )));
-    }
+    let on_pod = usize::from(maps::pod_network(&networks, &sources).is_some());
     let mut nads = Vec::new();
-    for number in 1..networks.len() {
+    for number in 1..=networks.len().saturating_sub(on_pod) {
         let name = cell.id.nad(&context.parts.run, attempt, number);
         let config = serde_json::json!({
             "cniVersion": "0.3.1", "name": name, "type": "bridge", "bridge": name, "ipam": {},

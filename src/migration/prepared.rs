@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::context::OpenProfile;
-use crate::api::forklift::{NetworkPair, Pair, StoragePair};
+use crate::api::forklift::{NetworkPair, Pair, PlanSpec, StoragePair};
 use crate::api::vm::SourceVm;
 use crate::cluster::Cluster;
 use crate::config::ScenarioVm;
@@ -54,8 +54,10 @@ impl Prepared {
     }
 }
 
-/// Rows of the maps as created, for the checks.
+/// What was created for MTV, for the checks.
 pub(super) struct Maps {
     pub storage: Vec<StoragePair>,
     pub network: Vec<NetworkPair>,
+    /// The Plan's spec as sent.
+    pub plan: PlanSpec,
 }

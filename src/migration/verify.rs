@@ -13,7 +13,7 @@ use super::prepared::{Maps, PLAN, Prepared, PreparedVm};
 use crate::api::condition::Conditions;
 use crate::api::kubevirt::{VirtualMachine, VirtualMachineInstance};
 use crate::api::vm::{GuestLogin, GuestOs, Power, SourceVm, TargetVm};
-use crate::check::{self, Facts, ProviderFacts, power, snapshots};
+use crate::check::{self, Evidence, ProviderFacts, Ran, power, snapshots};
 use crate::cluster::wait::{self, Poll};
 use crate::cluster::{Cluster, guest, target};
 use crate::config::{Credentials, PowerState};
@@ -46,8 +46,11 @@ pub(super) async fn verify(
     let provider = ProviderFacts { insecure_skip_verify, wanted_insecure: prepared.open.insecure, connection_insecure };
     let known = context.storage_defaults(&prepared.destination.cluster, &cell.storage_class).await;
     let defaults = known.into_iter().map(|known| (cell.storage_class.clone(), known)).collect();
-    let judge =
-        prepared.vms.iter().map(|vm| judge_vm(context, cell, prepared, maps, migrated, &provider, &defaults, vm));
+    let ran = super::evidence::read(context, cell, prepared, maps).await;
+    let judge = prepared
+        .vms
+        .iter()
+        .map(|vm| judge_vm(context, cell, prepared, maps, migrated, &provider, &defaults, &ran, attempt, vm));
     let judged = futures::future::join_all(judge).await;
     let (findings, unread): (Vec<Vec<Finding>>, Vec<Vec<String>>) = judged.into_iter().unzip();
     let (findings, mut unread) = (findings.concat(), unread.concat());
@@ -59,7 +62,9 @@ pub(super) async fn verify(
         context.parts.events.emit(EventKind::CheckFinished { cell: cell.id.clone(), attempt, finding });
     }
     report(&findings)?;
-    evidence(unread)
+    let blind = check::unjudged_essentials(&findings)
+        .map(|(finding, because)| format!("{} of {} was not judged: {because}", finding.check, finding.vm));
+    evidence(unread.into_iter().chain(blind).collect())
 }
 
 /// What could not be read could not be judged: that is no pass, whatever the other checks say.
@@ -107,6 +112,8 @@ async fn judge_vm(
     migrated: &Migrated,
     provider: &ProviderFacts,
     defaults: &BTreeMap<String, (Vec<String>, Option<String>)>,
+    ran: &Ran,
+    attempt: u32,
     vm: &PreparedVm,
 ) -> (Vec<Finding>, Vec<String>) {
     let status = migrated.vms.iter().find(|s| s.id == vm.reference.id);
@@ -137,31 +144,37 @@ async fn judge_vm(
         }
         _ => None,
     };
-    let facts = Facts {
+    let evidence = Evidence {
         platform: prepared.open.profile.platform,
-        scenario: &cell.scenario,
-        vm: &vm.wanted,
-        before: &vm.before,
-        source_power_after: after.as_ref().map(|vm| vm.power.clone()).map_err(Clone::clone),
+        scenario: cell.scenario.name.clone(),
+        position: prepared.vms.iter().position(|one| std::ptr::eq(one, vm)).unwrap_or_default(),
+        before: vm.before.clone(),
+        after,
         forced_off,
-        source_after: after.as_ref().map_err(Clone::clone),
-        target: target.as_ref().map(Option::as_ref).map_err(Clone::clone),
-        storage_map: &maps.storage,
-        network_map: &maps.network,
-        storage_defaults: defaults,
-        provider,
-        target_labels: &prepared.target_labels,
-        labelled_node: prepared.labelled_node.as_deref(),
-        plan: PLAN,
-        flags: &context.parts.flags,
-        ocp_version: context.parts.ocp_version.as_deref(),
-        mtv_version: context.parts.mtv_version.as_deref(),
+        target_name: vm.target_name.clone(),
+        target,
+        storage_map: maps.storage.clone(),
+        network_map: maps.network.clone(),
+        storage_defaults: defaults.clone(),
+        provider: provider.clone(),
+        target_labels: prepared.target_labels.clone(),
+        labelled_node: prepared.labelled_node.clone(),
+        plan: PLAN.to_owned(),
+        flags: context.parts.flags.clone(),
+        ocp_version: context.parts.ocp_version.clone(),
+        mtv_version: context.parts.mtv_version.clone(),
+        ran: ran.clone(),
     };
+    if context.parts.settings.keep_evidence {
+        super::evidence::save(context, cell, attempt, &vm.before.name, &evidence);
+    }
+    let facts = evidence.facts(&cell.scenario, &vm.wanted);
     let of = |what: &str, why: &String| format!("{what} {}: {why}", vm.reference.name);
-    let mut unread: Vec<String> = target.as_ref().err().map(|why| of("the migrated VM", why)).into_iter().collect();
+    let mut unread: Vec<String> =
+        evidence.target.as_ref().err().map(|why| of("the migrated VM", why)).into_iter().collect();
     // A platform that is known by MTV's inventory alone tells what it can.
     if prepared.open.access.driver().is_some() {
-        unread.extend(after.as_ref().err().map(|why| of("the source VM", why)));
+        unread.extend(evidence.after.as_ref().err().map(|why| of("the source VM", why)));
         let told = facts.forced_off.as_ref().and_then(|forced| forced.as_ref().err());
         unread.extend(told.map(|why| of("the events of", why)));
     }
@@ -295,6 +308,18 @@ mod tests {
         let failure = evidence(vec!["the migrated VM a: forbidden (403)".into()]).unwrap_err();
         assert_eq!(failure.verdict, crate::event::Verdict::Errored);
         assert!(failure.problem.message.contains("forbidden"), "{failure:?}");
+    }
+
+    #[test]
+    fn an_essential_check_that_was_not_judged_leaves_its_cell_errored() {
+        let unjudged = |check: &str| Finding {
+            check: check.into(),
+            vm: "a".into(),
+            subject: None,
+            outcome: Outcome::NotJudged { because: "nobody answers".into() },
+        };
+        let of = |check: &str| check::unjudged_essentials(&[unjudged(check)]).count();
+        assert_eq!((of("disk-count"), of("migration-status"), of("dns")), (1, 1, 0));
     }
 
     #[test]

@@ -94,6 +94,8 @@ impl Verdict {
         attempts.into_iter().reduce(|before, now| match (before, now) {
             (_, Self::Passed) => Self::Passed,
             (Self::Failed, Self::Errored | Self::Skipped | Self::Interrupted) => Self::Failed,
+            // What broke is not made good by a world that no longer has the cell's VM.
+            (Self::Errored, Self::Skipped) => Self::Errored,
             (_, now) => now,
         })
     }

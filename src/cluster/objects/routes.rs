@@ -39,6 +39,48 @@ where
     read(&api, name).await.map_err(failed)
 }
 
+/// The object as it stands, every field of it, or `None`.
+pub async fn whole<K>(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+    name: &str,
+) -> Result<Option<serde_json::Value>, ReadError>
+where
+    K: kube::Resource<DynamicType = ()>,
+{
+    let Some(found) = find::<K>(cluster, namespace, name).await? else { return Ok(None) };
+    let unreadable = |error| ReadError::unreadable(described::<K>(namespace, name), error);
+    serde_json::to_value(found).map(Some).map_err(unreadable)
+}
+
+/// Every object of these kinds in a namespace that a label selector finds, whole. A kind that this cluster does
+/// not have has none.
+pub async fn marked(
+    cluster: &Cluster,
+    namespace: &str,
+    selector: &str,
+    kinds: &[ApiResource],
+) -> Result<Vec<serde_json::Value>, ReadError> {
+    let params = kube::api::ListParams::default().labels(selector);
+    let mut found = Vec::new();
+    for kind in kinds {
+        let what = || format!("{} in {namespace}", kind.plural);
+        let list = match dynamic_api(cluster, kind, Some(namespace)).list(&params).await {
+            Ok(list) => list,
+            Err(kube::Error::Api(status)) if status.code == 404 => continue,
+            Err(error) => return Err(ReadError::failed(what(), retry::short(&error))),
+        };
+        for mut object in list.items {
+            // A list says the kind once, for all.
+            object
+                .types
+                .get_or_insert(kube::core::TypeMeta { api_version: kind.api_version.clone(), kind: kind.kind.clone() });
+            found.push(serde_json::to_value(object).map_err(|error| ReadError::unreadable(what(), error))?);
+        }
+    }
+    Ok(found)
+}
+
 fn described<K: kube::Resource<DynamicType = ()>>(namespace: Option<&str>, name: &str) -> String {
     format!("{} {}", K::kind(&()), namespace.map_or(name.to_owned(), |ns| format!("{ns}/{name}")))
 }

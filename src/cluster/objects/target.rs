@@ -5,38 +5,52 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::ResourceExt;
-use kube::api::{ApiResource, DynamicObject};
+use kube::api::DynamicObject;
 use serde_json::Value;
 
 use super::quantity;
-use super::routes::find;
+use super::routes::{find, whole};
 use crate::api::cdi::StorageProfile;
 use crate::api::condition::Conditions;
 use crate::api::kubevirt::{VirtualMachine, VirtualMachineInstance, VirtualMachineInstanceStatus};
 use crate::api::vm::{
-    CpuTopology, Firmware, FirmwareKind, GuestLogin, Mac, Power, TargetDisk, TargetNetwork, TargetNic, TargetVm,
+    CpuTopology, Firmware, FirmwareKind, GuestLogin, Mac, Objects, Power, TargetDisk, TargetNetwork, TargetNic,
+    TargetVm,
 };
-use crate::cluster::{Cluster, ReadError, wait};
+use crate::cluster::{Cluster, ReadError};
 
 /// Forklift writes here which source disk a claim was made for.
 const DISK_SOURCE: &str = "forklift.konveyor.io/disk-source";
 
 /// `Ok(None)`: there is no such VM. `login` of the result is `NotTried`; the caller fills it.
 pub async fn read_target(cluster: &Cluster, namespace: &str, name: &str) -> Result<Option<TargetVm>, ReadError> {
-    let Some(vm) = find::<VirtualMachine>(cluster, Some(namespace), name).await? else { return Ok(None) };
-    let vmi = find::<VirtualMachineInstance>(cluster, Some(namespace), name).await?;
-    let vmi_status: Option<VirtualMachineInstanceStatus> =
-        vmi.as_ref().and_then(|v| v.data.get("status")).and_then(|s| serde_json::from_value(s.clone()).ok());
+    let Some(vm) = whole::<VirtualMachine>(cluster, Some(namespace), name).await? else { return Ok(None) };
+    let vmi = whole::<VirtualMachineInstance>(cluster, Some(namespace), name).await?;
     let mut claims = BTreeMap::new();
-    for (_, claim) in disk_claims(&vm.data) {
-        if let Some(pvc) = find::<PersistentVolumeClaim>(cluster, Some(namespace), &claim).await? {
-            let kind = ApiResource::erase::<PersistentVolumeClaim>(&());
-            let pvc = wait::parse::<PersistentVolumeClaim>(&pvc, &kind)
-                .map_err(|e| ReadError::unreadable(format!("PersistentVolumeClaim {namespace}/{claim}"), e))?;
+    for (_, claim) in disk_claims(&vm) {
+        if let Some(pvc) = whole::<PersistentVolumeClaim>(cluster, Some(namespace), &claim).await? {
             claims.insert(claim, pvc);
         }
     }
-    Ok(Some(record(&vm, vmi_status.as_ref(), &claims)))
+    record(Objects { vm, vmi, claims }).map(Some)
+}
+
+/// The record, from what was read. Pure: the same objects make the same record.
+pub fn record(objects: Objects) -> Result<TargetVm, ReadError> {
+    let vm: DynamicObject = parsed("VirtualMachine", &objects.vm)?;
+    let status: Option<VirtualMachineInstanceStatus> = match objects.vmi.as_ref().and_then(|vmi| vmi.get("status")) {
+        Some(status) => Some(parsed("the status of the VirtualMachineInstance", status)?),
+        None => None,
+    };
+    let mut claims = BTreeMap::new();
+    for (name, claim) in &objects.claims {
+        claims.insert(name.clone(), parsed(&format!("PersistentVolumeClaim {name}"), claim)?);
+    }
+    Ok(assemble(&vm, status.as_ref(), &claims, objects))
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(what: &str, from: &Value) -> Result<T, ReadError> {
+    serde_json::from_value(from.clone()).map_err(|error| ReadError::unreadable(what, error))
 }
 
 /// Access modes and volume mode that a storage class gives to VM disks, by its StorageProfile.
@@ -67,11 +81,11 @@ fn disk_claims(vm: &Value) -> Vec<(Value, String)> {
         .collect()
 }
 
-/// The record, from what was read.
-fn record(
+fn assemble(
     vm: &DynamicObject,
     vmi: Option<&VirtualMachineInstanceStatus>,
     claims: &BTreeMap<String, PersistentVolumeClaim>,
+    objects: Objects,
 ) -> TargetVm {
     let namespace = vm.namespace().unwrap_or_default();
     let data = &vm.data;
@@ -101,6 +115,7 @@ fn record(
         namespace,
         power,
         printable_status,
+        objects,
     }
 }
 
@@ -215,8 +230,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn vm() -> DynamicObject {
-        serde_json::from_value(json!({
+    fn vm() -> Value {
+        json!({
             "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine",
             "metadata": {"name": "v", "namespace": "ns"},
             "spec": {"template": {
@@ -243,25 +258,23 @@ mod tests {
                         {"name": "drivers", "persistentVolumeClaim": {"claimName": "iso"}},
                         {"name": "cloudinit", "cloudInitNoCloud": {}}]}}},
             "status": {"printableStatus": "Running"}
-        }))
-        .unwrap()
+        })
     }
 
     #[test]
     fn a_vm_is_read_into_the_record_with_its_disks_in_device_order() {
-        let pvc: PersistentVolumeClaim = serde_json::from_value(json!({
+        let pvc = json!({
             "metadata": {"name": "p0", "annotations": {DISK_SOURCE: "[ds] vm/vm.vmdk"}},
             "spec": {"storageClassName": "c", "accessModes": ["ReadWriteMany"], "volumeMode": "Block",
                      "resources": {"requests": {"storage": "9Gi"}}},
-            "status": {"capacity": {"storage": "10Gi"}}}))
-        .unwrap();
-        let status: VirtualMachineInstanceStatus = serde_json::from_value(json!({
+            "status": {"capacity": {"storage": "10Gi"}}});
+        let status = json!({
             "phase": "Running", "nodeName": "worker-1",
             "conditions": [{"type": "AgentConnected", "status": "True"}],
             "interfaces": [{"name": "net-0", "ipAddress": "10.0.0.2", "ipAddresses": ["10.0.0.2", "fe80::1"]},
-                           {"name": "net-1", "mac": "02:00:00:00:00:01", "linkState": "down"}]}))
-        .unwrap();
-        let got = record(&vm(), Some(&status), &BTreeMap::from([("p0".to_owned(), pvc)]));
+                           {"name": "net-1", "mac": "02:00:00:00:00:01", "linkState": "down"}]});
+        let claims = BTreeMap::from([("p0".to_owned(), pvc)]);
+        let got = record(Objects { vm: vm(), vmi: Some(json!({"status": status})), claims }).unwrap();
         assert_eq!(got.cpu, Some(CpuTopology { sockets: 2, cores: 4, threads: 1 }));
         assert_eq!((got.memory_mib, got.power.clone(), got.node.as_deref()), (Some(4096), Power::On, Some("worker-1")));
         assert_eq!(got.firmware, Some(Firmware { kind: FirmwareKind::Efi, secure_boot: true, tpm: true }));
@@ -280,8 +293,8 @@ mod tests {
     #[test]
     fn of_a_stopped_vm_nobody_can_tell_the_agent() {
         let mut vm = vm();
-        vm.data["status"]["printableStatus"] = json!("Stopped");
-        let got = record(&vm, None, &BTreeMap::new());
+        vm["status"]["printableStatus"] = json!("Stopped");
+        let got = record(Objects { vm, ..Objects::default() }).unwrap();
         assert_eq!((got.power, got.agent_connected, got.node), (Power::Off, None, None));
     }
 }

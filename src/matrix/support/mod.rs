@@ -41,6 +41,10 @@ impl Gate {
 /// (`determineRunStrategy`, `pkg/controller/plan/kubevirt.go`; settings `FEATURE_WINDOWS_WAIT_FOR_REBOOT`).
 pub const WINDOWS_REBOOT: Gate = Gate { key: "feature_windows_wait_for_reboot", on_since: "2.12" };
 
+/// MTV writes the serial of a vSphere VM in VMware's own form, on an OpenShift that takes it
+/// (`pkg/controller/plan/adapter/vsphere/builder.go`; settings `FEATURE_VMWARE_SYSTEM_SERIAL_NUMBER`).
+pub const VMWARE_SERIAL: Gate = Gate { key: "feature_vmware_system_serial_number", on_since: "2.10" };
+
 /// How far a platform supports something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Support {

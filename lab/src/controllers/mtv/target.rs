@@ -301,6 +301,7 @@ async fn virtual_machine(walk: &Walk<'_>, volumes: &[PersistentVolumeClaim]) -> 
         machine["spec"]["template"]["spec"]["domain"]["firmware"]["serial"] =
             json!("00000000-0000-0000-0000-000000000000");
     }
+    mtv.defects.write(&mut machine);
     machine
 }
 

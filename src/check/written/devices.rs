@@ -1,0 +1,227 @@
+//! Disks, NICs and the rest of a VM's devices, as they are written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::super::platform::{self, Devices};
+use super::super::{Facts, Judgement, TargetVm, count, not_judged, whole};
+use super::{Compared, at, list, text};
+
+const DEVICES: &str = "/spec/template/spec/domain/devices";
+const COPIED: &str = "MTV copies the source VM's own template, which its record does not hold";
+
+/// What a platform's devices are to be; `None` where the source's own template is copied.
+fn devices(facts: &Facts<'_>) -> Option<Devices> {
+    platform::of(facts.platform).devices
+}
+
+/// Name and claim of each volume that is a claim; other volumes have none.
+fn volumes(spec: &Value) -> BTreeMap<&str, &str> {
+    list(spec, "/volumes")
+        .iter()
+        .map(|volume| {
+            let by_claim = text(volume, "/persistentVolumeClaim/claimName");
+            (text(volume, "/name"), if by_claim.is_empty() { text(volume, "/dataVolume/name") } else { by_claim })
+        })
+        .collect()
+}
+
+pub(in crate::check) fn disks(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
+    let spec = at(&target.objects.vm, "/spec/template/spec");
+    let disks = list(spec, "/domain/devices/disks");
+    let mut compared = Compared::default();
+    // Holds on every platform: a disk has a volume, a volume a disk.
+    let volumes = volumes(spec);
+    let mut named = BTreeSet::new();
+    for disk in disks {
+        let name = text(disk, "/name");
+        compared.holds(named.insert(name), name, "names that differ", || "two disks of this name".to_owned());
+        compared.holds(volumes.contains_key(name), name, "a volume of the disk's name", || "none".to_owned());
+    }
+    for name in volumes.keys() {
+        compared.holds(named.contains(name), name, "a disk of the volume's name", || "none".to_owned());
+    }
+    let Some(devices) = devices(facts) else {
+        if compared.wrong.is_empty() {
+            compared.open("devices", COPIED);
+        }
+        return compared.judgements("");
+    };
+    for (name, claim) in &volumes {
+        compared.holds(!claim.is_empty(), name, "a claim as its volume", || "another kind of volume".to_owned());
+    }
+    let (mut serials, mut orders) = (BTreeSet::new(), BTreeSet::new());
+    for disk in disks {
+        let name = text(disk, "/name");
+        let bus = text(disk, "/disk/bus");
+        compared.holds(devices.buses.contains(&bus), &format!("{name} bus"), &devices.buses.join(" or "), || {
+            bus.to_owned()
+        });
+        for key in ["lun", "cdrom", "shareable", "disk/readonly", "cache", "io", "blockSize", "tag"] {
+            compared.none(&format!("{name} {key}"), at(disk, &format!("/{key}")));
+        }
+        serial(facts, target, disk, name, &volumes, &mut serials, &mut compared);
+        if let Some(order) = at(disk, "/bootOrder").as_u64() {
+            compared
+                .holds(orders.insert(order), &format!("{name} bootOrder"), "orders that differ", || order.to_string());
+        } else {
+            compared.none(&format!("{name} bootOrder"), at(disk, "/bootOrder"));
+        }
+    }
+    if devices.boot_order && !disks.is_empty() {
+        compared.holds(orders.contains(&1), "bootOrder", "one disk that is booted from (1)", || format!("{orders:?}"));
+    }
+    compared.judgements(format!("{} as MTV writes them", count(disks.len(), "disk")))
+}
+
+/// A serial names the source disk where MTV writes the disk's id there; elsewhere it is only nobody else's.
+fn serial<'a>(
+    facts: &Facts<'_>,
+    target: &TargetVm,
+    disk: &'a Value,
+    name: &str,
+    volumes: &BTreeMap<&str, &str>,
+    seen: &mut BTreeSet<&'a str>,
+    compared: &mut Compared,
+) {
+    /// KubeVirt's longest; MTV cuts to it from 2.12 on.
+    const LONGEST: usize = 20;
+    let serial = text(disk, "/serial");
+    let subject = format!("{name} serial");
+    // Ids that were cut to KubeVirt's length may well be alike.
+    let whole = !devices(facts).is_some_and(|devices| devices.serial_is_disk);
+    if !serial.is_empty() && whole {
+        compared.holds(seen.insert(serial), &subject, "serials that differ", || serial.to_owned());
+    }
+    if whole {
+        return;
+    }
+    let claim = volumes.get(name).copied().unwrap_or_default();
+    let source = target.disks.iter().find(|disk| disk.pvc == claim).and_then(|disk| disk.disk_source.as_deref());
+    let Some(wanted) = source else { return };
+    let cut: String = wanted.chars().take(LONGEST).collect();
+    compared.holds(serial == wanted || serial == cut, &subject, wanted, || serial.to_owned());
+}
+
+pub(in crate::check) fn nics(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
+    let spec = at(&target.objects.vm, "/spec/template/spec");
+    let interfaces = list(spec, "/domain/devices/interfaces");
+    let networks = list(spec, "/networks");
+    let mut compared = Compared::default();
+    let (mut names, mut macs) = (BTreeSet::new(), BTreeSet::new());
+    for interface in interfaces {
+        let name = text(interface, "/name");
+        compared.holds(names.insert(name), name, "names that differ", || "two NICs of this name".to_owned());
+        let mac = text(interface, "/macAddress").to_lowercase();
+        compared.holds(mac.is_empty() || macs.insert(mac.clone()), &format!("{name} MAC"), "MACs that differ", || {
+            mac.clone()
+        });
+        let of_name = networks.iter().filter(|network| text(network, "/name") == name).count();
+        compared.holds(of_name == 1, name, "one network of the NIC's name", || of_name.to_string());
+    }
+    for network in networks {
+        let name = text(network, "/name");
+        compared.holds(names.contains(name), name, "a NIC on the network", || "none".to_owned());
+    }
+    let Some(devices) = devices(facts) else {
+        if compared.wrong.is_empty() {
+            compared.open("NICs", COPIED);
+        }
+        return compared.judgements("");
+    };
+    for interface in interfaces {
+        let name = text(interface, "/name");
+        let model = text(interface, "/model");
+        compared.holds(
+            devices.nic_models.contains(&model),
+            &format!("{name} model"),
+            &devices.nic_models.join(" or "),
+            || model.to_owned(),
+        );
+        let told = facts.before.nics.iter().all(|nic| !nic.mac.as_str().is_empty());
+        compared.holds(
+            !told || !text(interface, "/macAddress").is_empty(),
+            &format!("{name} MAC"),
+            "the source's",
+            || "none: KubeVirt makes one up".to_owned(),
+        );
+        binding(name, interface, networks, &mut compared);
+        for key in ["bootOrder", "ports", "tag", "pciAddress", "acpiIndex"] {
+            compared.none(&format!("{name} {key}"), at(interface, &format!("/{key}")));
+        }
+        link(facts, name, interface, &mut compared);
+    }
+    if devices.nics_in_order {
+        order(facts, interfaces, &mut compared);
+    }
+    compared.judgements(format!("{} as MTV writes them", count(interfaces.len(), "NIC")))
+}
+
+/// The pod network is reached behind a masquerade (or OpenShift's own bridge binding), others by a bridge.
+fn binding(name: &str, interface: &Value, networks: &[Value], compared: &mut Compared) {
+    const BINDINGS: [&str; 6] = ["masquerade", "bridge", "sriov", "passt", "slirp", "macvtap"];
+    let has: Vec<&str> = BINDINGS.into_iter().filter(|binding| interface.get(*binding).is_some()).collect();
+    let plugin = text(interface, "/binding/name");
+    let network = networks.iter().find(|network| text(network, "/name") == name).unwrap_or(&Value::Null);
+    let (wanted, right) = match (network.get("pod").is_some(), has.as_slice(), plugin) {
+        (true, ["masquerade"], "") => ("masquerade", true),
+        // A namespace whose primary network is user-defined.
+        (true, [], "l2bridge" | "passt") => ("masquerade", true),
+        (true, ..) => ("masquerade", false),
+        (false, ["bridge" | "sriov"], "") => ("bridge", true),
+        (false, ..) => ("bridge", false),
+    };
+    compared.holds(right, &format!("{name} binding"), wanted, || {
+        if has.is_empty() { plugin.to_owned() } else { has.join(", ") }
+    });
+    let own = at(interface, &format!("/{wanted}"));
+    compared.none(&format!("{name} {wanted}"), own);
+}
+
+/// A NIC that was connected is not cut off.
+fn link(facts: &Facts<'_>, name: &str, interface: &Value, compared: &mut Compared) {
+    let mac = crate::api::vm::Mac::new(text(interface, "/macAddress"));
+    let connected = facts.before.nics.iter().find(|nic| nic.mac == mac).is_none_or(|nic| nic.connected);
+    let state = text(interface, "/state");
+    compared.holds(!connected || matches!(state, "" | "up"), &format!("{name} state"), "up", || state.to_owned());
+}
+
+/// Guests name their NICs by the order in which they come.
+fn order(facts: &Facts<'_>, interfaces: &[Value], compared: &mut Compared) {
+    let position = |interface: &Value| {
+        let mac = crate::api::vm::Mac::new(text(interface, "/macAddress"));
+        facts.before.nics.iter().position(|nic| nic.mac == mac)
+    };
+    let found: Vec<usize> = interfaces.iter().filter_map(position).collect();
+    compared.holds(found.is_sorted(), "order", "NICs in the source's order", || format!("{found:?}"));
+}
+
+/// Everything that is neither disk nor NIC.
+pub(in crate::check) fn others(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
+    if devices(facts).is_none() {
+        return whole(not_judged(COPIED));
+    }
+    let devices = at(&target.objects.vm, DEVICES);
+    let mut compared = Compared::default();
+    for input in list(devices, "/inputs") {
+        compared.same("input type", "tablet", text(input, "/type"));
+        let bus = text(input, "/bus");
+        compared.holds(matches!(bus, "virtio" | "usb"), "input bus", "virtio or usb", || bus.to_owned());
+        compared.holds(!text(input, "/name").is_empty(), "input", "a name", || "none".to_owned());
+    }
+    for key in ["autoattachGraphicsDevice", "autoattachSerialConsole"] {
+        let switch = at(devices, &format!("/{key}"));
+        compared
+            .holds(matches!(switch, Value::Null | Value::Bool(true)), key, "not switched off", || super::shown(switch));
+    }
+    // What a TPM holds must outlive a restart: without it an encrypted Windows disk stays locked.
+    let tpm = at(devices, "/tpm");
+    let on = tpm.is_object() && at(tpm, "/enabled") != &Value::Bool(false);
+    compared
+        .holds(!on || at(tpm, "/persistent") == &Value::Bool(true), "tpm", "a persistent TPM", || super::shown(tpm));
+    for key in ["gpus", "hostDevices", "watchdog", "filesystems", "sound", "clientPassthrough", "downwardMetrics"] {
+        compared.none(key, at(devices, &format!("/{key}")));
+    }
+    compared.judgements("nothing but what MTV writes")
+}

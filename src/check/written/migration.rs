@@ -1,0 +1,265 @@
+//! What MTV says of this migration: its Plan is the one that was sent, Plan and Migration tell the same, every step
+//! and task of this VM is done, its hooks ran once and in their place, and its precopies succeeded.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::super::placement::missing;
+use super::super::{Facts, Judgement, TargetVm, count, not_judged, whole};
+use super::{Compared, at, list, shown, text, unsaid};
+use crate::config::ExpectedResult;
+
+const DONE: &str = "Completed";
+/// Conditions that a Plan or Migration that succeeded does not carry.
+const ENDS_OTHERWISE: [&str; 3] = ["Failed", "Canceled", "Executing"];
+
+/// A migration that is expected to fail has no such end.
+pub(in crate::check) fn succeeds(facts: &Facts<'_>) -> bool {
+    facts.scenario.expected_migration_result == ExpectedResult::Succeed
+}
+
+pub(in crate::check) fn is_warm(facts: &Facts<'_>) -> bool {
+    succeeds(facts) && facts.scenario.warm_migration
+}
+
+/// The objects, where both were read; else the judgement that says why not.
+fn both<'a>(facts: &'a Facts<'_>) -> Result<(&'a Value, &'a Value), Vec<Judgement>> {
+    let read = |what: &str, object: &'a Result<Option<Value>, String>| match object {
+        Ok(Some(object)) => Ok(object),
+        Ok(None) => {
+            let mut gone = Compared::default();
+            gone.wrong(what, format!("the {what} of this run"), "it is gone");
+            Err(gone.judgements(""))
+        }
+        Err(why) => Err(whole(not_judged(format!("the {what} could not be read: {why}")))),
+    };
+    Ok((read("Plan", &facts.ran.plan)?, read("Migration", &facts.ran.migration)?))
+}
+
+/// This VM's entry in a status.
+fn own<'a>(facts: &Facts<'_>, vms: &'a [Value]) -> Option<&'a Value> {
+    vms.iter().find(|vm| text(vm, "/id") == facts.before.id)
+}
+
+/// The Plan and Migration are still what was asked for.
+pub(in crate::check) fn plan_kept(facts: &Facts<'_>, _: &TargetVm) -> Vec<Judgement> {
+    let (plan, migration) = match both(facts) {
+        Ok(both) => both,
+        Err(why) => return why,
+    };
+    let mut compared = Compared::default();
+    let spec = at(plan, "/spec");
+    // Defaults that MTV's definitions fill in do not count.
+    if let Some(path) = missing(&facts.ran.sent, spec, "") {
+        compared.wrong(format!("Plan spec{path}"), shown(at(&facts.ran.sent, &path)), shown(at(spec, &path)));
+    }
+    for key in ["name", "namespace"] {
+        let wanted = text(plan, &format!("/metadata/{key}"));
+        compared.same(&format!("Migration plan {key}"), wanted, text(migration, &format!("/spec/plan/{key}")));
+    }
+    compared.none("Migration cancel", at(migration, "/spec/cancel"));
+    compared.judgements("as it was sent")
+}
+
+pub(in crate::check) fn status(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
+    let (plan, migration) = match both(facts) {
+        Ok(both) => both,
+        Err(why) => return why,
+    };
+    let mut compared = Compared::default();
+    for (name, object) in [("Plan", plan), ("Migration", migration)] {
+        conditions(name, list(object, "/status/conditions"), &mut compared);
+    }
+    // MTV has seen the Plan as it is. (A Migration's cutover may come when its status needs no further look.)
+    let [generation, observed] = ["/metadata/generation", "/status/observedGeneration"].map(|path| at(plan, path));
+    let seen = observed.is_null() || observed.as_i64() == generation.as_i64();
+    compared.holds(seen, "Plan generation", &shown(generation), || shown(observed));
+    history(plan, migration, &mut compared);
+    let told = [("Plan", list(plan, "/status/migration/vms")), ("Migration", list(migration, "/status/vms"))];
+    for (name, vms) in told {
+        compared.holds(
+            vms.len() == list(&facts.ran.sent, "/vms").len(),
+            &format!("{name} VMs"),
+            &count(list(&facts.ran.sent, "/vms").len(), "VM"),
+            || count(vms.len(), "VM"),
+        );
+        match own(facts, vms) {
+            Some(vm) => self::vm(facts, target, name, vm, &mut compared),
+            None => compared.wrong(format!("{name} VM"), &facts.before.id, "no such VM in its status"),
+        }
+    }
+    if let [Some(one), Some(other)] = told.map(|(_, vms)| own(facts, vms)) {
+        agree(one, other, &mut compared);
+    }
+    compared.judgements("every step is done, and Plan and Migration agree")
+}
+
+fn conditions(name: &str, conditions: &[Value], compared: &mut Compared) {
+    let holds = |type_: &str| conditions.iter().any(|c| text(c, "/type") == type_ && text(c, "/status") == "True");
+    compared.holds(holds("Succeeded"), &format!("{name} condition"), "Succeeded", || "it is not so".to_owned());
+    for other in ENDS_OTHERWISE {
+        compared.holds(!holds(other), &format!("{name} condition"), "Succeeded alone", || other.to_owned());
+    }
+    for condition in conditions {
+        let critical = text(condition, "/category") == "Critical" && text(condition, "/status") == "True";
+        compared
+            .holds(!critical, &format!("{name} condition"), "nothing critical", || text(condition, "/type").to_owned());
+    }
+}
+
+/// The Plan's last execution is this Migration's.
+fn history(plan: &Value, migration: &Value, compared: &mut Compared) {
+    let Some(last) = list(plan, "/status/migration/history").last() else {
+        compared.wrong("Plan history", "an entry of this Migration", "none");
+        return;
+    };
+    let uid = text(migration, "/metadata/uid");
+    compared.same("Plan history", uid, text(last, "/migration/uid"));
+    // A snapshot without conditions is of an older MTV.
+    let told = list(last, "/conditions");
+    if !told.is_empty() {
+        let held = told.iter().any(|c| text(c, "/type") == "Succeeded" && text(c, "/status") == "True");
+        compared.holds(held, "Plan history", "Succeeded", || shown(at(last, "/conditions")));
+    }
+}
+
+/// One VM's own status.
+fn vm(facts: &Facts<'_>, target: &TargetVm, place: &str, vm: &Value, compared: &mut Compared) {
+    compared.same(&format!("{place} phase"), DONE, text(vm, "/phase"));
+    compared.none(&format!("{place} error"), at(vm, "/error"));
+    times(place, vm, compared);
+    let name = text(vm, "/newName");
+    compared.same_if_said(&format!("{place} newName"), &target.name, name);
+    compared.same_if_said(&format!("{place} name"), &facts.before.name, text(vm, "/name"));
+    let held = list(vm, "/conditions").iter().any(|c| text(c, "/type") == "Succeeded" && text(c, "/status") == "True");
+    compared.holds(held, &format!("{place} VM condition"), "Succeeded", || shown(at(vm, "/conditions")));
+    let steps = list(vm, "/pipeline");
+    let transfers = steps.iter().filter(|step| is_transfer(text(step, "/name"))).count();
+    compared.holds(transfers > 0, &format!("{place} pipeline"), "a disk transfer", || "none".to_owned());
+    for step in steps {
+        self::step(facts, place, step, compared);
+    }
+}
+
+fn is_transfer(step: &str) -> bool {
+    step.starts_with("DiskTransfer") || step.starts_with("DiskAllocation")
+}
+
+/// A step is done when it says so; what is counted (disks' bytes) is counted to its end. Steps that count nothing
+/// end at 0 of 1.
+fn step(facts: &Facts<'_>, place: &str, step: &Value, compared: &mut Compared) {
+    let name = format!("{place} {}", text(step, "/name"));
+    compared.holds(!text(step, "/name").is_empty(), &name, "a step's name", || "none".to_owned());
+    // MTV counts its time to the disk transfer: the step of this name never starts (forklift-real.md §2).
+    if text(step, "/name") == "ConvertOpenstackSnapshot" {
+        return;
+    }
+    compared.same(&name, DONE, text(step, "/phase"));
+    compared.none(&format!("{name} error"), at(step, "/error"));
+    times(&name, step, compared);
+    let tasks = list(step, "/tasks");
+    if !is_transfer(text(step, "/name")) {
+        return;
+    }
+    progress(&name, step, compared);
+    compared.holds(tasks.len() == facts.before.disks.len(), &name, "a task a disk", || count(tasks.len(), "task"));
+    for task in tasks {
+        let name = format!("{name} {}", text(task, "/name"));
+        // The tasks of virt-v2v's transfer have no phase of their own.
+        compared.same_if_said(&name, DONE, text(task, "/phase"));
+        compared.none(&format!("{name} error"), at(task, "/error"));
+        compared.holds(!text(task, "/name").is_empty(), &name, "a disk's name", || "none".to_owned());
+        progress(&name, task, compared);
+    }
+}
+
+fn progress(name: &str, step: &Value, compared: &mut Compared) {
+    let [done, total] = ["completed", "total"].map(|key| at(step, &format!("/progress/{key}")).as_i64());
+    let right = matches!((done, total), (Some(done), Some(total)) if done == total);
+    compared.holds(right, &format!("{name} progress"), "all of it", || shown(at(step, "/progress")));
+}
+
+/// Begun, ended, in this order. RFC 3339 in UTC sorts as text.
+fn times(name: &str, of: &Value, compared: &mut Compared) {
+    let (started, completed) = (text(of, "/started"), text(of, "/completed"));
+    let right = !started.is_empty() && started <= completed;
+    compared.holds(right, &format!("{name} times"), "started before completed", || format!("{started} to {completed}"));
+}
+
+/// Plan and Migration tell the same of the VM, to the last task: MTV copies the one to the other.
+fn agree(plan: &Value, migration: &Value, compared: &mut Compared) {
+    let keys = |vm: &Value| vm.as_object().map(|fields| fields.keys().cloned().collect()).unwrap_or_default();
+    let all: BTreeSet<String> = [plan, migration].into_iter().flat_map(|vm| -> Vec<String> { keys(vm) }).collect();
+    for key in all {
+        let [one, other] = [plan, migration].map(|vm| vm.get(&key).unwrap_or(&Value::Null));
+        compared.holds(one == other, &format!("Migration {key}"), &shown(one), || shown(other));
+    }
+}
+
+pub(in crate::check) fn hooks(facts: &Facts<'_>, _: &TargetVm) -> Vec<Judgement> {
+    let (plan, _) = match both(facts) {
+        Ok(both) => both,
+        Err(why) => return why,
+    };
+    let Some(vm) = own(facts, list(plan, "/status/migration/vms")) else {
+        return whole(not_judged("the Plan's status has no such VM (see migration-status)"));
+    };
+    let steps: Vec<&str> = list(vm, "/pipeline").iter().map(|step| text(step, "/name")).collect();
+    let positions = |name: &str| -> Vec<usize> {
+        steps.iter().enumerate().filter(|(_, step)| **step == name).map(|(index, _)| index).collect()
+    };
+    let transfer = steps.iter().position(|step| is_transfer(step)).unwrap_or_default();
+    let last = steps.iter().rposition(|step| is_transfer(step)).unwrap_or_default();
+    let mut compared = Compared::default();
+    for name in ["PreHook", "PostHook"] {
+        let asked = usize::from(facts.ran.hooks.iter().any(|hook| hook.step == name));
+        let ran = positions(name);
+        compared.holds(ran.len() == asked, name, &count(asked, "run"), || count(ran.len(), "run"));
+        for at in ran {
+            let right = if name == "PreHook" { at < transfer } else { at > last };
+            let wanted = if name == "PreHook" { "before the disk transfer" } else { "after the disk transfer" };
+            compared.holds(right, name, wanted, || format!("step {} of {}", at + 1, steps.len()));
+        }
+    }
+    for hook in &facts.ran.hooks {
+        match &hook.object {
+            Ok(Some(object)) => {
+                let same = text(object, "/spec/playbook") == hook.playbook;
+                compared.holds(same, &hook.step, "its own playbook", || "another playbook".to_owned());
+            }
+            Ok(None) => compared.wrong(&hook.step, "its Hook", "it is gone"),
+            Err(why) => compared.open(&hook.step, format!("its Hook could not be read: {why}")),
+        }
+    }
+    compared.judgements(format!("{} in its place", count(facts.ran.hooks.len(), "hook")))
+}
+
+pub(in crate::check) fn precopies(facts: &Facts<'_>, _: &TargetVm) -> Vec<Judgement> {
+    let (plan, _) = match both(facts) {
+        Ok(both) => both,
+        Err(why) => return why,
+    };
+    let Some(vm) = own(facts, list(plan, "/status/migration/vms")) else {
+        return whole(not_judged("the Plan's status has no such VM (see migration-status)"));
+    };
+    let asked = i64::from(facts.scenario.cutover.after_precopies.unwrap_or(1)).max(1);
+    let warm = at(vm, "/warm");
+    let mut compared = Compared::default();
+    let made = at(warm, "/successes").as_i64();
+    compared.holds(made >= Some(asked), "successes", &format!("at least {asked}"), || shown(at(warm, "/successes")));
+    for key in ["failures", "consecutiveFailures"] {
+        compared.holds(matches!(at(warm, &format!("/{key}")).as_i64(), None | Some(0)), key, "0", || {
+            shown(at(warm, &format!("/{key}")))
+        });
+    }
+    let ended = list(warm, "/precopies").iter().filter(|precopy| !unsaid(at(precopy, "/end"))).count();
+    let told = i64::try_from(ended).unwrap_or(i64::MAX);
+    compared.holds(told >= asked, "precopies that ended", &format!("at least {asked}"), || told.to_string());
+    for precopy in list(warm, "/precopies") {
+        let (start, end) = (text(precopy, "/start"), text(precopy, "/end"));
+        let right = !start.is_empty() && (end.is_empty() || start <= end);
+        compared.holds(right, "precopy", "started before ended", || format!("{start} to {end}"));
+    }
+    compared.judgements(format!("{} succeeded", made.unwrap_or_default()))
+}

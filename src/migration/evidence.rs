@@ -1,0 +1,111 @@
+//! Reading MTV's side of a migration for the checks, and keeping what was read.
+//!
+//! Reading changes nothing. What can't be read says so, in its place.
+
+use std::time::Duration;
+
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::Value;
+
+use super::context::RunContext;
+use super::prepared::{MIGRATION, Maps, PLAN, Prepared};
+use crate::api::condition::Conditions;
+use crate::api::forklift::{Hook, Migration, Plan};
+use crate::check::{AskedHook, Evidence, Ran};
+use crate::cluster::objects::routes::{marked, whole};
+use crate::cluster::wait::{self, Poll};
+use crate::event::{EventKind, Level};
+use crate::forklift::plan::playbook;
+use crate::matrix::Cell;
+
+/// Group, version, kind and plural of what a migration makes in its target namespace.
+const MARKED: [(&str, &str, &str, &str); 4] = [
+    ("kubevirt.io", "v1", "VirtualMachine", "virtualmachines"),
+    ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
+    ("", "v1", "Pod", "pods"),
+    ("cdi.kubevirt.io", "v1beta1", "DataVolume", "datavolumes"),
+];
+
+pub(super) async fn read(context: &RunContext, cell: &Cell, prepared: &Prepared, maps: &Maps) -> Ran {
+    let cluster = &context.parts.cluster;
+    let namespace = Some(prepared.namespace.as_str());
+    let plan = whole::<Plan>(cluster, namespace, PLAN).await.map_err(String::from);
+    settle(context, cell, prepared).await;
+    let migration = whole::<Migration>(cluster, namespace, MIGRATION).await.map_err(String::from);
+    let mut hooks = Vec::new();
+    for hook in &prepared.hooks {
+        let asked = if hook.step == "PreHook" { &cell.scenario.pre_hook } else { &cell.scenario.post_hook };
+        let object = whole::<Hook>(cluster, namespace, hook.hook.name.as_deref().unwrap_or_default()).await;
+        hooks.push(AskedHook {
+            step: hook.step.clone(),
+            playbook: asked.as_ref().map(playbook).unwrap_or_default(),
+            object: object.map_err(String::from),
+        });
+    }
+    let uid = match &migration {
+        Ok(Some(migration)) => migration.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned),
+        Ok(None) | Err(_) => None,
+    };
+    let marked = match uid {
+        Some(uid) => {
+            let kinds = MARKED.map(|(group, version, kind, plural)| {
+                ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
+            });
+            let there = &prepared.destination.cluster;
+            marked(there, &prepared.target_namespace, &format!("migration={uid}"), &kinds).await.map_err(String::from)
+        }
+        None => Err("the Migration, by which they are marked, could not be read".to_owned()),
+    };
+    let sent = serde_json::to_value(&maps.plan).unwrap_or_default();
+    Ran { sent, plan, migration, hooks, marked }
+}
+
+/// How long MTV may take to tell a Migration what it has told the Plan.
+const SETTLES: Duration = Duration::from_secs(60);
+
+/// MTV writes a Plan's end first, and the Migration's in a reconcile of its own. One that never comes is the checks'
+/// finding.
+async fn settle(context: &RunContext, cell: &Cell, prepared: &Prepared) {
+    let namespace = prepared.namespace.as_str();
+    let what = format!("Migration {namespace}/{MIGRATION} to say how it ended");
+    let cluster = &context.parts.cluster;
+    let ended = wait::until(cluster, Some(namespace), MIGRATION, &what, SETTLES, |found: Option<&Migration>| {
+        let Some(found) = found else { return Poll::Done(()) };
+        let conditions = found.status.as_ref().map_or(&[][..], |status| status.conditions.as_slice());
+        if ["Succeeded", "Failed", "Canceled"].iter().any(|end| conditions.holds(end)) {
+            Poll::Done(())
+        } else {
+            Poll::NotYet(conditions.summary())
+        }
+    });
+    if let Err(error) = ended.await {
+        context.note(Some(&cell.id), Level::Warning, error.to_string());
+    }
+}
+
+/// A VM's name as part of a file's: a platform lets it hold anything.
+fn file_name(vm: &str) -> String {
+    const LONGEST: usize = 100;
+    let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' };
+    vm.chars().map(safe).take(LONGEST).collect()
+}
+
+/// Writes it down where the settings ask for it. A failure is a note, never a verdict.
+pub(super) fn save(context: &RunContext, cell: &Cell, attempt: u32, vm: &str, evidence: &Evidence) {
+    let relative = format!("artifacts/{}/attempt-{attempt}", cell.id.slug());
+    let file = format!("{relative}/evidence-{}.json", file_name(vm));
+    let write = || -> std::io::Result<()> {
+        std::fs::create_dir_all(context.parts.results.join(&relative))?;
+        let mut text = serde_json::to_value(evidence)?;
+        super::artifacts::hide_user_data(&mut text);
+        std::fs::write(context.parts.results.join(&file), serde_json::to_vec_pretty(&text)?)
+    };
+    match write() {
+        Ok(()) => context.parts.events.emit(EventKind::Artifact {
+            cell: cell.id.clone(),
+            path: file,
+            what: "evidence".to_owned(),
+        }),
+        Err(error) => context.note(Some(&cell.id), Level::Warning, format!("failed to write {file}: {error}")),
+    }
+}
