@@ -89,8 +89,12 @@ type Judgement = (Option<String>, Outcome);
 
 /// Judges one VM by every rule that applies to its scenario and platform.
 pub fn judge(facts: &Facts<'_>) -> Vec<Finding> {
+    judge_by(facts, |_| true)
+}
+
+fn judge_by(facts: &Facts<'_>, wanted: impl Fn(&Check) -> bool) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for check in CONTRACT {
+    for check in CONTRACT.iter().filter(|check| wanted(check)) {
         let judgements = match check.rule {
             Rule::Source(judge) => judge(facts),
             Rule::Target { asks, judge } if asks(facts) => match &facts.target {
@@ -121,6 +125,16 @@ pub fn unjudged_essentials(findings: &[Finding]) -> impl Iterator<Item = (&Findi
         Outcome::NotJudged { because } if essential(&finding.check) => Some((finding, because.as_str())),
         _ => None,
     })
+}
+
+/// What a boot of a migrated VM can tell that its rest could not.
+const OF_THE_GUEST: [&str; 4] = ["guest-agent", "ssh-login", "static-ip", "dns"];
+
+/// Judges the guest of a migrated VM that was started for it; `subject` of what is said of the VM as a whole tells so.
+pub fn judge_booted(facts: &Facts<'_>) -> Vec<Finding> {
+    let booted =
+        |finding: Finding| Finding { subject: finding.subject.or_else(|| Some("booted".to_owned())), ..finding };
+    judge_by(facts, |check| OF_THE_GUEST.contains(&check.name)).into_iter().map(booted).collect()
 }
 
 fn passed(actual: impl Into<String>) -> Outcome {

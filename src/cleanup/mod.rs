@@ -32,3 +32,4 @@ mod undo;
 pub use cleaner::{Cleaned, Cleaner};
 pub use proof::Consent;
 pub use teardown::{Leftover, Standing, Undo};
+pub use undo::{How, undo as undo_one};

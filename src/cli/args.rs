@@ -322,6 +322,9 @@ pub struct ListArgs {
     /// Show what each platform can do, instead of the cells.
     #[arg(long, conflicts_with_all = ["lab", "provider", "scenario", "tag", "filter"])]
     pub support: bool,
+    /// Tell the story of these scenarios (globs allowed) in words, every default filled in. No cluster is asked.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["lab", "support", "provider", "scenario", "tag", "filter"])]
+    pub explain: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -24,7 +24,7 @@ pub enum DocsError {
     #[error("{}: {error}", .path.display())]
     File { path: PathBuf, error: std::io::Error },
     #[error(
-        "line {line}: there is no table `{name}`; known are settings, profile, profile TYPE, scenario, scenarios, support, checks, rights"
+        "line {line}: there is no table `{name}`; known are settings, profile, profile TYPE, scenario, steps, scenarios, support, checks, rights"
     )]
     Unknown { line: usize, name: String },
     #[error("line {line}: `{END}` is missing after the table `{name}`")]
@@ -89,6 +89,7 @@ fn table(name: &str) -> Option<String> {
         "settings" => settings(),
         "profile" => profile(None),
         "scenario" => rows(&known::scenario(), None),
+        "steps" => steps(),
         "scenarios" => scenarios(),
         "support" => support(),
         "checks" => checks(),
@@ -176,6 +177,32 @@ fn bounds(property: &Value) -> Option<String> {
     max.map(|max| format!("{} to {max}", min.unwrap_or_default()))
 }
 
+/// What a story is made of, from the schema of its steps.
+fn steps() -> String {
+    let mut out = "| step | what it does | arguments |\n|---|---|---|\n".to_owned();
+    let schema = known::step();
+    for one in schema.get("oneOf").and_then(Value::as_array).into_iter().flatten() {
+        let Some((name, arguments)) =
+            one.get("properties").and_then(Value::as_object).and_then(|properties| properties.iter().next())
+        else {
+            continue;
+        };
+        let what = one.get("description").and_then(Value::as_str).unwrap_or_default().replace('\n', " ");
+        let inner = inside(&schema, arguments).0.and_then(|inner| inner.get("properties")).and_then(Value::as_object);
+        let told: Vec<String> = inner
+            .into_iter()
+            .flatten()
+            .filter(|(key, _)| *key != "timeout")
+            .map(|(key, property)| {
+                let text = property.get("description").and_then(Value::as_str).unwrap_or_default().replace('\n', " ");
+                format!("`{key}`: {text}")
+            })
+            .collect();
+        out.push_str(&format!("| `{name}` | {what} | {} |\n", told.join(" ").replace('|', "\\|")));
+    }
+    out
+}
+
 fn scenarios() -> String {
     let mut out = "| shipped | tags | what it does |\n|---|---|---|\n".to_owned();
     for scenario in config::shipped_scenarios().unwrap_or_default().values() {
@@ -250,10 +277,18 @@ mod tests {
 
     #[test]
     fn every_key_and_setting_says_what_it_means() {
-        let names = ["settings", "profile", "scenario"].map(str::to_owned);
+        let names = ["settings", "profile", "scenario", "steps"].map(str::to_owned);
         for name in names.into_iter().chain(Platform::ALL.iter().map(|p| format!("profile {p}"))) {
             let table = table(&name).unwrap();
-            let silent: Vec<&str> = table.lines().filter(|l| l.ends_with("|  |")).collect();
+            // A step may have no arguments.
+            let silent = |l: &&str| {
+                if name == "steps" {
+                    l.contains("` |  |") || l.contains("`:  ") || l.contains("`: |")
+                } else {
+                    l.ends_with("|  |")
+                }
+            };
+            let silent: Vec<&str> = table.lines().filter(silent).collect();
             assert!(silent.is_empty(), "{name}: {silent:?}");
         }
     }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::args::{ConfigArgs, ListArgs, ListFormat};
-use super::{Stop, common, exit, print_text, support_grid};
-use crate::matrix::{Cell, Decision};
+use super::{Stop, common, exit, explain, print_text, support_grid};
+use crate::config::nearest;
+use crate::matrix::{Cell, Decision, glob};
 
 pub(super) async fn run(config: &ConfigArgs, args: &ListArgs) -> Result<u8, Stop> {
     if args.support {
@@ -13,6 +14,22 @@ pub(super) async fn run(config: &ConfigArgs, args: &ListArgs) -> Result<u8, Stop
             ListFormat::Table => print_text(&support_grid::table()),
             ListFormat::Json => print_text(&support_grid::json()),
         }
+        return Ok(exit::PASSED);
+    }
+    if let Some(name) = &args.explain {
+        let loaded = common::load(config, Vec::new(), None)?;
+        let known = loaded.scenarios.values().filter(|scenario| glob::matches(name, &scenario.name));
+        let refused: Vec<&str> = known.clone().flat_map(|one| &one.refused).map(String::as_str).collect();
+        if !refused.is_empty() {
+            return Err(Stop::usage(refused.join("\n")));
+        }
+        let told: Vec<String> = known.map(|scenario| explain::story(scenario, &loaded.settings)).collect();
+        if told.is_empty() {
+            let near = nearest(name, loaded.scenarios.keys().map(String::as_str));
+            let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            return Err(Stop::usage(format!("there is no scenario `{name}`{hint}")));
+        }
+        print_text(&told.join("\n"));
         return Ok(exit::PASSED);
     }
     let lab = common::start_lab(&args.lab).await?;

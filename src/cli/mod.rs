@@ -12,6 +12,7 @@ mod common;
 pub mod config_cmd;
 mod docs;
 mod earlier;
+mod explain;
 mod lab_cmd;
 pub mod list_cmd;
 mod manual;

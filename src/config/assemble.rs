@@ -31,7 +31,7 @@ impl Assembled {
 
 /// Keys that a scenario of a file keeps from the shipped one of its name, where it does not say: the Python
 /// suite has them in its classes and markers, not in the file.
-const KEPT: &[&str] = &["destination", "tags", "requires"];
+const KEPT: &[&str] = &["destination", "tags", "requires", "opt_in"];
 
 /// Later items of one name replace earlier ones; paths reach into what is there.
 pub(crate) fn assemble(

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::node::parse_yaml;
 use super::scenarios::Scenario;
 use super::settings::Settings;
-use super::{platforms, shipped, suite};
+use super::{platforms, shipped, steps, suite};
 
 /// Keys of the Python suite that are read and do nothing.
 pub(super) const DEAD_KEYS: &[&str] =
@@ -22,6 +22,11 @@ pub(crate) fn settings() -> Value {
 /// Schema of one scenario as it is typed.
 pub(crate) fn scenario() -> Value {
     schemars::schema_for!(Scenario).to_value()
+}
+
+/// Schema of a step of a story, in its long form.
+pub(crate) fn step() -> Value {
+    schemars::schema_for!(steps::Step).to_value()
 }
 
 /// `config/default.yaml` as JSON.
@@ -56,6 +61,7 @@ pub fn settings_file() -> Value {
 pub fn scenarios_file() -> Value {
     let mut schema = schemars::schema_for!(std::collections::BTreeMap<String, Scenario>).to_value();
     suite::extend(&mut schema);
+    steps::extend(&mut schema);
     loosen_words(&mut schema);
     if let Value::Object(map) = &mut schema {
         map.insert("properties".into(), json!({"$schema": {"type": "string"}}));

@@ -17,7 +17,7 @@ use super::secret::{is_secret, login_of};
 use super::settings::Settings;
 use super::show::show_value;
 use super::typed::{split_path, typed, typed_all};
-use super::{known, merge, platforms, schema, suite, validate};
+use super::{known, merge, platforms, schema, steps, suite, validate};
 
 /// Everything typed, with the place of each value.
 #[derive(Debug, Clone)]
@@ -247,16 +247,20 @@ fn scenarios(gathered: &mut Gathered, items: &[Item], provenance: &mut BTreeMap<
             provenance.insert(key, origin.clone());
         }
         let asks = suite::scenario(&mut found.node);
+        steps::normalise(&mut found.node);
         for (path, message) in asks.idle {
             gathered.warnings.push(format!("{}: scenario `{name}`: {message}", found.origin_of(&path)));
         }
         // An unknown key is the matter of those who select the scenario.
         let mut refused = Vec::new();
-        for unknown in schema::unknown_keys(&schema, &found.node, "scenario key", &[]) {
-            let origin = found.origin_of(&unknown.path);
-            refused.push(format!("{origin}: scenario `{name}`: {}", unknown.message));
-            // It has been told; what is left is judged for its types.
-            found.node.remove(&unknown.path);
+        let unknown = schema::unknown_keys(&schema, &found.node, "scenario key", &[]);
+        let placed: Vec<_> = unknown.into_iter().map(|unknown| (found.origin_of(&unknown.path), unknown)).collect();
+        for (origin, unknown) in placed {
+            let message = steps::unknown(&unknown.path).unwrap_or(unknown.message);
+            refused.push(format!("{origin}: scenario `{name}`: {message}"));
+            // It has been told; what is left is judged for its types. A story with a step that nobody knows is none.
+            let whole_story = unknown.path.first().is_some_and(|key| key == "steps");
+            found.node.remove(if whole_story { &unknown.path[..1] } else { &unknown.path });
         }
         let mut judged = found.node.clone();
         let mut wrong = schema::out_of_bounds(&schema, &judged);

@@ -21,6 +21,7 @@ pub(crate) mod secret;
 pub mod settings;
 mod shipped;
 mod show;
+pub mod steps;
 pub mod suite;
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::duration;
 use super::platforms::Platform;
+use super::steps::Step;
 
 /// All scenarios by name.
 pub type Scenarios = BTreeMap<String, Scenario>;
@@ -39,6 +40,9 @@ pub struct Scenario {
     /// For `--tag` and `tag(…)`.
     #[serde(default)]
     pub tags: Vec<String>,
+    /// Runs only where it is named: by `--scenario`, `--tag`, or `scenario(…)` or `tag(…)` of a filter.
+    #[serde(default)]
+    pub opt_in: bool,
     /// What must be given for the scenario to make sense; its cells are skipped elsewhere.
     #[serde(default)]
     pub requires: Requires,
@@ -93,6 +97,12 @@ pub struct Scenario {
     /// `succeed` (default) or `fail`: how the Migration is expected to end.
     #[serde(default)]
     pub expected_migration_result: ExpectedResult,
+    /// What happens, step by step; `[migrate, verify]` where it is unset.
+    #[serde(default)]
+    pub steps: Option<Vec<Step>>,
+    /// Off: `boot` steps are left out, as where the setting `boot` is off.
+    #[serde(default)]
+    pub boot: Option<bool>,
     /// Off: skip verification of this scenario.
     #[serde(default = "yes")]
     pub check_vms_signals: bool,

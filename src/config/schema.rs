@@ -88,7 +88,7 @@ pub(crate) fn out_of_bounds(schema: &Value, node: &Node) -> Vec<(Vec<String>, St
 }
 
 /// The schema's alternatives with references followed, `null` left out.
-fn views<'a>(root: &'a Value, schema: &'a Value) -> Vec<&'a Value> {
+pub(crate) fn views<'a>(root: &'a Value, schema: &'a Value) -> Vec<&'a Value> {
     if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
         let target = reference.strip_prefix('#').and_then(|p| root.pointer(p));
         return target.map(|t| views(root, t)).unwrap_or_default();

@@ -74,6 +74,8 @@ pub struct Settings {
     pub cutover_after_precopies: Option<u32>,
     /// Verify migrated VMs; off only to time migrations.
     pub check_vms_signals: bool,
+    /// Start migrated VMs where a scenario's story says so (`boot`).
+    pub boot: bool,
 
     // ---- the engine
     /// Cells at once in the whole run.

@@ -15,4 +15,4 @@ macro_rules! shipped {
 
 /// `config/scenarios/*.yaml`.
 pub(crate) const SCENARIOS: &[(&str, &str)] =
-    shipped!["sanity.yaml", "remote.yaml", "comprehensive.yaml", "hooks.yaml"];
+    shipped!["sanity.yaml", "remote.yaml", "comprehensive.yaml", "hooks.yaml", "lifecycle.yaml"];

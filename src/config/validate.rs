@@ -4,6 +4,7 @@ use base64::Engine as _;
 
 use super::node;
 use super::scenarios::{HookPlan, PowerState, Scenario};
+use super::steps::order;
 
 /// Complaints as (path inside the scenario, sentence).
 pub(crate) fn scenario(name: &str, s: &Scenario) -> Vec<(Vec<String>, String)> {
@@ -51,6 +52,7 @@ pub(crate) fn scenario(name: &str, s: &Scenario) -> Vec<(Vec<String>, String)> {
             say(&[key.split('.').next().unwrap_or(key)], format!("`{key}` is a version such as 2.10"));
         }
     }
+    out.extend(order::complaints(s));
     out
 }
 

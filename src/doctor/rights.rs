@@ -64,6 +64,10 @@ const RIGHTS: &[Right] = &[
         &["get", "list", "watch", "create"],
     ),
     right(Everywhere, "forklift.konveyor.io", &["migrations"], &["get", "list", "watch", "create", "patch"]),
+    right(Everywhere, "forklift.konveyor.io", &["plans"], &["patch", "delete"])
+        .without("stories can't archive or delete their Plan"),
+    right(Everywhere, "forklift.konveyor.io", &["migrations"], &["delete"])
+        .without("stories can't delete their Migration"),
     right(Everywhere, "", &["secrets"], &["get", "list", "create"]),
     right(
         Everywhere,
@@ -75,6 +79,8 @@ const RIGHTS: &[Right] = &[
     right(Everywhere, "kubevirt.io", &["virtualmachineinstances"], &["get", "list", "watch"]),
     right(Everywhere, "subresources.kubevirt.io", &["virtualmachineinstances/portforward"], &["get"])
         .without("nobody logs in to migrated guests: the checks inside them are not judged"),
+    right(Everywhere, "subresources.kubevirt.io", &["virtualmachines/start", "virtualmachines/stop"], &["update"])
+        .without("migrated VMs can't be booted"),
     right(Everywhere, "", &["nodes"], &["get", "list", "patch"])
         .without("scenarios with `target_node_selector` can't label a node"),
     right(Everywhere, "", &["persistentvolumeclaims"], &["get", "list"]),

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::MtvError;
 use super::ready::{self, Look, Patience};
-use crate::api::condition::Conditions;
+use super::{MtvError, goals};
+use crate::api::condition::{Condition, Conditions};
 use crate::api::forklift::{Migration, MigrationSpec, ObjRef, Plan, Ref, Step, VmStatus};
 use crate::cluster::apply::patch_merge;
 use crate::cluster::connect::server_time;
 use crate::cluster::wait::{self, Poll};
 use crate::cluster::{Cluster, Tracked, WaitError};
+use crate::config::steps::{Goal, Moment};
 use crate::event::{Problem, VmProgress};
 
 /// When a warm migration is cut over. Whichever comes first.
@@ -33,44 +34,174 @@ pub enum Ended {
     Canceled(Vec<VmStatus>),
 }
 
-/// Creates the Migration. The cutover time is fixed now where the rule has one.
-pub async fn start(
-    tracked: &Tracked,
-    namespace: &str,
-    name: &str,
-    plan: &str,
-    cutover: Option<CutoverRule>,
-) -> Result<(), MtvError> {
-    let at = match cutover.and_then(|rule| rule.after) {
-        Some(after) => Some(from_now(&tracked.cluster, after).await?),
-        None => None,
-    };
-    let spec = MigrationSpec { plan: ObjRef::new(namespace, plan), cancel: Vec::new(), cutover: at };
-    let mut migration = Migration::new(name, spec);
-    migration.metadata.namespace = Some(namespace.to_owned());
-    tracked.create(migration).await?;
-    Ok(())
+/// One Migration of a Plan: where it is and what it is called.
+#[derive(Clone, Copy)]
+pub struct Execution<'a> {
+    pub tracked: &'a Tracked,
+    pub namespace: &'a str,
+    pub plan: &'a str,
+    pub migration: &'a str,
 }
 
-/// So long from now, by the clock that MTV compares it with: this machine's may be hours off, and a cutover that
-/// is hours away looks like a migration that does not end.
-async fn from_now(cluster: &Cluster, after: Duration) -> Result<String, MtvError> {
+impl Execution<'_> {
+    /// Creates the Migration. The cutover time is fixed now where there is one.
+    pub async fn start(&self, cutover: Option<Moment>) -> Result<(), MtvError> {
+        let at = match cutover {
+            Some(moment) => Some(time_of(&self.tracked.cluster, moment).await?),
+            None => None,
+        };
+        let spec = MigrationSpec { plan: ObjRef::new(self.namespace, self.plan), cancel: Vec::new(), cutover: at };
+        let mut migration = Migration::new(self.migration, spec);
+        migration.metadata.namespace = Some(self.namespace.to_owned());
+        self.tracked.create(migration).await?;
+        Ok(())
+    }
+
+    /// Waits for the end, telling `progress` of every change. Blockers count before the migration executes; while it
+    /// executes MTV itself decides (forklift.md §4.3).
+    pub async fn end(
+        &self,
+        patience: Patience,
+        progress: impl FnMut(Vec<VmProgress>) + Send,
+    ) -> Result<Ended, MtvError> {
+        let what = format!("Plan {}/{} to end", self.namespace, self.plan);
+        self.watch(&what, patience, progress, |plan, last| match ended(plan) {
+            Some(end) => Look::Done(end),
+            None => Look::NotYet(describe(last, conditions(plan).summary())),
+        })
+        .await
+    }
+
+    /// Waits until the VMs with these ids (empty: every VM of the Plan) have reached `goal`. `what` completes "waiting
+    /// for …".
+    pub async fn reach(
+        &self,
+        (goal, ids): (&Goal, &[String]),
+        what: &str,
+        patience: Patience,
+        progress: impl FnMut(Vec<VmProgress>) + Send,
+    ) -> Result<(), MtvError> {
+        self.watch(what, patience, progress, |plan, _| goals::look(plan, goal, ids, what)).await
+    }
+
+    /// Looks at the Plan while it runs this Migration, telling `progress` of every change.
+    async fn watch<T: Send>(
+        &self,
+        what: &str,
+        patience: Patience,
+        mut progress: impl FnMut(Vec<VmProgress>) + Send,
+        mut look: impl FnMut(&Plan, &[VmProgress]) -> Look<T> + Send,
+    ) -> Result<T, MtvError> {
+        let Self { tracked, namespace, plan, migration } = *self;
+        let mut last = Vec::new();
+        ready::until(&tracked.cluster, namespace, plan, what, patience, |found: Option<&Plan>| {
+            let Some(found) = found else {
+                return Look::Failed(Problem::new(format!("Plan {namespace}/{plan} is gone while its migration ran")));
+            };
+            let conditions = conditions(found);
+            let looked = if runs(found, migration) {
+                let now: Vec<VmProgress> = vms(found).iter().map(vm_progress).collect();
+                if now != last {
+                    progress(now.clone());
+                    last = now;
+                }
+                look(found, &last)
+            } else {
+                Look::NotYet(format!("Migration {migration} has not begun; {}", conditions.summary()))
+            };
+            match looked {
+                Look::NotYet(seen) if !conditions.holds("Executing") => {
+                    ready::blocked(&format!("Plan {namespace}/{plan}"), conditions).unwrap_or(Look::NotYet(seen))
+                }
+                looked => looked,
+            }
+        })
+        .await
+        .map_err(|error| ready::product(error, format!("oc -n {namespace} describe plan {plan}")))
+    }
+
+    /// Tells MTV when to cut over.
+    pub async fn cut_over(&self, at: Moment) -> Result<(), MtvError> {
+        let at = time_of(&self.tracked.cluster, at).await?;
+        let patch = serde_json::json!({"spec": {"cutover": at}});
+        patch_merge::<Migration>(&self.tracked.cluster, Some(self.namespace), self.migration, &patch).await?;
+        Ok(())
+    }
+
+    /// Waits until every VM has made `count` precopies, then cuts over now. Ends quietly when the migration ends first.
+    pub async fn cut_over_after(&self, count: u32, limit: Duration) -> Result<(), MtvError> {
+        let Self { tracked, namespace, plan, .. } = *self;
+        let what = format!("{count} precopies of Plan {namespace}/{plan}");
+        let due = wait::until(&tracked.cluster, Some(namespace), plan, &what, limit, |found: Option<&Plan>| {
+            let Some(found) = found else { return Poll::Done(false) };
+            if ended(found).is_some() {
+                return Poll::Done(false);
+            }
+            let made: Vec<i64> = vms(found).iter().map(|vm| vm.warm.as_ref().map_or(0, |w| w.successes)).collect();
+            let enough = !made.is_empty() && made.iter().all(|&n| n >= i64::from(count));
+            if enough { Poll::Done(true) } else { Poll::NotYet(format!("precopies so far: {made:?}")) }
+        })
+        .await
+        .map_err(|error| ready::product(error, format!("oc -n {namespace} describe plan {plan}")))?;
+        if due { self.cut_over(Moment::Now).await } else { Ok(()) }
+    }
+
+    /// Asks MTV to cancel the VMs with these ids, beside those that it was asked to cancel before.
+    pub async fn cancel(&self, ids: &[String]) -> Result<(), MtvError> {
+        let api: kube::Api<Migration> = kube::Api::namespaced(self.tracked.cluster.client(), self.namespace);
+        let failed = |error: kube::Error| {
+            MtvError::Environment(Problem::new(format!("Migration {} could not be cancelled: {error}", self.migration)))
+        };
+        let mut refs = api.get(self.migration).await.map_err(failed)?.spec.cancel;
+        refs.extend(ids.iter().cloned().map(Ref::by_id));
+        ask_to_cancel(&api, self.migration, &refs).await.map_err(failed)
+    }
+
+    /// How the Plan's VMs stand now.
+    pub async fn statuses(&self) -> Result<Vec<VmStatus>, MtvError> {
+        let api: kube::Api<Plan> = kube::Api::namespaced(self.tracked.cluster.client(), self.namespace);
+        let plan = api.get(self.plan).await.map_err(|error| {
+            MtvError::Environment(Problem::new(format!("Plan {}/{}: {error}", self.namespace, self.plan)))
+        })?;
+        Ok(vms(&plan).to_vec())
+    }
+}
+
+/// Whether the Plan's status speaks of this Migration: one that is made again keeps the end of the one before until MTV
+/// takes up the next. (The Plan's history names it.)
+fn runs(plan: &Plan, migration: &str) -> bool {
+    let history = plan.status.as_ref().and_then(|status| status.migration.as_ref()?.history.last());
+    let named = history.and_then(|last| last.pointer("/migration/name")).and_then(serde_json::Value::as_str);
+    named.is_none_or(|name| name.is_empty() || name == migration)
+}
+
+fn conditions(plan: &Plan) -> &[Condition] {
+    plan.status.as_ref().map_or(&[], |status| status.conditions.as_slice())
+}
+
+/// A moment by the clock that MTV compares it with: this machine's may be hours off, and a cutover that is hours away
+/// looks like a migration that does not end.
+async fn time_of(cluster: &Cluster, moment: Moment) -> Result<String, MtvError> {
     let now = server_time(cluster)
         .await
         .map_err(|cause| MtvError::Environment(Problem::new(format!("the cutover has no time: {cause}"))))?;
-    let after = jiff::SignedDuration::try_from(after).unwrap_or(jiff::SignedDuration::MAX);
-    Ok(rfc3339(now.checked_add(after).unwrap_or(Timestamp::MAX)))
+    let span = |span| jiff::SignedDuration::try_from(span).unwrap_or(jiff::SignedDuration::MAX);
+    Ok(rfc3339(match moment {
+        Moment::Now => now,
+        Moment::In(later) => now.checked_add(span(later)).unwrap_or(Timestamp::MAX),
+        Moment::Ago(before) => now.checked_sub(span(before)).unwrap_or(Timestamp::MIN),
+    }))
 }
 
 fn rfc3339(at: Timestamp) -> String {
     at.round(jiff::Unit::Second).unwrap_or(at).to_string()
 }
 
-fn vms(plan: &Plan) -> &[VmStatus] {
+pub(super) fn vms(plan: &Plan) -> &[VmStatus] {
     plan.status.as_ref().and_then(|s| s.migration.as_ref()).map_or(&[], |m| m.vms.as_slice())
 }
 
-fn ended(plan: &Plan) -> Option<Ended> {
+pub(super) fn ended(plan: &Plan) -> Option<Ended> {
     let conditions = plan.status.as_ref()?.conditions.as_slice();
     if conditions.holds("Executing") {
         return None;
@@ -84,70 +215,6 @@ fn ended(plan: &Plan) -> Option<Ended> {
     } else {
         None
     }
-}
-
-/// Waits for the end, telling `progress` of every change. Blockers count before the migration
-/// executes; while it executes MTV itself decides (forklift.md §4.3).
-pub async fn wait_end(
-    cluster: &Cluster,
-    namespace: &str,
-    plan: &str,
-    patience: Patience,
-    mut progress: impl FnMut(Vec<VmProgress>) + Send,
-) -> Result<Ended, MtvError> {
-    let what = format!("Plan {namespace}/{plan} to end");
-    let mut last = Vec::new();
-    ready::until(cluster, namespace, plan, &what, patience, |found: Option<&Plan>| {
-        let Some(found) = found else {
-            return Look::Failed(Problem::new(format!("Plan {namespace}/{plan} is gone while its migration ran")));
-        };
-        let now: Vec<VmProgress> = vms(found).iter().map(vm_progress).collect();
-        if now != last {
-            progress(now.clone());
-            last = now;
-        }
-        if let Some(end) = ended(found) {
-            return Look::Done(end);
-        }
-        let conditions = found.status.as_ref().map_or(&[][..], |s| s.conditions.as_slice());
-        let waits = !conditions.holds("Executing");
-        match ready::blocked(&format!("Plan {namespace}/{plan}"), conditions).filter(|_| waits) {
-            Some(blocked) => blocked,
-            None => Look::NotYet(describe(&last, conditions.summary())),
-        }
-    })
-    .await
-    .map_err(|error| ready::product(error, format!("oc -n {namespace} describe plan {plan}")))
-}
-
-/// Waits until every VM has made `count` precopies, then cuts over now. Ends quietly when the
-/// migration ends first.
-pub async fn cut_over_after(
-    tracked: &Tracked,
-    namespace: &str,
-    plan: &str,
-    migration: &str,
-    count: u32,
-    limit: Duration,
-) -> Result<(), MtvError> {
-    let what = format!("{count} precopies of Plan {namespace}/{plan}");
-    let due = wait::until(&tracked.cluster, Some(namespace), plan, &what, limit, |found: Option<&Plan>| {
-        let Some(found) = found else { return Poll::Done(false) };
-        if ended(found).is_some() {
-            return Poll::Done(false);
-        }
-        let made: Vec<i64> = vms(found).iter().map(|vm| vm.warm.as_ref().map_or(0, |w| w.successes)).collect();
-        let enough = !made.is_empty() && made.iter().all(|&n| n >= i64::from(count));
-        if enough { Poll::Done(true) } else { Poll::NotYet(format!("precopies so far: {made:?}")) }
-    })
-    .await
-    .map_err(|error| ready::product(error, format!("oc -n {namespace} describe plan {plan}")))?;
-    if due {
-        let now = from_now(&tracked.cluster, Duration::ZERO).await?;
-        let patch = serde_json::json!({"spec": {"cutover": now}});
-        patch_merge::<Migration>(&tracked.cluster, Some(namespace), migration, &patch).await?;
-    }
-    Ok(())
 }
 
 /// Cancels every VM of a running Migration and waits until MTV says so. A migration that has ended
@@ -179,11 +246,7 @@ pub async fn cancel(cluster: &Cluster, namespace: &str, plan: &str, limit: Durat
     let refs: Vec<Ref> = found.spec.vms.iter().filter_map(|vm| vm.id.clone()).map(Ref::by_id).collect();
     for migration in running {
         let name = migration.metadata.name.as_deref().unwrap_or_default();
-        let patch = kube::api::Patch::Merge(serde_json::json!({"spec": {"cancel": refs}}));
-        migrations
-            .patch(name, &kube::api::PatchParams::default(), &patch)
-            .await
-            .map_err(|e| watch_error("the Migration to be cancelled", e))?;
+        ask_to_cancel(&migrations, name, &refs).await.map_err(|e| watch_error("the Migration to be cancelled", e))?;
     }
     let what = format!("Plan {namespace}/{plan} to be cancelled");
     wait::until(cluster, Some(namespace), plan, &what, limit, |found: Option<&Plan>| match found {
@@ -196,11 +259,16 @@ pub async fn cancel(cluster: &Cluster, namespace: &str, plan: &str, limit: Durat
     .await
 }
 
+async fn ask_to_cancel(migrations: &kube::Api<Migration>, name: &str, refs: &[Ref]) -> Result<(), kube::Error> {
+    let patch = kube::api::Patch::Merge(serde_json::json!({"spec": {"cancel": refs}}));
+    migrations.patch(name, &kube::api::PatchParams::default(), &patch).await.map(drop)
+}
+
 fn running_step(vm: &VmStatus) -> Option<&Step> {
     vm.pipeline.iter().find(|step| step.phase == "Running")
 }
 
-fn vm_progress(vm: &VmStatus) -> VmProgress {
+pub(super) fn vm_progress(vm: &VmStatus) -> VmProgress {
     let step = running_step(vm);
     let percent = step
         .filter(|s| s.progress.total > 0)
@@ -259,7 +327,6 @@ pub fn failure_lines(vm: &VmStatus) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::condition::Condition;
     use crate::api::forklift::{PlanMigration, PlanSpec, PlanStatus, StepError};
 
     #[tokio::test]
@@ -270,7 +337,9 @@ mod tests {
         });
         let client = kube::Client::new(service, "default");
         let cluster = Cluster::from_client(client, "https://lab", Duration::from_secs(1)).unwrap();
-        assert_eq!(from_now(&cluster, Duration::from_secs(83)).await.unwrap(), "1994-11-06T08:51:00Z");
+        let at = async |moment| time_of(&cluster, moment).await.unwrap();
+        assert_eq!(at(Moment::In(Duration::from_secs(83))).await, "1994-11-06T08:51:00Z");
+        assert_eq!(at(Moment::Ago(Duration::from_secs(3600))).await, "1994-11-06T07:49:37Z");
     }
 
     fn plan(conditions: &[&str]) -> Plan {
@@ -292,6 +361,14 @@ mod tests {
         assert_eq!(ended(&plan(&["Canceled"])), Some(Ended::Canceled(Vec::new())));
         assert_eq!(ended(&plan(&["Ready", "Succeeded"])), Some(Ended::Succeeded(Vec::new())));
         assert_eq!(ended(&plan(&["Ready"])), None);
+    }
+
+    #[test]
+    fn a_plan_that_is_migrated_again_has_not_ended_by_the_end_before() {
+        let mut plan = plan(&["Failed"]);
+        let history = serde_json::json!({"migration": {"name": "migration"}});
+        plan.status.as_mut().unwrap().migration.as_mut().unwrap().history.push(history);
+        assert!(runs(&plan, "migration") && !runs(&plan, "migration-2"));
     }
 
     #[test]

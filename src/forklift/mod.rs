@@ -7,6 +7,7 @@ pub mod adapter;
 pub mod address;
 mod ec2;
 pub mod execution;
+mod goals;
 mod hyperv;
 pub mod inventory;
 pub mod maps;

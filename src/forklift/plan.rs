@@ -1,14 +1,19 @@
 //! Hooks and the Plan.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use kube::ResourceExt;
 
 use super::ready::{self, Patience};
 use super::{MtvError, references};
+use crate::api::condition::Conditions;
 use crate::api::forklift::{Hook, HookRef, HookSpec, ObjRef, Pair, Plan, PlanMap, PlanSpec, PlanVm};
-use crate::cluster::Tracked;
+use crate::cluster::apply::patch_merge;
+use crate::cluster::wait::{self, Poll};
+use crate::cluster::{Cluster, Tracked};
 use crate::config::{ExpectedResult, HookPlan, Scenario};
 
 /// The image that MTV's own documentation names for playbooks.
@@ -109,12 +114,36 @@ pub fn build(request: PlanRequest<'_>) -> Plan {
     plan
 }
 
-/// Creates the Plan and waits until it is `Ready`.
-pub async fn create_plan(tracked: &Tracked, plan: Plan, patience: Patience) -> Result<(), MtvError> {
-    let namespace = plan.metadata.namespace.clone().unwrap_or_default();
+/// Waits until the Plan is `Ready`.
+pub async fn is_ready(cluster: &Cluster, plan: &Plan, patience: Patience) -> Result<(), MtvError> {
+    let (namespace, name) = (plan.namespace().unwrap_or_default(), plan.name_any());
     let spec = plan.spec.clone();
-    let missing = async || references::missing(&tracked.cluster, &spec).await;
-    ready::create(tracked, &namespace, plan, patience, missing).await.map(drop)
+    let missing = async || references::missing(cluster, &spec).await;
+    ready::is_ready::<Plan>(cluster, &namespace, &name, patience, missing).await.map(drop)
+}
+
+/// Waits until the Plan has a condition, whatever else it has.
+pub async fn has_condition(
+    cluster: &Cluster,
+    namespace: &str,
+    name: &str,
+    type_: &str,
+    limit: Duration,
+) -> Result<(), MtvError> {
+    let what = format!("the condition {type_} of Plan {namespace}/{name}");
+    let held = wait::until(cluster, Some(namespace), name, &what, limit, |found: Option<&Plan>| {
+        let Some(status) = found.and_then(|plan| plan.status.as_ref()) else {
+            return Poll::NotYet("no status yet".to_owned());
+        };
+        if status.conditions.holds(type_) { Poll::Done(()) } else { Poll::NotYet(status.conditions.summary()) }
+    });
+    held.await.map_err(|error| ready::product(error, format!("oc -n {namespace} describe plan {name}")))
+}
+
+/// Archives the Plan and waits until MTV has done so.
+pub async fn archive(cluster: &Cluster, namespace: &str, name: &str, limit: Duration) -> Result<(), MtvError> {
+    patch_merge::<Plan>(cluster, Some(namespace), name, &serde_json::json!({"spec": {"archived": true}})).await?;
+    has_condition(cluster, namespace, name, "Archived", limit).await
 }
 
 #[cfg(test)]

@@ -173,8 +173,7 @@ fn stayed(problem: Problem, waited: Duration) -> Problem {
     problem.detail(format!("it might have passed, but stayed for {waited:?}"))
 }
 
-/// Creates an object in `namespace` and waits until it is `Ready`, or until a condition blocks it for
-/// good. Where MTV writes no status for a whole grace, `missing` is asked what does not exist.
+/// Creates an object in `namespace` and waits until it is `Ready`.
 pub(super) async fn create<K: Conditioned>(
     tracked: &Tracked,
     namespace: &str,
@@ -185,14 +184,26 @@ pub(super) async fn create<K: Conditioned>(
     object.meta_mut().namespace = Some(namespace.to_owned());
     let name = object.name_any();
     tracked.create(object).await?;
+    is_ready(&tracked.cluster, namespace, &name, patience, missing).await
+}
+
+/// Waits until an object is `Ready`, or until a condition blocks it for good. Where MTV writes no status for a whole
+/// grace, `missing` is asked what does not exist.
+pub(super) async fn is_ready<K: Conditioned>(
+    cluster: &Cluster,
+    namespace: &str,
+    name: &str,
+    patience: Patience,
+    missing: impl AsyncFn() -> Vec<String>,
+) -> Result<K, MtvError> {
     let what = format!("{} {namespace}/{name}", K::kind(&()));
     let waiting = format!("{what} to be Ready");
     let look_at = format!("oc -n {namespace} describe {} {name}", K::kind(&()).to_lowercase());
     let deadline = Instant::now() + patience.limit;
     let spoken = wait::until(
-        &tracked.cluster,
+        cluster,
         Some(namespace),
-        &name,
+        name,
         &waiting,
         patience.grace.min(patience.limit),
         |found: Option<&K>| match found.map(Conditioned::conditions) {
@@ -214,7 +225,7 @@ pub(super) async fn create<K: Conditioned>(
         }
     }
     let left = Patience { limit: deadline.saturating_duration_since(Instant::now()), ..patience };
-    let ready = until(&tracked.cluster, namespace, &name, &waiting, left, |found: Option<&K>| {
+    let ready = until(cluster, namespace, name, &waiting, left, |found: Option<&K>| {
         let Some(found) = found else { return Look::NotYet("not there".to_owned()) };
         match ready(&what, found.conditions()) {
             Look::Done(()) => Look::Done(found.clone()),

@@ -24,6 +24,14 @@ pub struct Selection {
     pub again: Option<BTreeSet<CellId>>,
 }
 
+impl Selection {
+    /// Whether this scenario is asked for, by its name or one of its tags, and not only not excluded.
+    fn names(&self, scenario: &Scenario) -> bool {
+        let by_filter = self.filter.as_ref().is_some_and(|filter| filter.names(scenario));
+        !self.scenarios.is_empty() || !self.tags.is_empty() || self.again.is_some() || by_filter
+    }
+}
+
 /// Why there is no matrix.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MatrixError {
@@ -82,6 +90,9 @@ pub fn expand(
         let profile = Arc::new(profile.clone());
         for scenario in scenarios.values().filter(|s| any(&selection.scenarios, &s.name)) {
             if !selection.tags.is_empty() && !scenario.tags.iter().any(|t| any(&selection.tags, t)) {
+                continue;
+            }
+            if scenario.opt_in && !selection.names(scenario) {
                 continue;
             }
             let scenario = Arc::new(for_platform(scenario, profile.platform));

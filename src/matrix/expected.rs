@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::config::Scenario;
+use crate::config::steps::Step;
 
 /// Clone, maps, Plan, one small disk, checks, teardown.
 const ONE_COLD_VM: u64 = 13;
@@ -17,6 +18,7 @@ const WARM: u64 = 10;
 const GUEST_AGENT: u64 = 2;
 const STATIC_IPS: u64 = 5;
 const HOOK: u64 = 2;
+const BOOT: u64 = 3;
 
 /// `expected_duration`, else an estimate.
 pub(super) fn expected(scenario: &Scenario) -> Duration {
@@ -31,7 +33,8 @@ pub(super) fn expected(scenario: &Scenario) -> Duration {
             + when(vms.iter().any(|vm| vm.guest_agent), GUEST_AGENT)
             + when(scenario.preserve_static_ips, STATIC_IPS)
             + when(scenario.pre_hook.is_some(), HOOK)
-            + when(scenario.post_hook.is_some(), HOOK);
+            + when(scenario.post_hook.is_some(), HOOK)
+            + when(scenario.steps.iter().flatten().any(|step| matches!(step, Step::Boot(_))), BOOT);
         Duration::from_secs(minutes * 60)
     })
 }

@@ -8,6 +8,7 @@ use winnow::prelude::*;
 use winnow::token::{one_of, take_while};
 
 use super::{Cell, glob};
+use crate::config::Scenario;
 
 /// Longer expressions are refused, so that nesting can't exhaust the stack.
 const MAX_LENGTH: usize = 1000;
@@ -93,6 +94,16 @@ impl Filter {
             };
             fail(place, message)
         })
+    }
+
+    /// Whether it asks for this scenario by its name or one of its tags.
+    pub fn names(&self, scenario: &Scenario) -> bool {
+        match self {
+            Self::Is(Field::Tag, p) => scenario.tags.iter().any(|tag| glob::matches(p, tag)),
+            Self::Is(Field::Scenario, p) => glob::matches(p, &scenario.name),
+            Self::Is(Field::Provider | Field::Platform | Field::Storage, _) | Self::Not(_) => false,
+            Self::And(a, b) | Self::Or(a, b) => a.names(scenario) || b.names(scenario),
+        }
     }
 
     pub fn matches(&self, cell: &Cell) -> bool {

@@ -99,6 +99,30 @@ fn filters_bind_not_before_and_before_or() {
 }
 
 #[test]
+fn a_scenario_that_runs_only_where_it_is_named_is_no_part_of_any_other_selection() {
+    let loaded = loaded(&[]);
+    let lifecycle = |selection: Selection| {
+        let cells = cells(&loaded, &selection).unwrap();
+        cells.iter().filter(|cell| cell.scenario.opt_in).count()
+    };
+    let named = |scenarios: &[&str], tags: &[&str], filter: Option<&str>| {
+        let own = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
+        let filter = filter.map(|text| Filter::parse(text).unwrap());
+        let providers = vec!["vsphere".to_owned()];
+        lifecycle(Selection { providers, scenarios: own(scenarios), tags: own(tags), filter, again: None })
+    };
+    for (scenarios, tags, filter) in
+        [(&[][..], &[][..], None), (&["test_*"], &[], None), (&[], &["tier0"], None), (&[], &[], Some("not tag(warm)"))]
+    {
+        assert_eq!(named(scenarios, tags, filter), 0, "{scenarios:?} {tags:?} {filter:?}");
+    }
+    let all = named(&[], &["lifecycle"], None);
+    assert!(all > 7, "{all}");
+    assert_eq!(named(&["lifecycle_*"], &[], None), all);
+    assert_eq!(named(&[], &[], Some("platform(vsphere) and tag(lifecycle)")), all);
+}
+
+#[test]
 fn a_filter_error_points_at_its_place() {
     let shown = |text: &str| Filter::parse(text).unwrap_err();
     assert_eq!(shown("tag(a) and tga(b)").column, 11, "{}", shown("tag(a) and tga(b)"));

@@ -3,10 +3,12 @@
 use super::context::RunContext;
 use super::prepared::{Maps, PLAN, Prepared};
 use super::stages::StageRun;
-use super::{Failure, execute, prepare, verify};
+use super::story::{Actor, Told, tell};
+use super::{Failure, prepare};
 use crate::api::forklift::{ObjRef, PlanMap};
 use crate::api::vm::SourceVm;
 use crate::check::pvc_names;
+use crate::config::steps::story;
 use crate::event::{Level, Problem, Stage, Verdict};
 use crate::forklift::plan::{PlanRequest, PlannedVm};
 use crate::forklift::{maps, plan};
@@ -57,7 +59,8 @@ pub async fn run(context: &RunContext, cell: &Cell, attempt: u32) -> Outcome {
 /// `used_up`: set once MTV was told to migrate VMs that stay as they become.
 async fn attempt_stages(context: &RunContext, cell: &Cell, attempt: u32, used_up: &mut bool) -> Result<(), Failure> {
     let timeouts = &context.parts.settings.timeouts;
-    let run = StageRun { parts: &context.parts, cell: &cell.id, attempt };
+    let parts = &context.parts;
+    let run = StageRun { events: &parts.events, timeouts, span: &parts.stage_span, cell: &cell.id, attempt };
 
     let prepared = run.stage(Stage::Prepare, prepare::prepare(context, cell, attempt)).await?;
     let sources: Vec<SourceVm> = prepared.vms.iter().map(|vm| vm.before.clone()).collect();
@@ -86,20 +89,12 @@ async fn attempt_stages(context: &RunContext, cell: &Cell, attempt: u32, used_up
     );
     run.stage(Stage::NetworkMap, create).await?;
 
-    let wanted = build_plan(context, cell, &prepared);
-    let sent = wanted.spec.clone();
-    let create = plan::create_plan(&tracked, wanted, context.patience(timeouts.plan));
-    run.stage(Stage::Plan, create).await?;
-
-    // Without a driver there was no clone: the VM that the profile names is migrated itself.
-    if prepared.open.access.driver().is_none() {
-        *used_up = true;
-        prepared.vms.iter().for_each(|vm| context.migrated(&prepared.open.profile.name, &vm.reference.id));
-    }
-    let migrated = run.stage(Stage::Migrate, execute::migrate(context, cell, attempt, &prepared)).await?;
-
-    let maps = Maps { storage, network, plan: sent };
-    run.stage(Stage::Verify, verify::verify(context, cell, attempt, &prepared, &maps, &migrated)).await
+    let chapters = story::chapters(&cell.scenario, context.parts.settings.boot);
+    let plan = build_plan(context, cell, &prepared);
+    let maps = Maps { storage, network, plan: plan.spec.clone() };
+    let (prepared, maps) = (&prepared, &maps);
+    let mut actor = Actor { context, cell, attempt, prepared, maps, plan, used_up, told: Told::default() };
+    tell(run, &chapters, &mut actor).await
 }
 
 /// The scenario's template for names of PVCs, where MTV can name every VM's disks by it.

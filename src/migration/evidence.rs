@@ -8,7 +8,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::Value;
 
 use super::context::RunContext;
-use super::prepared::{MIGRATION, Maps, PLAN, Prepared};
+use super::prepared::{Maps, PLAN, Prepared};
 use crate::api::condition::Conditions;
 use crate::api::forklift::{Hook, Migration, Plan};
 use crate::check::{AskedHook, Evidence, Ran};
@@ -26,12 +26,12 @@ const MARKED: [(&str, &str, &str, &str); 4] = [
     ("cdi.kubevirt.io", "v1beta1", "DataVolume", "datavolumes"),
 ];
 
-pub(super) async fn read(context: &RunContext, cell: &Cell, prepared: &Prepared, maps: &Maps) -> Ran {
+pub(super) async fn read(context: &RunContext, cell: &Cell, prepared: &Prepared, maps: &Maps, name: &str) -> Ran {
     let cluster = &context.parts.cluster;
     let namespace = Some(prepared.namespace.as_str());
     let plan = whole::<Plan>(cluster, namespace, PLAN).await.map_err(String::from);
-    settle(context, cell, prepared).await;
-    let migration = whole::<Migration>(cluster, namespace, MIGRATION).await.map_err(String::from);
+    settle(context, cell, prepared, name).await;
+    let migration = whole::<Migration>(cluster, namespace, name).await.map_err(String::from);
     let mut hooks = Vec::new();
     for hook in &prepared.hooks {
         let asked = if hook.step == "PreHook" { &cell.scenario.pre_hook } else { &cell.scenario.post_hook };
@@ -65,11 +65,11 @@ const SETTLES: Duration = Duration::from_secs(60);
 
 /// MTV writes a Plan's end first, and the Migration's in a reconcile of its own. One that never comes is the checks'
 /// finding.
-async fn settle(context: &RunContext, cell: &Cell, prepared: &Prepared) {
+async fn settle(context: &RunContext, cell: &Cell, prepared: &Prepared, name: &str) {
     let namespace = prepared.namespace.as_str();
-    let what = format!("Migration {namespace}/{MIGRATION} to say how it ended");
+    let what = format!("Migration {namespace}/{name} to say how it ended");
     let cluster = &context.parts.cluster;
-    let ended = wait::until(cluster, Some(namespace), MIGRATION, &what, SETTLES, |found: Option<&Migration>| {
+    let ended = wait::until(cluster, Some(namespace), name, &what, SETTLES, |found: Option<&Migration>| {
         let Some(found) = found else { return Poll::Done(()) };
         let conditions = found.status.as_ref().map_or(&[][..], |status| status.conditions.as_slice());
         if ["Succeeded", "Failed", "Canceled"].iter().any(|end| conditions.holds(end)) {

@@ -1,68 +1,34 @@
-//! `migrate`: the Migration, its cutover, and what its end means for this scenario.
+//! What the end of a migration means for the scenario that asked for it, and when a warm one is cut over. Pure.
 
 use std::time::Duration;
 
 use super::Failure;
-use super::context::RunContext;
-use super::prepared::{MIGRATION, PLAN, Prepared};
+use crate::api::condition::Conditions;
 use crate::api::forklift::VmStatus;
+use crate::config::steps::End;
 use crate::config::{ExpectedResult, HookPlan, Scenario, Settings};
-use crate::event::{EventKind, Level, Problem};
+use crate::event::Problem;
 use crate::forklift::execution::{self, CutoverRule, Ended};
-use crate::matrix::Cell;
 
 /// What MTV left for `verify`.
 pub(super) struct Migrated {
     pub vms: Vec<VmStatus>,
     /// Whether target VMs exist that can be judged.
     pub has_targets: bool,
-    /// Where the platform's log stood before the migration.
-    pub power_mark: Option<String>,
 }
 
-pub(super) async fn migrate(
-    context: &RunContext,
-    cell: &Cell,
-    attempt: u32,
-    prepared: &Prepared,
-) -> Result<Migrated, Failure> {
-    let namespace = prepared.namespace.as_str();
-    let limit = context.parts.settings.timeouts.migrate;
-    let rule = cell.scenario.warm_migration.then(|| cutover_rule(&context.parts.settings, &cell.scenario));
-    let tracked = context.tracked(Some(&cell.id));
-    let power_mark = match prepared.open.access.driver() {
-        Some(driver) => driver.power_mark().await?,
-        None => None,
-    };
-    execution::start(&tracked, namespace, MIGRATION, PLAN, rule).await?;
-
-    let events = &context.parts.events;
-    let end = execution::wait_end(&context.parts.cluster, namespace, PLAN, context.patience(limit), |vms| {
-        events.emit(EventKind::Progress { cell: cell.id.clone(), attempt, vms });
-    });
-    let cutover = async {
-        if let Some(count) = rule.and_then(|r| r.after_precopies) {
-            execution::cut_over_after(&tracked, namespace, PLAN, MIGRATION, count, limit).await?;
-        }
-        Ok(())
-    };
-    let (end, ()) = futures::future::try_join(end, cutover).await?;
-    if cell.scenario.warm_migration {
+/// What the end of a migration means for a scenario that migrates once, by its `expected_migration_result`.
+pub(super) fn judge(scenario: &Scenario, end: Ended) -> Result<(Migrated, Option<String>), Failure> {
+    if scenario.warm_migration {
         require_precopies(&end)?;
     }
-    let migrated = match cell.scenario.expected_migration_result {
-        ExpectedResult::Succeed => expect_success(end)?,
-        ExpectedResult::Fail => {
-            let (migrated, step) = expect_failure(&cell.scenario, end)?;
-            let message = format!("the migration failed at {step}, as the scenario expects");
-            context.note(Some(&cell.id), Level::Info, message);
-            migrated
-        }
-    };
-    Ok(Migrated { power_mark, ..migrated })
+    match scenario.expected_migration_result {
+        ExpectedResult::Succeed => expect_success(end).map(|migrated| (migrated, None)),
+        ExpectedResult::Fail => expect_failure(scenario, end).map(|(migrated, step)| (migrated, Some(step))),
+    }
 }
 
-fn cutover_rule(settings: &Settings, scenario: &Scenario) -> CutoverRule {
+pub(super) fn cutover_rule(settings: &Settings, scenario: &Scenario) -> CutoverRule {
     let after_precopies = scenario.cutover.after_precopies.or(settings.cutover_after_precopies);
     let minutes = scenario.cutover.minutes.or_else(|| {
         // Minutes of the settings are the default rule; a rule by precopies replaces them.
@@ -86,9 +52,9 @@ fn require_precopies(end: &Ended) -> Result<(), Failure> {
     Err(Failure::product(Problem::new(message)))
 }
 
-fn expect_success(end: Ended) -> Result<Migrated, Failure> {
+pub(super) fn expect_success(end: Ended) -> Result<Migrated, Failure> {
     let (vms, word) = match end {
-        Ended::Succeeded(vms) => return Ok(Migrated { vms, has_targets: true, power_mark: None }),
+        Ended::Succeeded(vms) => return Ok(Migrated { vms, has_targets: true }),
         Ended::Failed(vms) => (vms, "failed"),
         Ended::Canceled(vms) => (vms, "was cancelled by somebody else"),
     };
@@ -97,7 +63,7 @@ fn expect_success(end: Ended) -> Result<Migrated, Failure> {
     Err(Failure::product(problem))
 }
 
-fn at_steps(vms: &[VmStatus]) -> String {
+pub(super) fn at_steps(vms: &[VmStatus]) -> String {
     let mut steps: Vec<String> = vms.iter().filter_map(execution::failed_step).collect();
     steps.dedup();
     if steps.is_empty() { String::new() } else { format!(" at {}", steps.join(", ")) }
@@ -146,7 +112,22 @@ fn expect_failure(scenario: &Scenario, end: Ended) -> Result<(Migrated, String),
     }
     let step = first.unwrap_or_default();
     // A PostHook fails after the VM was created, and MTV keeps the VM (forklift.md §4.11).
-    Ok((Migrated { vms, has_targets: step == "PostHook", power_mark: None }, step))
+    Ok((Migrated { vms, has_targets: step == "PostHook" }, step))
+}
+
+/// How the migration of one VM ended; `None`: it has not.
+pub(super) fn own_end(vm: &VmStatus) -> Option<End> {
+    let ends = [("Canceled", End::Canceled), ("Failed", End::Failed), ("Succeeded", End::Succeeded)];
+    ends.into_iter().find(|(type_, _)| vm.conditions.holds(type_)).map(|(_, end)| end)
+}
+
+/// Whether MTV makes no VM of it, or takes it away again. One whose PostHook failed stays.
+pub(super) fn leaves_no_vm(vm: &VmStatus) -> bool {
+    match own_end(vm) {
+        Some(End::Canceled) => true,
+        Some(End::Failed) => execution::failed_step(vm).as_deref() != Some("PostHook"),
+        Some(End::Succeeded) | None => false,
+    }
 }
 
 #[cfg(test)]

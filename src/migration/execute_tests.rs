@@ -101,3 +101,16 @@ fn minutes_of_the_settings_hold_unless_anybody_asked_for_precopies() {
     scenario.cutover.minutes = Some(2);
     assert_eq!(rule(&settings, &scenario), (Some(1), Some(Duration::from_secs(120))), "whichever comes first");
 }
+
+#[test]
+fn a_vm_whose_post_hook_failed_is_there_and_one_that_was_canceled_is_not() {
+    let with = |mut vm: VmStatus, end: &str| {
+        vm.conditions =
+            serde_json::from_value(json!([{"type": end, "status": "True", "category": "Advisory"}])).unwrap();
+        vm
+    };
+    assert!(!leaves_no_vm(&with(failed_at("a", "PostHook"), "Failed")));
+    assert!(!leaves_no_vm(&with(VmStatus::default(), "Succeeded")));
+    assert!(leaves_no_vm(&with(failed_at("a", "DiskTransfer"), "Failed")));
+    assert!(leaves_no_vm(&with(VmStatus::default(), "Canceled")));
+}

@@ -1,4 +1,4 @@
-//! The life of one cell: prepare, maps, plan, migrate, verify.
+//! The life of one cell: prepare, maps, then its story, step by step.
 //!
 //! Floor 4. Knows no platform's words: those are in `source` and in `forklift`'s adapters. Says
 //! what happens by events only. A cell's future may be dropped at any await: whatever it created
@@ -6,6 +6,7 @@
 
 mod adopt;
 pub mod artifacts;
+mod boot;
 mod cell;
 pub mod context;
 mod evidence;
@@ -13,6 +14,7 @@ mod execute;
 mod prepare;
 mod prepared;
 mod stages;
+mod story;
 mod verify;
 
 pub use cell::{Outcome, run};

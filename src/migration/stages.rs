@@ -1,4 +1,4 @@
-//! Running one stage: its events, its deadline, its warnings when it is slow.
+//! Running one stage or one step of it: its events, its deadline, its warnings when it is slow.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::Failure;
-use super::context::ContextParts;
+use super::context::StageSpan;
 use crate::api::names::CellId;
 use crate::cluster::wait::{WAITING, Waiting};
 use crate::config::Timeouts;
@@ -27,102 +27,154 @@ pub fn limit(stage: Stage, timeouts: &Timeouts) -> Duration {
     }
 }
 
-/// Closes the stage in the event log even when its future is dropped.
-struct Open<'a> {
-    events: &'a Events,
-    cell: &'a CellId,
-    attempt: u32,
-    stage: Stage,
+/// Closes a stage or a step in the event log even when its future is dropped.
+struct Open<F: FnMut(Verdict, Option<Problem>)> {
+    tell: F,
     closed: bool,
 }
 
-impl Open<'_> {
-    fn close(&mut self, verdict: Verdict, problem: Option<Problem>) {
-        if !self.closed {
-            self.closed = true;
-            let (cell, attempt, stage) = (self.cell.clone(), self.attempt, self.stage);
-            self.events.emit(EventKind::StageFinished { cell, attempt, stage, verdict, problem });
+impl<F: FnMut(Verdict, Option<Problem>)> Open<F> {
+    fn new(tell: F) -> Self {
+        Self { tell, closed: false }
+    }
+
+    fn close<T>(&mut self, result: &Result<T, Failure>) {
+        match result {
+            Ok(_) => self.end(Verdict::Passed, None),
+            Err(failure) => self.end(failure.verdict, Some(failure.problem.clone())),
+        }
+    }
+
+    fn end(&mut self, verdict: Verdict, problem: Option<Problem>) {
+        if !std::mem::replace(&mut self.closed, true) {
+            (self.tell)(verdict, problem);
         }
     }
 }
 
-impl Drop for Open<'_> {
+impl<F: FnMut(Verdict, Option<Problem>)> Drop for Open<F> {
     fn drop(&mut self) {
-        self.close(Verdict::Interrupted, None);
+        self.end(Verdict::Interrupted, None);
+    }
+}
+
+/// How long something may take, and who is to blame beyond that.
+pub(super) struct Bound<'a> {
+    /// What did not end, for the message.
+    pub what: &'a str,
+    pub limit: Duration,
+    /// Where the limit is set.
+    pub set_by: &'a str,
+    /// It is MTV's to end it.
+    pub blames_mtv: bool,
+}
+
+impl Bound<'_> {
+    /// Runs `work`. Beyond the limit it fails where MTV was to end it, unless nobody answered, and errs otherwise; the
+    /// message says what was waited for, what was seen last, and since when.
+    async fn on<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        tokio::time::timeout(self.limit, work).await.unwrap_or_else(|_| {
+            let now = WAITING.try_with(|waiting| waiting.lock().map(|now| now.clone()).unwrap_or_default());
+            let now = now.unwrap_or_default();
+            let limit = crate::config::duration::show(self.limit);
+            let mut problem = Problem::new(format!("{} did not end within {limit}", self.what));
+            problem.details.extend(now.silent.clone());
+            problem.details.extend(now.line().map(|line| format!("it was waiting for {line}")));
+            problem = problem.look_at(format!("the bound is {}", self.set_by));
+            // A verdict on MTV needs somebody who says what MTV did.
+            let product = self.blames_mtv && now.silent.is_none();
+            Err(if product { Failure::product(problem) } else { Failure::environment(problem) })
+        })
     }
 }
 
 /// One attempt at a cell, whose stages are run.
 #[derive(Clone, Copy)]
 pub struct StageRun<'a> {
-    pub parts: &'a ContextParts,
+    pub events: &'a Events,
+    pub timeouts: &'a Timeouts,
+    pub span: &'a StageSpan,
     pub cell: &'a CellId,
     pub attempt: u32,
 }
 
 impl StageRun<'_> {
-    /// Runs `work` as a stage. Beyond its deadline the stage errs (a migration, which is
-    /// MTV's to end, fails, unless nobody answered), naming what it was waiting for. Spans made by `work` are children of the
-    /// stage's.
+    /// Runs `work` as a stage that has a deadline of its own.
     pub async fn stage<T, E: Into<Failure>>(
         self,
         stage: Stage,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Failure> {
-        let Self { parts, cell, attempt } = self;
-        let (events, timeouts) = (&parts.events, &parts.settings.timeouts);
-        let work = async { work.await.map_err(Into::into) };
+        let (what, set_by) = (format!("stage {stage}"), format!("`timeouts.{}`", stage.name().replace('-', "_")));
+        let limit = limit(stage, self.timeouts);
+        let bound = Bound { what: &what, limit, set_by: &set_by, blames_mtv: false };
+        self.open_stage(stage, bound.on(async { work.await.map_err(Into::into) })).await
+    }
+
+    /// Runs `work` as a stage that lasts as long as its steps. Spans made by `work` are children of the stage's.
+    pub(super) async fn open_stage<T>(
+        self,
+        stage: Stage,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let Self { events, cell, attempt, .. } = self;
         events.emit(EventKind::StageStarted { cell: cell.clone(), attempt, stage });
-        let mut open = Open { events, cell, attempt, stage, closed: false };
-        let waiting = Arc::new(Mutex::new(Waiting::default()));
-        let now = || waiting.lock().map(|waiting| waiting.clone()).unwrap_or_default();
-        let seen = || now().text;
-        let begun = Instant::now();
-        let limit = limit(stage, timeouts);
-        let work = WAITING.scope(waiting.clone(), work).instrument((parts.stage_span)(cell, attempt, stage));
-        let slow = async {
-            let mut ticks = pauses::beat(timeouts.slow_after.max(Duration::from_millis(100)));
-            ticks.tick().await;
-            loop {
-                ticks.tick().await;
-                let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-                events.emit(EventKind::StageSlow {
-                    cell: cell.clone(),
-                    attempt,
-                    stage,
-                    elapsed_ms,
-                    waiting_for: seen(),
-                });
-            }
-        };
-        let result = tokio::select! {
-            done = tokio::time::timeout(limit, work) => done,
-            () = slow => unreachable_slow(),
-        };
-        let result = result.unwrap_or_else(|_| {
-            let mut problem =
-                Problem::new(format!("stage {stage} did not end within {}", crate::config::duration::show(limit)));
-            if !seen().is_empty() {
-                problem = problem.detail(format!("it was waiting for {}", seen()));
-            }
-            problem = problem.look_at(format!("the bound is `timeouts.{}`", stage.name().replace('-', "_")));
-            // A verdict on MTV needs somebody who says what MTV did.
-            let silent = now().silent;
-            let blames_mtv = stage == Stage::Migrate && silent.is_none();
-            if let Some(silent) = silent {
-                problem.details.insert(0, silent);
-            }
-            Err(if blames_mtv { Failure::product(problem) } else { Failure::environment(problem) })
+        let mut open = Open::new(|verdict, problem| {
+            events.emit(EventKind::StageFinished { cell: cell.clone(), attempt, stage, verdict, problem });
         });
-        match &result {
-            Ok(_) => open.close(Verdict::Passed, None),
-            Err(failure) => open.close(failure.verdict, Some(failure.problem.clone())),
-        }
+        let waiting = Arc::new(Mutex::new(Waiting::default()));
+        let work = WAITING.scope(waiting.clone(), work).instrument((self.span)(cell, attempt, stage));
+        let result = tokio::select! {
+            done = work => done,
+            () = self.tell_when_slow(stage, &waiting) => unreachable_slow(),
+        };
+        open.close(&result);
         result
+    }
+
+    /// Runs `work` as one step of a stage. `told`: its number and words, where it has events of its own.
+    pub(super) async fn step<T>(
+        self,
+        stage: Stage,
+        told: Option<(u32, String)>,
+        bound: Bound<'_>,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let Self { events, cell, attempt, .. } = self;
+        // What the step before waited for is over.
+        let _ = WAITING.try_with(|waiting| {
+            if let Ok(mut now) = waiting.lock() {
+                *now = Waiting::default();
+            }
+        });
+        let Some((step, text)) = told else { return bound.on(work).await };
+        let span = tracing::info_span!("step", otel.name = format!("step {step}: {text}"));
+        events.emit(EventKind::StepStarted { cell: cell.clone(), attempt, stage, step, text });
+        let mut open = Open::new(|verdict, problem| {
+            events.emit(EventKind::StepFinished { cell: cell.clone(), attempt, stage, step, verdict, problem });
+        });
+        let result = bound.on(work).instrument(span).await;
+        open.close(&result);
+        result
+    }
+
+    /// Says what is waited for, again and again; never ends.
+    async fn tell_when_slow(self, stage: Stage, waiting: &Mutex<Waiting>) {
+        let Self { events, cell, attempt, .. } = self;
+        let begun = Instant::now();
+        let mut ticks = pauses::beat(self.timeouts.slow_after.max(Duration::from_millis(100)));
+        ticks.tick().await;
+        loop {
+            ticks.tick().await;
+            let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let waiting_for = waiting.lock().map(|waiting| waiting.text.clone()).unwrap_or_default();
+            let cell = cell.clone();
+            events.emit(EventKind::StageSlow { cell, attempt, stage, elapsed_ms, waiting_for });
+        }
     }
 }
 
 /// The slow branch loops for ever; this only gives it a type.
-fn unreachable_slow<T>() -> Result<Result<T, Failure>, tokio::time::error::Elapsed> {
-    Ok(Err(Failure::environment(Problem::new("the slow-stage ticker ended; this is a bug of mtv-matrix"))))
+fn unreachable_slow<T>() -> Result<T, Failure> {
+    Err(Failure::environment(Problem::new("the slow-stage ticker ended; this is a bug of mtv-matrix")))
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Failure;
-use super::adopt;
 use super::context::RunContext;
-use super::execute::Migrated;
+use super::execute::{self, Migrated};
 use super::prepared::{Maps, PLAN, Prepared, PreparedVm};
+use super::{adopt, boot};
 use crate::api::condition::Conditions;
 use crate::api::kubevirt::{VirtualMachine, VirtualMachineInstance};
 use crate::api::vm::{GuestLogin, GuestOs, Power, SourceVm, TargetVm};
@@ -25,16 +25,36 @@ use crate::source;
 /// How long what speaks against a source VM is looked at again: an answer may be older than the migration.
 const SECOND_LOOK: Duration = Duration::from_secs(5);
 
+/// What the story has left to be looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Arrived<'a> {
+    pub migrated: &'a Migrated,
+    /// Where the platform's log stood before the migration.
+    pub power_mark: Option<&'a str>,
+    /// The name of the Migration that was made last.
+    pub migration: &'a str,
+}
+
+/// How a migrated VM is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// As it came, by the whole contract.
+    Arrived,
+    /// Started for it, by what its guest tells; shut down again.
+    Booted,
+}
+
 pub(super) async fn verify(
     context: &RunContext,
     cell: &Cell,
     attempt: u32,
     prepared: &Prepared,
     maps: &Maps,
-    migrated: &Migrated,
+    arrived: Arrived<'_>,
+    look: Look,
 ) -> Result<(), Failure> {
-    if !migrated.has_targets {
-        context.note(Some(&cell.id), Level::Info, "nothing to verify: the migration failed before a VM was created");
+    if !arrived.migrated.has_targets {
+        context.note(Some(&cell.id), Level::Info, "nothing to look at: the migration ended before a VM was created");
         return Ok(());
     }
     if !(cell.scenario.check_vms_signals && context.parts.settings.check_vms_signals) {
@@ -46,11 +66,18 @@ pub(super) async fn verify(
     let provider = ProviderFacts { insecure_skip_verify, wanted_insecure: prepared.open.insecure, connection_insecure };
     let known = context.storage_defaults(&prepared.destination.cluster, &cell.storage_class).await;
     let defaults = known.into_iter().map(|known| (cell.storage_class.clone(), known)).collect();
-    let ran = super::evidence::read(context, cell, prepared, maps).await;
-    let judge = prepared
-        .vms
-        .iter()
-        .map(|vm| judge_vm(context, cell, prepared, maps, migrated, &provider, &defaults, &ran, attempt, vm));
+    let ended_without = |vm: &&PreparedVm| {
+        arrived.migrated.vms.iter().any(|status| status.id == vm.reference.id && execute::leaves_no_vm(status))
+    };
+    let (without, with): (Vec<&PreparedVm>, Vec<&PreparedVm>) = prepared.vms.iter().partition(ended_without);
+    for vm in without {
+        let message = format!("{} is not verified: its migration left no VM", vm.reference.name);
+        context.note(Some(&cell.id), Level::Info, message);
+    }
+    let ran = super::evidence::read(context, cell, prepared, maps, arrived.migration).await;
+    let judge = with
+        .into_iter()
+        .map(|vm| judge_vm(context, cell, prepared, maps, arrived, &provider, &defaults, &ran, attempt, (vm, look)));
     let judged = futures::future::join_all(judge).await;
     let (findings, unread): (Vec<Vec<Finding>>, Vec<Vec<String>>) = judged.into_iter().unzip();
     let (findings, mut unread) = (findings.concat(), unread.concat());
@@ -109,19 +136,24 @@ async fn judge_vm(
     cell: &Cell,
     prepared: &Prepared,
     maps: &Maps,
-    migrated: &Migrated,
+    Arrived { migrated, power_mark, .. }: Arrived<'_>,
     provider: &ProviderFacts,
     defaults: &BTreeMap<String, (Vec<String>, Option<String>)>,
     ran: &Ran,
     attempt: u32,
-    vm: &PreparedVm,
+    (vm, look): (&PreparedVm, Look),
 ) -> (Vec<Finding>, Vec<String>) {
-    let status = migrated.vms.iter().find(|s| s.id == vm.reference.id);
-    let renamed = || status.and_then(|s| s.new_name.clone());
-    let name = vm.target_name.clone().or_else(renamed).unwrap_or_else(|| vm.reference.name.clone());
-    let expected_power = expected_power(context, cell, vm);
-    let target = read_settled(context, cell, prepared, vm, &name, &expected_power).await;
+    let name = target_name(migrated, vm);
+    let (target, mut findings) = match look {
+        Look::Arrived => {
+            let expected_power = expected_power(context, cell, vm);
+            (read_settled(context, cell, prepared, vm, &name, &expected_power).await, Vec::new())
+        }
+        Look::Booted => boot::booted(context, cell, prepared, vm, &name).await,
+    };
     let after = match prepared.open.access.driver() {
+        // Its boot says nothing of the source.
+        _ if look == Look::Booted => Err("the source was looked at before the boot".to_owned()),
         Some(driver) => {
             let platform = prepared.open.profile.platform;
             let late = snapshots::removed_late(platform, cell.scenario.warm_migration);
@@ -138,7 +170,7 @@ async fn judge_vm(
         }
         None => adopt::after_migration(context, &prepared.open, vm).await,
     };
-    let forced_off = match (&migrated.power_mark, prepared.open.access.driver()) {
+    let forced_off = match (power_mark.filter(|_| look == Look::Arrived), prepared.open.access.driver()) {
         (Some(mark), Some(driver)) => {
             Some(driver.forced_off_since(&vm.reference, mark).await.map_err(|e| e.to_string()))
         }
@@ -165,7 +197,7 @@ async fn judge_vm(
         mtv_version: context.parts.mtv_version.clone(),
         ran: ran.clone(),
     };
-    if context.parts.settings.keep_evidence {
+    if look == Look::Arrived && context.parts.settings.keep_evidence {
         super::evidence::save(context, cell, attempt, &vm.before.name, &evidence);
     }
     let facts = evidence.facts(&cell.scenario, &vm.wanted);
@@ -173,12 +205,24 @@ async fn judge_vm(
     let mut unread: Vec<String> =
         evidence.target.as_ref().err().map(|why| of("the migrated VM", why)).into_iter().collect();
     // A platform that is known by MTV's inventory alone tells what it can.
-    if prepared.open.access.driver().is_some() {
+    if look == Look::Arrived && prepared.open.access.driver().is_some() {
         unread.extend(evidence.after.as_ref().err().map(|why| of("the source VM", why)));
         let told = facts.forced_off.as_ref().and_then(|forced| forced.as_ref().err());
         unread.extend(told.map(|why| of("the events of", why)));
     }
-    (check::judge(&facts), unread)
+    findings.extend(match look {
+        Look::Arrived => check::judge(&facts),
+        Look::Booted if findings.is_empty() => Vec::new(),
+        Look::Booted => check::judge_booted(&facts),
+    });
+    (findings, unread)
+}
+
+/// The name of the migrated VM.
+fn target_name(migrated: &Migrated, vm: &PreparedVm) -> String {
+    let status = migrated.vms.iter().find(|s| s.id == vm.reference.id);
+    let renamed = || status.and_then(|s| s.new_name.clone());
+    vm.target_name.clone().or_else(renamed).unwrap_or_else(|| vm.reference.name.clone())
 }
 
 /// The power that the migrated VM is to settle in; where nobody knows it, the source's.
@@ -199,7 +243,7 @@ fn expected_power(context: &RunContext, cell: &Cell, vm: &PreparedVm) -> Power {
 
 /// Waits until the VM has settled (and, when it runs, until its agent answers), reads it, logs in.
 /// What does not come in time is not an error here: the checks say what is missing.
-async fn read_settled(
+pub(super) async fn read_settled(
     context: &RunContext,
     cell: &Cell,
     prepared: &Prepared,

@@ -88,6 +88,12 @@ impl Console {
                     bar.tick();
                 }
             }
+            EventKind::StepStarted { cell, step, text, .. } => {
+                if let Some((bar, stage)) = self.running.get(cell) {
+                    bar.set_message(format!("{}: step {step}: {}", stage.map_or("", Stage::name), plain(text)));
+                    bar.tick();
+                }
+            }
             EventKind::Progress { cell, vms, .. } => {
                 if let Some((bar, stage)) = self.running.get(cell) {
                     let stage = stage.map_or("", Stage::name);
@@ -125,6 +131,14 @@ impl Console {
                 (Some(cell), format!("attempt {attempt} in namespace {namespace}"))
             }
             EventKind::StageStarted { cell, stage, .. } => (Some(cell), format!("{stage} …")),
+            EventKind::StepStarted { cell, step, text, .. } => (Some(cell), format!("step {step}: {text} …")),
+            EventKind::StepFinished { cell, step, verdict, .. } => {
+                if *verdict == Verdict::Passed {
+                    return None;
+                }
+                // Why stands in the line of the stage, which comes next.
+                (Some(cell), format!("step {step} {verdict}"))
+            }
             EventKind::StageSlow { cell, stage, elapsed_ms, waiting_for, .. } => {
                 let elapsed = duration_text(i64::try_from(*elapsed_ms).unwrap_or(i64::MAX));
                 (Some(cell), format!("{stage} is slow ({elapsed}): waiting for {waiting_for}"))
@@ -188,6 +202,7 @@ impl Console {
                 event.kind,
                 EventKind::CellStarted { .. }
                     | EventKind::StageStarted { .. }
+                    | EventKind::StepStarted { .. }
                     | EventKind::Note { level: Level::Info, .. }
             )
     }

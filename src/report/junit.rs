@@ -1,4 +1,4 @@
-//! `junit.xml`: a suite a cell, a case a stage, and a case a check of a VM.
+//! `junit.xml`: a suite a cell, a case a stage, a case a step where a story is told in steps, and a case a check of a VM.
 //!
 //! Failed is `<failure>`, errored is `<error>`, and what was not judged is `<skipped>` with the
 //! reason. What a cell was run with are a suite's properties; its log is the suite's `system-out`, and
@@ -11,7 +11,7 @@ use junit_report::{Duration, OffsetDateTime, Report, TestCase, TestCaseBuilder, 
 
 use quick_xml::events::{BytesEnd, BytesStart, Event as Xml};
 
-use super::model::{Attempt, CellModel, RunModel, StageModel, span};
+use super::model::{Attempt, CellModel, RunModel, StageModel, StepModel, span};
 use super::{ReportError, clean, trace};
 use crate::api::names::RunId;
 use crate::event::{Finding, Level, Outcome, Problem, Stage, Verdict};
@@ -54,13 +54,32 @@ fn case(name: &str, class: &str, milliseconds: i64, verdict: Verdict, problem: O
     case.set_classname(&clean(class)).build()
 }
 
-fn stage_case(stage: &StageModel, failed_checks: usize, class: &str) -> TestCase {
+/// A step whose story is told step by step; one that judged VMs points at the checks, as a stage does.
+fn step_case(step: &StepModel, failed_checks: usize, class: &str) -> TestCase {
+    let verdict = step.verdict.unwrap_or(Verdict::Interrupted);
+    let pointer = (step.stage == Stage::Verify && failed_checks > 0 && verdict == Verdict::Failed)
+        .then(|| checks_failed(failed_checks));
+    let problem = pointer.as_ref().or(step.problem.as_ref());
+    case(&step.title(), class, span(Some(step.started), step.ended), verdict, problem)
+}
+
+fn checks_failed(count: usize) -> Problem {
+    let s = if count == 1 { "" } else { "s" };
+    Problem::new(format!("{count} check{s} failed: see the cases `verify: …` of this suite"))
+}
+
+fn stage_case(stage: &StageModel, steps: &[StepModel], failed_checks: usize, class: &str) -> TestCase {
     let verdict = stage.verdict.unwrap_or(Verdict::Interrupted);
+    let ended_badly = |step: &&StepModel| step.stage == stage.stage && step.verdict != Some(Verdict::Passed);
+    if let Some(step) = steps.iter().find(ended_badly).filter(|_| verdict != Verdict::Passed) {
+        let pointer =
+            Problem::new(format!("step {} ended it: see the case `{}` of this suite", step.number, step.title()));
+        return case(stage.stage.name(), class, span(Some(stage.started), stage.ended), verdict, Some(&pointer));
+    }
     // A wrong VM is told by its checks, case by case; a reader who looks only at stages must still
     // see it, but must not take it for one more fault.
     if stage.stage == Stage::Verify && failed_checks > 0 && verdict == Verdict::Failed {
-        let s = if failed_checks == 1 { "" } else { "s" };
-        let pointer = Problem::new(format!("{failed_checks} check{s} failed: see the cases `verify: …` of this suite"));
+        let pointer = checks_failed(failed_checks);
         return case(stage.stage.name(), class, span(Some(stage.started), stage.ended), verdict, Some(&pointer));
     }
     case(stage.stage.name(), class, span(Some(stage.started), stage.ended), verdict, stage.problem.as_ref())
@@ -115,9 +134,10 @@ fn check_case(name: &str, finding: &Finding, class: &str) -> TestCase {
 fn attempt_cases(run: Option<&RunId>, attempt: &Attempt, class: &str) -> Vec<TestCase> {
     let mut names = Names { run, parts: HashMap::new(), seen: HashMap::new() };
     let failed = attempt.findings.iter().filter(|(_, f)| matches!(f.outcome, Outcome::Failed { .. })).count();
-    let stages = attempt.stages.iter().map(|stage| stage_case(stage, failed, class));
+    let stages = attempt.stages.iter().map(|stage| stage_case(stage, &attempt.steps, failed, class));
+    let steps = attempt.steps.iter().map(|step| step_case(step, failed, class));
     let checks = attempt.findings.iter().map(|(_, finding)| check_case(&names.next(finding), finding, class));
-    let mut cases: Vec<TestCase> = stages.chain(checks).collect();
+    let mut cases: Vec<TestCase> = stages.chain(steps).chain(checks).collect();
     let told = cases.iter().any(|case| case.is_failure() || case.is_error());
     // A cell can end badly outside any stage, e.g. because its Provider is not ready.
     let verdict = attempt.verdict.unwrap_or(Verdict::Interrupted);

@@ -31,6 +31,27 @@ pub struct StageModel {
     pub problem: Option<Problem>,
 }
 
+/// A step of the scenario's story, where the stage alone does not tell it.
+#[derive(Debug, Clone)]
+pub struct StepModel {
+    pub stage: Stage,
+    /// Its place in the scenario's `steps`, from 1.
+    pub number: u32,
+    /// What it does, in words.
+    pub text: String,
+    pub started: Timestamp,
+    pub ended: Option<Timestamp>,
+    pub verdict: Option<Verdict>,
+    pub problem: Option<Problem>,
+}
+
+impl StepModel {
+    /// `step 3: wait until …`
+    pub fn title(&self) -> String {
+        format!("step {}: {}", self.number, self.text)
+    }
+}
+
 /// The copying of one VM's disks; of a warm migration the first copy, before the precopies.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transfer {
@@ -74,6 +95,7 @@ pub struct Attempt {
     pub started: Timestamp,
     pub ended: Option<Timestamp>,
     pub stages: Vec<StageModel>,
+    pub steps: Vec<StepModel>,
     pub findings: Vec<(Timestamp, Finding)>,
     pub progress: Vec<VmProgress>,
     /// The copying of each VM's disks, by the VM's name.
@@ -409,6 +431,7 @@ impl RunModel {
                         started: at,
                         ended: None,
                         stages: Vec::new(),
+                        steps: Vec::new(),
                         findings: Vec::new(),
                         progress: Vec::new(),
                         transfers: BTreeMap::new(),
@@ -446,6 +469,34 @@ impl RunModel {
                 }
                 if let (Stage::Migrate, Some(attempt)) = (*stage, self.attempt(cell, *attempt)) {
                     attempt.transfers.values_mut().for_each(|transfer| transfer.end(at));
+                }
+            }
+            EventKind::StepStarted { cell, attempt, stage, step, text } => {
+                self.log(Some(cell), at, Level::Info, format!("step {step}: {text}"));
+                if let Some(attempt) = self.attempt(cell, *attempt) {
+                    attempt.steps.push(StepModel {
+                        stage: *stage,
+                        number: *step,
+                        text: text.clone(),
+                        started: at,
+                        ended: None,
+                        verdict: None,
+                        problem: None,
+                    });
+                }
+            }
+            EventKind::StepFinished { cell, attempt, step, verdict, problem, .. } => {
+                if *verdict != Verdict::Passed {
+                    let because = problem.as_ref().map(|p| format!(": {}", p.message)).unwrap_or_default();
+                    self.log(Some(cell), at, Level::Info, format!("step {step} {verdict}{because}"));
+                }
+                let steps = self.attempt(cell, *attempt).map(|attempt| &mut attempt.steps);
+                let open =
+                    steps.and_then(|all| all.iter_mut().rev().find(|one| one.number == *step && one.ended.is_none()));
+                if let Some(open) = open {
+                    open.ended = Some(at);
+                    open.verdict = Some(*verdict);
+                    open.problem.clone_from(problem);
                 }
             }
             EventKind::Progress { cell, attempt, vms } => {

@@ -305,6 +305,24 @@ pub enum EventKind {
         verdict: Verdict,
         problem: Option<Problem>,
     },
+    /// A step of a scenario's story begins. Told only where the stage alone does not tell it.
+    StepStarted {
+        cell: CellId,
+        attempt: u32,
+        stage: Stage,
+        /// Its place in the scenario's `steps`, from 1.
+        step: u32,
+        /// What it does, in words.
+        text: String,
+    },
+    StepFinished {
+        cell: CellId,
+        attempt: u32,
+        stage: Stage,
+        step: u32,
+        verdict: Verdict,
+        problem: Option<Problem>,
+    },
     /// How far the migration is; sent on change, not on a clock.
     Progress {
         cell: CellId,

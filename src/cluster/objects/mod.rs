@@ -9,4 +9,5 @@ pub mod placement;
 pub mod quantity;
 pub mod routes;
 pub mod strict;
+pub mod switch;
 pub mod target;

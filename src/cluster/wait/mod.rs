@@ -31,16 +31,29 @@ tokio::task_local! {
 pub struct Waiting {
     /// For what, and the state seen last.
     pub text: String,
+    /// Since when that is so.
+    pub since: Option<jiff::Timestamp>,
     /// Nobody answers: since when, and the last error. What was seen last is then no evidence of now.
     pub silent: Option<String>,
+}
+
+impl Waiting {
+    /// `the moon; last seen: clouds, since 2026-11-28T06:57:12Z`; nothing where nothing is waited for.
+    pub fn line(&self) -> Option<String> {
+        let since = self.since.map(|since| format!(", since {}", whole_seconds(since))).unwrap_or_default();
+        (!self.text.is_empty()).then(|| format!("{}{since}", self.text))
+    }
+}
+
+fn whole_seconds(at: jiff::Timestamp) -> jiff::Timestamp {
+    at.round(jiff::Unit::Second).unwrap_or(at)
 }
 
 /// `nobody has answered since 2026-11-28T06:57:12Z: connection refused`.
 fn silence(silent: Option<(Duration, String)>) -> Option<String> {
     let (age, error) = silent?;
     let since = crate::clock::now() - jiff::SignedDuration::try_from(age).unwrap_or_default();
-    let since = since.round(jiff::Unit::Second).unwrap_or(since);
-    Some(format!("nobody has answered since {since}: {error}"))
+    Some(format!("nobody has answered since {}: {error}", whole_seconds(since)))
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -67,9 +80,12 @@ impl WaitError {
 fn say(what: &str, last: &str, silent: Option<&str>) {
     // Not set: nobody asked.
     let _ = WAITING.try_with(|waiting| {
-        if let Ok(mut text) = waiting.lock() {
-            text.text = format!("{what}; last seen: {last}");
-            text.silent = silent.map(str::to_owned);
+        if let Ok(mut waiting) = waiting.lock() {
+            let text = format!("{what}; last seen: {last}");
+            if waiting.text != text {
+                (waiting.text, waiting.since) = (text, Some(crate::clock::now()));
+            }
+            waiting.silent = silent.map(str::to_owned);
         }
     });
 }

@@ -1,6 +1,6 @@
 //! Loading as a whole: layers, places, refusals.
 
-mod valid;
+pub(super) mod valid;
 
 use std::path::Path;
 use std::time::Duration;
@@ -30,10 +30,13 @@ fn refused(request: &LoadRequest, dir: &Path) -> String {
 }
 
 #[test]
-fn the_defaults_load_alone_with_the_eight_scenarios() {
+fn the_defaults_load_alone_with_the_eight_scenarios_and_those_that_run_only_where_they_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let loaded = load(&request(dir.path())).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(loaded.scenarios.len(), 8, "{:?}", loaded.scenarios.keys());
+    let usual = loaded.scenarios.values().filter(|scenario| !scenario.opt_in);
+    assert_eq!(usual.count(), 8, "{:?}", loaded.scenarios.keys());
+    let named = loaded.scenarios.values().filter(|scenario| scenario.opt_in);
+    assert!(named.clone().count() > 7 && named.clone().all(|one| one.tags.contains(&"lifecycle".to_owned())));
     assert_eq!(loaded.settings.jobs, 4);
     assert_eq!(loaded.settings.timeouts.migrate, Duration::from_secs(3600));
     assert!(!loaded.settings.insecure_verify_skip);
@@ -219,7 +222,7 @@ fn names_of_the_python_suite_keep_their_meaning() {
     assert_eq!(s.storage_class, ["nfs"]);
     assert_eq!(s.cluster_host.as_deref(), Some("https://api.example.com:6443"));
     assert!(loaded.warnings.iter().any(|w| w.ends_with("tc.yaml:3: `target_ocp_version` has no effect")));
-    assert_eq!(loaded.scenarios.len(), 9);
+    assert_eq!(loaded.scenarios.values().filter(|scenario| !scenario.opt_in).count(), 9);
     let hook = loaded.scenarios["test_post_hook_retain_failed_vm"].post_hook.as_ref().unwrap();
     assert_eq!(hook.expected_result, Some(ExpectedResult::Succeed));
     request.env.insert("CLUSTER_VERIFY_SSL".into(), "yes".into());

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 /// Every complaint as `path: sentence`.
-pub(super) fn errors(root: &Value, value: &Value) -> Vec<String> {
+pub(in crate::config) fn errors(root: &Value, value: &Value) -> Vec<String> {
     let mut out = Vec::new();
     walk(root, root, value, "", &mut out);
     out

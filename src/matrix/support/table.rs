@@ -3,6 +3,7 @@
 
 use super::Support::{AsItIs, Gated, Lost, LostBefore, No, Since, Yes};
 use super::{Capability, Gate};
+use crate::config::steps::Step;
 use crate::config::{Platform, PowerState, ScenarioVm};
 
 /// Columns of the table.
@@ -32,6 +33,7 @@ const VSPHERE_SNAPSHOTS: &str = "making snapshots before a migration is built fo
 const A_FILE: &str = "an OVA is a file and does not run";
 const AS_FOUND: &str =
     "nobody here can switch the VM: it must be on already when the cell begins, else the cell is skipped";
+const UNSEEN: &str = "its VMs are known by MTV's inventory alone";
 const NO_ADDRESSES: &str = "an OVF does not tell the guest's addresses";
 const AWS_ADDRESSES: &str = "addresses of a VPC's subnet mean nothing outside of it";
 const NO_PRE_HOOK: &str = "MTV does not run pre-hooks for EC2";
@@ -42,6 +44,14 @@ const PVC_NAMES: &str = "MTV up to 2.12 applies the template to disks of vSphere
 
 fn vms(scenario: &crate::config::Scenario, test: impl Fn(&ScenarioVm) -> bool) -> bool {
     scenario.virtual_machines.iter().any(test)
+}
+
+fn touches_the_source(step: &Step) -> bool {
+    match step {
+        Step::Power(_) => true,
+        Step::Expect(expect) => expect.source.is_some(),
+        _ => false,
+    }
 }
 
 const fn all(support: super::Support) -> [super::Support; PLATFORMS.len()] {
@@ -127,6 +137,12 @@ pub const TABLE: &[Capability] = &[
         needed: |s| vms(s, |vm| vm.source_vm_power == Some(PowerState::On)),
         checks: &[],
         by: [Yes, Yes, Yes, Yes, No(A_FILE), AsItIs(AS_FOUND), AsItIs(AS_FOUND)],
+    },
+    Capability {
+        name: "steps that switch or judge source VMs",
+        needed: |s| s.steps.iter().flatten().any(touches_the_source),
+        checks: &[],
+        by: [Yes, Yes, Yes, Yes, No(UNSEEN), No(UNSEEN), No(UNSEEN)],
     },
     Capability {
         name: "static IPs",

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::cause::{Cause, causes, rank};
 use super::super::duration_text;
 use super::super::history::{CellHistory, History, Night, Past, Standing};
-use super::super::model::{Attempt, CellModel, RunModel, StageModel, Transfer, span};
+use super::super::model::{Attempt, CellModel, RunModel, Transfer, span};
 use super::timeline::Timeline;
 use super::{DETAILED, Text};
 use crate::event::{Finding, Level, Outcome, Problem, Verdict};
@@ -76,7 +76,7 @@ pub struct Matrix {
 }
 
 pub struct StepView {
-    pub name: &'static str,
+    pub name: Text,
     pub verdict: &'static str,
     pub took: String,
     /// Share of the attempt, 0 to 100, for the bar.
@@ -394,17 +394,26 @@ fn vm_checks(attempt: &Attempt) -> Vec<VmChecks> {
     vms
 }
 
-fn step(attempt: &Attempt, stage: &StageModel, last: Option<jiff::Timestamp>) -> StepView {
+/// A row for each stage, and below it one for each step that it is told by.
+fn story(attempt: &Attempt, last: Option<jiff::Timestamp>) -> Vec<StepView> {
     let end = attempt.ended.or(last);
-    let whole = span(Some(attempt.started), end).max(1) as f64;
-    let ended = stage.ended.or(end);
-    StepView {
-        name: stage.stage.name(),
-        verdict: stage.verdict.map_or("interrupted", |verdict| verdict.name()),
-        took: duration_text(span(Some(stage.started), ended)),
-        from: (span(Some(attempt.started), Some(stage.started)) as f64 / whole * 100.0).clamp(0.0, 100.0),
-        share: (span(Some(stage.started), ended) as f64 / whole * 100.0).clamp(0.4, 100.0),
-    }
+    let row = |name: Text, started, ended: Option<jiff::Timestamp>, verdict: Option<Verdict>| {
+        let whole = span(Some(attempt.started), end).max(1) as f64;
+        let ended = ended.or(end);
+        StepView {
+            name,
+            verdict: verdict.map_or("interrupted", |verdict| verdict.name()),
+            took: duration_text(span(Some(started), ended)),
+            from: (span(Some(attempt.started), Some(started)) as f64 / whole * 100.0).clamp(0.0, 100.0),
+            share: (span(Some(started), ended) as f64 / whole * 100.0).clamp(0.4, 100.0),
+        }
+    };
+    let rows = attempt.stages.iter().flat_map(|stage| {
+        let steps = attempt.steps.iter().filter(|step| step.stage == stage.stage);
+        let steps = steps.map(|step| row(Text::new(&step.title()), step.started, step.ended, step.verdict));
+        std::iter::once(row(Text::new(stage.stage.name()), stage.started, stage.ended, stage.verdict)).chain(steps)
+    });
+    rows.collect()
 }
 
 /// The copying of one VM as a line: percent over time, in a box of 300 × 48.
@@ -434,7 +443,7 @@ fn attempt_view(model: &RunModel, attempt: &Attempt) -> AttemptView {
         verdict: attempt.verdict.map_or("interrupted", |verdict| verdict.name()),
         namespace: Text::new(&attempt.namespace),
         problems: own.into_iter().chain(more).map(problem_view).collect(),
-        steps: attempt.stages.iter().map(|stage| step(attempt, stage, model.last)).collect(),
+        steps: story(attempt, model.last),
         curves: attempt.transfers.iter().map(|(vm, transfer)| curve(vm, transfer, model.last)).collect(),
         vms: vm_checks(attempt),
     }

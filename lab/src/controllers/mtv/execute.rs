@@ -518,12 +518,15 @@ impl Walk<'_> {
         self.end(name);
     }
 
-    /// Puts the error where MTV puts it: on the running step, then on the VM.
+    /// Puts the error where MTV puts it: on the step of the VM's phase, then on the VM. (A hook's phase is called as its
+    /// step is, and `Initialize` still runs while a PreHook does.)
     fn fail(&self, reason: &str) {
         self.run.update(self.index, |vm| {
             let phase = vm.phase.clone();
             let error = StepError { phase: "Running".to_owned(), reasons: vec![reason.to_owned()] };
-            if let Some(step) = vm.pipeline.iter_mut().find(|s| s.phase == "Running") {
+            let own = vm.pipeline.iter().position(|step| step.name == phase);
+            let at = own.or_else(|| vm.pipeline.iter().position(|step| step.phase == "Running"));
+            if let Some(step) = at.and_then(|at| vm.pipeline.get_mut(at)) {
                 step.error = Some(error);
                 // MTV leaves the step of a hook as it was.
                 if !matches!(step.name.as_str(), "PreHook" | "PostHook") {

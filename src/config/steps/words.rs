@@ -1,0 +1,121 @@
+//! Steps in words, for people: in `list --explain`, on the console and in every report.
+
+use std::fmt;
+
+use super::{Deletable, Expect, Goal, Kind, Moment, Step, Wait};
+use crate::config::duration;
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Create(_) => f.write_str("make the Plan"),
+            Self::Validate(validate) => match &validate.condition {
+                Some(condition) => write!(f, "the Plan gets the condition {condition} and does not become Ready"),
+                None => f.write_str("the Plan becomes Ready"),
+            },
+            Self::Migrate(_) => f.write_str("migrate to the end"),
+            Self::Start(start) => match start.cutover {
+                Some(at) => write!(f, "start the migration, with its cutover {at}"),
+                None => f.write_str("start the migration"),
+            },
+            Self::Wait(wait) => write!(f, "wait until {wait}"),
+            Self::Cutover(cutover) => {
+                f.write_str("cut over")?;
+                if let Some(count) = cutover.after_precopies {
+                    write!(f, " after {}", precopies(count))?;
+                }
+                match cutover.at {
+                    Moment::Now => Ok(()),
+                    at => write!(f, ", told as {at}"),
+                }
+            }
+            Self::Cancel(cancel) if cancel.vms.is_empty() => f.write_str("cancel all VMs"),
+            Self::Cancel(cancel) => {
+                let names: Vec<&str> = cancel.vms.iter().map(|vm| vm.0.as_str()).collect();
+                write!(f, "cancel {}", names.join(", "))
+            }
+            Self::Expect(expect) => expected(expect, f),
+            Self::Retry(_) => f.write_str("migrate once more, to the end"),
+            Self::Archive(_) => f.write_str("archive the Plan"),
+            Self::Delete(delete) => match delete.what {
+                Deletable::Plan => f.write_str("delete the Plan"),
+                Deletable::Migration => f.write_str("delete the Migration"),
+            },
+            Self::Power(power) => match &power.vm {
+                Some(vm) => write!(f, "switch source VM {} {}", vm.0, power.state.name()),
+                None => write!(f, "switch the source VMs {}", power.state.name()),
+            },
+            Self::Absent(absent) => {
+                let kinds = if absent.kinds.is_empty() { Kind::ALL.to_vec() } else { absent.kinds.clone() };
+                let kinds: Vec<&str> = kinds.into_iter().map(Kind::words).collect();
+                write!(f, "none of the Plan's {} are left", kinds.join(", "))
+            }
+            Self::Verify(_) => f.write_str("verify the migrated VMs"),
+            Self::Boot(_) => f.write_str("boot the migrated VMs, look at their guests, shut them down again"),
+        }
+    }
+}
+
+fn expected(expect: &Expect, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut parts: Vec<String> = Vec::new();
+    let whose = expect.vm.as_ref().map_or_else(|| "the migration".to_owned(), |vm| format!("that of VM {}", vm.0));
+    if let Some(end) = expect.ended {
+        let at = expect.at.as_ref().map(|step| format!(" at {step}")).unwrap_or_default();
+        let error = expect.error.as_ref().map(|error| format!(" with an error like `{}`", error.text()));
+        parts.push(format!("{whose} ends {}{at}{}", end.name(), error.unwrap_or_default()));
+    }
+    if let Some(condition) = &expect.condition {
+        let of = expect.vm.as_ref().map_or_else(|| "the Plan".to_owned(), |vm| format!("VM {}", vm.0));
+        parts.push(format!("{of} has the condition {condition}"));
+    }
+    if expect.source.is_some() {
+        let of =
+            expect.vm.as_ref().map_or_else(|| "the source VMs are".to_owned(), |vm| format!("source VM {} is", vm.0));
+        parts.push(format!("{of} as before"));
+    }
+    write!(f, "expect: {}", parts.join("; "))
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let vm = self.vm.as_ref().map_or_else(|| "every VM".to_owned(), |vm| format!("VM {}", vm.0));
+        match &self.goal {
+            Goal::End if self.vm.is_none() => f.write_str("the migration has ended"),
+            Goal::End => write!(f, "the migration of {vm} has ended"),
+            Goal::Step(step) => write!(f, "{step} of {vm} has begun"),
+            Goal::Percent(percent) => write!(f, "{percent} % of the disks of {vm} are copied"),
+            Goal::Precopies(count) => write!(f, "{vm} has made {}", precopies(*count)),
+            Goal::Phase(phase) => write!(f, "{vm} is in phase {phase}"),
+            Goal::Condition(condition) if self.vm.is_none() => write!(f, "the Plan has the condition {condition}"),
+            Goal::Condition(condition) => write!(f, "{vm} has the condition {condition}"),
+        }
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Now => f.write_str("now"),
+            Self::In(later) => write!(f, "in {}", duration::show(*later)),
+            Self::Ago(before) => write!(f, "{} ago", duration::show(*before)),
+        }
+    }
+}
+
+impl Kind {
+    /// As they are called.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Vms => "VirtualMachines",
+            Self::Pods => "Pods",
+            Self::Pvcs => "PersistentVolumeClaims",
+            Self::DataVolumes => "DataVolumes",
+            Self::Secrets => "Secrets",
+            Self::Jobs => "Jobs",
+        }
+    }
+}
+
+fn precopies(count: u32) -> String {
+    if count == 1 { "1 precopy".to_owned() } else { format!("{count} precopies") }
+}
