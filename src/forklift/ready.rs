@@ -89,9 +89,14 @@ const OF_THE_TEXT: [&str; 9] = [
     "TypeNotValid",
 ];
 
+/// Blockers that speak of a VM as the inventory has it, whatever their reason. Of one that was made a moment ago it may
+/// not have the image or flavour yet: 2.12.5 says `VMCriticalConcerns`, NotValid, `sql: no rows in result set`.
+const OF_THE_INVENTORY: [&str; 1] = ["VMCriticalConcerns"];
+
 fn is_final(blocker: &Condition) -> bool {
-    FINAL.contains(&blocker.type_.as_str())
-        || blocker.reason.as_deref().is_some_and(|reason| OF_THE_TEXT.contains(&reason))
+    let kind = blocker.type_.as_str();
+    let of_the_text = blocker.reason.as_deref().is_some_and(|reason| OF_THE_TEXT.contains(&reason));
+    FINAL.contains(&kind) || (of_the_text && !OF_THE_INVENTORY.contains(&kind))
 }
 
 /// What stops an object with these conditions, if something does.
@@ -285,6 +290,7 @@ mod tests {
             ("ConnectionTestFailed", "Tested"),
             ("SourceProviderNotReady", ""),
             ("DestinationNetworkNotValid", "NotFound"),
+            ("VMCriticalConcerns", "NotValid"),
         ] {
             assert_eq!(look(type_, reason), "passing", "{type_} {reason}");
         }

@@ -147,7 +147,7 @@ async fn judge_vm(
     let (target, mut findings) = match look {
         Look::Arrived => {
             let expected_power = expected_power(context, cell, vm);
-            (read_settled(context, cell, prepared, vm, &name, &expected_power).await, Vec::new())
+            (read_settled(context, cell, prepared, vm, &name, &expected_power, look).await, Vec::new())
         }
         Look::Booted => boot::booted(context, cell, prepared, vm, &name).await,
     };
@@ -250,6 +250,7 @@ pub(super) async fn read_settled(
     vm: &PreparedVm,
     name: &str,
     expected: &Power,
+    look: Look,
 ) -> Result<Option<TargetVm>, String> {
     let cluster = &prepared.destination.cluster;
     let namespace = prepared.target_namespace.as_str();
@@ -263,7 +264,8 @@ pub(super) async fn read_settled(
             // A VM that is told to stay in the opposite state will not change by itself.
             let halted = found.spec.fields.get("runStrategy").and_then(|s| s.as_str()) == Some("Halted");
             let opposite = if wanted == "Running" { halted && now == "Stopped" } else { !halted && now == "Running" };
-            let resting = now == wanted || opposite;
+            // One that was started a moment ago may still be seen as it was before.
+            let resting = now == wanted || (opposite && look == Look::Arrived);
             if resting { Poll::Done(now == "Running") } else { Poll::NotYet(now.to_owned()) }
         })
         .await;

@@ -9,6 +9,7 @@ use super::super::placement::missing;
 use super::super::{Facts, Judgement, TargetVm, count, not_judged, whole};
 use super::{Compared, at, list, shown, text, unsaid};
 use crate::config::ExpectedResult;
+use crate::config::steps::Step;
 
 const DONE: &str = "Completed";
 /// Conditions that a Plan or Migration that succeeded does not carry.
@@ -58,7 +59,13 @@ pub(in crate::check) fn plan_kept(facts: &Facts<'_>, _: &TargetVm) -> Vec<Judgem
         let wanted = text(plan, &format!("/metadata/{key}"));
         compared.same(&format!("Migration plan {key}"), wanted, text(migration, &format!("/spec/plan/{key}")));
     }
-    compared.none("Migration cancel", at(migration, "/spec/cancel"));
+    let cancel = at(migration, "/spec/cancel");
+    if facts.scenario.steps.iter().flatten().any(|step| matches!(step, Step::Cancel(_))) {
+        let kept = !list(migration, "/spec/cancel").iter().any(|vm| text(vm, "/id") == facts.before.id);
+        compared.holds(kept, "Migration cancel", "others", || shown(cancel));
+    } else {
+        compared.none("Migration cancel", cancel);
+    }
     compared.judgements("as it was sent")
 }
 

@@ -70,7 +70,7 @@ impl Actor<'_> {
             if left.is_empty() { Poll::Done(()) } else { Poll::NotYet(left.join(", ")) }
         };
         let what = format!("nothing of the Plan to be left in {namespace}");
-        let gone = wait::poll(&what, limit, || look()).await;
+        let gone = wait::poll(&what, limit, look).await;
         gone.map_err(|error| Failure::product(error.problem().look_at(format!("oc -n {namespace} get all"))))
     }
 }
