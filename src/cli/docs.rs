@@ -180,7 +180,7 @@ fn bounds(property: &Value) -> Option<String> {
 /// What a story is made of, from the schema of its steps.
 fn steps() -> String {
     let mut out = "| step | what it does | arguments |\n|---|---|---|\n".to_owned();
-    let schema = known::step();
+    let schema = config::steps::schema();
     for one in schema.get("oneOf").and_then(Value::as_array).into_iter().flatten() {
         let Some((name, arguments)) =
             one.get("properties").and_then(Value::as_object).and_then(|properties| properties.iter().next())

@@ -5,7 +5,6 @@
 
 mod again;
 mod args;
-mod builds;
 mod bus;
 mod clean_cmd;
 mod common;
@@ -18,6 +17,7 @@ pub mod list_cmd;
 mod manual;
 mod report_cmd;
 mod run_cmd;
+mod runs;
 mod show;
 mod signals;
 mod support_grid;
@@ -116,7 +116,7 @@ async fn dispatch(args: Args) -> Result<u8, Stop> {
     }
     let before = args.config;
     match args.command {
-        Command::Run(run) => run_cmd::run(&before.and(&run.config), run).await,
+        Command::Run(run) => runs::run(&before.and(&run.config), run).await,
         Command::List(list) => list_cmd::run(&before.and(&list.config), &list).await,
         Command::Config { config, command } => config_cmd::run(&before.and(&config), &command),
         Command::Doctor(doctor) => run_cmd::doctor(&before.and(&doctor.config), &doctor.lab).await,

@@ -12,7 +12,7 @@ use super::bus::Bus;
 use super::common::Flag;
 use super::signals::Signals;
 use super::tell::Tell;
-use super::{Stop, again, builds, common, earlier, exit, report_cmd, telemetry};
+use super::{Stop, again, common, earlier, exit, report_cmd, telemetry};
 use crate::api::names::{RunId, dns_label};
 use crate::cluster::{Cluster, ClusterError};
 use crate::config::{Keep, Loaded};
@@ -22,33 +22,6 @@ use crate::event::{EventKind, Events, ShardSet};
 use crate::lab::Lab;
 use crate::ledger::guard::Guard;
 use crate::report::{self, Reporter, RunModel, console, merge, metrics, rerun};
-
-pub async fn run(config: &ConfigArgs, args: RunArgs) -> Result<u8, Stop> {
-    let tell = Tell::new(&args.tell)?;
-    let result = match (args.lab.forklift.as_slice(), args.until_fail) {
-        ([] | [_], None) => run_on(config, &args, &tell).await.map(|ended| ended.code),
-        ([] | [_], Some(times)) => until_fail(config, &args, times, &tell).await,
-        (builds, None) => builds::run(config, &args, builds, &tell).await,
-        (_, Some(_)) => Err(Stop::usage("--until-fail runs one build again and again: give --forklift once")),
-    };
-    if let Err(stop) = &result {
-        tell.stopped(stop);
-    }
-    result
-}
-
-/// Each run is one of its own, with results of its own; the first that does not pass is the last.
-async fn until_fail(config: &ConfigArgs, args: &RunArgs, times: u32, tell: &Tell) -> Result<u8, Stop> {
-    for number in 1..=times {
-        super::show::err(format_args!("run {number} of {times} at most"));
-        let ended = run_on(config, args, tell).await?;
-        if ended.code != exit::PASSED {
-            super::show::err(format_args!("run {number} did not pass: {}", ended.dir.display()));
-            return Ok(ended.code);
-        }
-    }
-    Ok(exit::PASSED)
-}
 
 /// How a run ended, and where its results are.
 pub(super) struct Ended {

@@ -4,8 +4,9 @@ use serde_json::{Map, Value, json};
 
 use super::node::parse_yaml;
 use super::scenarios::Scenario;
+use super::scenarios::steps;
 use super::settings::Settings;
-use super::{platforms, shipped, steps, suite};
+use super::{platforms, shipped, suite};
 
 /// Keys of the Python suite that are read and do nothing.
 pub(super) const DEAD_KEYS: &[&str] =
@@ -22,11 +23,6 @@ pub(crate) fn settings() -> Value {
 /// Schema of one scenario as it is typed.
 pub(crate) fn scenario() -> Value {
     schemars::schema_for!(Scenario).to_value()
-}
-
-/// Schema of a step of a story, in its long form.
-pub(crate) fn step() -> Value {
-    schemars::schema_for!(steps::Step).to_value()
 }
 
 /// `config/default.yaml` as JSON.

@@ -12,12 +12,13 @@ use super::layers::{Gathered, Item, Kind, SettingsLayer, gather};
 use super::node::{Data, Node};
 use super::platforms::Providers;
 use super::request::LoadRequest;
+use super::scenarios::steps;
 use super::scenarios::{Scenario, Scenarios};
 use super::secret::{is_secret, login_of};
 use super::settings::Settings;
 use super::show::show_value;
 use super::typed::{split_path, typed, typed_all};
-use super::{known, merge, platforms, schema, steps, suite, validate};
+use super::{known, merge, platforms, schema, suite, validate};
 
 /// Everything typed, with the place of each value.
 #[derive(Debug, Clone)]

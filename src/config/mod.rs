@@ -21,7 +21,6 @@ pub(crate) mod secret;
 pub mod settings;
 mod shipped;
 mod show;
-pub mod steps;
 pub mod suite;
 #[cfg(test)]
 mod tests;
@@ -36,5 +35,6 @@ pub use platforms::{
     Credentials, GuestCredentials, OpenshiftConfig, Platform, PlatformConfig, ProviderProfile, Providers,
 };
 pub use request::LoadRequest;
+pub use scenarios::steps;
 pub use scenarios::{ExpectedResult, HookPlan, PowerState, Scenario, ScenarioVm, Scenarios};
 pub use settings::{Flaky, Keep, RetriesOn, Settings, Timeouts};

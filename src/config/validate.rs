@@ -3,8 +3,8 @@
 use base64::Engine as _;
 
 use super::node;
+use super::scenarios::steps::order;
 use super::scenarios::{HookPlan, PowerState, Scenario};
-use super::steps::order;
 
 /// Complaints as (path inside the scenario, sentence).
 pub(crate) fn scenario(name: &str, s: &Scenario) -> Vec<(Vec<String>, String)> {

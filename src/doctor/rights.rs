@@ -6,6 +6,7 @@ use kube::api::{Api, PostParams};
 
 use super::{Probe, Weight};
 use crate::cluster::{Cluster, retry};
+use crate::forklift;
 
 /// Questions at once.
 const AT_ONCE: usize = 8;
@@ -52,8 +53,10 @@ impl Right {
 }
 
 /// What MTV makes for a disk or a conversion, and reads again.
-const WAITED_FOR: &[&str] =
-    &["conversions", "ovirtvolumepopulators", "openstackvolumepopulators", "vspherexcopyvolumepopulators"];
+const WAITED_FOR: [&str; forklift::WAITED_FOR.len()] = {
+    let [a, b, c, d] = forklift::WAITED_FOR;
+    [a.1, b.1, c.1, d.1]
+};
 
 const RIGHTS: &[Right] = &[
     right(Everywhere, "", &["namespaces"], &["get", "list", "watch", "create", "delete"]),
@@ -92,7 +95,7 @@ const RIGHTS: &[Right] = &[
     right(Everywhere, "batch", &["jobs"], &["list"]).without("a failed cell's artifacts lack hook Jobs"),
     right(Everywhere, "cdi.kubevirt.io", &["datavolumes"], &["list"])
         .without("a failed cell's artifacts lack DataVolumes"),
-    right(Everywhere, "forklift.konveyor.io", WAITED_FOR, &["list"])
+    right(Everywhere, "forklift.konveyor.io", &WAITED_FOR, &["list"])
         .without("a failed cell's artifacts lack what a step of MTV's pipeline waits for"),
     right(Everywhere, "config.openshift.io", &["clusterversions"], &["get"])
         .named(&["version"])

@@ -8,7 +8,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::ready::{self, Look, Patience};
+use super::status::{ended, vms};
 use super::{MtvError, goals};
+
+pub use super::status::{Ended, failure_lines};
 use crate::api::condition::{Condition, Conditions};
 use crate::api::forklift::{Migration, MigrationSpec, ObjRef, Plan, Ref, Step, VmStatus};
 use crate::cluster::apply::patch_merge;
@@ -24,14 +27,6 @@ pub struct CutoverRule {
     pub after_precopies: Option<u32>,
     /// Counted from the moment the Migration is created.
     pub after: Option<Duration>,
-}
-
-/// How a Plan's execution ended.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Ended {
-    Succeeded(Vec<VmStatus>),
-    Failed(Vec<VmStatus>),
-    Canceled(Vec<VmStatus>),
 }
 
 /// One Migration of a Plan: where it is and what it is called.
@@ -197,26 +192,6 @@ fn rfc3339(at: Timestamp) -> String {
     at.round(jiff::Unit::Second).unwrap_or(at).to_string()
 }
 
-pub(super) fn vms(plan: &Plan) -> &[VmStatus] {
-    plan.status.as_ref().and_then(|s| s.migration.as_ref()).map_or(&[], |m| m.vms.as_slice())
-}
-
-pub(super) fn ended(plan: &Plan) -> Option<Ended> {
-    let conditions = plan.status.as_ref()?.conditions.as_slice();
-    if conditions.holds("Executing") {
-        return None;
-    }
-    if conditions.holds("Succeeded") {
-        Some(Ended::Succeeded(vms(plan).to_vec()))
-    } else if conditions.holds("Failed") {
-        Some(Ended::Failed(vms(plan).to_vec()))
-    } else if conditions.holds("Canceled") {
-        Some(Ended::Canceled(vms(plan).to_vec()))
-    } else {
-        None
-    }
-}
-
 /// Cancels every VM of a running Migration and waits until MTV says so. A migration that has ended
 /// (or that never began) is left as it is.
 pub async fn cancel(cluster: &Cluster, namespace: &str, plan: &str, limit: Duration) -> Result<(), WaitError> {
@@ -303,25 +278,6 @@ fn describe(vms: &[VmProgress], otherwise: String) -> String {
 pub fn failed_step(vm: &VmStatus) -> Option<String> {
     let step = vm.pipeline.iter().find(|step| step.error.is_some()).map(|step| step.name.clone());
     step.or_else(|| vm.error.as_ref().map(|error| error.phase.clone()).filter(|phase| !phase.is_empty()))
-}
-
-/// What MTV says of a VM that failed, one line a reason.
-pub fn failure_lines(vm: &VmStatus) -> Vec<String> {
-    let mut lines = Vec::new();
-    for step in &vm.pipeline {
-        let tasks =
-            step.tasks.iter().filter_map(|t| t.error.as_ref().map(|e| (format!("{} {}", step.name, t.name), e)));
-        let own = step.error.iter().map(|e| (step.name.clone(), e));
-        for (place, error) in own.chain(tasks) {
-            lines.push(format!("{}: {place}: {}", vm.name, error.reasons.join("; ")));
-        }
-    }
-    if lines.is_empty()
-        && let Some(error) = &vm.error
-    {
-        lines.push(format!("{}: {}: {}", vm.name, error.phase, error.reasons.join("; ")));
-    }
-    lines
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 //! Reads the Plan's status alone, as the end of a migration is read. What an ended migration has not reached it never
 //! will: that is told at once.
 
-use super::execution::{ended, failure_lines, vms};
 use super::ready::Look;
+use super::status::{ended, failure_lines, vms};
 use crate::api::condition::Conditions;
 use crate::api::forklift::{Plan, Step, VmStatus};
 use crate::config::steps::Goal;

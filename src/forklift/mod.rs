@@ -20,9 +20,18 @@ pub mod providers;
 mod read;
 mod ready;
 mod references;
+mod status;
 mod vsphere;
 
 pub use ready::Patience;
+
+/// Kind and plural of what MTV makes for a disk or a conversion, and reads again.
+pub const WAITED_FOR: [(&str, &str); 4] = [
+    ("Conversion", "conversions"),
+    ("OvirtVolumePopulator", "ovirtvolumepopulators"),
+    ("OpenstackVolumePopulator", "openstackvolumepopulators"),
+    ("VSphereXcopyVolumePopulator", "vspherexcopyvolumepopulators"),
+];
 
 use adapter::Adapter;
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::context::RunContext;
 use crate::cluster::Cluster;
 use crate::event::{EventKind, Level};
-use crate::forklift::inventory;
+use crate::forklift::{WAITED_FOR, inventory};
 use crate::matrix::Cell;
 
 /// Longest time to spend on one cell.
@@ -31,11 +31,6 @@ const KINDS: &[(&str, &str, &str, &str)] = &[
     ("forklift.konveyor.io", "v1beta1", "NetworkMap", "networkmaps"),
     ("forklift.konveyor.io", "v1beta1", "Hook", "hooks"),
     ("forklift.konveyor.io", "v1beta1", "Provider", "providers"),
-    // What a step of the pipeline waits for says why it failed; the Plan says only that it did.
-    ("forklift.konveyor.io", "v1beta1", "Conversion", "conversions"),
-    ("forklift.konveyor.io", "v1beta1", "OvirtVolumePopulator", "ovirtvolumepopulators"),
-    ("forklift.konveyor.io", "v1beta1", "OpenstackVolumePopulator", "openstackvolumepopulators"),
-    ("forklift.konveyor.io", "v1beta1", "VSphereXcopyVolumePopulator", "vspherexcopyvolumepopulators"),
     ("k8s.cni.cncf.io", "v1", "NetworkAttachmentDefinition", "network-attachment-definitions"),
     ("kubevirt.io", "v1", "VirtualMachine", "virtualmachines"),
     ("kubevirt.io", "v1", "VirtualMachineInstance", "virtualmachineinstances"),
@@ -74,7 +69,9 @@ async fn collect_all(context: &RunContext, cell: &Cell, attempt: u32) {
     let other = other.as_ref().map(|cluster| ("remote-", cluster));
     let clusters: Vec<(&str, &Cluster)> = std::iter::once(("", &context.parts.cluster)).chain(other).collect();
     for (which, cluster) in &clusters {
-        for (group, version, kind, plural) in KINDS {
+        // What a step of the pipeline waits for says why it failed; the Plan says only that it did.
+        let waited_for = WAITED_FOR.iter().map(|(kind, plural)| ("forklift.konveyor.io", "v1beta1", *kind, *plural));
+        for (group, version, kind, plural) in KINDS.iter().copied().chain(waited_for) {
             let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
             for namespace in &namespaces {
                 let api: Api<DynamicObject> = Api::namespaced_with(cluster.client(), namespace, &resource);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::context::RunContext;
 use super::prepared::{Prepared, PreparedVm};
-use super::verify::{self, Look};
+use super::settle::{Look, read_settled};
 use crate::api::kubevirt::VirtualMachine;
 use crate::api::vm::{Power, TargetVm};
 use crate::cluster::wait::{self, Poll};
@@ -47,7 +47,7 @@ pub(super) async fn booted(
     if let Err(error) = switch(cluster, namespace, name, true).await {
         return (Err(format!("it could not be started: {error}")), Vec::new());
     }
-    let target = verify::read_settled(context, cell, prepared, vm, name, &Power::On, Look::Booted).await;
+    let target = read_settled(context, cell, prepared, vm, name, &Power::On, Look::Booted).await;
     let mut findings = Vec::new();
     if let Ok(target) = &target {
         findings.push(finding(BOOT, started(target.as_ref())));

@@ -13,6 +13,7 @@ mod evidence;
 mod execute;
 mod prepare;
 mod prepared;
+mod settle;
 mod stages;
 mod story;
 mod verify;

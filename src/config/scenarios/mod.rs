@@ -5,6 +5,8 @@
 //! `known_issues` are ours. A value that the run fills in (`null` in labels and selectors) stays
 //! `None` here.
 
+pub mod steps;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::duration;
 use super::platforms::Platform;
-use super::steps::Step;
+use steps::Step;
 
 /// All scenarios by name.
 pub type Scenarios = BTreeMap<String, Scenario>;

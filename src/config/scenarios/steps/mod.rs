@@ -14,12 +14,12 @@ use regex::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::duration;
-use super::scenarios::{PowerState, ScenarioVm};
-use super::settings::Timeouts;
+use super::{PowerState, ScenarioVm};
+use crate::config::duration;
+use crate::config::settings::Timeouts;
 use crate::event::Stage;
 
-pub(crate) use read::{extend, normalise, unknown};
+pub(crate) use read::{extend, normalise, schema, unknown};
 
 /// One action of a story. Written as its name, as `name: value` for its main argument, or as `name: {argument: …}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -302,7 +302,7 @@ impl VmName {
                 Ok(place) if (1..=vms.len()).contains(&place) => Ok(place - 1),
                 Ok(place) => Err(format!("there is no VM {place}: the scenario has {}", vms.len())),
                 Err(_) => {
-                    let hint = super::errors::hint(&self.0, vms.iter().map(|vm| vm.name.as_str()), "");
+                    let hint = crate::config::errors::hint(&self.0, vms.iter().map(|vm| vm.name.as_str()), "");
                     Err(format!("the scenario has no VM `{}`{hint}", self.0))
                 }
             },

@@ -1,6 +1,7 @@
-//! `run --lab` with several builds of Forklift: the same cells with each, one after another, and then beside each other.
+//! `mtv-matrix run`: one run, the same again until one does not pass, or the same cells with several builds of Forklift,
+//! which are then held against each other.
 //!
-//! Knows `run` with one build and the comparison of runs; judges nothing itself.
+//! Knows how one run is made and the comparison of runs; judges nothing itself.
 
 use std::path::PathBuf;
 
@@ -9,9 +10,36 @@ use super::run_cmd::{Ended, run_on};
 use super::tell::Tell;
 use super::{Stop, common, exit, report_cmd};
 
+pub async fn run(config: &ConfigArgs, args: RunArgs) -> Result<u8, Stop> {
+    let tell = Tell::new(&args.tell)?;
+    let result = match (args.lab.forklift.as_slice(), args.until_fail) {
+        ([] | [_], None) => run_on(config, &args, &tell).await.map(|ended| ended.code),
+        ([] | [_], Some(times)) => until_fail(config, &args, times, &tell).await,
+        (builds, None) => with_builds(config, &args, builds, &tell).await,
+        (_, Some(_)) => Err(Stop::usage("--until-fail runs one build again and again: give --forklift once")),
+    };
+    if let Err(stop) = &result {
+        tell.stopped(stop);
+    }
+    result
+}
+
+/// Each run is one of its own, with results of its own; the first that does not pass is the last.
+async fn until_fail(config: &ConfigArgs, args: &RunArgs, times: u32, tell: &Tell) -> Result<u8, Stop> {
+    for number in 1..=times {
+        super::show::err(format_args!("run {number} of {times} at most"));
+        let ended = run_on(config, args, tell).await?;
+        if ended.code != exit::PASSED {
+            super::show::err(format_args!("run {number} did not pass: {}", ended.dir.display()));
+            return Ok(ended.code);
+        }
+    }
+    Ok(exit::PASSED)
+}
+
 /// One run a build, each in a lab of its own; the exit code is the last build's, or 1 where it is a regression of the
 /// first.
-pub async fn run(config: &ConfigArgs, args: &RunArgs, builds: &[PathBuf], tell: &Tell) -> Result<u8, Stop> {
+async fn with_builds(config: &ConfigArgs, args: &RunArgs, builds: &[PathBuf], tell: &Tell) -> Result<u8, Stop> {
     // A folder that is none is told before the first build has run for minutes.
     for build in builds {
         common::mtv(Some(build), args.lab.lab_mtv_version.as_deref(), None)?;

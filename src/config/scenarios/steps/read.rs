@@ -6,7 +6,6 @@
 use serde_json::{Value, json};
 
 use crate::config::errors::hint;
-use crate::config::known;
 use crate::config::node::{Data, Entry, Node};
 use crate::config::schema::views;
 
@@ -21,8 +20,13 @@ const MAIN: &[(&str, &str)] = &[
 ];
 
 /// Every step's name, in the order of the table.
+/// Schema of a step, in its long form.
+pub(crate) fn schema() -> Value {
+    schemars::schema_for!(super::Step).to_value()
+}
+
 pub(super) fn names() -> Vec<String> {
-    alternatives(&known::step()).iter().filter_map(|one| name_of(one).map(str::to_owned)).collect()
+    alternatives(&schema()).iter().filter_map(|one| name_of(one).map(str::to_owned)).collect()
 }
 
 fn alternatives(step: &Value) -> Vec<&Value> {
@@ -89,7 +93,7 @@ pub(crate) fn unknown(path: &[String]) -> Option<String> {
 
 /// The arguments that `name` has where the last of `path` stands.
 fn arguments(name: &str, path: &[String]) -> Vec<String> {
-    let root = known::step();
+    let root = schema();
     let mut here = alternatives(&root)
         .into_iter()
         .find_map(|one| one.pointer(&format!("/properties/{name}")))

@@ -1,0 +1,128 @@
+//! A migrated VM at rest: waits until it runs or is off as it should be, waits for its agent, reads it, logs in.
+//!
+//! Judges nothing: what does not come in time is the checks' to say.
+
+use std::time::Duration;
+
+use super::context::RunContext;
+use super::prepared::{Prepared, PreparedVm};
+use crate::api::condition::Conditions;
+use crate::api::kubevirt::{VirtualMachine, VirtualMachineInstance};
+use crate::api::vm::{GuestLogin, GuestOs, Power, SourceVm, TargetVm};
+use crate::cluster::wait::{self, Poll};
+use crate::cluster::{Cluster, guest, target};
+use crate::config::Credentials;
+use crate::event::Level;
+use crate::matrix::Cell;
+
+/// How a migrated VM is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// As it came, by the whole contract.
+    Arrived,
+    /// Started for it, by what its guest tells; shut down again.
+    Booted,
+}
+
+/// Waits until the VM has settled (and, when it runs, until its agent answers), reads it, logs in.
+/// What does not come in time is not an error here: the checks say what is missing.
+pub(super) async fn read_settled(
+    context: &RunContext,
+    cell: &Cell,
+    prepared: &Prepared,
+    vm: &PreparedVm,
+    name: &str,
+    expected: &Power,
+    look: Look,
+) -> Result<Option<TargetVm>, String> {
+    let cluster = &prepared.destination.cluster;
+    let namespace = prepared.target_namespace.as_str();
+    let timeouts = &context.parts.settings.timeouts;
+    let wanted = if *expected == Power::On { "Running" } else { "Stopped" };
+    let what = format!("VirtualMachine {namespace}/{name} to be {wanted}");
+    let settled =
+        wait::until(cluster, Some(namespace), name, &what, timeouts.power, |found: Option<&VirtualMachine>| {
+            let Some(found) = found else { return Poll::Done(false) };
+            let now = found.status.as_ref().map_or("", |s| s.printable_status.as_str());
+            // A VM that is told to stay in the opposite state will not change by itself.
+            let halted = found.spec.fields.get("runStrategy").and_then(|s| s.as_str()) == Some("Halted");
+            let opposite = if wanted == "Running" { halted && now == "Stopped" } else { !halted && now == "Running" };
+            // One that was started a moment ago may still be seen as it was before.
+            let resting = now == wanted || (opposite && look == Look::Arrived);
+            if resting { Poll::Done(now == "Running") } else { Poll::NotYet(now.to_owned()) }
+        })
+        .await;
+    let runs = match settled {
+        Ok(runs) => runs,
+        Err(error) => {
+            context.note(Some(&cell.id), Level::Warning, error.to_string());
+            // Late is not never: its agent still gets its time.
+            *expected == Power::On
+        }
+    };
+    // A VM that is missing or was left off has no agent to wait for.
+    if vm.wanted.guest_agent && runs {
+        let limit = cell.scenario.guest_agent_timeout.unwrap_or(timeouts.guest_agent);
+        wait_agent(context, cell, cluster, namespace, name, limit).await;
+    }
+    let mut target = target::read_target(cluster, namespace, name).await.map_err(String::from)?;
+    if let Some(target) = &mut target {
+        target.login =
+            log_in(context, prepared, vm, target).await.map_err(|why| format!("no way to its guest: {why}"))?;
+    }
+    Ok(target)
+}
+
+async fn wait_agent(
+    context: &RunContext,
+    cell: &Cell,
+    cluster: &Cluster,
+    namespace: &str,
+    name: &str,
+    limit: Duration,
+) {
+    let what = format!("the guest agent of VirtualMachineInstance {namespace}/{name}");
+    let connected =
+        wait::until(cluster, Some(namespace), name, &what, limit, |found: Option<&VirtualMachineInstance>| {
+            let Some(status) = found.and_then(|f| f.status.as_ref()) else { return Poll::NotYet("no VMI".to_owned()) };
+            if status.conditions.holds("AgentConnected") {
+                Poll::Done(())
+            } else {
+                Poll::NotYet(format!("phase {}, {}", status.phase, status.conditions.summary()))
+            }
+        })
+        .await;
+    if let Err(error) = connected {
+        context.note(Some(&cell.id), Level::Warning, error.to_string());
+    }
+}
+
+async fn log_in(
+    context: &RunContext,
+    prepared: &Prepared,
+    vm: &PreparedVm,
+    target: &TargetVm,
+) -> Result<GuestLogin, String> {
+    if target.power != Power::On {
+        return Ok(GuestLogin::NotTried(format!("the VM is {}", target.printable_status)));
+    }
+    let own = prepared.open.access.driver().and_then(|driver| driver.guest_login(&vm.reference));
+    let Some(credentials) = own.as_ref().or_else(|| credentials(prepared, &vm.before)) else {
+        let keys = match vm.before.os {
+            GuestOs::Windows => "`guest_vm_win_user` and `guest_vm_win_password`",
+            _ => "`guest_vm_linux_user` and `guest_vm_linux_password`",
+        };
+        return Ok(GuestLogin::NotTried(format!("profile {} has no {keys}", prepared.open.profile.name)));
+    };
+    let cluster = &prepared.destination.cluster;
+    let limit = context.parts.settings.timeouts.ssh;
+    guest::login(cluster, &target.namespace, &target.name, vm.before.os, credentials, limit).await
+}
+
+fn credentials<'a>(prepared: &'a Prepared, vm: &SourceVm) -> Option<&'a Credentials> {
+    let guest = &prepared.open.profile.guest;
+    match vm.os {
+        GuestOs::Windows => guest.windows.as_ref(),
+        GuestOs::Linux | GuestOs::Unknown => guest.linux.as_ref(),
+    }
+}
