@@ -106,9 +106,9 @@ fn of_hook(hook: &HookPlan) -> &'static str {
 
 fn warm(scenario: &Scenario, settings: &Settings) -> String {
     let interval = settings.snapshots_interval;
-    let precopies = scenario.cutover.after_precopies.or(settings.cutover_after_precopies);
-    let minutes = scenario.cutover.minutes.or_else(|| precopies.is_none().then_some(settings.mins_before_cutover));
-    let mut when: Vec<String> = precopies.map(|count| format!("after {count} precopies")).into_iter().collect();
-    when.extend(minutes.map(|minutes| format!("{minutes} minutes after the start")));
+    let cutover = scenario.cutover.with(settings);
+    let mut when: Vec<String> =
+        cutover.after_precopies.map(|count| format!("after {count} precopies")).into_iter().collect();
+    when.extend(cutover.minutes.map(|minutes| format!("{minutes} minutes after the start")));
     format!("warm, a precopy every {interval} minutes, `migrate` cuts over {}", when.join(" or "))
 }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::ready::{self, Look, Patience};
-use super::status::{ended, vms};
+use super::status::{conditions, ended, vms};
 use super::{MtvError, goals};
 
 pub use super::status::{Ended, failure_lines};
-use crate::api::condition::{Condition, Conditions};
+use crate::api::condition::Conditions;
 use crate::api::forklift::{Migration, MigrationSpec, ObjRef, Plan, Ref, Step, VmStatus};
 use crate::cluster::apply::patch_merge;
 use crate::cluster::connect::server_time;
@@ -170,10 +170,6 @@ fn runs(plan: &Plan, migration: &str) -> bool {
     named.is_none_or(|name| name.is_empty() || name == migration)
 }
 
-fn conditions(plan: &Plan) -> &[Condition] {
-    plan.status.as_ref().map_or(&[], |status| status.conditions.as_slice())
-}
-
 /// A moment by the clock that MTV compares it with: this machine's may be hours off, and a cutover that is hours away
 /// looks like a migration that does not end.
 async fn time_of(cluster: &Cluster, moment: Moment) -> Result<String, MtvError> {
@@ -283,6 +279,7 @@ pub fn failed_step(vm: &VmStatus) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::condition::Condition;
     use crate::api::forklift::{PlanMigration, PlanSpec, PlanStatus, StepError};
 
     #[tokio::test]

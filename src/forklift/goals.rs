@@ -4,7 +4,7 @@
 //! will: that is told at once.
 
 use super::ready::Look;
-use super::status::{ended, failure_lines, vms};
+use super::status::{conditions, ended, failure_lines, vms};
 use crate::api::condition::Conditions;
 use crate::api::forklift::{Plan, Step, VmStatus};
 use crate::config::steps::Goal;
@@ -24,7 +24,7 @@ pub(super) fn look(plan: &Plan, goal: &Goal, ids: &[String], what: &str) -> Look
     let over = ended(plan).is_some();
     let near: Vec<Near> = match goal {
         Goal::Condition(type_) if ids.is_empty() => {
-            let conditions = plan.status.as_ref().map_or(&[][..], |status| status.conditions.as_slice());
+            let conditions = conditions(plan);
             return if conditions.holds(type_) { Look::Done(()) } else { Look::NotYet(conditions.summary()) };
         }
         Goal::End if ids.is_empty() && over => return Look::Done(()),
@@ -53,8 +53,7 @@ pub(super) fn look(plan: &Plan, goal: &Goal, ids: &[String], what: &str) -> Look
         return Look::Done(());
     }
     if missing {
-        let conditions = plan.status.as_ref().map_or(&[][..], |status| status.conditions.as_slice());
-        return Look::NotYet(conditions.summary());
+        return Look::NotYet(conditions(plan).summary());
     }
     Look::NotYet(seen.join("; "))
 }

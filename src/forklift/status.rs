@@ -1,6 +1,6 @@
 //! What a Plan's status says of its migration. Pure.
 
-use crate::api::condition::Conditions;
+use crate::api::condition::{Condition, Conditions};
 use crate::api::forklift::{Plan, VmStatus};
 
 /// How a Plan's execution ended.
@@ -9,6 +9,10 @@ pub enum Ended {
     Succeeded(Vec<VmStatus>),
     Failed(Vec<VmStatus>),
     Canceled(Vec<VmStatus>),
+}
+
+pub(super) fn conditions(plan: &Plan) -> &[Condition] {
+    plan.status.as_ref().map_or(&[], |status| status.conditions.as_slice())
 }
 
 pub(super) fn vms(plan: &Plan) -> &[VmStatus] {

@@ -158,7 +158,8 @@ async fn save_logs(
     }
 }
 
-fn save(context: &RunContext, cell: &Cell, dir: &Path, relative: &str, file: &str, what: &str, text: &str) {
+/// Writes one file into `dir`, which is `relative` to the results. A failure is a note, never a verdict.
+pub(super) fn save(context: &RunContext, cell: &Cell, dir: &Path, relative: &str, file: &str, what: &str, text: &str) {
     match std::fs::write(dir.join(file), text) {
         Ok(()) => context.parts.events.emit(EventKind::Artifact {
             cell: cell.id.clone(),

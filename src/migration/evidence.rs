@@ -7,6 +7,7 @@ use std::time::Duration;
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::Value;
 
+use super::artifacts;
 use super::context::RunContext;
 use super::prepared::{Maps, PLAN, Prepared};
 use crate::api::condition::Conditions;
@@ -14,7 +15,7 @@ use crate::api::forklift::{Hook, Migration, Plan};
 use crate::check::{AskedHook, Evidence, Ran};
 use crate::cluster::objects::routes::{marked, whole};
 use crate::cluster::wait::{self, Poll};
-use crate::event::{EventKind, Level};
+use crate::event::Level;
 use crate::forklift::plan::playbook;
 use crate::matrix::Cell;
 
@@ -93,19 +94,17 @@ fn file_name(vm: &str) -> String {
 /// Writes it down where the settings ask for it. A failure is a note, never a verdict.
 pub(super) fn save(context: &RunContext, cell: &Cell, attempt: u32, vm: &str, evidence: &Evidence) {
     let relative = format!("artifacts/{}/attempt-{attempt}", cell.id.slug());
-    let file = format!("{relative}/evidence-{}.json", file_name(vm));
-    let write = || -> std::io::Result<()> {
-        std::fs::create_dir_all(context.parts.results.join(&relative))?;
-        let mut text = serde_json::to_value(evidence)?;
-        super::artifacts::hide_user_data(&mut text);
-        std::fs::write(context.parts.results.join(&file), serde_json::to_vec_pretty(&text)?)
-    };
-    match write() {
-        Ok(()) => context.parts.events.emit(EventKind::Artifact {
-            cell: cell.id.clone(),
-            path: file,
-            what: "evidence".to_owned(),
-        }),
-        Err(error) => context.note(Some(&cell.id), Level::Warning, format!("failed to write {file}: {error}")),
+    let dir = context.parts.results.join(&relative);
+    let text = serde_json::to_value(evidence).and_then(|mut value| {
+        artifacts::hide_user_data(&mut value);
+        serde_json::to_string_pretty(&value)
+    });
+    let file = format!("evidence-{}.json", file_name(vm));
+    match std::fs::create_dir_all(&dir).map_err(|error| error.to_string()).and(text.map_err(|error| error.to_string()))
+    {
+        Ok(text) => artifacts::save(context, cell, &dir, &relative, &file, "evidence", &text),
+        Err(error) => {
+            context.note(Some(&cell.id), Level::Warning, format!("failed to write {relative}/{file}: {error}"))
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Failure;
 use crate::api::condition::Conditions;
 use crate::api::forklift::VmStatus;
+use crate::config::scenarios::Cutover;
 use crate::config::steps::End;
 use crate::config::{ExpectedResult, HookPlan, Scenario, Settings};
 use crate::event::Problem;
@@ -29,11 +30,7 @@ pub(super) fn judge(scenario: &Scenario, end: Ended) -> Result<(Migrated, Option
 }
 
 pub(super) fn cutover_rule(settings: &Settings, scenario: &Scenario) -> CutoverRule {
-    let after_precopies = scenario.cutover.after_precopies.or(settings.cutover_after_precopies);
-    let minutes = scenario.cutover.minutes.or_else(|| {
-        // Minutes of the settings are the default rule; a rule by precopies replaces them.
-        after_precopies.is_none().then_some(settings.mins_before_cutover)
-    });
+    let Cutover { after_precopies, minutes } = scenario.cutover.with(settings);
     CutoverRule { after_precopies, after: minutes.map(|m| Duration::from_secs(u64::from(m) * 60)) }
 }
 

@@ -252,7 +252,7 @@ fn what_goes_wrong_with_an_ovirt_vm_is_found_by_its_own_check() {
             format!("run --lab --lab-clock-scale 1200 -p ovirt -s {scenario} --defect {defect} --results results");
         place.run(&args).exits(1);
         let failed = checks(&place, "failed");
-        // Disks of unlike buses: each has the other's, too.
+        // A disk's serial is its id on the engine: each has the other's, too.
         let also = (*defect == "swapped-disks").then_some("disk-devices");
         let expected: Vec<&str> = also.into_iter().chain([*check]).collect();
         assert_eq!(failed.iter().map(String::as_str).collect::<Vec<_>>(), expected, "{defect}");

@@ -1,4 +1,6 @@
 //! The defects of what is written, by the check that must find each.
+//!
+//! One table, and long for that alone: a row a field.
 
 use super::written::Change::{Copy, Double, Drop, Flip, Gone, Push, Remove, Set, Swap};
 use super::written::Object::{Claim, Marked, Migration, Plan, Source, Vm, Vmi};

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::duration;
 use super::platforms::Platform;
+use super::settings::Settings;
 use steps::Step;
 
 /// All scenarios by name.
@@ -167,6 +168,16 @@ pub struct Cutover {
     /// This many minutes after the Migration was created.
     #[schemars(range(min = 0, max = 43_200))]
     pub minutes: Option<u32>,
+}
+
+impl Cutover {
+    /// With what the settings say where the scenario says nothing; whichever comes first.
+    pub fn with(&self, settings: &Settings) -> Self {
+        let after_precopies = self.after_precopies.or(settings.cutover_after_precopies);
+        // Minutes of the settings are the default rule; a rule by precopies replaces them.
+        let minutes = self.minutes.or_else(|| after_precopies.is_none().then_some(settings.mins_before_cutover));
+        Self { after_precopies, minutes }
+    }
 }
 
 /// A cell that meets an open issue is skipped, naming it.
