@@ -195,30 +195,38 @@ fn a_migration_that_nobody_could_watch_is_errored_and_says_since_when() {
 
 #[test]
 fn a_ledger_is_finished_under_another_profiles_name_and_never_on_another_platform() {
+    const PLATFORMS: [&str; 3] = ["vsphere", "ovirt", "openstack"];
     let place = Place::new();
     let mut lab = LabServer::start(&place, CLOCK);
-    kept(&lab, &place);
+    let keep = format!("run --results results --keep always -s {COLD} -p {}", PLATFORMS.join(" -p "));
+    Running::start(&mut lab.command(&place, &keep)).end().exits(0);
     let path = place.results().dir.join("ledger.jsonl");
     let written = fs::read_to_string(&path).unwrap();
-    let lines = written.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let vm = lines.into_iter().find(|line| line["thing"] == "source-vm").unwrap();
-    let instance = vm["instance"].as_str().unwrap_or_else(|| panic!("{vm}")).to_owned();
-    // The same profile and URL, but the vCenter behind it is another one than the run's was.
+    let vms: Vec<Value> = written.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let vms = PLATFORMS.map(|profile| {
+        let of_it = |line: &&Value| line["thing"] == "source-vm" && line["profile"] == profile;
+        vms.iter().find(of_it).unwrap_or_else(|| panic!("{written}"))
+    });
+    // The same profiles and URLs, but behind each there is another platform than the run's was.
     let other = "11111111-2222-3333-4444-555555555555";
-    fs::write(&path, written.replace(&instance, other)).unwrap();
-    let refused = clean(&lab, &place, "--results results").exits(4);
-    refused.says(&format!("it was made on the platform {other}; profile vsphere is {instance}")).says("1 unknown");
+    let moved = vms.iter().fold(written.clone(), |text, vm| text.replace(vm["instance"].as_str().unwrap(), other));
+    fs::write(&path, moved).unwrap();
+    let mut refused = clean(&lab, &place, "--results results").exits(4);
+    for (profile, vm) in PLATFORMS.iter().zip(vms) {
+        let instance = vm["instance"].as_str().unwrap();
+        refused = refused.says(&format!("it was made on the platform {other}; profile {profile} is {instance}"));
+        assert!(!refused.out.contains(&format!("removed VM {}", vm["name"].as_str().unwrap())), "{}", refused.out);
+    }
 
-    // Another name for the same vCenter.
-    fs::write(&path, written).unwrap();
-    let mut providers: Value = serde_json::from_str(&fs::read_to_string(&lab.providers).unwrap()).unwrap();
-    let profiles = providers.as_object_mut().unwrap();
-    let profile = profiles.remove("vsphere").unwrap();
-    profiles.retain(|_, other| other["type"] != "vsphere");
-    profiles.insert("renamed".to_owned(), profile);
-    lab.providers = place.write("renamed.json", &providers.to_string());
-    let vm = format!("removed VM {}", vm["name"].as_str().unwrap());
-    clean(&lab, &place, "--results results").exits(0).says(&vm).says(", 0 left");
+    // Other names for the same platforms.
+    fs::write(&path, &written).unwrap();
+    let providers: Value = serde_json::from_str(&fs::read_to_string(&lab.providers).unwrap()).unwrap();
+    let renamed = PLATFORMS.map(|profile| (format!("renamed-{profile}"), providers[profile].clone()));
+    lab.providers = place.write("renamed.json", &Value::from_iter(renamed).to_string());
+    let mut cleaned = clean(&lab, &place, "--results results").exits(0).says(", 0 left");
+    for vm in vms {
+        cleaned = cleaned.says(&format!("removed VM {}", vm["name"].as_str().unwrap()));
+    }
     lab.ends_clean();
 }
 

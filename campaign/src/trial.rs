@@ -237,6 +237,7 @@ impl Stage<'_> {
         for gone in &difference.gone {
             outcome.fault(Kind::Foreign, format!("after the runs: {gone} is gone"));
         }
+        let away: Vec<&str> = self.trial.outages.iter().map(|outage| outage.endpoint).collect();
         for (done, run) in runs.iter().zip(&self.trial.runs) {
             outcome.counts.add("runs", 1);
             // One that came when the process was just over hit nothing.
@@ -249,7 +250,7 @@ impl Stage<'_> {
             }
             outcome.violations.extend(oracle::process(&done.name, &done.ended));
             let calm = self.trial.is_calm(self.bench.strict) && self.trial.runs.len() == 1;
-            outcome.violations.extend(oracle::verdicts(&done.name, &done.told, self.defect, calm));
+            outcome.violations.extend(oracle::verdicts(&done.name, &done.told, self.defect, calm, &away));
             // Nothing but a kill may end it in its middle, once it has begun.
             if done.ended.code.is_none() && !done.ended.hung && !done.ended.hit.contains(&"KILL") && done.dir.is_some()
             {

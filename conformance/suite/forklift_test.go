@@ -16,9 +16,6 @@ import (
 	"mtv-matrix/conformance/suite/harness"
 )
 
-// envForklift is a folder with a build of Forklift, or with several.
-const envForklift = "MTV_CONFORMANCE_FORKLIFT"
-
 // What both play. A warm migration is cut over after its first precopy: the real one's interval is a
 // minute at least.
 var forkliftRun = []string{
@@ -28,9 +25,6 @@ var forkliftRun = []string{
 	"-s", "test_sanity_cold_mtv_migration", "-s", "test_sanity_warm_mtv_migration", "-s", "test_post_hook_retain_failed_vm",
 	"-s", "test_cold_migration_comprehensive",
 }
-
-// forkliftBuild is a folder with executables, as `--forklift` takes it.
-type forkliftBuild struct{ dir, version, commit string }
 
 // forkliftFile is what stands in conformance/forklift/VERSION.yaml.
 type forkliftFile struct {
@@ -63,12 +57,12 @@ type forkliftDifference struct {
 }
 
 func TestTheLabsMTVDoesAsTheRealOne(t *testing.T) {
-	builds := forkliftBuilds(t)
+	builds := harness.Forklifts()
 	if len(builds) == 0 {
-		t.Skipf("no build of Forklift: set %s to a folder as `--forklift` takes it", envForklift)
+		t.Skipf("no build of Forklift: set %s to a folder as `--forklift` takes it", harness.EnvForklift)
 	}
 	for _, build := range builds {
-		t.Run(build.version, func(t *testing.T) { againstForklift(t, build) })
+		t.Run(build.Version, func(t *testing.T) { againstForklift(t, build) })
 	}
 }
 
@@ -87,9 +81,9 @@ func TestTheComparisonWithForkliftIsOfThisLab(t *testing.T) {
 	}
 }
 
-func againstForklift(t *testing.T, build forkliftBuild) {
+func againstForklift(t *testing.T, build harness.Forklift) {
 	began := time.Now()
-	path := filepath.Join(harness.Root(), "conformance", "forklift", build.version+".yaml")
+	path := filepath.Join(harness.Root(), "conformance", "forklift", build.Version+".yaml")
 	file := readForkliftFile(t, path)
 	var real *forkliftSide
 	var differ []found
@@ -117,7 +111,7 @@ func againstForklift(t *testing.T, build forkliftBuild) {
 	for _, where := range sorted(wrong) {
 		t.Errorf("%s%s", where, wrong[where])
 	}
-	seen := forkliftSeen{Commit: build.commit, Date: time.Now().UTC().Format(time.DateOnly), Lab: labsMTV(t),
+	seen := forkliftSeen{Commit: build.Commit, Date: time.Now().UTC().Format(time.DateOnly), Lab: labsMTV(t),
 		Cells: real.verdicts, Kinds: counts}
 	if os.Getenv("MTV_CONFORMANCE_UPDATE") != "" {
 		file.Differences = updated(file.Differences, differ)
@@ -132,14 +126,14 @@ func againstForklift(t *testing.T, build forkliftBuild) {
 		objects, fields = objects+count.Objects, fields+count.Fields
 	}
 	fmt.Printf("forklift %s: %d objects with %d fields compared in %v, cells %v; %d fields differ\n",
-		build.version, objects, fields, time.Since(began).Round(time.Second), real.verdicts, len(differ))
+		build.Version, objects, fields, time.Since(began).Round(time.Second), real.verdicts, len(differ))
 }
 
 // playBoth starts a lab with each MTV, lets both play the same, and compares what stands then.
-func playBoth(t *testing.T, build forkliftBuild) (*forkliftSide, []found, map[string]forkliftCount) {
+func playBoth(t *testing.T, build harness.Forklift) (*forkliftSide, []found, map[string]forkliftCount) {
 	sides := map[string]*forkliftSide{
-		"lab":  {args: []string{"--mtv-version", strings.Join(strings.Split(build.version, ".")[:2], ".")}},
-		"real": {args: []string{"--forklift", build.dir}},
+		"lab":  {args: []string{"--mtv-version", strings.Join(strings.Split(build.Version, ".")[:2], ".")}},
+		"real": {args: []string{"--forklift", build.Dir}},
 	}
 	for name, one := range sides {
 		one.lab = harness.StartLab(t, one.args...)
@@ -176,6 +170,9 @@ func (s *forkliftSide) play(t *testing.T) {
 	seen := keeper.end()
 	words := newWords(result.Run, seen)
 	s.world = words.world(seen)
+	for where, shown := range s.inventory(t, result.Run, words) {
+		s.world[where] = shown
+	}
 	for name, conditions := range negative {
 		s.world["negative | "+name] = words.normal(conditions)
 	}
@@ -273,7 +270,7 @@ func split(where string) (cell, path string) {
 }
 
 // wrongOnes are what differs and is not listed, and what is listed and does not differ, with what to say of each.
-func wrongOnes(build forkliftBuild, file forkliftFile, differ []found) map[string]string {
+func wrongOnes(build harness.Forklift, file forkliftFile, differ []found) map[string]string {
 	listed, wrong := map[string]bool{}, map[string]string{}
 	for _, entry := range file.Differences {
 		for path, cells := range entry.Where {
@@ -292,7 +289,7 @@ func wrongOnes(build forkliftBuild, file forkliftFile, differ []found) map[strin
 		delete(listed, one.where)
 	}
 	for where := range listed {
-		wrong[where] = fmt.Sprintf(": conformance/forklift/%s.yaml lists what does not differ any more", build.version)
+		wrong[where] = fmt.Sprintf(": conformance/forklift/%s.yaml lists what does not differ any more", build.Version)
 	}
 	return wrong
 }
@@ -399,32 +396,4 @@ func labsMTV(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return fmt.Sprintf("%x", hash.Sum(nil))[:16]
-}
-
-// forkliftBuilds are those that MTV_CONFORMANCE_FORKLIFT names, or lie where builds are kept.
-func forkliftBuilds(t *testing.T) []forkliftBuild {
-	t.Helper()
-	dirs := []string{os.Getenv(envForklift)}
-	if dirs[0] == "" {
-		home, _ := os.UserHomeDir()
-		dirs[0] = filepath.Join(home, ".cache", "mtv-matrix", "forklift")
-	}
-	below, _ := filepath.Glob(filepath.Join(dirs[0], "*"))
-	var builds []forkliftBuild
-	for _, dir := range append(dirs, below...) {
-		if _, err := os.Stat(filepath.Join(dir, "forklift-controller")); err != nil {
-			continue
-		}
-		build := forkliftBuild{dir: dir, version: filepath.Base(dir)}
-		told, _ := os.ReadFile(filepath.Join(dir, "version"))
-		for i, word := range strings.Fields(string(told)) {
-			if i == 0 {
-				build.version = word
-			} else if i == 1 {
-				build.commit = word
-			}
-		}
-		builds = append(builds, build)
-	}
-	return builds
 }

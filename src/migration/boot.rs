@@ -9,7 +9,7 @@ use super::prepared::{Prepared, PreparedVm};
 use super::settle::{Look, read_settled};
 use crate::api::kubevirt::VirtualMachine;
 use crate::api::vm::{Power, TargetVm};
-use crate::cluster::wait::{self, Poll};
+use crate::cluster::wait::{self, Poll, WaitError};
 use crate::cluster::{switch::switch, target};
 use crate::event::{Finding, Level, Outcome};
 use crate::matrix::Cell;
@@ -21,7 +21,19 @@ const GRACE_PERIOD: Duration = Duration::from_secs(180);
 const BOOT: &str = "boot";
 const SHUTDOWN: &str = "shutdown";
 
-/// Starts the VM, reads it as it runs, shuts it down. No findings: it was not started, and the log says why.
+/// Why a VM was left running.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StillOn {
+    /// Nobody took the question, or the answer: what the guest would have done is not known.
+    #[error("{0}")]
+    Unasked(String),
+    /// It was asked, and did not do it in time.
+    #[error("{0}")]
+    Slow(String),
+}
+
+/// Starts the VM, reads it as it runs, shuts it down. No findings: it was not started, and the log says why. An error:
+/// something could not be asked.
 pub(super) async fn booted(
     context: &RunContext,
     cell: &Cell,
@@ -56,9 +68,13 @@ pub(super) async fn booted(
     let limit = context.parts.settings.timeouts.power.max(GRACE_PERIOD);
     match shut_down(prepared, name, limit).await {
         Ok(()) => findings.push(finding(SHUTDOWN, Outcome::Passed { actual: "shut down gently".to_owned() })),
-        Err(because) => {
+        Err(why) => {
+            let because = why.to_string();
             context.note(Some(&cell.id), Level::Warning, format!("{name} was left running: {because}"));
-            findings.push(finding(SHUTDOWN, Outcome::NotJudged { because }));
+            findings.push(finding(SHUTDOWN, Outcome::NotJudged { because: because.clone() }));
+            if matches!(why, StillOn::Unasked(_)) {
+                return (Err(because), findings);
+            }
         }
     }
     (target, findings)
@@ -73,17 +89,20 @@ fn started(target: Option<&TargetVm>) -> Outcome {
     }
 }
 
-async fn shut_down(prepared: &Prepared, name: &str, limit: Duration) -> Result<(), String> {
+async fn shut_down(prepared: &Prepared, name: &str, limit: Duration) -> Result<(), StillOn> {
     let cluster = &prepared.destination.cluster;
     let namespace = prepared.target_namespace.as_str();
-    switch(cluster, namespace, name, false).await.map_err(|error| error.to_string())?;
+    switch(cluster, namespace, name, false).await.map_err(|error| StillOn::Unasked(error.to_string()))?;
     let what = format!("VirtualMachine {namespace}/{name} to be Stopped");
     let stopped = wait::until(cluster, Some(namespace), name, &what, limit, |found: Option<&VirtualMachine>| {
         let status =
             found.and_then(|vm| vm.status.as_ref()).map_or("absent", |status| status.printable_status.as_str());
         if status == "Stopped" { Poll::Done(()) } else { Poll::NotYet(status.to_owned()) }
     });
-    stopped.await.map_err(|error| error.to_string())
+    stopped.await.map_err(|error| match error {
+        WaitError::Watch { .. } => StillOn::Unasked(error.to_string()),
+        WaitError::Timeout { .. } | WaitError::Failed(_) => StillOn::Slow(error.to_string()),
+    })
 }
 
 #[cfg(test)]

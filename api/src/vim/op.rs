@@ -22,6 +22,8 @@ pub struct ServiceContent {
     /// `VirtualCenter` or `HostAgent`.
     pub api_type: String,
     pub api_version: String,
+    /// What MTV calls the product.
+    pub license_product_name: String,
     /// Absent on ESXi.
     pub instance_uuid: Option<String>,
 }
@@ -43,6 +45,7 @@ impl ServiceContent {
             build: about("build"),
             api_type: about("apiType"),
             api_version: about("apiVersion"),
+            license_product_name: about("licenseProductName"),
             instance_uuid: content.text_at("about/instanceUuid").map(str::to_owned),
         })
     }

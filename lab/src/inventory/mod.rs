@@ -185,7 +185,7 @@ async fn providers(State(service): State<Service>, headers: HeaderMap, Query(que
         json!({"openshift": [], "vsphere": [], "ovirt": [], "openstack": [], "ova": [], "hyperv": [], "ec2": []});
     for (uid, entry) in service.db.all() {
         if let Some(list) = by_type[entry.type_.as_str()].as_array_mut() {
-            list.push(views::provider(&uid, &entry));
+            list.push(views::provider(&uid, &entry, service.live.as_ref()).await);
         }
     }
     ok(&by_type)
@@ -202,8 +202,10 @@ async fn providers_of(
         return *answer;
     }
     let all = service.db.all();
-    let list: Vec<Value> =
-        all.iter().filter(|(_, e)| e.type_ == type_).map(|(uid, e)| views::provider(uid, e)).collect();
+    let mut list = Vec::new();
+    for (uid, entry) in all.iter().filter(|(_, entry)| entry.type_ == type_) {
+        list.push(views::provider(uid, entry, service.live.as_ref()).await);
+    }
     ok(&Value::Array(list))
 }
 
@@ -213,7 +215,7 @@ async fn provider(
     Path((type_, uid)): Path<(String, String)>,
 ) -> Response {
     match service.find(&headers, &type_, &uid).await {
-        Ok(entry) => ok(&views::provider(&uid, &entry)),
+        Ok(entry) => ok(&views::provider(&uid, &entry, service.live.as_ref()).await),
         Err(answer) => *answer,
     }
 }
@@ -234,7 +236,7 @@ async fn items(
     }
     let content = entry.content.as_ref().ok_or_else(|| Box::new(StatusCode::PARTIAL_CONTENT.into_response()))?;
     let place = (entry.type_.as_str(), uid, collection);
-    let all = content.collections.get(collection).map_or(&[][..], Vec::as_slice);
+    let all = content.collections.get(collection).ok_or_else(|| Box::new(StatusCode::NOT_FOUND.into_response()))?;
     Ok(all.iter().filter(|item| wanted(item)).map(|item| views::item(content, place, item, full)).collect())
 }
 

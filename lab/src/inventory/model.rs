@@ -106,6 +106,7 @@ pub struct Inventory {
     /// What a storage map's sources are looked up in: datastores, storage domains, volume types …
     pub datastores: Vec<InvDatastore>,
     pub hosts: Vec<InvHost>,
+    /// What vSphere says of itself; empty elsewhere, and then left out.
     pub instance_uuid: String,
     pub product: String,
     pub version: String,

@@ -5,20 +5,67 @@ use serde_json::{Map, Value, json};
 
 use super::Entry;
 use crate::inventory::model::Inventory;
+use crate::ports::LiveInventory;
 
-pub(super) fn provider(uid: &str, entry: &Entry) -> Value {
-    json!({
+/// What a Provider's resource counts, by its type: key and collection.
+fn counted(type_: &str) -> &'static [(&'static str, &'static str)] {
+    match type_ {
+        "vsphere" => &[
+            ("datacenterCount", "datacenters"),
+            ("clusterCount", "clusters"),
+            ("hostCount", "hosts"),
+            ("vmCount", "vms"),
+            ("networkCount", "networks"),
+            ("datastoreCount", "datastores"),
+        ],
+        "ovirt" => &[
+            ("datacenterCount", "datacenters"),
+            ("clusterCount", "clusters"),
+            ("hostCount", "hosts"),
+            ("vmCount", "vms"),
+            ("networkCount", "networks"),
+            ("storageDomainCount", "storagedomains"),
+        ],
+        "openstack" => &[
+            ("regionCount", "regions"),
+            ("projectCount", "projects"),
+            ("vmCount", "vms"),
+            ("imageCount", "images"),
+            ("volumeCount", "volumes"),
+            ("volumeTypeCount", "volumetypes"),
+            ("networkCount", "networks"),
+        ],
+        "openshift" => &[
+            ("vmCount", "vms"),
+            ("networkCount", "networkattachmentdefinitions"),
+            ("storageClassCount", "storageclasses"),
+        ],
+        _ => &[("vmCount", "vms"), ("networkCount", "networks"), ("storageCount", "storages")],
+    }
+}
+
+/// The Provider's resource; `live` counts the objects of a cluster.
+pub(super) async fn provider(uid: &str, entry: &Entry, live: &dyn LiveInventory) -> Value {
+    let mut shown = json!({
         "uid": uid, "id": uid, "version": entry.object["metadata"]["resourceVersion"],
         "namespace": entry.namespace, "name": entry.name, "selfLink": format!("providers/{}/{uid}", entry.type_),
         "type": entry.type_, "object": entry.object,
-        "product": entry.content.as_ref().map(|c| c.product.clone()),
-        "apiVersion": entry.content.as_ref().map(|c| c.version.clone()),
-        "instanceUuid": entry.content.as_ref().map(|c| c.instance_uuid.clone()),
-        "vmCount": entry.content.as_ref().map(|c| c.vms.len()),
-        "networkCount": entry.content.as_ref().map(|c| c.networks.len()),
-        "datastoreCount": entry.content.as_ref().map(|c| c.datastores.len()),
-        "hostCount": entry.content.as_ref().map(|c| c.hosts.len()),
-    })
+    });
+    if let Some(content) = entry.content.as_ref().filter(|content| !content.product.is_empty()) {
+        shown["product"] = json!(content.product);
+        shown["apiVersion"] = json!(content.version);
+        shown["instanceUuid"] = json!(content.instance_uuid);
+    }
+    for (key, collection) in counted(&entry.type_) {
+        shown[*key] = json!(if entry.type_ == "openshift" {
+            let found = live.collection(&entry.object, collection).await.map_or(0, |items| items.len());
+            // The pod network is one, too.
+            found + usize::from(*collection == "networkattachmentdefinitions")
+        } else {
+            entry.content.as_ref().and_then(|content| content.collections.get(*collection)).map_or(0, Vec::len)
+        });
+    }
+    shown
 }
 
 /// An item of a collection, in full or as the list shows it at `detail=0`.

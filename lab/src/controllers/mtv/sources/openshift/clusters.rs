@@ -70,7 +70,7 @@ fn build(login: &Login) -> Result<Client, String> {
 }
 
 /// Kinds that the inventory shows of a cluster: collection, group, version, kind, plural.
-const KINDS: [(&str, &str, &str, &str, &str); 6] = [
+const KINDS: [(&str, &str, &str, &str, &str); 9] = [
     ("namespaces", "", "v1", "Namespace", "namespaces"),
     ("storageclasses", "storage.k8s.io", "v1", "StorageClass", "storageclasses"),
     (
@@ -83,6 +83,21 @@ const KINDS: [(&str, &str, &str, &str, &str); 6] = [
     ("vms", "kubevirt.io", "v1", "VirtualMachine", "virtualmachines"),
     ("persistentvolumeclaims", "", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
     ("datavolumes", "cdi.kubevirt.io", "v1beta1", "DataVolume", "datavolumes"),
+    ("kubevirts", "kubevirt.io", "v1", "KubeVirt", "kubevirts"),
+    (
+        "instancetypes",
+        "instancetype.kubevirt.io",
+        "v1beta1",
+        "VirtualMachineInstancetype",
+        "virtualmachineinstancetypes",
+    ),
+    (
+        "clusterinstancetypes",
+        "instancetype.kubevirt.io",
+        "v1beta1",
+        "VirtualMachineClusterInstancetype",
+        "virtualmachineclusterinstancetypes",
+    ),
 ];
 
 #[async_trait]

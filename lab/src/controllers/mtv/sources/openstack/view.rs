@@ -42,22 +42,77 @@ fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
 
 /// What all resources begin with.
 fn base(raw: &Raw, item: &Value) -> Map<String, Value> {
-    let name = text(item, "/name");
     let mut out = Map::new();
     out.insert("id".into(), item["id"].clone());
     out.insert("revision".into(), json!(raw.revision));
-    out.insert("path".into(), json!(format!("{}/{name}", raw.project.1)));
-    out.insert("name".into(), json!(name));
+    out.insert("name".into(), json!(text(item, "/name")));
     out
 }
 
-/// Copies of `(key in the inventory, key on the wire)`.
+/// Copies of `(key in the inventory, key on the wire)`. What is not there is an empty text; times end in `Z`.
 fn resource(raw: &Raw, item: &Value, keys: &[(&str, &str)]) -> Value {
     let mut out = base(raw, item);
     for (key, wire) in keys {
-        out.insert((*key).to_owned(), item[*wire].clone());
+        let told = match &item[*wire] {
+            Value::Null => json!(""),
+            Value::String(time) if key.ends_with("At") && !time.ends_with('Z') => json!(format!("{time}Z")),
+            other => other.clone(),
+        };
+        out.insert((*key).to_owned(), told);
     }
     Value::Object(out)
+}
+
+/// Keys that are left out where they are empty.
+const OMITTED: &[&str] = &[
+    "parentRegionID",
+    "extraSpecs",
+    "subnets",
+    "availabilityZoneHints",
+    "tags",
+    "gatewayIP",
+    "dnsNameservers",
+    "serviceTypes",
+    "allocationPools",
+    "hostRoutes",
+    "ipv6AddressMode",
+    "ipv6RAMode",
+    "subnetpoolID",
+    "hostID",
+    "imageID",
+    "accessIPv4",
+    "accessIPv6",
+    "metadata",
+    "keyName",
+    "adminPass",
+    "securityGroups",
+    "serverGroups",
+    "snapshotID",
+    "sourceVolID",
+    "backupID",
+    "consistencygroupID",
+    "volumeImageMetadata",
+];
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// As Forklift's `omitempty` has it. A description is left out of volumes and subnets alone; an image keeps all.
+fn tidy(collection: &str, mut item: Value) -> Value {
+    let described = !matches!(collection, "volumes" | "subnets");
+    if let Some(fields) = item.as_object_mut().filter(|_| collection != "images") {
+        fields.retain(|key, value| {
+            !is_empty(value) || !(OMITTED.contains(&key.as_str()) || (key == "description" && !described))
+        });
+    }
+    item
 }
 
 pub(super) fn volume_ids(server: &Value) -> Vec<&str> {
@@ -77,6 +132,7 @@ fn concerns(raw: &Raw, server: &str) -> Value {
 
 fn vm(raw: &Raw, server: &Value) -> Value {
     let mut out = base(raw, server);
+    out.insert("path".into(), json!(format!("{}/{}", raw.project.1, text(server, "/name"))));
     let attached: Vec<Value> = volume_ids(server).into_iter().map(|id| json!({"ID": id})).collect();
     let fault = &server["fault"];
     let fields = json!({
@@ -185,9 +241,9 @@ fn image(raw: &Raw, item: &Value) -> Value {
     );
     let custom = item.as_object().into_iter().flatten().filter(|(key, _)| !OWN.contains(&key.as_str()));
     out["properties"] = Value::Object(custom.map(|(k, v)| (k.clone(), v.clone())).collect());
-    out["metadata"] = Value::Null;
-    out["imageImportMethods"] = Value::Null;
-    out["imageStoreIDs"] = Value::Null;
+    out["metadata"] = json!({});
+    out["imageImportMethods"] = json!([]);
+    out["imageStoreIDs"] = json!([]);
     out
 }
 
@@ -255,7 +311,7 @@ fn collections(raw: &Raw) -> BTreeMap<String, Vec<Value>> {
                 ("ephemeral", "OS-FLV-EXT-DATA:ephemeral"),
             ],
         );
-        out["rxtxFactor"] = json!(item["rxtx_factor"].to_string());
+        out["rxtxFactor"] = item["rxtx_factor"].clone();
         out["swap"] = json!(item["swap"].as_u64().unwrap_or_default());
         out["extraSpecs"] = raw.extra_specs.get(text(item, "/id")).cloned().unwrap_or_default();
         out
@@ -294,7 +350,7 @@ fn collections(raw: &Raw) -> BTreeMap<String, Vec<Value>> {
         "description": "", "domainID": "default", "enabled": true, "parentID": "default",
     });
     let region = json!({
-        "id": raw.region, "revision": 1, "path": raw.region, "name": raw.region, "description": "", "parentRegionID": "",
+        "id": raw.region, "revision": 1, "name": raw.region, "description": "",
     });
     BTreeMap::from([
         ("vms".to_owned(), all("servers", &|s| vm(raw, s))),
@@ -330,10 +386,12 @@ pub(super) fn inventory(raw: &Raw) -> Inventory {
         networks: raw.list("networks").iter().map(network).collect(),
         // Servers that boot from an image have their root disk in no volume.
         datastores: types.chain([store(GLANCE, GLANCE)]).collect(),
-        product: "OpenStack".to_owned(),
         collections: collections(raw)
             .into_iter()
-            .map(|(name, items)| (name, items.into_iter().map(Arc::new).collect()))
+            .map(|(name, items)| {
+                let items = items.into_iter().map(|item| Arc::new(tidy(&name, item))).collect();
+                (name, items)
+            })
             .collect(),
         summary_keys: SUMMARY,
         ..Inventory::default()

@@ -37,26 +37,26 @@ pub(super) fn items<'a>(value: &'a Value, item: &str) -> &'a [Value] {
 struct Names {
     /// Of data centers and clusters.
     by_id: BTreeMap<String, String>,
-    /// The data center of a cluster.
-    datacenter_of: BTreeMap<String, String>,
 }
 
 impl Names {
     fn of(&self, id: &str) -> String {
         self.by_id.get(id).cloned().unwrap_or_default()
     }
+    /// MTV leaves the data center out.
     fn in_cluster(&self, cluster: &str, name: &str) -> String {
-        let datacenter = self.datacenter_of.get(cluster).map(|id| self.of(id)).unwrap_or_default();
-        format!("{datacenter}/{}/{name}", self.of(cluster))
+        format!("{}/{name}", self.of(cluster))
     }
 }
 
-/// What every resource begins with.
-fn base(value: &Value, path: String, revision: u64) -> Map<String, Value> {
+/// What every resource begins with; some have no path.
+fn base(value: &Value, path: impl Into<Option<String>>, revision: u64) -> Map<String, Value> {
     let mut base = Map::new();
     base.insert("id".into(), json!(text(value, "id")));
     base.insert("revision".into(), json!(revision));
-    base.insert("path".into(), json!(path));
+    if let Some(path) = path.into() {
+        base.insert("path".into(), json!(path));
+    }
     base.insert("name".into(), json!(text(value, "name")));
     let description = text(value, "description");
     if !description.is_empty() {
@@ -78,7 +78,6 @@ pub(super) fn inventory(answers: &Answers, revision: u64) -> Inventory {
     let (datacenters, clusters) = (all("datacenters", "data_center"), all("clusters", "cluster"));
     let names = Names {
         by_id: datacenters.iter().chain(clusters).map(|o| (text(o, "id"), text(o, "name"))).collect(),
-        datacenter_of: clusters.iter().map(|c| (text(c, "id"), text(c, "data_center/id"))).collect(),
     };
     let profiles: BTreeMap<String, String> =
         all("vnicprofiles", "vnic_profile").iter().map(|p| (text(p, "id"), text(p, "network/id"))).collect();
@@ -103,11 +102,11 @@ pub(super) fn inventory(answers: &Answers, revision: u64) -> Inventory {
             "diskprofiles".to_owned(),
             collect(all("diskprofiles", "disk_profile"), &|p| {
                 let more = json!({"storageDomain": text(p, "storage_domain/id"), "qos": text(p, "qos/id")});
-                with(base(p, text(p, "name"), revision), more)
+                with(base(p, None, revision), more)
             }),
         ),
         ("disks".to_owned(), collect(all("disks", "disk"), &|d| disk(d, revision))),
-        ("servercpus".to_owned(), Vec::new()),
+        ("servercpus".to_owned(), answers.get("options/ServerCPUList").map(|all| server_cpus(all, revision)).into_iter().collect()),
         ("vms".to_owned(), collect(vms, &|vm| vm_json(vm, &names, revision))),
     ]);
     Inventory {
@@ -135,12 +134,19 @@ pub(super) fn inventory(answers: &Answers, revision: u64) -> Inventory {
                 in_maintenance: text(h, "status") == "maintenance",
             })
             .collect(),
-        instance_uuid: answers.get("").map(|a| text(a, "product_info/instance_id")).unwrap_or_default(),
-        product: answers.get("").map(|a| text(a, "product_info/name")).unwrap_or_default(),
-        version: answers.get("").map(|a| text(a, "product_info/version/full_version")).unwrap_or_default(),
         collections,
         summary_keys: SUMMARY,
+        ..Inventory::default()
     }
+}
+
+/// The one resource that all are shown as.
+fn server_cpus(answer: &Value, revision: u64) -> Arc<Value> {
+    let values = answer.get("values").map_or(&[][..], |l| items(l, "system_option_value"));
+    let shown = |v: &Value| json!({"value": text(v, "value"), "version": text(v, "version")});
+    let id = values.first().map(|v| text(v, "version")).unwrap_or_default();
+    let all: Vec<Value> = values.iter().map(shown).collect();
+    Arc::new(json!({"id": id, "revision": revision, "name": "", "systemOptionValue": all}))
 }
 
 fn is_efi(bios: &str) -> bool {
@@ -152,7 +158,7 @@ fn cluster(c: &Value, names: &Names, revision: u64) -> Value {
     let more = json!({
         "dataCenter": text(c, "data_center/id"), "haReservation": flag(c, "ha_reservation"),
         "ksmEnabled": flag(c, "ksm/enabled"), "biosType": text(c, "bios_type"),
-        "cpu": {"architecture": text(c, "cpu/architecture"), "type": text(c, "cpu/type")},
+        "cpu": {"architecture": "", "type": text(c, "cpu/type")},
         "version": {"minor": text(c, "version/minor"), "major": text(c, "version/major")},
     });
     with(base(c, path, revision), more)
@@ -189,7 +195,7 @@ fn nic_profile(p: &Value, revision: u64) -> Value {
         "portMirroring": flag(p, "port_mirroring"), "qos": text(p, "qos/id"), "properties": [],
         "passThrough": text(p, "pass_through/mode") == "enabled",
     });
-    with(base(p, text(p, "name"), revision), more)
+    with(base(p, None, revision), more)
 }
 
 fn domain(d: &Value, names: &Names, revision: u64) -> Value {
@@ -197,8 +203,8 @@ fn domain(d: &Value, names: &Names, revision: u64) -> Value {
     let datacenter = datacenter.first().map(|d| text(d, "id")).unwrap_or_default();
     let path = format!("{}/{}", names.of(&datacenter), text(d, "name"));
     let more = json!({
-        "dataCenter": datacenter, "type": text(d, "type"), "capacity": number(d, "available") + number(d, "used"),
-        "free": number(d, "available"), "storage": {"type": text(d, "storage/type")},
+        "dataCenter": datacenter, "type": text(d, "type"), "capacity": number(d, "available"),
+        "free": number(d, "available") - number(d, "used"), "storage": {"type": text(d, "storage/type")},
     });
     with(base(d, path, revision), more)
 }
@@ -212,9 +218,9 @@ fn disk(d: &Value, revision: u64) -> Value {
     let more = json!({
         "shared": flag(d, "sharable"), "storageDomain": domain_of(d), "profile": text(d, "disk_profile/id"),
         "provisionedSize": number(d, "provisioned_size"), "actualSize": number(d, "actual_size"),
-        "storageType": text(d, "storage_type"), "status": text(d, "status"), "lunStorage": {"LogicalUnits": {}},
+        "storageType": text(d, "storage_type"), "status": text(d, "status"), "lunStorage": {"LogicalUnits": {"logicalUnit": null}},
     });
-    with(base(d, text(d, "name"), revision), more)
+    with(base(d, None, revision), more)
 }
 
 fn nics(vm: &Value) -> &[Value] {
@@ -233,7 +239,7 @@ fn vm_json(vm: &Value, names: &Names, revision: u64) -> Value {
     let nic = |n: &Value| {
         json!({
             "id": text(n, "id"), "name": text(n, "name"), "interface": text(n, "interface"), "plugged": flag(n, "plugged"),
-            "ipAddress": null, "profile": text(n, "vnic_profile/id"), "mac": text(n, "mac/address"), "properties": null,
+            "ipAddress": null, "profile": text(n, "vnic_profile/id"), "mac": text(n, "mac/address"),
         })
     };
     let attachment = |a: &Value| {
@@ -248,6 +254,10 @@ fn vm_json(vm: &Value, names: &Names, revision: u64) -> Value {
             "persistMemory": flag(s, "persist_memorystate"),
         })
     };
+    let cdrom = |c: &Value| match text(c, "file/id") {
+        file if file.is_empty() => json!({"id": text(c, "id")}),
+        file => json!({"id": text(c, "id"), "file": file}),
+    };
     let cdroms = vm.get("cdroms").map_or(&[][..], |l| items(l, "cdrom"));
     let guest = format!(
         "{} {}",
@@ -258,7 +268,7 @@ fn vm_json(vm: &Value, names: &Names, revision: u64) -> Value {
         "cluster": text(vm, "cluster/id"), "status": text(vm, "status"), "host": text(vm, "host/id"),
         "revisionValidated": revision, "nics": nics(vm).iter().map(nic).collect::<Vec<_>>(),
         "diskAttachments": attachments(vm).iter().map(attachment).collect::<Vec<_>>(), "concerns": [],
-        "policyVersion": 6, "guestName": guest,
+        "policyVersion": 0, "guestName": guest,
         "cpuSockets": number(vm, "cpu/topology/sockets"), "cpuCores": number(vm, "cpu/topology/cores"),
         "cpuThreads": number(vm, "cpu/topology/threads"), "cpuShares": number(vm, "cpu_shares"), "cpuAffinity": [],
         "cpuPinningPolicy": text(vm, "cpu_pinning_policy"), "memory": number(vm, "memory"),
@@ -270,7 +280,7 @@ fn vm_json(vm: &Value, names: &Names, revision: u64) -> Value {
         "bootMenuEnabled": flag(vm, "bios/boot_menu/enabled"),
         "placementPolicyAffinity": text(vm, "placement_policy/affinity"), "timezone": text(vm, "time_zone/name"),
         "stateless": text(vm, "stateless"), "serialNumber": text(vm, "serial_number/value"), "hostDevices": [],
-        "cdroms": cdroms.iter().map(|c| json!({"id": text(c, "id"), "file": text(c, "file/id")})).collect::<Vec<_>>(),
+        "cdroms": cdroms.iter().map(cdrom).collect::<Vec<_>>(),
         "watchDogs": [], "properties": [], "snapshots": snapshots(vm).iter().map(snapshot).collect::<Vec<_>>(),
         "guest": {"distribution": text(vm, "guest_operating_system/distribution"),
             "fullVersion": text(vm, "guest_operating_system/version/full_version")},

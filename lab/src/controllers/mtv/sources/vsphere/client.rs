@@ -108,22 +108,13 @@ impl VsphereClient {
     /// A collector over a view of the whole inventory.
     async fn begin(&self) -> Result<Watch, String> {
         let manager = self.content.view_manager.clone().ok_or("the server has no view manager")?;
-        let kinds = ["VirtualMachine", "Network", "Datastore", "HostSystem"];
+        let kinds: Vec<&str> = PATHS.iter().map(|(kind, _)| *kind).filter(|kind| *kind != PORT_GROUP).collect();
         let body = op::create_container_view(&manager, &self.content.root_folder, &kinds);
         let view = self.reference("CreateContainerView", body).await?;
         let body = op::create_property_collector(&self.content.property_collector);
         let collector = self.reference("CreatePropertyCollector", body).await?;
         let spec = FilterSpec {
-            props: vec![
-                PropertySpec { kind: "VirtualMachine", paths: VM_PATHS },
-                PropertySpec { kind: "Network", paths: &["name"] },
-                PropertySpec { kind: "DistributedVirtualPortgroup", paths: &["key"] },
-                PropertySpec {
-                    kind: "Datastore",
-                    paths: &["name", "summary.type", "summary.capacity", "summary.freeSpace"],
-                },
-                PropertySpec { kind: "HostSystem", paths: &["name", "parent", "runtime.inMaintenanceMode"] },
-            ],
+            props: PATHS.iter().map(|(kind, paths)| PropertySpec { kind, paths }).collect(),
             select: Select::View(&view),
         };
         self.call(op::create_filter(&collector, &spec)).await?;
@@ -202,10 +193,59 @@ impl VsphereClient {
     }
 }
 
+/// A kind of networks, which a view of these holds.
+const PORT_GROUP: &str = "DistributedVirtualPortgroup";
+/// What is asked of each kind. The root folder is in no view of its own content: folders without a parent are it.
+const PATHS: &[(&str, &[&str])] = &[
+    ("VirtualMachine", VM_PATHS),
+    ("Network", &["name", "parent"]),
+    (PORT_GROUP, &["key", "config.distributedVirtualSwitch", "config.defaultPortConfig"]),
+    ("VmwareDistributedVirtualSwitch", &["name", "parent", "config.host"]),
+    (
+        "Datastore",
+        &["name", "parent", "summary.type", "summary.capacity", "summary.freeSpace", "summary.maintenanceMode", "info"],
+    ),
+    ("HostSystem", HOST_PATHS),
+    (
+        "ClusterComputeResource",
+        &[
+            "name",
+            "parent",
+            "host",
+            "network",
+            "datastore",
+            "configuration.dasConfig.enabled",
+            "configuration.drsConfig.enabled",
+            "configuration.drsConfig.defaultVmBehavior",
+        ],
+    ),
+    ("Datacenter", &["name", "parent", "vmFolder", "hostFolder", "networkFolder", "datastoreFolder"]),
+    ("Folder", &["name", "parent", "childEntity"]),
+];
+
+const HOST_PATHS: &[&str] = &[
+    "name",
+    "parent",
+    "overallStatus",
+    "config.product.name",
+    "config.product.version",
+    "config.dateTimeInfo.timeZone.name",
+    "config.network.vnic",
+    "summary.config.sslThumbprint",
+    "summary.managementServerIp",
+    "summary.runtime.inMaintenanceMode",
+    "summary.hardware.numCpuPkgs",
+    "summary.hardware.numCpuCores",
+    "summary.hardware.memorySize",
+    "datastore",
+    "network",
+];
+
 const VM_PATHS: &[&str] = &[
     "name",
     "parent",
     "config.uuid",
+    "config.instanceUuid",
     "config.template",
     "config.firmware",
     "config.bootOptions",
@@ -222,6 +262,12 @@ const VM_PATHS: &[&str] = &[
     "guest.ipAddress",
     "guest.toolsStatus",
     "guest.toolsRunningStatus",
+    "guest.toolsVersionStatus2",
+    "guest.guestFullName",
+    "guest.hostName",
+    "guest.disk",
+    "summary.guest.guestId",
+    "summary.storage.committed",
     "runtime.powerState",
     "runtime.host",
     "snapshot",
@@ -251,7 +297,7 @@ fn is_network(object: &MoRef) -> bool {
 impl Known {
     fn apply(&mut self, set: &UpdateSet) {
         let mut changed = BTreeSet::new();
-        let mut networks = false;
+        let (mut networks, mut places) = (false, false);
         for update in &set.updates {
             match update.kind {
                 UpdateKind::Leave => {
@@ -267,12 +313,16 @@ impl Known {
                 }
             }
             networks |= is_network(&update.obj);
+            places |= update.kind == UpdateKind::Enter && matches!(update.obj.kind.as_str(), "Folder" | "Datacenter");
             changed.insert(update.obj.clone());
         }
         if networks {
             // VMs show the names and keys of their networks.
             let all = self.objects.values().filter(|object| is_network(&object.obj));
             self.networks = all.map(Network::from_object).collect();
+        }
+        if networks || places {
+            // And the way to themselves.
             changed.extend(self.objects.keys().cloned());
         }
         for object in changed.into_iter().filter(|object| object.kind == "VirtualMachine") {
@@ -294,7 +344,7 @@ impl Known {
         if vm.vsphere().is_some_and(|own| own.is_template) {
             self.shown.remove(object);
         } else {
-            self.shown.insert(object.clone(), Arc::new(view::vm(&vm, &self.networks)));
+            self.shown.insert(object.clone(), Arc::new(view::vm(&vm, content, &self.objects, &self.networks)));
         }
         self.vms.insert(object.clone(), vm);
     }
@@ -327,21 +377,28 @@ impl Known {
                     id: o.obj.id.clone(),
                     name: name_of(o),
                     cluster_id: o.moref("parent").map(|p| p.id).unwrap_or_default(),
-                    in_maintenance: o.flag("runtime.inMaintenanceMode").unwrap_or(false),
+                    in_maintenance: o.flag("summary.runtime.inMaintenanceMode").unwrap_or(false),
                 })
                 .collect(),
             instance_uuid: about.instance_uuid.clone().unwrap_or_default(),
-            product: about.name.clone(),
-            version: about.version.clone(),
+            product: about.license_product_name.clone(),
+            version: about.api_version.clone(),
             ..Inventory::default()
         };
         content.collections = BTreeMap::from([("vms".to_owned(), self.shown.values().cloned().collect())]);
-        let networks: Vec<Value> = content.networks.iter().map(view::network).collect();
-        content.show("networks", networks);
-        let datastores: Vec<Value> = content.datastores.iter().map(view::datastore).collect();
-        content.show("datastores", datastores);
-        let hosts: Vec<Value> = content.hosts.iter().map(view::host).collect();
-        content.show("hosts", hosts);
+        let show: [(&str, &[&str], fn(&view::Objects, &ObjectContent) -> Value); 6] = [
+            ("networks", &["Network", PORT_GROUP, "OpaqueNetwork", "VmwareDistributedVirtualSwitch"], view::network),
+            ("datastores", &["Datastore"], view::datastore),
+            ("hosts", &["HostSystem"], view::host),
+            ("clusters", &["ClusterComputeResource"], view::cluster),
+            ("datacenters", &["Datacenter"], view::datacenter),
+            ("folders", &["Folder"], view::folder),
+        ];
+        for (collection, kinds, view) in show {
+            let of_it = self.objects.values().filter(|o| kinds.contains(&o.obj.kind.as_str()));
+            let items: Vec<Value> = of_it.map(|o| view(&self.objects, o)).collect();
+            content.show(collection, items);
+        }
         content
     }
 }
