@@ -93,6 +93,9 @@ pub(super) struct Ways {
     /// Static addresses of a Linux guest are kept whatever its tools say of their origin.
     pub linux_addresses_without_origin: bool,
     pub clock: Clock,
+    /// The MTV since which a claim names its Plan by a label; until then a populator's has its migration and VM alone
+    /// (`labels` of the adapter's `builder.go`, 2.11.7 beside 2.12.5). `None`: it always did.
+    pub claims_name_plan_since: Option<(u32, u32)>,
     /// `None`: they are copied from the source's own template.
     pub devices: Option<Devices>,
 }
@@ -108,6 +111,7 @@ pub(super) const fn of(platform: Platform) -> Ways {
         tls: Tls::Told,
         linux_addresses_without_origin: false,
         clock: Clock::Unset,
+        claims_name_plan_since: None,
         devices: Some(CONVERTED),
     };
     match platform {
@@ -128,6 +132,7 @@ pub(super) const fn of(platform: Platform) -> Ways {
                 serial: Serial::Own,
                 snapshots: Snapshots::RemovedLate,
                 clock: Clock::Own,
+                claims_name_plan_since: Some((2, 12)),
                 devices: Some(devices),
                 ..usual
             }
@@ -138,6 +143,7 @@ pub(super) const fn of(platform: Platform) -> Ways {
             disks_in_order: false,
             snapshots: Snapshots::Told,
             tls: Tls::Untold,
+            claims_name_plan_since: Some((2, 12)),
             devices: Some(Devices {
                 buses: &["virtio", "scsi", "sata", "usb"],
                 nic_models: &["virtio", "e1000", "e1000e", "rtl8139", "ne2k_pci", "pcnet"],

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::storage::came_from;
-use super::super::{Facts, Judgement, TargetVm, not_judged, whole};
+use super::super::{Facts, Judgement, TargetVm, major_minor, not_judged, platform, whole};
 use super::{Compared, at, identity, list, text, unsaid};
 
 pub(in crate::check) fn claims(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
@@ -25,7 +25,7 @@ pub(in crate::check) fn claims(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judg
         one.holds(unsaid(at(claim, "/metadata/deletionTimestamp")), "metadata", "a claim that stays", || {
             "it is being deleted".to_owned()
         });
-        identity::labels(facts, at(claim, "/metadata/labels"), &mut one);
+        identity::labels(facts, at(claim, "/metadata/labels"), names_plan(facts), &mut one);
         let labels = ["resource", "app"].map(|label| (label, text(claim, &format!("/metadata/labels/{label}"))));
         for ((label, actual), wanted) in labels.into_iter().zip(["vm-config", "containerized-data-importer"]) {
             one.same_if_said(&format!("label {label}"), wanted, actual);
@@ -42,6 +42,12 @@ pub(in crate::check) fn claims(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judg
         all.open.extend(one.open.into_iter().map(prefix));
     }
     all.judgements(format!("{} bound and owned by the VM", super::super::count(target.disks.len(), "claim")))
+}
+
+/// Whether the claims of this MTV say which Plan they are of. Of an unknown version nothing is asked.
+fn names_plan(facts: &Facts<'_>) -> bool {
+    let Some(since) = platform::of(facts.platform).claims_name_plan_since else { return true };
+    facts.mtv_version.and_then(major_minor).is_some_and(|now| now >= since)
 }
 
 /// The VM owns its claims: deleted with it, and not before. Garbage collection goes by the uid.
