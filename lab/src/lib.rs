@@ -26,7 +26,7 @@ use controllers::storage::{self, StorageOptions};
 use controllers::workloads;
 use defects::Defects;
 use faults::{Dialect, Faults};
-use forklift::{Forklift, Surroundings};
+use forklift::{Build, Forklift, Surroundings};
 use gate::Gate;
 use guests::Guests;
 use guests::collected::CollectedGuests;
@@ -119,6 +119,7 @@ impl Lab {
         let seed_options = SeedOptions {
             mtv_version: build.map_or_else(|| options.mtv_version.clone(), |build| build.version.clone()),
             mtv_crds: build.map(|build| build.crds.clone()),
+            mtv_image: build.map_or_else(|| seed::OWN_MTV.to_owned(), Build::image),
             ocp_version: options.ocp_version.clone(),
             inventory_addr: inventory_addr.clone(),
             thanos_addr: thanos_addr.clone(),

@@ -12,6 +12,9 @@ mod definitions;
 mod mtv;
 mod roles;
 
+/// The image that the lab's own MTV says it runs.
+pub const OWN_MTV: &str = "lab/forklift:latest";
+
 /// What the seed depends on.
 #[derive(Debug, Clone)]
 pub struct SeedOptions {
@@ -19,6 +22,8 @@ pub struct SeedOptions {
     pub mtv_version: String,
     /// MTV's own definitions, in place of the lab's.
     pub mtv_crds: Option<Vec<Value>>,
+    /// What MTV's pods run, by name: it tells one build from another.
+    pub mtv_image: String,
     pub ocp_version: String,
     /// `host:port` of the inventory.
     pub inventory_addr: String,
@@ -94,6 +99,7 @@ mod tests {
         SeedOptions {
             mtv_version: mtv_version.to_owned(),
             mtv_crds: None,
+            mtv_image: OWN_MTV.to_owned(),
             ocp_version: "4.20.3".to_owned(),
             inventory_addr: "127.0.0.1:1".to_owned(),
             thanos_addr: "127.0.0.1:2".to_owned(),

@@ -27,8 +27,17 @@ async fn deployment(cluster: &Cluster, namespace: &str, name: &str) -> Result<St
     let there: Deployment = get(cluster, Some(namespace), name).await?;
     let conditions = there.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
     match conditions.iter().find(|c| c.type_.as_deref() == Some("Available")) {
-        Some(c) if c.status.as_deref() == Some("True") => Ok("available".to_owned()),
+        Some(c) if c.status.as_deref() == Some("True") => Ok(match image(&there) {
+            Some(image) => format!("available, {image}"),
+            None => "available".to_owned(),
+        }),
         Some(c) => Err(format!("not available: {}", c.message.as_deref().unwrap_or("no reason given"))),
         None => Err("not available yet: it has no Available condition".to_owned()),
     }
+}
+
+/// Which build it is: the version alone does not tell one of a night from another.
+fn image(deployment: &Deployment) -> Option<String> {
+    let pod = deployment.spec.template.spec.as_ref()?;
+    pod.containers.first()?.image.clone()
 }

@@ -84,6 +84,12 @@ impl Build {
         })
     }
 
+    /// The name of an image that holds it: what a cluster says of the MTV it has.
+    pub fn image(&self) -> String {
+        let commit = self.commit.iter().map(|commit| format!("-{}", commit.chars().take(12).collect::<String>()));
+        format!("lab/forklift:{}{}", self.version, commit.collect::<String>())
+    }
+
     /// e.g. `2.12.5 (d42511bb)`.
     pub fn label(&self) -> String {
         match &self.commit {

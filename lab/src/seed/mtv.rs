@@ -57,7 +57,7 @@ pub fn objects(options: &SeedOptions) -> Vec<(&'static str, Value)> {
             {"type": "Failure", "status": "False", "reason": "", "message": "", "lastTransitionTime": STAMP}]}})));
     for name in DEPLOYMENTS {
         let labels = json!({"app": "forklift", "name": name});
-        let template = json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": name, "image": "lab/forklift:latest"}]}});
+        let template = json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": name, "image": options.mtv_image}]}});
         all.push(("deployments", json!({"apiVersion": "apps/v1", "kind": "Deployment",
             "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels},
             "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template},
@@ -65,9 +65,9 @@ pub fn objects(options: &SeedOptions) -> Vec<(&'static str, Value)> {
                 "conditions": [condition("Available", "True"), condition("Progressing", "True")]}})));
         all.push(("pods", json!({"apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": format!("{name}-0"), "namespace": NAMESPACE, "labels": labels},
-            "spec": {"nodeName": "worker-0", "containers": [{"name": name, "image": "lab/forklift:latest"}]},
+            "spec": {"nodeName": "worker-0", "containers": [{"name": name, "image": options.mtv_image}]},
             "status": {"phase": "Running", "conditions": [condition("Ready", "True")],
-                "containerStatuses": [{"name": name, "ready": true, "restartCount": 0, "image": "lab/forklift:latest", "imageID": ""}]}})));
+                "containerStatuses": [{"name": name, "ready": true, "restartCount": 0, "image": options.mtv_image, "imageID": ""}]}})));
     }
     all.push(("services", json!({"apiVersion": "v1", "kind": "Service",
         "metadata": {"name": "forklift-inventory", "namespace": NAMESPACE},

@@ -59,6 +59,7 @@ impl FarOpenshift {
         let seed = SeedOptions {
             mtv_version: String::new(),
             mtv_crds: None,
+            mtv_image: crate::seed::OWN_MTV.to_owned(),
             ocp_version: OCP_VERSION.to_owned(),
             inventory_addr: String::new(),
             thanos_addr: "127.0.0.1:1".to_owned(),
