@@ -43,15 +43,27 @@ func (s *forkliftSide) inventory(t *testing.T, run string, w *words) map[string]
 		}
 		provider := fmt.Sprintf("%s/providers/%s/%s", base, kind, text(item, "metadata.uid"))
 		_, whole := s.read(t, provider)
-		world["inventory | "+kind+" (provider)"] = shown(w, whole)
+		counts, _ := shown(w, whole).(map[string]any)
+		if kind == "openshift" {
+			// Of the migrated ones, too.
+			delete(counts, "vmCount")
+		}
+		world["inventory | "+kind+" (provider)"] = counts
 		for _, collection := range inventoryCollections[kind] {
 			head := "inventory | " + kind + "/" + collection
 			code, all := s.read(t, provider+"/"+collection+"?detail=all")
 			world[head+" (answer)"] = map[string]any{"code": code}
 			objects, _ := all.([]any)
+			named := map[string][]any{}
 			for _, object := range objects {
 				if name := text(object, "name"); !strings.Contains(name, run) && w.of(name) == name {
-					world[head+" "+name] = shown(w, object)
+					named[name] = append(named[name], shown(w, object))
+				}
+			}
+			for name, same := range named {
+				sortByText(same)
+				for i, object := range same {
+					world[fmt.Sprintf("%s %s%s", head, name, strings.Repeat("'", i))] = object
 				}
 			}
 			for _, detail := range []string{"0", "1"} {

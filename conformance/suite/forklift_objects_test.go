@@ -343,6 +343,13 @@ func (w *words) world(seen map[string]*sighting) map[string]any {
 			// A failed Plan is looked at again and again, and the real one begins each time without it.
 			delete(conditions.(map[string]any), "Ready")
 		}
+		if status, _ := value["status"].(map[string]any); one.kind == "VirtualMachine" && status["printableStatus"] == "Stopped" {
+			// One that ran keeps what KubeVirt happened to see of its instance last.
+			kept, _ := status["conditions"].(map[string]any)
+			for _, kind := range []string{"AgentConnected", "LiveMigratable", "StorageLiveMigratable"} {
+				delete(kept, kind)
+			}
+		}
 		if spec, _ := value["spec"].(map[string]any); one.kind == "NetworkMap" {
 			// The runner's: by the order in which a source lists its NICs, which is chance on OpenStack.
 			delete(spec, "map")

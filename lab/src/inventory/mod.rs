@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 use crate::gate::{Gate, Refused};
 use crate::inventory::model::{InvVm, Inventory};
 use crate::ports::LiveInventory;
+use views::Detail;
 
 /// One provider's part.
 #[derive(Debug, Clone)]
@@ -220,24 +221,24 @@ async fn provider(
     }
 }
 
-/// The items of a collection that `wanted` chooses, in full or as the list shows them at `detail=0`.
+/// The items of a collection that `wanted` chooses, as far as they are asked for.
 async fn items(
     service: &Service,
     entry: &Entry,
     (uid, collection): (&str, &str),
-    full: bool,
+    detail: Detail,
     wanted: impl Fn(&Value) -> bool,
 ) -> Result<Vec<Value>, Box<Response>> {
     if entry.type_ == "openshift" {
         let items = service.live.collection(&entry.object, collection).await;
-        let mut items = items.ok_or_else(|| Box::new(StatusCode::INTERNAL_SERVER_ERROR.into_response()))?;
-        items.retain(wanted);
-        return Ok(items);
+        let items = items.ok_or_else(|| Box::new(StatusCode::INTERNAL_SERVER_ERROR.into_response()))?;
+        let place = ("openshift", uid, collection);
+        return Ok(items.iter().filter(|item| wanted(item)).map(|item| views::item(place, item, detail)).collect());
     }
     let content = entry.content.as_ref().ok_or_else(|| Box::new(StatusCode::PARTIAL_CONTENT.into_response()))?;
     let place = (entry.type_.as_str(), uid, collection);
     let all = content.collections.get(collection).ok_or_else(|| Box::new(StatusCode::NOT_FOUND.into_response()))?;
-    Ok(all.iter().filter(|item| wanted(item)).map(|item| views::item(content, place, item, full)).collect())
+    Ok(all.iter().filter(|item| wanted(item)).map(|item| views::item(place, item, detail)).collect())
 }
 
 async fn collection(
@@ -250,13 +251,12 @@ async fn collection(
         Ok(entry) => entry,
         Err(answer) => return *answer,
     };
-    if query.get("detail").is_some_and(|d| d != "all" && d.parse::<u32>().is_err()) {
+    let Some(detail) = Detail::parse(query.get("detail").map(String::as_str)) else {
         return StatusCode::BAD_REQUEST.into_response();
-    }
-    let full = query.get("detail").is_some_and(|d| d != "0");
+    };
     let name = query.get("name").map(String::as_str);
     let wanted = |item: &Value| name.is_none_or(|name| item["name"].as_str() == Some(name));
-    match items(&service, &entry, (&uid, &collection), full, wanted).await {
+    match items(&service, &entry, (&uid, &collection), detail, wanted).await {
         Ok(list) => ok(&Value::Array(list)),
         Err(answer) => *answer,
     }
@@ -272,7 +272,7 @@ async fn object(
         Err(answer) => return *answer,
     };
     let wanted = |item: &Value| item["id"].as_str() == Some(&id);
-    match items(&service, &entry, (&uid, &collection), true, wanted).await {
+    match items(&service, &entry, (&uid, &collection), Detail::All, wanted).await {
         Ok(list) => match list.first() {
             Some(found) => ok(found),
             None => StatusCode::NOT_FOUND.into_response(),

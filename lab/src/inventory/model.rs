@@ -112,8 +112,6 @@ pub struct Inventory {
     pub version: String,
     /// The REST collections in full detail, without `selfLink`.
     pub collections: BTreeMap<String, Vec<Arc<Value>>>,
-    /// Keys that a collection shows at `detail=0`; empty: all of them.
-    pub summary_keys: &'static [&'static str],
 }
 
 impl Inventory {

@@ -1,10 +1,9 @@
-//! The JSON of each resource. Missing lists are `null`, references are `{kind, id}`, self links
-//! have no leading slash: as the real service writes them.
+//! The JSON of each resource, and how much of it a question asks for. References are `{kind, id}`, self links have no
+//! leading slash: as the real service writes them.
 
 use serde_json::{Map, Value, json};
 
 use super::Entry;
-use crate::inventory::model::Inventory;
 use crate::ports::LiveInventory;
 
 /// What a Provider's resource counts, by its type: key and collection.
@@ -62,24 +61,83 @@ pub(super) async fn provider(uid: &str, entry: &Entry, live: &dyn LiveInventory)
             // The pod network is one, too.
             found + usize::from(*collection == "networkattachmentdefinitions")
         } else {
-            entry.content.as_ref().and_then(|content| content.collections.get(*collection)).map_or(0, Vec::len)
+            let content = entry.content.as_ref();
+            // Templates count, and are not listed.
+            let vms = (*key == "vmCount").then(|| content.map_or(0, |content| content.vms.len()));
+            vms.unwrap_or_else(|| content.and_then(|c| c.collections.get(*collection)).map_or(0, Vec::len))
         });
     }
     shown
 }
 
-/// An item of a collection, in full or as the list shows it at `detail=0`.
-pub(super) fn item(
-    content: &Inventory,
-    (type_, uid, collection): (&str, &str, &str),
-    item: &Value,
-    full: bool,
-) -> Value {
+/// How much of a resource a question asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Detail {
+    Name,
+    /// What MTV needs of a VM to judge it.
+    Some,
+    All,
+}
+
+impl Detail {
+    /// `all` or a number; nothing is 0.
+    pub(super) fn parse(text: Option<&str>) -> Option<Self> {
+        match text {
+            None => Some(Self::Name),
+            Some("all") => Some(Self::All),
+            Some(number) => Some(match number.parse::<u32>().ok()? {
+                0 => Self::Name,
+                1 => Self::Some,
+                _ => Self::All,
+            }),
+        }
+    }
+
+    /// Whether a key is shown. vSphere's list always reads whole VMs, to know the templates among them.
+    pub(super) fn shows(self, type_: &str, collection: &str, key: &str) -> bool {
+        const NAME: [&str; 7] = ["id", "parent", "path", "revision", "name", "variant", "selfLink"];
+        const CLUSTERS: [&str; 6] = ["uid", "version", "namespace", "name", "selfLink", "id"];
+        let by_type: &[&str] = match type_ {
+            "ovirt" => &["cluster", "host", "nics", "diskAttachments"],
+            "openstack" => &["tenantID", "hostID", "imageID", "flavorID", "addresses", "attachedVolumes"],
+            _ => &[],
+        };
+        let judged = ["status", "revisionValidated", "concerns"];
+        let named = if type_ == "openshift" { CLUSTERS.contains(&key) } else { NAME.contains(&key) };
+        let whole = self == Self::All
+            || (type_ == "vsphere" && collection == "vms")
+            || (self == Self::Some && (collection != "vms" || by_type.is_empty()));
+        whole || named || (self == Self::Some && (by_type.contains(&key) || judged.contains(&key)))
+    }
+}
+
+/// An item of a collection, as far as it was asked for.
+pub(super) fn item((type_, uid, collection): (&str, &str, &str), item: &Value, detail: Detail) -> Value {
     let id = item["id"].as_str().unwrap_or_default();
     let link = format!("providers/{type_}/{uid}/{collection}/{id}");
-    let hidden = |key: &str| !full && !content.summary_keys.is_empty() && !content.summary_keys.contains(&key);
-    let fields = item.as_object().into_iter().flatten().filter(|(key, _)| !hidden(key));
+    let fields = item.as_object().into_iter().flatten().filter(|(key, _)| detail.shows(type_, collection, key));
     let mut shown: Map<String, Value> = fields.map(|(key, value)| (key.clone(), value.clone())).collect();
     shown.insert("selfLink".to_owned(), json!(link));
     Value::Object(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_shows_names_and_more_of_it_where_more_is_asked_for() {
+        let at = |text| Detail::parse(text).unwrap();
+        let keys = |text, type_: &str, collection: &str| {
+            let item = json!({"id": "1", "name": "a", "status": "up", "memory": 1, "nics": []});
+            let shown = super::item((type_, "u", collection), &item, at(text));
+            shown.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(keys(None, "ovirt", "vms"), "id name selfLink");
+        assert_eq!(keys(Some("1"), "ovirt", "vms"), "id name status nics selfLink");
+        assert_eq!(keys(Some("2"), "ovirt", "vms"), "id name status memory nics selfLink");
+        assert_eq!(keys(Some("1"), "ovirt", "hosts"), "id name status memory nics selfLink");
+        assert_eq!(keys(Some("0"), "vsphere", "vms"), "id name status memory nics selfLink");
+        assert_eq!(Detail::parse(Some("much")), None);
+    }
 }

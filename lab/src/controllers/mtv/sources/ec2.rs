@@ -131,12 +131,7 @@ fn memory_mib(machine: &Machine) -> u64 {
 
 fn inventory(catalogue: &Catalogue) -> Inventory {
     let zone = catalogue.facts["zone"].as_str().unwrap_or_default();
-    let mut content = Inventory {
-        product: "EC2".to_owned(),
-        version: "v1beta1".to_owned(),
-        summary_keys: &["id", "revision", "path", "name", "selfLink"],
-        ..Inventory::default()
-    };
+    let mut content = Inventory::default();
     let (mut vms, mut volumes) = (Vec::new(), Vec::new());
     for machine in &catalogue.machines {
         let id = instance_id(machine);

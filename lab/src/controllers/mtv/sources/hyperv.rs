@@ -90,11 +90,7 @@ fn disk_id(machine: &Machine, index: usize) -> String {
 
 fn inventory(catalogue: &Catalogue) -> Inventory {
     let share = catalogue.facts["share"].as_str().unwrap_or_default();
-    let mut content = Inventory {
-        product: "Hyper-V".to_owned(),
-        summary_keys: &["id", "variant", "name", "revision", "selfLink", "path"],
-        ..Inventory::default()
-    };
+    let mut content = Inventory::default();
     let (mut vms, mut disks) = (Vec::new(), Vec::new());
     for machine in &catalogue.machines {
         let disk = |index| (disk_id(machine, index), STORAGE.to_owned());

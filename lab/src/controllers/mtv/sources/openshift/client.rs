@@ -77,7 +77,7 @@ impl PlatformClient for OpenshiftClient {
         let lists = tokio::try_join!(vms.list(&all), classes.list(&all), nads.list(&all), claims.list(&all));
         let (vms, classes, nads, claims) = lists.map_err(|e| e.to_string())?;
         let around = Around { classes: classes.items, nads: nads.items, claims: claims.items };
-        let mut inventory = Inventory { product: "OpenShift".to_owned(), ..Inventory::default() };
+        let mut inventory = Inventory::default();
         for vm in vms.items.iter().filter(|vm| vm.metadata.deletion_timestamp.is_none()) {
             let (namespace, name) = (vm.namespace().unwrap_or_default(), vm.name_any());
             // One that went meanwhile is not there any more.

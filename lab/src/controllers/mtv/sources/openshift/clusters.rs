@@ -111,14 +111,29 @@ impl LiveInventory for Clusters {
         let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
         let api: Api<DynamicObject> = Api::all_with(client, &resource);
         let Ok(list) = api.list(&ListParams::default()).await else { return Some(Vec::new()) };
+        // A VM that runs is shown with what runs.
+        let mut running = Vec::new();
+        if name == "vms" {
+            let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("kubevirt.io", "v1", "VirtualMachineInstance"));
+            let api: Api<DynamicObject> = Api::all_with(api.into_client(), &kind);
+            running = api.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
+        }
         let uid = provider.uid().unwrap_or_default();
         let item = |object: DynamicObject| {
             let id = object.metadata.uid.clone().unwrap_or_default();
-            json!({
+            let same = |one: &&DynamicObject| {
+                (&one.metadata.namespace, &one.metadata.name) == (&object.metadata.namespace, &object.metadata.name)
+            };
+            let instance = running.iter().find(same).map(|found| json!(found));
+            let mut shown = json!({
                 "uid": id, "id": id, "version": object.metadata.resource_version,
                 "namespace": object.metadata.namespace.clone().unwrap_or_default(), "name": object.metadata.name,
                 "selfLink": format!("providers/openshift/{uid}/{name}/{id}"), "object": object,
-            })
+            });
+            if let Some(instance) = instance {
+                shown["instance"] = instance;
+            }
+            shown
         };
         Some(list.items.into_iter().map(item).collect())
     }

@@ -8,8 +8,6 @@ use serde_json::{Map, Value, json};
 use crate::inventory::model::{InvDatastore, InvDisk, InvNetwork, InvNic, InvVm, Inventory};
 use crate::inventory::own::{OpenstackVm, OwnDisk, OwnVm};
 
-/// Keys of a resource at `detail=0`.
-const SUMMARY: &[&str] = &["id", "revision", "path", "name", "selfLink"];
 const GLANCE: &str = "glance";
 
 /// What the services answered.
@@ -393,7 +391,6 @@ pub(super) fn inventory(raw: &Raw) -> Inventory {
                 (name, items)
             })
             .collect(),
-        summary_keys: SUMMARY,
         ..Inventory::default()
     }
 }

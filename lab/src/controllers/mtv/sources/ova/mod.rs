@@ -135,12 +135,7 @@ fn find(dir: &FilePath, depth: usize, found: &mut Vec<PathBuf>) -> std::io::Resu
 
 /// The JSON of the real service: base keys in lower case, everything nested capitalised.
 fn inventory(machines: &[ovf::Machine]) -> Inventory {
-    let mut content = Inventory {
-        product: "OVA".to_owned(),
-        summary_keys: &["id", "variant", "name", "selfLink", "path"],
-        vms: machines.iter().map(vm).map(Arc::new).collect(),
-        ..Inventory::default()
-    };
+    let mut content = Inventory { vms: machines.iter().map(vm).map(Arc::new).collect(), ..Inventory::default() };
     let (mut networks, mut disks, mut storages) = (BTreeMap::new(), Vec::new(), Vec::new());
     for machine in machines {
         for network in &machine.networks {

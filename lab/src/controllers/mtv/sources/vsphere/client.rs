@@ -118,6 +118,12 @@ impl VsphereClient {
             select: Select::View(&view),
         };
         self.call(op::create_filter(&collector, &spec)).await?;
+        let folders: Vec<_> = PATHS.iter().filter(|(kind, _)| *kind == "Folder").collect();
+        let root = FilterSpec {
+            props: folders.iter().map(|(kind, paths)| PropertySpec { kind, paths }).collect(),
+            select: Select::Objects(std::slice::from_ref(&self.content.root_folder)),
+        };
+        self.call(op::create_filter(&collector, &root)).await?;
         Ok(Watch { collector, version: String::new(), known: Known::default() })
     }
 
@@ -195,7 +201,7 @@ impl VsphereClient {
 
 /// A kind of networks, which a view of these holds.
 const PORT_GROUP: &str = "DistributedVirtualPortgroup";
-/// What is asked of each kind. The root folder is in no view of its own content: folders without a parent are it.
+/// What is asked of each kind. The root folder is in no view of its own content, and has a filter of its own.
 const PATHS: &[(&str, &[&str])] = &[
     ("VirtualMachine", VM_PATHS),
     ("Network", &["name", "parent"]),
@@ -386,7 +392,7 @@ impl Known {
             ..Inventory::default()
         };
         content.collections = BTreeMap::from([("vms".to_owned(), self.shown.values().cloned().collect())]);
-        let show: [(&str, &[&str], fn(&view::Objects, &ObjectContent) -> Value); 6] = [
+        let show: [(&str, &[&str], view::View); 6] = [
             ("networks", &["Network", PORT_GROUP, "OpaqueNetwork", "VmwareDistributedVirtualSwitch"], view::network),
             ("datastores", &["Datastore"], view::datastore),
             ("hosts", &["HostSystem"], view::host),

@@ -11,6 +11,8 @@ use crate::inventory::model::InvVm;
 
 /// Everything that the collector was told.
 pub(super) type Objects = BTreeMap<MoRef, ObjectContent>;
+/// How an object is shown.
+pub(super) type View = fn(&Objects, &ObjectContent) -> Value;
 
 /// MTV's word for a kind of vSphere's.
 fn kind(object: &MoRef) -> &str {
@@ -118,9 +120,7 @@ pub(super) fn network(objects: &Objects, network: &ObjectContent) -> Value {
         "VmwareDistributedVirtualSwitch" => {
             more["variant"] = json!("DvSwitch");
             let members = network.props.get("config.host").map_or(&[][..], |hosts| hosts.children.as_slice());
-            let host = |member: &Element| {
-                json!({"Host": member.moref_at("config/host").map_or_else(none, |host| reference(&host)), "PNIC": []})
-            };
+            let host = |member: &Element| json!({"Host": member.moref_at("config/host").map_or_else(none, |host| reference(&host)), "PNIC": []});
             more["host"] = members.iter().map(host).collect();
         }
         "OpaqueNetwork" => more["variant"] = json!("OpaqueNetwork"),
