@@ -25,6 +25,10 @@ func TestTheRealForkliftOnARealAPIServer(t *testing.T) {
 			cluster := harness.Start(t)
 			lab := harness.StartLab(t, "--on", cluster.Kubeconfig, "--forklift", build.Dir)
 			kubeconfig, _ := jobAccess(t, cluster, lab, nil)
+			doctor := harness.Command(t, 0, "doctor", "--set", "kubeconfig="+kubeconfig)
+			if !strings.Contains(doctor, "lab/forklift:"+build.Version) {
+				t.Errorf("doctor does not tell which MTV it is:\n%s", doctor)
+			}
 			args := harness.OnCluster(kubeconfig, lab.Providers, "-p", "vsphere", "-p", "ovirt", "-p", "openstack",
 				"--set", "cutover_after_precopies=1")
 			if os.Getenv(harness.EnvForklift) == "" {
