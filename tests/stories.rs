@@ -15,8 +15,8 @@ use common::Place;
 #[test]
 fn every_lifecycle_scenario_passes_and_nothing_of_it_is_left() {
     let place = Place::new();
-    let ended = place.run("run --lab -t lifecycle --results results -j 5 --set max_concurrent=5").exits(0);
-    ended.says("9 passed").says("hold nothing that this run made");
+    let ended = place.run("run --lab -p vsphere -t lifecycle --results results -j 5 --set max_concurrent=5").exits(0);
+    ended.says("18 passed").says("hold nothing that this run made");
     let results = place.results();
     results.are_whole_and_tell_no_secret();
     let junit = results.text("junit.xml");
@@ -26,6 +26,9 @@ fn every_lifecycle_scenario_passes_and_nothing_of_it_is_left() {
         "step 4: the Plan gets the condition VMAlreadyExists",
         "step 3: migrate once more, to the end",
         "step 1: start the migration, with its cutover 1h ago",
+        "step 4: expect: the Plans linux and windows migrated at the same time",
+        "step 3: expect: at most 1 VMs of one source host migrated at the same time, and 1 did",
+        "step 6: read the marker back in the migrated VMs",
     ] {
         assert!(junit.contains(case), "no case `{case}`");
     }
@@ -96,4 +99,49 @@ fn a_story_is_told_in_words_without_a_cluster_and_a_wrong_one_is_refused_by_line
     own(&place, "", "[start, {wiat: end}]");
     let ended = place.run("--config own list --explain mine").exits(2);
     ended.says("own/scenarios/mine.yaml:4: scenario `mine`: step 2: there is no step `wiat`; did you mean `wait`?");
+}
+
+#[test]
+fn two_plans_that_do_not_meet_and_a_limit_that_does_not_act_are_found_by_the_times_that_mtv_tells() {
+    let place = Place::new();
+    let text = "apart:\n  tags: [mine]\n  virtual_machines: [{name: mtv-tests-rhel8}, {name: mtv-win2019-79}]\n  plans:\n    \
+                - {name: one, virtual_machines: ['1']}\n    - {name: two, virtual_machines: ['2']}\n  steps:\n    \
+                - migrate: {plan: one}\n    - migrate: {plan: two}\n    - expect: {overlap: [one, two]}\n\
+                crowded:\n  tags: [mine]\n  virtual_machines: [{name: mtv-tests-rhel8}, {name: mtv-tests-rhel8}]\n  \
+                steps: [migrate, {expect: {in_flight: 1}}]\n";
+    place.write("own/scenarios/mine.yaml", text);
+    place.run("--config own run --lab -p vsphere --results results -t mine").exits(1);
+    let apart = place.results().cell("vsphere/apart");
+    assert_eq!(apart["problem"]["message"], "expected Plans one and two to migrate at the same time");
+    let crowded = place.results().cell("vsphere/crowded");
+    let said = crowded["problem"]["message"].as_str().unwrap();
+    assert_eq!(said, "expected 1 VMs of one host to migrate at the same time at most, but 2 did");
+}
+
+#[test]
+fn a_marker_that_is_not_there_fails_and_one_that_nobody_could_write_is_not_judged() {
+    let place = Place::new();
+    own(
+        &place,
+        "",
+        "[write-marker, migrate, {run: 'echo other > /var/tmp/mtv-matrix-marker'}, {run: {command: hostname, output: '^other$'}}]",
+    );
+    let ended = place.run("--config own run --lab -p vsphere --results results -s mine").exits(1);
+    ended.says("with an output like `^other$`, found ");
+    own(&place, "", "[migrate, verify, read-marker]");
+    let ended = place.run("--config own run --lab -p vsphere --results results -s mine").exits(0);
+    ended.says("is not judged: no marker was written, and the step has no `command`");
+    // A command that does not find what was there stands for the marker.
+    own(&place, "", "[migrate, verify, {read-marker: {command: cat /etc/os-release, output: Windows}}]");
+    place.run("--config own run --lab -p vsphere --results results -s mine").exits(1).says("marker, VM ");
+}
+
+#[test]
+fn what_disturbs_others_is_told_only_where_it_is_allowed() {
+    let place = Place::new();
+    let listed = place.run("list --lab -p vsphere -s lifecycle_in_flight_limit_of_one").exits(0);
+    listed.says("1 run, 0 skip");
+    let args =
+        "run --lab -p vsphere --set allow_disruptive=false --results results -s lifecycle_in_flight_limit_of_one";
+    place.run(args).exits(5).says("its step `patch` disturbs others: allow it with --allow-disruptive");
 }

@@ -1,6 +1,7 @@
 //! What one part of the lab asks of another, as traits: so that each can be built, tested and
 //! replaced alone.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use async_trait::async_trait;
@@ -64,6 +65,8 @@ pub struct GuestProfile {
     /// User and password.
     pub users: Vec<(String, String)>,
     pub nics: Vec<GuestNic>,
+    /// What was written on its disks: path and text.
+    pub files: BTreeMap<String, String>,
 }
 
 /// Knows the guests of the source world, so that a migrated VM answers as its source would.

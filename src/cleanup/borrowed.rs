@@ -226,7 +226,8 @@ impl Wanted<'_> {
         };
         let what = thing.describe();
         let entry = ledger.intent(tracked.cell.as_ref(), thing)?;
-        let changed = now.as_ref() != Some(value);
+        // A field that is to be absent is so.
+        let changed = now.as_ref().unwrap_or(&Value::Null) != value;
         let mut patch = if changed { merge_for(pointer, value.clone()) } else { json!({}) };
         let holder = Holder { pointer: pointer.to_owned(), before, after: value.clone(), at: clock::now() };
         annotate(&mut patch, own.key(pointer), Some(&holder));
@@ -308,7 +309,7 @@ fn step(there: &DynamicObject, thing: &str, borrowed: &Borrowed<'_>) -> (Value, 
     let now = field(there, pointer);
     // The object knows best: the ledger may have been written before the last holder came.
     let before = own.as_ref().map_or(before, |own| own.before.as_ref());
-    let ours = now.as_ref() == Some(after);
+    let ours = now.as_ref().unwrap_or(&Value::Null) == after;
     if own.is_none() && ours && now.as_ref() != before && others.is_empty() && consent == Consent::Proven {
         let why = format!("it has no annotation {key}");
         return (Value::Null, Err(ApplyError::Unproven { thing: thing.to_owned(), why }));

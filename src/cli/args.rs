@@ -263,6 +263,9 @@ pub struct RunArgs {
     /// After which ends a cell is tried again: those of the environment alone, or also findings.
     #[arg(long, value_enum, value_name = "END")]
     pub retries_on: Option<RetriesOn>,
+    /// Tell steps that disturb others (`patch` of what all share), too; without it their cells are skipped.
+    #[arg(long)]
+    pub allow_disruptive: bool,
     /// Whether a cell that passed only on a retry lets the run pass (exit 1 where it does not).
     #[arg(long, value_enum, value_name = "SO")]
     pub flaky: Option<Flaky>,

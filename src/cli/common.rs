@@ -71,6 +71,8 @@ pub fn load(args: &ConfigArgs, mut flags: Vec<Flag>, lab: Option<&Lab>) -> Resul
 fn lab_settings(lab: &Lab) -> Vec<(&'static str, Value)> {
     vec![
         ("cluster_host", json!(lab.url())),
+        // Nobody else is there to be disturbed.
+        ("allow_disruptive", json!(true)),
         ("storage_class", json!([lab.storage_class()])),
         ("remote_ocp_cluster", json!("127.0.0.1")),
         // Wall-clock minutes would make a simulated warm migration wait for real.

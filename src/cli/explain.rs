@@ -23,7 +23,16 @@ pub fn story(scenario: &Scenario, settings: &Settings) -> String {
     for (n, vm) in scenario.virtual_machines.iter().enumerate() {
         line(format!("  VM {}: {}", n + 1, of_vm(vm)));
     }
-    line(format!("  Plan: {}", options(scenario, settings).join("; ")));
+    for part in scenario.parts() {
+        let options = options(&part.scenario, settings).join("; ");
+        match &part.name {
+            None => line(format!("  Plan: {options}")),
+            Some(name) => {
+                let vms: Vec<String> = part.members.iter().map(|place| (place + 1).to_string()).collect();
+                line(format!("  Plan {name}: VM {}; {options}", vms.join(", ")));
+            }
+        }
+    }
     let timeouts = &settings.timeouts;
     let show = duration::show;
     line(format!(

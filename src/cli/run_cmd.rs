@@ -199,6 +199,9 @@ fn flags(args: &RunArgs) -> Vec<Flag> {
     if let Some(flaky) = args.flaky {
         add("flaky", json!(flaky.name()), "--flaky");
     }
+    if args.allow_disruptive {
+        add("allow_disruptive", json!(true), "--allow-disruptive");
+    }
     if args.fail_on_skip {
         add("fail_on_skip", json!(true), "--fail-on-skip");
     }

@@ -76,6 +76,8 @@ pub struct Settings {
     pub check_vms_signals: bool,
     /// Start migrated VMs where a scenario's story says so (`boot`).
     pub boot: bool,
+    /// Tell steps that disturb others (`patch` of what all share); else their cells are skipped. On with `--lab`.
+    pub allow_disruptive: bool,
 
     // ---- the engine
     /// Cells at once in the whole run.

@@ -4,7 +4,7 @@ use base64::Engine as _;
 
 use super::node;
 use super::scenarios::steps::order;
-use super::scenarios::{HookPlan, PowerState, Scenario};
+use super::scenarios::{HookPlan, PowerState, Scenario, plans};
 
 /// Complaints as (path inside the scenario, sentence).
 pub(crate) fn scenario(name: &str, s: &Scenario) -> Vec<(Vec<String>, String)> {
@@ -52,6 +52,7 @@ pub(crate) fn scenario(name: &str, s: &Scenario) -> Vec<(Vec<String>, String)> {
             say(&[key.split('.').next().unwrap_or(key)], format!("`{key}` is a version such as 2.10"));
         }
     }
+    out.extend(plans::complaints(s));
     out.extend(order::complaints(s));
     out
 }

@@ -16,6 +16,12 @@ use crate::net::Peer;
 
 use super::address::{self, InventoryAddress};
 
+/// Id and host of a VM as the inventory lists it; `None`: the platform's VMs have no host.
+pub fn host_of(vm: &Value) -> Option<(String, String)> {
+    let text = |key: &str| vm.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
+    Some((text("id")?, text("host")?))
+}
+
 /// What the inventory answered to one question.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {

@@ -155,6 +155,11 @@ fn decide(settings: &Settings, profile: &ProviderProfile, scenario: &Scenario) -
     if scenario.destination == Destination::Remote && settings.remote_ocp_cluster.is_empty() {
         return Decision::Skip("`remote_ocp_cluster` is not set".into());
     }
+    if let Some(step) = scenario.steps.iter().flatten().find(|step| step.is_disruptive())
+        && !settings.allow_disruptive
+    {
+        return Decision::Skip(format!("its step `{}` disturbs others: allow it with --allow-disruptive", step.name()));
+    }
     let meets = |platforms: &[_]| platforms.is_empty() || platforms.contains(&profile.platform);
     match scenario.known_issues.iter().find(|i| i.fixed_in.is_none() && meets(&i.platforms)) {
         Some(issue) => Decision::Skip(format!("known issue {}: {}", issue.id, issue.summary)),

@@ -29,7 +29,7 @@ pub(super) fn expected(scenario: &Scenario) -> Duration {
         let minutes = ONE_COLD_VM
             + FURTHER_VM * count(vms.len().saturating_sub(1))
             + ADDED_DISK * count(vms.iter().map(|vm| vm.add_disks.len()).sum())
-            + when(scenario.warm_migration, WARM)
+            + when(scenario.has_warm(), WARM)
             + when(vms.iter().any(|vm| vm.guest_agent), GUEST_AGENT)
             + when(scenario.preserve_static_ips, STATIC_IPS)
             + when(scenario.pre_hook.is_some(), HOOK)

@@ -15,7 +15,7 @@ use crate::event::{Finding, Level, Outcome};
 use crate::matrix::Cell;
 
 /// KubeVirt's default grace period of a guest that is asked to shut down; MTV sets none.
-const GRACE_PERIOD: Duration = Duration::from_secs(180);
+pub(super) const GRACE_PERIOD: Duration = Duration::from_secs(180);
 
 /// The check that says whether the VM starts, and the one that says whether it shuts down.
 const BOOT: &str = "boot";
@@ -89,7 +89,8 @@ fn started(target: Option<&TargetVm>) -> Outcome {
     }
 }
 
-async fn shut_down(prepared: &Prepared, name: &str, limit: Duration) -> Result<(), StillOn> {
+/// Asks the guest to shut down and waits until it has.
+pub(super) async fn shut_down(prepared: &Prepared, name: &str, limit: Duration) -> Result<(), StillOn> {
     let cluster = &prepared.destination.cluster;
     let namespace = prepared.target_namespace.as_str();
     switch(cluster, namespace, name, false).await.map_err(|error| StillOn::Unasked(error.to_string()))?;

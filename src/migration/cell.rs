@@ -1,9 +1,12 @@
 //! One attempt at a cell, stage by stage, up to `verify`.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::context::RunContext;
-use super::prepared::{Maps, PLAN, Prepared};
+use super::prepared::{Maps, Prepared};
 use super::stages::StageRun;
-use super::story::{Actor, Told, tell};
+use super::story::{Cast, Role, tell};
 use super::{Failure, prepare};
 use crate::api::forklift::{ObjRef, PlanMap};
 use crate::api::vm::SourceVm;
@@ -41,8 +44,8 @@ impl Outcome {
 
 /// Runs one attempt; teardown is the caller's. Artifacts of a failure are collected before return.
 pub async fn run(context: &RunContext, cell: &Cell, attempt: u32) -> Outcome {
-    let mut used_up = false;
-    match attempt_stages(context, cell, attempt, &mut used_up).await {
+    let used_up = AtomicBool::new(false);
+    match attempt_stages(context, cell, attempt, &used_up).await {
         Ok(()) => Outcome { verdict: Verdict::Passed, problem: None, repeatable: true },
         Err(failure) if failure.verdict == Verdict::Skipped => {
             Outcome { verdict: Verdict::Skipped, problem: Some(failure.problem), repeatable: false }
@@ -50,14 +53,14 @@ pub async fn run(context: &RunContext, cell: &Cell, attempt: u32) -> Outcome {
         Err(mut failure) => {
             super::artifacts::collect(context, cell, attempt).await;
             failure.problem.look_at.push(format!("artifacts/{}", cell.id.slug()));
-            let repeatable = !used_up && !failure.blocked;
+            let repeatable = !used_up.load(Ordering::Relaxed) && !failure.blocked;
             Outcome { verdict: failure.verdict, problem: Some(failure.problem), repeatable }
         }
     }
 }
 
 /// `used_up`: set once MTV was told to migrate VMs that stay as they become.
-async fn attempt_stages(context: &RunContext, cell: &Cell, attempt: u32, used_up: &mut bool) -> Result<(), Failure> {
+async fn attempt_stages(context: &RunContext, cell: &Cell, attempt: u32, used_up: &AtomicBool) -> Result<(), Failure> {
     let timeouts = &context.parts.settings.timeouts;
     let parts = &context.parts;
     let run = StageRun { events: &parts.events, timeouts, span: &parts.stage_span, cell: &cell.id, attempt };
@@ -90,11 +93,20 @@ async fn attempt_stages(context: &RunContext, cell: &Cell, attempt: u32, used_up
     run.stage(Stage::NetworkMap, create).await?;
 
     let chapters = story::chapters(&cell.scenario, context.parts.settings.boot);
-    let plan = build_plan(context, cell, &prepared);
-    let maps = Maps { storage, network, plan: plan.spec.clone() };
-    let (prepared, maps) = (&prepared, &maps);
-    let mut actor = Actor { context, cell, attempt, prepared, maps, plan, used_up, told: Told::default() };
-    tell(run, &chapters, &mut actor).await
+    let roles: Vec<Role> = cell
+        .scenario
+        .parts()
+        .into_iter()
+        .map(|part| {
+            let own = Cell { scenario: Arc::new(part.scenario.clone()), ..cell.clone() };
+            let mine = prepared.part(&part);
+            let plan = build_plan(context, &own, &mine);
+            let maps = Maps { storage: storage.clone(), network: network.clone(), plan: plan.spec.clone() };
+            Role { part, cell: own, prepared: mine, maps, plan }
+        })
+        .collect();
+    let mut cast = Cast::new(context, cell, attempt, &prepared, &roles, used_up);
+    tell(run, &chapters, &mut cast).await
 }
 
 /// The scenario's template for names of PVCs, where MTV can name every VM's disks by it.
@@ -118,7 +130,7 @@ fn build_plan(context: &RunContext, cell: &Cell, prepared: &Prepared) -> crate::
     plan::build(PlanRequest {
         scenario: &cell.scenario,
         namespace: &prepared.namespace,
-        name: PLAN,
+        name: &prepared.plan,
         target_namespace: &prepared.target_namespace,
         provider: prepared.pair(),
         map: PlanMap {

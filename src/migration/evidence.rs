@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::artifacts;
 use super::context::RunContext;
-use super::prepared::{Maps, PLAN, Prepared};
+use super::prepared::{Maps, Prepared};
 use crate::api::condition::Conditions;
 use crate::api::forklift::{Hook, Migration, Plan};
 use crate::check::{AskedHook, Evidence, Ran};
@@ -30,7 +30,7 @@ const MARKED: [(&str, &str, &str, &str); 4] = [
 pub(super) async fn read(context: &RunContext, cell: &Cell, prepared: &Prepared, maps: &Maps, name: &str) -> Ran {
     let cluster = &context.parts.cluster;
     let namespace = Some(prepared.namespace.as_str());
-    let plan = whole::<Plan>(cluster, namespace, PLAN).await.map_err(String::from);
+    let plan = whole::<Plan>(cluster, namespace, &prepared.plan).await.map_err(String::from);
     settle(context, cell, prepared, name).await;
     let migration = whole::<Migration>(cluster, namespace, name).await.map_err(String::from);
     let mut hooks = Vec::new();

@@ -11,6 +11,8 @@ mod cell;
 pub mod context;
 mod evidence;
 mod execute;
+mod inside;
+mod marker;
 mod prepare;
 mod prepared;
 mod settle;

@@ -41,7 +41,7 @@ pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> 
     let run = &context.parts.run;
     let open = context.profile(&cell.profile).await?;
     let destination = context.destination(scenario.destination).await?;
-    if scenario.warm_migration {
+    if scenario.has_warm() {
         context.borrow_precopy_interval().await?;
     }
 
@@ -83,7 +83,10 @@ pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> 
         .iter()
         .map(|(key, value)| (key.clone(), value.clone().unwrap_or_else(|| run.to_string())))
         .collect();
+    let (plan, migration) = Prepared::names(None);
     Ok(Prepared {
+        plan,
+        migration,
         open,
         destination: Destination { provider, cluster: destination.cluster },
         namespace,
@@ -116,7 +119,7 @@ async fn clone_vm(
         run: &parts.run,
         base: &wanted.name,
         name,
-        warm: cell.scenario.warm_migration,
+        warm: cell.scenario.has_warm(),
         disk_type: wanted.disk_type,
         add_disks: &wanted.add_disks,
         target_storage: wanted.target_datastore_id.as_deref(),

@@ -7,12 +7,13 @@ use crate::api::forklift::{NetworkPair, Pair, PlanSpec, StoragePair};
 use crate::api::vm::SourceVm;
 use crate::cluster::Cluster;
 use crate::config::ScenarioVm;
+use crate::config::scenarios::plans::Part;
 use crate::forklift::providers::ReadyProvider;
 use crate::source::VmRef;
 
-/// Names of a cell's single objects; they are alone in their namespace.
-pub(super) const PLAN: &str = "plan";
-pub(super) const MIGRATION: &str = "migration";
+/// Names of a cell's Plan and Migration; they are alone in their namespace. Several have their own names behind it.
+const PLAN: &str = "plan";
+const MIGRATION: &str = "migration";
 
 /// A source VM made ready for this cell.
 #[derive(Debug, Clone)]
@@ -27,13 +28,19 @@ pub(super) struct PreparedVm {
 }
 
 /// Where the cell's migrated VMs go.
+#[derive(Clone)]
 pub(super) struct Destination {
     pub provider: ReadyProvider,
     pub cluster: Cluster,
 }
 
 /// What `prepare` leaves for the other stages.
+#[derive(Clone)]
 pub(super) struct Prepared {
+    /// Name of the Plan.
+    pub plan: String,
+    /// Name of its first Migration.
+    pub migration: String,
     pub open: OpenProfile,
     pub destination: Destination,
     pub namespace: String,
@@ -49,6 +56,19 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
+    /// Names of Plan and Migration; `name`: where a scenario has several.
+    pub(super) fn names(name: Option<&str>) -> (String, String) {
+        let of = |kind: &str| name.map_or_else(|| kind.to_owned(), |name| format!("{kind}-{name}"));
+        (of(PLAN), of(MIGRATION))
+    }
+
+    /// What one Plan of several has of it.
+    pub(super) fn part(&self, part: &Part) -> Self {
+        let (plan, migration) = Self::names(part.name.as_deref());
+        let vms = part.members.iter().filter_map(|&at| self.vms.get(at).cloned()).collect();
+        Self { plan, migration, vms, ..self.clone() }
+    }
+
     pub(super) fn pair(&self) -> Pair {
         Pair { source: self.open.provider.reference.clone(), destination: self.destination.provider.reference.clone() }
     }

@@ -106,17 +106,25 @@ async fn log_in(
     if target.power != Power::On {
         return Ok(GuestLogin::NotTried(format!("the VM is {}", target.printable_status)));
     }
-    let own = prepared.open.access.driver().and_then(|driver| driver.guest_login(&vm.reference));
-    let Some(credentials) = own.as_ref().or_else(|| credentials(prepared, &vm.before)) else {
-        let keys = match vm.before.os {
-            GuestOs::Windows => "`guest_vm_win_user` and `guest_vm_win_password`",
-            _ => "`guest_vm_linux_user` and `guest_vm_linux_password`",
-        };
-        return Ok(GuestLogin::NotTried(format!("profile {} has no {keys}", prepared.open.profile.name)));
+    let credentials = match login_of(prepared, vm) {
+        Ok(credentials) => credentials,
+        Err(because) => return Ok(GuestLogin::NotTried(because)),
     };
     let cluster = &prepared.destination.cluster;
     let limit = context.parts.settings.timeouts.ssh;
-    guest::login(cluster, &target.namespace, &target.name, vm.before.os, credentials, limit).await
+    guest::login(cluster, &target.namespace, &target.name, vm.before.os, &credentials, limit).await
+}
+
+/// The login into the VM's guest; else what is missing.
+pub(super) fn login_of(prepared: &Prepared, vm: &PreparedVm) -> Result<Credentials, String> {
+    let own = prepared.open.access.driver().and_then(|driver| driver.guest_login(&vm.reference));
+    own.or_else(|| credentials(prepared, &vm.before).cloned()).ok_or_else(|| {
+        let keys = match vm.before.os {
+            GuestOs::Windows => "`guest_vm_win_user` and `guest_vm_win_password`",
+            GuestOs::Linux | GuestOs::Unknown => "`guest_vm_linux_user` and `guest_vm_linux_password`",
+        };
+        format!("profile {} has no {keys}", prepared.open.profile.name)
+    })
 }
 
 fn credentials<'a>(prepared: &'a Prepared, vm: &SourceVm) -> Option<&'a Credentials> {

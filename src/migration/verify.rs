@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::Failure;
 use super::context::RunContext;
 use super::execute::{self, Migrated};
-use super::prepared::{Maps, PLAN, Prepared, PreparedVm};
+use super::prepared::{Maps, Prepared, PreparedVm};
 use super::settle::{Look, read_settled};
 use super::{adopt, boot};
 use crate::api::vm::{Power, SourceVm};
@@ -93,7 +93,7 @@ fn evidence(unread: Vec<String>) -> Result<(), Failure> {
 }
 
 /// One failure for all checks that failed; every one is listed.
-fn report(findings: &[Finding]) -> Result<(), Failure> {
+pub(super) fn report(findings: &[Finding]) -> Result<(), Failure> {
     let failed: Vec<String> = findings
         .iter()
         .filter_map(|f| match &f.outcome {
@@ -179,7 +179,7 @@ async fn judge_vm(
         provider: provider.clone(),
         target_labels: prepared.target_labels.clone(),
         labelled_node: prepared.labelled_node.clone(),
-        plan: PLAN.to_owned(),
+        plan: prepared.plan.clone(),
         flags: context.parts.flags.clone(),
         ocp_version: context.parts.ocp_version.clone(),
         mtv_version: context.parts.mtv_version.clone(),
@@ -207,7 +207,7 @@ async fn judge_vm(
 }
 
 /// The name of the migrated VM.
-fn target_name(migrated: &Migrated, vm: &PreparedVm) -> String {
+pub(super) fn target_name(migrated: &Migrated, vm: &PreparedVm) -> String {
     let status = migrated.vms.iter().find(|s| s.id == vm.reference.id);
     let renamed = || status.and_then(|s| s.new_name.clone());
     vm.target_name.clone().or_else(renamed).unwrap_or_else(|| vm.reference.name.clone())

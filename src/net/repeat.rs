@@ -75,7 +75,7 @@ pub fn soap(operation: &str) -> Repeat {
         "Destroy_Task",
     ];
     // A page that was read is gone: `ContinueRetrievePropertiesEx` is not among the safe ones.
-    let reads = ["Query", "Find", "Search"].iter().any(|head| operation.starts_with(head));
+    let reads = ["Query", "Find", "Search", "List"].iter().any(|head| operation.starts_with(head));
     if reads || SAFE.contains(&operation) { Repeat::Safe } else { Repeat::IfUndone }
 }
 

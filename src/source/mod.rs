@@ -203,6 +203,27 @@ pub trait SourceDriver: Send + Sync {
         None
     }
 
+    /// Whether programs can be run in the guests of its VMs ([`SourceDriver::run_in_guest`]).
+    fn reaches_guests(&self) -> bool {
+        false
+    }
+
+    /// Runs a program in the guest of a running VM with this login, and waits for its end; its exit code.
+    async fn run_in_guest(
+        &self,
+        _vm: &VmRef,
+        _login: &Credentials,
+        program: &str,
+        _arguments: &str,
+        _limit: Duration,
+    ) -> Result<i32, SourceError> {
+        Err(SourceError::Unsupported {
+            profile: self.platform().name().to_owned(),
+            platform: self.platform(),
+            what: format!("running {program} in a guest"),
+        })
+    }
+
     /// Likewise what is no VM: what clones are made of.
     async fn list_items_by_prefix(&self, _prefix: &str) -> Result<Vec<SourceItem>, SourceError> {
         Ok(Vec::new())

@@ -4,7 +4,7 @@ use super::MoRef;
 use super::envelope::request;
 use super::property::FilterSpec;
 use super::spec::{CloneSpec, ConfigSpec};
-use super::xml::Element;
+use super::xml::{Element, Writer};
 
 /// What `RetrieveServiceContent` says of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,7 @@ pub struct ServiceContent {
     pub session_manager: Option<MoRef>,
     pub task_manager: Option<MoRef>,
     pub file_manager: Option<MoRef>,
+    pub guest_operations_manager: Option<MoRef>,
     pub name: String,
     pub full_name: String,
     pub version: String,
@@ -39,6 +40,7 @@ impl ServiceContent {
             session_manager: content.moref_at("sessionManager"),
             task_manager: content.moref_at("taskManager"),
             file_manager: content.moref_at("fileManager"),
+            guest_operations_manager: content.moref_at("guestOperationsManager"),
             name: about("name"),
             full_name: about("fullName"),
             version: about("version"),
@@ -144,6 +146,41 @@ pub fn power_off(vm: &MoRef) -> String {
 /// Only asks; the power state tells when the guest is down.
 pub fn shutdown_guest(vm: &MoRef) -> String {
     request("ShutdownGuest", vm, |_| ())
+}
+
+/// A login into a guest.
+#[derive(Clone, Copy)]
+pub struct GuestAuth<'a> {
+    pub username: &'a str,
+    pub password: &'a str,
+}
+
+impl GuestAuth<'_> {
+    fn write(self, w: &mut Writer) {
+        w.typed("auth", "NamePasswordAuthentication", |w| {
+            w.text("interactiveSession", false).text("username", self.username).text("password", self.password);
+        });
+    }
+}
+
+/// Runs a program in the guest; answers with its pid at once.
+pub fn start_program(manager: &MoRef, vm: &MoRef, auth: GuestAuth<'_>, program: &str, arguments: &str) -> String {
+    request("StartProgramInGuest", manager, |w| {
+        w.moref("vm", vm);
+        auth.write(w);
+        w.node("spec", |w| {
+            w.text("programPath", program).text("arguments", arguments);
+        });
+    })
+}
+
+/// What became of a program; its exit code stays for five minutes.
+pub fn list_process(manager: &MoRef, vm: &MoRef, auth: GuestAuth<'_>, pid: i64) -> String {
+    request("ListProcessesInGuest", manager, |w| {
+        w.moref("vm", vm);
+        auth.write(w);
+        w.text("pids", pid);
+    })
 }
 
 pub fn create_snapshot(vm: &MoRef, name: &str, description: &str, memory: bool, quiesce: bool) -> String {

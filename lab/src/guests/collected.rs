@@ -34,6 +34,7 @@ fn profile(vm: &InvVm) -> GuestProfile {
         }
     });
     GuestProfile {
+        files: Default::default(),
         windows,
         hostname: vm.name.clone(),
         pretty_name: vm.guest_name.clone(),

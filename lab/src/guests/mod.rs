@@ -17,7 +17,7 @@ use crate::ports::{GuestDirectory, GuestProfile, GuestStream};
 
 pub mod collected;
 mod linux;
-mod shell;
+pub mod shell;
 mod ssh;
 pub mod view;
 mod windows;

@@ -1,4 +1,6 @@
-//! Just enough of a command line: sequences, quotes, `sh -c` and `cmd /c`.
+//! Just enough of a command line: sequences, quotes, redirections to a file, `sh -c` and `cmd /c`.
+
+use std::collections::BTreeMap;
 
 use crate::ports::GuestProfile;
 
@@ -8,6 +10,8 @@ pub struct Answer {
     pub stdout: String,
     pub stderr: String,
     pub code: u32,
+    /// Files that it wrote: path and text.
+    pub written: BTreeMap<String, String>,
 }
 
 impl Answer {
@@ -31,6 +35,7 @@ enum Link {
 
 /// Answers one command line as the guest's login shell would.
 pub fn run(guest: &GuestProfile, line: &str) -> Answer {
+    let mut guest = guest.clone();
     let mut all = Answer::default();
     for (link, words) in split(line, guest.windows) {
         let wanted = match link {
@@ -39,19 +44,43 @@ pub fn run(guest: &GuestProfile, line: &str) -> Answer {
             Link::IfFailed => all.code != 0,
             Link::Pipe => false,
         };
+        let (words, file) = redirected(words);
         if !wanted || words.is_empty() {
             continue;
         }
         let one =
-            if guest.windows { super::windows::answer(guest, &words) } else { super::linux::answer(guest, &words) };
-        all.stdout.push_str(&one.stdout);
+            if guest.windows { super::windows::answer(&guest, &words) } else { super::linux::answer(&guest, &words) };
+        let mut written = one.written;
+        match file {
+            Some(file) => drop(written.insert(file, one.stdout)),
+            None => all.stdout.push_str(&one.stdout),
+        }
+        // What follows finds what was written before it.
+        guest.files.extend(written.clone());
+        all.written.extend(written);
         all.stderr.push_str(&one.stderr);
         all.code = one.code;
     }
     all
 }
 
-/// Cuts a line into commands and those into words. Redirections to nowhere are dropped.
+/// The words without their redirections, and the file that standard output goes to.
+fn redirected(words: Vec<String>) -> (Vec<String>, Option<String>) {
+    let mut file = None;
+    let mut kept = Vec::new();
+    for word in words {
+        match word.strip_prefix(REDIRECTION) {
+            Some(path) => file = Some(path.to_owned()),
+            None => kept.push(word),
+        }
+    }
+    (kept, file)
+}
+
+/// Stands before the file of a redirection among the words; no word begins so by itself.
+const REDIRECTION: char = '\0';
+
+/// Cuts a line into commands and those into words. Redirections to nowhere, and those of errors, are dropped.
 fn split(line: &str, windows: bool) -> Vec<(Link, Vec<String>)> {
     let mut commands = Vec::new();
     let (mut link, mut words, mut word) = (Link::Always, Vec::new(), String::new());
@@ -76,7 +105,10 @@ fn split(line: &str, windows: bool) -> Vec<(Link, Vec<String>)> {
             }
             (None, c) if c.is_whitespace() => push_word(&mut words, &mut word, &mut in_word),
             (None, '>') => {
-                // `2>&1`: the ampersand belongs to the redirection.
+                // `2>&1`: the ampersand belongs to the redirection. What stands before it without a blank, does not.
+                if !matches!(word.as_str(), "1" | "2") {
+                    push_word(&mut words, &mut word, &mut in_word);
+                }
                 word.push('>');
                 in_word = true;
                 while let Some(next) = chars.next_if(|c| matches!(c, '>' | '&' | ' ')) {
@@ -98,13 +130,19 @@ fn split(line: &str, windows: bool) -> Vec<(Link, Vec<String>)> {
 
 fn push_word(words: &mut Vec<String>, word: &mut String, in_word: &mut bool) {
     let word = std::mem::take(word);
-    if std::mem::replace(in_word, false) && !is_redirection(&word) {
-        words.push(word);
+    if !std::mem::replace(in_word, false) {
+        return;
     }
-}
-
-fn is_redirection(word: &str) -> bool {
-    word.trim_start_matches(['1', '2', '&']).starts_with('>')
+    match word.strip_prefix('1').unwrap_or(&word).strip_prefix('>') {
+        Some(target) => {
+            let target = target.trim_start_matches('>');
+            if !target.starts_with('&') && !matches!(target, "" | "/dev/null" | "NUL" | "nul") {
+                words.push(format!("{REDIRECTION}{target}"));
+            }
+        }
+        None if word.starts_with("2>") => {}
+        None => words.push(word),
+    }
 }
 
 #[cfg(test)]
@@ -119,5 +157,23 @@ mod tests {
         assert_eq!(cut[1].1, ["echo", "a; b"]);
         assert_eq!(cut[2], (Link::IfOk, vec!["hostname".to_owned()]));
         assert_eq!(cut[3], (Link::IfFailed, vec!["true".to_owned()]));
+    }
+
+    #[test]
+    fn what_a_command_prints_into_a_file_is_there_for_the_next_one() {
+        let guest = |windows| GuestProfile {
+            windows,
+            hostname: "h".to_owned(),
+            pretty_name: String::new(),
+            users: Vec::new(),
+            nics: Vec::new(),
+            files: BTreeMap::new(),
+        };
+        let linux = run(&guest(false), "/bin/sh -c 'printf %s a1b2 > /var/tmp/m && sync' && cat /var/tmp/m 2>&1");
+        assert_eq!((linux.stdout.as_str(), linux.code), ("a1b2", 0));
+        assert_eq!(linux.written.get("/var/tmp/m").map(String::as_str), Some("a1b2"));
+        let windows = run(&guest(true), r#"cmd.exe /c "echo a1b2>C:\m.txt""#);
+        assert_eq!(windows.written.get(r"C:\m.txt").map(String::as_str), Some("a1b2\r\n"));
+        assert!(run(&guest(false), "cat /nothing > /dev/null").written.is_empty());
     }
 }

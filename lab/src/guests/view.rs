@@ -36,6 +36,7 @@ fn with_dhcp(nic: &mut GuestNic) {
 /// A Linux that nobody described.
 fn generic() -> GuestProfile {
     GuestProfile {
+        files: Default::default(),
         windows: false,
         hostname: "localhost.localdomain".to_owned(),
         pretty_name: "Red Hat Enterprise Linux 9.4 (Plow)".to_owned(),

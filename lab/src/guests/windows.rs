@@ -24,12 +24,28 @@ pub fn answer(guest: &GuestProfile, words: &[String]) -> Answer {
         "echo" | "write-output" => Answer::out(format!("{}\r\n", rest.join(" "))),
         "whoami" => Answer::out(format!("{}\\administrator\r\n", guest.hostname.to_lowercase())),
         "exit" | "cd" | "chcp" | "rem" => Answer::default(),
+        "certutil" => certutil(guest, rest),
         "ipconfig" => Answer::out(ipconfig(guest, rest.iter().any(|word| word.eq_ignore_ascii_case("/all")))),
         _ => Answer::failure(
             1,
             format!(
                 "'{command}' is not recognized as an internal or external command,\r\noperable program or batch file.\r\n"
             ),
+        ),
+    }
+}
+
+/// `certutil -hashfile FILE SHA256`; no other use of it.
+fn certutil(guest: &GuestProfile, words: &[String]) -> Answer {
+    let file = words.get(1).map(String::as_str).unwrap_or_default();
+    match guest.files.get(file) {
+        Some(text) => Answer::out(format!(
+            "SHA256 hash of {file}:\r\n{}\r\nCertUtil: -hashfile command completed successfully.\r\n",
+            super::linux::sha256(text)
+        )),
+        None => Answer::failure(
+            0x8007_0002,
+            "CertUtil: -hashfile command FAILED: 0x80070002 (WIN32: 2 ERROR_FILE_NOT_FOUND)\r\n",
         ),
     }
 }

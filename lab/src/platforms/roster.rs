@@ -143,6 +143,7 @@ impl GuestDirectory for Roster {
             dns: vec![DNS],
         };
         Some(GuestProfile {
+            files: Default::default(),
             windows: machine.windows,
             hostname: machine.name.clone(),
             pretty_name: machine.pretty_name.to_owned(),

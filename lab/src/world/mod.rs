@@ -115,15 +115,18 @@ impl World {
 impl GuestDirectory for World {
     fn by_mac(&self, mac: &str) -> Option<GuestProfile> {
         let mac = mac.to_ascii_lowercase();
-        self.read(|state| state.vms.values().find(|vm| vm.nics.iter().any(|nic| nic.mac == mac)).map(profile))
+        self.read(|state| {
+            state.vms.values().find(|vm| vm.nics.iter().any(|nic| nic.mac == mac)).map(|vm| profile(state, vm))
+        })
     }
     fn by_name(&self, name: &str) -> Option<GuestProfile> {
-        self.read(|state| state.vms.values().find(|vm| vm.name == name).map(profile))
+        self.read(|state| state.vms.values().find(|vm| vm.name == name).map(|vm| profile(state, vm)))
     }
 }
 
-fn profile(vm: &Vm) -> GuestProfile {
+pub(crate) fn profile(state: &State, vm: &Vm) -> GuestProfile {
     GuestProfile {
+        files: state.files.get(&vm.id).cloned().unwrap_or_default(),
         windows: vm.os.windows,
         hostname: vm.os.hostname.clone(),
         pretty_name: vm.os.pretty_name.clone(),

@@ -1,6 +1,6 @@
 //! What the world consists of.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::task::{EntityKind, Task};
@@ -24,6 +24,8 @@ pub struct State {
     /// Tasks that are over, oldest first.
     pub(super) over: VecDeque<String>,
     pub log: Log,
+    /// What was written into guests: by VM, path and text.
+    pub files: BTreeMap<String, BTreeMap<String, String>>,
     pub(super) last_id: u64,
 }
 

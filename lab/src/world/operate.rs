@@ -188,6 +188,9 @@ impl State {
             vm.nics[index].connected = false;
         }
         self.apply(&mut vm, &order.change)?;
+        if let Some(files) = self.files.get(&order.source).cloned() {
+            self.files.insert(id.clone(), files);
+        }
         self.vms.insert(id.clone(), vm);
         Ok(id)
     }
@@ -308,6 +311,7 @@ impl State {
     pub fn destroy(&mut self, id: &str) -> Result<(), WorldError> {
         self.check_destroy(id)?;
         self.vms.remove(id);
+        self.files.remove(id);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Logging in to a migrated guest: SSH through KubeVirt's port-forward subresource.
 //!
-//! Reads only. A guest that boots refuses connections for a while; that is *not yet*, within the
+//! Reads, and runs what a story tells it to. A guest that boots refuses connections for a while; that is *not yet*, within the
 //! limit. A guest that refuses the password three times in a row is an answer.
 
 pub mod parse;
@@ -15,7 +15,7 @@ use russh::keys::PublicKeyOrCertificate;
 use russh::{ChannelMsg, Disconnect};
 use secrecy::ExposeSecret;
 
-use super::{Cluster, Poll, retry, wait};
+use super::{Cluster, Poll, WaitError, retry, wait};
 use crate::api::vm::{GuestInterface, GuestLogin, GuestOs};
 use crate::config::Credentials;
 use crate::event::Problem;
@@ -43,6 +43,58 @@ pub async fn login(
     credentials: &Credentials,
     limit: Duration,
 ) -> Result<GuestLogin, String> {
+    let (asked, on_the_way) = ask(cluster, namespace, vm, credentials, limit, &Question::Interfaces(os)).await;
+    match asked {
+        Ok(Ok(Said::Interfaces(interfaces))) => Ok(GuestLogin::Ok { interfaces: Ok(interfaces) }),
+        Ok(Ok(Said::Output(_))) => Ok(GuestLogin::Ok { interfaces: Err("it told its output".to_owned()) }),
+        Ok(Err(cause)) => Ok(GuestLogin::Ok { interfaces: Err(cause) }),
+        Err(error) if on_the_way => Err(error.problem().message),
+        Err(error) => Ok(GuestLogin::Failed(error.problem().message)),
+    }
+}
+
+/// Runs a command in the guest and answers with its output; `Ok(Err)`: why it failed there, or why nobody could log in.
+/// `Err`: as of [`login`].
+pub async fn run(
+    cluster: &Cluster,
+    namespace: &str,
+    vm: &str,
+    credentials: &Credentials,
+    command: &str,
+    limit: Duration,
+) -> Result<Result<String, String>, String> {
+    let question = Question::Command(command.to_owned());
+    let (asked, on_the_way) = ask(cluster, namespace, vm, credentials, limit, &question).await;
+    match asked {
+        Ok(Ok(Said::Output(text))) => Ok(Ok(text)),
+        Ok(Ok(Said::Interfaces(_))) => Ok(Err("it told its interfaces".to_owned())),
+        Ok(Err(cause)) => Ok(Err(cause)),
+        Err(error) if on_the_way => Err(error.problem().message),
+        Err(error) => Ok(Err(error.problem().message)),
+    }
+}
+
+/// What a guest is asked.
+enum Question {
+    Interfaces(GuestOs),
+    Command(String),
+}
+
+/// What it said.
+enum Said {
+    Interfaces(Vec<GuestInterface>),
+    Output(String),
+}
+
+/// Logs in and asks, until `limit`. The flag: whether the last try did not get as far as the guest.
+async fn ask(
+    cluster: &Cluster,
+    namespace: &str,
+    vm: &str,
+    credentials: &Credentials,
+    limit: Duration,
+    question: &Question,
+) -> (Result<Result<Said, String>, WaitError>, bool) {
     let refused = AtomicU32::new(0);
     // Whether the last try that came to an end did not get as far as the guest: one that the limit cuts says nothing.
     let on_the_way = AtomicBool::new(true);
@@ -51,13 +103,12 @@ pub async fn login(
         let attempt = connect(cluster, namespace, vm, credentials, &on_the_way);
         match tokio::time::timeout(TRY_LIMIT, attempt).await {
             Ok(Ok(session)) => {
-                let interfaces = session.interfaces(os).await;
-                match interfaces {
+                match session.answer(question).await {
                     // Cut off in the middle: what it would have said is not known yet.
                     Err(cause) if session.handle.is_closed() => Poll::NotYet(cause),
-                    interfaces => {
+                    said => {
                         session.end().await;
-                        Poll::Done(interfaces)
+                        Poll::Done(said)
                     }
                 }
             }
@@ -79,11 +130,8 @@ pub async fn login(
             }
         }
     });
-    match tried.await {
-        Ok(interfaces) => Ok(GuestLogin::Ok { interfaces }),
-        Err(error) if on_the_way.load(Ordering::Relaxed) => Err(error.problem().message),
-        Err(error) => Ok(GuestLogin::Failed(error.problem().message)),
-    }
+    let tried = tried.await;
+    (tried, on_the_way.load(Ordering::Relaxed))
 }
 
 enum Refusal {
@@ -185,6 +233,13 @@ impl Session {
         match tokio::time::timeout(COMMAND_LIMIT, running).await {
             Ok(result) => result.map_err(failed),
             Err(_) => Err(failed(format!("no end within {COMMAND_LIMIT:?}"))),
+        }
+    }
+
+    async fn answer(&self, question: &Question) -> Result<Said, String> {
+        match question {
+            Question::Interfaces(os) => self.interfaces(*os).await.map(Said::Interfaces),
+            Question::Command(command) => self.run(command).await.map(Said::Output),
         }
     }
 

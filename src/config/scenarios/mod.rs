@@ -5,6 +5,7 @@
 //! `known_issues` are ours. A value that the run fills in (`null` in labels and selectors) stays
 //! `None` here.
 
+pub mod plans;
 pub mod steps;
 
 use std::collections::BTreeMap;
@@ -54,6 +55,9 @@ pub struct Scenario {
     pub destination: Destination,
     /// The VMs of the Plan. Required.
     pub virtual_machines: Vec<ScenarioVm>,
+    /// Several Plans instead of one with all VMs, each with options of its own.
+    #[serde(default)]
+    pub plans: Vec<plans::PlanPart>,
     /// Copy while the VM runs, then cut over.
     #[serde(default)]
     pub warm_migration: bool,

@@ -48,7 +48,7 @@ fn vms(scenario: &crate::config::Scenario, test: impl Fn(&ScenarioVm) -> bool) -
 
 fn touches_the_source(step: &Step) -> bool {
     match step {
-        Step::Power(_) => true,
+        Step::Power(_) | Step::Snapshot(_) => true,
         Step::Expect(expect) => expect.source.is_some(),
         _ => false,
     }
@@ -62,14 +62,14 @@ const fn all(support: super::Support) -> [super::Support; PLATFORMS.len()] {
 pub const TABLE: &[Capability] = &[
     Capability {
         name: "cold migration",
-        needed: |s| !s.warm_migration,
+        needed: |s| s.parts().iter().any(|part| !part.scenario.warm_migration),
         checks: &[],
         // OVA since 2.9, because the run names the migrated VM (`targetName`).
         by: [Yes, Yes, Yes, Yes, Since("2.9"), Since("2.11"), Since("2.11")],
     },
     Capability {
         name: "warm migration",
-        needed: |s| s.warm_migration,
+        needed: |s| s.has_warm(),
         checks: &[],
         by: [
             Gated("2.0", VSPHERE_WARM),
@@ -128,7 +128,9 @@ pub const TABLE: &[Capability] = &[
     },
     Capability {
         name: "snapshots made before migration",
-        needed: |s| vms(s, |vm| vm.snapshots > 0),
+        needed: |s| {
+            vms(s, |vm| vm.snapshots > 0) || s.steps.iter().flatten().any(|step| matches!(step, Step::Snapshot(_)))
+        },
         checks: &[],
         by: [Yes, Yes, No(VSPHERE_SNAPSHOTS), No(VSPHERE_SNAPSHOTS), No(NO_CLONE), No(NO_CLONE), No(NO_CLONE)],
     },

@@ -1,5 +1,8 @@
-//! What each step does: on MTV through `forklift`, on the source through its driver, on the migrated VMs by `verify`.
+//! What each step does for one Plan: on MTV through `forklift`, on the source through its driver, on the migrated VMs by
+//! `verify`.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kube::ResourceExt;
@@ -7,7 +10,8 @@ use kube::ResourceExt;
 use super::super::Failure;
 use super::super::context::RunContext;
 use super::super::execute::{self, Migrated};
-use super::super::prepared::{MIGRATION, Maps, PLAN, Prepared};
+use super::super::marker::Marker;
+use super::super::prepared::{Maps, Prepared, PreparedVm};
 use super::super::settle::Look;
 use super::super::verify::{self, Arrived};
 use super::Acts;
@@ -21,17 +25,22 @@ use crate::matrix::Cell;
 /// How much later than its step a wait inside gives up.
 const BEYOND: Duration = Duration::from_secs(5);
 
-/// One attempt's story so far.
+/// The story of one Plan so far, at one attempt.
 pub(in crate::migration) struct Actor<'a> {
     pub context: &'a RunContext,
+    /// What steps call it; `None`: it is the only one.
+    pub name: Option<&'a str>,
+    /// The cell as it is for this Plan.
     pub cell: &'a Cell,
+    /// The whole of it, whose list of VMs steps name them by; they as they were made ready.
+    pub whole: (&'a Cell, &'a [PreparedVm]),
     pub attempt: u32,
     pub prepared: &'a Prepared,
     pub maps: &'a Maps,
     /// The Plan as `create` makes it.
     pub plan: Plan,
     /// Set once MTV was told to migrate VMs that stay as they become.
-    pub used_up: &'a mut bool,
+    pub used_up: &'a AtomicBool,
     pub told: Told,
 }
 
@@ -48,6 +57,8 @@ pub(in crate::migration) struct Told {
     pub(super) migrated: Option<Migrated>,
     /// Where the platform's log stood before the first one.
     power_mark: Option<String>,
+    /// What was written into guests, by the id of the source VM.
+    pub(super) markers: BTreeMap<String, Marker>,
 }
 
 impl Acts for Actor<'_> {
@@ -65,7 +76,7 @@ impl Acts for Actor<'_> {
                 let (cluster, namespace) = (&self.context.parts.cluster, self.namespace());
                 match &validate.condition {
                     None => plan::is_ready(cluster, &self.plan, patience).await?,
-                    Some(type_) => plan::has_condition(cluster, namespace, PLAN, type_, limit).await?,
+                    Some(type_) => plan::has_condition(cluster, namespace, &self.prepared.plan, type_, limit).await?,
                 }
                 Ok(())
             }
@@ -85,12 +96,21 @@ impl Acts for Actor<'_> {
                 self.start(None).await?;
                 self.end(patience).await.map(drop)
             }
-            Step::Archive(_) => Ok(plan::archive(&self.context.parts.cluster, self.namespace(), PLAN, limit).await?),
+            Step::Archive(_) => {
+                let (cluster, name) = (&self.context.parts.cluster, &self.prepared.plan);
+                Ok(plan::archive(cluster, self.namespace(), name, limit).await?)
+            }
             Step::Delete(delete) => self.delete(delete.what, limit).await,
             Step::Power(power) => self.switch(power).await,
             Step::Absent(absent) => self.absent(&absent.kinds, limit).await,
             Step::Verify(_) => self.look(Look::Arrived).await,
             Step::Boot(_) => self.look(Look::Booted).await,
+            Step::Snapshot(snapshot) => self.snapshot(snapshot).await,
+            Step::Patch(patch) => self.patch(patch).await,
+            Step::WriteMarker(step) => self.write_markers(step.vm.as_ref(), limit).await,
+            Step::ReadMarker(read) => self.read_markers(read).await,
+            Step::Run(run) => self.run(run).await,
+            Step::Shutdown(step) => self.shut_down(step.vm.as_ref(), limit).await,
         }
     }
 }
@@ -106,24 +126,36 @@ impl Actor<'_> {
 
     /// The name of the Migration that was made last.
     pub(super) fn migration(&self) -> String {
+        let first = &self.prepared.migration;
         match self.told.migrations {
-            0 | 1 => MIGRATION.to_owned(),
-            further => format!("{MIGRATION}-{further}"),
+            0 | 1 => first.clone(),
+            further => format!("{first}-{further}"),
         }
     }
 
     pub(super) fn execution<'b>(&'b self, tracked: &'b crate::cluster::Tracked, migration: &'b str) -> Execution<'b> {
-        Execution { tracked, namespace: self.namespace(), plan: PLAN, migration }
+        Execution { tracked, namespace: self.namespace(), plan: &self.prepared.plan, migration }
     }
 
-    /// The ids of the VMs that are named.
+    /// The ids of those of this Plan's VMs that are named.
     pub(super) fn ids<'b>(&self, named: impl IntoIterator<Item = &'b VmName>) -> Result<Vec<String>, Failure> {
+        let (cell, all) = self.whole;
         let of = |vm: &VmName| {
-            let index = vm.index(&self.cell.scenario.virtual_machines)?;
-            let prepared = self.prepared.vms.get(index).ok_or_else(|| format!("VM {} was not made ready", vm.0))?;
+            let index = vm.index(&cell.scenario.virtual_machines)?;
+            let prepared = all.get(index).ok_or_else(|| format!("VM {} was not made ready", vm.0))?;
             Ok(prepared.reference.id.clone())
         };
-        named.into_iter().map(of).collect::<Result<_, String>>().map_err(|why| Failure::environment(Problem::new(why)))
+        let ids: Result<Vec<String>, String> = named.into_iter().map(of).collect();
+        let mut ids = ids.map_err(|why| Failure::environment(Problem::new(why)))?;
+        ids.retain(|id| self.prepared.vms.iter().any(|vm| vm.reference.id == *id));
+        Ok(ids)
+    }
+
+    /// This Plan's VMs that are named; none is named: all.
+    pub(super) fn named(&self, vm: Option<&VmName>) -> Result<Vec<&PreparedVm>, Failure> {
+        let ids = self.ids(vm)?;
+        let wanted = |one: &&PreparedVm| ids.is_empty() || ids.contains(&one.reference.id);
+        Ok(self.prepared.vms.iter().filter(wanted).collect())
     }
 
     fn progress(&self) -> impl FnMut(Vec<crate::event::VmProgress>) + Send {
@@ -138,7 +170,7 @@ impl Actor<'_> {
             Some(_) => {}
             // Without a driver there was no clone: the VM that the profile names is migrated itself.
             None => {
-                *self.used_up = true;
+                self.used_up.store(true, Ordering::Relaxed);
                 let profile = &open.profile.name;
                 self.prepared.vms.iter().for_each(|vm| self.context.migrated(profile, &vm.reference.id));
             }
@@ -210,14 +242,21 @@ impl Actor<'_> {
         Ok(())
     }
 
+    /// What the migration has left; where no step has judged its end, that must be the usual one.
+    pub(super) async fn migrated(&mut self) -> Result<&Migrated, Failure> {
+        let migrated = match self.told.migrated.take() {
+            Some(migrated) => migrated,
+            None => {
+                let patience = self.context.patience(self.context.parts.settings.timeouts.migrate);
+                execute::expect_success(self.end(patience).await?)?
+            }
+        };
+        Ok(self.told.migrated.insert(migrated))
+    }
+
     /// Looks at the migrated VMs.
     async fn look(&mut self, look: Look) -> Result<(), Failure> {
-        if self.told.migrated.is_none() {
-            // No step has judged the end: then it must be the usual one.
-            let patience = self.context.patience(self.context.parts.settings.timeouts.migrate);
-            let end = self.end(patience).await?;
-            self.told.migrated = Some(execute::expect_success(end)?);
-        }
+        self.migrated().await?;
         let Some(migrated) = &self.told.migrated else { return Ok(()) };
         let (power_mark, migration) = (self.told.power_mark.as_deref(), self.migration());
         let arrived = Arrived { migrated, power_mark, migration: &migration };

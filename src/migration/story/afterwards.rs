@@ -6,7 +6,6 @@ use kube::ResourceExt;
 use kube::api::{ApiResource, ListParams};
 
 use super::super::Failure;
-use super::super::prepared::PLAN;
 use super::actor::Actor;
 use crate::cleanup::{self, Consent};
 use crate::cluster::apply::{dynamic_api, resource};
@@ -20,7 +19,7 @@ impl Actor<'_> {
     /// Deletes the Plan, or the Migration that was made last, on proof and through the ledger, and waits until it is gone.
     pub(super) async fn delete(&mut self, what: Deletable, limit: Duration) -> Result<(), Failure> {
         let (kind, name) = match what {
-            Deletable::Plan => ("Plan", PLAN.to_owned()),
+            Deletable::Plan => ("Plan", self.prepared.plan.clone()),
             Deletable::Migration => ("Migration", self.migration()),
         };
         let (cluster, ledger) = (&self.context.parts.cluster, &self.context.parts.ledger);
@@ -42,8 +41,7 @@ impl Actor<'_> {
         let Some(driver) = self.prepared.open.access.driver() else {
             return Err(Failure::skipped("a `power` step can't be told: nobody here can switch VMs of this platform"));
         };
-        let ids = self.ids(&power.vm)?;
-        for vm in self.prepared.vms.iter().filter(|vm| ids.is_empty() || ids.contains(&vm.reference.id)) {
+        for vm in self.named(power.vm.as_ref())? {
             let how = driver.set_power(&vm.reference, power.state == PowerState::On).await?;
             let message = format!("source VM {} switched {}: {how}", vm.reference.name, power.state.name());
             self.context.note(Some(&self.cell.id), Level::Info, message);

@@ -1,13 +1,17 @@
 //! Telling a cell's story: its steps one after the other, each within its deadline, grouped by stage.
 //!
-//! The first step that fails ends the story. What a step does is its [`Actor`](actor::Actor)'s matter; here is only the
-//! telling, so that it can be tried without a cluster.
+//! The first step that fails ends the story. What a step does is its [`Actor`](actor::Actor)'s matter, one for each Plan
+//! ([`Cast`]); here is only the telling, so that it can be tried without a cluster.
 
 mod actor;
 mod afterwards;
+mod cast;
+mod disturb;
 mod expectations;
+mod guests;
+mod together;
 
-pub(super) use actor::{Actor, Told};
+pub(super) use cast::{Cast, Role};
 
 use super::Failure;
 use super::stages::{Bound, StageRun};
@@ -63,6 +67,12 @@ fn blames_mtv(step: &Step) -> bool {
         | Step::Start(_)
         | Step::Delete(_)
         | Step::Power(_)
+        | Step::Snapshot(_)
+        | Step::Patch(_)
+        | Step::WriteMarker(_)
+        | Step::ReadMarker(_)
+        | Step::Run(_)
+        | Step::Shutdown(_)
         | Step::Verify(_)
         | Step::Boot(_) => false,
     }

@@ -6,6 +6,7 @@
 mod clone;
 mod delete;
 mod describe;
+mod guest;
 mod lookup;
 mod power;
 mod session;
@@ -22,7 +23,7 @@ use crate::api::vim::device::Hardware;
 use crate::api::vim::{MoRef, op};
 use crate::api::vm::{Power, SourceVm};
 use crate::config::platforms::VsphereConfig;
-use crate::config::{Platform, PlatformConfig, ProviderProfile};
+use crate::config::{Credentials, Platform, PlatformConfig, ProviderProfile};
 use crate::ledger::Ledger;
 use crate::ledger::mark::{Claim, Judgement};
 use crate::source::slot::Sessions as _;
@@ -175,6 +176,21 @@ impl SourceDriver for VsphereDriver {
         }
         found.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(found)
+    }
+
+    fn reaches_guests(&self) -> bool {
+        true
+    }
+
+    async fn run_in_guest(
+        &self,
+        vm: &VmRef,
+        login: &Credentials,
+        program: &str,
+        arguments: &str,
+        limit: Duration,
+    ) -> Result<i32, SourceError> {
+        self.in_guest(vm, login, program, arguments, limit).await
     }
 
     async fn disconnect(&self) {

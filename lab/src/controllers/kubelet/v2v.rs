@@ -141,6 +141,7 @@ mod tests {
     #[test]
     fn the_inspection_names_the_guest_as_libosinfo_does() {
         let guest = |windows, pretty_name: &str| GuestProfile {
+            files: Default::default(),
             windows,
             hostname: "h".to_owned(),
             pretty_name: pretty_name.to_owned(),

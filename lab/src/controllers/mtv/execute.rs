@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::conditions::{durable, now, settle, write_status};
 use super::pipeline::{self, Path};
 use super::plan::{Resolved, content};
-use super::{Mtv, hooks, migrations, provider, target, warm};
+use super::{Mtv, flight, hooks, migrations, provider, target, warm};
 use crate::api::condition::Condition;
 use crate::api::forklift::{Migration, ObjRef, Plan, PlanMigration, PlanStatus, Step, StepError, VmStatus, Warm};
 use crate::controllers::mtv::platform::PlatformClient;
@@ -78,6 +78,8 @@ pub(super) struct Walk<'a> {
     pub run: &'a Run,
     pub index: usize,
     pub vm: Arc<InvVm>,
+    /// While its disks are copied.
+    seat: Mutex<Option<flight::Seat>>,
 }
 
 /// Runs to the end and leaves the Plan's and the Migration's status in their final state.
@@ -135,7 +137,10 @@ pub(super) async fn execute(
 
     let done = tokio_util::sync::CancellationToken::new();
     let walks = async {
-        join_all(vms.into_iter().enumerate().map(|(index, vm)| Walk { run: &run, index, vm }.walk())).await;
+        join_all(
+            vms.into_iter().enumerate().map(|(index, vm)| Walk { run: &run, index, vm, seat: Mutex::default() }.walk()),
+        )
+        .await;
         done.cancel();
     };
     let writer = async {
@@ -256,6 +261,11 @@ impl Run {
                 let _ = self.client.power(&vm.id, true).await;
             }
         }
+        if self.current().is_none() {
+            // Its Migration was deleted: MTV gives the Plan no end then.
+            self.write(&conditions, &vms, started, None).await;
+            return;
+        }
         conditions.push(durable(word, text));
         self.mtv.migrations.mark_ended(&self.migration);
         self.write(&conditions, &vms, started, Some(word)).await;
@@ -284,7 +294,30 @@ impl Run {
 }
 
 impl Walk<'_> {
+    /// Waits until MTV's limit lets the VM begin.
+    async fn board(&self) {
+        let run = self.run;
+        let kind = run.resolved.kind;
+        let host = kind.host_of(&self.vm);
+        // virt-v2v copies one disk after the other; importers all of a VM's at once, which hosts feel.
+        let by_disk = host.is_some() && !run.path(self.index, &self.vm).v2v_transfer;
+        let cost = if by_disk { self.vm.disks.len().max(1) } else { 1 };
+        let key = (run.resolved.source.uid().unwrap_or_default(), host.unwrap_or_default().to_owned());
+        let seat = flight::take(&run.mtv, key, cost).await;
+        if let Ok(mut own) = self.seat.lock() {
+            *own = Some(seat);
+        }
+    }
+
+    /// Its disks are copied, or it pauses: others may begin.
+    pub fn leave_flight(&self) {
+        let seat = self.seat.lock().ok().and_then(|mut own| own.take());
+        drop(seat);
+    }
+
     async fn walk(self) {
+        // One that is canceled while it waits learns of it when its turn comes, as with MTV.
+        self.board().await;
         self.run.update(self.index, |vm| vm.started = Some(now()));
         let cancelled = async {
             let plan = &self.run.plan;
@@ -317,7 +350,8 @@ impl Walk<'_> {
             Err(Halt::Canceled) => {
                 self.clean_up(was_on).await;
                 let mut canceled = durable("Canceled", "The migration has been canceled.");
-                canceled.reason = Some("UserRequested".to_owned());
+                let why = if self.run.current().is_some() { "UserRequested" } else { "Modified" };
+                canceled.reason = Some(why.to_owned());
                 canceled
             }
         };
@@ -379,9 +413,11 @@ impl Walk<'_> {
             self.end("ImageConversion");
             self.phase("CopyDisksVirtV2V");
             self.transfer("DiskTransferV2v", COPY).await;
+            self.leave_flight();
         } else {
             self.phase("CopyDisks");
             self.transfer("DiskTransfer", COPY).await;
+            self.leave_flight();
             if let Some(phase) = self.run.resolved.kind.last_copy_phase() {
                 self.phase(phase);
                 self.rest(PHASE).await;

@@ -6,6 +6,7 @@
 pub mod conditions;
 mod execute;
 mod feed;
+mod flight;
 mod hooks;
 mod maps;
 mod migrations;
@@ -76,6 +77,7 @@ struct Mtv {
     pub clusters: Clusters,
     pub feeds: Feeds,
     pub migrations: Migrations,
+    pub flights: flight::Flights,
     /// What goes on after a migration has ended, as MTV's goroutines do: ended with the controllers.
     pub afterwards: TaskTracker,
     pub stop: CancellationToken,
@@ -107,6 +109,7 @@ pub async fn run(options: MtvOptions, db: Arc<InventoryDb>) {
         clusters: options.clusters,
         feeds: Feeds::default(),
         migrations: Migrations::default(),
+        flights: flight::Flights::default(),
         afterwards: TaskTracker::new(),
         stop: options.stop.clone(),
     });

@@ -43,6 +43,7 @@ pub(super) async fn copy(walk: &Walk<'_>) -> Result<(), Halt> {
         walk.transfer("DiskTransfer", if std::mem::take(&mut first) { COPY } else { DELTA }).await;
         close_round(walk, interval);
         walk.phase("CopyingPaused");
+        walk.leave_flight();
         if pause(walk, interval).await {
             break;
         }

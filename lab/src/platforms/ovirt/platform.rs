@@ -121,6 +121,7 @@ impl GuestDirectory for Engine {
             }
         };
         Some(GuestProfile {
+            files: Default::default(),
             windows: vm.guest.windows,
             hostname: vm.guest.hostname.clone(),
             pretty_name: vm.guest.pretty_name.to_owned(),

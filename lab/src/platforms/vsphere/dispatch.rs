@@ -22,6 +22,7 @@ pub struct Service {
     pub tasks: TaskTracker,
     pub instance: String,
     sessions: Mutex<HashMap<String, Session>>,
+    pub(super) processes: super::guest::Processes,
 }
 
 /// The inside of a response.
@@ -56,7 +57,7 @@ pub fn this(method: &Node) -> Ref {
 impl Service {
     pub fn new(world: Arc<World>, options: VsphereOptions, stop: CancellationToken, tasks: TaskTracker) -> Self {
         let instance = uuid::Uuid::new_v4().to_string();
-        Self { world, options, stop, tasks, instance, sessions: Mutex::new(HashMap::new()) }
+        Self { world, options, stop, tasks, instance, sessions: Mutex::default(), processes: Default::default() }
     }
 
     pub fn accepts(&self, user: &str, password: &str) -> bool {
@@ -118,6 +119,7 @@ impl Service {
             "FindByInventoryPath" | "FindByUuid" | "FindAllByUuid" | "FindChild" | "FindByIp" | "FindByDnsName" => {
                 self.with_scope(&key, |scope| search(scope, method))
             }
+            "StartProgramInGuest" | "ListProcessesInGuest" => self.in_guest(method),
             "QueryOptions" => query_options(method),
             "HasPrivilegeOnEntity" => {
                 let granted = method.all("privId").map(|_| Val::Bool(true)).collect();

@@ -26,6 +26,7 @@ mod collect;
 mod collector;
 mod dispatch;
 mod fault;
+mod guest;
 mod operations;
 pub mod platform;
 mod rest;

@@ -1,26 +1,33 @@
 //! What a story must hold beyond its types: names of VMs, and an order that can be told.
 
-use super::{Goal, Step, VmName};
+use super::{Expect, Goal, Op, Step, VmName};
 use crate::config::scenarios::Scenario;
+use crate::config::scenarios::plans::{self, Part};
 
 /// Complaints as (path inside the scenario, sentence).
 pub(crate) fn complaints(scenario: &Scenario) -> Vec<(Vec<String>, String)> {
     let Some(steps) = &scenario.steps else { return Vec::new() };
-    let mut walk = Walk::new(scenario);
     if steps.is_empty() {
         return vec![(vec!["steps".to_owned()], "`steps` is empty: leave it out for `[migrate, verify]`".to_owned())];
     }
-    let mut out = Vec::new();
+    let parts = scenario.parts();
+    let mut walks: Vec<Walk> = parts.iter().map(Walk::new).collect();
+    let mut out: Vec<(Vec<String>, String)> = Vec::new();
     for (n, step) in steps.iter().enumerate() {
         let mut said = own(scenario, step);
-        said.extend(walk.next(step));
+        for walk in walks.iter_mut().filter(|walk| is_told(scenario, walk.part, step)) {
+            said.extend(walk.next(n, step));
+        }
+        said.dedup();
         let path = vec!["steps".to_owned(), n.to_string()];
         out.extend(said.into_iter().map(|text| (path.clone(), format!("step {}, `{}`: {text}", n + 1, step.name()))));
     }
-    if let Some((n, step)) = walk.unjudged {
+    for walk in walks {
+        let Some((n, step)) = walk.unjudged else { continue };
+        let whose = walk.part.name.as_ref().map(|name| format!(" of Plan {name}")).unwrap_or_default();
         let text = format!(
-            "step {}, `{step}`: nothing after it says how the migration must end; add `expect` or `verify`, else a failure \
-             would pass",
+            "step {}, `{step}`: nothing after it says how the migration{whose} must end; add `expect` or `verify`, else a \
+             failure would pass",
             n + 1
         );
         out.push((vec!["steps".to_owned(), n.to_string()], text));
@@ -28,24 +35,55 @@ pub(crate) fn complaints(scenario: &Scenario) -> Vec<(Vec<String>, String)> {
     out
 }
 
+/// Whether the step is about this Plan of the scenario.
+pub(crate) fn is_told(scenario: &Scenario, part: &Part, step: &Step) -> bool {
+    if let Some(plan) = step.plan() {
+        return part.name.as_ref() == Some(&plan.0);
+    }
+    let named = step.vms();
+    let has = |vm: &&VmName| vm.index(&scenario.virtual_machines).is_ok_and(|index| part.members.contains(&index));
+    named.is_empty() || named.iter().any(has)
+}
+
 /// What is wrong with a step by itself.
 fn own(scenario: &Scenario, step: &Step) -> Vec<String> {
     let mut out = Vec::new();
-    let named: Vec<&VmName> = match step {
-        Step::Wait(wait) => wait.vm.iter().collect(),
-        Step::Expect(expect) => expect.vm.iter().collect(),
-        Step::Power(power) => power.vm.iter().collect(),
-        Step::Cancel(cancel) => cancel.vms.iter().collect(),
-        _ => Vec::new(),
-    };
-    out.extend(named.into_iter().filter_map(|vm| vm.index(&scenario.virtual_machines).err()));
+    out.extend(step.vms().into_iter().filter_map(|vm| vm.index(&scenario.virtual_machines).err()));
+    out.extend(step.plan().and_then(|plan| plans::unknown(scenario, &plan.0)));
     if let Step::Expect(expect) = step {
-        if expect.ended.is_none() && expect.condition.is_none() && expect.source.is_none() {
-            out.push("it expects nothing: write `ended`, `condition` or `source`".to_owned());
+        if *expect
+            == (Expect {
+                plan: expect.plan.clone(),
+                vm: expect.vm.clone(),
+                timeout: expect.timeout,
+                ..Expect::default()
+            })
+        {
+            out.push("it expects nothing: write `ended`, `condition`, `source`, `overlap` or `in_flight`".to_owned());
         }
         if (expect.at.is_some() || expect.error.is_some()) && expect.ended != Some(super::End::Failed) {
             out.push("`at` and `error` are about a failure: write `ended: failed`, too".to_owned());
         }
+        if !expect.overlap.is_empty() && expect.overlap.len() != 2 {
+            out.push("`overlap` names two Plans".to_owned());
+        }
+        out.extend(expect.overlap.iter().filter_map(|plan| plans::unknown(scenario, &plan.0)));
+    }
+    if let Step::Patch(patch) = step {
+        if patch.operations.is_empty() {
+            out.push("`operations` is empty".to_owned());
+        }
+        for operation in &patch.operations {
+            if !operation.path.starts_with('/') {
+                out.push(format!("`{}` is no JSON pointer, which begins with `/`", operation.path));
+            }
+            if operation.value.is_none() && operation.op != Op::Remove {
+                out.push(format!("the operation on {} has no `value`", operation.path));
+            }
+        }
+    }
+    if matches!(step, Step::ReadMarker(read) if read.output.is_some() && read.command.is_none()) {
+        out.push("`output` is that of `command`: write both".to_owned());
     }
     let needs_warm = match step {
         Step::Cutover(_) => true,
@@ -53,41 +91,51 @@ fn own(scenario: &Scenario, step: &Step) -> Vec<String> {
         Step::Start(start) => start.cutover.is_some(),
         _ => false,
     };
-    if needs_warm && !scenario.warm_migration {
+    let warm =
+        scenario.parts().iter().filter(|part| is_told(scenario, part, step)).all(|part| part.scenario.warm_migration);
+    if needs_warm && !warm {
         out.push("only a warm migration has precopies and a cutover: set `warm_migration: true`".to_owned());
     }
     out
 }
 
-/// Where a story stands after some of its steps.
+/// Where the story of one Plan stands after some of its steps.
 struct Walk<'a> {
-    scenario: &'a Scenario,
-    number: usize,
+    part: &'a Part,
     started: bool,
     running: bool,
     plan: bool,
+    /// Whether a step that needs a Plan was told.
+    said: bool,
     unjudged: Option<(usize, &'static str)>,
 }
 
 impl<'a> Walk<'a> {
-    fn new(scenario: &'a Scenario) -> Self {
-        // A Plan is made before the first step, unless that is `create`.
-        Self { scenario, number: 0, started: false, running: false, plan: true, unjudged: None }
+    fn new(part: &'a Part) -> Self {
+        // A Plan is made before the first step that needs one, unless that is `create`.
+        Self { part, started: false, running: false, plan: true, said: false, unjudged: None }
     }
 
-    /// Takes the next step; what speaks against it here.
-    fn next(&mut self, step: &Step) -> Option<String> {
-        let n = self.number;
-        self.number += 1;
-        let needs_plan =
-            !matches!(step, Step::Create(_) | Step::Power(_) | Step::Absent(_) | Step::Verify(_) | Step::Boot(_));
-        if needs_plan && !self.plan {
+    /// Takes the next step, the `n`th of all; what speaks against it here.
+    fn next(&mut self, n: usize, step: &Step) -> Option<String> {
+        let first = !self.said;
+        self.said |= step.needs_plan() || matches!(step, Step::Create(_));
+        let migrated = matches!(
+            step,
+            Step::Absent(_) | Step::Verify(_) | Step::Boot(_) | Step::ReadMarker(_) | Step::Run(_) | Step::Shutdown(_)
+        );
+        if step.needs_plan() && !migrated && !self.plan {
             return Some("the Plan is deleted: make it again with `create`".to_owned());
         }
         match step {
-            Step::Create(_) if self.plan && n > 0 => return Some("the Plan is there already".to_owned()),
+            Step::Create(_) if self.plan && !first => return Some("the Plan is there already".to_owned()),
             Step::Create(_) => (self.plan, self.started) = (true, false),
-            Step::Validate(_) | Step::Power(_) | Step::Absent(_) => {}
+            Step::Validate(_)
+            | Step::Power(_)
+            | Step::Absent(_)
+            | Step::Snapshot(_)
+            | Step::WriteMarker(_)
+            | Step::Patch(_) => {}
             Step::Migrate(_) | Step::Start(_) if self.started => {
                 return Some("the Plan has been migrated already: write `retry`".to_owned());
             }
@@ -106,7 +154,7 @@ impl<'a> Walk<'a> {
             Step::Wait(wait) => self.running = !(wait.goal == Goal::End && wait.vm.is_none()),
             Step::Cutover(_) => {}
             Step::Cancel(cancel) => {
-                let whole = cancel.vms.is_empty() || cancel.vms.len() >= self.scenario.virtual_machines.len();
+                let whole = cancel.vms.is_empty() || cancel.vms.len() >= self.part.members.len();
                 if whole {
                     (self.running, self.unjudged) = (false, None);
                 }
@@ -119,17 +167,22 @@ impl<'a> Walk<'a> {
                     (self.running, self.unjudged) = (false, None);
                 }
             }
-            Step::Verify(_) | Step::Boot(_) if !self.started && self.plan => {
+            Step::Verify(_) | Step::Boot(_) | Step::ReadMarker(_) | Step::Run(_) | Step::Shutdown(_)
+                if !self.started && self.plan =>
+            {
                 return Some("nothing was migrated: write `migrate` before it".to_owned());
             }
             Step::Verify(_) if self.running => {
                 return Some("the migration may still run: write `wait` or `expect` before it".to_owned());
             }
             Step::Verify(_) => self.unjudged = None,
-            Step::Boot(_) | Step::Archive(_) => {}
+            Step::Boot(_) | Step::Archive(_) | Step::ReadMarker(_) | Step::Run(_) | Step::Shutdown(_) => {}
             Step::Delete(delete) => match delete.what {
-                super::Deletable::Plan => (self.plan, self.running, self.started) = (false, false, false),
-                super::Deletable::Migration => self.running = false,
+                // Nobody can tell any more how it would have ended.
+                super::Deletable::Plan => {
+                    (self.plan, self.running, self.started, self.unjudged) = (false, false, false, None);
+                }
+                super::Deletable::Migration => (self.running, self.unjudged) = (false, None),
             },
         }
         None

@@ -17,14 +17,17 @@ const MAIN: &[(&str, &str)] = &[
     ("expect", "ended"),
     ("delete", "what"),
     ("power", "state"),
+    ("snapshot", "name"),
+    ("run", "command"),
+    ("read-marker", "command"),
 ];
 
-/// Every step's name, in the order of the table.
 /// Schema of a step, in its long form.
 pub(crate) fn schema() -> Value {
     schemars::schema_for!(super::Step).to_value()
 }
 
+/// Every step's name, in the order of the table.
 pub(super) fn names() -> Vec<String> {
     alternatives(&schema()).iter().filter_map(|one| name_of(one).map(str::to_owned)).collect()
 }

@@ -40,14 +40,21 @@ pub fn chapters(scenario: &Scenario, boot: bool) -> Vec<Chapter> {
     let boot = boot && scenario.boot.unwrap_or(true);
     let numbered = steps.into_iter().zip(1..).map(|(step, number)| Told { number: Some(number), step });
     let mut told: Vec<Told> = Vec::new();
+    let mut made = false;
     let implied = |step| Told { number: None, step };
     for next in numbered.filter(|told| boot || !matches!(told.step, Step::Boot(_))) {
-        if told.is_empty() && !matches!(next.step, Step::Create(_)) {
+        // What is done to the sources first is no Plan's matter.
+        if !made && next.step.needs_plan() {
             told.push(implied(Step::Create(Plain::default())));
+            made = true;
         }
-        let made = told.last().is_some_and(|last| matches!(last.step, Step::Create(_)));
-        if made && !matches!(next.step, Step::Validate(_)) {
-            told.push(implied(Step::Validate(Validate::default())));
+        made = made || matches!(next.step, Step::Create(_));
+        let plan = told.last().and_then(|last| match &last.step {
+            Step::Create(create) => Some(create.plan.clone()),
+            _ => None,
+        });
+        if let Some(plan) = plan.filter(|_| !matches!(next.step, Step::Validate(_) | Step::Create(_))) {
+            told.push(implied(Step::Validate(Validate { plan, ..Validate::default() })));
         }
         told.push(next);
     }

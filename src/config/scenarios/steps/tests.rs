@@ -74,6 +74,11 @@ fn a_story_that_cannot_be_told_is_refused_with_what_would_be_right() {
         (false, "[start, {expect: {}}, cancel]", "it expects nothing"),
         (false, "[start, {expect: {ended: succeeded, at: PreHook}}]", "write `ended: failed`"),
         (false, "[retry]", "it starts a migration again"),
+        (false, "[migrate, {read-marker: {output: x}}]", "`output` is that of `command`"),
+        (false, "[write-marker, {run: hostname}]", "nothing was migrated"),
+        (false, "[{verify: {plan: x}}]", "the scenario has no Plan `x`: it has no `plans`"),
+        (false, "[migrate, {expect: {overlap: [x]}}]", "`overlap` names two Plans"),
+        (false, "[{patch: {what: controller, operations: [{op: add, path: spec}]}}, migrate]", "is no JSON pointer"),
     ] {
         let complaints = order::complaints(&scenario(warm, yaml));
         assert!(complaints.iter().any(|(_, text)| text.contains(said)), "{yaml}: {complaints:?}");
@@ -87,9 +92,32 @@ fn a_story_that_cannot_be_told_is_refused_with_what_would_be_right() {
         (false, "[migrate, {delete: plan}, create, {validate: VMAlreadyExists}]"),
         (true, "[{start: {cutover: {ago: 1h}}}, wait, verify]"),
         (true, "[start, {cutover: {after_precopies: 2}}, wait, verify]"),
+        (false, "[write-marker, snapshot, {power: 'on'}, migrate, verify, {read-marker: hostname}, shutdown]"),
+        (false, "[start, {wait: {for: {percent: 30}}}, {delete: migration}, {expect: {vm: a, condition: Canceled}}]"),
     ] {
         assert_eq!(order::complaints(&scenario(warm, yaml)), [], "{yaml}");
     }
+}
+
+#[test]
+fn each_plan_of_several_has_a_story_of_its_own() {
+    let plans = json!([{"name": "one", "virtual_machines": ["a"], "warm_migration": true},
+        {"name": "two", "virtual_machines": ["b"]}]);
+    let said = |yaml: &str| {
+        let mut scenario = scenario(false, yaml);
+        scenario.plans = serde_json::from_value(plans.clone()).unwrap();
+        order::complaints(&scenario).into_iter().map(|(_, text)| text).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        said("[{start: {plan: one, cutover: now}}, {start: {plan: two}}, {expect: succeeded}, verify]"),
+        [""; 0]
+    );
+    let half = said("[start, {expect: {plan: one, ended: succeeded}}, {verify: {plan: one}}]");
+    assert!(half.iter().any(|text| text.contains("says how the migration of Plan two must end")), "{half:?}");
+    let cold = said("[start, {cutover: {plan: two}}, {expect: succeeded}]");
+    assert!(cold.iter().any(|text| text.contains("only a warm migration")), "{cold:?}");
+    let near = said("[migrate, {verify: {plan: tow}}]");
+    assert!(near.iter().any(|text| text.contains("no Plan `tow`; did you mean `two`?")), "{near:?}");
 }
 
 fn told(yaml: Option<&str>, boot: bool) -> Vec<String> {
@@ -120,6 +148,11 @@ fn what_goes_without_saying_is_put_in_and_stages_only_go_forward() {
         ["plan*: create 1.validate", "migrate*: 2.start 3.cutover 4.expect"]
     );
     assert_eq!(
+        told(Some("[write-marker, migrate, verify]"), true),
+        ["plan*: 1.write-marker create validate", "migrate: 2.migrate", "verify: 3.verify"],
+        "what is done to the sources first is no Plan's matter"
+    );
+    assert_eq!(
         told(Some("[migrate, {delete: plan}, create, {validate: X}]"), true),
         ["plan: create validate", "migrate*: 1.migrate 2.delete 3.create 4.validate"]
     );
@@ -134,6 +167,8 @@ fn every_step_of_the_schema_has_its_name_its_words_and_a_deadline() {
             "delete" => json!({"what": "plan"}),
             "power" => json!({"state": "on"}),
             "expect" => json!({"ended": "failed"}),
+            "run" => json!({"command": "hostname"}),
+            "patch" => json!({"what": "plan", "operations": []}),
             _ => json!({}),
         };
         let step: Step = serde_json::from_value(json!({&name: arguments})).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -167,16 +202,26 @@ fn vm() -> impl Strategy<Value = VmName> {
 
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        limit().prop_map(|timeout| Step::Migrate(Plain { timeout })),
-        (prop::option::of(moment()), limit()).prop_map(|(cutover, timeout)| Step::Start(Start { cutover, timeout })),
+        limit().prop_map(|timeout| Step::Migrate(Plain { timeout, ..Plain::default() })),
+        (prop::option::of(moment()), limit()).prop_map(|(cutover, timeout)| Step::Start(Start {
+            cutover,
+            timeout,
+            ..Start::default()
+        })),
         (goal(), prop::option::of(vm()), limit()).prop_map(|(goal, vm, timeout)| Step::Wait(Wait {
             goal,
             vm,
-            timeout
+            timeout,
+            ..Wait::default()
         })),
-        (prop::option::of(1u32..1000), moment(), limit())
-            .prop_map(|(after_precopies, at, timeout)| Step::Cutover(Cutover { after_precopies, at, timeout })),
-        (prop::collection::vec(vm(), 0..3), limit()).prop_map(|(vms, timeout)| Step::Cancel(Cancel { vms, timeout })),
+        (prop::option::of(1u32..1000), moment(), limit()).prop_map(|(after_precopies, at, timeout)| Step::Cutover(
+            Cutover { after_precopies, at, timeout, ..Cutover::default() }
+        )),
+        (prop::collection::vec(vm(), 0..3), limit()).prop_map(|(vms, timeout)| Step::Cancel(Cancel {
+            vms,
+            timeout,
+            ..Cancel::default()
+        })),
         (prop::option::of(vm()), limit(), "[a-z.*]{1,8}").prop_filter_map(
             "a regular expression",
             |(vm, timeout, error)| {
@@ -184,8 +229,12 @@ fn any_step() -> impl Strategy<Value = Step> {
                 Some(Step::Expect(Expect { ended: Some(End::Failed), error, vm, timeout, ..Expect::default() }))
             }
         ),
-        limit().prop_map(|timeout| Step::Delete(Delete { what: Deletable::Migration, timeout })),
-        limit().prop_map(|timeout| Step::Absent(Absent { kinds: vec![Kind::Pods, Kind::DataVolumes], timeout })),
+        limit().prop_map(|timeout| Step::Delete(Delete { what: Deletable::Migration, plan: None, timeout })),
+        limit().prop_map(|timeout| Step::Absent(Absent {
+            kinds: vec![Kind::Pods, Kind::DataVolumes],
+            timeout,
+            ..Absent::default()
+        })),
     ]
 }
 
@@ -204,7 +253,7 @@ proptest! {
         let mut node = Node::from_json(json!({"steps": [name.clone()]}));
         normalise(&mut node);
         let step = serde_json::from_value::<Vec<Step>>(node.to_json()["steps"].clone());
-        let needs_more = ["delete", "power"].contains(&name.as_str());
+        let needs_more = ["delete", "power", "patch", "run"].contains(&name.as_str());
         prop_assert_eq!(step.is_ok(), known && !needs_more);
         let told = unknown(&["steps".into(), "0".into(), name.clone()]).unwrap();
         prop_assert!(told.contains(&name));

@@ -2,11 +2,35 @@
 
 use std::fmt;
 
-use super::{Deletable, Expect, Goal, Kind, Moment, Step, Wait};
+use super::{Deletable, Expect, Goal, Kind, Moment, Op, Operation, PlanName, Step, VmName, Wait};
 use crate::config::duration;
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.told(f)?;
+        match self.plan() {
+            Some(PlanName(plan)) => write!(f, " (Plan {plan})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whose guests or VMs: one's, or all.
+fn of(vm: Option<&VmName>, one: &str, all: &str) -> String {
+    vm.map_or_else(|| all.to_owned(), |vm| format!("{one} {}", vm.0))
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.op, &self.value) {
+            (Op::Remove, _) | (_, None) => write!(f, "{} removed", self.path),
+            (Op::Add | Op::Replace, Some(value)) => write!(f, "{} set to {value}", self.path),
+        }
+    }
+}
+
+impl Step {
+    fn told(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Create(_) => f.write_str("make the Plan"),
             Self::Validate(validate) => match &validate.condition {
@@ -51,6 +75,31 @@ impl fmt::Display for Step {
                 write!(f, "none of the Plan's {} are left", kinds.join(", "))
             }
             Self::Verify(_) => f.write_str("verify the migrated VMs"),
+            Self::Snapshot(step) => {
+                write!(f, "make a snapshot of {}", of(step.vm.as_ref(), "source VM", "the source VMs"))
+            }
+            Self::Patch(patch) => {
+                let operations: Vec<String> = patch.operations.iter().map(ToString::to_string).collect();
+                write!(f, "patch the {}: {}", patch.what.kind(), operations.join(", "))
+            }
+            Self::WriteMarker(step) => {
+                write!(f, "write a marker into {}", of(step.vm.as_ref(), "source VM", "the source VMs"))
+            }
+            Self::ReadMarker(step) => {
+                write!(f, "read the marker back in {}", of(step.vm.as_ref(), "migrated VM", "the migrated VMs"))?;
+                match &step.command {
+                    Some(command) => write!(f, ", or run `{command}` where none was written"),
+                    None => Ok(()),
+                }
+            }
+            Self::Run(run) => {
+                write!(f, "run `{}` in {}", run.command, of(run.vm.as_ref(), "migrated VM", "the migrated VMs"))?;
+                match &run.output {
+                    Some(output) => write!(f, "; its output is like `{}`", output.text()),
+                    None => Ok(()),
+                }
+            }
+            Self::Shutdown(step) => write!(f, "shut {} down", of(step.vm.as_ref(), "migrated VM", "the migrated VMs")),
             Self::Boot(_) => f.write_str("boot the migrated VMs, look at their guests, shut them down again"),
         }
     }
@@ -67,6 +116,13 @@ fn expected(expect: &Expect, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if let Some(condition) = &expect.condition {
         let of = expect.vm.as_ref().map_or_else(|| "the Plan".to_owned(), |vm| format!("VM {}", vm.0));
         parts.push(format!("{of} has the condition {condition}"));
+    }
+    if !expect.overlap.is_empty() {
+        let plans: Vec<&str> = expect.overlap.iter().map(|plan| plan.0.as_str()).collect();
+        parts.push(format!("the Plans {} migrated at the same time", plans.join(" and ")));
+    }
+    if let Some(limit) = expect.in_flight {
+        parts.push(format!("at most {limit} VMs of one source host migrated at the same time, and {limit} did"));
     }
     if expect.source.is_some() {
         let of =

@@ -79,6 +79,11 @@ pub(super) trait Source: Send + Sync {
         false
     }
 
+    /// The host that limits how many of its VMs are copied at once; `None`: the Provider as a whole does.
+    fn host_of<'a>(&self, _: &'a InvVm) -> Option<&'a str> {
+        None
+    }
+
     /// Whether the inventory is asked from the platform at every look, instead of being collected.
     fn live(&self) -> bool {
         false

@@ -166,6 +166,9 @@ pub(super) fn property(scope: &Scope<'_>, object: &Ref, name: &str) -> Option<Va
         ("OptionManager", "setting") => option_values(if object.id == "VpxSettings" { settings() } else { Vec::new() }),
         ("CustomFieldsManager", "field") => Val::Array("CustomFieldDef", Vec::new()),
         ("ExtensionManager", "extensionList") => Val::Array("Extension", Vec::new()),
+        ("GuestOperationsManager", "processManager") => {
+            mo("GuestProcessManager", "guestOperationsProcessManager").into()
+        }
         ("ContainerView", "container") => scope.session?.views.get(&object.id)?.container.clone().into(),
         ("ContainerView", "recursive") => scope.session?.views.get(&object.id)?.recursive.into(),
         ("ContainerView", "type") => strings(scope.session?.views.get(&object.id)?.kinds.iter().cloned()),

@@ -12,7 +12,7 @@ use super::{Shape, Source, missing};
 use crate::api::forklift::Provider;
 use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
 use crate::inventory::model::{InvDisk, InvVm};
-use crate::inventory::own::VsphereDisk;
+use crate::inventory::own::{OwnVm, VsphereDisk};
 
 mod client;
 mod view;
@@ -27,6 +27,13 @@ impl Source for Vsphere {
 
     fn tells_insecure(&self) -> bool {
         true
+    }
+
+    fn host_of<'a>(&self, vm: &'a InvVm) -> Option<&'a str> {
+        match &vm.own {
+            OwnVm::Vsphere(own) => Some(&own.host_id),
+            _ => None,
+        }
     }
 
     fn missing_keys(&self, login: &Login) -> Vec<String> {

@@ -1,0 +1,187 @@
+//! What a story does inside guests: markers, commands, a gentle end; and snapshots of the sources.
+
+use std::time::Duration;
+
+use super::super::Failure;
+use super::super::boot::{self, StillOn};
+use super::super::inside::{self, Ran};
+use super::super::marker::{Marker, judge_own, shortened};
+use super::super::prepared::PreparedVm;
+use super::super::settle::login_of;
+use super::super::verify::{report, target_name};
+use super::actor::Actor;
+use crate::api::kubevirt::VirtualMachine;
+use crate::api::vm::Power;
+use crate::cluster::apply;
+use crate::config::steps::{ReadMarker, Run, Snapshot, VmName};
+use crate::event::{EventKind, Finding, Level, Outcome, Problem};
+
+/// The check that says whether a marker came along.
+const MARKER: &str = "marker";
+/// What a snapshot is called where its step does not say.
+const SNAPSHOT: &str = "mtv-matrix-story";
+
+impl Actor<'_> {
+    pub(super) async fn snapshot(&self, snapshot: &Snapshot) -> Result<(), Failure> {
+        let Some(driver) = self.prepared.open.access.driver() else {
+            return Err(Failure::skipped(
+                "a `snapshot` step can't be told: nobody here can reach VMs of this platform",
+            ));
+        };
+        let name = snapshot.name.as_deref().unwrap_or(SNAPSHOT);
+        for vm in self.named(snapshot.vm.as_ref())? {
+            driver.snapshot(&vm.reference, name).await?;
+            self.note(Level::Info, format!("source VM {}: snapshot {name} made", vm.reference.name));
+        }
+        Ok(())
+    }
+
+    fn note(&self, level: Level, message: String) {
+        self.context.note(Some(&self.cell.id), level, message);
+    }
+
+    /// Writes a marker into each guest. Where nobody can, the log says so, and `read-marker` finds none.
+    pub(super) async fn write_markers(&mut self, named: Option<&VmName>, limit: Duration) -> Result<(), Failure> {
+        let mut written = Vec::new();
+        for vm in self.named(named)? {
+            match self.write_marker(vm, limit).await? {
+                Ok(marker) => {
+                    self.note(Level::Info, format!("source VM {}: a marker was written", vm.reference.name));
+                    written.push((vm.reference.id.clone(), marker));
+                }
+                Err(why) => self.note(Level::Warning, format!("no marker in {}: {why}", vm.reference.name)),
+            }
+        }
+        self.told.markers.extend(written);
+        Ok(())
+    }
+
+    /// `Ok(Err)`: why it can't be.
+    async fn write_marker(&self, vm: &PreparedVm, limit: Duration) -> Result<Result<Marker, String>, Failure> {
+        let reaches = self.prepared.open.access.driver().filter(|driver| driver.reaches_guests());
+        let Some(driver) = reaches else {
+            return Ok(Err("nobody here can write into guests of this platform".to_owned()));
+        };
+        let login = match login_of(self.prepared, vm) {
+            Ok(login) => login,
+            Err(why) => return Ok(Err(why)),
+        };
+        let was_on = driver.power(&vm.reference).await? == Power::On;
+        if !was_on {
+            let how = driver.set_power(&vm.reference, true).await?;
+            self.note(Level::Info, format!("source VM {} started for its marker: {how}", vm.reference.name));
+        }
+        let marker = Marker::new(vm.before.os);
+        let write = async {
+            driver.wait_guest_info(&vm.reference, self.context.parts.settings.timeouts.guest_info).await?;
+            let (program, arguments) = marker.writing();
+            driver.run_in_guest(&vm.reference, &login, program, &arguments, limit).await
+        };
+        let wrote = write.await;
+        // Whatever came of it, the source is left as it was.
+        if !was_on {
+            let how = driver.set_power(&vm.reference, false).await?;
+            self.note(Level::Info, format!("source VM {}: {how}", vm.reference.name));
+            self.seen_as_before(vm).await?;
+        }
+        match wrote? {
+            0 => Ok(Ok(marker)),
+            code => {
+                let message =
+                    format!("the guest of {} could not write its marker: exit code {code}", vm.reference.name);
+                Err(Failure::environment(Problem::new(message)))
+            }
+        }
+    }
+
+    /// Waits until MTV's inventory shows the VM as it was made ready.
+    async fn seen_as_before(&self, vm: &PreparedVm) -> Result<(), Failure> {
+        let (parts, open) = (&self.context.parts, &self.prepared.open);
+        let limit = parts.settings.timeouts.inventory;
+        let complete = |seen: &serde_json::Value| open.adapter.complete(seen, &vm.before);
+        parts.inventory.wait_vm(&open.provider.path, &vm.reference.id, limit, complete).await?;
+        Ok(())
+    }
+
+    /// The migrated VMs that a step is about, with their names; those of which the migration left none are told.
+    async fn arrived(&mut self, named: Option<&VmName>) -> Result<Vec<(PreparedVm, String)>, Failure> {
+        self.migrated().await?;
+        let Some(migrated) = &self.told.migrated else { return Ok(Vec::new()) };
+        if !migrated.has_targets {
+            self.note(Level::Info, "nothing to look into: the migration ended before a VM was created".to_owned());
+            return Ok(Vec::new());
+        }
+        let all = self.named(named)?.into_iter();
+        Ok(all.map(|vm| (vm.clone(), target_name(migrated, vm))).collect())
+    }
+
+    /// Reads the markers back. A VM that has none is judged by the step's command, or not.
+    pub(super) async fn read_markers(&mut self, read: &ReadMarker) -> Result<(), Failure> {
+        let mut findings = Vec::new();
+        for (vm, name) in self.arrived(read.vm.as_ref()).await? {
+            let outcome = match (self.told.markers.get(&vm.reference.id), &read.command) {
+                (Some(marker), _) => marker.judge(self.inside(&vm, &name, &marker.reading()).await?),
+                (None, Some(command)) => {
+                    judge_own(command, read.output.as_ref(), self.inside(&vm, &name, command).await?)
+                }
+                (None, None) => {
+                    Outcome::NotJudged { because: "no marker was written, and the step has no `command`".to_owned() }
+                }
+            };
+            if let Outcome::NotJudged { because } = &outcome {
+                self.note(Level::Warning, format!("the marker of {name} is not judged: {because}"));
+            }
+            let finding = Finding { check: MARKER.to_owned(), vm: vm.before.name.clone(), subject: None, outcome };
+            let (cell, attempt) = (self.cell.id.clone(), self.attempt);
+            self.context.parts.events.emit(EventKind::CheckFinished { cell, attempt, finding: finding.clone() });
+            findings.push(finding);
+        }
+        report(&findings)
+    }
+
+    async fn inside(&self, vm: &PreparedVm, name: &str, command: &str) -> Result<Ran, Failure> {
+        let ran = inside::run(self.context, self.cell, self.prepared, vm, name, command).await;
+        ran.map_err(|why| Failure::environment(Problem::new(format!("the guest of {name} could not be asked: {why}"))))
+    }
+
+    /// Runs the step's command in each guest.
+    pub(super) async fn run(&mut self, run: &Run) -> Result<(), Failure> {
+        for (vm, name) in self.arrived(run.vm.as_ref()).await? {
+            match judge_own(&run.command, run.output.as_ref(), self.inside(&vm, &name, &run.command).await?) {
+                Outcome::Passed { actual } => self.note(Level::Info, format!("{name}: {actual}")),
+                Outcome::Failed { expected, actual } => {
+                    let message = format!("expected in {name} that {expected}, found {}", shortened(&actual));
+                    return Err(Failure::product(Problem::new(message)));
+                }
+                Outcome::NotJudged { because } => {
+                    let message = format!("`{}` could not be run in {name}: {because}", run.command);
+                    return Err(Failure::environment(Problem::new(message)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Shuts running VMs down gently: a guest that does not go down has failed.
+    pub(super) async fn shut_down(&mut self, named: Option<&VmName>, limit: Duration) -> Result<(), Failure> {
+        for (_, name) in self.arrived(named).await? {
+            let (cluster, namespace) = (&self.prepared.destination.cluster, &self.prepared.target_namespace);
+            let api: kube::Api<VirtualMachine> = kube::Api::namespaced(cluster.client(), namespace);
+            let thing = format!("VirtualMachine {namespace}/{name}");
+            let found = api.get(&name).await.map_err(|error| apply::ApplyError::request("read", &thing, &error))?;
+            let status = found.status.as_ref().map_or("", |status| status.printable_status.as_str());
+            if status == "Stopped" {
+                self.note(Level::Info, format!("{name} is off already"));
+                continue;
+            }
+            boot::shut_down(self.prepared, &name, limit).await.map_err(|why| {
+                let problem = Problem::new(format!("{name} does not shut down: {why}"));
+                match why {
+                    StillOn::Slow(_) => Failure::product(problem),
+                    StillOn::Unasked(_) => Failure::environment(problem),
+                }
+            })?;
+        }
+        Ok(())
+    }
+}
