@@ -3,6 +3,7 @@
 //! Each defect breaks exactly one thing, so that exactly one check must find it.
 
 pub mod catalogue;
+pub mod drawn;
 pub mod variations;
 pub mod written;
 
