@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mtv_matrix::check;
 use mtv_matrix::lab::defects::{CATALOGUE, catalogue};
+use mtv_matrix::lab::weather;
 use serde_json::Value;
 
 /// Three disks, static address, PVC names, node selector, labels, affinity.
@@ -179,6 +180,73 @@ fn without_a_defect_no_check_fails_and_every_check_passes_somewhere() {
     let booted = ["boot", "shutdown"];
     let all = check::CONTRACT.iter().map(|check| check.name).chain(booted).collect::<BTreeSet<_>>();
     assert_eq!(ran.checks("passed"), all);
+}
+
+/// `playbook_base64` of the user's own, and a built-in one.
+const HOOKS: &str = "
+scenarios:
+  test_both_hooks:
+    virtual_machines:
+      - name: mtv-tests-rhel8
+    warm_migration: false
+    pre_hook: {playbook_base64: LSBob3N0czogbG9jYWxob3N0CiAgdGFza3M6IFtdCg==}
+    post_hook: {expected_result: succeed}
+    essential: [hooks, disk-order]
+";
+
+#[test]
+fn both_hooks_run_once_in_order_with_their_own_playbooks() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("hooks.yaml");
+    std::fs::write(&file, HOOKS).unwrap();
+    let ran = run(&["--config", file.to_str().unwrap(), "-s", "test_both_hooks"]);
+    assert_eq!(ran.status.code(), Some(0), "{}", ran.stderr);
+    let told: Vec<&Value> = ran.findings("passed").filter(|finding| finding["check"] == "hooks").collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["actual"], "2 hooks in its place");
+}
+
+#[test]
+fn a_check_that_a_scenario_calls_essential_and_that_was_not_judged_leaves_its_cell_errored() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("essential.yaml");
+    let with = |check: &str| {
+        let text = HOOKS.replace("[hooks, disk-order]", &format!("[{check}]"));
+        std::fs::write(&file, text).unwrap();
+        run(&["--config", file.to_str().unwrap(), "-s", "test_both_hooks"])
+    };
+    // The VM is off: nobody logs in.
+    let ran = with("ssh-login");
+    assert_eq!((ran.status.code(), &ran.summary["verdict"]), (Some(3), &Value::from("errored")), "{}", ran.stderr);
+    let ran = with("ssh-logn");
+    assert_eq!(ran.status.code(), Some(2));
+    assert!(ran.stderr.contains("did you mean `ssh-login`?"), "{}", ran.stderr);
+}
+
+/// Under weather in which no agent comes, a scenario that asks for one is failed for that; the others stay right.
+const NO_AGENT: &str = "no-agent";
+
+#[test]
+fn the_shipped_scenarios_stay_right_under_each_weather() {
+    let switches: Vec<&str> = weather::SWITCHES.iter().map(|switch| switch.name).collect();
+    let wrong = complaints(&switches, |name| {
+        let own = format!("fair,{name}");
+        let mut arguments = vec!["--lab-weather", own.as_str(), "--jobs", "8"];
+        if *name == NO_AGENT {
+            // It is waited for, and does not come.
+            arguments.extend(["--set", "timeouts.guest_agent=2s", "-s", TWO_NICS]);
+        }
+        let ran = run(&arguments);
+        let failed = ran.checks("failed");
+        let wanted: BTreeSet<&str> = if *name == NO_AGENT { ["guest-agent"].into() } else { BTreeSet::new() };
+        let code = if *name == NO_AGENT { Some(1) } else { Some(0) };
+        if failed == wanted && ran.status.code() == code {
+            return Vec::new();
+        }
+        let told: Vec<String> = ran.findings("failed").map(Value::to_string).collect();
+        vec![format!("{name}: exit {:?}, {} {}", ran.status.code(), told.join(" "), ran.stderr)]
+    });
+    assert!(wrong.is_empty(), "{} kinds of weather raise an alarm:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]

@@ -25,6 +25,7 @@ use mtv_matrix::config::{Scenarios, shipped_scenarios};
 use mtv_matrix::event::Outcome;
 use mtv_matrix::lab::defects::CATALOGUE;
 use mtv_matrix::lab::defects::catalogue::{VM_ID, WRITTEN};
+use mtv_matrix::lab::defects::drawn::DRAWN;
 use mtv_matrix::lab::defects::variations::VARIATIONS;
 use mtv_matrix::lab::defects::written::{self, Change, Object, Written};
 use serde_json::{Value, json};
@@ -48,25 +49,51 @@ fn files(dir: &Path, out: &mut Vec<PathBuf>) {
     }
 }
 
+/// The releases that the contract's rows differ between; the second is the lab's own.
+const VERSIONS: [&str; 3] = ["2.9", USUAL, "2.12"];
+const USUAL: &str = "2.11";
+
+/// A good run of every version, all at once.
 fn recorded() -> &'static [Evidence] {
     static RECORDED: OnceLock<Vec<Evidence>> = OnceLock::new();
     RECORDED.get_or_init(|| {
         let own = tempfile::tempdir().unwrap();
         let kept = std::env::var_os("RECORDED").map(PathBuf::from);
         let dir = kept.as_deref().unwrap_or(own.path());
-        if !dir.join("latest").exists() {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_mtv-matrix"));
-            command.args(["run", "--lab", "--jobs", "12", "--set", "keep_evidence=true", "--results"]).arg(dir);
-            SCENARIOS.iter().for_each(|scenario| _ = command.args(["-s", scenario]));
-            let output = command.current_dir(own.path()).env_clear().stdin(Stdio::null()).output().unwrap();
-            let told = String::from_utf8_lossy(&output.stdout);
-            assert_eq!(output.status.code(), Some(0), "{told}\n{}", String::from_utf8_lossy(&output.stderr));
-        }
-        let mut paths = Vec::new();
-        files(&dir.join("latest/artifacts"), &mut paths);
-        paths.sort();
-        paths.iter().map(|path| serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()).collect()
+        let record = |version: &'static str| {
+            let dir = dir.join(version);
+            move || {
+                take(version, &dir);
+                let mut paths = Vec::new();
+                files(&dir.join("latest/artifacts"), &mut paths);
+                paths.sort();
+                paths.iter().map(|path| serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()).collect()
+            }
+        };
+        std::thread::scope(|scope| {
+            let all = VERSIONS.map(|version| scope.spawn(record(version)));
+            all.into_iter().flat_map(|one| -> Vec<Evidence> { one.join().unwrap() }).collect()
+        })
     })
+}
+
+fn take(version: &str, dir: &Path) {
+    if dir.join("latest").exists() {
+        return;
+    }
+    std::fs::create_dir_all(dir).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mtv-matrix"));
+    command.args(["run", "--lab", "--jobs", "8", "--set", "keep_evidence=true", "--lab-mtv-version", version]);
+    command.arg("--results").arg(dir);
+    SCENARIOS.iter().for_each(|scenario| _ = command.args(["-s", scenario]));
+    let output = command.current_dir(dir).env_clear().stdin(Stdio::null()).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{told}\n{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// `2.11` of `2.11.3`.
+fn version(evidence: &Evidence) -> String {
+    evidence.mtv_version.as_deref().unwrap_or_default().split('.').take(2).collect::<Vec<_>>().join(".")
 }
 
 fn scenarios() -> &'static Scenarios {
@@ -189,7 +216,8 @@ fn applied(evidence: &Evidence, written: &Written) -> Option<Evidence> {
 }
 
 fn place(evidence: &Evidence) -> String {
-    format!("{} {} {}", evidence.platform.name(), evidence.scenario, evidence.before.name)
+    let (platform, version) = (evidence.platform.name(), version(evidence));
+    format!("{platform} {version} {} {}", evidence.scenario, evidence.before.name)
 }
 
 #[test]
@@ -214,6 +242,7 @@ fn a_good_run_of_every_platform_raises_no_alarm() {
 #[test]
 fn each_written_defect_is_found_by_its_own_check_and_by_no_other_that_its_entry_does_not_list() {
     let (mut wrong, mut made) = (Vec::new(), 0);
+    let mut tried: BTreeMap<(String, &str, &str), (usize, usize)> = BTreeMap::new();
     for defect in WRITTEN {
         let expected = defect.caught_by[0];
         let mut red = 0;
@@ -222,7 +251,13 @@ fn each_written_defect_is_found_by_its_own_check_and_by_no_other_that_its_entry_
             made += 1;
             let failed = failed(&bad);
             let asked = judged(evidence).get(expected).is_some_and(|(word, _)| *word == "passed");
-            red += usize::from(failed.contains_key(expected));
+            let found = usize::from(failed.contains_key(expected));
+            red += found;
+            if asked {
+                let (made, seen) = tried.entry((version(evidence), evidence.platform.name(), expected)).or_default();
+                *made += 1;
+                *seen += found;
+            }
             if asked && !failed.contains_key(expected) {
                 wrong.push(format!("{}: {expected} does not see it on {}", defect.name, place(evidence)));
             }
@@ -236,6 +271,57 @@ fn each_written_defect_is_found_by_its_own_check_and_by_no_other_that_its_entry_
     }
     println!("{} written defects, made {made} times on {} recorded VMs", WRITTEN.len(), recorded().len());
     assert!(wrong.is_empty(), "{} things are wrong:\n{}", wrong.len(), wrong.join("\n"));
+    written_down(&tried);
+}
+
+/// What docs/checks.md counts was tried in this run, too: every version, platform and check. Counts may differ by what
+/// a run happens to write.
+fn written_down(tried: &BTreeMap<(String, &str, &str), (usize, usize)>) {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/check/tried.tsv");
+    let text = std::fs::read_to_string(file).unwrap();
+    let head: String = text.lines().filter(|line| line.starts_with('#')).map(|line| format!("{line}\n")).collect();
+    let rows = tried.iter().map(|((version, platform, check), (made, found))| {
+        format!("{version}\t{platform}\t{check}\t{made}\t{found}\n")
+    });
+    let now: String = std::iter::once(head).chain(rows).collect();
+    if std::env::var_os("WRITE_TRIED").is_some() {
+        std::fs::write(file, &now).unwrap();
+        return;
+    }
+    let keys = |text: &str| -> BTreeSet<String> {
+        let rows = text.lines().filter(|line| !line.starts_with('#'));
+        rows.map(|line| line.split('\t').take(3).collect::<Vec<_>>().join(" ")).collect()
+    };
+    assert_eq!(keys(&text), keys(&now), "run this test with WRITE_TRIED=1, then `mtv-matrix config docs docs`");
+}
+
+/// What was drawn and nobody need notice, each with the reason.
+const HARMLESS: &[(&str, &str)] = &[];
+
+#[test]
+fn what_a_seed_drew_from_the_definitions_is_noticed_or_harmless() {
+    let (mut missed, mut noticed) = (BTreeSet::new(), BTreeMap::<&str, BTreeSet<String>>::new());
+    for drawn in DRAWN {
+        for evidence in recorded().iter().filter(|evidence| version(evidence) == USUAL) {
+            let Some(bad) = changed(evidence, drawn.object, drawn.path, drawn.change) else { continue };
+            // Unreadable is errored: that is noticed.
+            let by = read_again(bad)
+                .map_or_else(|| BTreeSet::from(["errored".to_owned()]), |bad| failed(&bad).into_keys().collect());
+            if by.is_empty() {
+                missed.insert((drawn.name, evidence.platform.name()));
+            }
+            noticed.entry(drawn.name).or_default().extend(by);
+        }
+    }
+    noticed.retain(|_, by| !by.is_empty());
+    for (name, by) in &noticed {
+        println!("{name} noticed by {by:?}");
+    }
+    println!("{} of {} drawn changes are noticed; missed: {missed:?}", noticed.len(), DRAWN.len());
+    let harmless: BTreeSet<&str> = HARMLESS.iter().map(|(name, _)| *name).collect();
+    let never: BTreeSet<&str> =
+        DRAWN.iter().map(|drawn| drawn.name).filter(|name| !noticed.contains_key(name)).collect();
+    assert_eq!(never, harmless);
 }
 
 #[test]
@@ -348,7 +434,8 @@ fn listed() -> BTreeMap<String, String> {
 
 #[test]
 fn every_field_at_the_wire_is_compared_or_listed_with_the_reason_why_not() {
-    let survived: BTreeSet<String> = recorded().iter().flat_map(survivors).collect();
+    let usual = recorded().iter().filter(|evidence| version(evidence) == USUAL);
+    let survived: BTreeSet<String> = usual.flat_map(survivors).collect();
     let listed = listed();
     let stands_for = |row: &str, path: &str| match row.strip_suffix("/**") {
         Some(head) => path.strip_prefix(head).is_some_and(|rest| rest.starts_with('/')),

@@ -6,6 +6,8 @@ pub enum LabError {
     Start { part: String, cause: String },
     #[error("`{version}` is not a version that the lab plays: 2.9, 2.10, 2.11 or 2.12")]
     UnknownVersion { version: String },
+    #[error("the lab knows no weather `{name}`; it knows: {known}")]
+    UnknownWeather { name: String, known: String },
     #[error("the lab knows no defect `{name}`; it knows: {known}")]
     UnknownDefect { name: String, known: String },
 }

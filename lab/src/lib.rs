@@ -37,6 +37,7 @@ use platforms::{AllGuests, LabPlatform, PlatformOptions};
 use ports::GuestDirectory;
 use seed::SeedOptions;
 use serve::Endpoint;
+use weather::Sky;
 
 /// MTV's own namespace.
 const MTV_NAMESPACE: &str = "openshift-mtv";
@@ -62,6 +63,7 @@ pub mod platforms;
 mod ports;
 mod seed;
 pub mod serve;
+pub mod weather;
 mod world;
 
 /// A running lab.
@@ -83,6 +85,7 @@ impl Lab {
     /// Starts every part; returns when clients can connect.
     pub async fn start(options: LabOptions) -> Result<Self, LabError> {
         let defects = Defects::parse(&options.defects)?;
+        let sky = Sky::parse(&options.weather)?;
         let version = MtvVersion::parse(&options.mtv_version)
             .ok_or_else(|| LabError::UnknownVersion { version: options.mtv_version.clone() })?;
         let clock = Clock::new(options.clock_scale);
@@ -96,7 +99,8 @@ impl Lab {
         let (listen, cluster) = (options.listen, host.client());
         // The lab's own MTV reads a cluster's VMs without.
         let exports = !matches!(options.mtv, Mtv::Own);
-        let platform_options = PlatformOptions { listen, clock, ca: &ca, cluster, exports, faults: faults.clone() };
+        let platform_options =
+            PlatformOptions { listen, clock, ca: &ca, cluster, exports, faults: faults.clone(), sky: sky.clone() };
         let platforms = platforms::start(&platform_options).await?;
         let db = Arc::new(InventoryDb::default());
         // Platforms from outside come last: their VMs are known by what was collected.
@@ -130,7 +134,7 @@ impl Lab {
             Mtv::Elsewhere => seed::seed_cluster(&host.client(), &seed_options).await?,
         }
 
-        let guests = Arc::new(Guests::new(directory.clone(), defects.clone()));
+        let guests = Arc::new(Guests::new(directory.clone(), defects.clone(), sky.clone(), clock));
         let subresources = Arc::new(Subresources::new(host.client(), guests));
         host.serve(subresources, &inventory_addr, &ca, options.listen).await?;
         let gate = Arc::new(Gate::new(host.client()));
@@ -209,6 +213,7 @@ impl Lab {
                 client: host.client(),
                 clock,
                 defects,
+                sky,
                 guests: directory,
                 stop: stop.clone(),
             })

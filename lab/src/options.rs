@@ -17,6 +17,8 @@ pub struct LabOptions {
     pub ocp_version: String,
     /// Names of `defects` to apply.
     pub defects: Vec<String>,
+    /// Names of `weather` that is on besides the usual; `fair` first: instead of it.
+    pub weather: Vec<String>,
     /// Listen address for all endpoints; port 0 picks free ones.
     pub listen: std::net::IpAddr,
     /// Fixed port of the API server; 0 picks a free one.
@@ -48,6 +50,7 @@ impl Default for LabOptions {
             mtv_version: "2.11".to_owned(),
             ocp_version: "4.20.3".to_owned(),
             defects: Vec::new(),
+            weather: Vec::new(),
             listen: std::net::IpAddr::from([127, 0, 0, 1]),
             port: 0,
             on: None,

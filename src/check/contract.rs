@@ -212,7 +212,13 @@ pub const CONTRACT: &[Check] = &[
         pvc_names::applies,
         pvc_names::pvc_names,
     ),
-    target("guest-agent", "KubeVirt's `AgentConnected`", OFF, guest::agent_applies, guest::agent),
+    target(
+        "guest-agent",
+        "KubeVirt's `AgentConnected`, where the scenario asks for an agent or the source had its tools running",
+        "the VM is off; or no agent came, and none was owed",
+        always,
+        guest::agent,
+    ),
     target(
         "ssh-login",
         "a login with the profile's guest user through KubeVirt's port-forward",
@@ -316,10 +322,19 @@ pub const CONTRACT: &[Check] = &[
         migration::is_warm,
         migration::precopies,
     ),
+    target(
+        "cutover",
+        "cut over at the time that was asked for: not before it, and within 5 minutes of it and of the precopy that ran \
+         then; the passed finding tells how long the VM was down",
+        UNREAD,
+        migration::is_warm,
+        migration::cutover,
+    ),
     target("twins", "no second VM of this source VM and migration", "they could not be listed", always, left::twins),
     target(
         "left-behind",
-        "no claim without a disk, no pod that still runs, no DataVolume that has not succeeded",
+        "no claim without a disk, no pod that still runs, no DataVolume that has not succeeded, no Secret or ConfigMap of this \
+         VM's transfer",
         "they could not be listed",
         always,
         left::left,

@@ -34,7 +34,8 @@ pub struct Ran {
     pub plan: Result<Option<Value>, String>,
     pub migration: Result<Option<Value>, String>,
     pub hooks: Vec<AskedHook>,
-    /// Everything in the target namespace that carries this migration's label: VMs, claims, pods, DataVolumes.
+    /// Everything in the target namespace that carries this migration's label: VMs, claims, pods, DataVolumes,
+    /// and Secrets and ConfigMaps without what they hold.
     pub marked: Result<Vec<Value>, String>,
 }
 

@@ -5,7 +5,7 @@
 
 mod contract;
 mod evidence;
-mod guest;
+pub mod guest;
 mod hardware;
 mod network;
 mod placement;
@@ -14,6 +14,7 @@ pub mod power;
 mod provider;
 pub mod pvc_names;
 pub mod snapshots;
+pub mod sources;
 mod storage;
 mod template;
 mod template_funcs;
@@ -119,8 +120,14 @@ fn judge_by(facts: &Facts<'_>, wanted: impl Fn(&Check) -> bool) -> Vec<Finding> 
 
 /// Essential checks that were not judged, each with the reason: what they would have said is not known, and a cell
 /// without them is no pass.
-pub fn unjudged_essentials(findings: &[Finding]) -> impl Iterator<Item = (&Finding, &str)> {
-    let essential = |name: &str| CONTRACT.iter().any(|check| check.essential && check.name == name);
+///
+/// `also`: those that the scenario calls essential. Judged once, before or after a boot, is judged.
+pub fn unjudged_essentials<'a>(
+    findings: &'a [Finding],
+    also: &[String],
+) -> impl Iterator<Item = (&'a Finding, &'a str)> {
+    let contract = |name: &str| CONTRACT.iter().any(|check| check.essential && check.name == name);
+    let essential = move |name: &str| contract(name) || also.iter().any(|asked| asked == name);
     findings.iter().filter_map(move |finding| match &finding.outcome {
         Outcome::NotJudged { because } if essential(&finding.check) => Some((finding, because.as_str())),
         _ => None,

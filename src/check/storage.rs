@@ -27,6 +27,11 @@ fn file_name(path: &str) -> &str {
     tail.rsplit('/').next().unwrap_or(tail).trim()
 }
 
+/// `datastore` of `[datastore] folder/disk.vmdk`.
+fn datastore(path: &str) -> Option<&str> {
+    Some(path.strip_prefix('[')?.split_once(']')?.0)
+}
+
 /// A file without its snapshot number: `disk-000001.vmdk` is a delta of `disk.vmdk`.
 fn base_file(file: &str) -> &str {
     let stem = file.strip_suffix(".vmdk").unwrap_or(file);
@@ -41,7 +46,10 @@ pub(super) fn came_from(target: &TargetDisk, source: &SourceDisk) -> bool {
     if said == source.id || said == source.label {
         return true;
     }
-    source.file_name.as_deref().is_some_and(|file| base_file(file_name(said)) == base_file(file_name(file)))
+    // Files of one name lie on several datastores: each names its first disk after the VM.
+    let elsewhere = datastore(said).is_some_and(|store| !source.storage_name.is_empty() && store != source.storage_name);
+    let same_file = |file: &str| base_file(file_name(said)) == base_file(file_name(file));
+    !elsewhere && source.file_name.as_deref().is_some_and(same_file)
 }
 
 /// Pairs source and target disks.

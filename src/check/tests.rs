@@ -275,8 +275,8 @@ impl World {
 #[test]
 fn a_healthy_vm_passes_every_check_and_each_check_speaks() {
     let findings = World::healthy().judge();
-    // A cold migration has no precopies.
-    for check in CONTRACT.iter().map(|check| check.name).filter(|check| *check != "precopies") {
+    // A cold migration has neither.
+    for check in CONTRACT.iter().map(|check| check.name).filter(|check| !["precopies", "cutover"].contains(check)) {
         let of_check: Vec<_> = findings.iter().filter(|finding| finding.check == *check).collect();
         assert!(!of_check.is_empty(), "{check} is silent");
         assert!(of_check.iter().all(|f| matches!(f.outcome, Outcome::Passed { .. })), "{of_check:#?}");
@@ -647,7 +647,7 @@ fn a_plan_that_is_gone_fails_and_one_that_could_not_be_read_is_not_judged() {
     world.ran.plan = Err("forbidden (403)".to_owned());
     assert!(world.failed().is_empty());
     let unjudged = world.judge();
-    let unjudged: Vec<&str> = unjudged_essentials(&unjudged).map(|(finding, _)| finding.check.as_str()).collect();
+    let unjudged: Vec<&str> = unjudged_essentials(&unjudged, &[]).map(|(finding, _)| finding.check.as_str()).collect();
     assert_eq!(unjudged, ["identity", "migration-status"]);
 }
 
@@ -685,4 +685,95 @@ fn a_template_of_another_platforms_fields_is_left_out_where_mtv_would_refuse_the
     assert!(unfit(Platform::Ovirt, "2.13", file) && unfit(Platform::Openshift, "2.11.7", file));
     assert!(!unfit(Platform::Ovirt, "2.12.5", file), "it is ignored there");
     assert!(!unfit(Platform::Vsphere, "2.13", file) && !unfit(Platform::Ovirt, "2.13", index));
+}
+
+#[test]
+fn an_agent_that_never_comes_is_failed_where_one_was_owed_and_else_not_judged() {
+    let said = |asked: bool, tools: bool| {
+        let mut world = World::healthy();
+        world.scenario.virtual_machines[0].guest_agent = asked;
+        world.before.guest_agent_running = Some(tools);
+        world.t().agent_connected = Some(false);
+        world.judge().into_iter().find(|f| f.check == "guest-agent").unwrap().outcome
+    };
+    assert!(matches!(said(true, false), Outcome::Failed { .. }), "the scenario asks for it");
+    assert!(matches!(said(false, true), Outcome::Failed { .. }), "the source had one");
+    assert!(matches!(said(false, false), Outcome::NotJudged { .. }));
+}
+
+#[test]
+fn each_asked_hook_ran_exactly_once_in_its_place_with_its_own_playbook() {
+    let done = |name: &str| json!({"name": name, "phase": "Completed", "started": "2026-01-01T00:00:01Z", "completed": "2026-01-01T00:00:02Z"});
+    let said = |steps: &[&str], playbook: &str| {
+        let mut world = World::healthy();
+        let hook = |step: &str| AskedHook {
+            step: step.to_owned(),
+            playbook: "mine".to_owned(),
+            object: Ok(Some(json!({"spec": {"playbook": playbook}}))),
+        };
+        world.ran.hooks = vec![hook("PreHook"), hook("PostHook")];
+        for object in [&mut world.ran.plan, &mut world.ran.migration] {
+            let object = object.as_mut().unwrap().as_mut().unwrap();
+            for path in ["/status/migration/vms/0/pipeline", "/status/vms/0/pipeline"] {
+                let Some(pipeline) = object.pointer_mut(path) else { continue };
+                let transfer = pipeline[1].clone();
+                let all = steps.iter().map(|step| if *step == "DiskTransfer" { transfer.clone() } else { done(step) });
+                *pipeline = all.collect();
+            }
+        }
+        world.failed()
+    };
+    assert!(said(&["PreHook", "DiskTransfer", "PostHook"], "mine").is_empty());
+    for wrong in [
+        &["DiskTransfer", "PostHook"][..],
+        &["PreHook", "PreHook", "DiskTransfer", "PostHook"],
+        &["DiskTransfer", "PreHook", "PostHook"],
+        &["PreHook", "PostHook", "DiskTransfer"],
+    ] {
+        assert_eq!(said(wrong, "mine"), ["hooks"], "{wrong:?}");
+    }
+    assert_eq!(said(&["PreHook", "DiskTransfer", "PostHook"], "another"), ["hooks"]);
+}
+
+#[test]
+fn a_cutover_is_neither_early_nor_late_and_the_downtime_is_told() {
+    let said = |asked: &str, began: &str, precopy_ended: &str| {
+        let mut world = World::healthy();
+        world.scenario.warm_migration = true;
+        let plan = world.ran.plan.as_mut().unwrap().as_mut().unwrap();
+        let vm = plan.pointer_mut("/status/migration/vms/0").unwrap();
+        vm["warm"] = json!({"successes": 1, "failures": 0, "consecutiveFailures": 0,
+            "precopies": [{"start": "2026-01-01T09:00:00Z", "end": precopy_ended}]});
+        vm["completed"] = json!("2026-01-01T10:30:00Z");
+        vm["pipeline"].as_array_mut().unwrap().push(json!({"name": "Cutover", "started": began}));
+        world.ran.migration.as_mut().unwrap().as_mut().unwrap()["spec"]["cutover"] = json!(asked);
+        world.judge().into_iter().find(|f| f.check == "cutover").unwrap().outcome
+    };
+    let at = "2026-01-01T10:00:00Z";
+    let Outcome::Passed { actual } = said(at, "2026-01-01T10:00:20Z", "2026-01-01T09:10:00Z") else { panic!() };
+    assert!(actual.ends_with("down for 1780 s"), "{actual}");
+    assert!(matches!(said(at, "2026-01-01T09:58:00Z", "2026-01-01T09:10:00Z"), Outcome::Failed { .. }), "early");
+    assert!(matches!(said(at, "2026-01-01T10:09:00Z", "2026-01-01T09:10:00Z"), Outcome::Failed { .. }), "late");
+    let busy = said(at, "2026-01-01T10:09:00Z", "2026-01-01T10:08:00Z");
+    assert!(matches!(busy, Outcome::Passed { .. }), "the precopy that ran then came to its end first: {busy:?}");
+}
+
+#[test]
+fn disks_of_one_file_name_on_two_datastores_are_told_apart() {
+    let mut world = World::healthy();
+    let (store, path) = ("nfs", "vm/vm.vmdk");
+    for disk in [&mut world.before, &mut world.after].into_iter().flat_map(|vm| &mut vm.disks) {
+        disk.file_name = Some("vm.vmdk".into());
+        if disk.id == "2001" {
+            (disk.storage_id, disk.storage_name) = ("datastore-11".into(), store.into());
+        }
+    }
+    world.storage_map.push(StoragePair { source: Ref::by_id("datastore-11"), ..world.storage_map[0].clone() });
+    let sources = |world: &mut World, first: &str, second: &str| {
+        world.t().disks[0].disk_source = Some(format!("[{first}] {path}"));
+        world.t().disks[1].disk_source = Some(format!("[{second}] {path}"));
+        world.failed()
+    };
+    assert!(sources(&mut world, "datastore1", store).is_empty());
+    assert!(sources(&mut world, store, "datastore1").contains(&"disk-order".to_owned()));
 }

@@ -124,7 +124,7 @@ pub struct TellArgs {
     /// A summary of at most 4096 bytes goes here; without it, to /dev/termination-log where that exists.
     #[arg(long, value_name = "PATH")]
     pub termination_message: Option<PathBuf>,
-    /// One number or word into a file: NAME is run, verdict, exit-code, total, passed, failed, errored, skipped,
+    /// One number or word into a file: NAME is run, verdict, exit-code, total, passed, failed, errored, blocked, skipped,
     /// interrupted, flaky, leftovers or results. Tekton's Task results.
     #[arg(long, value_name = "NAME=PATH")]
     pub result_file: Vec<String>,
@@ -206,6 +206,10 @@ pub struct LabArgs {
     /// A way in which migrations go wrong although MTV says Succeeded; `--defect help` lists them.
     #[arg(long, value_name = "NAME")]
     pub defect: Vec<String>,
+    /// What real tools tell that a tidy lab would not, besides what is usual; `fair` first: nothing but what follows.
+    /// `--lab-weather help` lists it.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub lab_weather: Vec<String>,
     #[command(flatten)]
     pub faults: FaultArgs,
     /// The real Forklift in place of the lab's MTV: a folder with its executables and `crds/`;
@@ -404,6 +408,9 @@ pub struct LabServerArgs {
     pub mtv_version: Option<String>,
     #[arg(long, value_name = "NAME")]
     pub defect: Vec<String>,
+    /// As `--lab-weather` of `run`.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub weather: Vec<String>,
     #[command(flatten)]
     pub faults: FaultArgs,
     /// The real Forklift in place of the lab's MTV: a folder with its executables and `crds/`;

@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 use super::Stop;
 use super::args::{ConfigArgs, LabArgs, SelectArgs};
 use crate::api::names::CellId;
+use crate::check;
 use crate::config::{LoadRequest, Loaded};
 use crate::event::ShardSet;
 use crate::lab::forklift::{Build, Died, ForkliftOptions};
-use crate::lab::{Lab, LabError, LabOptions, Mtv, defects};
+use crate::lab::{Lab, LabError, LabOptions, Mtv, defects, weather};
 use crate::ledger::guard::{self, Guard};
 use crate::matrix::{self, Cell, Filter, MatrixError, Selection, Shard};
 use crate::net::pauses;
@@ -116,6 +117,17 @@ pub fn defects_help() -> String {
     out
 }
 
+/// What `--lab-weather help` prints.
+pub fn weather_help() -> String {
+    use std::fmt::Write as _;
+    let mut out = "the lab's weather (* usual; `fair` first switches all of it off):\n".to_owned();
+    for switch in weather::SWITCHES {
+        let usual = if switch.usual { '*' } else { ' ' };
+        _ = writeln!(out, "{usual} {:<16} {}", switch.name, switch.tells);
+    }
+    out
+}
+
 /// Starts the lab when it was asked for.
 pub async fn start_lab(args: &LabArgs) -> Result<Option<Lab>, Stop> {
     if !args.lab {
@@ -125,7 +137,8 @@ pub async fn start_lab(args: &LabArgs) -> Result<Option<Lab>, Stop> {
         return Ok(None);
     }
     let faults = args.faults.options();
-    let mut options = LabOptions { defects: args.defect.clone(), faults, ..LabOptions::default() };
+    let mut options =
+        LabOptions { defects: args.defect.clone(), weather: args.lab_weather.clone(), faults, ..LabOptions::default() };
     if let Some(scale) = args.lab_clock_scale {
         options.clock_scale = scale;
     }
@@ -137,7 +150,9 @@ pub async fn start_lab(args: &LabArgs) -> Result<Option<Lab>, Stop> {
         options.mtv_version.clone_from(version);
     }
     Lab::start(options).await.map(Some).map_err(|error| match error {
-        LabError::UnknownDefect { .. } | LabError::UnknownVersion { .. } => Stop::usage(error),
+        LabError::UnknownDefect { .. } | LabError::UnknownWeather { .. } | LabError::UnknownVersion { .. } => {
+            Stop::usage(error)
+        }
         LabError::Start { .. } => Stop::environment(error),
     })
 }
@@ -249,6 +264,7 @@ fn expand(loaded: &Loaded, select: &SelectArgs, rest: Option<&Rest>) -> Result<V
             names.join(", ")
         )));
     }
+    essentials_exist(&cells)?;
     let selected: BTreeSet<&str> = cells.iter().map(|cell| cell.scenario.name.as_str()).collect();
     for scenario in loaded.scenarios.values().filter(|s| !selected.contains(s.name.as_str())) {
         for line in &scenario.refused {
@@ -256,6 +272,20 @@ fn expand(loaded: &Loaded, select: &SelectArgs, rest: Option<&Rest>) -> Result<V
         }
     }
     Ok(cells)
+}
+
+/// A check that does not exist is never judged: that its name is wrong is told before anything runs.
+fn essentials_exist(cells: &[Cell]) -> Result<(), Stop> {
+    let names = || check::CONTRACT.iter().map(|row| row.name);
+    for cell in cells {
+        for asked in cell.scenario.essential.iter().filter(|asked| names().all(|name| name != asked.as_str())) {
+            let near = crate::config::nearest(asked, names()).map(|name| format!("; did you mean `{name}`?"));
+            let scenario = &cell.scenario.name;
+            let hint = near.unwrap_or_else(|| "; docs/checks.md lists them".to_owned());
+            return Err(Stop::usage(format!("{scenario}: essential: there is no check `{asked}`{hint}")));
+        }
+    }
+    Ok(())
 }
 
 /// Beats until it is dropped, or the guard is.

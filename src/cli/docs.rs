@@ -6,6 +6,7 @@
 
 mod rights;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -24,7 +25,7 @@ pub enum DocsError {
     #[error("{}: {error}", .path.display())]
     File { path: PathBuf, error: std::io::Error },
     #[error(
-        "line {line}: there is no table `{name}`; known are settings, profile, profile TYPE, scenario, steps, scenarios, support, checks, rights"
+        "line {line}: there is no table `{name}`; known are settings, profile, profile TYPE, scenario, steps, scenarios, support, checks, tried, weather, rights"
     )]
     Unknown { line: usize, name: String },
     #[error("line {line}: `{END}` is missing after the table `{name}`")]
@@ -93,6 +94,8 @@ fn table(name: &str) -> Option<String> {
         "scenarios" => scenarios(),
         "support" => support(),
         "checks" => checks(),
+        "tried" => tried(),
+        "weather" => weather(),
         other => {
             let kind = other.strip_prefix("profile ")?;
             profile(Some(Platform::ALL.into_iter().find(|p| p.name() == kind)?))
@@ -245,15 +248,60 @@ fn checks() -> String {
         whole + written,
         crate::lab::defects::variations::VARIATIONS.len(),
     );
-    out.push_str("| check | what must hold | not judged when | defects |\n|---|---|---|---|\n");
-    for row in check::CONTRACT {
+    out.push_str("| check | what must hold | promised in | by MTV version | not judged when | defects |\n");
+    out.push_str("|---|---|---|---|---|---|\n");
+    for (row, source) in check::CONTRACT.iter().zip(check::sources::SOURCES) {
         let found = crate::lab::defects::CATALOGUE.iter().filter(|(_, _, found_by)| *found_by == row.name);
         let written = crate::lab::defects::catalogue::WRITTEN.iter().filter(|d| d.caught_by.first() == Some(&row.name));
         let names = found.map(|(_, name, _)| *name).chain(written.map(|defect| defect.name));
         let defects: Vec<String> = names.map(|name| format!("`{name}`")).collect();
         let essential = if row.essential { " (essential)" } else { "" };
         let (name, defects) = (row.name, defects.join(", "));
-        out.push_str(&format!("| `{name}`{essential} | {} | {} | {defects} |\n", row.holds, row.unless));
+        let check::sources::Source { file, versions, .. } = source;
+        let (holds, unless) = (row.holds, row.unless);
+        out.push_str(&format!("| `{name}`{essential} | {holds} | {file} | {versions} | {unless} | {defects} |\n"));
+    }
+    out
+}
+
+/// How often which check was tried, by MTV version and platform; and that nothing slipped through.
+fn tried() -> String {
+    let rows: Vec<Vec<&str>> = (check::sources::TRIED.lines())
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split('\t').collect())
+        .collect();
+    let number = |row: &Vec<&str>, at: usize| row.get(at).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    let versions: BTreeSet<(u64, &str)> = rows
+        .iter()
+        .filter_map(|row| row.first().copied())
+        .map(|version| (version.rsplit('.').next().and_then(|minor| minor.parse().ok()).unwrap_or(0), version))
+        .collect();
+    let sum = |at: usize| rows.iter().map(|row| number(row, at)).sum::<u64>();
+    let mut out = format!("Made {} times, found {} times.\n\n| check |", sum(3), sum(4));
+    versions.iter().for_each(|(_, version)| out.push_str(&format!(" {version} |")));
+    out.push_str(&format!("\n|---|{}\n", "---|".repeat(versions.len())));
+    for check in check::CONTRACT {
+        out.push_str(&format!("| `{}` |", check.name));
+        for (_, version) in &versions {
+            let of = |row: &&Vec<&str>| row.first() == Some(version) && row.get(2) == Some(&check.name);
+            let cell = |row: &Vec<&str>| {
+                let (made, found) = (number(row, 3), number(row, 4));
+                let platform = row.get(1).copied().unwrap_or_default();
+                if made == found { format!("{platform} {made}") } else { format!("{platform} {found} of {made}") }
+            };
+            let told: Vec<String> = rows.iter().filter(of).map(cell).collect();
+            out.push_str(&format!(" {} |", told.join(", ")));
+        }
+        out.push('\n');
+    }
+    out
+}
+
+fn weather() -> String {
+    let mut out = "| weather | usual | what is told |\n|---|---|---|\n".to_owned();
+    for switch in crate::lab::weather::SWITCHES {
+        let usual = if switch.usual { "yes" } else { "" };
+        out.push_str(&format!("| `{}` | {usual} | {} |\n", switch.name, switch.tells));
     }
     out
 }

@@ -11,6 +11,7 @@ pub async fn run(args: &LabServerArgs) -> Result<u8, Stop> {
         port: args.port,
         on: args.on.clone(),
         defects: args.defect.clone(),
+        weather: args.weather.clone(),
         faults: args.faults.options(),
         ..LabOptions::default()
     };

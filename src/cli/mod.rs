@@ -81,21 +81,25 @@ async fn dispatch(args: Args) -> Result<u8, Stop> {
     if !matches!(args.command, Command::Run(_)) {
         telemetry::logs();
     }
-    let defects = match &args.command {
-        Command::Run(run) => run.lab.defect.as_slice(),
-        Command::List(list) => &list.lab.defect,
-        Command::Doctor(doctor) => &doctor.lab.defect,
-        Command::Lab(lab) => &lab.defect,
+    let (defects, weather): (&[String], &[String]) = match &args.command {
+        Command::Run(run) => (&run.lab.defect, &run.lab.lab_weather),
+        Command::List(list) => (&list.lab.defect, &list.lab.lab_weather),
+        Command::Doctor(doctor) => (&doctor.lab.defect, &doctor.lab.lab_weather),
+        Command::Lab(lab) => (&lab.defect, &lab.weather),
         Command::Config { .. }
         | Command::Clean(_)
         | Command::Report(_)
         | Command::History(_)
         | Command::Completions { .. }
         | Command::Man { .. }
-        | Command::ForkliftSupervisor => &[],
+        | Command::ForkliftSupervisor => (&[], &[]),
     };
     if defects.iter().any(|name| name == "help") {
         print_text(&common::defects_help());
+        return Ok(exit::PASSED);
+    }
+    if weather.iter().any(|name| name == "help") {
+        print_text(&common::weather_help());
         return Ok(exit::PASSED);
     }
     let without_lab = match &args.command {
@@ -113,6 +117,9 @@ async fn dispatch(args: Args) -> Result<u8, Stop> {
     };
     if without_lab && !defects.is_empty() {
         return Err(Stop::usage("--defect makes the lab's migrations go wrong: it needs --lab"));
+    }
+    if without_lab && !weather.is_empty() {
+        return Err(Stop::usage("--lab-weather is the lab's: it needs --lab"));
     }
     let before = args.config;
     match args.command {

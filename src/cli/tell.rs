@@ -12,7 +12,7 @@ use crate::report::brief;
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
 /// Names of result files.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "run",
     "verdict",
     "exit-code",
@@ -20,6 +20,7 @@ const NAMES: [&str; 12] = [
     "passed",
     "failed",
     "errored",
+    "blocked",
     "skipped",
     "interrupted",
     "flaky",
@@ -94,6 +95,7 @@ fn value(model: &RunModel, dir: &Path, code: u8, name: &str) -> String {
         "passed" => counts.passed.to_string(),
         "failed" => counts.failed.to_string(),
         "errored" => counts.errored.to_string(),
+        "blocked" => counts.blocked.to_string(),
         "skipped" => counts.skipped.to_string(),
         "interrupted" => counts.interrupted.to_string(),
         "flaky" => counts.flaky.to_string(),

@@ -90,6 +90,8 @@ const RIGHTS: &[Right] = &[
     right(Everywhere, "storage.k8s.io", &["storageclasses"], &["get", "list"]),
     right(Everywhere, "cdi.kubevirt.io", &["storageprofiles"], &["get"])
         .without("modes of disks whose map names none are not judged"),
+    right(Everywhere, "", &["configmaps"], &["list"])
+        .without("what a migration left behind in its target namespace is not judged"),
     right(Everywhere, "", &["pods", "events"], &["list"]).without("a failed cell's artifacts lack pods and events"),
     right(Everywhere, "", &["pods/log"], &["get"]).without("a failed cell's artifacts lack logs"),
     right(Everywhere, "batch", &["jobs"], &["list"]).without("a failed cell's artifacts lack hook Jobs"),

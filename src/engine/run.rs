@@ -84,6 +84,7 @@ impl Ended {
             passed: count(Verdict::Passed),
             failed: count(Verdict::Failed),
             errored: count(Verdict::Errored),
+            blocked: count(Verdict::Blocked),
             // Whether enough ran is said of a whole set, by whoever joins it.
             skipped: if self.of_a_set { 0 } else { count(Verdict::Skipped) },
             flaky: usize::try_from(self.summary.flaky).unwrap_or(usize::MAX),

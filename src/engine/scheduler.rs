@@ -82,7 +82,7 @@ pub struct Scheduler<W> {
     all: Semaphore,
     profiles: BTreeMap<String, Semaphore>,
     groups: BTreeMap<String, Semaphore>,
-    /// Cells that failed or errored.
+    /// Cells that failed, errored or were blocked.
     unpassed: AtomicU32,
     /// Ends what is at work: with `cancel`, or where enough cells did not pass.
     at_once: CancellationToken,
@@ -172,7 +172,7 @@ impl<W: Work> Scheduler<W> {
                 break;
             }
         }
-        if matches!(ended.verdict, Verdict::Failed | Verdict::Errored) {
+        if matches!(ended.verdict, Verdict::Failed | Verdict::Errored | Verdict::Blocked) {
             self.unpassed.fetch_add(1, Ordering::Relaxed);
             if self.failed_fast() && matches!(self.options.fail_fast, FailFast::After { immediate: true, .. }) {
                 self.at_once.cancel();
@@ -220,8 +220,8 @@ impl<W: Work> Scheduler<W> {
                 outcome.unwrap_or_else(Outcome::broken)
             }
         };
-        // Skipped: what was found on the source speaks against the cell, and would again.
-        let passed = matches!(outcome.verdict, Verdict::Passed | Verdict::Skipped);
+        // Skipped or blocked: nothing was migrated that somebody would want to look at.
+        let passed = matches!(outcome.verdict, Verdict::Passed | Verdict::Skipped | Verdict::Blocked);
         let interrupted = outcome.verdict == Verdict::Interrupted;
         let keep = match self.options.keep {
             Keep::Never => false,
@@ -239,7 +239,9 @@ impl<W: Work> Scheduler<W> {
             Verdict::Errored => true,
             // What was found wrong with MTV or a VM is the news; to try until it passes is asked for, or not done.
             Verdict::Failed => self.options.retries_on == RetriesOn::Failed,
-            Verdict::Passed | Verdict::Skipped | Verdict::Interrupted => false,
+            // What was found on the source speaks against the cell, and would again.
+            Verdict::Blocked | Verdict::Skipped => false,
+            Verdict::Passed | Verdict::Interrupted => false,
         };
         let will_retry = worth && outcome.repeatable && !last && self.refusal().is_none();
         self.emit(EventKind::CellFinished {

@@ -290,6 +290,16 @@ async fn retries_end_and_what_passed_or_does_not_apply_is_not_repeated() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_blocked_cell_is_not_repeated_nor_kept_and_is_counted() {
+    let all = cells(&[("a", "off")]);
+    let fake = Fake::of(&[("off", &[Verdict::Blocked, Verdict::Passed])]);
+    let options = EngineOptions { retries: 2, keep: Keep::OnFailure, ..options() };
+    let ran = run(&fake, &all, options, None).await;
+    assert_eq!((ran.verdict("off"), ran.started()), (Verdict::Blocked, 1));
+    assert_eq!(fake.did(), ["off 1 ended", "off 1 undone", "closed"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_found_wrong_is_not_tried_away_and_survives_an_attempt_that_broke() {
     let all = cells(&[("a", "found"), ("a", "broke")]);
     let ends: [(&'static str, &[Verdict]); 2] =

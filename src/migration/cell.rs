@@ -53,7 +53,7 @@ pub async fn run(context: &RunContext, cell: &Cell, attempt: u32) -> Outcome {
         Err(mut failure) => {
             super::artifacts::collect(context, cell, attempt).await;
             failure.problem.look_at.push(format!("artifacts/{}", cell.id.slug()));
-            let repeatable = !used_up.load(Ordering::Relaxed) && !failure.blocked;
+            let repeatable = !used_up.load(Ordering::Relaxed) && failure.verdict != Verdict::Blocked;
             Outcome { verdict: failure.verdict, problem: Some(failure.problem), repeatable }
         }
     }

@@ -20,11 +20,13 @@ use crate::forklift::plan::playbook;
 use crate::matrix::Cell;
 
 /// Group, version, kind and plural of what a migration makes in its target namespace.
-const MARKED: [(&str, &str, &str, &str); 4] = [
+const MARKED: [(&str, &str, &str, &str); 6] = [
     ("kubevirt.io", "v1", "VirtualMachine", "virtualmachines"),
     ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
     ("", "v1", "Pod", "pods"),
     ("cdi.kubevirt.io", "v1beta1", "DataVolume", "datavolumes"),
+    ("", "v1", "Secret", "secrets"),
+    ("", "v1", "ConfigMap", "configmaps"),
 ];
 
 pub(super) async fn read(context: &RunContext, cell: &Cell, prepared: &Prepared, maps: &Maps, name: &str) -> Ran {

@@ -31,30 +31,31 @@ use crate::source::SourceError;
 /// Why a stage did not pass.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure {
-    /// `Failed`, `Errored` or `Skipped`.
+    /// `Failed`, `Errored`, `Blocked` or `Skipped`.
     pub verdict: Verdict,
     pub problem: Problem,
-    /// The world is not as the scenario needs it, and would not be at a further attempt.
-    pub blocked: bool,
 }
 
 impl Failure {
+    fn of(verdict: Verdict, problem: Problem) -> Self {
+        Self { verdict, problem }
+    }
     /// MTV or the migrated VM is wrong.
     pub fn product(problem: Problem) -> Self {
-        Self { verdict: Verdict::Failed, problem, blocked: false }
+        Self::of(Verdict::Failed, problem)
     }
     /// Seen too late for the matrix: the cell can't be, and nobody is to blame.
     pub fn skipped(reason: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Skipped, problem: Problem::new(reason), blocked: false }
+        Self::of(Verdict::Skipped, Problem::new(reason))
     }
     /// The world has changed, so that the cell can't be: a run that goes on being green for that would be green by
     /// attrition. `reason` says what to put right.
     pub fn blocked(reason: impl std::fmt::Display) -> Self {
-        Self { verdict: Verdict::Errored, problem: Problem::new(format!("blocked: {reason}")), blocked: true }
+        Self::of(Verdict::Blocked, Problem::new(reason.to_string()))
     }
     /// The environment or the harness broke.
     pub fn environment(problem: Problem) -> Self {
-        Self { verdict: Verdict::Errored, problem, blocked: false }
+        Self::of(Verdict::Errored, problem)
     }
 }
 

@@ -4,11 +4,14 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::context::RunContext;
 use super::prepared::{Prepared, PreparedVm};
 use crate::api::condition::Conditions;
 use crate::api::kubevirt::{VirtualMachine, VirtualMachineInstance};
 use crate::api::vm::{GuestLogin, GuestOs, Power, SourceVm, TargetVm};
+use crate::check::guest::agent_is_owed;
 use crate::cluster::wait::{self, Poll};
 use crate::cluster::{Cluster, guest, target};
 use crate::config::Credentials;
@@ -43,7 +46,11 @@ pub(super) async fn read_settled(
     let settled =
         wait::until(cluster, Some(namespace), name, &what, timeouts.power, |found: Option<&VirtualMachine>| {
             let Some(found) = found else { return Poll::Done(false) };
-            let now = found.status.as_ref().map_or("", |s| s.printable_status.as_str());
+            let now = match found.status.as_ref().map_or("", |s| s.printable_status.as_str()) {
+                // Live migration moves a VM that runs.
+                "Migrating" => "Running",
+                now => now,
+            };
             // A VM that is told to stay in the opposite state will not change by itself.
             let halted = found.spec.fields.get("runStrategy").and_then(|s| s.as_str()) == Some("Halted");
             let opposite = if wanted == "Running" { halted && now == "Stopped" } else { !halted && now == "Running" };
@@ -61,11 +68,20 @@ pub(super) async fn read_settled(
         }
     };
     // A VM that is missing or was left off has no agent to wait for.
-    if vm.wanted.guest_agent && runs {
-        let limit = cell.scenario.guest_agent_timeout.unwrap_or(timeouts.guest_agent);
-        wait_agent(context, cell, cluster, namespace, name, limit).await;
-    }
-    let mut target = target::read_target(cluster, namespace, name).await.map_err(String::from)?;
+    let owed = agent_is_owed(&vm.wanted, &vm.before) && runs;
+    let until = Instant::now() + cell.scenario.guest_agent_timeout.unwrap_or(timeouts.guest_agent);
+    let mut target = loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if owed {
+            wait_agent(context, cell, cluster, namespace, name, left).await;
+        }
+        let target = target::read_target(cluster, namespace, name).await.map_err(String::from)?;
+        // A guest that restarts takes its agent along, also between the wait and the look.
+        let gone = target.as_ref().is_some_and(|now| now.power == Power::On && now.agent_connected == Some(false));
+        if !(owed && gone) || Instant::now() >= until {
+            break target;
+        }
+    };
     if let Some(target) = &mut target {
         target.login =
             log_in(context, prepared, vm, target).await.map_err(|why| format!("no way to its guest: {why}"))?;

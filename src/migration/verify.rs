@@ -77,7 +77,7 @@ pub(super) async fn verify(
         context.parts.events.emit(EventKind::CheckFinished { cell: cell.id.clone(), attempt, finding });
     }
     report(&findings)?;
-    let blind = check::unjudged_essentials(&findings)
+    let blind = check::unjudged_essentials(&findings, &cell.scenario.essential)
         .map(|(finding, because)| format!("{} of {} was not judged: {because}", finding.check, finding.vm));
     evidence(unread.into_iter().chain(blind).collect())
 }
@@ -249,8 +249,9 @@ mod tests {
             subject: None,
             outcome: Outcome::NotJudged { because: "nobody answers".into() },
         };
-        let of = |check: &str| check::unjudged_essentials(&[unjudged(check)]).count();
-        assert_eq!((of("disk-count"), of("migration-status"), of("dns")), (1, 1, 0));
+        let of = |check: &str, also: &[String]| check::unjudged_essentials(&[unjudged(check)], also).count();
+        assert_eq!((of("disk-count", &[]), of("migration-status", &[]), of("dns", &[])), (1, 1, 0));
+        assert_eq!(of("dns", &["dns".to_owned()]), 1, "where the scenario says so");
     }
 
     #[test]

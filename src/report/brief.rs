@@ -20,6 +20,7 @@ pub fn text(model: &RunModel, dir: &Path) -> String {
     for (n, name) in [
         (counts.failed, "failed"),
         (counts.errored, "errored"),
+        (counts.blocked, "blocked"),
         (counts.interrupted, "interrupted"),
         (counts.skipped, "skipped"),
         (counts.flaky, "flaky"),
@@ -37,7 +38,7 @@ pub fn text(model: &RunModel, dir: &Path) -> String {
         problem.details.iter().for_each(|detail| line(&mut out, &format!("  {detail}")));
     }
     // The worst first, because the end may be cut off.
-    for wanted in [Verdict::Failed, Verdict::Errored, Verdict::Interrupted] {
+    for wanted in [Verdict::Failed, Verdict::Errored, Verdict::Blocked, Verdict::Interrupted] {
         for cell in model.cells.iter().filter(|cell| cell.final_verdict() == wanted) {
             let why = cell.problem().map(|problem| format!(": {}", problem.message)).unwrap_or_default();
             line(&mut out, &format!("{wanted} {}{why}", cell.name()));

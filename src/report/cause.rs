@@ -31,7 +31,7 @@ enum Key {
     Message(Verdict, Option<Stage>, String),
 }
 
-/// The causes, failed before errored before interrupted, and of each the most common first.
+/// The causes, failed before errored before blocked before interrupted, and of each the most common first.
 pub fn causes(model: &RunModel) -> Vec<Cause<'_>> {
     let mut found: BTreeMap<Key, Cause<'_>> = BTreeMap::new();
     for cell in &model.cells {
@@ -78,9 +78,10 @@ pub fn rank(verdict: Verdict) -> u8 {
     match verdict {
         Verdict::Failed => 0,
         Verdict::Errored => 1,
-        Verdict::Interrupted => 2,
-        Verdict::Passed => 3,
-        Verdict::Skipped => 4,
+        Verdict::Blocked => 2,
+        Verdict::Interrupted => 3,
+        Verdict::Passed => 4,
+        Verdict::Skipped => 5,
     }
 }
 

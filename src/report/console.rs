@@ -59,7 +59,7 @@ impl Console {
         let style = match verdict {
             Verdict::Passed => Style::new().green(),
             Verdict::Failed => Style::new().red().bold(),
-            Verdict::Errored => Style::new().yellow().bold(),
+            Verdict::Errored | Verdict::Blocked => Style::new().yellow().bold(),
             Verdict::Skipped => Style::new().dim(),
             Verdict::Interrupted => Style::new().magenta(),
         };
@@ -260,6 +260,7 @@ impl Console {
         let others = [
             (counts.failed, "failed"),
             (counts.errored, "errored"),
+            (counts.blocked, "blocked"),
             (counts.skipped - elsewhere, "skipped"),
             (elsewhere, "in other shards"),
             (counts.interrupted, "interrupted"),

@@ -91,11 +91,11 @@ pub struct CellHistory {
     pub slower: Option<(i64, i64)>,
 }
 
-/// Neither skipped nor interrupted: the cell says something about MTV or its environment.
+/// Neither blocked, skipped nor interrupted: the cell says something about MTV or its environment.
 fn proves(verdict: Verdict) -> bool {
     match verdict {
         Verdict::Passed | Verdict::Failed | Verdict::Errored => true,
-        Verdict::Skipped | Verdict::Interrupted => false,
+        Verdict::Blocked | Verdict::Skipped | Verdict::Interrupted => false,
     }
 }
 

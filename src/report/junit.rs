@@ -45,6 +45,7 @@ fn case(name: &str, class: &str, milliseconds: i64, verdict: Verdict, problem: O
         Verdict::Passed => TestCaseBuilder::success(&name, time),
         Verdict::Failed => TestCaseBuilder::failure(&name, time, "failed", &message),
         Verdict::Errored => TestCaseBuilder::error(&name, time, "errored", &message),
+        Verdict::Blocked => TestCaseBuilder::error(&name, time, "blocked", &message),
         Verdict::Interrupted => TestCaseBuilder::error(&name, time, "interrupted", &message),
         Verdict::Skipped => TestCaseBuilder::skipped_with_cause(&name, "skipped", &message),
     };

@@ -9,8 +9,8 @@ use crate::event::{Outcome, Verdict};
 
 /// Upper bounds of the stages' histogram, in seconds; a migration takes minutes to hours.
 const BUCKETS: [u32; 12] = [1, 5, 15, 30, 60, 120, 300, 600, 1200, 2400, 3600, 7200];
-const VERDICTS: [Verdict; 5] =
-    [Verdict::Passed, Verdict::Failed, Verdict::Errored, Verdict::Skipped, Verdict::Interrupted];
+const VERDICTS: [Verdict; 6] =
+    [Verdict::Passed, Verdict::Failed, Verdict::Errored, Verdict::Blocked, Verdict::Skipped, Verdict::Interrupted];
 
 /// A label's value.
 fn escaped(text: &str) -> String {

@@ -283,6 +283,7 @@ pub struct Counts {
     pub passed: usize,
     pub failed: usize,
     pub errored: usize,
+    pub blocked: usize,
     pub skipped: usize,
     pub interrupted: usize,
     /// Among the passed.
@@ -313,6 +314,7 @@ impl RunModel {
                 Verdict::Passed => counts.passed += 1,
                 Verdict::Failed => counts.failed += 1,
                 Verdict::Errored => counts.errored += 1,
+                Verdict::Blocked => counts.blocked += 1,
                 Verdict::Skipped => counts.skipped += 1,
                 Verdict::Interrupted => counts.interrupted += 1,
             }
@@ -334,6 +336,7 @@ impl RunModel {
             passed: counts.passed,
             failed: counts.failed,
             errored: counts.errored,
+            blocked: counts.blocked,
             skipped: counts.skipped.saturating_sub(elsewhere),
             flaky: counts.flaky,
             leftovers: self.leftovers.len(),

@@ -13,7 +13,7 @@ use crate::event::{Carried, Event, EventKind, Verdict};
 /// The rest of a run.
 #[derive(Debug, Default)]
 pub struct Rest {
-    /// Failed, errored, interrupted, and what never began, for `--fail-fast` too.
+    /// Failed, errored, blocked, interrupted, and what never began, for `--fail-fast` too.
     pub again: BTreeSet<CellId>,
     pub carried: Vec<Carried>,
 }
@@ -47,7 +47,7 @@ pub fn of(events: &[Event]) -> Option<Rest> {
     for cell in &model.cells {
         match cell.final_verdict() {
             Verdict::Passed => rest.carried.push(Carried { cell: cell.info.id.clone(), run: run.clone() }),
-            Verdict::Failed | Verdict::Errored | Verdict::Interrupted => {
+            Verdict::Failed | Verdict::Errored | Verdict::Blocked | Verdict::Interrupted => {
                 rest.again.insert(cell.info.id.clone());
             }
             Verdict::Skipped => {}

@@ -49,6 +49,28 @@ fn shipped_scenarios_run_or_say_why_not_and_nothing_is_left() {
 }
 
 #[test]
+fn a_vm_that_an_earlier_run_left_off_blocks_its_cell_and_the_run_is_not_green() {
+    let place = Place::new();
+    let lab = LabServer::start(&place, "--clock-scale 1500");
+    let run = || {
+        let providers = lab.providers.display();
+        let args = format!(
+            "--providers-json {providers} run -p hyperv {RUN} {GRACE} --retries 1 --results results -s {COMPREHENSIVE}"
+        );
+        Running::start(place.command(&args).env("KUBECONFIG", &lab.kubeconfig)).end()
+    };
+    run().exits(0);
+    run().exits(3).says("1 blocked");
+    let results = place.results();
+    let cell = results.cell(&format!("hyperv/{COMPREHENSIVE}"));
+    assert_eq!(cell["verdict"], "blocked", "{cell:#}");
+    assert_eq!(cell["attempt_verdicts"], json!(["blocked"]), "the world is as it is at a further attempt, too");
+    assert!(cell["problem"].to_string().contains("switch it, or name another"), "{cell:#}");
+    assert_eq!(results.run()["counts"]["blocked"], 1);
+    lab.ends_clean();
+}
+
+#[test]
 fn their_vms_are_really_checked() {
     let place = Place::new();
     place.write("own/scenarios/own.yaml", RUNS_AFTERWARDS);

@@ -9,7 +9,7 @@ pub const PASSED: u8 = 0;
 pub const FAILED: u8 = 1;
 /// Bad configuration or usage.
 pub const USAGE: u8 = 2;
-/// The environment broke.
+/// The environment broke, or is not as a cell needs it (*blocked*).
 pub const ENVIRONMENT: u8 = 3;
 /// All passed, but something was left behind.
 pub const LEFTOVERS: u8 = 4;
@@ -45,6 +45,7 @@ pub struct Tally {
     pub passed: usize,
     pub failed: usize,
     pub errored: usize,
+    pub blocked: usize,
     pub skipped: usize,
     /// Among the passed.
     pub flaky: usize,
@@ -52,6 +53,7 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// A blocked cell did not run.
     fn ran(&self) -> usize {
         self.passed + self.failed + self.errored
     }
@@ -78,7 +80,7 @@ impl Tally {
             INTERRUPTED
         } else if self.failed > 0 || (demands.flaky_fails && self.flaky > 0) {
             FAILED
-        } else if self.errored > 0 {
+        } else if self.errored + self.blocked > 0 {
             ENVIRONMENT
         } else if self.too_few(demands).is_some() {
             TOO_FEW
@@ -114,6 +116,8 @@ mod tests {
         assert_eq!(tally(3, 0, 0, 2).code(&usual), PASSED);
         assert_eq!(tally(3, 1, 1, 2).code(&usual), FAILED);
         assert_eq!(tally(3, 0, 1, 2).code(&usual), ENVIRONMENT);
+        assert_eq!(Tally { blocked: 1, ..tally(3, 0, 0, 2) }.code(&usual), ENVIRONMENT, "no green by attrition");
+        assert_eq!(Tally { blocked: 1, ..tally(3, 1, 0, 2) }.code(&usual), FAILED);
         assert_eq!(Tally { leftovers: 1, ..tally(3, 0, 0, 0) }.code(&usual), LEFTOVERS);
         assert_eq!(Tally { interrupted: true, ..tally(0, 1, 0, 0) }.code(&usual), INTERRUPTED);
     }
@@ -138,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_finding_outlives_an_attempt_that_broke_but_not_one_that_passed() {
-        use Verdict::{Errored, Failed, Interrupted, Passed, Skipped};
+        use Verdict::{Blocked, Errored, Failed, Interrupted, Passed, Skipped};
         let of = |all: &[Verdict]| Verdict::of_attempts(all.iter().copied()).unwrap();
         assert_eq!(of(&[Errored, Passed]), Passed);
         assert_eq!(of(&[Failed, Errored]), Failed);
@@ -146,6 +150,8 @@ mod tests {
         assert_eq!(of(&[Errored, Failed]), Failed);
         assert_eq!(of(&[Failed, Passed]), Passed);
         assert_eq!(of(&[Errored, Skipped]), Errored, "no green by attrition");
+        assert_eq!(of(&[Failed, Blocked]), Failed);
+        assert_eq!(of(&[Errored, Blocked]), Errored);
         assert_eq!(of(&[Failed, Errored, Errored]), Failed);
         assert_eq!(Verdict::of_attempts([]), None);
     }

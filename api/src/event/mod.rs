@@ -82,7 +82,9 @@ pub enum Verdict {
     Failed,
     /// The environment or the harness broke.
     Errored,
-    /// Not run, with the reason.
+    /// The world is not as the cell needs it, and was not changed by this run: somebody has to put it right.
+    Blocked,
+    /// Not run, with the reason: the cell makes no sense here.
     Skipped,
     Interrupted,
 }
@@ -93,9 +95,9 @@ impl Verdict {
     pub fn of_attempts(attempts: impl IntoIterator<Item = Self>) -> Option<Self> {
         attempts.into_iter().reduce(|before, now| match (before, now) {
             (_, Self::Passed) => Self::Passed,
-            (Self::Failed, Self::Errored | Self::Skipped | Self::Interrupted) => Self::Failed,
+            (Self::Failed, Self::Errored | Self::Blocked | Self::Skipped | Self::Interrupted) => Self::Failed,
             // What broke is not made good by a world that no longer has the cell's VM.
-            (Self::Errored, Self::Skipped) => Self::Errored,
+            (Self::Errored, Self::Blocked | Self::Skipped) => Self::Errored,
             (_, now) => now,
         })
     }
@@ -105,6 +107,7 @@ impl Verdict {
             Self::Passed => "passed",
             Self::Failed => "failed",
             Self::Errored => "errored",
+            Self::Blocked => "blocked",
             Self::Skipped => "skipped",
             Self::Interrupted => "interrupted",
         }

@@ -679,8 +679,8 @@ pub const WRITTEN: &[Written] = &[
     change("migration-without-vm", Migration, "/status/vms", Set("[]"), &["migration-status"]),
     change("migration-with-other-steps", Migration, "/status/vms/0/pipeline", Swap, &["migration-status"]),
     change("migration-with-a-step-less", Migration, "/status/vms/0/pipeline", Drop, &["migration-status"]),
-    change("plan-gone", Plan, "", Gone, &["migration-status", "plan-kept", "hooks", "precopies"]),
-    change("migration-gone", Migration, "", Gone, &["migration-status", "plan-kept", "hooks", "precopies"]),
+    change("plan-gone", Plan, "", Gone, &["migration-status", "plan-kept", "hooks", "precopies", "cutover"]),
+    change("migration-gone", Migration, "", Gone, &["migration-status", "plan-kept", "hooks", "precopies", "cutover"]),
     change(
         "hook-unasked",
         Plan,
@@ -703,6 +703,8 @@ pub const WRITTEN: &[Written] = &[
     change("precopy-failed", Plan, "/status/migration/vms/0/warm/failures", Set("2"), &["precopies"]),
     change("precopies-lost", Plan, "/status/migration/vms/0/warm/precopies", Set("[]"), &["precopies"]),
     change("precopies-unended", Plan, "/status/migration/vms/0/warm/precopies/*/end", Remove, &["precopies"]),
+    change("cut-over-early", Migration, "/spec/cutover", Set(r#""2126-01-01T00:00:00Z""#), &["cutover"]),
+    change("cut-over-at-no-time", Migration, "/spec/cutover", Set(r#""soon""#), &["cutover"]),
     change("source-cpus", Source, "/cpu/sockets", Set("99"), &["source-kept"]),
     change("source-memory", Source, "/memory_mib", Set("1"), &["source-kept"]),
     change("source-disk-lost", Source, "/disks", Drop, &["source-kept"]),
@@ -748,6 +750,24 @@ pub const WRITTEN: &[Written] = &[
         "",
         Push(
             r#"{"kind": "Pod", "metadata": {"name": "populate-0000", "labels": {"vmID": "VMID"}}, "status": {"phase": "Running"}}"#,
+        ),
+        &["left-behind"],
+    ),
+    change(
+        "transfer-secret-left",
+        Marked,
+        "",
+        Push(
+            r#"{"kind": "Secret", "metadata": {"name": "plan-vm-x", "labels": {"vmID": "VMID", "resource": "vm-config"}}}"#,
+        ),
+        &["left-behind"],
+    ),
+    change(
+        "transfer-config-map-left",
+        Marked,
+        "",
+        Push(
+            r#"{"kind": "ConfigMap", "metadata": {"name": "plan-vm-x", "labels": {"vmID": "VMID", "resource": "vm-config"}}}"#,
         ),
         &["left-behind"],
     ),

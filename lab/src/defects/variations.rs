@@ -7,6 +7,9 @@ use super::written::Change::{Front, Push, Remove, Set, Upper};
 use super::written::Object::{Claim, Marked, Migration, Plan, Source, Vm, Vmi};
 use super::written::{Written, change};
 
+/// VDDK's configuration is of no VM, and stays with the Plan (`kubevirt.go`, `vddkLabels`).
+const VDDK: &str = r#"{"kind": "ConfigMap", "metadata": {"name": "plan-vddk", "labels": {"vmID": "VMID", "resource": "vddk-config"}}}"#;
+
 /// Every one of them: no check may fail.
 pub const VARIATIONS: &[Written] = &[
     change("machine-type-filled-in", Vm, "/spec/template/spec/domain/machine/type", Set(r#""pc-q35-rhel9.6.0""#), &[]),
@@ -203,7 +206,8 @@ pub const VARIATIONS: &[Written] = &[
         Front(r#"{"migration": {"uid": "earlier"}, "conditions": [{"type": "Failed", "status": "True"}]}"#),
         &[],
     ),
-    change("migration-cutover", Migration, "/spec/cutover", Set(r#""2026-01-01T00:00:00Z""#), &[]),
+    change("migration-cutover-asked-for-long-ago", Migration, "/spec/cutover", Set(r#""2026-01-01T00:00:00Z""#), &[]),
+    change("transfer-config-map-of-vddk", Marked, "", Push(VDDK), &[]),
     change(
         "pod-ended",
         Marked,

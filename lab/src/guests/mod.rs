@@ -4,8 +4,9 @@
 //! with; knows nothing of the cluster. Shared with the KubeVirt part is only [`view`]: what a guest
 //! looks like now, so that the agent's report and the guest's own answer agree.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use russh::keys::{Algorithm, PrivateKey};
 use serde_json::{Value, json};
@@ -13,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::defects::{Defect, Defects};
-use crate::ports::{GuestDirectory, GuestProfile, GuestStream};
+use crate::clock::Clock;
+use crate::ports::{GuestDirectory, GuestNic, GuestProfile, GuestStream};
+use crate::weather::{Sky, Weather};
 
 pub mod collected;
 mod linux;
@@ -24,11 +27,17 @@ mod windows;
 
 /// Bytes in flight in each direction of a stream to a guest.
 const STREAM_BYTES: usize = 64 * 1024;
+/// Simulated time in which a guest lets nobody in after the first question.
+const BOOTING: Duration = Duration::from_secs(20);
 
 /// All guests of a lab. Dropping it ends every session.
 pub struct Guests {
     directory: Arc<dyn GuestDirectory>,
     defects: Defects,
+    sky: Sky,
+    clock: Clock,
+    /// When each guest was first spoken to, by its MACs.
+    spoken: Mutex<HashMap<Vec<String>, Instant>>,
     config: Arc<russh::server::Config>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -36,7 +45,7 @@ pub struct Guests {
 
 impl Guests {
     /// Makes one host key for all guests, as clones of one template have.
-    pub fn new(directory: Arc<dyn GuestDirectory>, defects: Defects) -> Self {
+    pub fn new(directory: Arc<dyn GuestDirectory>, defects: Defects, sky: Sky, clock: Clock) -> Self {
         let keys = match PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519) {
             Ok(key) => vec![key],
             Err(error) => {
@@ -52,7 +61,16 @@ impl Guests {
             keys,
             ..russh::server::Config::default()
         };
-        Self { directory, defects, config: Arc::new(config), stop: CancellationToken::new(), tasks: TaskTracker::new() }
+        Self {
+            directory,
+            defects,
+            sky,
+            clock,
+            spoken: Mutex::default(),
+            config: Arc::new(config),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }
     }
 
     /// A stream to port 22 of the guest whose adapters have these MACs, in the VM's order. `None`:
@@ -61,8 +79,16 @@ impl Guests {
         if macs.is_empty() || self.stop.is_cancelled() {
             return None;
         }
-        let guest = view::current(self.directory.as_ref(), &self.defects, macs);
-        let session = ssh::GuestSession::new(guest, self.defects.has(Defect::LoginRefused));
+        let mut guest = view::current(self.directory.as_ref(), &self.defects, macs);
+        if self.sky.has(Weather::Bridges) && !guest.windows {
+            guest.nics = behind_bridges(guest.nics);
+        }
+        let door = match () {
+            () if self.boots(macs) => ssh::Door::Booting,
+            () if self.defects.has(Defect::LoginRefused) => ssh::Door::Shut,
+            () => ssh::Door::Open,
+        };
+        let session = ssh::GuestSession::new(guest, door);
         let (ours, theirs) = tokio::io::duplex(STREAM_BYTES);
         let (config, stop) = (self.config.clone(), self.stop.clone());
         self.tasks.spawn(async move {
@@ -77,10 +103,29 @@ impl Guests {
         Some(Box::new(theirs))
     }
 
+    /// Whether the guest lets nobody in yet; the first question of all begins its time.
+    fn boots(&self, macs: &[String]) -> bool {
+        if !self.sky.has(Weather::NoLogin) {
+            return false;
+        }
+        let mut spoken = self.spoken.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = spoken.entry(macs.to_vec()).or_insert_with(Instant::now);
+        first.elapsed() < self.clock.real(BOOTING)
+    }
+
     /// What the guest with these MACs looks like now.
     pub fn view(&self, macs: &[String]) -> GuestProfile {
         view::current(self.directory.as_ref(), &self.defects, macs)
     }
+}
+
+/// Each NIC with a bridge before it, which has its MAC and what was its own.
+fn behind_bridges(nics: Vec<GuestNic>) -> Vec<GuestNic> {
+    let both = |(index, nic): (usize, GuestNic)| {
+        let bridge = GuestNic { name: format!("br{index}"), ..nic.clone() };
+        [bridge, GuestNic { addresses: Vec::new(), is_static: false, gateway: None, dns: Vec::new(), ..nic }]
+    };
+    nics.into_iter().enumerate().flat_map(both).collect()
 }
 
 /// What the guest agent reports of the system (`guestOSInfo`).

@@ -9,15 +9,25 @@ use crate::ports::GuestProfile;
 /// The stream of standard error in `SSH_MSG_CHANNEL_EXTENDED_DATA`.
 const STDERR: u32 = 1;
 
+/// Whether a guest lets anybody in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    Open,
+    /// Every password is wrong.
+    Shut,
+    /// `pam_nologin`: sshd hangs up on whoever has the right password.
+    Booting,
+}
+
 /// The state of a session.
 pub struct GuestSession {
     guest: GuestProfile,
-    refuse: bool,
+    door: Door,
 }
 
 impl GuestSession {
-    pub fn new(guest: GuestProfile, refuse: bool) -> Self {
-        Self { guest, refuse }
+    pub fn new(guest: GuestProfile, door: Door) -> Self {
+        Self { guest, door }
     }
 
     /// User names are compared as the guest's system does: Windows ignores case.
@@ -33,7 +43,11 @@ impl Handler for GuestSession {
     type Error = russh::Error;
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
-        Ok(if !self.refuse && self.knows(user, password) { Auth::Accept } else { Auth::reject() })
+        match self.door {
+            Door::Booting => Err(russh::Error::Disconnect),
+            Door::Open if self.knows(user, password) => Ok(Auth::Accept),
+            Door::Open | Door::Shut => Ok(Auth::reject()),
+        }
     }
 
     async fn channel_open_session(

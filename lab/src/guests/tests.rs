@@ -7,7 +7,9 @@ use russh::client;
 use russh::keys::PublicKeyOrCertificate;
 
 use super::*;
+use crate::clock::Clock;
 use crate::ports::{GuestNic, GuestProfile};
+use crate::weather::Sky;
 
 struct One(GuestProfile);
 
@@ -86,7 +88,7 @@ async fn exec(handle: &client::Handle<Client>, command: &str) -> (String, u32) {
 
 #[tokio::test]
 async fn a_linux_guest_answers_over_ssh_with_its_interfaces() {
-    let guests = Guests::new(linux(), Defects::default());
+    let guests = Guests::new(linux(), Defects::default(), Sky::fair(), Clock::new(1.0));
     let ssh = login(&guests, &["00:50:56:aa:bb:02", "00:50:56:AA:BB:03"], "root", "lab-linux").await.unwrap();
     assert_eq!(exec(&ssh, "echo hello; hostname").await, ("hello\nrhel8\n".to_owned(), 0));
     let (out, code) = exec(&ssh, "ip -j addr show").await;
@@ -109,15 +111,15 @@ async fn a_linux_guest_answers_over_ssh_with_its_interfaces() {
 
 #[tokio::test]
 async fn a_wrong_password_and_a_refusing_guest_turn_the_login_away() {
-    let guests = Guests::new(linux(), Defects::default());
+    let guests = Guests::new(linux(), Defects::default(), Sky::fair(), Clock::new(1.0));
     assert!(login(&guests, &["00:50:56:aa:bb:02"], "root", "wrong").await.is_none());
-    let guests = Guests::new(linux(), defects(&["login-refused"]));
+    let guests = Guests::new(linux(), defects(&["login-refused"]), Sky::fair(), Clock::new(1.0));
     assert!(login(&guests, &["00:50:56:aa:bb:02"], "root", "lab-linux").await.is_none());
 }
 
 #[tokio::test]
 async fn an_unknown_mac_is_a_generic_linux() {
-    let guests = Guests::new(windows(true), Defects::default());
+    let guests = Guests::new(windows(true), Defects::default(), Sky::fair(), Clock::new(1.0));
     let ssh = login(&guests, &["02:00:00:00:00:09"], "root", "lab-linux").await.unwrap();
     assert!(exec(&ssh, "uname -a").await.0.starts_with("Linux localhost.localdomain "));
     assert!(exec(&ssh, "cat /etc/os-release").await.0.contains("ID=\"rhel\""));
@@ -125,7 +127,7 @@ async fn an_unknown_mac_is_a_generic_linux() {
 
 #[tokio::test]
 async fn windows_prints_ipconfig_as_windows_does() {
-    let guests = Guests::new(windows(true), Defects::default());
+    let guests = Guests::new(windows(true), Defects::default(), Sky::fair(), Clock::new(1.0));
     let ssh = login(&guests, &["00:50:56:aa:bb:01"], "administrator", "lab-windows").await.unwrap();
     let (out, code) = exec(&ssh, "ipconfig /all").await;
     assert_eq!(code, 0);

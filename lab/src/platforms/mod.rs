@@ -16,6 +16,7 @@ use crate::error::LabError;
 use crate::faults::Faults;
 use crate::pki::LabCa;
 use crate::ports::{GuestDirectory, GuestProfile};
+use crate::weather::Sky;
 
 pub(crate) mod catalogue;
 pub(crate) mod ec2;
@@ -37,6 +38,7 @@ pub struct PlatformOptions<'a> {
     /// Whether clusters serve exports of their VMs.
     pub exports: bool,
     pub faults: Faults,
+    pub sky: Sky,
 }
 
 /// A running source platform.

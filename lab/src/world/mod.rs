@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::ports::{GuestDirectory, GuestNic, GuestProfile};
+use crate::weather::Sky;
 
 mod baseline;
 mod change;
@@ -19,6 +20,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod touched;
+mod untidy;
 
 pub use change::{CloneOrder, DeviceChange, DiskPlacement, NicEdit, VmChange};
 pub use model::{
@@ -62,9 +64,17 @@ pub struct World {
 }
 
 impl World {
-    /// The world as every lab starts.
+    /// A tidy world, for tests of one part of the lab.
+    #[cfg(test)]
     pub fn new() -> Arc<Self> {
+        Self::under(&Sky::fair())
+    }
+
+    /// The world as every lab starts, under this weather.
+    pub fn under(sky: &Sky) -> Arc<Self> {
         let mut state = seed::state();
+        untidy::make(&mut state, sky);
+        state.sky = sky.clone();
         state.record();
         let baseline = baseline::Baseline::of(&state);
         Arc::new(Self { state: Mutex::new(state), waiting: Waiting::default(), requests: AtomicU64::new(0), baseline })

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::task::{EntityKind, Task};
 use super::touched::{Log, Tracked};
+use crate::weather::Sky;
 
 /// Everything; ids are the managed object ids that vSphere shows.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +28,7 @@ pub struct State {
     /// What was written into guests: by VM, path and text.
     pub files: BTreeMap<String, BTreeMap<String, String>>,
     pub(super) last_id: u64,
+    pub sky: Sky,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -254,6 +256,18 @@ impl Vm {
                 .extra_config
                 .iter()
                 .any(|(key, value)| key.eq_ignore_ascii_case("ctkEnabled") && value.eq_ignore_ascii_case("true"))
+    }
+
+    /// Names the files of the disks as vSphere does: in the VM's folder, numbered from the second on each datastore on.
+    pub(super) fn name_disks(&mut self) {
+        let name = &self.name;
+        let mut on = std::collections::BTreeMap::<String, usize>::new();
+        for disk in &mut self.disks {
+            let number = on.entry(disk.datastore.clone()).or_default();
+            disk.path =
+                if *number == 0 { format!("{name}/{name}.vmdk") } else { format!("{name}/{name}_{number}.vmdk") };
+            *number += 1;
+        }
     }
 
     /// The networks in the order of the NICs, each once.

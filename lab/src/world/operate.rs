@@ -164,9 +164,8 @@ impl State {
             vm.host.clone_from(host);
         }
         vm.pool = if order.template { None } else { order.pool.clone().or(vm.pool) };
-        for (index, disk) in vm.disks.iter_mut().enumerate() {
+        for disk in &mut vm.disks {
             disk.uuid = fresh_uuid();
-            disk.path = if index == 0 { format!("{name}/{name}.vmdk") } else { format!("{name}/{name}_{index}.vmdk") };
             // A raw device is copied as a file.
             disk.raw = None;
             if let Some(store) = &order.datastore {
@@ -182,6 +181,7 @@ impl State {
                 disk.eager = place.eager.unwrap_or(disk.eager) && !disk.thin;
             }
         }
+        vm.name_disks();
         for index in 0..vm.nics.len() {
             vm.nics[index].mac = fresh_mac(self);
             vm.nics[index].manual = false;

@@ -80,8 +80,10 @@ impl State {
                 let base = if scsi { 2000 } else { 2000 + key };
                 let datastore = datastore.clone().unwrap_or_else(|| vm.datastore.clone());
                 self.datastore(&datastore)?;
-                let number = vm.disks.len();
+                let number = vm.disks.iter().filter(|disk| disk.datastore == datastore).count();
                 let name = &vm.name;
+                let file =
+                    if number == 0 { format!("{name}/{name}.vmdk") } else { format!("{name}/{name}_{number}.vmdk") };
                 vm.disks.push(Disk {
                     key: base + 16 * bus + unit,
                     controller: key,
@@ -91,7 +93,7 @@ impl State {
                     eager: *eager && !*thin,
                     mode: mode.clone(),
                     datastore,
-                    path: path.clone().unwrap_or_else(|| format!("{name}/{name}_{number}.vmdk")),
+                    path: path.clone().unwrap_or(file),
                     uuid: fresh_uuid(),
                     raw: raw.clone(),
                     change_id: None,

@@ -28,7 +28,7 @@ pub(in crate::check) fn twins(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judge
 }
 
 /// Claims that no disk uses, prime claims and pods of populators, pods that still copy or convert, unfinished
-/// DataVolumes. What has ended by itself (a finished pod, a DataVolume that succeeded) MTV leaves, too.
+/// DataVolumes, Secrets and ConfigMaps of the transfer. What has ended by itself (a finished pod, a DataVolume that succeeded) MTV leaves, too.
 pub(in crate::check) fn left(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
     let all = match of_this_vm(facts) {
         Ok(all) => all,
@@ -45,6 +45,11 @@ pub(in crate::check) fn left(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgem
                 compared.holds(used, &subject, "a claim of the VM's", || "no disk uses it".to_owned());
             }
             "Pod" => compared.holds(!matches!(phase, "Pending" | "Running"), &subject, "ended", || phase.to_owned()),
+            // By these labels MTV takes away what a VM's transfer was given (`kubevirt.go`, `DeleteSecret`,
+            // `DeleteConfigMap`); others of the Plan's stay as long as it does.
+            "Secret" | "ConfigMap" if text(object, "/metadata/labels/resource") == "vm-config" => {
+                compared.wrong(subject, "gone with the transfer", "it is there");
+            }
             "DataVolume" => compared.holds(phase == "Succeeded", &subject, "Succeeded", || phase.to_owned()),
             _ => {}
         }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::super::placement::missing;
@@ -269,4 +270,70 @@ pub(in crate::check) fn precopies(facts: &Facts<'_>, _: &TargetVm) -> Vec<Judgem
         compared.holds(right, "precopy", "started before ended", || format!("{start} to {end}"));
     }
     compared.judgements(format!("{} succeeded", made.unwrap_or_default()))
+}
+
+/// How long MTV may take from the moment at which it may cut over to the step that does: it looks every few seconds,
+/// and removes the last precopy's snapshot first.
+const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
+/// Kubernetes tells whole seconds.
+const ROUNDING: SignedDuration = SignedDuration::from_secs(1);
+
+fn time(value: &Value, pointer: &str) -> Option<Timestamp> {
+    text(value, pointer).parse().ok()
+}
+
+/// Cut over when it was asked: not before, and soon after; a precopy that runs at that moment comes to its end first
+/// (forklift.md, `CopyingPaused`). Says how long the VM was down for it.
+pub(in crate::check) fn cutover(facts: &Facts<'_>, _: &TargetVm) -> Vec<Judgement> {
+    let (plan, migration) = match both(facts) {
+        Ok(both) => both,
+        Err(why) => return why,
+    };
+    let Some(vm) = own(facts, list(plan, "/status/migration/vms")) else {
+        return whole(not_judged("the Plan's status has no such VM (see migration-status)"));
+    };
+    let Some(began) = list(vm, "/pipeline")
+        .iter()
+        .find(|step| text(step, "/name") == "Cutover")
+        .and_then(|step| time(step, "/started"))
+    else {
+        return whole(not_judged("no step `Cutover` tells when it began (see migration-status)"));
+    };
+    let asked = text(migration, "/spec/cutover");
+    let mut compared = Compared::default();
+    let Ok(asked) = asked.parse::<Timestamp>() else {
+        compared.wrong("cutover", "a time at which to cut over", if asked.is_empty() { "none" } else { asked });
+        return compared.judgements("");
+    };
+    let running = |precopy: &&Value| time(precopy, "/start").is_some_and(|start| start <= asked);
+    let precopies = list(vm, "/warm/precopies");
+    let ends = precopies.iter().filter(running).filter_map(|precopy| time(precopy, "/end"));
+    // One that was asked for before there was a Migration is due with it; so is what no full copy precedes.
+    let first = precopies.first().and_then(|precopy| time(precopy, "/end"));
+    let due = ends.chain(first).chain(time(migration, "/metadata/creationTimestamp")).fold(asked, Timestamp::max);
+    compared.holds(began.duration_since(asked) >= -ROUNDING, "cutover", &format!("not before {asked}"), || {
+        began.to_string()
+    });
+    compared.holds(
+        began.duration_since(due) <= TOLERANCE,
+        "cutover",
+        &format!("within {TOLERANCE:#} of {due}"),
+        || began.to_string(),
+    );
+    let down = time(vm, "/completed").map(|end| end.duration_since(began).as_secs().max(0));
+    let down = down.map_or_else(String::new, |seconds| format!(", down for {seconds} s"));
+    compared.judgements(format!("cut over at {began}, asked for {asked}{down}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_are_whole_seconds_are_not_early() {
+        let of = |text: &str| text.parse::<Timestamp>().unwrap();
+        let (asked, began) = (of("2026-01-01T00:00:00.9Z"), of("2026-01-01T00:00:00Z"));
+        assert!(began.duration_since(asked) >= -ROUNDING);
+        assert!(of("2025-12-31T23:59:50Z").duration_since(asked) < -ROUNDING);
+    }
 }

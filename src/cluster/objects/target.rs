@@ -92,7 +92,8 @@ fn assemble(
     let at = |path: &str| data.pointer(&format!("/spec/template/spec/{path}"));
     let printable_status = string(data.pointer("/status/printableStatus")).unwrap_or_default();
     let power = match printable_status.as_str() {
-        "Running" => Power::On,
+        // One that is being live-migrated runs all the while.
+        "Running" | "Migrating" => Power::On,
         "Stopped" => Power::Off,
         other => Power::Other(other.to_owned()),
     };
@@ -288,6 +289,13 @@ mod tests {
         assert_eq!((got.nics[1].network.clone(), got.nics[1].link_up), (Some(nad), Some(false)));
         assert_eq!(got.nics[1].mac, Some(Mac::new("02-00-00-00-00-01")));
         assert_eq!(got.agent_connected, Some(true));
+    }
+
+    #[test]
+    fn a_vm_that_is_being_live_migrated_runs() {
+        let mut vm = vm();
+        vm["status"]["printableStatus"] = json!("Migrating");
+        assert_eq!(record(Objects { vm, ..Objects::default() }).unwrap().power, Power::On);
     }
 
     #[test]

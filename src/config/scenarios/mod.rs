@@ -110,6 +110,9 @@ pub struct Scenario {
     /// Off: `boot` steps are left out, as where the setting `boot` is off.
     #[serde(default)]
     pub boot: Option<bool>,
+    /// Checks without which nothing is proven: a cell in which one was not judged is errored.
+    #[serde(default)]
+    pub essential: Vec<String>,
     /// Off: skip verification of this scenario.
     #[serde(default = "yes")]
     pub check_vms_signals: bool,

@@ -212,7 +212,7 @@ fn told<'a>(cells: impl Iterator<Item = &'a CellModel>, histories: &BTreeMap<Str
 fn headline(model: &RunModel, found: &[Cause<'_>], histories: &BTreeMap<String, CellHistory>) -> String {
     let counts = model.counts();
     let ran = counts.total - counts.skipped;
-    let bad = counts.failed + counts.errored + counts.interrupted;
+    let bad = counts.failed + counts.errored + counts.blocked + counts.interrupted;
     let mut text = match (bad, ran) {
         (0, 0) => "No cell ran".to_owned(),
         (0, _) => format!("All {} passed", plural(ran, "cell that ran", "cells that ran")),
@@ -267,6 +267,7 @@ fn counts(model: &RunModel) -> Vec<Count> {
     [
         (counts.failed, "failed", "failed"),
         (counts.errored, "errored", "errored"),
+        (counts.blocked, "blocked", "blocked"),
         (counts.interrupted, "interrupted", "interrupted"),
         (counts.passed, "passed", "passed"),
         (counts.flaky, "flaky", "flaky"),

@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::defects::{Defect, Defects};
 use crate::guests::view;
 use crate::ports::GuestDirectory;
+use crate::weather::{Sky, Weather};
 
 pub mod expand;
 pub mod exports;
@@ -44,6 +45,7 @@ pub struct KubevirtOptions {
     pub client: Client,
     pub clock: Clock,
     pub defects: Defects,
+    pub sky: Sky,
     pub guests: Arc<dyn GuestDirectory>,
     pub stop: CancellationToken,
 }
@@ -198,7 +200,8 @@ async fn reconcile_vmi(object: Arc<DynamicObject>, context: Arc<Context>) -> Res
         node: nodes::choose(&nodes, &vmi, options.defects.has(Defect::WrongNode)),
         guest: &guest,
         elapsed: context.elapsed(&vmi),
-        agent_allowed: !options.defects.has(Defect::NoGuestAgent),
+        agent: agent(options, guest.windows),
+        pod_addresses: options.sky.has(Weather::PodAddresses),
         now: &now(),
     };
     match vmi::step(&vmi, &around) {
@@ -225,6 +228,14 @@ async fn reconcile_vmi(object: Arc<DynamicObject>, context: Arc<Context>) -> Res
             Ok(Action::await_change())
         }
     }
+}
+
+/// When the agent of a guest is connected.
+fn agent(options: &KubevirtOptions, windows: bool) -> vmi::Agent {
+    let from = if options.sky.has(Weather::SlowBoot) { vmi::SLOW_AGENT } else { vmi::AGENT };
+    let never = options.defects.has(Defect::NoGuestAgent) || options.sky.has(Weather::NoAgent);
+    let reboots = windows && options.sky.has(Weather::WindowsReboots);
+    vmi::Agent { from: (!never).then_some(from), reboot: reboots.then_some((from + vmi::AGENT / 2, from + vmi::AGENT)) }
 }
 
 impl Context {

@@ -20,6 +20,8 @@ const SCHEDULING: Duration = Duration::from_secs(5);
 const SCHEDULED: Duration = Duration::from_secs(5);
 /// From Running to a connected guest agent.
 pub const AGENT: Duration = Duration::from_secs(60);
+/// The same of a guest that takes its time.
+pub const SLOW_AGENT: Duration = Duration::from_secs(400);
 /// From the deletion to the end of the guest.
 pub const SHUTDOWN: Duration = Duration::from_secs(10);
 
@@ -31,8 +33,34 @@ pub struct Around<'a> {
     pub guest: &'a GuestProfile,
     /// Simulated time since the phase (or the deletion) was first seen.
     pub elapsed: Duration,
-    pub agent_allowed: bool,
+    pub agent: Agent,
+    /// What is told of a NIC behind masquerade is the pod's.
+    pub pod_addresses: bool,
     pub now: &'a str,
+}
+
+/// When a guest's agent is connected, in simulated time since the instance runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Agent {
+    /// From then on; nothing: never.
+    pub from: Option<Duration>,
+    /// But not between these: the guest restarts by itself.
+    pub reboot: Option<(Duration, Duration)>,
+}
+
+impl Agent {
+    fn reboots(&self, elapsed: Duration) -> bool {
+        self.reboot.is_some_and(|(begin, end)| (begin..end).contains(&elapsed))
+    }
+    fn connected(&self, elapsed: Duration) -> bool {
+        self.from.is_some_and(|from| elapsed >= from) && !self.reboots(elapsed)
+    }
+    /// When that changes next.
+    fn next(&self, elapsed: Duration) -> Option<Duration> {
+        let from = self.from?;
+        let (begin, end) = self.reboot.unwrap_or((from, from));
+        [from, begin, end].into_iter().find(|at| *at > elapsed)
+    }
 }
 
 /// The next move of an instance.
@@ -146,8 +174,15 @@ pub fn step(vmi: &Value, around: &Around<'_>) -> Step {
             }),
         }),
         "Scheduled" => after(SCHEDULED, &|| Step::Status(running(vmi, around, false))),
-        "Running" if super::vm::condition(vmi, "AgentConnected").is_none() && around.agent_allowed => {
-            after(AGENT, &|| Step::Status(running(vmi, around, true)))
+        "Running" => {
+            let told = super::vm::condition(vmi, "AgentConnected").is_some();
+            // What was seen earlier stands, unless the guest restarts.
+            let connected = around.agent.connected(around.elapsed) || (told && !around.agent.reboots(around.elapsed));
+            match around.agent.next(around.elapsed) {
+                _ if told != connected => Step::Status(running(vmi, around, connected)),
+                Some(at) => Step::Wait(at - around.elapsed),
+                None => Step::Rest,
+            }
         }
         _ => Step::Rest,
     }
@@ -225,6 +260,10 @@ fn running(vmi: &Value, around: &Around<'_>, agent: bool) -> Value {
         conditions.push(json!({"type": "AgentConnected", "status": "True", "lastProbeTime": around.now, "lastTransitionTime": null}));
     }
     let mut status = status(vmi, around, "Running", conditions);
+    if !agent && status.get("guestOSInfo").is_some() {
+        // A merge takes away what is null.
+        status["guestOSInfo"] = Value::Null;
+    }
     if agent {
         status["interfaces"] = interfaces(vmi, around, true, true);
         status["guestOSInfo"] = crate::guests::os_info(around.guest);
@@ -254,6 +293,10 @@ fn interfaces(vmi: &Value, around: &Around<'_>, domain: bool, agent: bool) -> Va
             "infoSource": sources.join(", "), "queueCount": 1, "linkState": "up"});
         let nic = around.guest.nics.get(index);
         let addresses: Vec<String> = match nic {
+            // Its own, or what the pod network's DHCP gave the pod.
+            Some(nic) if primary && masqueraded(interface) && around.pod_addresses => {
+                vec![crate::guests::view::lease(&nic.mac).to_string()]
+            }
             Some(nic) if agent || primary => nic.addresses.iter().map(|(address, _)| address.to_string()).collect(),
             _ => Vec::new(),
         };
@@ -270,6 +313,10 @@ fn interfaces(vmi: &Value, around: &Around<'_>, domain: bool, agent: bool) -> Va
         if primary { all.insert(0, entry) } else { all.push(entry) }
     }
     Value::Array(all)
+}
+
+fn masqueraded(interface: &Value) -> bool {
+    interface.get("masquerade").is_some()
 }
 
 fn volumes(vmi: &Value, running: bool) -> Value {

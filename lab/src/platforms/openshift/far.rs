@@ -69,7 +69,7 @@ impl FarOpenshift {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let machines = Arc::new(Machines(follow(&api.client(), &stop, &tasks)));
         let defects = Defects::default();
-        let guests = Arc::new(Guests::new(machines.clone(), defects.clone()));
+        let guests = Arc::new(Guests::new(machines.clone(), defects.clone(), options.sky.clone(), options.clock));
         api.set_subresources(Arc::new(Subresources::new(api.client(), guests)));
         let exports = if options.exports {
             let (client, clock) = (api.client(), options.clock);
@@ -84,6 +84,7 @@ impl FarOpenshift {
                 client: api.client(),
                 clock: options.clock,
                 defects,
+                sky: options.sky.clone(),
                 guests: machines.clone(),
                 stop: stop.clone(),
             })

@@ -24,7 +24,7 @@ pub struct Vsphere {
 
 impl Vsphere {
     pub async fn start(options: &PlatformOptions<'_>) -> Result<Self, LabError> {
-        let world = World::new();
+        let world = World::under(&options.sky);
         let own = VsphereOptions {
             listen: options.listen,
             port: 0,

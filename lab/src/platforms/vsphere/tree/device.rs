@@ -2,6 +2,7 @@
 
 use super::super::value::{Obj, Val, member, mo, obj, objs};
 use super::infra::network_ref;
+use crate::weather::Weather;
 use crate::world::{Adapter, Controller, ControllerKind, Disk, Nic, State, Vm};
 
 fn described(kind: &'static str, key: i32, label: String, summary: String) -> Obj {
@@ -170,6 +171,33 @@ pub(super) fn devices(state: &State, vm: &Vm, disks: &[Disk], depth: usize) -> V
     );
     all.extend(disks.iter().enumerate().map(|(index, disk)| disk_device(state, index, disk, depth)));
     all.extend(vm.nics.iter().enumerate().map(|(index, nic)| nic_device(state, index, nic)));
+    if state.sky.has(Weather::HalfDevices) {
+        let connectable = || {
+            obj("VirtualDeviceConnectInfo")
+                .set("startConnected", false)
+                .set("allowGuestControl", true)
+                .set("connected", false)
+                .set("status", "untried")
+        };
+        all.push(plain("VirtualSIOController", 400, "SIO controller 0"));
+        all.push(
+            described("VirtualFloppy", 8000, "Floppy drive 1".to_owned(), "Remote".to_owned())
+                .set(
+                    "backing",
+                    obj("VirtualFloppyRemoteDeviceBackingInfo").set("deviceName", "").set("useAutoDetect", false),
+                )
+                .set("connectable", connectable())
+                .set("controllerKey", 400)
+                .set("unitNumber", 0),
+        );
+        all.push(
+            described("VirtualSerialPort", 9000, "Serial port 1".to_owned(), "Auto detect".to_owned())
+                .set("connectable", connectable())
+                .set("controllerKey", 400)
+                .set("unitNumber", 0)
+                .set("yieldOnPoll", true),
+        );
+    }
     if vm.tpm {
         all.push(described("VirtualTPM", 11000, "Virtual TPM".to_owned(), "Trusted Platform Module".to_owned()));
     }

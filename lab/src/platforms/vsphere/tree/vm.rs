@@ -4,6 +4,7 @@ use super::super::value::{Obj, Val, member, mo, obj, objs, refs, strings, time};
 use super::Scope;
 use super::device::devices;
 use super::infra::network_ref;
+use crate::weather::Weather;
 use crate::world::{Disk, Nic, Snapshot, State, Vm};
 
 pub(super) fn property(scope: &Scope<'_>, id: &str, name: &str) -> Option<Val> {
@@ -179,35 +180,43 @@ fn dns(vm: &Vm, nic: &Nic) -> Obj {
 
 fn guest_nic(state: &State, vm: &Vm, nic: &Nic) -> Obj {
     let origin = if nic.guest.fixed.is_some() { "manual" } else { "dhcp" };
+    // What open-vm-tools of Linux tells has none.
+    let origin = (vm.os.windows || !state.sky.has(Weather::NoOrigin)).then_some(origin);
     let address = |(address, prefix): (std::net::IpAddr, u8)| {
         obj("NetIpConfigInfoIpAddress")
             .set("ipAddress", address.to_string())
             .set("prefixLength", i32::from(prefix))
-            .set("origin", origin)
+            .opt("origin", origin)
             .set("state", "preferred")
     };
     let addresses = if nic.connected { nic.addresses() } else { Vec::new() };
-    obj("GuestNicInfo")
+    let told = obj("GuestNicInfo")
         .opt("network", state.network(&nic.network).map(|network| &network.name))
         .list("ipAddress", "string", addresses.iter().map(|(ip, _)| Val::Str(ip.to_string())).collect())
         .set("macAddress", &nic.mac)
         .set("connected", nic.connected)
         .set("deviceConfigId", nic.key)
-        .set("dnsConfig", dns(vm, nic))
+        .set("dnsConfig", dns(vm, nic));
+    let config = obj("NetIpConfigInfo")
+        .list("ipAddress", "NetIpConfigInfoIpAddress", addresses.into_iter().map(address).map(Val::Obj).collect())
         .set(
-            "ipConfig",
-            obj("NetIpConfigInfo")
-                .list(
-                    "ipAddress",
-                    "NetIpConfigInfoIpAddress",
-                    addresses.into_iter().map(address).map(Val::Obj).collect(),
-                )
-                .set(
-                    "dhcp",
-                    obj("NetDhcpConfigInfo")
-                        .set("ipv4", obj("NetDhcpConfigInfoDhcpOptions").set("enable", nic.guest.fixed.is_none())),
-                ),
-        )
+            "dhcp",
+            obj("NetDhcpConfigInfo")
+                .set("ipv4", obj("NetDhcpConfigInfoDhcpOptions").set("enable", nic.guest.fixed.is_none())),
+        );
+    told.opt("ipConfig", (!state.sky.has(Weather::NoIpConfig)).then_some(config))
+}
+
+/// What tools tell of a bridge that only containers use: it belongs to no device.
+fn container_bridge() -> Obj {
+    let address =
+        obj("NetIpConfigInfoIpAddress").set("ipAddress", "172.17.0.1").set("prefixLength", 16).set("state", "unknown");
+    obj("GuestNicInfo")
+        .list("ipAddress", "string", vec![Val::Str("172.17.0.1".to_owned())])
+        .set("macAddress", "02:42:ac:11:00:01")
+        .set("connected", false)
+        .set("deviceConfigId", -1)
+        .set("ipConfig", obj("NetIpConfigInfo").list("ipAddress", "NetIpConfigInfoIpAddress", vec![Val::Obj(address)]))
 }
 
 fn stack(vm: &Vm) -> Obj {
@@ -241,7 +250,9 @@ fn stack(vm: &Vm) -> Obj {
 fn guest(state: &State, vm: &Vm) -> Obj {
     let tools = tools(vm);
     let up = vm.tools_running;
-    let nics = if up { vm.nics.iter().map(|nic| guest_nic(state, vm, nic).into()).collect() } else { Vec::new() };
+    let bridge = state.sky.has(Weather::HalfDevices) && !vm.os.windows;
+    let own = vm.nics.iter().map(|nic| guest_nic(state, vm, nic)).chain(bridge.then(container_bridge));
+    let nics = if up { own.map(Val::Obj).collect() } else { Vec::new() };
     let stacks = if up { vec![stack(vm).into()] } else { Vec::new() };
     let disk = |disk: &Disk| {
         let path = if vm.os.windows {
