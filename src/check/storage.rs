@@ -47,7 +47,8 @@ pub(super) fn came_from(target: &TargetDisk, source: &SourceDisk) -> bool {
         return true;
     }
     // Files of one name lie on several datastores: each names its first disk after the VM.
-    let elsewhere = datastore(said).is_some_and(|store| !source.storage_name.is_empty() && store != source.storage_name);
+    let elsewhere =
+        datastore(said).is_some_and(|store| !source.storage_name.is_empty() && store != source.storage_name);
     let same_file = |file: &str| base_file(file_name(said)) == base_file(file_name(file));
     !elsewhere && source.file_name.as_deref().is_some_and(same_file)
 }
