@@ -277,13 +277,13 @@ fn expand(loaded: &Loaded, select: &SelectArgs, rest: Option<&Rest>) -> Result<V
 /// A check that does not exist is never judged: that its name is wrong is told before anything runs.
 fn essentials_exist(cells: &[Cell]) -> Result<(), Stop> {
     let names = || check::CONTRACT.iter().map(|row| row.name);
-    for cell in cells {
-        for asked in cell.scenario.essential.iter().filter(|asked| names().all(|name| name != asked.as_str())) {
-            let near = crate::config::nearest(asked, names()).map(|name| format!("; did you mean `{name}`?"));
-            let scenario = &cell.scenario.name;
-            let hint = near.unwrap_or_else(|| "; docs/checks.md lists them".to_owned());
-            return Err(Stop::usage(format!("{scenario}: essential: there is no check `{asked}`{hint}")));
-        }
+    let mut asked =
+        cells.iter().flat_map(|cell| cell.scenario.essential.iter().map(move |asked| (&cell.scenario.name, asked)));
+    let unknown = asked.find(|(_, asked)| names().all(|name| name != asked.as_str()));
+    if let Some((scenario, asked)) = unknown {
+        let near = crate::config::nearest(asked, names()).map(|name| format!("; did you mean `{name}`?"));
+        let hint = near.unwrap_or_else(|| "; docs/checks.md lists them".to_owned());
+        return Err(Stop::usage(format!("{scenario}: essential: there is no check `{asked}`{hint}")));
     }
     Ok(())
 }
