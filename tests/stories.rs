@@ -39,7 +39,7 @@ fn every_lifecycle_scenario_passes_and_nothing_of_it_is_left() {
 #[test]
 fn five_vms_of_one_host_migrate_one_after_the_other_where_the_limit_is_one() {
     let place = Place::new();
-    let ended = place.run("run --lab -p vsphere -s lifecycle_in_flight_limit_of_one --results results").exits(0);
+    let ended = place.run("run --lab -p vsphere -s in_flight_limit_of_one --results results").exits(0);
     ended.says("1 passed").says("hold nothing that this run made");
     let case = "step 3: expect: at most 1 VMs of one source host migrated at the same time, and 1 did";
     assert!(place.results().text("junit.xml").contains(case));
@@ -147,9 +147,8 @@ fn a_marker_that_is_not_there_fails_and_one_that_nobody_could_write_is_not_judge
 #[test]
 fn what_disturbs_others_is_told_only_where_it_is_allowed() {
     let place = Place::new();
-    let listed = place.run("list --lab -p vsphere -s lifecycle_in_flight_limit_of_one").exits(0);
+    let listed = place.run("list --lab -p vsphere -s in_flight_limit_of_one").exits(0);
     listed.says("1 run, 0 skip");
-    let args =
-        "run --lab -p vsphere --set allow_disruptive=false --results results -s lifecycle_in_flight_limit_of_one";
+    let args = "run --lab -p vsphere --set allow_disruptive=false --results results -s in_flight_limit_of_one";
     place.run(args).exits(5).says("its step `patch` disturbs others: allow it with --allow-disruptive");
 }
