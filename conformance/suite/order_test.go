@@ -28,6 +28,8 @@ var unsent = map[string]string{
 	"ShutdownGuest":                "only where a scenario asks for a graceful end",
 	"MakeDirectory":                "only where a clone's folder is missing",
 	"ContinueRetrievePropertiesEx": "only with more objects than a page holds",
+	"StartProgramInGuest":          "only where a story leaves a marker in a guest, and the shipped ones that do run only where they are named",
+	"ListProcessesInGuest":         "likewise, for its end",
 }
 
 // recorder passes everything to a vSphere endpoint and keeps the requests' bodies.

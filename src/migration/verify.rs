@@ -192,6 +192,10 @@ async fn judge_vm(
     let of = |what: &str, why: &String| format!("{what} {}: {why}", vm.reference.name);
     let mut unread: Vec<String> =
         evidence.target.as_ref().err().map(|why| of("the migrated VM", why)).into_iter().collect();
+    if look == Look::Arrived {
+        // Without these no twin is seen, and nothing that was left.
+        unread.extend(facts.ran.marked.as_ref().err().map(|why| of("what the migration made of", why)));
+    }
     // A platform that is known by MTV's inventory alone tells what it can.
     if look == Look::Arrived && prepared.open.access.driver().is_some() {
         unread.extend(evidence.after.as_ref().err().map(|why| of("the source VM", why)));

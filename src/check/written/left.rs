@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::super::{Facts, Judgement, TargetVm, not_judged, whole};
-use super::{Compared, text};
+use super::{Compared, list, text};
 
 /// Everything marked with this migration and this VM.
 fn of_this_vm<'a>(facts: &'a Facts<'_>) -> Result<impl Iterator<Item = &'a Value>, String> {
@@ -27,6 +27,15 @@ pub(in crate::check) fn twins(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judge
     compared.judgements("no twin")
 }
 
+/// Whether MTV came to the end of this VM: one that failed keeps what its transfer was given (the real 2.12.5, with a
+/// post-hook that fails).
+fn succeeded(facts: &Facts<'_>) -> bool {
+    let Ok(Some(migration)) = &facts.ran.migration else { return false };
+    let own = list(migration, "/status/vms").iter().filter(|vm| text(vm, "/id") == facts.before.id);
+    let holds = |condition: &Value| text(condition, "/type") == "Succeeded" && text(condition, "/status") == "True";
+    own.flat_map(|vm| list(vm, "/conditions")).any(holds)
+}
+
 /// Claims that no disk uses, prime claims and pods of populators, pods that still copy or convert, unfinished
 /// DataVolumes, Secrets and ConfigMaps of the transfer. What has ended by itself (a finished pod, a DataVolume that succeeded) MTV leaves, too.
 pub(in crate::check) fn left(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
@@ -47,7 +56,7 @@ pub(in crate::check) fn left(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgem
             "Pod" => compared.holds(!matches!(phase, "Pending" | "Running"), &subject, "ended", || phase.to_owned()),
             // By these labels MTV takes away what a VM's transfer was given (`kubevirt.go`, `DeleteSecret`,
             // `DeleteConfigMap`); others of the Plan's stay as long as it does.
-            "Secret" | "ConfigMap" if text(object, "/metadata/labels/resource") == "vm-config" => {
+            "Secret" | "ConfigMap" if text(object, "/metadata/labels/resource") == "vm-config" && succeeded(facts) => {
                 compared.wrong(subject, "gone with the transfer", "it is there");
             }
             "DataVolume" => compared.holds(phase == "Succeeded", &subject, "Succeeded", || phase.to_owned()),
