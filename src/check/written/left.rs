@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::super::{Facts, Judgement, TargetVm, not_judged, whole};
-use super::{Compared, list, text};
+use super::{Compared, is_so, list, migration, text};
 
 /// Everything marked with this migration and this VM.
 fn of_this_vm<'a>(facts: &'a Facts<'_>) -> Result<impl Iterator<Item = &'a Value>, String> {
@@ -30,14 +30,14 @@ pub(in crate::check) fn twins(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judge
 /// Whether MTV came to the end of this VM: one that failed keeps what its transfer was given (the real 2.12.5, with a
 /// post-hook that fails).
 fn succeeded(facts: &Facts<'_>) -> bool {
-    let Ok(Some(migration)) = &facts.ran.migration else { return false };
-    let own = list(migration, "/status/vms").iter().filter(|vm| text(vm, "/id") == facts.before.id);
-    let holds = |condition: &Value| text(condition, "/type") == "Succeeded" && text(condition, "/status") == "True";
-    own.flat_map(|vm| list(vm, "/conditions")).any(holds)
+    let Ok(Some(told)) = &facts.ran.migration else { return false };
+    let vm = migration::own(facts, list(told, "/status/vms"));
+    vm.is_some_and(|vm| is_so(list(vm, "/conditions"), "Succeeded"))
 }
 
 /// Claims that no disk uses, prime claims and pods of populators, pods that still copy or convert, unfinished
-/// DataVolumes, Secrets and ConfigMaps of the transfer. What has ended by itself (a finished pod, a DataVolume that succeeded) MTV leaves, too.
+/// DataVolumes, Secrets and ConfigMaps of the transfer. What has ended by itself (a finished pod, a DataVolume that
+/// succeeded) MTV leaves, too.
 pub(in crate::check) fn left(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
     let all = match of_this_vm(facts) {
         Ok(all) => all,

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::super::placement::missing;
 use super::super::{Facts, Judgement, TargetVm, count, not_judged, whole};
-use super::{Compared, at, list, shown, text, unsaid};
+use super::{Compared, at, is_so, list, shown, text, unsaid};
 use crate::config::ExpectedResult;
 use crate::config::steps::Step;
 
@@ -40,7 +40,7 @@ fn both<'a>(facts: &'a Facts<'_>) -> Result<(&'a Value, &'a Value), Vec<Judgemen
 }
 
 /// This VM's entry in a status.
-fn own<'a>(facts: &Facts<'_>, vms: &'a [Value]) -> Option<&'a Value> {
+pub(super) fn own<'a>(facts: &Facts<'_>, vms: &'a [Value]) -> Option<&'a Value> {
     vms.iter().find(|vm| text(vm, "/id") == facts.before.id)
 }
 
@@ -104,7 +104,7 @@ pub(in crate::check) fn status(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judg
 }
 
 fn conditions(name: &str, conditions: &[Value], compared: &mut Compared) {
-    let holds = |type_: &str| conditions.iter().any(|c| text(c, "/type") == type_ && text(c, "/status") == "True");
+    let holds = |type_: &str| is_so(conditions, type_);
     compared.holds(holds("Succeeded"), &format!("{name} condition"), "Succeeded", || "it is not so".to_owned());
     for other in ENDS_OTHERWISE {
         compared.holds(!holds(other), &format!("{name} condition"), "Succeeded alone", || other.to_owned());
@@ -127,7 +127,7 @@ fn history(plan: &Value, migration: &Value, compared: &mut Compared) {
     // A snapshot without conditions is of an older MTV.
     let told = list(last, "/conditions");
     if !told.is_empty() {
-        let held = told.iter().any(|c| text(c, "/type") == "Succeeded" && text(c, "/status") == "True");
+        let held = is_so(told, "Succeeded");
         compared.holds(held, "Plan history", "Succeeded", || shown(at(last, "/conditions")));
     }
 }
@@ -140,7 +140,7 @@ fn vm(facts: &Facts<'_>, target: &TargetVm, place: &str, vm: &Value, compared: &
     let name = text(vm, "/newName");
     compared.same_if_said(&format!("{place} newName"), &target.name, name);
     compared.same_if_said(&format!("{place} name"), &facts.before.name, text(vm, "/name"));
-    let held = list(vm, "/conditions").iter().any(|c| text(c, "/type") == "Succeeded" && text(c, "/status") == "True");
+    let held = is_so(list(vm, "/conditions"), "Succeeded");
     compared.holds(held, &format!("{place} VM condition"), "Succeeded", || shown(at(vm, "/conditions")));
     let steps = list(vm, "/pipeline");
     let transfers = steps.iter().filter(|step| is_transfer(text(step, "/name"))).count();

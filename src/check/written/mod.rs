@@ -53,6 +53,11 @@ fn shown(value: &Value) -> String {
     }
 }
 
+/// Whether a condition of this kind is `True`.
+fn is_so(conditions: &[Value], type_: &str) -> bool {
+    conditions.iter().any(|c| text(c, "/type") == type_ && text(c, "/status") == "True")
+}
+
 /// What of many comparisons was found wrong, or could not be compared.
 #[derive(Default)]
 struct Compared {
