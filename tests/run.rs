@@ -634,3 +634,85 @@ fn delete(lab: &LabServer, path: &str) {
     });
     assert!(status.is_success(), "{path}: {status}");
 }
+
+/// The YAML of the first example in docs/scenarios.md.
+fn documented() -> String {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/scenarios.md")).unwrap();
+    let lines = page.lines().skip_while(|line| !line.starts_with("    # my/scenarios/mine.yaml"));
+    let example = lines.take_while(|line| line.starts_with("    ") || line.is_empty());
+    example.map(|line| format!("{}\n", line.strip_prefix("    ").unwrap_or_default())).collect()
+}
+
+#[test]
+fn the_example_of_the_docs_runs_on_the_lab_which_makes_its_vm_up() {
+    let place = Place::new();
+    place.write("my/scenarios/mine.yaml", &documented());
+    let ended = place.run("-c my run --lab -t mine -p vsphere -p ovirt -p openstack --results results").exits(0);
+    ended
+        .says("made up in the lab's vsphere: erp-rhel9-static (rhel9, 1 disk, 1 NIC, static address)")
+        .says("3 passed")
+        .says("hold nothing that this run made");
+    place.run("scenario check my/scenarios/mine.yaml").exits(0).says("ok    cold_rhel9_static_ip: vsphere, ovirt");
+}
+
+#[test]
+fn a_vm_that_is_nearly_another_is_refused_with_its_name_and_a_strict_world_refuses_all() {
+    let place = Place::new();
+    let with = |name: &str| format!("mine:\n  virtual_machines: [{{name: {name}}}]\n");
+    place.write("my/scenarios/mine.yaml", &with("mtv-test-rhel8"));
+    let refused = place.run("-c my run --lab -s mine --results results").exits(2);
+    refused.says("scenario `mine`: the lab's vsphere has no VM `mtv-test-rhel8`; did you mean `mtv-tests-rhel8`?");
+    place.write("my/scenarios/mine.yaml", &with("erp-01"));
+    let refused = place.run("-c my run --lab -s mine --strict-world --results results").exits(2);
+    refused.says("has no VM `erp-01`; --strict-world lets nothing be made up");
+    // A world says what there is.
+    place.write("world.yaml", "vsphere:\n  vms:\n    - {name: erp-01, os: win2022, firmware: efi, disks: [{size: 40Gi, controller: nvme}, {size: 3Gi, provision: thick-eager}], nics: [{network: mtv-portgroup}]}\ncluster: {storage_classes: [{name: fast, default: true}]}\n");
+    let ended = place.run("-c my run --lab --world world.yaml -s mine --results results").exits(0);
+    ended.says("1 passed").says("hold nothing that this run made");
+    place
+        .write("broken.yaml", "vsphere:\n  vms:\n    - {name: erp-01, disks: [{size: 40Gi, datastore: datastore9}]}\n");
+    let refused = place.run("-c my run --lab --world broken.yaml -s mine --results results").exits(2);
+    refused.says("broken.yaml:3: `vsphere.vms.0.disks.0.datastore`: there is no datastore `datastore9`");
+}
+
+#[test]
+fn every_skeleton_is_a_scenario_that_passes_on_the_lab() {
+    let place = Place::new();
+    for kind in ["cold", "warm", "hooks", "lifecycle"] {
+        place.run(&format!("scenario new {kind} --out my/scenarios/{kind}.yaml")).exits(0);
+        place.run(&format!("scenario new {kind} --out my/scenarios/{kind}.yaml")).exits(2).says("exists");
+    }
+    place.run("scenario new copyoffload").exits(2).says("copy-offload is not built yet");
+    place
+        .run("scenario check my/scenarios/cold.yaml my/scenarios/warm.yaml")
+        .exits(0)
+        .says("ok    my_warm_migration: vsphere, ovirt");
+    let ended = place.run("-c my run --lab -t mine -j 4 --set max_concurrent=4 --results results").exits(0);
+    ended.says("4 passed").says("made up in the lab's vsphere: my-rhel9-vm");
+}
+
+#[test]
+fn a_recorded_world_played_again_is_recorded_the_same() {
+    let place = Place::new();
+    // Ids and times are in no world; a UUID is a serial, and stays.
+    for platform in ["vsphere", "ovirt", "openstack"] {
+        place.run(&format!("record world --lab -p {platform} --out {platform}-1.yaml")).exits(0);
+        place
+            .run(&format!("record world --lab --world {platform}-1.yaml -p {platform} --out {platform}-2.yaml"))
+            .exits(0);
+        let read = |number: u32| std::fs::read_to_string(place.path(&format!("{platform}-{number}.yaml"))).unwrap();
+        assert!(read(1).contains("db-prod-0"), "{}", read(1));
+        assert_eq!(read(1), read(2), "{platform}");
+        place.run(&format!("record world --lab -p {platform} --anonymise --out {platform}-3.yaml")).exits(0);
+        assert!(!read(3).contains("prod") && !read(3).contains("10.70."), "{}", read(3));
+        place
+            .run(&format!("record world --lab --world {platform}-3.yaml -p {platform} --out {platform}-4.yaml"))
+            .exits(0);
+    }
+    let named = place.run("record world --lab -p vsphere -s test_sanity_cold_mtv_migration --out one.yaml").exits(0);
+    named.says("1 VMs of profile vsphere are in one.yaml");
+    place
+        .run("run --lab --world one.yaml -s test_sanity_cold_mtv_migration --results results")
+        .exits(0)
+        .says("1 passed");
+}

@@ -17,3 +17,4 @@ pub mod text;
 pub mod version;
 pub mod vim;
 pub mod vm;
+pub mod world;

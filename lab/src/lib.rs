@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use api::world::{Kind, Vm, World};
 use mtv_matrix_api as api;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -68,6 +69,7 @@ mod world;
 
 /// A running lab.
 pub struct Lab {
+    world: World,
     ca: LabCa,
     clock: Clock,
     host: Host,
@@ -88,6 +90,9 @@ impl Lab {
         let sky = Sky::parse(&options.weather)?;
         let version = MtvVersion::parse(&options.mtv_version)
             .ok_or_else(|| LabError::UnknownVersion { version: options.mtv_version.clone() })?;
+        let shipped =
+            World::shipped().map_err(|e| LabError::Start { part: "world".to_owned(), cause: e.to_string() })?;
+        let world = options.world.as_deref().unwrap_or(&shipped).clone();
         let clock = Clock::new(options.clock_scale);
         let ca = LabCa::new()?;
         let stop = CancellationToken::new();
@@ -99,8 +104,16 @@ impl Lab {
         let (listen, cluster) = (options.listen, host.client());
         // The lab's own MTV reads a cluster's VMs without.
         let exports = !matches!(options.mtv, Mtv::Own);
-        let platform_options =
-            PlatformOptions { listen, clock, ca: &ca, cluster, exports, faults: faults.clone(), sky: sky.clone() };
+        let platform_options = PlatformOptions {
+            listen,
+            clock,
+            ca: &ca,
+            cluster,
+            exports,
+            faults: faults.clone(),
+            sky: sky.clone(),
+            world: &world,
+        };
         let platforms = platforms::start(&platform_options).await?;
         let db = Arc::new(InventoryDb::default());
         // Platforms from outside come last: their VMs are known by what was collected.
@@ -128,6 +141,7 @@ impl Lab {
             inventory_addr: inventory_addr.clone(),
             thanos_addr: thanos_addr.clone(),
             own_server: host.is_own(),
+            cluster: world.cluster.clone(),
         };
         match options.mtv {
             Mtv::Own | Mtv::Forklift(_) => seed::seed(&host.client(), &seed_options).await?,
@@ -221,7 +235,7 @@ impl Lab {
         );
         controllers.spawn(workloads::run(host.client(), stop.clone()).boxed());
         controllers.spawn(storage::run(StorageOptions { client: host.client(), clock, stop: stop.clone() }).boxed());
-        Ok(Self { ca, clock, host, platforms, endpoints, controllers, stop, forklift, baseline, faults })
+        Ok(Self { world, ca, clock, host, platforms, endpoints, controllers, stop, forklift, baseline, faults })
     }
 
     /// API server URL.
@@ -265,7 +279,18 @@ impl Lab {
     }
     /// The storage class that the lab offers first.
     pub fn storage_class(&self) -> &str {
-        "ocs-storagecluster-ceph-rbd-virtualization"
+        let classes = &self.world.cluster.storage_classes;
+        let first = classes.iter().find(|class| class.default).or(classes.first());
+        first.map(|class| class.name.as_str()).unwrap_or_default()
+    }
+    /// What the lab was started with.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+    /// Adds VMs to the platforms of this kind, as if they had been there from the start.
+    pub fn grow(&self, kind: Kind, vms: &[Vm]) -> Result<(), LabError> {
+        let failed = |e: std::io::Error| LabError::Start { part: kind.name().to_owned(), cause: e.to_string() };
+        self.platforms.iter().try_for_each(|platform| platform.grow(kind, vms)).map_err(failed)
     }
     /// What stands in the lab beyond what it started with: objects in the API server, VMs and
     /// snapshots on the platforms. Empty after a clean run. Garbage collection gets a moment.

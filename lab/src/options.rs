@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use crate::api::world::World;
 use crate::faults::FaultOptions;
 use crate::forklift::ForkliftOptions;
 
@@ -29,6 +30,8 @@ pub struct LabOptions {
     pub faults: Option<FaultOptions>,
     /// Which MTV there is.
     pub mtv: Mtv,
+    /// What the platforms and the cluster hold; `None`: the shipped world. Its references were checked.
+    pub world: Option<Box<World>>,
 }
 
 /// Which MTV works in the lab.
@@ -56,6 +59,7 @@ impl Default for LabOptions {
             on: None,
             faults: None,
             mtv: Mtv::Own,
+            world: None,
         }
     }
 }

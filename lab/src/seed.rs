@@ -5,6 +5,7 @@ use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use serde_json::Value;
 
+use crate::api::world::Cluster;
 use crate::error::LabError;
 
 mod cluster;
@@ -31,6 +32,8 @@ pub struct SeedOptions {
     pub thanos_addr: String,
     /// The API server is the lab's own. A real one makes its own `kubernetes` Service, in its own network.
     pub own_server: bool,
+    /// Nodes, storage classes, and settings of MTV.
+    pub cluster: Cluster,
 }
 
 /// Creates everything, namespaces first.
@@ -104,6 +107,7 @@ mod tests {
             inventory_addr: "127.0.0.1:1".to_owned(),
             thanos_addr: "127.0.0.1:2".to_owned(),
             own_server: true,
+            cluster: crate::api::world::World::shipped().unwrap().cluster,
         }
     }
 

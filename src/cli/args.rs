@@ -61,6 +61,18 @@ pub enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Judge scenario files, or begin one.
+    Scenario {
+        #[command(subcommand)]
+        command: ScenarioCommand,
+    },
+    /// Record a source, to play its VMs in the lab.
+    Record {
+        #[command(flatten)]
+        config: ConfigArgs,
+        #[command(subcommand)]
+        command: RecordCommand,
+    },
     /// Look at the cluster before a run: every missing thing at once.
     Doctor(DoctorArgs),
     /// Remove what crashed, killed or kept runs left behind.
@@ -217,6 +229,13 @@ pub struct LabArgs {
     /// against the first: exit 1 on a regression.
     #[arg(long, value_name = "DIR", requires = "lab")]
     pub forklift: Vec<PathBuf>,
+    /// What the lab holds: VMs, hosts, datastores, networks, storage classes. `mtv-matrix config world` prints the
+    /// shipped one. Without it the lab grows the VMs that the selected scenarios name.
+    #[arg(long, value_name = "FILE", requires = "lab")]
+    pub world: Option<PathBuf>,
+    /// Refuse scenarios whose VMs the lab's world has not, instead of making them up.
+    #[arg(long, requires = "lab")]
+    pub strict_world: bool,
 }
 
 /// How the wire between the runner and the lab breaks.
@@ -341,10 +360,73 @@ pub enum ListFormat {
 }
 
 #[derive(Debug, Subcommand)]
+pub enum RecordCommand {
+    /// Write the shapes of a profile's VMs as a world for `run --lab --world`: no contents, no logins. Nothing is
+    /// changed there.
+    World(RecordWorldArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct RecordWorldArgs {
+    /// Where the world goes; a file that exists stays.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// The provider profile, where there are several.
+    #[arg(long, short = 'p', value_name = "NAME")]
+    pub provider: Option<String>,
+    /// Only these VMs.
+    #[arg(long, value_name = "NAME")]
+    pub vm: Vec<String>,
+    /// Only the VMs that these scenarios name.
+    #[arg(long, short = 's', value_name = "NAME")]
+    pub scenario: Vec<String>,
+    /// Replace names, MACs and addresses, the same by the same.
+    #[arg(long)]
+    pub anonymise: bool,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    #[command(flatten)]
+    pub lab: LabArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ScenarioCommand {
+    /// Judge scenario files without running anything: types, contradictions, platforms that can't, VMs that no world
+    /// has. Exit 2 where something is wrong, a line each: FILE:LINE: what. For editors and pre-commit.
+    Check {
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// The world that must have the VMs.
+        #[arg(long, value_name = "FILE")]
+        world: Option<PathBuf>,
+    },
+    /// Print a commented scenario to begin with.
+    New {
+        #[arg(value_enum)]
+        kind: SkeletonKind,
+        /// Write it there; a file that exists stays.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// What a skeleton is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SkeletonKind {
+    Cold,
+    Warm,
+    Hooks,
+    Copyoffload,
+    Lifecycle,
+}
+
+#[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Every effective value with the layer it came from; secrets masked.
     Show(ConfigArgs),
-    /// JSON Schema of settings, providers or scenarios.
+    /// The lab's world as a file: to read, and to take pieces of for `--world`.
+    World,
+    /// JSON Schema of settings, providers, scenarios or worlds.
     Schema {
         #[arg(value_enum)]
         of: SchemaKind,
@@ -363,6 +445,8 @@ pub enum SchemaKind {
     Settings,
     Providers,
     Scenarios,
+    /// Of a file for `--world`.
+    World,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -417,6 +501,10 @@ pub struct LabServerArgs {
     /// MTV_FORKLIFT_DIR too.
     #[arg(long, value_name = "DIR", conflicts_with = "without")]
     pub forklift: Option<PathBuf>,
+    /// What the lab holds: VMs, hosts, datastores, networks, storage classes. `mtv-matrix config world` prints the
+    /// shipped one.
+    #[arg(long, value_name = "FILE")]
+    pub world: Option<PathBuf>,
     /// Leave a part of the lab out: somebody else runs it on the same API server.
     #[arg(long, value_enum, requires = "on")]
     pub without: Option<LabPart>,

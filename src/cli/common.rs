@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use super::Stop;
 use super::args::{ConfigArgs, LabArgs, SelectArgs};
 use crate::api::names::CellId;
+use crate::api::world::World;
 use crate::check;
+use crate::config::world::read_world;
 use crate::config::{LoadRequest, Loaded};
 use crate::event::ShardSet;
 use crate::lab::forklift::{Build, Died, ForkliftOptions};
@@ -145,6 +147,8 @@ pub async fn start_lab(args: &LabArgs) -> Result<Option<Lab>, Stop> {
     if args.forklift.len() > 1 {
         return Err(Stop::usage("--forklift is given more than once: only `run` takes several builds"));
     }
+    options.world = args.world.as_deref().map(world).transpose()?;
+    play(&mut options);
     options.mtv = mtv(args.forklift.first().map(PathBuf::as_path), args.lab_mtv_version.as_deref(), None)?;
     if let (Mtv::Own, Some(version)) = (&options.mtv, &args.lab_mtv_version) {
         options.mtv_version.clone_from(version);
@@ -155,6 +159,22 @@ pub async fn start_lab(args: &LabArgs) -> Result<Option<Lab>, Stop> {
         }
         LabError::Start { .. } => Stop::environment(error),
     })
+}
+
+/// The world of a file.
+pub fn world(path: &Path) -> Result<Box<World>, Stop> {
+    read_world(path).map(Box::new).map_err(Stop::usage)
+}
+
+/// The versions that the world names, where no flag does.
+pub fn play(options: &mut LabOptions) {
+    let Some(cluster) = options.world.as_ref().map(|world| &world.cluster) else { return };
+    if let Some(version) = &cluster.mtv_version {
+        options.mtv_version.clone_from(version);
+    }
+    if let Some(version) = &cluster.ocp_version {
+        options.ocp_version.clone_from(version);
+    }
 }
 
 /// Which MTV the lab gets: the real one where a folder is named, here or by MTV_FORKLIFT_DIR.

@@ -2,12 +2,14 @@
 
 use super::args::{ConfigArgs, ConfigCommand, SchemaKind};
 use super::{Stop, common, docs, exit, print_text};
-use crate::config::{Loaded, known};
+use crate::api::world::World;
+use crate::config::{Loaded, known, world};
 
 pub(super) fn run(config: &ConfigArgs, command: &ConfigCommand) -> Result<u8, Stop> {
     match command {
         ConfigCommand::Show(more) => print_text(&show(&common::load(&config.and(more), Vec::new(), None)?)),
         ConfigCommand::Schema { of } => print_text(&schema(*of)),
+        ConfigCommand::World => print_text(World::shipped_text()),
         ConfigCommand::Docs { dir } => {
             let changed = docs::write(dir).map_err(Stop::usage)?;
             print_text(&changed.iter().map(|path| format!("{}\n", path.display())).collect::<String>());
@@ -41,6 +43,7 @@ pub fn schema(which: SchemaKind) -> String {
         SchemaKind::Settings => known::settings_file(),
         SchemaKind::Providers => known::providers_file(),
         SchemaKind::Scenarios => known::scenarios_file(),
+        SchemaKind::World => world::world_schema(),
     };
     format!("{schema:#}\n")
 }

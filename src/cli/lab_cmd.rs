@@ -18,6 +18,8 @@ pub async fn run(args: &LabServerArgs) -> Result<u8, Stop> {
     if let Some(scale) = args.clock_scale {
         options.clock_scale = scale;
     }
+    options.world = args.world.as_deref().map(common::world).transpose()?;
+    common::play(&mut options);
     options.mtv = match args.without {
         Some(LabPart::Mtv) => Mtv::Elsewhere,
         None => common::mtv(args.forklift.as_deref(), args.mtv_version.as_deref(), Some(args.dir.join("forklift")))?,

@@ -12,12 +12,15 @@ pub mod config_cmd;
 mod docs;
 mod earlier;
 mod explain;
+mod grow;
 mod lab_cmd;
 pub mod list_cmd;
 mod manual;
+mod record_cmd;
 mod report_cmd;
 mod run_cmd;
 mod runs;
+mod scenario_cmd;
 mod show;
 mod signals;
 mod support_grid;
@@ -28,7 +31,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, Command};
+use args::{Args, Command, RecordCommand};
 
 pub use crate::event::exit;
 
@@ -87,6 +90,8 @@ async fn dispatch(args: Args) -> Result<u8, Stop> {
         Command::Doctor(doctor) => (&doctor.lab.defect, &doctor.lab.lab_weather),
         Command::Lab(lab) => (&lab.defect, &lab.weather),
         Command::Config { .. }
+        | Command::Scenario { .. }
+        | Command::Record { .. }
         | Command::Clean(_)
         | Command::Report(_)
         | Command::History(_)
@@ -108,6 +113,8 @@ async fn dispatch(args: Args) -> Result<u8, Stop> {
         Command::Doctor(doctor) => !doctor.lab.lab,
         Command::Lab(_)
         | Command::Config { .. }
+        | Command::Scenario { .. }
+        | Command::Record { .. }
         | Command::Clean(_)
         | Command::Report(_)
         | Command::History(_)
@@ -126,6 +133,10 @@ async fn dispatch(args: Args) -> Result<u8, Stop> {
         Command::Run(run) => runs::run(&before.and(&run.config), run).await,
         Command::List(list) => list_cmd::run(&before.and(&list.config), &list).await,
         Command::Config { config, command } => config_cmd::run(&before.and(&config), &command),
+        Command::Record { config, command: RecordCommand::World(args) } => {
+            record_cmd::world(&before.and(&config).and(&args.config), &args).await
+        }
+        Command::Scenario { command } => scenario_cmd::run(&command),
         Command::Doctor(doctor) => run_cmd::doctor(&before.and(&doctor.config), &doctor.lab).await,
         Command::Clean(clean) => clean_cmd::run(&before.and(&clean.config), clean).await,
         Command::Report(report) => report_cmd::run(report),

@@ -12,7 +12,7 @@ use super::bus::Bus;
 use super::common::Flag;
 use super::signals::Signals;
 use super::tell::Tell;
-use super::{Stop, again, common, earlier, exit, report_cmd, telemetry};
+use super::{Stop, again, common, earlier, exit, grow, report_cmd, telemetry};
 use crate::api::names::{RunId, dns_label};
 use crate::cluster::{Cluster, ClusterError};
 use crate::config::{Keep, Loaded};
@@ -56,6 +56,11 @@ async fn run_with(
         let dir = args.select.rerun.clone().unwrap_or_default();
         return Ok(Ended { code: exit::PASSED, dir });
     }
+    // A file says what there is; without one the lab has what the scenarios need.
+    let grown = match lab.filter(|_| args.lab.world.is_none()) {
+        Some(lab) => grow::grow(lab, &cells, args.lab.strict_world)?,
+        None => Vec::new(),
+    };
     let set_id = set.as_ref().filter(|_| args.merge).map(|set| set.id.clone());
     let run = match loaded.settings.target_namespace_prefix.as_str() {
         "" | "auto" => RunId::random(),
@@ -72,6 +77,10 @@ async fn run_with(
     let bus =
         Arc::new(Bus::create(&dir.join("events.jsonl"), vec![console(args.log_format)]).map_err(Stop::environment)?);
     let events: Events = bus.clone();
+
+    for message in grown {
+        events.emit(EventKind::Note { cell: None, level: crate::event::Level::Info, message });
+    }
 
     // From here on a signal ends the run in order, however early it comes.
     let stop = StopTokens::default();

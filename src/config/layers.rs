@@ -137,6 +137,13 @@ impl Gathered {
         out
     }
 
+    /// A file of scenarios, or one of settings with scenarios in it.
+    pub(crate) fn scenario_text(&mut self, source: &str, text: &str) {
+        let inside = |line: &str| ["scenarios:", "tests_params:"].iter().any(|key| line.starts_with(key));
+        let kind = if text.lines().any(inside) { FileKind::Settings } else { FileKind::Items(Kind::Scenario) };
+        self.text(Layer::File, source, text, kind);
+    }
+
     fn problem(&mut self, origin: Origin, message: String) {
         self.problems.push(Problem { origin, message });
     }

@@ -86,6 +86,50 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigErrors> {
     }
 }
 
+/// Scenario files without anything else.
+#[derive(Debug, Default)]
+pub struct ScenarioFiles {
+    pub scenarios: Scenarios,
+    /// Where each begins.
+    pub places: BTreeMap<String, Origin>,
+    pub problems: Vec<Problem>,
+    pub warnings: Vec<String>,
+}
+
+/// Reads scenario files alone: what stands in `scenarios/` of a `--config` directory, or a `--config` file with
+/// `scenarios:` in it.
+pub fn scenario_files(files: &[PathBuf]) -> ScenarioFiles {
+    let mut texts = Vec::new();
+    let mut unread = Vec::new();
+    for path in files {
+        let source = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => texts.push((source, text)),
+            Err(error) => {
+                let origin = Origin { layer: Layer::File, source, line: None };
+                unread.push(Problem { origin, message: format!("can't be read: {error}") });
+            }
+        }
+    }
+    let mut read = scenario_texts(&texts);
+    read.problems.splice(0..0, unread);
+    read
+}
+
+/// Likewise, from names and texts.
+pub fn scenario_texts(texts: &[(String, String)]) -> ScenarioFiles {
+    let mut gathered = Gathered::default();
+    for (source, text) in texts {
+        gathered.scenario_text(source, text);
+    }
+    let items = std::mem::take(&mut gathered.items);
+    let mut provenance = BTreeMap::new();
+    let scenarios = scenarios(&mut gathered, &items, &mut provenance);
+    let place = |name: &String| Some((name.clone(), provenance.get(&format!("scenarios.{name}"))?.clone()));
+    let places = scenarios.keys().filter_map(place).collect();
+    ScenarioFiles { places, scenarios, problems: gathered.problems, warnings: gathered.warnings }
+}
+
 /// The shipped scenarios alone.
 pub fn shipped_scenarios() -> Result<Scenarios, ConfigErrors> {
     // No directory: nothing of this machine is read.

@@ -26,6 +26,7 @@ pub mod suite;
 mod tests;
 mod typed;
 mod validate;
+pub mod world;
 
 pub use errors::{ConfigErrors, Layer, Origin, Problem, nearest};
 pub use fail_fast::FailFast;

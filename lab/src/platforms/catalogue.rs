@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
@@ -17,7 +17,8 @@ use axum::routing::{get, post};
 use base64::Engine as _;
 use serde_json::{Value, json};
 
-use super::roster::{Machine, NETWORKS, Roster};
+use super::roster::{Machine, Roster};
+use crate::api::world::Vm;
 use crate::error::LabError;
 use crate::pki::LabCa;
 use crate::serve::{self, Endpoint};
@@ -53,7 +54,7 @@ impl Catalogue {
         options: CatalogueOptions,
         ca: &LabCa,
     ) -> Result<Self, LabError> {
-        let on = roster.0.iter().map(|machine| (machine.name.clone(), machine.on)).collect();
+        let on = roster.machines().iter().map(|machine| (machine.name.clone(), machine.on)).collect();
         let pair = format!("{}:{}", options.user, options.password);
         let authorization = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
         let inner = Arc::new(Inner {
@@ -71,6 +72,13 @@ impl Catalogue {
         let listener = serve::bind(part, options.listen, 0).await?;
         let tls = ca.server_config(&[options.listen.to_string(), "localhost".to_owned()])?;
         Ok(Self { inner, endpoint: serve::https(part, listener, tls, router)? })
+    }
+
+    /// Adds machines.
+    pub fn grow(&self, vms: &[Vm]) {
+        let made = self.inner.roster.grow(vms);
+        let mut on = self.inner.on.lock().unwrap_or_else(PoisonError::into_inner);
+        on.extend(made.into_iter().map(|machine| (machine.name, machine.on)));
     }
 
     pub fn port(&self) -> u16 {
@@ -99,8 +107,8 @@ async fn authorised(State(inner): State<Arc<Inner>>, request: Request, next: Nex
 async fn list(State(inner): State<Arc<Inner>>) -> Response {
     let on = inner.on.lock().map(|on| on.clone()).unwrap_or_default();
     let machines: Vec<Value> =
-        inner.roster.0.iter().map(|machine| shown(machine, on.get(&machine.name) == Some(&true))).collect();
-    axum::Json(json!({"facts": inner.facts, "networks": NETWORKS, "machines": machines})).into_response()
+        inner.roster.machines().iter().map(|machine| shown(machine, on.get(&machine.name) == Some(&true))).collect();
+    axum::Json(json!({"facts": inner.facts, "networks": inner.roster.networks, "machines": machines})).into_response()
 }
 
 fn shown(machine: &Machine, on: bool) -> Value {

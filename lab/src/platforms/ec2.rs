@@ -6,13 +6,14 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::catalogue::{Catalogue, CatalogueOptions};
-use super::roster::{Mark, Roster};
+use super::roster::Roster;
 use super::{LabPlatform, PlatformOptions};
+use crate::api::world::{Kind, Vm};
 use crate::error::LabError;
 use crate::ports::GuestDirectory;
 
-/// Ends every VM's name.
-const SUFFIX: &str = "-ec2";
+/// First four bytes of the MACs that are made up.
+const MACS: &str = "0e:1a:2b:3c";
 /// The key pair; it guards nothing.
 const ACCESS_KEY_ID: &str = "AKIALABMTVMATRIX0001";
 const SECRET_ACCESS_KEY: &str = "lab-ec2-secret";
@@ -29,7 +30,7 @@ pub struct Ec2 {
 
 impl Ec2 {
     pub async fn start(options: &PlatformOptions<'_>) -> Result<Self, LabError> {
-        let roster = Arc::new(Roster::new(&Mark { suffix: SUFFIX, mac: "0e:1a:2b:3c", subnet: 103 }));
+        let roster = Arc::new(Roster::new(&options.world.ec2, MACS));
         let own = CatalogueOptions {
             listen: options.listen,
             user: ACCESS_KEY_ID,
@@ -51,7 +52,7 @@ impl LabPlatform for Ec2 {
             "access_key_id": ACCESS_KEY_ID,
             "secret_access_key": SECRET_ACCESS_KEY,
             "target_az": ZONE,
-            "vms": self.roster.vms(SUFFIX),
+            "vms": self.roster.vms(),
             "guest_vm_linux_user": "root",
             "guest_vm_linux_password": "lab-linux",
             "guest_vm_win_user": "Administrator",
@@ -67,6 +68,13 @@ impl LabPlatform for Ec2 {
     /// Nobody can make anything here; the snapshots of a migration are MTV's own and not played.
     fn leftovers(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    fn grow(&self, kind: Kind, vms: &[Vm]) -> std::io::Result<()> {
+        if kind == Kind::Ec2 {
+            self.catalogue.grow(vms);
+        }
+        Ok(())
     }
 
     fn requests(&self) -> (&'static str, u64) {

@@ -6,19 +6,18 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::catalogue::{Catalogue, CatalogueOptions};
-use super::roster::{Mark, Roster};
+use super::roster::Roster;
 use super::{LabPlatform, PlatformOptions};
+use crate::api::world::{Kind, Vm};
 use crate::error::LabError;
 use crate::ports::GuestDirectory;
 
-/// Ends every VM's name.
-const SUFFIX: &str = "-hv";
+/// First four bytes of the MACs that are made up.
+const MACS: &str = "00:15:5d:0b";
 /// The login; it guards nothing.
 const USER: &str = "Administrator";
 const PASSWORD: &str = "lab-hyperv";
 const SHARE: &str = "//127.0.0.1/vms";
-/// The machine that runs when the lab starts, so that a scenario which begins with it on can be.
-const RUNS: &str = "mtv-win2019-3disks";
 
 /// The lab's Hyper-V host.
 pub struct Hyperv {
@@ -28,11 +27,7 @@ pub struct Hyperv {
 
 impl Hyperv {
     pub async fn start(options: &PlatformOptions<'_>) -> Result<Self, LabError> {
-        let mut roster = Roster::new(&Mark { suffix: SUFFIX, mac: "00:15:5d:0b", subnet: 102 });
-        for machine in roster.0.iter_mut().filter(|machine| machine.name.starts_with(RUNS)) {
-            machine.on = true;
-        }
-        let roster = Arc::new(roster);
+        let roster = Arc::new(Roster::new(&options.world.hyperv, MACS));
         let own =
             CatalogueOptions { listen: options.listen, user: USER, password: PASSWORD, facts: json!({"share": SHARE}) };
         let catalogue = Catalogue::start("Hyper-V", roster.clone(), own, options.ca).await?;
@@ -51,7 +46,7 @@ impl LabPlatform for Hyperv {
             "username": USER,
             "password": PASSWORD,
             "smb_url": SHARE,
-            "vms": self.roster.vms(SUFFIX),
+            "vms": self.roster.vms(),
             "guest_vm_linux_user": "root",
             "guest_vm_linux_password": "lab-linux",
             "guest_vm_win_user": "Administrator",
@@ -67,6 +62,13 @@ impl LabPlatform for Hyperv {
     /// Nobody can make anything here. A source that a migration switched off stays off, as MTV means it.
     fn leftovers(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    fn grow(&self, kind: Kind, vms: &[Vm]) -> std::io::Result<()> {
+        if kind == Kind::Hyperv {
+            self.catalogue.grow(vms);
+        }
+        Ok(())
     }
 
     fn requests(&self) -> (&'static str, u64) {

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::clock::Clock;
+use crate::api::world::{Kind, Vm, World};
 use crate::error::LabError;
 use crate::faults::Faults;
 use crate::pki::LabCa;
@@ -39,6 +40,8 @@ pub struct PlatformOptions<'a> {
     pub exports: bool,
     pub faults: Faults,
     pub sky: Sky,
+    /// What there is.
+    pub world: &'a World,
 }
 
 /// A running source platform.
@@ -54,6 +57,10 @@ pub trait LabPlatform: Send + Sync {
     /// the start.
     fn census(&self) -> BTreeMap<String, Value> {
         self.leftovers().into_iter().map(|line| (line, Value::Null)).collect()
+    }
+    /// Adds VMs of this kind of platform, as if they had been there from the start.
+    fn grow(&self, _: Kind, _: &[Vm]) -> std::io::Result<()> {
+        Ok(())
     }
     /// A name like `soap_requests`, and how many there were.
     fn requests(&self) -> (&'static str, u64);

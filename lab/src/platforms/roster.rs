@@ -1,22 +1,21 @@
-//! The VMs of the platforms that MTV only reads (OVA, Hyper-V, EC2): the ones that the shipped
-//! scenarios name, and some that nobody asked for. Facts alone; each platform tells them its own way.
+//! The VMs of the platforms that MTV only reads (OVA, Hyper-V, EC2), from the facts of a world file. Facts
+//! alone; each platform tells them its own way.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{PoisonError, RwLock};
 
 use sha2::{Digest, Sha256};
 
+use crate::api::world::{self as told, Firmware, Source};
 use crate::ports::{GuestDirectory, GuestNic, GuestProfile};
 
 const DNS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 50, 0, 2));
 
-/// Names of the networks that adapters are attached to.
-pub const NETWORKS: &[&str] = &["VM Network", "Mgmt Network"];
-
 #[derive(Debug, Clone)]
 pub struct Nic {
     pub mac: String,
-    /// Index into [`NETWORKS`].
+    /// Index into the roster's networks.
     pub network: usize,
     /// A static address of a /24.
     pub fixed: Option<Ipv4Addr>,
@@ -28,84 +27,92 @@ pub struct Machine {
     pub uuid: String,
     pub windows: bool,
     /// As VMware names it, e.g. `rhel8_64Guest`.
-    pub guest_id: &'static str,
-    pub pretty_name: &'static str,
+    pub guest_id: String,
+    pub pretty_name: String,
+    pub hostname: String,
     /// GiB each.
-    pub disks: &'static [u64],
+    pub disks: Vec<u64>,
     pub nics: Vec<Nic>,
     pub efi: bool,
+    pub secure_boot: bool,
     pub cpus: u32,
     pub memory_mib: u64,
     pub on: bool,
 }
 
 /// All machines of one platform.
-pub struct Roster(pub Vec<Machine>);
-
-/// What tells the machines of one platform from another's.
-pub struct Mark {
-    /// Ends every name: profiles say which VM is meant by a scenario's name (`vms`).
-    pub suffix: &'static str,
-    /// First four bytes of every MAC.
-    pub mac: &'static str,
-    /// Third byte of every static address.
-    pub subnet: u8,
+pub struct Roster {
+    machines: RwLock<Vec<Machine>>,
+    /// Names of the networks that adapters are attached to.
+    pub networks: Vec<String>,
+    /// First four bytes of every MAC that is made up.
+    mac: &'static str,
+    /// A profile's `vms`: name in scenarios → name here.
+    vms: BTreeMap<String, String>,
 }
 
-const RHEL8: (bool, &str, &str) = (false, "rhel8_64Guest", "Red Hat Enterprise Linux 8.10 (Ootpa)");
-const RHEL9: (bool, &str, &str) = (false, "rhel9_64Guest", "Red Hat Enterprise Linux 9.4 (Plow)");
-const WIN2019: (bool, &str, &str) = (true, "windows2019srv_64Guest", "Microsoft Windows Server 2019 Standard");
-const WIN2022: (bool, &str, &str) = (true, "windows2019srvNext_64Guest", "Microsoft Windows Server 2022 Standard");
-
 impl Roster {
-    pub fn new(mark: &Mark) -> Self {
-        let mut number = 0u8;
-        let mut machine = |name: &str, os: (bool, &'static str, &'static str), disks, nics: &[(usize, u8)]| {
-            number += 1;
-            let name = format!("{name}{}", mark.suffix);
-            let nic = |(position, (network, host)): (usize, &(usize, u8))| Nic {
-                mac: format!("{}:{number:02x}:{:02x}", mark.mac, position + 0x10),
-                network: *network,
-                fixed: (*host > 0).then(|| Ipv4Addr::new(192, 168, mark.subnet, *host)),
-            };
-            Machine {
-                uuid: uuid_of(&name),
-                name,
-                windows: os.0,
-                guest_id: os.1,
-                pretty_name: os.2,
-                disks,
-                nics: nics.iter().enumerate().map(nic).collect(),
-                efi: false,
-                cpus: 2,
-                memory_mib: 4096,
-                on: false,
+    pub fn new(source: &Source, mac: &'static str) -> Self {
+        let named = |vm: &told::Vm| Some((vm.known_as.clone()?, vm.name.clone()));
+        let roster = Self {
+            machines: RwLock::default(),
+            networks: source.networks.iter().map(|network| network.name.clone()).collect(),
+            mac,
+            vms: source.vms.iter().filter_map(named).collect(),
+        };
+        roster.grow(&source.vms);
+        roster
+    }
+
+    /// Adds machines, and answers them.
+    pub fn grow(&self, vms: &[told::Vm]) -> Vec<Machine> {
+        let mut machines = self.machines.write().unwrap_or_else(PoisonError::into_inner);
+        let before = machines.len();
+        for vm in vms {
+            let machine = self.machine(vm, machines.len() + 1);
+            machines.push(machine);
+        }
+        machines.get(before..).unwrap_or_default().to_vec()
+    }
+
+    pub fn machines(&self) -> Vec<Machine> {
+        self.machines.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn vms(&self) -> &BTreeMap<String, String> {
+        &self.vms
+    }
+
+    fn machine(&self, vm: &told::Vm, number: usize) -> Machine {
+        let nic = |(position, nic): (usize, told::Nic)| {
+            let (high, low) = (number % 256, (position + 0x10 + 0x10 * (number / 256)) % 256);
+            let generated = format!("{}:{high:02x}:{low:02x}", self.mac);
+            let fixed = nic.addresses.iter().filter(|_| nic.is_static()).find_map(|own| match own.address {
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
+            });
+            let network = self.networks.iter().position(|name| nic.network.as_ref() == Some(name));
+            Nic {
+                mac: nic.mac.map_or(generated, |mac| mac.as_str().to_owned()),
+                network: network.unwrap_or_default(),
+                fixed,
             }
         };
-        let small = machine("mtv-tests-rhel8", RHEL8, &[16], &[(0, 0)]);
-        let two = machine("mtv-rhel8-warm-2disks2nics", RHEL8, &[16, 8], &[(0, 0), (1, 0)]);
-        let windows = machine("mtv-win2019-79", WIN2019, &[40], &[(0, 0)]);
-        let three = machine("mtv-win2019-3disks", WIN2019, &[40, 10, 5], &[(0, 19)]);
-        let efi = machine("mtv-win2022-ip-3disks", WIN2022, &[50, 12, 6], &[(0, 22), (1, 122)]);
-        let fixed = machine("mtv-rhel9-static", RHEL9, &[20], &[(0, 9)]);
-        let stranger = machine("db-prod-01", RHEL9, &[60, 500], &[(0, 15)]);
-        Self(vec![
-            Machine { cpus: 1, memory_mib: 2048, ..small },
-            two,
-            windows,
-            three,
-            Machine { efi: true, cpus: 4, memory_mib: 8192, ..efi },
-            Machine { efi: true, ..fixed },
-            Machine { cpus: 8, memory_mib: 32768, on: true, ..stranger },
-        ])
-    }
-}
-
-impl Roster {
-    /// A profile's `vms`: name in scenarios → name here.
-    pub fn vms(&self, suffix: &str) -> BTreeMap<String, String> {
-        let named = |machine: &Machine| Some((machine.name.strip_suffix(suffix)?.to_owned(), machine.name.clone()));
-        self.0.iter().filter_map(named).collect()
+        Machine {
+            uuid: vm.uuid.map_or_else(|| uuid_of(&vm.name), |uuid| uuid.to_string()),
+            name: vm.name.clone(),
+            windows: vm.os.windows(),
+            guest_id: vm.guest.id.clone().unwrap_or_else(|| vm.os.vsphere_id().to_owned()),
+            pretty_name: vm.pretty_name().to_owned(),
+            hostname: vm.hostname().to_owned(),
+            disks: vm.all_disks().iter().map(|disk| disk.size.ceil_gib()).collect(),
+            nics: vm.all_nics().into_iter().enumerate().map(nic).collect(),
+            efi: vm.firmware == Firmware::Efi,
+            secure_boot: vm.secure_boot,
+            cpus: vm.cpus,
+            memory_mib: vm.memory.whole_mib(),
+            on: vm.is_on(),
+        }
     }
 }
 
@@ -132,7 +139,8 @@ pub fn gateway(address: Ipv4Addr) -> Ipv4Addr {
 impl GuestDirectory for Roster {
     fn by_mac(&self, mac: &str) -> Option<GuestProfile> {
         let has = |machine: &&Machine| machine.nics.iter().any(|nic| nic.mac.eq_ignore_ascii_case(mac));
-        let machine = self.0.iter().find(has)?;
+        let machines = self.machines.read().unwrap_or_else(PoisonError::into_inner);
+        let machine = machines.iter().find(has)?;
         let login = if machine.windows { ("Administrator", "lab-windows") } else { ("root", "lab-linux") };
         let nic = |(position, nic): (usize, &Nic)| GuestNic {
             name: if machine.windows { format!("Ethernet{position}") } else { format!("eth{position}") },
@@ -145,8 +153,8 @@ impl GuestDirectory for Roster {
         Some(GuestProfile {
             files: Default::default(),
             windows: machine.windows,
-            hostname: machine.name.clone(),
-            pretty_name: machine.pretty_name.to_owned(),
+            hostname: machine.hostname.clone(),
+            pretty_name: machine.pretty_name.clone(),
             users: vec![(login.0.to_owned(), login.1.to_owned())],
             nics: machine.nics.iter().enumerate().map(nic).collect(),
         })
@@ -159,12 +167,14 @@ mod tests {
 
     #[test]
     fn machines_have_uuids_and_macs_of_their_own_and_answer_by_mac() {
-        let roster = Roster::new(&Mark { suffix: "-x", mac: "00:50:56:0a", subnet: 101 });
-        let macs: std::collections::BTreeSet<_> = roster.0.iter().flat_map(|m| m.nics.iter().map(|n| &n.mac)).collect();
-        assert_eq!(macs.len(), roster.0.iter().map(|m| m.nics.len()).sum::<usize>());
-        assert!(uuid::Uuid::parse_str(&roster.0[0].uuid).is_ok(), "{}", roster.0[0].uuid);
-        let guest = roster.by_mac(&roster.0[5].nics[0].mac.to_uppercase()).unwrap();
-        assert_eq!((guest.hostname.as_str(), guest.nics[0].is_static), ("mtv-rhel9-static-x", true));
+        let roster = Roster::new(&told::World::shipped().unwrap().ova, "00:50:56:0a");
+        let machines = roster.machines();
+        let macs: std::collections::BTreeSet<_> = machines.iter().flat_map(|m| m.nics.iter().map(|n| &n.mac)).collect();
+        assert_eq!(macs.len(), machines.iter().map(|m| m.nics.len()).sum::<usize>());
+        assert!(uuid::Uuid::parse_str(&machines[0].uuid).is_ok(), "{}", machines[0].uuid);
+        let guest = roster.by_mac(&machines[5].nics[0].mac.to_uppercase()).unwrap();
+        assert_eq!((guest.hostname.as_str(), guest.nics[0].is_static), ("mtv-rhel9-static-ova", true));
         assert_eq!(guest.nics[0].gateway, Some("192.168.101.1".parse().unwrap()));
+        assert_eq!(roster.vms()["mtv-tests-rhel8"], "mtv-tests-rhel8-ova");
     }
 }

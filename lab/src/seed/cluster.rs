@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::SeedOptions;
+use crate::api::world::{Node, Role, StorageClass};
 
 /// When the lab's world began.
 pub const STAMP: &str = "2026-01-01T00:00:00Z";
@@ -37,11 +38,7 @@ pub fn objects(options: &SeedOptions) -> Vec<(&'static str, Value)> {
     if options.own_server {
         all.push(("services", api_service()));
     }
-    all.push(("nodes", node("master-0", "control-plane", "14Gi")));
-    // Different sizes, so that a choice by free memory has one answer.
-    for (name, memory) in [("worker-0", "60Gi"), ("worker-1", "62Gi"), ("worker-2", "58Gi")] {
-        all.push(("nodes", node(name, "worker", memory)));
-    }
+    all.extend(options.cluster.nodes.iter().map(|it| ("nodes", node(it))));
     let release = |state: Option<&str>| {
         let mut release =
             json!({"version": options.ocp_version, "image": "quay.io/openshift-release-dev/ocp-release@sha256:lab"});
@@ -57,7 +54,7 @@ pub fn objects(options: &SeedOptions) -> Vec<(&'static str, Value)> {
         "metadata": {"name": "version"}, "spec": {"clusterID": "00000000-0000-4000-8000-000000000001", "channel": "stable"},
         "status": {"desired": release(None), "history": [release(Some("Completed"))], "availableUpdates": null,
             "observedGeneration": 1, "versionHash": "lab", "conditions": [condition("Available", "True")]}})));
-    storage(&mut all);
+    storage(&mut all, &options.cluster.storage_classes);
     images(&mut all);
     all.push((
         "kubevirts",
@@ -98,13 +95,23 @@ pub fn route(name: &str, namespace: &str, host: &str, path: Option<&str>, termin
     route
 }
 
-fn node(name: &str, role: &str, memory: &str) -> Value {
-    let resources = json!({"cpu": "16", "memory": memory, "pods": "250", "devices.kubevirt.io/kvm": "1k"});
+fn node(it: &Node) -> Value {
+    let resources = json!({"cpu": it.cpus.to_string(), "memory": it.memory.to_string(), "pods": "250",
+        "devices.kubevirt.io/kvm": "1k"});
+    let name = &it.name;
+    let (role, schedulable) = match it.role {
+        Role::Worker => ("worker", "true"),
+        Role::ControlPlane => ("control-plane", "false"),
+    };
+    let mut labels = json!({"kubernetes.io/hostname": name, "kubernetes.io/os": "linux",
+        "topology.kubernetes.io/region": "us-east-1", "topology.kubernetes.io/zone": "us-east-1a",
+        "kubernetes.io/arch": "amd64", format!("node-role.kubernetes.io/{role}"): "",
+        "kubevirt.io/schedulable": schedulable});
+    for (key, value) in &it.labels {
+        labels[key.as_str()] = json!(value);
+    }
     json!({"apiVersion": "v1", "kind": "Node",
-        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux",
-            "topology.kubernetes.io/region": "us-east-1", "topology.kubernetes.io/zone": "us-east-1a",
-            "kubernetes.io/arch": "amd64", format!("node-role.kubernetes.io/{role}"): "",
-            "kubevirt.io/schedulable": if role == "worker" { "true" } else { "false" }}},
+        "metadata": {"name": name, "labels": labels},
         "spec": {},
         "status": {"capacity": resources, "allocatable": resources,
             "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready status",
@@ -115,23 +122,15 @@ fn node(name: &str, role: &str, memory: &str) -> Value {
                 "osImage": "Red Hat Enterprise Linux CoreOS", "systemUUID": ""}}})
 }
 
-/// Access mode and volume mode.
-type Mode = (&'static str, &'static str);
-
-fn storage(all: &mut Vec<(&'static str, Value)>) {
-    let block = [("ReadWriteMany", "Block"), ("ReadWriteOnce", "Block"), ("ReadWriteOnce", "Filesystem")];
-    let classes: [(&str, &str, bool, &[Mode]); 2] = [
-        ("ocs-storagecluster-ceph-rbd-virtualization", "openshift-storage.rbd.csi.ceph.com", true, &block),
-        ("nfs", "nfs.csi.k8s.io", false, &[("ReadWriteMany", "Filesystem")]),
-    ];
-    for (name, provisioner, default, sets) in classes {
+fn storage(all: &mut Vec<(&'static str, Value)>, classes: &[StorageClass]) {
+    for StorageClass { name, provisioner, default, claims } in classes {
         let flag = default.to_string();
         all.push(("storageclasses", json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
             "metadata": {"name": name, "annotations": {"storageclass.kubernetes.io/is-default-class": flag,
                 "storageclass.kubevirt.io/is-default-virt-class": flag}},
             "provisioner": provisioner, "reclaimPolicy": "Delete", "volumeBindingMode": "Immediate", "allowVolumeExpansion": true})));
         let sets: Vec<Value> =
-            sets.iter().map(|(access, mode)| json!({"accessModes": [access], "volumeMode": mode})).collect();
+            claims.iter().map(|claim| json!({"accessModes": [claim.access], "volumeMode": claim.mode})).collect();
         all.push(("storageprofiles", json!({"apiVersion": "cdi.kubevirt.io/v1beta1", "kind": "StorageProfile",
             "metadata": {"name": name}, "spec": {},
             "status": {"storageClass": name, "provisioner": provisioner, "cloneStrategy": "csi-clone", "claimPropertySets": sets,

@@ -37,6 +37,9 @@ pub fn objects(options: &SeedOptions) -> Vec<(&'static str, Value)> {
         // The real one migrates nothing warm from vSphere without.
         settings["vddk_image"] = json!("lab/vddk:latest");
     }
+    for (key, value) in &options.cluster.flags {
+        settings[key.as_str()] = value.clone();
+    }
     let own = || crds(&version, minor);
     let real = |crds: &Vec<Value>| crds.iter().map(|crd| ("customresourcedefinitions", crd.clone())).collect();
     let mut all: Vec<(&'static str, Value)> = options.mtv_crds.as_ref().map_or_else(own, real);

@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::api::world::Source;
 use crate::ports::{GuestDirectory, GuestNic, GuestProfile};
 use crate::weather::Sky;
 
@@ -60,24 +61,33 @@ pub struct World {
     state: Mutex<State>,
     waiting: Waiting,
     requests: AtomicU64,
-    baseline: baseline::Baseline,
+    baseline: Mutex<baseline::Baseline>,
 }
 
 impl World {
-    /// A tidy world, for tests of one part of the lab.
+    /// The world that these facts describe, in fair weather: for tests of one part of the lab.
     #[cfg(test)]
-    pub fn new() -> Arc<Self> {
-        Self::under(&Sky::fair())
+    pub fn new(source: &Source) -> Arc<Self> {
+        Self::under(source, &Sky::fair())
     }
 
-    /// The world as every lab starts, under this weather.
-    pub fn under(sky: &Sky) -> Arc<Self> {
-        let mut state = seed::state();
+    /// The world that these facts describe, under this weather.
+    pub fn under(source: &Source, sky: &Sky) -> Arc<Self> {
+        let mut state = seed::state(source);
         untidy::make(&mut state, sky);
         state.sky = sky.clone();
         state.record();
-        let baseline = baseline::Baseline::of(&state);
+        let baseline = Mutex::new(baseline::Baseline::of(&state));
         Arc::new(Self { state: Mutex::new(state), waiting: Waiting::default(), requests: AtomicU64::new(0), baseline })
+    }
+
+    /// Adds VMs that were there from the start, as far as anybody asks for what was left behind.
+    pub fn grow(&self, vms: &[crate::api::world::Vm]) {
+        let baseline = self.change(|state| {
+            seed::grow(state, vms);
+            baseline::Baseline::of(state)
+        });
+        *self.baseline.lock().unwrap_or_else(PoisonError::into_inner) = baseline;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -118,7 +128,8 @@ impl World {
 
     /// What differs from the start: further VMs, missing VMs, snapshots, power, folders.
     pub fn baseline_diff(&self) -> Vec<String> {
-        self.read(|state| self.baseline.diff(state))
+        let baseline = self.baseline.lock().unwrap_or_else(PoisonError::into_inner);
+        self.read(|state| baseline.diff(state))
     }
 }
 
@@ -155,7 +166,7 @@ fn guest_nic(nic: &Nic, default_route: bool) -> GuestNic {
         name: nic.guest.name.clone(),
         mac: nic.mac.clone(),
         addresses: nic.addresses(),
-        is_static: nic.guest.fixed.is_some(),
+        is_static: nic.guest.is_static,
         gateway: default_route.then(|| nic.gateway()),
         dns: nic.guest.dns.clone(),
     }

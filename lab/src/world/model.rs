@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::task::{EntityKind, Task};
 use super::touched::{Log, Tracked};
+use crate::api::world::Tools;
 use crate::weather::Sky;
 
 /// Everything; ids are the managed object ids that vSphere shows.
@@ -61,8 +62,8 @@ pub struct Network {
 pub struct Datastore {
     pub id: String,
     pub name: String,
-    /// `VMFS` or `NFS`.
-    pub kind: &'static str,
+    /// `VMFS`, `NFS` …
+    pub kind: String,
     pub capacity: i64,
     pub free: i64,
 }
@@ -120,6 +121,9 @@ pub struct Disk {
     pub raw: Option<(String, bool)>,
     /// Only in a snapshot's disk, and only with change tracking.
     pub change_id: Option<String>,
+    /// Several VMs may write to it.
+    pub shared: bool,
+    pub encrypted: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,8 +138,9 @@ pub enum Adapter {
 pub struct GuestAdapter {
     /// `eth0`, `Ethernet0` …
     pub name: String,
-    /// Static address and prefix length; nothing: DHCP.
-    pub fixed: Option<(Ipv4Addr, u8)>,
+    /// Addresses and prefix lengths; none: the one that the lab's DHCP derives from the MAC.
+    pub addresses: Vec<(IpAddr, u8)>,
+    pub is_static: bool,
     pub dns: Vec<IpAddr>,
 }
 
@@ -154,15 +159,21 @@ pub struct Nic {
 }
 
 impl Nic {
-    /// Static address, or the one that the lab's DHCP derives from the MAC.
+    /// Its own addresses, or the one that the lab's DHCP derives from the MAC.
     pub fn addresses(&self) -> Vec<(IpAddr, u8)> {
-        let (address, prefix) = self.guest.fixed.unwrap_or_else(|| (self.lease(), 16));
-        vec![(IpAddr::V4(address), prefix)]
+        if self.guest.addresses.is_empty() {
+            return vec![(IpAddr::V4(self.lease()), 16)];
+        }
+        self.guest.addresses.clone()
     }
 
-    /// First address of the subnet.
+    /// First address of the first subnet of IPv4; of the DHCP's own where there is none.
     pub fn gateway(&self) -> IpAddr {
-        let (address, prefix) = self.guest.fixed.unwrap_or_else(|| (self.lease(), 16));
+        let fourth = self.addresses().into_iter().find_map(|(address, prefix)| match address {
+            IpAddr::V4(address) => Some((address, prefix)),
+            IpAddr::V6(_) => None,
+        });
+        let (address, prefix) = fourth.unwrap_or_else(|| (self.lease(), 16));
         let mask = u32::MAX.checked_shl(32 - u32::from(prefix.clamp(1, 32))).unwrap_or(0);
         IpAddr::V4(Ipv4Addr::from((u32::from(address) & mask) + 1))
     }
@@ -187,7 +198,7 @@ pub struct GuestOs {
     pub pretty_name: String,
     pub hostname: String,
     pub users: Vec<(String, String)>,
-    pub tools: bool,
+    pub tools: Tools,
 }
 
 #[derive(Debug, Clone)]

@@ -5,6 +5,7 @@ use super::WorldError;
 use super::change::{CloneOrder, VmChange};
 use super::model::{Disk, Folder, Snapshot, State, Vm, fresh_mac, fresh_uuid, now};
 use super::task::{EntityKind, Task, TaskState};
+use crate::api::world::Tools;
 
 /// Tasks that are over and still told of.
 const TASKS_KEPT: usize = 4096;
@@ -229,7 +230,7 @@ impl State {
             && vm.powered_on
             && vm.boots == boot
         {
-            vm.tools_running = vm.os.tools;
+            vm.tools_running = vm.os.tools == Tools::Running;
         }
     }
 

@@ -96,6 +96,8 @@ impl State {
                     path: path.clone().unwrap_or(file),
                     uuid: fresh_uuid(),
                     raw: raw.clone(),
+                    shared: false,
+                    encrypted: false,
                     change_id: None,
                 });
             }
@@ -118,7 +120,8 @@ impl State {
                     connected: vm.powered_on,
                     guest: GuestAdapter {
                         name: if vm.os.windows { format!("Ethernet{position}") } else { format!("eth{position}") },
-                        fixed: None,
+                        addresses: Vec::new(),
+                        is_static: false,
                         dns: Vec::new(),
                     },
                 };

@@ -1,18 +1,27 @@
-//! The world as every lab starts: the VMs that the shipped scenarios name, and some that nobody
-//! asked for, because a real vCenter is never empty.
+//! From the facts of a world file to the state that vSphere shows.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::model::{
     Adapter, Cluster, Controller, ControllerKind, Datastore, Disk, Folder, FolderKind, GuestAdapter, GuestOs, Host,
     Network, Nic, Pool, State, Vm, fresh_uuid, now,
 };
+use crate::api::world::{self as told, Firmware, Provision, Rdm, Source, Tools};
 
-const GIB: i64 = 1 << 30;
 /// Ids of new objects begin above everything seeded.
 const FIRST_FREE_ID: u64 = 1000;
+/// The first VM's id; its number is also in generated MACs.
+const FIRST_VM: usize = 101;
+/// Of the distributed switch.
+pub(super) const FIRST_PORTGROUP: usize = 15;
+const VM_FOLDER: &str = "group-v3";
+const ROOT_POOL: &str = "resgroup-21";
+/// Disks that one controller takes; unit 7 is a SCSI controller's own.
+const DISKS_A_CONTROLLER: i32 = 15;
+const DNS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 50, 0, 2));
 
-pub(super) fn state() -> State {
+pub(super) fn state(source: &Source) -> State {
     let mut state = State {
         datacenter: ("datacenter-2".to_owned(), "Datacenter".to_owned()),
         switch: (
@@ -21,230 +30,291 @@ pub(super) fn state() -> State {
             "50 0a 1c 2b 3d 4e 5f 60-71 82 93 a4 b5 c6 d7 e8".to_owned(),
         ),
         cluster: Cluster { id: "domain-c20".to_owned(), name: "Cluster".to_owned() },
-        last_id: FIRST_FREE_ID,
         ..State::default()
     };
     for (id, name, kind, parent) in [
         ("group-d1", "Datacenters", FolderKind::Root, None),
-        ("group-v3", "vm", FolderKind::Vm, Some("datacenter-2")),
+        (VM_FOLDER, "vm", FolderKind::Vm, Some("datacenter-2")),
         ("group-h4", "host", FolderKind::Host, Some("datacenter-2")),
         ("group-s5", "datastore", FolderKind::Datastore, Some("datacenter-2")),
         ("group-n6", "network", FolderKind::Network, Some("datacenter-2")),
-        ("group-v30", "templates", FolderKind::Vm, Some("group-v3")),
     ] {
         let folder = Folder { id: id.to_owned(), name: name.to_owned(), kind, parent: parent.map(str::to_owned) };
         state.folders.insert(id.to_owned(), folder);
     }
-    state.networks = [
-        ("network-7", "VM Network", None),
-        ("network-8", "Mgmt Network", None),
-        ("dvportgroup-15", "mtv-portgroup", Some(120)),
-    ]
-    .map(|(id, name, vlan)| Network { id: id.to_owned(), name: name.to_owned(), vlan })
-    .into();
-    state.datastores = [
-        ("datastore-10", "datastore1", "VMFS", 4096, 2900),
-        ("datastore-11", "datastore2", "VMFS", 2048, 1500),
-        ("datastore-12", "nfs-us-mtv-v8", "NFS", 8192, 6100),
-    ]
-    .map(|(id, name, kind, capacity, free)| Datastore {
-        id: id.to_owned(),
-        name: name.to_owned(),
-        kind,
-        capacity: capacity * GIB,
-        free: free * GIB,
-    })
-    .into();
-    state.hosts = (1..=3u8)
-        .map(|n| Host {
-            id: format!("host-{}", 20 + n),
-            name: format!("esxi-{n}.lab.example"),
-            address: Ipv4Addr::new(10, 50, 0, 20 + n),
-        })
-        .collect();
-    state.pools = vec![
-        Pool { id: "resgroup-21".to_owned(), name: "Resources".to_owned(), parent: None },
-        Pool { id: "resgroup-22".to_owned(), name: "mtv-tests".to_owned(), parent: Some("resgroup-21".to_owned()) },
-    ];
-    for (index, draft) in drafts().into_iter().enumerate() {
-        let vm = draft.build(index);
-        state.vms.insert(vm.id.clone(), vm);
+    for path in &source.folders {
+        make_folder(&mut state, path);
     }
+    let (mut standard, mut distributed) = (7.., FIRST_PORTGROUP..);
+    let network = |network: &told::Network| {
+        let on_switch = network.distributed || network.vlan.is_some();
+        let number = if on_switch { distributed.next() } else { standard.next() }.unwrap_or_default();
+        Network {
+            id: format!("{}-{number}", if on_switch { "dvportgroup" } else { "network" }),
+            name: network.name.clone(),
+            vlan: on_switch.then(|| i32::from(network.vlan.unwrap_or_default())),
+        }
+    };
+    state.networks = source.networks.iter().map(network).collect();
+    let store = |(index, store): (usize, &told::Datastore)| Datastore {
+        id: format!("datastore-{}", 10 + index),
+        name: store.name.clone(),
+        kind: store.kind.clone().unwrap_or_else(|| "VMFS".to_owned()),
+        capacity: store.capacity.signed(),
+        free: store.free.signed(),
+    };
+    state.datastores = source.datastores.iter().enumerate().map(store).collect();
+    let host = |(index, host): (usize, &told::Host)| Host {
+        id: format!("host-{}", 21 + index),
+        name: host.name.clone(),
+        address: host.address.unwrap_or_else(|| Ipv4Addr::from(0x0a32_0015 + u32::try_from(index).unwrap_or_default())),
+    };
+    state.hosts = source.hosts.iter().enumerate().map(host).collect();
+    let pool = |(index, name): (usize, &String)| Pool {
+        id: format!("resgroup-{}", 22 + index),
+        name: name.clone(),
+        parent: Some(ROOT_POOL.to_owned()),
+    };
+    state.pools = vec![Pool { id: ROOT_POOL.to_owned(), name: "Resources".to_owned(), parent: None }];
+    state.pools.extend(source.pools.iter().enumerate().map(pool));
+    let mut taken = macs(&source.vms);
+    for (index, vm) in source.vms.iter().enumerate() {
+        add(&mut state, vm, FIRST_VM + index, &mut taken);
+    }
+    state.last_id = FIRST_FREE_ID.max(u64::try_from(FIRST_VM + source.vms.len()).unwrap_or(FIRST_FREE_ID));
     state
 }
 
-/// The few facts in which the seeded VMs differ.
-struct Draft {
-    name: &'static str,
-    os: Os,
-    /// GiB a disk.
-    disks: &'static [i64],
-    /// Network and static address of each NIC.
-    nics: &'static [(&'static str, Option<[u8; 4]>)],
-    efi: bool,
-    cpus: i32,
-    memory_mb: i32,
-    on: bool,
-    template: bool,
-}
-
-#[derive(Clone, Copy)]
-enum Os {
-    Rhel8,
-    Rhel9,
-    Win2019,
-    Win2022,
-}
-
-const VM_NETWORK: &str = "network-7";
-const MGMT: &str = "network-8";
-const PORTGROUP: &str = "dvportgroup-15";
-
-fn drafts() -> Vec<Draft> {
-    let base = |name, os, disks, nics| Draft {
-        name,
-        os,
-        disks,
-        nics,
-        efi: false,
-        cpus: 2,
-        memory_mb: 4096,
-        on: false,
-        template: false,
-    };
-    vec![
-        Draft { cpus: 1, memory_mb: 2048, ..base("mtv-tests-rhel8", Os::Rhel8, &[16], &[(VM_NETWORK, None)]) },
-        base("mtv-rhel8-warm-2disks2nics", Os::Rhel8, &[16, 8], &[(VM_NETWORK, None), (MGMT, None)]),
-        base("mtv-win2019-79", Os::Win2019, &[40], &[(VM_NETWORK, None)]),
-        base("mtv-win2019-3disks", Os::Win2019, &[40, 10, 5], &[(VM_NETWORK, Some([192, 168, 100, 19]))]),
-        Draft {
-            efi: true,
-            cpus: 4,
-            memory_mb: 8192,
-            ..base(
-                "mtv-win2022-ip-3disks",
-                Os::Win2022,
-                &[50, 12, 6],
-                &[(VM_NETWORK, Some([192, 168, 100, 22])), (MGMT, Some([192, 168, 200, 22]))],
-            )
-        },
-        Draft { efi: true, ..base("mtv-rhel9-static", Os::Rhel9, &[20], &[(VM_NETWORK, Some([192, 168, 100, 9]))]) },
-        Draft { template: true, ..base("rhel8-template", Os::Rhel8, &[16], &[(VM_NETWORK, None)]) },
-        Draft {
-            on: true,
-            cpus: 8,
-            memory_mb: 32768,
-            ..base("db-prod-01", Os::Rhel9, &[60, 500], &[(PORTGROUP, Some([10, 70, 1, 15]))])
-        },
-        Draft { on: true, ..base("jenkins-legacy", Os::Rhel8, &[80], &[(PORTGROUP, None)]) },
-    ]
-}
-
-impl Os {
-    fn install(self, hostname: &str) -> GuestOs {
-        let (windows, guest_id, full_name, pretty_name) = match self {
-            Self::Rhel8 => {
-                (false, "rhel8_64Guest", "Red Hat Enterprise Linux 8 (64-bit)", "Red Hat Enterprise Linux 8.10 (Ootpa)")
-            }
-            Self::Rhel9 => {
-                (false, "rhel9_64Guest", "Red Hat Enterprise Linux 9 (64-bit)", "Red Hat Enterprise Linux 9.4 (Plow)")
-            }
-            Self::Win2019 => (
-                true,
-                "windows2019srv_64Guest",
-                "Microsoft Windows Server 2019 (64-bit)",
-                "Microsoft Windows Server 2019 Standard",
-            ),
-            Self::Win2022 => (
-                true,
-                "windows2019srvNext_64Guest",
-                "Microsoft Windows Server 2022 (64-bit)",
-                "Microsoft Windows Server 2022 Standard",
-            ),
-        };
-        let login = if windows { ("Administrator", "lab-windows") } else { ("root", "lab-linux") };
-        GuestOs {
-            windows,
-            guest_id: guest_id.to_owned(),
-            full_name: full_name.to_owned(),
-            pretty_name: pretty_name.to_owned(),
-            hostname: hostname.to_owned(),
-            users: vec![(login.0.to_owned(), login.1.to_owned())],
-            tools: true,
-        }
+/// Adds VMs to a state that is in use.
+pub(super) fn grow(state: &mut State, vms: &[told::Vm]) {
+    let mut taken = macs(vms);
+    taken.extend(state.vms.values().flat_map(|vm| vm.nics.iter().map(|nic| nic.mac.clone())));
+    for vm in vms {
+        state.last_id += 1;
+        let number = usize::try_from(state.last_id).unwrap_or(FIRST_VM);
+        add(state, vm, number, &mut taken);
     }
 }
 
-impl Draft {
-    fn build(self, index: usize) -> Vm {
-        let name = self.name;
-        let number = 101 + index;
-        let os = self.os.install(name);
-        let datastore = if self.on { "datastore-11" } else { "datastore-10" };
-        let controller = if os.windows { ControllerKind::LsiSas } else { ControllerKind::ParaVirtual };
-        let disk = |(unit, gib): (usize, &i64)| {
-            let unit = i32::try_from(unit).unwrap_or_default();
-            Disk {
-                key: 2000 + unit,
-                controller: 1000,
-                unit,
-                capacity: gib * GIB,
-                thin: true,
-                eager: false,
-                mode: "persistent".to_owned(),
-                datastore: datastore.to_owned(),
-                path: if unit == 0 { format!("{name}/{name}.vmdk") } else { format!("{name}/{name}_{unit}.vmdk") },
-                uuid: fresh_uuid(),
-                raw: None,
-                change_id: None,
+/// The MACs that are written, so that a generated one is none of them.
+fn macs(vms: &[told::Vm]) -> BTreeSet<String> {
+    let nics = vms.iter().flat_map(|vm| vm.nics.iter().flatten());
+    nics.filter_map(|nic| nic.mac.as_ref()).map(|mac| mac.as_str().to_owned()).collect()
+}
+
+/// The folder of this path below the data center's, made where it is missing; the answer is its id.
+pub(super) fn make_folder(state: &mut State, path: &str) -> String {
+    let mut parent = VM_FOLDER.to_owned();
+    for name in path.split('/').filter(|name| !name.is_empty()) {
+        let same = |folder: &&Folder| folder.name == name && folder.parent.as_deref() == Some(&parent);
+        parent = match state.folders.values().find(same) {
+            Some(folder) => folder.id.clone(),
+            None => {
+                let made = state.folders.values().filter(|folder| folder.kind == FolderKind::Vm).count();
+                let id = format!("group-v{}", 29 + made);
+                let folder =
+                    Folder { id: id.clone(), name: name.to_owned(), kind: FolderKind::Vm, parent: Some(parent) };
+                state.folders.insert(id.clone(), folder);
+                id
             }
         };
-        let nic = |(position, (network, address)): (usize, &(&str, Option<[u8; 4]>))| Nic {
+    }
+    parent
+}
+
+fn installed(vm: &told::Vm) -> GuestOs {
+    let windows = vm.os.windows();
+    let login = if windows { ("Administrator", "lab-windows") } else { ("root", "lab-linux") };
+    let guest = &vm.guest;
+    GuestOs {
+        windows,
+        guest_id: guest.id.clone().unwrap_or_else(|| vm.os.vsphere_id().to_owned()),
+        full_name: guest.full_name.clone().unwrap_or_else(|| vm.os.full_name().to_owned()),
+        pretty_name: vm.pretty_name().to_owned(),
+        hostname: vm.hostname().to_owned(),
+        users: vec![(login.0.to_owned(), login.1.to_owned())],
+        tools: guest.tools,
+    }
+}
+
+/// A VM's controllers with the places on them, in the order in which its disks ask.
+#[derive(Default)]
+struct Controllers {
+    all: Vec<Controller>,
+    /// Disks on each.
+    used: Vec<i32>,
+}
+
+impl Controllers {
+    /// Keys of the disk and of its controller, and its unit.
+    fn place(&mut self, kind: ControllerKind) -> (i32, i32, i32) {
+        let free = |(it, used): (&Controller, &i32)| it.kind == kind && *used < DISKS_A_CONTROLLER;
+        let at = self.all.iter().zip(&self.used).position(free).unwrap_or_else(|| {
+            let scsi = |kind| matches!(kind, ControllerKind::ParaVirtual | ControllerKind::LsiSas);
+            let beside = self.all.iter().filter(|it| it.kind == kind || (scsi(it.kind) && scsi(kind))).count();
+            let (bus, base) = (i32::try_from(beside).unwrap_or_default(), first_keys(kind).0);
+            self.all.push(Controller { key: base + bus, bus, kind });
+            self.used.push(0);
+            self.all.len() - 1
+        });
+        let (Some(it), Some(used)) = (self.all.get(at), self.used.get_mut(at)) else { return (0, 0, 0) };
+        let unit = if matches!(kind, ControllerKind::ParaVirtual | ControllerKind::LsiSas) && *used >= 7 {
+            *used + 1
+        } else {
+            *used
+        };
+        *used += 1;
+        (first_keys(kind).1 + it.bus * 16 + unit, it.key, unit)
+    }
+}
+
+/// vSphere's first key of a controller of this kind, and of a disk on it.
+fn first_keys(kind: ControllerKind) -> (i32, i32) {
+    match kind {
+        ControllerKind::ParaVirtual | ControllerKind::LsiSas => (1000, 2000),
+        ControllerKind::Sata => (15000, 16000),
+        ControllerKind::Nvme => (31000, 32000),
+    }
+}
+
+fn controller_kind(disk: &told::Disk, windows: bool) -> ControllerKind {
+    match disk.controller {
+        Some(told::Controller::Pvscsi) => ControllerKind::ParaVirtual,
+        Some(told::Controller::Lsisas) => ControllerKind::LsiSas,
+        Some(told::Controller::Sata) => ControllerKind::Sata,
+        Some(told::Controller::Nvme) => ControllerKind::Nvme,
+        None if windows => ControllerKind::LsiSas,
+        None => ControllerKind::ParaVirtual,
+    }
+}
+
+/// The id of the thing of this name, or of the first.
+fn id_of<'a>(all: impl Iterator<Item = (&'a String, &'a String)> + Clone, name: Option<&String>) -> String {
+    let named = name.and_then(|name| all.clone().find(|(_, other)| *other == name));
+    named.or_else(|| all.clone().next()).map(|(id, _)| id.clone()).unwrap_or_default()
+}
+
+/// Adds one VM. `number`: of its id. Names that nothing has were refused with the file.
+fn add(state: &mut State, vm: &told::Vm, number: usize, taken: &mut BTreeSet<String>) {
+    let os = installed(vm);
+    let store_of = |name: Option<&String>| id_of(state.datastores.iter().map(|store| (&store.id, &store.name)), name);
+    let datastore = store_of(vm.datastore.as_ref());
+    let mut controllers = Controllers::default();
+    let mut disks = Vec::new();
+    for (index, disk) in vm.all_disks().iter().enumerate() {
+        let (key, controller, unit) = controllers.place(controller_kind(disk, os.windows));
+        let name = &vm.name;
+        let raw = disk.rdm.map(|kind| (format!("vml.{:032x}", uuid_of(disk, name, index)), kind == Rdm::Physical));
+        disks.push(Disk {
+            key,
+            controller,
+            unit,
+            capacity: disk.size.signed(),
+            thin: disk.provision == Provision::Thin,
+            eager: disk.provision == Provision::ThickEager,
+            mode: disk.mode.name().to_owned(),
+            datastore: disk.datastore.as_ref().map_or_else(|| datastore.clone(), |name| store_of(Some(name))),
+            path: if index == 0 { format!("{name}/{name}.vmdk") } else { format!("{name}/{name}_{index}.vmdk") },
+            uuid: fresh_uuid(),
+            raw,
+            change_id: None,
+            shared: disk.shared,
+            encrypted: disk.encrypted,
+        });
+    }
+    if controllers.all.is_empty() {
+        controllers.place(if os.windows { ControllerKind::LsiSas } else { ControllerKind::ParaVirtual });
+    }
+    let on = vm.is_on();
+    let mut nics = Vec::new();
+    for (position, nic) in vm.all_nics().iter().enumerate() {
+        let mac =
+            nic.mac.as_ref().map_or_else(|| generated_mac(number, position, taken), |mac| mac.as_str().to_owned());
+        nics.push(Nic {
             key: 4000 + i32::try_from(position).unwrap_or_default(),
-            adapter: Adapter::Vmxnet3,
-            mac: format!("00:50:56:9a:{number:02x}:{:02x}", position + 0x10),
+            adapter: match nic.adapter.as_deref() {
+                Some("e1000e") => Adapter::E1000e,
+                Some("e1000") => Adapter::E1000,
+                _ => Adapter::Vmxnet3,
+            },
+            mac,
             manual: false,
-            network: (*network).to_owned(),
-            start_connected: true,
-            connected: self.on,
+            network: id_of(state.networks.iter().map(|network| (&network.id, &network.name)), nic.network.as_ref()),
+            start_connected: !nic.disconnected,
+            connected: on && !nic.disconnected,
             guest: GuestAdapter {
                 name: if os.windows { format!("Ethernet{position}") } else { format!("eth{position}") },
-                fixed: address.map(|octets| (Ipv4Addr::from(octets), 24)),
-                dns: vec![IpAddr::V4(Ipv4Addr::new(10, 50, 0, 2))],
+                addresses: nic.addresses.iter().map(|own| (own.address, own.prefix)).collect(),
+                is_static: nic.is_static(),
+                dns: if nic.dns.is_empty() { vec![DNS] } else { nic.dns.clone() },
             },
-        };
-        Vm {
-            id: format!("vm-{number}"),
-            name: name.to_owned(),
-            folder: if self.template { "group-v30" } else { "group-v3" }.to_owned(),
-            template: self.template,
-            uuid: fresh_uuid(),
-            instance_uuid: fresh_uuid(),
-            efi: self.efi,
-            secure_boot: self.efi && os.windows,
-            tpm: false,
-            cpus: self.cpus,
-            cores_per_socket: 1,
-            memory_mb: self.memory_mb,
-            annotation: String::new(),
-            change_tracking: false,
-            extra_config: vec![("disk.EnableUUID".to_owned(), "TRUE".to_owned())],
-            controllers: vec![Controller { key: 1000, bus: 0, kind: controller }],
-            disks: self.disks.iter().enumerate().map(disk).collect(),
-            nics: self.nics.iter().enumerate().map(nic).collect(),
-            powered_on: self.on,
-            tools_running: self.on,
-            host: format!("host-{}", 21 + index % 3),
-            pool: (!self.template).then(|| "resgroup-21".to_owned()),
-            datastore: datastore.to_owned(),
-            snapshots: Vec::new(),
-            current_snapshot: None,
-            busy: None,
-            created: now(),
-            boots: u64::from(self.on),
-            revision: 1,
-            change_sequence: 0,
-            os,
+        });
+    }
+    let hosts = state.hosts.len().max(1);
+    // One after another, as it was always: the limit of MTV's that counts is a host's.
+    let next = state.hosts.get((number - FIRST_VM.min(number)) % hosts).map(|host| host.name.clone());
+    let named = vm.host.as_ref().or(next.as_ref());
+    let host = id_of(state.hosts.iter().map(|host| (&host.id, &host.name)), named);
+    let pool = id_of(state.pools.iter().map(|pool| (&pool.id, &pool.name)), vm.pool.as_ref());
+    let folder = vm.folder.as_ref().map_or_else(|| VM_FOLDER.to_owned(), |path| make_folder(state, path));
+    let id = format!("vm-{number}");
+    let mut extra: BTreeMap<String, String> = vm.extra.clone();
+    extra.entry("disk.EnableUUID".to_owned()).or_insert_with(|| "TRUE".to_owned());
+    let made = Vm {
+        id: id.clone(),
+        name: vm.name.clone(),
+        folder,
+        template: vm.template,
+        uuid: vm.uuid.map_or_else(fresh_uuid, |uuid| uuid.to_string()),
+        instance_uuid: fresh_uuid(),
+        efi: vm.firmware == Firmware::Efi,
+        secure_boot: vm.secure_boot,
+        tpm: vm.tpm,
+        cpus: i32::try_from(vm.cpus).unwrap_or(i32::MAX),
+        cores_per_socket: i32::try_from(vm.cores_per_socket).unwrap_or(1),
+        memory_mb: i32::try_from(vm.memory.whole_mib()).unwrap_or(i32::MAX),
+        annotation: vm.notes.clone(),
+        change_tracking: vm.change_tracking,
+        extra_config: extra.into_iter().collect(),
+        controllers: controllers.all,
+        disks,
+        nics,
+        powered_on: on,
+        tools_running: on && os.tools == Tools::Running,
+        host,
+        pool: (!vm.template).then_some(pool),
+        datastore,
+        snapshots: Vec::new(),
+        current_snapshot: None,
+        busy: None,
+        created: now(),
+        boots: u64::from(on),
+        revision: 1,
+        change_sequence: 0,
+        os,
+    };
+    state.vms.insert(id.clone(), made);
+    for snapshot in &vm.snapshots {
+        // The VM was put there a line above.
+        _ = state.take_snapshot(&id, &snapshot.name, &snapshot.description, false);
+    }
+}
+
+/// A number that names a raw device, the same at every start.
+fn uuid_of(disk: &told::Disk, name: &str, index: usize) -> u128 {
+    let text = format!("{name}/{index}/{}", disk.size);
+    uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, text.as_bytes()).as_u128()
+}
+
+/// A MAC of vCenter's range by the VM's number, so that a restarted lab shows the same.
+fn generated_mac(number: usize, position: usize, taken: &mut BTreeSet<String>) -> String {
+    let mut step = position + 0x10;
+    loop {
+        let (high, low) = (0x9a + (number >> 8) % 0x40 + (step >> 8) % 0x20, number & 0xff);
+        let mac = format!("00:50:56:{high:02x}:{low:02x}:{:02x}", step & 0xff);
+        if taken.insert(mac.clone()) {
+            return mac;
         }
+        step += 1;
     }
 }

@@ -1,6 +1,12 @@
 //! Tests of the simulated world.
 
 use super::*;
+use crate::api::world as told;
+
+/// The shipped world.
+fn shipped() -> Arc<World> {
+    World::new(&told::World::shipped().unwrap().vsphere)
+}
 
 fn clone_of(world: &World, source: &str, name: &str) -> Result<String, WorldError> {
     let order = world.read(|state| CloneOrder {
@@ -17,12 +23,12 @@ fn clone_of(world: &World, source: &str, name: &str) -> Result<String, WorldErro
 
 #[test]
 fn a_new_world_has_nothing_left_over() {
-    assert_eq!(World::new().baseline_diff(), Vec::<String>::new());
+    assert_eq!(shipped().baseline_diff(), Vec::<String>::new());
 }
 
 #[test]
 fn a_clone_has_its_own_macs_and_uuids_and_its_guest_is_found_by_them() {
-    let world = World::new();
+    let world = shipped();
     let id = clone_of(&world, "mtv-win2019-3disks", "c1").unwrap();
     let (source, clone) =
         world.read(|state| (state.vm_by_name("mtv-win2019-3disks").unwrap().clone(), state.vm(&id).unwrap().clone()));
@@ -40,7 +46,7 @@ fn a_clone_has_its_own_macs_and_uuids_and_its_guest_is_found_by_them() {
 
 #[test]
 fn leftovers_name_the_vm_the_power_and_the_snapshot() {
-    let world = World::new();
+    let world = shipped();
     clone_of(&world, "mtv-tests-rhel8", "left").unwrap();
     world.change(|state| {
         let id = state.vm_by_name("mtv-win2019-79").unwrap().id.clone();
@@ -55,7 +61,7 @@ fn leftovers_name_the_vm_the_power_and_the_snapshot() {
 
 #[test]
 fn a_name_can_be_taken_once_only() {
-    let world = World::new();
+    let world = shipped();
     let first = clone_of(&world, "mtv-tests-rhel8", "twice").unwrap();
     let refused = clone_of(&world, "mtv-tests-rhel8", "twice").unwrap_err();
     assert_eq!(refused, WorldError::NameTaken { name: "twice".to_owned(), id: first });
@@ -63,7 +69,7 @@ fn a_name_can_be_taken_once_only() {
 
 #[test]
 fn removing_a_snapshot_gives_its_children_to_its_parent() {
-    let world = World::new();
+    let world = shipped();
     world.change(|state| {
         let id = state.vm_by_name("mtv-tests-rhel8").unwrap().id.clone();
         let first = state.take_snapshot(&id, "1", "", false).unwrap();
@@ -82,7 +88,7 @@ fn removing_a_snapshot_gives_its_children_to_its_parent() {
 
 #[test]
 fn a_change_that_fails_leaves_nothing_behind() {
-    let world = World::new();
+    let world = shipped();
     let change = VmChange {
         annotation: Some("x".to_owned()),
         devices: vec![DeviceChange::Remove { key: 9999 }],

@@ -114,9 +114,15 @@ fn needed_by(scenario: &Scenario) -> impl Iterator<Item = &'static Capability> {
     TABLE.iter().filter(|capability| (capability.needed)(scenario))
 }
 
-/// Why this profile can't run this scenario, if it can't.
-pub fn reason_against(profile: &ProviderProfile, scenario: &Scenario) -> Option<String> {
-    let platform = profile.platform;
+/// An ordinary migration under the name of a copy-offload scenario would be a false pass.
+pub const NO_COPYOFFLOAD: &str = "copy-offload is not built yet in this version";
+
+/// Why no profile of this platform can run this scenario, if none can.
+pub fn reason_on(platform: Platform, scenario: &Scenario) -> Option<String> {
+    without_profile(platform, scenario).or_else(|| scenario.copyoffload.then(|| NO_COPYOFFLOAD.to_owned()))
+}
+
+fn without_profile(platform: Platform, scenario: &Scenario) -> Option<String> {
     let wanted = &scenario.requires.platforms;
     if !wanted.is_empty() && !wanted.contains(&platform) {
         let names: Vec<&str> = wanted.iter().map(|p| p.name()).collect();
@@ -125,22 +131,24 @@ pub fn reason_against(profile: &ProviderProfile, scenario: &Scenario) -> Option<
     if let Some(first) = scenario.not_built.first() {
         return Some(first.clone());
     }
+    needed_by(scenario).find_map(|capability| match capability.on(platform) {
+        Support::No(why) => Some(format!("{platform} does not support {}: {why}", capability.words())),
+        _ => None,
+    })
+}
+
+/// Why this profile can't run this scenario, if it can't.
+pub fn reason_against(profile: &ProviderProfile, scenario: &Scenario) -> Option<String> {
+    if let Some(reason) = without_profile(profile.platform, scenario) {
+        return Some(reason);
+    }
     if matches!(&profile.config, PlatformConfig::Vsphere(v) if v.esxi) {
         return Some("an ESXi host addressed directly can't clone VMs".to_owned());
-    }
-    for capability in needed_by(scenario) {
-        if let Support::No(why) = capability.on(platform) {
-            return Some(format!("{platform} does not support {}: {why}", capability.words()));
-        }
     }
     if scenario.copyoffload && !matches!(&profile.config, PlatformConfig::Vsphere(v) if v.copyoffload.is_some()) {
         return Some(format!("profile `{}` has no copyoffload section", profile.name));
     }
-    // An ordinary migration under the name of a copy-offload scenario would be a false pass.
-    if scenario.copyoffload {
-        return Some("copy-offload is not built yet in this version".to_owned());
-    }
-    None
+    scenario.copyoffload.then(|| NO_COPYOFFLOAD.to_owned())
 }
 
 /// Why the installed MTV is too old for this scenario on this platform, if it is.

@@ -64,6 +64,7 @@ impl FarOpenshift {
             inventory_addr: String::new(),
             thanos_addr: "127.0.0.1:1".to_owned(),
             own_server: true,
+            cluster: options.world.cluster.clone(),
         };
         seed_cluster(&api.client(), &seed).await?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());

@@ -15,6 +15,7 @@ use axum::http::{HeaderMap, Method, Uri};
 use axum::response::Response;
 
 use super::super::clock::Clock;
+use crate::api::world::Source;
 use model::State;
 use wire::{Reply, Request, Service};
 
@@ -70,8 +71,8 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    fn new(clock: Clock, base: String) -> Self {
-        Self { state: Mutex::new(seed::state()), clock, base, requests: AtomicU64::new(0) }
+    fn new(source: &Source, clock: Clock, base: String) -> Self {
+        Self { state: Mutex::new(seed::state(source)), clock, base, requests: AtomicU64::new(0) }
     }
 
     /// The state as it is now.

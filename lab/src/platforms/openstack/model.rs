@@ -12,7 +12,7 @@ use indexmap::IndexMap;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Guest {
     pub windows: bool,
-    pub pretty_name: &'static str,
+    pub pretty_name: String,
     pub hostname: String,
 }
 

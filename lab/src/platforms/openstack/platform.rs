@@ -1,8 +1,8 @@
 //! OpenStack as one of the lab's platforms: the endpoint over its cloud, with its login.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::super::{LabPlatform, PlatformOptions};
 use super::baseline::Baseline;
 use super::{Cloud, PASSWORD, PROJECT, REGION, USER, router};
+use crate::api::world::{Kind, Vm};
 use crate::error::LabError;
 use crate::faults::Dialect;
 use crate::ports::{GuestDirectory, GuestNic, GuestProfile};
@@ -18,7 +19,7 @@ use crate::serve::{self, Endpoint};
 /// The lab's cloud.
 pub struct Openstack {
     cloud: Arc<Cloud>,
-    baseline: Baseline,
+    baseline: Mutex<Baseline>,
     endpoint: Endpoint,
 }
 
@@ -29,8 +30,8 @@ impl Openstack {
         let listener = serve::bind(part, options.listen, 0).await?;
         let address =
             listener.local_addr().map_err(|e| LabError::Start { part: part.to_owned(), cause: e.to_string() })?;
-        let cloud = Arc::new(Cloud::new(options.clock, format!("https://{address}")));
-        let baseline = Baseline::of(&cloud.lock());
+        let cloud = Arc::new(Cloud::new(&options.world.openstack, options.clock, format!("https://{address}")));
+        let baseline = Mutex::new(Baseline::of(&cloud.lock()));
         let endpoint = serve::https_with(
             part,
             listener,
@@ -70,7 +71,17 @@ impl LabPlatform for Openstack {
     }
 
     fn leftovers(&self) -> Vec<String> {
-        self.baseline.diff(&self.cloud.lock())
+        let state = self.cloud.lock();
+        self.baseline.lock().unwrap_or_else(PoisonError::into_inner).diff(&state)
+    }
+
+    fn grow(&self, kind: Kind, vms: &[Vm]) -> std::io::Result<()> {
+        if kind == Kind::Openstack {
+            let mut state = self.cloud.lock();
+            super::seed::grow(&mut state, vms);
+            *self.baseline.lock().unwrap_or_else(PoisonError::into_inner) = Baseline::of(&state);
+        }
+        Ok(())
     }
 
     fn requests(&self) -> (&'static str, u64) {
@@ -101,7 +112,7 @@ impl GuestDirectory for Cloud {
             files: Default::default(),
             windows: guest.windows,
             hostname: guest.hostname,
-            pretty_name: guest.pretty_name.to_owned(),
+            pretty_name: guest.pretty_name,
             users: vec![(login.0.to_owned(), login.1.to_owned())],
             nics: nics.collect(),
         })

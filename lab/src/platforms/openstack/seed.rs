@@ -1,158 +1,99 @@
-//! The cloud as every lab starts: the servers that the shipped scenarios name, and some that nobody
-//! asked for.
+//! From the facts of a world file to the cloud that clients see.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::Bytes;
 
 use super::model::{Attachment, Flavor, Guest, Image, Network, Server, State, Subnet, Volume, now_bare, now_z, uuid};
+use crate::api::world::{self as told, Firmware, Os, Source};
 
-/// The few facts in which the seeded servers differ.
-struct Draft {
-    name: &'static str,
-    os: Os,
-    flavor: &'static str,
-    /// GiB and type of each volume. Empty: it boots from an image.
-    volumes: &'static [(u64, &'static str)],
-    networks: &'static [&'static str],
-    efi: bool,
-    on: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Os {
-    Rhel8,
-    Rhel9,
-    Win2019,
-    Win2022,
-}
-
-impl Os {
-    fn windows(self) -> bool {
-        matches!(self, Self::Win2019 | Self::Win2022)
-    }
-
-    fn guest(self, hostname: &str) -> Guest {
-        let pretty_name = match self {
-            Self::Rhel8 => "Red Hat Enterprise Linux 8.10 (Ootpa)",
-            Self::Rhel9 => "Red Hat Enterprise Linux 9.4 (Plow)",
-            Self::Win2019 => "Microsoft Windows Server 2019 Standard",
-            Self::Win2022 => "Microsoft Windows Server 2022 Standard",
-        };
-        Guest { windows: self.windows(), pretty_name, hostname: hostname.to_owned() }
-    }
-
-    fn properties(self, efi: bool) -> BTreeMap<String, String> {
-        let (type_, distro, version) = match self {
-            Self::Rhel8 => ("linux", "rhel", "8.10"),
-            Self::Rhel9 => ("linux", "rhel", "9.4"),
-            Self::Win2019 => ("windows", "windows", "2019"),
-            Self::Win2022 => ("windows", "windows", "2022"),
-        };
-        let mut all = BTreeMap::from([
-            ("os_type".to_owned(), type_.to_owned()),
-            ("os_distro".to_owned(), distro.to_owned()),
-            ("os_version".to_owned(), version.to_owned()),
-            ("hw_disk_bus".to_owned(), "virtio".to_owned()),
-            ("hw_vif_model".to_owned(), "virtio".to_owned()),
-        ]);
-        if efi {
-            all.insert("hw_firmware_type".to_owned(), "uefi".to_owned());
-            all.insert("hw_machine_type".to_owned(), "q35".to_owned());
-            if self.windows() {
-                all.insert("os_secure_boot".to_owned(), "required".to_owned());
-            }
+/// What the tools of an image or a boot volume know of the system on it.
+fn properties(os: Os, firmware: Firmware, secure_boot: bool) -> BTreeMap<String, String> {
+    let mut all: BTreeMap<String, String> =
+        os.openstack().into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let mut set = |key: &str, value: &str| all.insert(key.to_owned(), value.to_owned());
+    set("hw_disk_bus", "virtio");
+    set("hw_vif_model", "virtio");
+    if firmware == Firmware::Efi {
+        set("hw_firmware_type", "uefi");
+        set("hw_machine_type", "q35");
+        if secure_boot {
+            set("os_secure_boot", "required");
         }
-        all
     }
+    all
 }
 
-fn drafts() -> Vec<Draft> {
-    let base =
-        |name, os, flavor, volumes, networks| Draft { name, os, flavor, volumes, networks, efi: false, on: false };
-    vec![
-        base("mtv-tests-rhel8", Os::Rhel8, "m1.small", &[(16, "ceph-ssd")], &["vm-network"]),
-        base(
-            "mtv-rhel8-warm-2disks2nics",
-            Os::Rhel8,
-            "m1.medium",
-            &[(16, "ceph-ssd"), (8, "nfs")],
-            &["vm-network", "mgmt-network"],
-        ),
-        // Boots from an image: its root disk is no volume.
-        base("mtv-win2019-79", Os::Win2019, "m1.windows", &[], &["vm-network"]),
-        base(
-            "mtv-win2019-3disks",
-            Os::Win2019,
-            "m1.large",
-            &[(40, "ceph-ssd"), (10, "ceph-ssd"), (5, "nfs")],
-            &["vm-network", "mgmt-network"],
-        ),
-        Draft {
-            efi: true,
-            ..base(
-                "mtv-win2022-ip-3disks",
-                Os::Win2022,
-                "m1.large",
-                &[(50, "ceph-ssd"), (12, "nfs"), (6, "nfs")],
-                &["vm-network", "mgmt-network"],
-            )
-        },
-        Draft { efi: true, ..base("mtv-rhel9-static", Os::Rhel9, "m1.threads", &[(20, "nfs")], &["vm-network"]) },
-        // A name that holds another's: Nova's filter finds both.
-        base("mtv-tests-rhel8-old", Os::Rhel8, "m1.small", &[(16, "nfs")], &["vm-network"]),
-        Draft {
-            on: true,
-            ..base("db-prod-01", Os::Rhel9, "m1.large", &[(60, "ceph-ssd"), (500, "nfs")], &["prod-network"])
-        },
-        Draft { on: true, ..base("jenkins-legacy", Os::Rhel8, "m1.windows", &[], &["prod-network"]) },
-    ]
-}
-
-pub(super) fn state() -> State {
-    let mut state = State {
-        types: [uuid(), uuid(), uuid()]
-            .into_iter()
-            .zip(["ceph-ssd", "nfs", "__DEFAULT__"].map(str::to_owned))
-            .collect(),
-        ..State::default()
-    };
-    for (name, net) in [("vm-network", 1), ("mgmt-network", 2), ("prod-network", 70)] {
-        let network = Network { id: uuid(), name: name.to_owned(), created: now_z() };
+pub(super) fn state(source: &Source) -> State {
+    let types = source.datastores.iter().map(|store| (uuid(), store.name.clone()));
+    let mut state = State { types: types.collect(), ..State::default() };
+    for (number, it) in (1..).zip(&source.networks) {
+        let network = Network { id: uuid(), name: it.name.clone(), created: now_z() };
+        let base = it.subnet.and_then(|subnet| match subnet.address {
+            IpAddr::V4(address) => Some(Ipv4Addr::from(u32::from(address) & !0xff)),
+            IpAddr::V6(_) => None,
+        });
         state.subnets.push(Subnet {
             id: uuid(),
-            name: format!("{name}-v4"),
+            name: format!("{}-v4", it.name),
             network: network.id.clone(),
-            base: Ipv4Addr::new(10, 80, net, 0),
+            base: base.unwrap_or(Ipv4Addr::new(10, 81, number, 0)),
         });
         state.networks.push(network);
     }
-    let threads = BTreeMap::from([("hw:cpu_threads".to_owned(), "2".to_owned())]);
-    for (name, vcpus, ram, disk, extra) in [
-        ("m1.small", 1, 2048, 20, BTreeMap::new()),
-        ("m1.medium", 2, 4096, 20, BTreeMap::new()),
-        ("m1.large", 4, 8192, 50, BTreeMap::new()),
-        ("m1.windows", 2, 4096, 40, BTreeMap::new()),
-        ("m1.threads", 4, 4096, 20, threads),
-    ] {
-        state.flavors.push(Flavor { id: uuid(), name: name.to_owned(), vcpus, ram, disk, extra });
-    }
-    for os in [Os::Rhel8, Os::Win2019] {
-        let image = image(os);
+    state.flavors.extend(source.flavors.iter().map(flavor));
+    for it in &source.images {
+        let image = image(it);
         state.images.insert(image.id.clone(), image);
     }
-    for draft in drafts() {
-        add(&mut state, &draft);
-    }
+    grow(&mut state, &source.vms);
     state
 }
 
-fn image(os: Os) -> Image {
-    let name = if os == Os::Rhel8 { "rhel-8.10-x86_64" } else { "windows-2019" };
+/// Adds servers.
+pub(super) fn grow(state: &mut State, vms: &[told::Vm]) {
+    for vm in vms {
+        add(state, vm);
+    }
+}
+
+fn flavor(it: &told::Flavor) -> Flavor {
+    Flavor {
+        id: uuid(),
+        name: it.name.clone(),
+        vcpus: it.cpus,
+        ram: it.memory.whole_mib(),
+        disk: it.disk.ceil_gib(),
+        extra: it.extra.clone(),
+    }
+}
+
+/// The server's flavor: the one it names, one that fits, or one that is made for it. Answers its id.
+fn flavor_of(state: &mut State, vm: &told::Vm) -> String {
+    let fits = |flavor: &&Flavor| match &vm.flavor {
+        Some(name) => flavor.name == *name,
+        None => flavor.vcpus == vm.cpus && flavor.ram == vm.memory.whole_mib() && flavor.extra.is_empty(),
+    };
+    if let Some(found) = state.flavors.iter().find(fits) {
+        return found.id.clone();
+    }
+    let made = flavor(&told::Flavor {
+        name: format!("lab.{}x{}", vm.cpus, vm.memory),
+        cpus: vm.cpus,
+        memory: vm.memory,
+        disk: told::Size::gib(20),
+        extra: BTreeMap::new(),
+    });
+    let id = made.id.clone();
+    state.flavors.push(made);
+    id
+}
+
+fn image(it: &told::Image) -> Image {
     Image {
         id: uuid(),
-        name: name.to_owned(),
+        name: it.name.clone(),
         status: "active",
         disk_format: "qcow2".to_owned(),
         container_format: "bare".to_owned(),
@@ -160,77 +101,106 @@ fn image(os: Os) -> Image {
         size: Some(900 << 20),
         virtual_size: Some(10 << 30),
         min_disk: 10,
-        properties: os.properties(false),
+        properties: properties(it.os, Firmware::Bios, false),
         data: Bytes::new(),
-        guest: Some(os.guest("localhost")),
+        guest: Some(Guest {
+            windows: it.os.windows(),
+            pretty_name: it.os.pretty_name().to_owned(),
+            hostname: "localhost".to_owned(),
+        }),
         created: now_z(),
         updated: now_z(),
         pending: None,
     }
 }
 
-fn add(state: &mut State, draft: &Draft) {
-    let id = uuid();
-    let guest = draft.os.guest(draft.name);
-    let image = draft.volumes.is_empty().then(|| {
-        let wanted = if draft.os.windows() { "windows-2019" } else { "rhel-8.10-x86_64" };
-        state.images.values().find(|i| i.name == wanted).map(|i| i.id.clone()).unwrap_or_default()
-    });
-    let mut volumes = Vec::new();
-    for ((size, kind), letter) in draft.volumes.iter().zip('a'..) {
-        let boot = letter == 'a';
+/// The server's volumes, each in use by it.
+fn volumes(state: &mut State, vm: &told::Vm, server: &str, guest: &Guest) -> Vec<Attachment> {
+    let usual = state.types.first().map(|(_, name)| name.clone()).unwrap_or_default();
+    let mut attachments = Vec::new();
+    for (number, disk) in vm.all_disks().into_iter().enumerate() {
+        // Where an image is booted from, it is the first device.
+        let place = number + usize::from(vm.image.is_some());
+        let boot = place == 0;
+        let letter = char::from(b'a' + u8::try_from(place % 26).unwrap_or_default());
         let (volume, attachment, device) = (uuid(), uuid(), format!("/dev/vd{letter}"));
-        let attached = (id.clone(), device.clone(), attachment.clone(), now_bare());
+        let named = if boot { format!("{}-boot", vm.name) } else { String::new() };
         state.volumes.insert(
             volume.clone(),
             Volume {
                 id: volume.clone(),
-                name: if boot { format!("{}-boot", draft.name) } else { String::new() },
-                size: *size,
+                name: disk.name.unwrap_or(named),
+                size: disk.size.ceil_gib(),
                 status: "in-use",
                 bootable: boot,
-                kind: (*kind).to_owned(),
+                kind: disk.datastore.or_else(|| vm.datastore.clone()).unwrap_or_else(|| usual.clone()),
                 snapshot: None,
                 metadata: BTreeMap::new(),
-                image_metadata: if boot { draft.os.properties(draft.efi) } else { BTreeMap::new() },
-                attached: Some(attached),
+                image_metadata: if boot { properties(vm.os, vm.firmware, vm.secure_boot) } else { BTreeMap::new() },
+                attached: Some((server.to_owned(), device.clone(), attachment.clone(), now_bare())),
                 guest: boot.then(|| guest.clone()),
                 created: now_bare(),
                 updated: now_bare(),
                 pending: None,
             },
         );
-        volumes.push(Attachment { id: attachment, volume, device, delete_on_termination: false });
+        attachments.push(Attachment { id: attachment, volume, device, delete_on_termination: false });
     }
+    attachments
+}
+
+/// The server's ports, with the addresses that are written, or ones of their networks.
+fn ports(state: &mut State, vm: &told::Vm, server: &str) -> Vec<String> {
     let mut ports = Vec::new();
-    for name in draft.networks {
-        let network = state.networks.iter().find(|n| n.name == *name).map(|n| n.id.clone()).unwrap_or_default();
-        let port = state.add_port("", &network, None, &[]);
-        if let Some(port) = state.ports.get_mut(&port) {
-            port.device.clone_from(&id);
+    for nic in vm.all_nics() {
+        let named = |network: &&Network| nic.network.as_ref().is_none_or(|name| network.name == *name);
+        let network = state.networks.iter().find(named).map(|network| network.id.clone()).unwrap_or_default();
+        let mac = nic.mac.as_ref().map(|mac| mac.as_str().to_owned());
+        let id = state.add_port("", &network, mac, &[]);
+        if let Some(port) = state.ports.get_mut(&id) {
+            server.clone_into(&mut port.device);
+            let written = nic.addresses.iter().filter_map(|own| match own.address {
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
+            });
+            for ((_, given), address) in port.fixed.iter_mut().zip(written) {
+                *given = address;
+            }
         }
-        ports.push(port);
+        ports.push(id);
     }
-    let flavor = state.flavors.iter().find(|f| f.name == draft.flavor).map(|f| f.id.clone()).unwrap_or_default();
-    state.servers.insert(
-        id.clone(),
-        Server {
-            id,
-            name: draft.name.to_owned(),
-            description: None,
-            status: if draft.on { "ACTIVE" } else { "SHUTOFF" },
-            task: None,
-            flavor,
-            image,
-            own_ports: ports.clone(),
-            ports,
-            volumes,
-            metadata: BTreeMap::new(),
-            guest: Some(guest),
-            fault: None,
-            created: now_z(),
-            updated: now_z(),
-            pending: None,
-        },
-    );
+    ports
+}
+
+fn add(state: &mut State, vm: &told::Vm) {
+    let id = vm.uuid.map_or_else(uuid, |uuid| uuid.to_string());
+    let guest = Guest {
+        windows: vm.os.windows(),
+        pretty_name: vm.pretty_name().to_owned(),
+        hostname: vm.hostname().to_owned(),
+    };
+    let wanted = vm.image.as_ref();
+    let image = wanted.and_then(|name| state.images.values().find(|i| i.name == *name)).map(|image| image.id.clone());
+    let volumes = volumes(state, vm, &id, &guest);
+    let ports = ports(state, vm, &id);
+    let flavor = flavor_of(state, vm);
+    let server = Server {
+        id: id.clone(),
+        name: vm.name.clone(),
+        description: (!vm.notes.is_empty()).then(|| vm.notes.clone()),
+        status: if vm.is_on() { "ACTIVE" } else { "SHUTOFF" },
+        task: None,
+        flavor,
+        image,
+        own_ports: ports.clone(),
+        ports,
+        volumes,
+        metadata: vm.extra.clone(),
+        guest: Some(guest),
+        fault: None,
+        created: now_z(),
+        updated: now_z(),
+        pending: None,
+    };
+    state.servers.insert(id, server);
 }

@@ -18,7 +18,11 @@ struct Client {
 impl Client {
     /// Logged in to a cloud where everything is done at once.
     fn new() -> Self {
-        let cloud = Arc::new(Cloud::new(Clock::new(1e12), "https://cloud".to_owned()));
+        let cloud = Arc::new(Cloud::new(
+            &crate::api::world::World::shipped().unwrap().openstack,
+            Clock::new(1e12),
+            "https://cloud".to_owned(),
+        ));
         let mut client = Self { cloud, token: String::new() };
         let user = json!({"name": USER, "domain": {"id": "default"}, "password": PASSWORD});
         let scope = json!({"project": {"name": PROJECT, "domain": {"name": "Default"}}});

@@ -5,21 +5,23 @@
 //! nothing of the lab reads a disk.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::roster::{Mark, Roster};
+use super::roster::{Machine, Roster};
 use super::{LabPlatform, PlatformOptions};
+use crate::api::world::{Kind, Vm};
 use crate::error::LabError;
 use crate::ports::GuestDirectory;
 
 mod ovf;
 
-/// Ends every VM's name.
-const SUFFIX: &str = "-ova";
+/// First four bytes of the MACs that are made up.
+const MACS: &str = "00:50:56:0a";
+
 /// The lab's share.
 pub struct Ova {
     roster: Arc<Roster>,
@@ -30,27 +32,34 @@ pub struct Ova {
 struct Share {
     dir: TempDir,
     /// Names and contents as written.
-    files: Vec<(PathBuf, String)>,
+    files: Mutex<Vec<(PathBuf, String)>>,
 }
 
 impl Share {
     fn write(roster: &Roster) -> std::io::Result<Self> {
         let dir = tempfile::Builder::new().prefix("mtv-matrix-lab-ova-").tempdir()?;
-        let mut share = Self { dir, files: Vec::new() };
-        for machine in &roster.0 {
-            let dir = share.dir.path().join(&machine.name);
-            std::fs::create_dir_all(&dir)?;
-            let (file, text) = (dir.join(format!("{}.ovf", machine.name)), ovf::document(machine));
-            std::fs::write(&file, &text)?;
-            share.files.push((file, text));
-        }
+        let share = Self { dir, files: Mutex::default() };
+        share.add(roster, &roster.machines())?;
         Ok(share)
+    }
+
+    fn add(&self, roster: &Roster, machines: &[Machine]) -> std::io::Result<()> {
+        for machine in machines {
+            let dir = self.dir.path().join(&machine.name);
+            std::fs::create_dir_all(&dir)?;
+            let file = dir.join(format!("{}.ovf", machine.name));
+            let text = ovf::document(machine, &roster.networks);
+            std::fs::write(&file, &text)?;
+            self.files.lock().unwrap_or_else(PoisonError::into_inner).push((file, text));
+        }
+        Ok(())
     }
 
     /// What is not as it was written.
     fn changes(&self) -> Vec<String> {
         let unlike = |(file, text): &&(PathBuf, String)| std::fs::read_to_string(file).ok().as_ref() != Some(text);
-        self.files.iter().filter(unlike).map(|(file, _)| format!("OVF {} was changed", shown(file))).collect()
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.iter().filter(unlike).map(|(file, _)| format!("OVF {} was changed", shown(file))).collect()
     }
 }
 
@@ -59,8 +68,8 @@ fn shown(path: &Path) -> std::path::Display<'_> {
 }
 
 impl Ova {
-    pub fn start(_: &PlatformOptions<'_>) -> Result<Self, LabError> {
-        let roster = Roster::new(&Mark { suffix: SUFFIX, mac: "00:50:56:0a", subnet: 101 });
+    pub fn start(options: &PlatformOptions<'_>) -> Result<Self, LabError> {
+        let roster = Roster::new(&options.world.ova, MACS);
         let share = Share::write(&roster)
             .map_err(|e| LabError::Start { part: "OVA share".to_owned(), cause: e.to_string() })?;
         Ok(Self { roster: Arc::new(roster), share })
@@ -74,7 +83,7 @@ impl LabPlatform for Ova {
             "type": "ova",
             "version": "1",
             "api_url": format!("127.0.0.1:{}", shown(self.share.dir.path())),
-            "vms": self.roster.vms(SUFFIX),
+            "vms": self.roster.vms(),
             "guest_vm_linux_user": "root",
             "guest_vm_linux_password": "lab-linux",
             "guest_vm_win_user": "Administrator",
@@ -89,6 +98,14 @@ impl LabPlatform for Ova {
 
     fn leftovers(&self) -> Vec<String> {
         self.share.changes()
+    }
+
+    fn grow(&self, kind: Kind, vms: &[Vm]) -> std::io::Result<()> {
+        if kind == Kind::Ova {
+            let made = self.roster.grow(vms);
+            self.share.add(&self.roster, &made)?;
+        }
+        Ok(())
     }
 
     fn directories(&self) -> Vec<PathBuf> {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use quick_xml::escape::escape;
 
-use super::super::roster::{Machine, NETWORKS};
+use super::super::roster::Machine;
 
 /// `rasd:ResourceType` of CIM.
 const PROCESSOR: u32 = 3;
@@ -28,7 +28,7 @@ fn item(out: &mut String, instance: usize, kind: u32, fields: &[(&str, String)])
     out.push_str("      </Item>\n");
 }
 
-fn hardware(machine: &Machine) -> String {
+fn hardware(machine: &Machine, networks: &[String]) -> String {
     let mut out = String::new();
     let cpus = machine.cpus.to_string();
     item(
@@ -72,7 +72,7 @@ fn hardware(machine: &Machine) -> String {
             &[
                 ("Address", nic.mac.clone()),
                 ("AddressOnParent", (7 + n).to_string()),
-                ("Connection", NETWORKS.get(nic.network).copied().unwrap_or_default().to_owned()),
+                ("Connection", networks.get(nic.network).cloned().unwrap_or_default()),
                 ("ElementName", format!("Network adapter {}", n + 1)),
                 ("ResourceSubType", "VmxNet3".to_owned()),
             ],
@@ -82,7 +82,7 @@ fn hardware(machine: &Machine) -> String {
 }
 
 /// The whole document.
-pub(super) fn document(machine: &Machine) -> String {
+pub(super) fn document(machine: &Machine, known: &[String]) -> String {
     let (mut files, mut disks, mut networks) = (String::new(), String::new(), String::new());
     for (n, gib) in machine.disks.iter().enumerate().map(|(n, gib)| (n + 1, gib)) {
         let _ = writeln!(
@@ -95,14 +95,14 @@ pub(super) fn document(machine: &Machine) -> String {
             "    <Disk ovf:capacity=\"{gib}\" ovf:capacityAllocationUnits=\"byte * 2^30\" ovf:diskId=\"vmdisk{n}\" ovf:fileRef=\"file{n}\" ovf:format=\"http://www.vmware.com/interfaces/specifications/vmdk.html#streamOptimized\" ovf:populatedSize=\"0\"/>"
         );
     }
-    for name in machine.nics.iter().filter_map(|nic| NETWORKS.get(nic.network)) {
+    for name in machine.nics.iter().filter_map(|nic| known.get(nic.network)).map(|name| escape(name.as_str())) {
         let _ = writeln!(
             networks,
             "    <Network ovf:name=\"{name}\"><Description>The {name} network</Description></Network>"
         );
     }
     let firmware = if machine.efi { "efi" } else { "bios" };
-    let secure = machine.efi && machine.windows;
+    let secure = machine.secure_boot;
     format!(
         r#"<?xml version="1.0" encoding="UTF-8"?>
 <Envelope xmlns="http://schemas.dmtf.org/ovf/envelope/1" xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1" xmlns:rasd="http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData" xmlns:vmw="http://www.vmware.com/schema/ovf" xmlns:vssd="http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_VirtualSystemSettingData">
@@ -140,6 +140,6 @@ pub(super) fn document(machine: &Machine) -> String {
         name = machine.name,
         os = machine.guest_id,
         pretty = machine.pretty_name,
-        items = hardware(machine),
+        items = hardware(machine, known),
     )
 }

@@ -106,6 +106,8 @@ pub fn add_nic(state: &mut State, id: &str, body: &Body, correlation: &str) -> R
         mac,
         guest_name: if windows { format!("Ethernet{count}") } else { format!("eth{count}") },
         fixed: None,
+        is_static: false,
+        plugged: true,
     };
     let shown = view_vm::nic(vm, &nic, &Follow::default());
     if let Some(vm) = state.vms.get_mut(id) {
@@ -130,7 +132,7 @@ fn new_disk(state: &State, body: &Body, fallback_name: &str) -> Result<Disk, Fau
     let size = size.ok_or_else(|| Fault::bad("Incomplete parameters", "Disk [provisionedSize] required for add"))?;
     let wanted = body.at("storage_domains/storage_domain");
     let named = |d: &&super::model::Domain| {
-        wanted.is_some_and(|w| w.text("id") == Some(&d.id) || w.text("name") == Some(d.name))
+        wanted.is_some_and(|w| w.text("id") == Some(&d.id) || w.text("name") == Some(&d.name))
     };
     let domain = state.domains.iter().find(named);
     let domain = domain.ok_or_else(|| Fault::conflict("Cannot add Virtual Disk. Storage Domain doesn't exist."))?;
@@ -144,6 +146,7 @@ fn new_disk(state: &State, body: &Body, fallback_name: &str) -> Result<Disk, Fau
         image: fresh_id(),
         format: body.text("format").unwrap_or("cow").to_owned(),
         sparse: body.flag("sparse").unwrap_or(true),
+        shared: false,
     })
 }
 

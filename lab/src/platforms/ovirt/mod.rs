@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use super::super::clock::Clock;
 use super::super::serve::{self, Endpoint};
+use crate::api::world::Source;
 use crate::error::LabError;
 use crate::faults::At;
 use crate::pki::LabCa;
@@ -97,14 +98,14 @@ impl Drop for OvirtEndpoint {
     }
 }
 
-/// Serves a fresh engine over HTTPS with a certificate of the lab's CA.
-pub async fn start(options: OvirtOptions, ca: &LabCa) -> Result<OvirtEndpoint, LabError> {
+/// Serves an engine with these things over HTTPS with a certificate of the lab's CA.
+pub async fn start(options: OvirtOptions, source: &Source, ca: &LabCa) -> Result<OvirtEndpoint, LabError> {
     let part = "oVirt";
     let tls = ca.server_config(&[options.listen.to_string(), "localhost".to_owned()])?;
     let listener = serve::bind(part, options.listen, 0).await?;
     let (listen, faults) = (options.listen, options.faults.clone());
     let engine = Arc::new(Engine {
-        state: Mutex::new(seed::state()),
+        state: Mutex::new(seed::state(source)),
         options,
         tokens: Mutex::default(),
         ca_pem: ca.ca_pem().to_owned(),

@@ -5,6 +5,8 @@ use std::net::Ipv4Addr;
 
 use rand::RngExt;
 
+use crate::api::world::Tools;
+
 /// The present as epoch milliseconds.
 pub fn now() -> i64 {
     jiff::Timestamp::now().as_millisecond()
@@ -17,7 +19,7 @@ pub fn fresh_id() -> String {
 #[derive(Debug, Clone)]
 pub struct Named {
     pub id: String,
-    pub name: &'static str,
+    pub name: String,
 }
 
 #[derive(Debug, Clone)]
@@ -30,10 +32,10 @@ pub struct Datacenter {
 #[derive(Debug, Clone)]
 pub struct Domain {
     pub id: String,
-    pub name: &'static str,
+    pub name: String,
     /// `data`, `iso` …
-    pub kind: &'static str,
-    pub storage: &'static str,
+    pub kind: String,
+    pub storage: String,
     pub available: i64,
     pub used: i64,
 }
@@ -42,7 +44,7 @@ pub struct Domain {
 #[derive(Debug, Clone)]
 pub struct Network {
     pub id: String,
-    pub name: &'static str,
+    pub name: String,
     pub vlan: Option<u32>,
     pub profile: String,
 }
@@ -58,8 +60,10 @@ pub struct Nic {
     pub mac: String,
     /// `eth0`, `Ethernet0` …
     pub guest_name: String,
-    /// Static address and prefix length; nothing: DHCP.
+    /// Address and prefix length; nothing: the one that the lab's DHCP derives from the MAC.
     pub fixed: Option<(Ipv4Addr, u8)>,
+    pub is_static: bool,
+    pub plugged: bool,
 }
 
 impl Nic {
@@ -102,6 +106,8 @@ pub struct Disk {
     /// `cow`, `raw`
     pub format: String,
     pub sparse: bool,
+    /// Several VMs may write to it.
+    pub shared: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -120,9 +126,10 @@ pub struct Snapshot {
 pub struct Guest {
     pub windows: bool,
     pub hostname: String,
-    pub pretty_name: &'static str,
+    pub pretty_name: String,
     pub distribution: &'static str,
     pub release: &'static str,
+    pub tools: Tools,
 }
 
 /// A VM or a template.
@@ -135,9 +142,9 @@ pub struct Machine {
     pub sockets: u32,
     pub cores: u32,
     /// `rhel_8x64` …
-    pub os: &'static str,
+    pub os: String,
     /// `q35_ovmf` …
-    pub bios: &'static str,
+    pub bios: String,
     pub nics: Vec<Nic>,
     pub attachments: Vec<Attachment>,
     pub snapshots: Vec<Snapshot>,

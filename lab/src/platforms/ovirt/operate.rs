@@ -11,6 +11,7 @@ use super::node::{Node, Object};
 use super::read::Params;
 use super::view::{Follow, reference};
 use super::view_vm;
+use crate::api::world::Tools;
 
 /// Simulated times.
 const CLONE: Duration = Duration::from_secs(180);
@@ -167,6 +168,7 @@ fn copy(
             format: own("format").unwrap_or(&old.format).to_owned(),
             sparse: own("sparse").map_or(old.sparse, |sparse| sparse == "true"),
             size: old.size,
+            shared: old.shared,
         };
         attachments.push(Attachment { disk: disk.id.clone(), ..attachment.clone() });
         state.disks.insert(disk.id.clone(), disk);
@@ -245,7 +247,7 @@ pub fn start(state: &mut State, id: &str, correlation: &str) -> Result<Done, Fau
             state.job_over(&over);
             later(AGENT, move |state| {
                 let vm = state.vms.get_mut(&id).filter(|vm| vm.boots == boot && vm.status == "up")?;
-                vm.reports = true;
+                vm.reports = vm.guest.tools == Tools::Running;
                 None
             })
         })

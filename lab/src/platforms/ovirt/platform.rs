@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::super::{LabPlatform, PlatformOptions};
 use super::model::{Machine, State};
 use super::{Engine, OvirtEndpoint, OvirtOptions};
+use crate::api::world::{Kind, Vm};
 use crate::error::LabError;
 use crate::faults::Dialect;
 use crate::ports::{GuestDirectory, GuestNic, GuestProfile};
@@ -22,7 +23,7 @@ const PASSWORD: &str = "lab-ovirt";
 /// The lab's engine.
 pub struct Ovirt {
     endpoint: OvirtEndpoint,
-    baseline: BTreeMap<String, String>,
+    baseline: Mutex<BTreeMap<String, String>>,
 }
 
 impl Ovirt {
@@ -34,8 +35,8 @@ impl Ovirt {
             clock: options.clock,
             faults: options.faults.at("ovirt", Dialect::Rest),
         };
-        let endpoint = super::start(own, options.ca).await?;
-        let baseline = marks(&endpoint.engine.lock());
+        let endpoint = super::start(own, &options.world.ovirt, options.ca).await?;
+        let baseline = Mutex::new(marks(&endpoint.engine.lock()));
         Ok(Self { endpoint, baseline })
     }
 }
@@ -87,11 +88,21 @@ impl LabPlatform for Ovirt {
 
     fn leftovers(&self) -> Vec<String> {
         let now = marks(&self.endpoint.engine.lock());
-        let new = now.iter().filter(|(id, mark)| self.baseline.get(*id) != Some(mark));
+        let baseline = self.baseline.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = now.iter().filter(|(id, mark)| baseline.get(*id) != Some(mark));
         let mut found: Vec<String> = new.map(|(id, mark)| format!("{mark} ({id}) is left over or changed")).collect();
-        let gone = self.baseline.iter().filter(|(id, _)| !now.contains_key(*id));
+        let gone = baseline.iter().filter(|(id, _)| !now.contains_key(*id));
         found.extend(gone.map(|(id, mark)| format!("{mark} ({id}) is gone")));
         found
+    }
+
+    fn grow(&self, kind: Kind, vms: &[Vm]) -> std::io::Result<()> {
+        if kind == Kind::Ovirt {
+            let mut state = self.endpoint.engine.lock();
+            super::seed::grow(&mut state, vms);
+            *self.baseline.lock().unwrap_or_else(PoisonError::into_inner) = marks(&state);
+        }
+        Ok(())
     }
 
     fn requests(&self) -> (&'static str, u64) {
@@ -115,7 +126,7 @@ impl GuestDirectory for Engine {
                 name: nic.guest_name.clone(),
                 mac: nic.mac.clone(),
                 addresses: vec![(IpAddr::V4(address), prefix)],
-                is_static: nic.fixed.is_some(),
+                is_static: nic.is_static,
                 gateway: Some(IpAddr::V4(nic.gateway())),
                 dns: vec![IpAddr::from([10, 51, 0, 2])],
             }
@@ -124,7 +135,7 @@ impl GuestDirectory for Engine {
             files: Default::default(),
             windows: vm.guest.windows,
             hostname: vm.guest.hostname.clone(),
-            pretty_name: vm.guest.pretty_name.to_owned(),
+            pretty_name: vm.guest.pretty_name.clone(),
             users: vec![(login.0.to_owned(), login.1.to_owned())],
             nics: vm.nics.iter().map(nic).collect(),
         })

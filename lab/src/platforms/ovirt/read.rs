@@ -132,7 +132,7 @@ fn machine_fields(state: &State, machine: &Machine) -> BTreeMap<&'static str, St
     all.insert("cluster", state.cluster.name.to_owned());
     all.insert("datacenter", state.datacenter().name.to_owned());
     all.insert("description", machine.description.clone());
-    all.insert("os", machine.os.to_owned());
+    all.insert("os", machine.os.clone());
     all
 }
 

@@ -1,193 +1,166 @@
-//! The engine as every lab starts: templates by the names of the shipped scenarios, and some VMs.
+//! From the facts of a world file to the engine that clients see.
 
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 
-use super::model::{Attachment, Datacenter, Disk, Domain, Guest, Machine, Named, Network, Nic, State, fresh_id, now};
-
-const GIB: i64 = 1 << 30;
-
-struct Draft {
-    name: &'static str,
-    os: Os,
-    /// GiB of each disk.
-    disks: &'static [i64],
-    /// Network by position, and a static address.
-    nics: &'static [(usize, Option<[u8; 4]>)],
-    bios: &'static str,
-    sockets: u32,
-    cores: u32,
-    memory_gib: i64,
-    version: u32,
-    on: bool,
-}
-
-#[derive(Clone, Copy)]
-enum Os {
-    Rhel8,
-    Rhel9,
-    Win2019,
-    Win2022,
-}
-
-impl Os {
-    fn id(self) -> &'static str {
-        match self {
-            Self::Rhel8 => "rhel_8x64",
-            Self::Rhel9 => "rhel_9x64",
-            Self::Win2019 => "windows_2019x64",
-            Self::Win2022 => "windows_2022",
-        }
-    }
-
-    fn guest(self, hostname: &str) -> Guest {
-        let (windows, pretty_name, distribution, release) = match self {
-            Self::Rhel8 => (false, "Red Hat Enterprise Linux 8.10 (Ootpa)", "Red Hat Enterprise Linux", "8.10"),
-            Self::Rhel9 => (false, "Red Hat Enterprise Linux 9.4 (Plow)", "Red Hat Enterprise Linux", "9.4"),
-            Self::Win2019 => (true, "Microsoft Windows Server 2019 Standard", "Microsoft Windows", "10.0.17763"),
-            Self::Win2022 => (true, "Microsoft Windows Server 2022 Standard", "Microsoft Windows", "10.0.20348"),
-        };
-        Guest { windows, hostname: hostname.to_owned(), pretty_name, distribution, release }
-    }
-}
-
-fn drafts(templates: bool) -> Vec<Draft> {
-    let base = |name, os, disks, nics| Draft {
-        name,
-        os,
-        disks,
-        nics,
-        bios: "q35_sea_bios",
-        sockets: 2,
-        cores: 1,
-        memory_gib: 4,
-        version: 1,
-        on: false,
-    };
-    if !templates {
-        return vec![
-            Draft { on: true, sockets: 4, cores: 2, ..base("db-prod-02", Os::Rhel9, &[60, 300], &[(1, None)]) },
-            base("ovirt-standby", Os::Rhel8, &[20], &[(0, None)]),
-            // A VM of a template's name would be found before it.
-            base("MTV-TESTS-RHEL8-old", Os::Rhel8, &[10], &[(0, None)]),
-        ];
-    }
-    vec![
-        // An older version of the template: clones are made from the newest.
-        Draft { sockets: 8, ..base("mtv-tests-rhel8", Os::Rhel8, &[10], &[(1, None)]) },
-        Draft { sockets: 1, memory_gib: 2, version: 2, ..base("mtv-tests-rhel8", Os::Rhel8, &[16], &[(0, None)]) },
-        base("mtv-rhel8-warm-2disks2nics", Os::Rhel8, &[16, 8], &[(0, None), (1, None)]),
-        Draft { bios: "cluster_default", ..base("mtv-win2019-79", Os::Win2019, &[40], &[(0, None)]) },
-        base("mtv-win2019-3disks", Os::Win2019, &[40, 10, 5], &[(0, Some([192, 168, 110, 19]))]),
-        Draft {
-            bios: "q35_secure_boot",
-            sockets: 2,
-            cores: 2,
-            memory_gib: 8,
-            ..base(
-                "mtv-win2022-ip-3disks",
-                Os::Win2022,
-                &[50, 12, 6],
-                &[(0, Some([192, 168, 110, 22])), (1, Some([192, 168, 210, 22]))],
-            )
-        },
-        Draft { bios: "q35_ovmf", ..base("mtv-rhel9-static", Os::Rhel9, &[20], &[(0, Some([192, 168, 110, 9]))]) },
-    ]
-}
+use super::model::{
+    Attachment, Datacenter, Disk, Domain, Guest, Machine, Named, Network, Nic, Snapshot, State, fresh_id, now,
+};
+use crate::api::world::{self as told, Firmware, Provision, Source, Tools};
 
 /// The state of a fresh engine.
-pub fn state() -> State {
-    let network = |name, vlan| Network { id: fresh_id(), name, vlan, profile: fresh_id() };
-    let domain = |name, kind, storage, available: i64| Domain {
+pub fn state(source: &Source) -> State {
+    let network = |network: &told::Network| Network {
         id: fresh_id(),
-        name,
-        kind,
-        storage,
-        available: available * GIB,
-        used: 200 * GIB,
+        name: network.name.clone(),
+        vlan: network.vlan.map(u32::from),
+        profile: fresh_id(),
+    };
+    let domain = |store: &told::Datastore| Domain {
+        id: fresh_id(),
+        name: store.name.clone(),
+        kind: store.role.clone().unwrap_or_else(|| "data".to_owned()),
+        storage: store.kind.clone().unwrap_or_else(|| "nfs".to_owned()),
+        available: store.free.signed(),
+        used: store.capacity.signed().saturating_sub(store.free.signed()),
     };
     let datacenter = |name, status| Datacenter { id: fresh_id(), name, status };
     let mut state = State {
         instance: fresh_id(),
         datacenters: vec![datacenter("MTV-CNV", "up"), datacenter("Default", "uninitialized")],
-        cluster: Named { id: fresh_id(), name: "MTV-CNV" },
-        hosts: ["rhv-host-1.lab", "rhv-host-2.lab"].map(|name| Named { id: fresh_id(), name }).to_vec(),
-        networks: vec![network("ovirtmgmt", None), network("vm-net-120", Some(120)), network("storage", Some(30))],
-        domains: vec![
-            domain("data-fc", "data", "fcp", 8000),
-            domain("data-nfs", "data", "nfs", 3000),
-            domain("iso", "iso", "nfs", 100),
-        ],
+        cluster: Named { id: fresh_id(), name: "MTV-CNV".to_owned() },
+        hosts: source.hosts.iter().map(|host| Named { id: fresh_id(), name: host.name.clone() }).collect(),
+        networks: source.networks.iter().map(network).collect(),
+        domains: source.datastores.iter().map(domain).collect(),
         templates: BTreeMap::new(),
         vms: BTreeMap::new(),
         disks: BTreeMap::new(),
         events: Vec::new(),
         jobs: Vec::new(),
     };
-    for draft in drafts(true) {
-        let machine = build(draft, true, &mut state);
-        state.templates.insert(machine.id.clone(), machine);
-    }
-    for draft in drafts(false) {
-        let machine = build(draft, false, &mut state);
-        state.vms.insert(machine.id.clone(), machine);
-    }
+    grow(&mut state, &source.vms);
     state.event_of(1, "Starting oVirt Engine.".to_owned(), None, "");
     state
 }
 
-fn build(draft: Draft, template: bool, state: &mut State) -> Machine {
-    let guest = draft.os.guest(draft.name);
-    let domain = &state.domains[usize::from(draft.on)];
-    let mut attachments = Vec::new();
-    for (number, gib) in draft.disks.iter().enumerate() {
-        let disk = Disk {
-            id: fresh_id(),
-            name: format!("{}_Disk{}", draft.name, number + 1),
-            size: gib * GIB,
-            status: "ok",
-            domain: domain.id.clone(),
-            image: fresh_id(),
-            format: "cow".to_owned(),
-            sparse: true,
-        };
-        let interface = if guest.windows { "virtio_scsi" } else { "virtio" }.to_owned();
-        attachments.push(Attachment { disk: disk.id.clone(), interface, bootable: number == 0 });
-        state.disks.insert(disk.id.clone(), disk);
+/// Adds VMs and templates.
+pub(super) fn grow(state: &mut State, vms: &[told::Vm]) {
+    let written = vms.iter().flat_map(|vm| vm.nics.iter().flatten().filter_map(|nic| nic.mac.as_ref()));
+    let taken: BTreeSet<String> = written.map(|mac| mac.as_str().to_owned()).collect();
+    for vm in vms {
+        let machine = build(vm, state, &taken);
+        let all = if vm.template { &mut state.templates } else { &mut state.vms };
+        all.insert(machine.id.clone(), machine);
     }
-    let nic = |(number, (network, fixed)): (usize, &(usize, Option<[u8; 4]>))| Nic {
-        id: fresh_id(),
-        name: format!("nic{}", number + 1),
-        interface: "virtio".to_owned(),
-        profile: Some(state.networks[*network].profile.clone()),
-        mac: if template { String::new() } else { state.fresh_mac() },
-        guest_name: if guest.windows { format!("Ethernet{number}") } else { format!("eth{number}") },
-        fixed: fixed.map(|octets| (Ipv4Addr::from(octets), 24)),
+}
+
+/// The engine's word for a firmware.
+fn bios(vm: &told::Vm) -> String {
+    let word = match (vm.firmware, vm.secure_boot) {
+        (Firmware::Efi, true) => "q35_secure_boot",
+        (Firmware::Efi, false) => "q35_ovmf",
+        (Firmware::Bios, _) => "q35_sea_bios",
     };
-    Machine {
+    vm.bios_type.clone().unwrap_or_else(|| word.to_owned())
+}
+
+fn build(vm: &told::Vm, state: &mut State, taken: &BTreeSet<String>) -> Machine {
+    let windows = vm.os.windows();
+    let guest = Guest {
+        windows,
+        hostname: vm.hostname().to_owned(),
+        pretty_name: vm.pretty_name().to_owned(),
+        distribution: vm.os.distribution(),
+        release: vm.os.release(),
+        tools: vm.guest.tools,
+    };
+    let domain_of = |name: Option<&String>| {
+        let holds = |domain: &&Domain| name.map_or(domain.kind == "data", |name| domain.name == *name);
+        state.domains.iter().find(holds).map(|domain| domain.id.clone()).unwrap_or_default()
+    };
+    let mut made = Vec::new();
+    let mut attachments = Vec::new();
+    for (number, disk) in vm.all_disks().into_iter().enumerate() {
+        let raw = disk.provision != Provision::Thin;
+        let domain = domain_of(disk.datastore.as_ref().or(vm.datastore.as_ref()));
+        let it = Disk {
+            id: fresh_id(),
+            name: disk.name.unwrap_or_else(|| format!("{}_Disk{}", vm.name, number + 1)),
+            size: disk.size.signed(),
+            status: "ok",
+            domain,
+            image: fresh_id(),
+            format: if raw { "raw" } else { "cow" }.to_owned(),
+            sparse: !raw,
+            shared: disk.shared,
+        };
+        let usual = if windows { "virtio_scsi" } else { "virtio" };
+        let interface = disk.interface.unwrap_or_else(|| usual.to_owned());
+        attachments.push(Attachment { disk: it.id.clone(), interface, bootable: number == 0 });
+        made.push(it);
+    }
+    let images: Vec<(String, String)> = made.iter().map(|disk| (disk.id.clone(), fresh_id())).collect();
+    let nic = |(number, nic): (usize, told::Nic)| {
+        let named = |network: &&Network| nic.network.as_ref().is_none_or(|name| network.name == *name);
+        let generated =
+            || std::iter::repeat_with(|| state.fresh_mac()).find(|mac| !taken.contains(mac)).unwrap_or_default();
+        let fourth = nic.addresses.iter().find_map(|own| match own.address {
+            IpAddr::V4(address) => Some((address, own.prefix)),
+            IpAddr::V6(_) => None,
+        });
+        let fixed: Option<(Ipv4Addr, u8)> = fourth;
+        Nic {
+            id: fresh_id(),
+            name: format!("nic{}", number + 1),
+            interface: nic.adapter.clone().unwrap_or_else(|| "virtio".to_owned()),
+            profile: state.networks.iter().find(named).map(|network| network.profile.clone()),
+            mac: match &nic.mac {
+                // Templates have none.
+                _ if vm.template => String::new(),
+                Some(mac) => mac.as_str().to_owned(),
+                None => generated(),
+            },
+            guest_name: if windows { format!("Ethernet{number}") } else { format!("eth{number}") },
+            fixed,
+            is_static: nic.is_static(),
+            plugged: !nic.disconnected,
+        }
+    };
+    let on = vm.is_on();
+    let host = vm.host.as_ref().and_then(|name| state.hosts.iter().find(|host| host.name == *name));
+    let snapshot = |snapshot: &told::Snapshot| Snapshot {
         id: fresh_id(),
-        name: draft.name.to_owned(),
-        description: String::new(),
-        memory: draft.memory_gib * GIB,
-        sockets: draft.sockets,
-        cores: draft.cores,
-        os: draft.os.id(),
-        bios: draft.bios,
-        nics: draft.nics.iter().enumerate().map(nic).collect(),
+        description: snapshot.name.clone(),
+        date: now(),
+        status: "ok",
+        images: images.clone(),
+    };
+    let machine = Machine {
+        id: vm.uuid.map_or_else(fresh_id, |uuid| uuid.to_string()),
+        name: vm.name.clone(),
+        description: vm.notes.clone(),
+        memory: vm.memory.signed(),
+        sockets: vm.cpus / vm.cores_per_socket.max(1),
+        cores: vm.cores_per_socket,
+        os: vm.guest.id.clone().unwrap_or_else(|| vm.os.ovirt_id().to_owned()),
+        bios: bios(vm),
+        nics: vm.all_nics().into_iter().enumerate().map(nic).collect(),
         attachments,
-        snapshots: Vec::new(),
-        status: match (template, draft.on) {
+        snapshots: if vm.template { Vec::new() } else { vm.snapshots.iter().map(snapshot).collect() },
+        status: match (vm.template, on) {
             (true, _) => "ok",
             (false, true) => "up",
             (false, false) => "down",
         },
         created: now(),
         template: None,
-        version: draft.version,
-        host: draft.on.then(|| state.hosts[0].id.clone()),
-        reports: draft.on,
-        boots: u64::from(draft.on),
+        version: vm.version.unwrap_or(1),
+        host: host.or(state.hosts.first()).filter(|_| on).map(|host| host.id.clone()),
+        reports: on && guest.tools == Tools::Running,
+        boots: u64::from(on),
         active: fresh_id(),
         guest,
-    }
+    };
+    state.disks.extend(made.into_iter().map(|disk| (disk.id.clone(), disk)));
+    machine
 }

@@ -43,7 +43,7 @@ fn codes(state: &State, id: &str) -> Vec<String> {
 
 #[test]
 fn a_clone_is_locked_until_its_disks_are_copied() {
-    let mut state = seed::state();
+    let mut state = seed::state(&crate::api::world::World::shipped().unwrap().ovirt);
     let (id, then) = make(&mut state, "a");
     let path = format!("vms/{id}");
     assert_eq!(get(&state, &path, &[])["status"], "image_locked");
@@ -66,7 +66,7 @@ fn a_clone_is_locked_until_its_disks_are_copied() {
 
 #[test]
 fn a_guest_that_is_asked_goes_down_otherwise_than_one_that_is_stopped() {
-    let mut state = seed::state();
+    let mut state = seed::state(&crate::api::world::World::shipped().unwrap().ovirt);
     let (id, then) = make(&mut state, "a");
     finish(&mut state, then);
     for (action, code) in [("shutdown", "73"), ("stop", "33")] {
@@ -85,7 +85,7 @@ fn a_guest_that_is_asked_goes_down_otherwise_than_one_that_is_stopped() {
 
 #[test]
 fn a_step_of_a_boot_that_has_ended_does_nothing() {
-    let mut state = seed::state();
+    let mut state = seed::state(&crate::api::world::World::shipped().unwrap().ovirt);
     let (id, then) = make(&mut state, "a");
     finish(&mut state, then);
     let (_, boot) = ask(&mut state, Method::POST, &format!("vms/{id}/start"), json!({})).unwrap();
@@ -97,7 +97,7 @@ fn a_step_of_a_boot_that_has_ended_does_nothing() {
 
 #[test]
 fn a_snapshot_locks_the_disks_and_has_a_layer_of_each() {
-    let mut state = seed::state();
+    let mut state = seed::state(&crate::api::world::World::shipped().unwrap().ovirt);
     let (id, then) = make(&mut state, "a");
     finish(&mut state, then);
     let path = format!("vms/{id}/snapshots");
@@ -120,7 +120,7 @@ fn a_snapshot_locks_the_disks_and_has_a_layer_of_each() {
 
 #[test]
 fn a_deleted_vm_takes_its_disks_and_its_events_with_it() {
-    let mut state = seed::state();
+    let mut state = seed::state(&crate::api::world::World::shipped().unwrap().ovirt);
     let disks = state.disks.len();
     let (id, then) = make(&mut state, "a");
     finish(&mut state, then);
@@ -136,7 +136,7 @@ fn a_deleted_vm_takes_its_disks_and_its_events_with_it() {
 
 #[test]
 fn a_detached_disk_stays_unless_it_is_told_to_go() {
-    let mut state = seed::state();
+    let mut state = seed::state(&crate::api::world::World::shipped().unwrap().ovirt);
     let (id, then) = make(&mut state, "a");
     finish(&mut state, then);
     let path = format!("vms/{id}/diskattachments");
@@ -154,7 +154,7 @@ fn a_detached_disk_stays_unless_it_is_told_to_go() {
 
 #[test]
 fn a_listing_is_searched_followed_and_paged() {
-    let state = seed::state();
+    let state = seed::state(&crate::api::world::World::shipped().unwrap().ovirt);
     let versions = get(&state, "templates", &[("search", "name=mtv-tests-rhel8")]);
     assert_eq!(versions["template"].as_array().unwrap().len(), 2, "versions share a name");
     assert_eq!(get(&state, "vms", &[("search", "name=mtv*"), ("max", "5")])["vm"].as_array().unwrap().len(), 1);

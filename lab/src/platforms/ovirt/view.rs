@@ -116,7 +116,7 @@ pub fn datacenters(state: &State) -> Vec<(String, Object)> {
 
 pub fn clusters(state: &State) -> Vec<(String, Object)> {
     let object = reference("clusters", &state.cluster.id)
-        .text("name", state.cluster.name)
+        .text("name", &state.cluster.name)
         .text("description", "")
         .text("bios_type", "q35_sea_bios")
         .object(
@@ -135,8 +135,8 @@ pub fn hosts(state: &State, follow: &Follow) -> Vec<(String, Object)> {
     let one = |h: &super::model::Named| {
         let path = format!("{API}/hosts/{}", h.id);
         let mut object = Object::resource(&format!("{API}/hosts"), &h.id)
-            .text("name", h.name)
-            .text("address", h.name)
+            .text("name", &h.name)
+            .text("address", &h.name)
             .text("status", "up")
             .text("memory", 256_i64 << 30)
             .object("cluster", reference("clusters", &state.cluster.id))
@@ -185,7 +185,7 @@ pub fn networks(state: &State, follow: &Follow) -> Vec<(String, Object)> {
             vec![usage("vm")]
         };
         let mut object = reference("networks", &n.id)
-            .text("name", n.name)
+            .text("name", &n.name)
             .text("description", "")
             .text("mtu", 0)
             .text("stp", false)
@@ -204,7 +204,7 @@ pub fn networks(state: &State, follow: &Follow) -> Vec<(String, Object)> {
 
 fn profile(network: &Network) -> Object {
     reference("vnicprofiles", &network.profile)
-        .text("name", network.name)
+        .text("name", &network.name)
         .text("description", "")
         .text("port_mirroring", false)
         .object("pass_through", Object::new().text("mode", "disabled"))
@@ -219,7 +219,7 @@ pub fn profiles(state: &State) -> Vec<(String, Object)> {
 pub fn domains(state: &State, in_datacenter: bool) -> Vec<(String, Object)> {
     let one = |d: &super::model::Domain| {
         let mut object = reference("storagedomains", &d.id)
-            .text("name", d.name)
+            .text("name", &d.name)
             .text("description", "")
             .with("link", links(&format!("{API}/storagedomains/{}", d.id), &["disks", "disksnapshots"]))
             .text("available", d.available)
@@ -227,8 +227,8 @@ pub fn domains(state: &State, in_datacenter: bool) -> Vec<(String, Object)> {
             .text("committed", 0)
             .text("external_status", "ok")
             .text("master", d.name == "data-fc")
-            .object("storage", Object::new().text("type", d.storage))
-            .text("type", d.kind)
+            .object("storage", Object::new().text("type", &d.storage))
+            .text("type", &d.kind)
             .list("data_centers", "data_center", vec![reference("datacenters", &state.datacenter().id)]);
         if in_datacenter {
             object = object.text("status", "active");
@@ -242,7 +242,7 @@ pub fn domains(state: &State, in_datacenter: bool) -> Vec<(String, Object)> {
 pub fn disk_profiles(state: &State) -> Vec<(String, Object)> {
     let one = |d: &super::model::Domain| {
         let object = reference("diskprofiles", &d.id)
-            .text("name", d.name)
+            .text("name", &d.name)
             .object("storage_domain", reference("storagedomains", &d.id));
         (d.id.clone(), object)
     };
@@ -261,7 +261,7 @@ pub fn disk(disk: &Disk) -> Object {
         .text("image_id", &disk.image)
         .text("propagate_errors", false)
         .text("provisioned_size", disk.size)
-        .text("shareable", false)
+        .text("shareable", disk.shared)
         .text("sparse", disk.sparse)
         .text("status", disk.status)
         .text("storage_type", "image")

@@ -28,7 +28,7 @@ fn common(state: &State, machine: &Machine) -> Object {
         .text("comment", "")
         .object(
             "bios",
-            Object::new().object("boot_menu", Object::new().text("enabled", false)).text("type", machine.bios),
+            Object::new().object("boot_menu", Object::new().text("enabled", false)).text("type", &machine.bios),
         )
         .object(
             "cpu",
@@ -53,7 +53,7 @@ fn common(state: &State, machine: &Machine) -> Object {
             "os",
             Object::new()
                 .object("boot", Object::new().with("devices", Node::List("device", vec![Node::Text("hd".to_owned())])))
-                .text("type", machine.os),
+                .text("type", &machine.os),
         )
         .object("placement_policy", Object::new().text("affinity", "migratable"))
         .text("stateless", false)
@@ -145,8 +145,8 @@ pub fn nic(machine: &Machine, nic: &Nic, follow: &Follow) -> Object {
     let mut object = Object::resource(&format!("{}/nics", path(machine)), &nic.id)
         .text("name", &nic.name)
         .text("interface", &nic.interface)
-        .text("linked", true)
-        .text("plugged", true)
+        .text("linked", nic.plugged)
+        .text("plugged", nic.plugged)
         .text("synced", true)
         .object(owner, reference_to);
     if !nic.mac.is_empty() {

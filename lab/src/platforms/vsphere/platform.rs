@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::{LabPlatform, PlatformOptions};
 use super::{VsphereEndpoint, VsphereOptions};
+use crate::api::world::{Kind, Vm};
 use crate::error::LabError;
 use crate::faults::Dialect;
 use crate::ports::GuestDirectory;
@@ -24,7 +25,7 @@ pub struct Vsphere {
 
 impl Vsphere {
     pub async fn start(options: &PlatformOptions<'_>) -> Result<Self, LabError> {
-        let world = World::under(&options.sky);
+        let world = World::under(&options.world.vsphere, &options.sky);
         let own = VsphereOptions {
             listen: options.listen,
             port: 0,
@@ -62,6 +63,13 @@ impl LabPlatform for Vsphere {
 
     fn leftovers(&self) -> Vec<String> {
         self.world.baseline_diff()
+    }
+
+    fn grow(&self, kind: Kind, vms: &[Vm]) -> std::io::Result<()> {
+        if kind == Kind::Vsphere {
+            self.world.grow(vms);
+        }
+        Ok(())
     }
 
     fn requests(&self) -> (&'static str, u64) {

@@ -24,7 +24,7 @@ impl Client {
     async fn new(scale: f64) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let ca = LabCa::new().unwrap();
-        let world = World::new();
+        let world = World::new(&crate::api::world::World::shipped().unwrap().vsphere);
         let options = VsphereOptions {
             listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 0,

@@ -48,6 +48,12 @@ fn file_name(state: &State, disk: &Disk, depth: usize) -> String {
     if depth == 0 { format!("[{store}] {stem}.vmdk") } else { format!("[{store}] {stem}-{depth:06}.vmdk") }
 }
 
+/// The key that a disk is encrypted with, and who keeps it.
+fn key_id(disk: &str) -> Obj {
+    let keeper = obj("KeyProviderId").set("id", "lab-kms");
+    obj("CryptoKeyId").set("keyId", disk).set("providerId", keeper)
+}
+
 fn backing(state: &State, disk: &Disk, depth: usize) -> Obj {
     let datastore = mo("Datastore", &disk.datastore);
     if let Some((device, physical)) = &disk.raw {
@@ -73,7 +79,8 @@ fn backing(state: &State, disk: &Disk, depth: usize) -> Obj {
         .opt("changeId", disk.change_id.as_ref())
         .opt("parent", depth.checked_sub(1).map(|above| backing(state, disk, above)))
         .set("digestEnabled", false)
-        .set("sharing", "sharingNone")
+        .set("sharing", if disk.shared { "sharingMultiWriter" } else { "sharingNone" })
+        .opt("keyId", disk.encrypted.then(|| key_id(&disk.uuid)))
 }
 
 fn grouped(number: i64) -> String {

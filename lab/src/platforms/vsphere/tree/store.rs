@@ -19,7 +19,7 @@ pub(super) fn datastore_property(state: &State, store: &Datastore, name: &str) -
             .set("uncommitted", 0_i64)
             .set("accessible", true)
             .set("multipleHostAccess", true)
-            .set("type", store.kind)
+            .set("type", &store.kind)
             .set("maintenanceMode", "normal")
             .into(),
         "info" => {
@@ -32,7 +32,7 @@ pub(super) fn datastore_property(state: &State, store: &Datastore, name: &str) -
                     .set("maxMemoryFileSize", 64 * 1024 * GIB)
             };
             let volume =
-                |kind| obj(kind).set("type", store.kind).set("name", &store.name).set("capacity", store.capacity);
+                |kind| obj(kind).set("type", &store.kind).set("name", &store.name).set("capacity", store.capacity);
             if store.kind == "NFS" {
                 let nas = volume("HostNasVolume")
                     .set("remoteHost", "nfs.lab.example")

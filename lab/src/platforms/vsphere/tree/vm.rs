@@ -4,6 +4,7 @@ use super::super::value::{Obj, Val, member, mo, obj, objs, refs, strings, time};
 use super::Scope;
 use super::device::devices;
 use super::infra::network_ref;
+use crate::api::world as told;
 use crate::weather::Weather;
 use crate::world::{Disk, Nic, Snapshot, State, Vm};
 
@@ -157,10 +158,14 @@ struct Tools {
 
 fn tools(vm: &Vm) -> Tools {
     let (status, version, running) = match (vm.os.tools, vm.tools_running) {
-        (true, true) if vm.os.windows => ("toolsOk", "guestToolsCurrent", "guestToolsRunning"),
-        (true, true) => ("toolsOk", "guestToolsUnmanaged", "guestToolsRunning"),
-        (true, false) => ("toolsNotRunning", "guestToolsUnmanaged", "guestToolsNotRunning"),
-        (false, _) => ("toolsNotInstalled", "guestToolsNotInstalled", "guestToolsNotRunning"),
+        (told::Tools::Missing, _) => ("toolsNotInstalled", "guestToolsNotInstalled", "guestToolsNotRunning"),
+        (told::Tools::Running | told::Tools::Stopped, true) if vm.os.windows => {
+            ("toolsOk", "guestToolsCurrent", "guestToolsRunning")
+        }
+        (told::Tools::Running | told::Tools::Stopped, true) => ("toolsOk", "guestToolsUnmanaged", "guestToolsRunning"),
+        (told::Tools::Running | told::Tools::Stopped, false) => {
+            ("toolsNotRunning", "guestToolsUnmanaged", "guestToolsNotRunning")
+        }
     };
     Tools { status: member("VirtualMachineToolsStatus", status), version, running }
 }
@@ -172,14 +177,14 @@ fn primary_address(vm: &Vm) -> Option<String> {
 
 fn dns(vm: &Vm, nic: &Nic) -> Obj {
     obj("NetDnsConfigInfo")
-        .set("dhcp", nic.guest.fixed.is_none())
+        .set("dhcp", !nic.guest.is_static)
         .set("hostName", &vm.os.hostname)
         .set("domainName", "lab.example")
         .set("ipAddress", strings(nic.guest.dns.iter().map(ToString::to_string)))
 }
 
 fn guest_nic(state: &State, vm: &Vm, nic: &Nic) -> Obj {
-    let origin = if nic.guest.fixed.is_some() { "manual" } else { "dhcp" };
+    let origin = if nic.guest.is_static { "manual" } else { "dhcp" };
     // What open-vm-tools of Linux tells has none.
     let origin = (vm.os.windows || !state.sky.has(Weather::NoOrigin)).then_some(origin);
     let address = |(address, prefix): (std::net::IpAddr, u8)| {
@@ -202,7 +207,7 @@ fn guest_nic(state: &State, vm: &Vm, nic: &Nic) -> Obj {
         .set(
             "dhcp",
             obj("NetDhcpConfigInfo")
-                .set("ipv4", obj("NetDhcpConfigInfoDhcpOptions").set("enable", nic.guest.fixed.is_none())),
+                .set("ipv4", obj("NetDhcpConfigInfoDhcpOptions").set("enable", !nic.guest.is_static)),
         );
     told.opt("ipConfig", (!state.sky.has(Weather::NoIpConfig)).then_some(config))
 }
@@ -278,7 +283,7 @@ fn guest(state: &State, vm: &Vm) -> Obj {
         .set("toolsVersionStatus", tools.version)
         .set("toolsVersionStatus2", tools.version)
         .set("toolsRunningStatus", tools.running)
-        .set("toolsVersion", if vm.os.tools { "12352" } else { "0" })
+        .set("toolsVersion", if vm.os.tools != told::Tools::Missing { "12352" } else { "0" })
         .opt("guestId", up.then_some(&vm.os.guest_id))
         .opt("guestFamily", up.then_some(family))
         .opt("guestFullName", up.then_some(&vm.os.full_name))
