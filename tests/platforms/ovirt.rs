@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::common::{Expired, LabServer, Place, RUN, Running};
 use mtv_matrix::api::names::{CellId, RunId};
 use mtv_matrix::api::vm::Power;
+use mtv_matrix::api::world::World as Facts;
 use mtv_matrix::config::{LoadRequest, load};
 use mtv_matrix::lab::clock::Clock;
 use mtv_matrix::lab::pki::LabCa;
@@ -39,7 +40,7 @@ impl World {
             clock: Clock::new(1500.0),
             faults: Default::default(),
         };
-        let engine = ovirt::start(options, &LabCa::new().unwrap()).await.unwrap();
+        let engine = ovirt::start(options, &Facts::shipped().unwrap().ovirt, &LabCa::new().unwrap()).await.unwrap();
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("none")).unwrap();
         let ledger = Ledger::create(&dir.path().join("ledger.jsonl"), &RunId::random()).unwrap();

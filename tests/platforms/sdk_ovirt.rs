@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use mtv_matrix::api::world::World;
 use mtv_matrix::lab::clock::Clock;
 use mtv_matrix::lab::pki::LabCa;
 use mtv_matrix::lab::platforms::ovirt::{self, OvirtOptions};
@@ -57,7 +58,7 @@ async fn the_official_sdk_logs_in_lists_clones_powers_snapshots_and_deletes() {
         clock: Clock::new(600.0),
         faults: Default::default(),
     };
-    let engine = ovirt::start(options, &ca).await.unwrap();
+    let engine = ovirt::start(options, &World::shipped().unwrap().ovirt, &ca).await.unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk/ovirt.py");
     let mut command = Command::new(python);
     command.arg(script).arg(engine.url()).arg(&ca_file).args(["admin@internal", "lab-ovirt"]);
