@@ -197,6 +197,7 @@ impl Lab {
                     namespace: MTV_NAMESPACE.to_owned(),
                     clusters,
                     defects: defects.clone(),
+                    guests: directory.clone(),
                     stop: stop.clone(),
                 };
                 controllers.spawn(mtv::run(options, db).boxed());

@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::api::world::Failure;
+
 /// A byte stream to a guest's port.
 pub trait GuestStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> GuestStream for T {}
@@ -67,6 +69,8 @@ pub struct GuestProfile {
     pub nics: Vec<GuestNic>,
     /// What was written on its disks: path and text.
     pub files: BTreeMap<String, String>,
+    /// How a migration of it fails.
+    pub fails: Option<Failure>,
 }
 
 /// Knows the guests of the source world, so that a migrated VM answers as its source would.

@@ -363,7 +363,9 @@ pub enum ListFormat {
 pub enum RecordCommand {
     /// Write the shapes of a profile's VMs as a world for `run --lab --world`: no contents, no logins. Nothing is
     /// changed there.
-    World(RecordWorldArgs),
+    World(Box<RecordWorldArgs>),
+    /// Write a Plan with its maps, hooks and Migration as a scenario and a world that tell it again.
+    Scenario(RecordScenarioArgs),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -371,9 +373,16 @@ pub struct RecordWorldArgs {
     /// Where the world goes; a file that exists stays.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
-    /// The provider profile, where there are several.
+    /// The provider profile, where there are several: its VMs are read by logging in there.
     #[arg(long, short = 'p', value_name = "NAME")]
     pub provider: Option<String>,
+    /// Read MTV's inventory of this Provider instead: hosts, datastores, networks and folders, too, and no login
+    /// is needed. [NAMESPACE/]NAME
+    #[arg(long, value_name = "PROVIDER", conflicts_with = "provider")]
+    pub inventory: Option<String>,
+    /// Likewise, of the source of this Plan, and only its VMs. [NAMESPACE/]NAME
+    #[arg(long, value_name = "PLAN", conflicts_with_all = ["provider", "inventory", "vm", "scenario"])]
+    pub plan: Option<String>,
     /// Only these VMs.
     #[arg(long, value_name = "NAME")]
     pub vm: Vec<String>,
@@ -387,6 +396,28 @@ pub struct RecordWorldArgs {
     pub config: ConfigArgs,
     #[command(flatten)]
     pub lab: LabArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct RecordScenarioArgs {
+    /// A Plan on the cluster (NAMESPACE/NAME), a YAML file with it, or a folder of a must-gather or of a run's
+    /// artifacts.
+    #[arg(value_name = "PLAN")]
+    pub from: String,
+    /// Where `world.yaml` and `scenarios/NAME.yaml` go: a --config directory. Files that exist stay.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// The Plan, where a file or folder holds several. [NAMESPACE/]NAME
+    #[arg(long, value_name = "NAME")]
+    pub plan: Option<String>,
+    /// The platform of the source, where its Provider was not gathered: vsphere, ovirt, openstack, ova, hyperv, ec2.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub kind: Option<String>,
+    /// Replace names, MACs and addresses, and leave out what may hold some: labels, affinity, playbooks.
+    #[arg(long)]
+    pub anonymise: bool,
+    #[command(flatten)]
+    pub config: ConfigArgs,
 }
 
 #[derive(Debug, Subcommand)]

@@ -18,6 +18,7 @@ pub mod list_cmd;
 mod manual;
 mod record_cmd;
 mod report_cmd;
+mod retell_cmd;
 mod run_cmd;
 mod runs;
 mod scenario_cmd;
@@ -135,6 +136,9 @@ async fn dispatch(args: Args) -> Result<u8, Stop> {
         Command::Config { config, command } => config_cmd::run(&before.and(&config), &command),
         Command::Record { config, command: RecordCommand::World(args) } => {
             record_cmd::world(&before.and(&config).and(&args.config), &args).await
+        }
+        Command::Record { config, command: RecordCommand::Scenario(args) } => {
+            retell_cmd::scenario(&before.and(&config).and(&args.config), &args).await
         }
         Command::Scenario { command } => scenario_cmd::run(&command),
         Command::Doctor(doctor) => run_cmd::doctor(&before.and(&doctor.config), &doctor.lab).await,

@@ -1,17 +1,24 @@
 //! `mtv-matrix record`: what is needed to play a source's VMs in the lab, as a world file.
 //!
-//! Reads through the drivers, and changes nothing there. Shapes alone: no contents, no logins.
+//! Reads through the drivers, or MTV's inventory of a Provider that is there, and changes nothing. Shapes alone: no
+//! contents, no logins.
 
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::args::RecordWorldArgs;
 use super::grow::kind_of;
+use super::run_cmd::connect;
 use super::{Stop, common, exit};
+use crate::api::forklift::ObjRef;
 use crate::api::vm::SourceVm;
 use crate::api::world::World;
+use crate::cluster::Cluster;
 use crate::config::{Loaded, ProviderProfile};
+use crate::forklift::retold::from_cluster;
 use crate::lab::Lab;
 use crate::source::{self, DriverOptions, SourceDriver, VmRef};
 
@@ -26,6 +33,10 @@ pub(super) async fn world(config: &super::args::ConfigArgs, args: &RecordWorldAr
 
 async fn record(config: &super::args::ConfigArgs, args: &RecordWorldArgs, lab: Option<&Lab>) -> Result<u8, Stop> {
     let loaded = common::load(config, Vec::new(), lab)?;
+    if args.inventory.is_some() || args.plan.is_some() {
+        let cluster = connect(&loaded, lab).await.map_err(Stop::environment)?;
+        return of_inventory(&loaded, &cluster, args).await;
+    }
     let profile = chosen(&loaded, args.provider.as_deref())?;
     let Some(kind) = kind_of(profile.platform) else {
         return Err(Stop::usage(format!("{} has no VMs of its own in a world: a run makes them", profile.platform)));
@@ -50,17 +61,68 @@ async fn record(config: &super::args::ConfigArgs, args: &RecordWorldArgs, lab: O
     if args.anonymise {
         world.anonymise();
     }
-    let head =
-        format!("# {} VMs of {} {}, recorded by `mtv-matrix record world`.\n", vms.len(), about.product, about.version);
-    write(&args.out, &head, &world)?;
-    super::show::out(format_args!(
-        "{} VMs of profile {} are in {}; play them: mtv-matrix run --lab --world {}",
-        vms.len(),
-        profile.name,
-        args.out.display(),
-        args.out.display()
-    ));
+    let of = format!("profile {} ({} {})", profile.name, about.product, about.version);
+    finish(args, &of, vms.len(), &world)
+}
+
+fn finish(args: &RecordWorldArgs, of: &str, count: usize, world: &World) -> Result<u8, Stop> {
+    // Whose it is stays unsaid where that was asked for.
+    let whose = if args.anonymise { String::new() } else { format!(" of {of}") };
+    let head = format!("# {count} VMs{whose}, recorded by `mtv-matrix record world`.\n");
+    write(&args.out, &format!("{head}{}", yaml(world)?))?;
+    let out = args.out.display();
+    super::show::out(format_args!("{count} VMs of {of} are in {out}; play them: mtv-matrix run --lab --world {out}"));
     Ok(exit::PASSED)
+}
+
+/// What MTV's inventory shows of a Provider, or of the VMs of a Plan.
+async fn of_inventory(loaded: &Loaded, cluster: &Cluster, args: &RecordWorldArgs) -> Result<u8, Stop> {
+    let own = loaded.settings.mtv_namespace.as_str();
+    let (reference, chosen) = match (&args.plan, &args.inventory) {
+        (Some(plan), _) => {
+            let evidence = from_cluster::evidence(cluster, own, &named(plan, own)).await.map_err(Stop::environment)?;
+            let (source, vms) = evidence.source_of(None).map_err(Stop::usage)?;
+            (source, Some(vms))
+        }
+        (None, Some(provider)) => (named(provider, own), None),
+        (None, None) => return Err(Stop::usage("--inventory says which Provider")),
+    };
+    let (kind, mut listed) = from_cluster::listed(cluster, own, &reference).await.map_err(Stop::environment)?;
+    let names = wanted(loaded, args)?;
+    let vms = listed.entry("vms".to_owned()).or_default();
+    let has =
+        |vm: &Value, key: &str, all: &[String]| vm[key].as_str().is_some_and(|text| all.iter().any(|it| it == text));
+    let missing: Vec<&str> =
+        names.iter().filter(|name| !vms.iter().any(|vm| vm["name"] == **name)).map(String::as_str).collect();
+    if !missing.is_empty() {
+        return Err(Stop::usage(format!("there is no VM {}", missing.join(", "))));
+    }
+    vms.retain(|vm| match &chosen {
+        Some(chosen) => has(vm, "id", chosen) || has(vm, "name", chosen),
+        None => names.is_empty() || has(vm, "name", &names),
+    });
+    let count = vms.len();
+    let whole = names.is_empty() && chosen.is_none();
+    if count == 0 {
+        return Err(Stop::usage("MTV's inventory shows no VM of it: there is nothing to record"));
+    }
+    let mut world = World::of_inventory(kind, &listed);
+    if !whole {
+        world.source_mut(kind).disks.clear();
+    }
+    if args.anonymise {
+        world.anonymise();
+    }
+    let name = reference.name.as_deref().unwrap_or_default();
+    finish(args, &format!("Provider {name} ({})", kind.name()), count, &world)
+}
+
+/// `namespace/name`, or a name in MTV's namespace.
+pub(super) fn named(text: &str, namespace: &str) -> ObjRef {
+    match text.split_once('/') {
+        Some((namespace, name)) => ObjRef::new(namespace, name),
+        None => ObjRef::new(namespace, text),
+    }
 }
 
 /// The profile that is named, or the only one.
@@ -111,10 +173,13 @@ async fn read(driver: &dyn SourceDriver, names: &[String]) -> Result<(Vec<Source
     Ok((vms, unread))
 }
 
+pub(super) fn yaml(value: &impl serde::Serialize) -> Result<String, Stop> {
+    serde_saphyr::to_string(value).map_err(Stop::environment)
+}
+
 /// A file of that name is somebody's.
-fn write(path: &Path, head: &str, world: &World) -> Result<(), Stop> {
-    let text = serde_saphyr::to_string(world).map_err(Stop::environment)?;
+pub(super) fn write(path: &Path, text: &str) -> Result<(), Stop> {
     let failed = |error: std::io::Error| Stop::usage(format!("{}: {error}", path.display()));
     let mut file = std::fs::File::create_new(path).map_err(failed)?;
-    file.write_all(format!("{head}{text}").as_bytes()).map_err(failed)
+    file.write_all(text.as_bytes()).map_err(failed)
 }

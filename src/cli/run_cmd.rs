@@ -300,7 +300,8 @@ fn console(format: LogFormat) -> Box<dyn Reporter> {
     Box::new(console::Console::new(mode, color, Box::new(std::io::stdout())))
 }
 
-async fn connect(loaded: &Loaded, lab: Option<&Lab>) -> Result<Cluster, ClusterError> {
+/// The lab, or the cluster of the settings.
+pub(super) async fn connect(loaded: &Loaded, lab: Option<&Lab>) -> Result<Cluster, ClusterError> {
     match lab {
         Some(lab) => {
             let token = SecretString::from(lab.token().to_owned());

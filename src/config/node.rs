@@ -82,7 +82,10 @@ impl Node {
 
     /// The value at a path of map keys.
     pub fn at(&self, path: &[String]) -> Option<&Node> {
-        path.iter().try_fold(self, |node, key| node.get(key))
+        path.iter().try_fold(self, |node, key| match &node.data {
+            Data::Seq(items) => items.get(key.parse::<usize>().ok()?),
+            Data::Map(_) | Data::Scalar(_) => node.get(key),
+        })
     }
 
     /// Removes what is at a path of keys and list positions; a list's item becomes null, so that the others

@@ -20,6 +20,7 @@ pub mod providers;
 mod read;
 mod ready;
 mod references;
+pub mod retold;
 mod status;
 mod vsphere;
 

@@ -4,6 +4,7 @@
 //! Best effort and bounded in time and size: a failure to collect is a note, never a verdict.
 //! Secrets are never read here.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::Value;
 
 use super::context::RunContext;
+use crate::api::world::Kind;
+use crate::api::world::inventory::collections;
 use crate::cluster::Cluster;
 use crate::event::{EventKind, Level};
 use crate::forklift::{WAITED_FOR, inventory};
@@ -87,7 +90,7 @@ async fn collect_all(context: &RunContext, cell: &Cell, attempt: u32) {
         }
     }
     if let Some(view) = inventory_view(context, &cell.profile.name).await {
-        save(context, cell, &dir, &relative, "inventory-vms.json", "MTV's inventory", &view);
+        save(context, cell, &dir, &relative, "inventory.json", "MTV's inventory", &view);
     }
     for (which, cluster) in &clusters {
         for namespace in &namespaces {
@@ -96,14 +99,45 @@ async fn collect_all(context: &RunContext, cell: &Cell, attempt: u32) {
     }
 }
 
-/// What MTV's inventory shows of this run's VMs, as JSON text; `None` before the profile is open.
+/// What MTV's inventory shows of this run's VMs and of what they refer to, by collection, as JSON text; `None` before
+/// the profile is open. `mtv-matrix record scenario` makes a world from it.
 async fn inventory_view(context: &RunContext, profile: &str) -> Option<String> {
     let open = context.open_profile_of(profile)?;
+    let path = &open.provider.path;
     let prefix = context.parts.run.clone_prefix();
-    let all = context.parts.inventory.list(&open.provider.path, "vms").await.ok()?;
-    let mut own: Vec<_> = all.into_iter().filter(|vm| inventory::name_of(vm).starts_with(&prefix)).collect();
+    let all = context.parts.inventory.list(path, "vms").await.ok()?;
+    let mut own: Vec<Value> = all.into_iter().filter(|vm| inventory::name_of(vm).starts_with(&prefix)).collect();
     own.iter_mut().for_each(hide_user_data);
-    serde_json::to_string_pretty(&own).ok()
+    let mut named = BTreeSet::new();
+    own.iter().for_each(|vm| texts(vm, &mut named));
+    let mut listed = BTreeMap::from([("vms", own)]);
+    let kind = Kind::ALL.into_iter().find(|kind| kind.name() == path.type_)?;
+    // What is named by what is named comes before it: a NIC's profile before its network, a volume before its type.
+    for collection in collections(kind).iter().rev().filter(|name| **name != "vms") {
+        let Ok(items) = context.parts.inventory.list(path, collection).await else { continue };
+        let ours = |item: &Value| {
+            let known = |key: &str| item.get(key).and_then(Value::as_str).is_some_and(|text| named.contains(text));
+            // A subnet names its network, and not the other way round.
+            known("id") || known("name") || known("networkID")
+        };
+        let items: Vec<Value> = items.into_iter().filter(ours).collect();
+        items.iter().for_each(|item| texts(item, &mut named));
+        listed.insert(collection, items);
+    }
+    serde_json::to_string_pretty(&listed).ok()
+}
+
+/// Every text and key in a value: what it may name another thing by.
+fn texts(value: &Value, out: &mut BTreeSet<String>) {
+    match value {
+        Value::String(text) => drop(out.insert(text.clone())),
+        Value::Array(items) => items.iter().for_each(|item| texts(item, out)),
+        Value::Object(fields) => fields.iter().for_each(|(key, value)| {
+            out.insert(key.clone());
+            texts(value, out);
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// What cloud-init is told may hold a guest's password.

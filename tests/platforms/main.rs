@@ -19,6 +19,7 @@ mod ova;
 mod ovirt;
 mod sdk_openstack;
 mod sdk_ovirt;
+mod worlds;
 
 use std::fs;
 

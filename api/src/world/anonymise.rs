@@ -68,7 +68,15 @@ impl Disguise {
         source.pools.iter_mut().for_each(|pool| self.pools.name("pool", pool));
         source.flavors.iter_mut().for_each(|flavor| self.flavors.name("flavor", &mut flavor.name));
         source.images.iter_mut().for_each(|image| self.images.name("image", &mut image.name));
+        for (number, disk) in (1..).zip(&mut source.disks) {
+            disk.name = Some(format!("disk-{number}"));
+            self.datastores.maybe("datastore", &mut disk.datastore);
+        }
         for vm in &mut source.vms {
+            if let Some(fails) = &mut vm.fails {
+                // What MTV says may hold any of the names.
+                fails.error = format!("failed in {}", fails.at);
+            }
             let noun = format!("vm-{:?}", vm.os).to_lowercase();
             self.vms.name(&noun, &mut vm.name);
             vm.known_as = None;

@@ -87,6 +87,11 @@ impl World {
     }
 }
 
+/// Names of the datastores that hold disks.
+fn stores(source: &Source) -> Vec<&str> {
+    source.datastores.iter().filter(|store| store.role.is_none()).map(|store| store.name.as_str()).collect()
+}
+
 /// `macs`: who has which, over all platforms; the lab finds a migrated VM's guest by it.
 fn source_problems(kind: Kind, source: &Source, macs: &mut BTreeMap<String, String>, found: &mut Found) {
     let root = [kind.name().to_owned()];
@@ -118,6 +123,18 @@ fn source_problems(kind: Kind, source: &Source, macs: &mut BTreeMap<String, Stri
         if missing {
             found.add(below(&root, &[key]), format!("without a {noun} no VM can be"));
         }
+    }
+    let stores = stores(source);
+    for (at, disk) in source.disks.iter().enumerate() {
+        let place = below(&root, &["disks", &at.to_string()]);
+        found.named(below(&place, &["datastore"]), "datastore", disk.datastore.as_ref(), &stores);
+        if disk.size.bytes() == 0 {
+            found.add(below(&place, &["size"]), "a disk has a size: write e.g. 16Gi");
+        }
+    }
+    if !source.disks.is_empty() && !matches!(kind, Kind::Ovirt | Kind::Openstack) {
+        let message = format!("{} has no disks without a VM; ovirt and openstack have", kind.name());
+        found.add(below(&root, &["disks"]), message);
     }
     let mut taken = BTreeMap::new();
     for (at, vm) in source.vms.iter().enumerate() {
@@ -225,8 +242,7 @@ fn vm_problems(kind: Kind, source: &Source, vm: &Vm, path: &[String], found: &mu
         list.iter().map(name).collect()
     }
     let hosts = names(&source.hosts, |host| &host.name);
-    let stores: Vec<&str> =
-        source.datastores.iter().filter(|store| store.role.is_none()).map(|store| store.name.as_str()).collect();
+    let stores = stores(source);
     let folders = names(&source.folders, |folder| folder);
     let pools = names(&source.pools, |pool| pool);
     let flavors = names(&source.flavors, |flavor| &flavor.name);
@@ -267,6 +283,9 @@ fn vm_problems(kind: Kind, source: &Source, vm: &Vm, path: &[String], found: &mu
         if disk.rdm == Some(Rdm::Physical) && !vm.snapshots.is_empty() {
             found.add(place("rdm"), "a VM with a physical mapping has no snapshots");
         }
+    }
+    if let Some(fails) = &vm.fails {
+        found.named(below(path, &["fails", "at"]), "pipeline step", Some(&fails.at), super::STEPS);
     }
     let mut seen = BTreeSet::new();
     for (n, snapshot) in vm.snapshots.iter().enumerate() {

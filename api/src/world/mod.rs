@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 mod anonymise;
 mod check;
+pub mod inventory;
 mod os;
 mod record;
 mod sketch;
@@ -23,7 +24,8 @@ pub use os::Os;
 pub use sketch::Sketch;
 pub use value::{Cidr, Mac, Size, Unreadable};
 pub use vm::{
-    AddressOrigin, Controller, Disk, DiskMode, Firmware, Guest, Nic, Power, Provision, Rdm, Snapshot, Tools, Vm,
+    AddressOrigin, Controller, Disk, DiskMode, Failure, Firmware, Guest, Nic, Power, Provision, Rdm, STEPS, Snapshot,
+    Tools, Vm,
 };
 
 const SHIPPED: &str = include_str!("shipped.yaml");
@@ -213,6 +215,9 @@ pub struct Source {
     /// Of OpenStack.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<Image>,
+    /// Disks, or volumes, that no VM has. Of oVirt and OpenStack.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<Disk>,
     pub vms: Vec<Vm>,
 }
 

@@ -120,19 +120,19 @@ fn machine(kind: Kind, vm: &SourceVm, macs: &mut BTreeSet<String>) -> Vm {
     }
 }
 
-/// Their names; a second one of a name gets a number, because a world tells them by it.
 fn snapshots(vm: &SourceVm) -> Vec<Snapshot> {
+    let names = named_once(vm.snapshots.iter().map(|snapshot| snapshot.name.as_str()));
+    names.map(|name| Snapshot { name, description: String::new() }).collect()
+}
+
+/// A second one of a name gets a number, because a world tells things by name.
+pub(super) fn named_once<'a>(names: impl Iterator<Item = &'a str>) -> impl Iterator<Item = String> {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    let named = |snapshot: &vm::SourceSnapshot, count: usize| match count {
-        1 => snapshot.name.clone(),
-        _ => format!("{} ({count})", snapshot.name),
-    };
-    let each = vm.snapshots.iter().map(|snapshot| {
-        let count = seen.entry(&snapshot.name).or_default();
-        *count += 1;
-        Snapshot { name: named(snapshot, *count), description: String::new() }
-    });
-    each.collect()
+    names.map(move |name| {
+        let times = seen.entry(name).or_default();
+        *times += 1;
+        if *times == 1 { name.to_owned() } else { format!("{name} ({times})") }
+    })
 }
 
 fn disk(kind: Kind, it: &vm::SourceDisk) -> Disk {

@@ -117,6 +117,50 @@ pub struct Vm {
     /// Oldest first, each on top of the one before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub snapshots: Vec<Snapshot>,
+    /// A migration of it, or of a clone of it, fails; as one did that was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fails: Option<Failure>,
+}
+
+/// Where a migration fails, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Failure {
+    /// The step of the pipeline, as MTV calls it: `DiskTransfer` (also where MTV calls it `DiskTransferV2v`),
+    /// `ImageConversion`, `VirtualMachineCreation`. A migration without this step does not fail.
+    pub at: String,
+    /// What MTV says then.
+    #[serde(default = "unexplained")]
+    pub error: String,
+}
+
+fn unexplained() -> String {
+    "failed as it did where this was recorded".to_owned()
+}
+
+/// MTV's pipeline steps that a VM can fail in. A hook fails by its playbook.
+pub const STEPS: &[&str] = &[
+    "Initialize",
+    "PreflightInspection",
+    "DiskAllocation",
+    "DiskTransfer",
+    "DiskTransferV2v",
+    "ImageConversion",
+    "ConvertOpenstackSnapshot",
+    "PrepareSource",
+    "CreateSnapshots",
+    "Cutover",
+    "VirtualMachineCreation",
+    "CreateVM",
+    "WaitForGuestReboots",
+];
+
+impl Failure {
+    /// Whether it is in this step; disks are copied in one, whichever name MTV has for it.
+    pub fn is_in(&self, step: &str) -> bool {
+        let one = |name: &str| if name == "DiskTransferV2v" { "DiskTransfer".to_owned() } else { name.to_owned() };
+        one(&self.at) == one(step)
+    }
 }
 
 fn one() -> u32 {

@@ -35,6 +35,7 @@ fn profile(vm: &InvVm) -> GuestProfile {
     });
     GuestProfile {
         files: Default::default(),
+        fails: None,
         windows,
         hostname: vm.name.clone(),
         pretty_name: vm.guest_name.clone(),

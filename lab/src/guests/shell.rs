@@ -168,6 +168,7 @@ mod tests {
             users: Vec::new(),
             nics: Vec::new(),
             files: BTreeMap::new(),
+            fails: None,
         };
         let linux = run(&guest(false), "/bin/sh -c 'printf %s a1b2 > /var/tmp/m && sync' && cat /var/tmp/m 2>&1");
         assert_eq!((linux.stdout.as_str(), linux.code), ("a1b2", 0));

@@ -33,6 +33,7 @@ fn nic(name: &str, mac: &str, is_static: bool) -> GuestNic {
 fn windows(is_static: bool) -> Arc<One> {
     Arc::new(One(GuestProfile {
         files: Default::default(),
+        fails: None,
         windows: true,
         hostname: "WIN-2019".to_owned(),
         pretty_name: "Microsoft Windows Server 2019".to_owned(),
@@ -44,6 +45,7 @@ fn windows(is_static: bool) -> Arc<One> {
 fn linux() -> Arc<One> {
     Arc::new(One(GuestProfile {
         files: Default::default(),
+        fails: None,
         windows: false,
         hostname: "rhel8".to_owned(),
         pretty_name: "Red Hat Enterprise Linux 8.10".to_owned(),

@@ -37,6 +37,7 @@ fn with_dhcp(nic: &mut GuestNic) {
 fn generic() -> GuestProfile {
     GuestProfile {
         files: Default::default(),
+        fails: None,
         windows: false,
         hostname: "localhost.localdomain".to_owned(),
         pretty_name: "Red Hat Enterprise Linux 9.4 (Plow)".to_owned(),

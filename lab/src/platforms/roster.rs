@@ -7,7 +7,7 @@ use std::sync::{PoisonError, RwLock};
 
 use sha2::{Digest, Sha256};
 
-use crate::api::world::{self as told, Firmware, Source};
+use crate::api::world::{self as told, Failure, Firmware, Source};
 use crate::ports::{GuestDirectory, GuestNic, GuestProfile};
 
 const DNS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 50, 0, 2));
@@ -38,6 +38,8 @@ pub struct Machine {
     pub cpus: u32,
     pub memory_mib: u64,
     pub on: bool,
+    /// How its migration fails.
+    pub fails: Option<Failure>,
 }
 
 /// All machines of one platform.
@@ -112,6 +114,7 @@ impl Roster {
             cpus: vm.cpus,
             memory_mib: vm.memory.whole_mib(),
             on: vm.is_on(),
+            fails: vm.fails.clone(),
         }
     }
 }
@@ -152,6 +155,7 @@ impl GuestDirectory for Roster {
         };
         Some(GuestProfile {
             files: Default::default(),
+            fails: machine.fails.clone(),
             windows: machine.windows,
             hostname: machine.hostname.clone(),
             pretty_name: machine.pretty_name.clone(),

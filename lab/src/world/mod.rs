@@ -148,6 +148,7 @@ impl GuestDirectory for World {
 pub(crate) fn profile(state: &State, vm: &Vm) -> GuestProfile {
     GuestProfile {
         files: state.files.get(&vm.id).cloned().unwrap_or_default(),
+        fails: vm.os.fails.clone(),
         windows: vm.os.windows,
         hostname: vm.os.hostname.clone(),
         pretty_name: vm.os.pretty_name.clone(),

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::task::{EntityKind, Task};
 use super::touched::{Log, Tracked};
-use crate::api::world::Tools;
+use crate::api::world::{Failure, Tools};
 use crate::weather::Sky;
 
 /// Everything; ids are the managed object ids that vSphere shows.
@@ -199,6 +199,8 @@ pub struct GuestOs {
     pub hostname: String,
     pub users: Vec<(String, String)>,
     pub tools: Tools,
+    /// How its migration fails.
+    pub fails: Option<Failure>,
 }
 
 #[derive(Debug, Clone)]

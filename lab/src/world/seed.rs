@@ -134,6 +134,7 @@ fn installed(vm: &told::Vm) -> GuestOs {
         hostname: vm.hostname().to_owned(),
         users: vec![(login.0.to_owned(), login.1.to_owned())],
         tools: guest.tools,
+        fails: vm.fails.clone(),
     }
 }
 

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::{Ended, KubeletOptions, Ports};
+use crate::api::world::Failure;
 use crate::ports::GuestProfile;
 
 /// Simulated time that virt-v2v works.
@@ -55,6 +56,11 @@ pub async fn run(options: &KubeletOptions, pod: &Pod, ports: &Ports) -> Ended {
         progress(disks, percent)
     };
     ports.open(METRICS, Router::new().route("/metrics", get(metrics)));
+    let here = |fails: &&Failure| fails.is_in("ImageConversion") || fails.is_in("DiskTransferV2v");
+    if let Some(fails) = guest.as_ref().and_then(|guest| guest.fails.as_ref()).filter(here) {
+        tokio::time::sleep(time / 2).await;
+        return Ended::Badly(fails.error.clone());
+    }
     tokio::time::sleep(time).await;
     let gone = Arc::new(Notify::new());
     // The server of results comes up when virt-v2v has ended; before that its port is closed.
@@ -142,6 +148,7 @@ mod tests {
     fn the_inspection_names_the_guest_as_libosinfo_does() {
         let guest = |windows, pretty_name: &str| GuestProfile {
             files: Default::default(),
+            fails: None,
             windows,
             hostname: "h".to_owned(),
             pretty_name: pretty_name.to_owned(),

@@ -80,6 +80,8 @@ pub(super) struct Walk<'a> {
     pub vm: Arc<InvVm>,
     /// While its disks are copied.
     seat: Mutex<Option<flight::Seat>>,
+    /// Rings when a step begins.
+    begun: tokio::sync::Notify,
 }
 
 /// Runs to the end and leaves the Plan's and the Migration's status in their final state.
@@ -137,9 +139,9 @@ pub(super) async fn execute(
 
     let done = tokio_util::sync::CancellationToken::new();
     let walks = async {
-        join_all(
-            vms.into_iter().enumerate().map(|(index, vm)| Walk { run: &run, index, vm, seat: Mutex::default() }.walk()),
-        )
+        join_all(vms.into_iter().enumerate().map(|(index, vm)| {
+            Walk { run: &run, index, vm, seat: Mutex::default(), begun: tokio::sync::Notify::default() }.walk()
+        }))
         .await;
         done.cancel();
     };
@@ -333,6 +335,7 @@ impl Walk<'_> {
         let was_on = self.vm.power_on;
         let result = tokio::select! {
             result = self.phases() => result,
+            halt = self.trouble() => Err(halt),
             () = cancelled => Err(Halt::Canceled),
         };
         // What was made on the source to copy from is not needed any more, however the walk ended.
@@ -360,6 +363,25 @@ impl Walk<'_> {
             vm.completed = Some(now());
             vm.conditions.push(ended);
         });
+    }
+
+    /// What the world says of this VM: its migration fails in mid-step. Pending where nothing is said.
+    async fn trouble(&self) -> Halt {
+        let guests = &self.run.mtv.guests;
+        let guest =
+            self.vm.nics.iter().find_map(|nic| guests.by_mac(&nic.mac)).or_else(|| guests.by_name(&self.vm.name));
+        let Some(fails) = guest.and_then(|guest| guest.fails) else { return std::future::pending().await };
+        loop {
+            // Asked for before looking, so that a step that begins meanwhile is not missed.
+            let begun = self.begun.notified();
+            let runs = |step: &Step| step.phase == "Running" && fails.is_in(&step.name);
+            if self.run.statuses().get(self.index).is_some_and(|vm| vm.pipeline.iter().any(runs)) {
+                break;
+            }
+            begun.await;
+        }
+        self.rest(PHASE / 2).await;
+        Halt::Failed(fails.error)
     }
 
     async fn phases(&self) -> Result<(), Halt> {
@@ -513,6 +535,7 @@ impl Walk<'_> {
             step.phase = "Running".to_owned();
             step.started.get_or_insert_with(now);
         });
+        self.begun.notify_waiters();
     }
 
     pub fn end(&self, name: &str) {

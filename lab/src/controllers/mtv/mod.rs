@@ -33,6 +33,7 @@ use crate::api::version::Version;
 use crate::clock::Clock;
 use crate::defects::Defects;
 use crate::inventory::InventoryDb;
+use crate::ports::GuestDirectory;
 use feed::Feeds;
 use migrations::Migrations;
 pub(crate) use sources::openshift::Clusters;
@@ -63,6 +64,8 @@ pub struct MtvOptions {
     /// Shared with the inventory.
     pub clusters: Clusters,
     pub defects: Defects,
+    /// Whose migration fails, as the world says.
+    pub guests: Arc<dyn GuestDirectory>,
     pub stop: CancellationToken,
 }
 
@@ -73,6 +76,7 @@ struct Mtv {
     pub version: MtvVersion,
     pub namespace: String,
     pub defects: Defects,
+    pub guests: Arc<dyn GuestDirectory>,
     pub db: Arc<InventoryDb>,
     pub clusters: Clusters,
     pub feeds: Feeds,
@@ -105,6 +109,7 @@ pub async fn run(options: MtvOptions, db: Arc<InventoryDb>) {
         version: options.version,
         namespace: options.namespace,
         defects: options.defects,
+        guests: options.guests,
         db,
         clusters: options.clusters,
         feeds: Feeds::default(),

@@ -117,6 +117,7 @@ fn guest(name: &str, vm: &Value, mac: &str) -> Option<GuestProfile> {
     let user = told(user_data, "user").unwrap_or_else(|| "cloud-user".to_owned());
     Some(GuestProfile {
         files: Default::default(),
+        fails: None,
         windows: false,
         hostname: name.to_owned(),
         pretty_name: "Red Hat Enterprise Linux 9.4 (Plow)".to_owned(),

@@ -8,12 +8,16 @@ use std::time::Instant;
 use bytes::Bytes;
 use indexmap::IndexMap;
 
+use crate::api::world::Failure;
+
 /// What is installed on a disk; goes with every copy of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Guest {
     pub windows: bool,
     pub pretty_name: String,
     pub hostname: String,
+    /// How its migration fails.
+    pub fails: Option<Failure>,
 }
 
 /// Where something is going, and when it is there.

@@ -110,6 +110,7 @@ impl GuestDirectory for Cloud {
         let login = if guest.windows { ("Administrator", "lab-windows") } else { ("root", "lab-linux") };
         Some(GuestProfile {
             files: Default::default(),
+            fails: guest.fails,
             windows: guest.windows,
             hostname: guest.hostname,
             pretty_name: guest.pretty_name,

@@ -47,6 +47,11 @@ pub(super) fn state(source: &Source) -> State {
         let image = image(it);
         state.images.insert(image.id.clone(), image);
     }
+    for it in &source.disks {
+        let usual = state.types.first().map(|(_, name)| name.clone()).unwrap_or_default();
+        let volume = volume(it, it.datastore.clone().unwrap_or(usual));
+        state.volumes.insert(volume.id.clone(), volume);
+    }
     grow(&mut state, &source.vms);
     state
 }
@@ -107,9 +112,30 @@ fn image(it: &told::Image) -> Image {
             windows: it.os.windows(),
             pretty_name: it.os.pretty_name().to_owned(),
             hostname: "localhost".to_owned(),
+            fails: None,
         }),
         created: now_z(),
         updated: now_z(),
+        pending: None,
+    }
+}
+
+/// A volume that nobody uses.
+fn volume(it: &told::Disk, kind: String) -> Volume {
+    Volume {
+        id: uuid(),
+        name: it.name.clone().unwrap_or_default(),
+        size: it.size.ceil_gib(),
+        status: "available",
+        bootable: false,
+        kind,
+        snapshot: None,
+        metadata: BTreeMap::new(),
+        image_metadata: BTreeMap::new(),
+        attached: None,
+        guest: None,
+        created: now_bare(),
+        updated: now_bare(),
         pending: None,
     }
 }
@@ -123,28 +149,19 @@ fn volumes(state: &mut State, vm: &told::Vm, server: &str, guest: &Guest) -> Vec
         let place = number + usize::from(vm.image.is_some());
         let boot = place == 0;
         let letter = char::from(b'a' + u8::try_from(place % 26).unwrap_or_default());
-        let (volume, attachment, device) = (uuid(), uuid(), format!("/dev/vd{letter}"));
-        let named = if boot { format!("{}-boot", vm.name) } else { String::new() };
-        state.volumes.insert(
-            volume.clone(),
-            Volume {
-                id: volume.clone(),
-                name: disk.name.unwrap_or(named),
-                size: disk.size.ceil_gib(),
-                status: "in-use",
-                bootable: boot,
-                kind: disk.datastore.or_else(|| vm.datastore.clone()).unwrap_or_else(|| usual.clone()),
-                snapshot: None,
-                metadata: BTreeMap::new(),
-                image_metadata: if boot { properties(vm.os, vm.firmware, vm.secure_boot) } else { BTreeMap::new() },
-                attached: Some((server.to_owned(), device.clone(), attachment.clone(), now_bare())),
-                guest: boot.then(|| guest.clone()),
-                created: now_bare(),
-                updated: now_bare(),
-                pending: None,
-            },
-        );
-        attachments.push(Attachment { id: attachment, volume, device, delete_on_termination: false });
+        let (attachment, device) = (uuid(), format!("/dev/vd{letter}"));
+        let kind = disk.datastore.clone().or_else(|| vm.datastore.clone()).unwrap_or_else(|| usual.clone());
+        let mut made = volume(&disk, kind);
+        if boot {
+            made.name = disk.name.unwrap_or_else(|| format!("{}-boot", vm.name));
+            made.bootable = true;
+            made.image_metadata = properties(vm.os, vm.firmware, vm.secure_boot);
+            made.guest = Some(guest.clone());
+        }
+        made.status = "in-use";
+        made.attached = Some((server.to_owned(), device.clone(), attachment.clone(), now_bare()));
+        attachments.push(Attachment { id: attachment, volume: made.id.clone(), device, delete_on_termination: false });
+        state.volumes.insert(made.id.clone(), made);
     }
     attachments
 }
@@ -178,6 +195,7 @@ fn add(state: &mut State, vm: &told::Vm) {
         windows: vm.os.windows(),
         pretty_name: vm.pretty_name().to_owned(),
         hostname: vm.hostname().to_owned(),
+        fails: vm.fails.clone(),
     };
     let wanted = vm.image.as_ref();
     let image = wanted.and_then(|name| state.images.values().find(|i| i.name == *name)).map(|image| image.id.clone());

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use rand::RngExt;
 
-use crate::api::world::Tools;
+use crate::api::world::{Failure, Tools};
 
 /// The present as epoch milliseconds.
 pub fn now() -> i64 {
@@ -130,6 +130,8 @@ pub struct Guest {
     pub distribution: &'static str,
     pub release: &'static str,
     pub tools: Tools,
+    /// How its migration fails.
+    pub fails: Option<Failure>,
 }
 
 /// A VM or a template.

@@ -133,6 +133,7 @@ impl GuestDirectory for Engine {
         };
         Some(GuestProfile {
             files: Default::default(),
+            fails: vm.guest.fails.clone(),
             windows: vm.guest.windows,
             hostname: vm.guest.hostname.clone(),
             pretty_name: vm.guest.pretty_name.clone(),

@@ -38,6 +38,11 @@ pub fn state(source: &Source) -> State {
         events: Vec::new(),
         jobs: Vec::new(),
     };
+    for (number, it) in source.disks.iter().enumerate() {
+        let name = it.name.clone().unwrap_or_else(|| format!("disk-{}", number + 1));
+        let disk = disk(it, name, domain_of(&state, it.datastore.as_ref()));
+        state.disks.insert(disk.id.clone(), disk);
+    }
     grow(&mut state, &source.vms);
     state.event_of(1, "Starting oVirt Engine.".to_owned(), None, "");
     state
@@ -64,6 +69,27 @@ fn bios(vm: &told::Vm) -> String {
     vm.bios_type.clone().unwrap_or_else(|| word.to_owned())
 }
 
+/// The domain of this name, or the first that holds disks; its id.
+fn domain_of(state: &State, name: Option<&String>) -> String {
+    let holds = |domain: &&Domain| name.map_or(domain.kind == "data", |name| domain.name == *name);
+    state.domains.iter().find(holds).map(|domain| domain.id.clone()).unwrap_or_default()
+}
+
+fn disk(it: &told::Disk, name: String, domain: String) -> Disk {
+    let raw = it.provision != Provision::Thin;
+    Disk {
+        id: fresh_id(),
+        name,
+        size: it.size.signed(),
+        status: "ok",
+        domain,
+        image: fresh_id(),
+        format: if raw { "raw" } else { "cow" }.to_owned(),
+        sparse: !raw,
+        shared: it.shared,
+    }
+}
+
 fn build(vm: &told::Vm, state: &mut State, taken: &BTreeSet<String>) -> Machine {
     let windows = vm.os.windows();
     let guest = Guest {
@@ -73,29 +99,15 @@ fn build(vm: &told::Vm, state: &mut State, taken: &BTreeSet<String>) -> Machine 
         distribution: vm.os.distribution(),
         release: vm.os.release(),
         tools: vm.guest.tools,
-    };
-    let domain_of = |name: Option<&String>| {
-        let holds = |domain: &&Domain| name.map_or(domain.kind == "data", |name| domain.name == *name);
-        state.domains.iter().find(holds).map(|domain| domain.id.clone()).unwrap_or_default()
+        fails: vm.fails.clone(),
     };
     let mut made = Vec::new();
     let mut attachments = Vec::new();
-    for (number, disk) in vm.all_disks().into_iter().enumerate() {
-        let raw = disk.provision != Provision::Thin;
-        let domain = domain_of(disk.datastore.as_ref().or(vm.datastore.as_ref()));
-        let it = Disk {
-            id: fresh_id(),
-            name: disk.name.unwrap_or_else(|| format!("{}_Disk{}", vm.name, number + 1)),
-            size: disk.size.signed(),
-            status: "ok",
-            domain,
-            image: fresh_id(),
-            format: if raw { "raw" } else { "cow" }.to_owned(),
-            sparse: !raw,
-            shared: disk.shared,
-        };
+    for (number, told) in vm.all_disks().into_iter().enumerate() {
+        let name = told.name.clone().unwrap_or_else(|| format!("{}_Disk{}", vm.name, number + 1));
+        let it = disk(&told, name, domain_of(state, told.datastore.as_ref().or(vm.datastore.as_ref())));
         let usual = if windows { "virtio_scsi" } else { "virtio" };
-        let interface = disk.interface.unwrap_or_else(|| usual.to_owned());
+        let interface = told.interface.unwrap_or_else(|| usual.to_owned());
         attachments.push(Attachment { disk: it.id.clone(), interface, bootable: number == 0 });
         made.push(it);
     }

@@ -9,6 +9,9 @@ use crate::api::vim::device::Network;
 use crate::api::vim::{Element, MoRef, ObjectContent, decode_name};
 use crate::inventory::model::InvVm;
 
+/// How vSphere calls the backing of a disk that is a mapped device.
+const RAW_MAPPING: &str = "VirtualDiskRawDiskMappingVer1BackingInfo";
+
 /// Everything that the collector was told.
 pub(super) type Objects = BTreeMap<MoRef, ObjectContent>;
 /// How an object is shown.
@@ -219,15 +222,15 @@ pub(super) fn vm(vm: &InvVm, raw: &ObjectContent, objects: &Objects, known: &[Ne
     let guest_disks = guest_disks(raw);
     let disks = vm.disks.iter().map(|d| {
         let device = d.vsphere().cloned().unwrap_or_default();
-        let of = |path: &str| {
-            let found = hardware.iter().find(|e| e.parse_at::<i64>("key") == Some(device.key));
-            found.and_then(|e| e.text_at(path)).unwrap_or_default()
-        };
+        let found = hardware.iter().find(|e| e.parse_at::<i64>("key") == Some(device.key));
+        let of = |path: &str| found.and_then(|e| e.text_at(path)).unwrap_or_default();
         let sharing = of("backing/sharing");
+        let backing = found.and_then(|e| e.child("backing"));
+        let mapped = backing.is_some_and(|it| it.xsi_type.as_deref() == Some(RAW_MAPPING));
         let mut shown = json!({
             "key": device.key, "unitNumber": device.unit_number, "controllerKey": device.controller_key,
             "file": d.source, "datastore": {"kind": "Datastore", "id": d.storage_id}, "capacity": d.capacity_bytes,
-            "shared": !sharing.is_empty() && sharing != "sharingNone", "rdm": false, "bus": device.bus,
+            "shared": !sharing.is_empty() && sharing != "sharingNone", "rdm": mapped, "bus": device.bus,
             "mode": device.mode, "changeTrackingEnabled": own.changed_block_tracking, "parent": of("backing/parent/fileName"),
         });
         let mounted = guest_disks.as_array().into_iter().flatten().find(|g| g["key"] == json!(device.key));
