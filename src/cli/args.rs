@@ -404,7 +404,7 @@ pub struct RecordScenarioArgs {
     /// artifacts.
     #[arg(value_name = "PLAN")]
     pub from: String,
-    /// Where `world.yaml` and `scenarios/NAME.yaml` go: a --config directory. Files that exist stay.
+    /// Where `worlds/NAME.yaml` and `scenarios/NAME.yaml` go: a --config directory. Files that exist stay.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// The Plan, where a file or folder holds several. [NAMESPACE/]NAME

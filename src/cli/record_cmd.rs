@@ -108,7 +108,10 @@ async fn of_inventory(loaded: &Loaded, cluster: &Cluster, args: &RecordWorldArgs
     }
     let mut world = World::of_inventory(kind, &listed);
     if !whole {
-        world.source_mut(kind).disks.clear();
+        let source = world.source_mut(kind);
+        source.disks.clear();
+        // Nobody has named those that the inventory does not list.
+        source.vms.retain(|vm| !vm.template);
     }
     if args.anonymise {
         world.anonymise();

@@ -44,13 +44,17 @@ pub(super) async fn scenario(config: &super::args::ConfigArgs, args: &RecordScen
     }
     let ask = Ask { plan, kind, anonymise: args.anonymise };
     let told = evidence.retell(&ask).map_err(Stop::usage)?;
-    let scenarios = args.out.join("scenarios");
-    std::fs::create_dir_all(&scenarios).map_err(|e| Stop::usage(format!("{}: {e}", scenarios.display())))?;
+    // What stands in a --config directory itself is settings.
+    let (scenarios, worlds) = (args.out.join("scenarios"), args.out.join("worlds"));
+    for folder in [&scenarios, &worlds] {
+        std::fs::create_dir_all(folder).map_err(|e| Stop::usage(format!("{}: {e}", folder.display())))?;
+    }
     let head = "# Recorded by `mtv-matrix record scenario`.\n";
     // Notes speak of things by their names.
     let kept = told.notes.iter().filter(|_| !args.anonymise);
     let notes: String = kept.map(|note| format!("# {note}\n")).collect();
-    let (world, scenario) = (args.out.join("world.yaml"), scenarios.join(format!("{}.yaml", told.name)));
+    let file = format!("{}.yaml", told.name);
+    let (world, scenario) = (worlds.join(&file), scenarios.join(&file));
     let named = std::collections::BTreeMap::from([(&told.name, &told.scenario)]);
     write(&world, &format!("{head}{}", yaml(&told.world)?))?;
     write(&scenario, &format!("{head}{notes}{}", yaml(&named)?))?;

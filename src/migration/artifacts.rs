@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DynamicObject, ListParams, LogParams};
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::core::{ApiResource, GroupVersionKind, TypeMeta};
 use serde_json::Value;
 
 use super::context::RunContext;
@@ -83,7 +83,13 @@ async fn collect_all(context: &RunContext, cell: &Cell, attempt: u32) {
                 if list.items.is_empty() {
                     continue;
                 }
-                let text = list.items.iter().map(yaml).collect::<Vec<_>>().join("---\n");
+                let whole = |mut object: DynamicObject| {
+                    // Items of a list do not tell their kind, and who reads the file wants to know.
+                    let types = TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() };
+                    object.types.get_or_insert(types);
+                    yaml(&object)
+                };
+                let text = list.items.into_iter().map(whole).collect::<Vec<_>>().join("---\n");
                 let file = format!("{which}{namespace}-{plural}.yaml");
                 save(context, cell, &dir, &relative, &file, kind, &text);
             }

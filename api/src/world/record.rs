@@ -67,6 +67,10 @@ fn recorded(kind: Kind, vms: &[SourceVm]) -> Source {
         }
         source.vms.push(made);
     }
+    if kind == Kind::Openstack {
+        // Neutron answers in no order.
+        source.networks.sort_by(|one, other| one.name.cmp(&other.name));
+    }
     source
 }
 
@@ -114,7 +118,7 @@ fn machine(kind: Kind, vm: &SourceVm, macs: &mut BTreeSet<String>) -> Vm {
         memory: vm.memory_mib.map_or(Size::gib(4), |mib| Size(mib << 20)),
         power: if on { Power::On } else { Power::Off },
         disks: Some(vm.disks.iter().map(|it| disk(kind, it)).collect()),
-        nics: Some(vm.nics.iter().map(|it| nic(kind, it, macs)).collect()),
+        nics: Some(nics(kind, vm, macs)),
         snapshots: if kind == Kind::Openstack { Vec::new() } else { snapshots(vm) },
         ..Vm::default()
     }
@@ -148,6 +152,14 @@ fn disk(kind: Kind, it: &vm::SourceDisk) -> Disk {
         },
         ..Disk::default()
     }
+}
+
+fn nics(kind: Kind, vm: &SourceVm, macs: &mut BTreeSet<String>) -> Vec<Nic> {
+    let mut nics: Vec<Nic> = vm.nics.iter().map(|it| nic(kind, it, macs)).collect();
+    if kind == Kind::Openstack {
+        nics.sort_by(|one, other| (&one.network, &one.mac).cmp(&(&other.network, &other.mac)));
+    }
+    nics
 }
 
 fn nic(kind: Kind, it: &vm::SourceNic, macs: &mut BTreeSet<String>) -> Nic {

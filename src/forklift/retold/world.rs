@@ -12,6 +12,8 @@ use crate::api::world::{
 };
 use crate::forklift::execution::failed_step;
 
+/// What keys of ours begin with.
+const OURS: &str = "mtv-matrix";
 /// Of a datastore that nobody told the size of.
 const CAPACITY: Size = Size::gib(65_536);
 const FREE: Size = Size::gib(32_768);
@@ -26,6 +28,7 @@ impl Told<'_> {
         let mut world = World::of_inventory(self.kind, &listed);
         let source = world.source_mut(self.kind);
         source.disks.clear();
+        source.vms.clear();
         for (number, (id, name, status)) in wanted.iter().enumerate() {
             let is = |item: &&Value| text(item, "/id") == id || (id.is_empty() && text(item, "/name") == name);
             let shown = all.iter().find(is).map(|item| {
@@ -138,6 +141,9 @@ impl Told<'_> {
             vm.snapshots.clear();
             vm.nics.iter_mut().flatten().for_each(|nic| nic.mac = None);
         }
+        // What a run of ours wrote on its clones would make others take them for its own.
+        vm.notes.clear();
+        vm.extra.retain(|key, _| !key.starts_with(OURS));
         let at = status.and_then(failed_step).filter(|step| STEPS.contains(&step.as_str()));
         vm.fails = at.map(|at| Failure { at, error: status.and_then(reason).unwrap_or_else(|| "failed".to_owned()) });
     }

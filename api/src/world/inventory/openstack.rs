@@ -122,6 +122,7 @@ fn vm(item: &Value, known: &Known<'_>) -> Vm {
         uuid: text(item, "/id").parse().ok(),
         firmware: if efi { Firmware::Efi } else { Firmware::Bios },
         secure_boot: efi && text(properties, "/os_secure_boot") == "required",
+        cores_per_socket: 1,
         cpus: flavor.map_or(2, |flavor| count(flavor, "/vcpus").max(1)),
         memory: flavor.map_or(Size::gib(4), |flavor| Size(number(flavor, "/ram").max(1) << 20)),
         power: if text(item, "/status") == "ACTIVE" { Power::On } else { Power::Off },

@@ -47,6 +47,7 @@ fn vm(item: &Value, names: &Names) -> Vm {
         firmware: if efi { Firmware::Efi } else { Firmware::Bios },
         secure_boot: efi && flag(item, "/secureBoot"),
         cpus: count(item, "/cpuCount").max(1),
+        cores_per_socket: 1,
         memory: Size(first(item, &["/memoryMB", "/memoryMb"]).max(512) << 20),
         power: if on { Power::On } else { Power::Off },
         disks: (!disks.is_empty()).then_some(disks),

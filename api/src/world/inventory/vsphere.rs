@@ -38,7 +38,7 @@ pub(super) fn source(listed: &Listed) -> Source {
     let mut folders: Vec<String> = known.folders.values().cloned().collect();
     folders.sort();
     folders.dedup();
-    let vms: Vec<Vm> = items(listed, "vms").iter().map(|it| vm(it, &known)).collect();
+    let vms: Vec<Vm> = items(listed, "vms").iter().map(|it| vm(it, &known)).chain(unlisted(listed, &known)).collect();
     Source {
         hosts: items(listed, "hosts").iter().map(|it| host(it, &known.hosts)).collect(),
         datastores: items(listed, "datastores").iter().map(|it| datastore(it, &known.stores)).collect(),
@@ -47,6 +47,26 @@ pub(super) fn source(listed: &Listed) -> Source {
         vms: apart(vms),
         ..Source::default()
     }
+}
+
+/// MTV lists no templates; their folders tell that they are there, and nothing else.
+fn unlisted(listed: &Listed, known: &Known) -> Vec<Vm> {
+    let shown = |id: &str| items(listed, "vms").iter().any(|vm| text(vm, "/id") == id);
+    let inside = |folder: &Value| {
+        let vms = list(folder, "/children").iter().filter(|child| text(child, "/kind") == "VM");
+        let path = known.folders.get(text(folder, "/id")).cloned();
+        vms.filter(|child| !shown(text(child, "/id"))).map(|_| path.clone()).collect::<Vec<_>>()
+    };
+    let template = |(number, folder): (usize, Option<String>)| Vm {
+        name: format!("recorded-template-{number}"),
+        template: true,
+        folder,
+        cpus: super::super::cpus(),
+        cores_per_socket: 1,
+        memory: super::super::memory(),
+        ..Vm::default()
+    };
+    (1..).zip(items(listed, "folders").iter().flat_map(inside)).map(template).collect()
 }
 
 /// Id and path of a folder for VMs: `/Datacenter/vm/prod/db` is `prod/db`.
@@ -87,7 +107,10 @@ fn vm(item: &Value, known: &Known) -> Vm {
     let efi = text(item, "/firmware") == "efi";
     let cpus = count(item, "/cpuCount").max(1);
     let cores = count(item, "/coresPerSocket").max(1);
-    let disks: Vec<Disk> = list(item, "/disks").iter().map(|it| disk(it, known)).collect();
+    // By key, as the VM has them: MTV's order is by bus.
+    let mut devices: Vec<&Value> = list(item, "/disks").iter().collect();
+    devices.sort_by_key(|it| number(it, "/key"));
+    let disks: Vec<Disk> = devices.into_iter().map(|it| disk(it, known)).collect();
     let extra = if item.get("diskEnableUuid").and_then(Value::as_bool) == Some(false) {
         BTreeMap::from([("disk.EnableUUID".to_owned(), "FALSE".to_owned())])
     } else {
