@@ -710,7 +710,7 @@ fn a_recorded_world_played_again_is_recorded_the_same() {
             .exits(0);
     }
     let named = place.run("record world --lab -p vsphere -s test_sanity_cold_mtv_migration --out one.yaml").exits(0);
-    named.says("1 VMs of profile vsphere are in one.yaml");
+    named.says("1 VMs of profile vsphere (VMware vCenter Server 8.0.3) are in one.yaml");
     place
         .run("run --lab --world one.yaml -s test_sanity_cold_mtv_migration --results results")
         .exits(0)

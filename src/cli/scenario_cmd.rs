@@ -80,8 +80,8 @@ fn asked_in_vain(scenario: &Scenario, not: &[(Platform, String)]) -> Vec<String>
 /// that are nearly one of the shipped world's, because the lab makes the others up.
 fn vms(scenario: &Scenario, can: &[Platform], own: Option<&World>, shipped: &World) -> Vec<String> {
     let kinds: Vec<Kind> = can.iter().filter_map(|platform| kind_of(*platform)).collect();
-    // A run on OpenShift makes its VMs itself.
-    if kinds.is_empty() || (own.is_some() && can.contains(&Platform::Openshift)) {
+    // A run on OpenShift makes its VMs itself: of one that can run nowhere else no world is asked.
+    if kinds.is_empty() {
         return Vec::new();
     }
     let world = own.unwrap_or(shipped);

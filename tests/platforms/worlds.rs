@@ -277,7 +277,7 @@ fn told_again(platform: &str, scenario: &str, world: &str, step: &str) {
     // The story proves the step; without what it expects the run fails there, too.
     let again = |results: &str, code| {
         let args = format!(
-            "-c told run --lab --lab-clock-scale 1500 --world told/worlds/{name}.yaml -s {name} --results {results}"
+            "-c told run --lab --lab-clock-scale 1500 --world told/worlds/{name}.yaml -p {platform} -s {name} --results {results}"
         );
         place.run(&args).exits(code)
     };

@@ -91,3 +91,47 @@ fn a_vm_is_made_from_its_name_and_what_a_scenario_says() {
         assert_eq!(world.problems(), [], "{}", kind.name());
     }
 }
+
+#[test]
+fn a_failure_in_a_step_that_mtv_has_not_is_refused_and_disks_are_copied_in_one_step_of_two_names() {
+    let fails = |at: &str| Some(Failure { at: at.to_owned(), error: "e".to_owned() });
+    let found = world(|world| {
+        world.vsphere.vms[0].fails = fails("DiskTransfer");
+        world.vsphere.vms[1].fails = fails("DiskTransfr");
+    });
+    let paths: Vec<&str> = found.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(paths, ["vsphere.vms.1.fails.at"]);
+    assert!(
+        fails("DiskTransfer").unwrap().is_in("DiskTransferV2v")
+            && fails("DiskTransferV2v").unwrap().is_in("DiskTransfer")
+    );
+    assert!(!fails("DiskTransfer").unwrap().is_in("ImageConversion"));
+}
+
+#[test]
+fn two_things_of_one_name_in_an_inventory_are_two_in_its_world() {
+    let network = |id: &str| serde_json::json!({"id": id, "name": "prod", "variant": "Standard"});
+    let vm = serde_json::json!({"id": "vm-1", "name": "a", "powerState": "poweredOn", "cpuCount": 2, "memoryMB": 1024,
+        "disks": [{"key": 16000, "capacity": 1024, "datastore": {"id": "d-1"}}, {"key": 2000, "capacity": 2048}],
+        "nics": [{"mac": "00:50:56:00:00:01", "network": {"id": "n-2"}}, {"mac": "00:50:56:00:00:01", "network": {"id": "n-1"}}]});
+    let store = serde_json::json!({"id": "d-1", "name": "fast", "type": "VMFS", "capacity": 4096, "free": 8192});
+    let listed = inventory::Listed::from([
+        ("hosts".to_owned(), vec![serde_json::json!({"id": "host-1", "name": "esx"})]),
+        ("networks".to_owned(), vec![network("n-1"), network("n-2")]),
+        ("datastores".to_owned(), vec![store]),
+        ("vms".to_owned(), vec![vm]),
+    ]);
+    let made = World::of_inventory(Kind::Vsphere, &listed);
+    let source = &made.vsphere;
+    let names: Vec<&str> = source.networks.iter().map(|network| network.name.as_str()).collect();
+    assert_eq!(names, ["prod", "prod (2)"]);
+    let nics = source.vms[0].all_nics();
+    assert_eq!(nics[0].network.as_deref(), Some("prod (2)"));
+    // The lab tells guests by their MACs.
+    assert!(nics[0].mac.is_some() && nics[1].mac.is_none());
+    // Disks by key: the one of the SCSI controller is the first.
+    let sizes: Vec<u64> = source.vms[0].all_disks().iter().map(|disk| disk.size.bytes()).collect();
+    assert_eq!(sizes, [2048, 1024]);
+    let whole = World { vsphere: source.clone(), ..World::shipped().unwrap() };
+    assert_eq!(whole.problems(), []);
+}
