@@ -153,6 +153,8 @@ fn plain(all: &BTreeMap<String, Vec<Value>>) -> Value {
         ];
         match value {
             _ if TIMES.contains(&key) => json!("*"),
+            // Of what is in no list, as a template of vSphere is.
+            Value::String(text) if key == "id" && !names.contains_key(text) => json!("*"),
             Value::String(text) => json!(without_ids(text, names)),
             Value::Array(items) => {
                 let mut items: Vec<Value> = items.iter().map(|item| walk("", item, names)).collect();
