@@ -45,6 +45,34 @@ fn every_scenario_on_every_platform_passes_or_says_why_not_and_nothing_is_left()
     assert_eq!(run["run"], results.run_id());
     junit_is_strict(&results.text("junit.xml"), &run);
     traces_are_a_tree(&results.lines("traces.jsonl"), &run);
+    all_shipped_cold_scenarios_boot_and_read_their_marker_back_on_every_platform(&results);
+}
+
+/// The four of the usual run, wherever they passed.
+fn all_shipped_cold_scenarios_boot_and_read_their_marker_back_on_every_platform(results: &common::Results) {
+    let cold =
+        ["sanity_cold_mtv_migration", "cold_remote_ocp", "post_hook_retain_failed_vm", "cold_migration_comprehensive"];
+    let (run, events) = (results.run(), results.lines("events.jsonl"));
+    let of = |cell: &str, check: &str| -> Vec<&Value> {
+        let found = events.iter().filter(|event| event["cell"] == cell && event["finding"]["check"] == check);
+        found.map(|event| &event["finding"]).collect()
+    };
+    let cells = run["cells"].as_array().unwrap().iter().filter(|cell| cell["verdict"] == "passed");
+    let ids = cells.map(|cell| cell["id"].as_str().unwrap()).filter(|id| cold.iter().any(|name| id.ends_with(name)));
+    let (mut seen, mut files) = (0, 0);
+    for cell in ids {
+        let vms = if cell.ends_with("remote_ocp") { 2 } else { 1 };
+        let markers = of(cell, "marker");
+        let passed = markers.iter().filter(|finding| finding["outcome"] == "passed").count();
+        assert_eq!((markers.len(), passed), (vms, vms), "{cell}: {markers:?}");
+        // MTV has started that one itself.
+        let booted = if cell.ends_with("comprehensive") { 0 } else { vms };
+        assert_eq!(of(cell, "boot").len(), booted, "{cell}");
+        files += markers.iter().filter(|finding| finding["actual"].as_str().unwrap().contains("marker")).count();
+        seen += 1;
+    }
+    // Where the platform can, the file itself was read: four cells of vSphere, one with two VMs.
+    assert!(seen >= 20 && files == 5, "{seen} cells, {files} files");
 }
 
 #[test]
@@ -633,6 +661,19 @@ fn delete(lab: &LabServer, path: &str) {
         request.send().await.unwrap().status()
     });
     assert!(status.is_success(), "{path}: {status}");
+}
+
+#[test]
+fn a_run_with_too_little_in_it_is_not_green_where_more_was_asked() {
+    let place = Place::new();
+    let run = |more: &str| {
+        let cells = "-s test_sanity_cold_mtv_migration -s test_sanity_warm_mtv_migration";
+        place.run(&format!("run --lab -p ova {cells} --results results {more}"))
+    };
+    run("").exits(0).says("1 passed, 1 skipped");
+    run("--fail-on-skip").exits(5).says("1 cell skipped, and none may be (fail_on_skip)");
+    run("--min-cells 2").exits(5).says("1 cell ran, at least 2 were asked for (min_cells)");
+    place.run("run --lab -p ova -s test_sanity_warm_mtv_migration --results results").exits(5).says("nothing ran");
 }
 
 /// The YAML of the first example in docs/scenarios.md.

@@ -145,6 +145,47 @@ fn a_marker_that_is_not_there_fails_and_one_that_nobody_could_write_is_not_judge
 }
 
 #[test]
+fn a_marker_that_the_platform_can_write_and_did_not_is_not_judged_whatever_the_command_would_find() {
+    let place = Place::new();
+    let run = |set: &str| {
+        let args = format!("run --lab -p vsphere --results results -s test_sanity_cold_mtv_migration {set}");
+        place.run(&args).exits(0);
+        let marker = findings(&place, "marker");
+        assert_eq!(marker.len(), 1, "{marker:?}");
+        assert_eq!(marker[0]["outcome"], "not-judged", "{marker:?}");
+        marker[0]["because"].as_str().unwrap().to_owned()
+    };
+    // Its guest has no time to tell anything.
+    let late = run("--set timeouts.guest_info=1ms");
+    assert!(late.contains("no marker was written") && late.contains("gave up"), "{late}");
+    assert!(run("--set boot=false").contains("`boot` is switched off"));
+}
+
+/// What a check found in the last run.
+fn findings(place: &Place, check: &str) -> Vec<serde_json::Value> {
+    let events = place.results().text("events.jsonl");
+    let all = events.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let of = all.filter(|event| event["event"] == "check-finished" && event["finding"]["check"] == check);
+    of.map(|event| event["finding"].clone()).collect()
+}
+
+#[test]
+fn a_failing_pre_hook_passes_where_it_is_expected_and_else_is_named_with_its_output() {
+    let place = Place::new();
+    let hook = "  pre_hook: {expected_result: fail}\n";
+    own(&place, &format!("{hook}  expected_migration_result: fail\n"), "[migrate, verify]");
+    place.run("--config own run --lab -p vsphere --results results -s mine").exits(0);
+    own(&place, hook, "[migrate, verify]");
+    place.run("--config own run --lab -p vsphere --results results -s mine").exits(1);
+    let problem = place.results().cell("vsphere/mine")["problem"].clone();
+    assert_eq!(problem["message"], "the migration failed at PreHook", "{problem:#}");
+    let details = problem["details"].to_string();
+    assert!(details.contains("specified backoff limit"), "MTV's own error: {details}");
+    assert!(details.contains("PreHook printed: TASK [Fail as the scenario asks]"), "{details}");
+    assert!(details.contains("this hook fails on purpose"), "{details}");
+}
+
+#[test]
 fn what_disturbs_others_is_told_only_where_it_is_allowed() {
     let place = Place::new();
     let listed = place.run("list --lab -p vsphere -s in_flight_limit_of_one").exits(0);

@@ -297,20 +297,14 @@ fn written_down(tried: &BTreeMap<(String, &str, &str), (usize, usize)>) {
 
 /// What was drawn and no check noticed, each with the reason or with what is missing.
 const UNNOTICED: &[(&str, &str)] = &[
-    ("drawn-06", "missed: a network that is of no kind that was asked for, beside the one that is"),
-    ("drawn-09", "missed: a volume with a second source beside its claim"),
     ("drawn-11", "MTV gives a VM the preference of its system; which one is not known here"),
-    ("drawn-12", "missed: a start strategy that nobody asked for"),
-    ("drawn-15", "missed: volumes that only KubeVirt's own helpers use"),
     ("drawn-18", "what KubeVirt tells of memory it is given"),
     ("drawn-19", "KubeVirt's record of a live migration"),
     ("drawn-20", "likewise"),
     ("drawn-22", "a version in a reference that nobody follows"),
     ("drawn-23", "a kind in a reference that is found by its id"),
-    ("drawn-24", "missed: a switch of the Plan's VM that was not sent"),
     ("drawn-26", "a hint for MTV itself"),
     ("drawn-27", "said of disks on NetApp's storage alone"),
-    ("drawn-28", "missed: a Migration that ended before it began"),
 ];
 
 #[test]

@@ -23,6 +23,8 @@ pub const MANAGED_BY: &str = "mtv-matrix";
 pub const MARK_ANNOTATION: &str = "mtv-matrix.io/mark";
 /// Annotation with the creation time (RFC 3339), so that a sweep can tell old from new.
 pub const CREATED_ANNOTATION: &str = "mtv-matrix.io/created-at";
+/// On a lab's ForkliftController: how many times faster than the wall's its MTV's clock goes.
+pub const LAB_CLOCK_SCALE: &str = "lab.mtv-matrix.io/clock-scale";
 
 /// Longest DNS-1123 label: namespaces, VM names, label values.
 pub const MAX_LABEL: usize = 63;

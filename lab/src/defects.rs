@@ -63,6 +63,12 @@ pub enum Defect {
     InsecureProvider,
     /// MTV's own snapshot stays on the source VM.
     LeftoverSnapshot,
+    /// No node takes the migrated VM when it is started.
+    DoesNotStart,
+    /// The migrated guest's files are there and hold nothing.
+    LostData,
+    /// What was written into the source's guest is another text in the migrated one.
+    AlteredData,
 }
 
 /// Every defect with its name on the command line and the check that finds it.
@@ -92,6 +98,9 @@ pub const CATALOGUE: &[(Defect, &str, &str)] = &[
     (Defect::LostAffinity, "lost-affinity", "affinity"),
     (Defect::InsecureProvider, "insecure-provider", "provider-tls"),
     (Defect::LeftoverSnapshot, "leftover-snapshot", "snapshots"),
+    (Defect::DoesNotStart, "does-not-start", "boot"),
+    (Defect::LostData, "lost-data", "marker"),
+    (Defect::AlteredData, "altered-data", "marker"),
 ];
 
 /// The MAC that [`Defect::NewMac`] puts in the place of another: the same with its

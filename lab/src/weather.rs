@@ -30,6 +30,8 @@ pub enum Weather {
     SlowBoot,
     /// A guest that boots lets nobody in, as `pam_nologin` does.
     NoLogin,
+    /// A guest that boots sets its static addresses only after it lets the first in.
+    LateAddresses,
     /// A Windows guest restarts once after each start: its agent goes and comes back.
     WindowsReboots,
     /// The address of a Linux guest's NIC is on a bridge with the same MAC that stands before it.
@@ -78,6 +80,7 @@ pub const SWITCHES: &[Switch] = &[
     switch(Weather::PodAddresses, "pod-addresses", true, "KubeVirt tells the pod's address behind masquerade"),
     switch(Weather::SlowBoot, "slow-boot", false, "migrated guests and their agents take minutes"),
     switch(Weather::NoLogin, "pam-nologin", false, "a guest that boots refuses each login"),
+    switch(Weather::LateAddresses, "late-addresses", false, "static addresses come minutes after the first login"),
     switch(Weather::WindowsReboots, "windows-reboots", true, "Windows restarts once after each start"),
     switch(Weather::Bridges, "bridges", false, "bridges stand before the NICs of Linux guests, with their MACs"),
 ];

@@ -31,6 +31,12 @@ pub(super) enum Rule {
     Source(fn(&Facts<'_>) -> Vec<Judgement>),
     /// Needs the migrated VM; `asks` says whether the scenario wants the check.
     Target { asks: fn(&Facts<'_>) -> bool, judge: fn(&Facts<'_>, &TargetVm) -> Vec<Judgement> },
+    /// A step of the story judges it where the scenario has one: it has to do something first.
+    Step,
+}
+
+const fn step(name: &'static str, holds: &'static str, unless: &'static str) -> Check {
+    Check { name, holds, unless, essential: false, rule: Rule::Step }
 }
 
 const fn source(
@@ -317,7 +323,8 @@ pub const CONTRACT: &[Check] = &[
     ),
     target(
         "precopies",
-        "as many successful precopies as asked (at least one), none failed",
+        "as many successful precopies as asked (at least one), none failed; from the third on each an interval \
+         (`snapshots_interval`) after the one before it ended, unless the cutover came first",
         UNREAD,
         migration::is_warm,
         migration::precopies,
@@ -338,5 +345,18 @@ pub const CONTRACT: &[Check] = &[
         "they could not be listed",
         always,
         left::left,
+    ),
+    step(
+        "boot",
+        "a migrated VM that was off runs when it is started (step `boot`; what its guest tells then is judged by the rows of \
+         the guest)",
+        "the VM runs already, or `boot` is switched off",
+    ),
+    step(
+        "marker",
+        "a file that was written into the source's guest reads the same in the migrated one (steps `write-marker`, \
+         `read-marker`); where the platform can't write one, the step's command finds what was there",
+        "it could not be written or nobody could log in; the platform can't write one, and the step has no command; or the \
+         VM is off, and `boot` is switched off",
     ),
 ];

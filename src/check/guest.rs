@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::api::vm::{
     AddressOrigin, GuestAddress, GuestInterface, GuestLogin, GuestOs, Mac, SourceNic, SourceVm, TargetNetwork, TargetVm,
 };
-use crate::config::ScenarioVm;
+use crate::config::{Platform, ScenarioVm};
 use crate::event::Outcome;
 
 use super::platform;
@@ -55,14 +55,25 @@ fn counts(ip: IpAddr) -> bool {
 
 /// MTV writes the address into the guest. Of a Linux guest on vSphere it takes every address that the tools told: they
 /// set no origin there (forklift-real.md, builder.go `mapMacStaticIps`).
-fn is_kept(facts: &Facts<'_>, address: &GuestAddress) -> bool {
-    let all = facts.before.os == GuestOs::Linux && platform::of(facts.platform).linux_addresses_without_origin;
+fn is_kept(platform: Platform, before: &SourceVm, address: &GuestAddress) -> bool {
+    let all = before.os == GuestOs::Linux && platform::of(platform).linux_addresses_without_origin;
     let kept = match address.origin {
         AddressOrigin::Static => true,
         AddressOrigin::Unknown => all,
         AddressOrigin::Dhcp => false,
     };
     kept && counts(address.ip)
+}
+
+/// A static address of the source that the migrated guest does not have as such: a script of its first boot may still
+/// be at it.
+pub fn missing_address(platform: Platform, before: &SourceVm, now: &[GuestInterface]) -> Option<IpAddr> {
+    let wanted = before.nics.iter().filter_map(|nic| nic.guest.as_ref()).flat_map(|guest| &guest.addresses);
+    let there = |ip: IpAddr| {
+        let mut addresses = now.iter().flat_map(|interface| &interface.addresses);
+        addresses.any(|address| address.ip == ip && address.origin != AddressOrigin::Dhcp)
+    };
+    wanted.filter(|address| is_kept(platform, before, address)).map(|address| address.ip).find(|ip| !there(*ip))
 }
 
 fn text(address: &GuestAddress) -> String {
@@ -103,7 +114,7 @@ pub(super) fn static_ip(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> 
     }
     let witness = witness(target);
     let routes_told = facts.before.nics.iter().any(|nic| nic.guest.as_ref().is_some_and(|g| g.gateway.is_some()));
-    let keeps = |a: &&GuestAddress| is_kept(facts, a);
+    let keeps = |a: &&GuestAddress| is_kept(facts.platform, facts.before, a);
     let mut judgements = Vec::new();
     for nic in &facts.before.nics {
         let Some(guest) = &nic.guest else { continue };
@@ -134,7 +145,7 @@ pub(super) fn dns(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
     if let Some(off) = not_running(target) {
         return whole(off);
     }
-    let is_static = |a: &GuestAddress| is_kept(facts, a);
+    let is_static = |a: &GuestAddress| is_kept(facts.platform, facts.before, a);
     let wanted: Vec<(&SourceNic, &GuestInterface)> = (facts.before.nics.iter())
         .filter_map(|nic| Some((nic, nic.guest.as_ref()?)))
         .filter(|(_, guest)| !guest.dns.is_empty() && guest.addresses.iter().any(is_static))

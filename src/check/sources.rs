@@ -78,6 +78,8 @@ pub const SOURCES: &[Source] = &[
     source("cutover", "plan/migration.go `PhaseCopyingPaused`"),
     source("twins", "plan/kubevirt.go `EnsureVM`, `ListVMs`"),
     source("left-behind", "plan/migration.go `cleanup`"),
+    source("boot", "virt-v2v makes the guest ready for KubeVirt's devices; kubevirt/kubevirt: `start` of the VM"),
+    source("marker", "plan/migration.go: a migration copies the disks; virt-v2v, CDI and the populators do it"),
 ];
 
 /// What tests/verdicts.rs has tried: MTV version, platform, check, defects made, defects that the check found.
@@ -85,8 +87,38 @@ pub const TRIED: &str = include_str!("tried.tsv");
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::super::CONTRACT;
     use super::SOURCES;
+
+    /// Names of functions in files below a directory.
+    fn functions(dir: &Path, out: &mut std::collections::BTreeSet<String>) {
+        for entry in std::fs::read_dir(dir).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                functions(&path, out);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let named = text.lines().filter_map(|line| line.split_once("fn ")?.1.split_once('('));
+                out.extend(named.map(|(name, _)| name.to_owned()));
+            }
+        }
+    }
+
+    #[test]
+    fn each_alarm_and_miss_that_the_page_of_checks_tells_has_the_tests_that_it_names() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let page = std::fs::read_to_string(root.join("docs/checks.md")).unwrap();
+        let told = page.split_once("## Alarms and misses").unwrap().1.split_once("\n## ").unwrap().0;
+        let mut known = std::collections::BTreeSet::new();
+        ["src", "tests", "api/src"].iter().for_each(|dir| functions(&root.join(dir), &mut known));
+        let tests = told.lines().filter_map(|line| line.strip_suffix(" |")?.rsplit_once("| ")).map(|(_, tests)| tests);
+        let named: Vec<&str> = tests.flat_map(|tests| tests.split('`')).filter(|name| name.contains('_')).collect();
+        assert!(named.len() > 20, "{named:?}");
+        let missing: Vec<&&str> = named.iter().filter(|name| !known.contains(**name)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
 
     #[test]
     fn every_row_of_the_contract_says_where_it_is_promised() {

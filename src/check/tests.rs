@@ -54,7 +54,14 @@ fn ran() -> Ran {
         "migration": {"vms": [vm], "history": [{"migration": {"uid": "m"}, "conditions": succeeded}]}}});
     let migration = json!({"metadata": {"name": "migration", "uid": "m"},
         "spec": {"plan": {"name": "plan", "namespace": "own"}}, "status": {"conditions": succeeded, "vms": [vm]}});
-    Ran { sent: spec, plan: Ok(Some(plan)), migration: Ok(Some(migration)), hooks: Vec::new(), marked: Ok(Vec::new()) }
+    Ran {
+        sent: spec,
+        plan: Ok(Some(plan)),
+        migration: Ok(Some(migration)),
+        hooks: Vec::new(),
+        marked: Ok(Vec::new()),
+        precopy_interval: None,
+    }
 }
 
 /// The objects of the healthy VM.
@@ -275,8 +282,9 @@ impl World {
 #[test]
 fn a_healthy_vm_passes_every_check_and_each_check_speaks() {
     let findings = World::healthy().judge();
-    // A cold migration has neither.
-    for check in CONTRACT.iter().map(|check| check.name).filter(|check| !["precopies", "cutover"].contains(check)) {
+    // A cold migration has no cutover, and no step of a story is told here.
+    let silent = ["precopies", "cutover", "boot", "marker"];
+    for check in CONTRACT.iter().map(|check| check.name).filter(|check| !silent.contains(check)) {
         let of_check: Vec<_> = findings.iter().filter(|finding| finding.check == *check).collect();
         assert!(!of_check.is_empty(), "{check} is silent");
         assert!(of_check.iter().all(|f| matches!(f.outcome, Outcome::Passed { .. })), "{of_check:#?}");
@@ -757,6 +765,29 @@ fn a_cutover_is_neither_early_nor_late_and_the_downtime_is_told() {
     assert!(matches!(said(at, "2026-01-01T10:09:00Z", "2026-01-01T09:10:00Z"), Outcome::Failed { .. }), "late");
     let busy = said(at, "2026-01-01T10:09:00Z", "2026-01-01T10:08:00Z");
     assert!(matches!(busy, Outcome::Passed { .. }), "the precopy that ran then came to its end first: {busy:?}");
+}
+
+#[test]
+fn a_precopy_starts_an_interval_after_the_one_before_it_unless_the_cutover_came_first() {
+    let said = |third: &str, cutover: &str| {
+        let mut world = World::healthy();
+        world.scenario.warm_migration = true;
+        let plan = world.ran.plan.as_mut().unwrap().as_mut().unwrap();
+        let precopy = |start: &str, end: &str| json!({"start": start, "end": end});
+        plan.pointer_mut("/status/migration/vms/0").unwrap()["warm"] = json!({"successes": 3, "precopies": [
+            precopy("2026-01-01T09:00:00Z", "2026-01-01T09:01:00Z"), precopy("2026-01-01T09:01:30Z", "2026-01-01T09:02:00Z"),
+            precopy(third, "2026-01-01T09:50:00Z")]});
+        world.ran.migration.as_mut().unwrap().as_mut().unwrap()["spec"]["cutover"] = json!(cutover);
+        world.ran.precopy_interval = Some(120.0);
+        let of = world.judge().into_iter().filter(|f| f.check == "precopies");
+        of.map(|f| f.outcome).find(|outcome| !matches!(outcome, Outcome::Passed { .. }))
+    };
+    let (late, on_time) = ("2026-01-01T10:00:00Z", "2026-01-01T09:04:00Z");
+    assert_eq!(said(on_time, late), None, "the first pause may be of the interval before");
+    let early = said("2026-01-01T09:02:30Z", late);
+    assert!(matches!(&early, Some(Outcome::Failed { actual, .. }) if actual == "30s"), "{early:?}");
+    assert!(matches!(said("2026-01-01T09:12:00Z", late), Some(Outcome::Failed { .. })), "far too late");
+    assert_eq!(said("2026-01-01T09:02:30Z", "2026-01-01T09:02:10Z"), None, "that is the cutover's");
 }
 
 #[test]

@@ -259,6 +259,10 @@ pub struct Timeouts {
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]
     pub ssh: Duration,
+    /// The static addresses of a migrated guest, after its first login.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::DurationText")]
+    pub static_ip: Duration,
     /// The end of one deleted object.
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]

@@ -8,6 +8,7 @@ pub mod address;
 mod ec2;
 pub mod execution;
 mod goals;
+pub mod hook_output;
 mod hyperv;
 pub mod inventory;
 pub mod maps;

@@ -51,7 +51,7 @@ fn adopt_vm(
 ) -> Result<PreparedVm, Failure> {
     let profile = &open.profile;
     let looked_for = profile.vms.get(&wanted.name).unwrap_or(&wanted.name);
-    let Some(found) = vms.iter().find(|vm| inventory::name_of(vm) == looked_for) else {
+    let Some(found) = named(vms, looked_for) else {
         let message = format!("{}: MTV's inventory of {} has no VM {looked_for}", profile.name, open.endpoint);
         return Err(Failure::environment(
             Problem::new(message).detail(format!("the nearest that it has: {}", nearest(vms, looked_for))).look_at(
@@ -78,6 +78,11 @@ fn adopt_vm(
     context.note(Some(&cell.id), Level::Info, message);
     let reference = VmRef { id: before.id.clone(), name: before.name.clone() };
     Ok(PreparedVm { wanted: wanted.clone(), reference, target_name: Some(target_name), before })
+}
+
+/// The VM of exactly this name.
+fn named<'a>(vms: &'a [Value], name: &str) -> Option<&'a Value> {
+    vms.iter().find(|vm| inventory::name_of(vm) == name)
 }
 
 /// Names like the one that was looked for, the likest first. To take one of them unasked could be to migrate a
@@ -154,6 +159,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_vm_whose_name_only_begins_alike_is_a_strangers_and_is_left_alone() {
+        let vms = ["mtv-tests-rhel8", "mtv-win2019-79"].map(|name| json!({"name": name}));
+        assert_eq!(named(&vms, "mtv"), None);
+        assert_eq!(named(&vms, "mtv-win2019-79"), Some(&vms[1]));
+    }
 
     #[test]
     fn a_missing_vm_is_told_with_what_is_like_it() {

@@ -11,7 +11,8 @@ use super::artifacts;
 use super::context::RunContext;
 use super::prepared::{Maps, Prepared};
 use crate::api::condition::Conditions;
-use crate::api::forklift::{Hook, Migration, Plan};
+use crate::api::forklift::{ForkliftController, Hook, Migration, Plan};
+use crate::api::names::LAB_CLOCK_SCALE;
 use crate::check::{AskedHook, Evidence, Ran};
 use crate::cluster::objects::routes::{marked, whole};
 use crate::cluster::wait::{self, Poll};
@@ -60,7 +61,20 @@ pub(super) async fn read(context: &RunContext, cell: &Cell, prepared: &Prepared,
         None => Err("the Migration, by which they are marked, could not be read".to_owned()),
     };
     let sent = serde_json::to_value(&maps.plan).unwrap_or_default();
-    Ran { sent, plan, migration, hooks, marked }
+    let precopy_interval = if cell.scenario.warm_migration { precopy_interval(context).await } else { None };
+    Ran { sent, plan, migration, hooks, marked, precopy_interval }
+}
+
+/// The interval as the ForkliftController has it, by the clock that MTV goes by. The cell holds it while it runs, so
+/// that nobody else changes it.
+async fn precopy_interval(context: &RunContext) -> Option<f64> {
+    let namespace = context.parts.settings.mtv_namespace.as_str();
+    let found = whole::<ForkliftController>(&context.parts.cluster, Some(namespace), "forklift-controller").await;
+    let controller = found.ok().flatten()?;
+    let minutes = controller.pointer("/spec/controller_precopy_interval")?.as_f64()?;
+    let annotations = controller.pointer("/metadata/annotations");
+    let scale = annotations.and_then(|all| all.get(LAB_CLOCK_SCALE)?.as_str()?.parse::<f64>().ok());
+    Some(minutes * 60.0 / scale.unwrap_or(1.0))
 }
 
 /// How long MTV may take to tell a Migration what it has told the Plan.

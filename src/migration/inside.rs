@@ -22,14 +22,15 @@ pub(super) enum Ran {
     NotTried(String),
 }
 
-/// Runs it. `Err`: the way to the guest was closed, which says nothing of it.
+/// Runs it. `Err`: the way to the guest was closed, which says nothing of it. `may_start`: whether a VM that is off may
+/// be started for it.
 pub(super) async fn run(
     context: &RunContext,
     cell: &Cell,
     prepared: &Prepared,
     vm: &PreparedVm,
-    name: &str,
-    command: &str,
+    (name, command): (&str, &str),
+    may_start: bool,
 ) -> Result<Ran, String> {
     let login = match login_of(prepared, vm) {
         Ok(login) => login,
@@ -41,6 +42,9 @@ pub(super) async fn run(
         return Ok(Ran::Failed(format!("there is no VirtualMachine {namespace}/{name}")));
     };
     let was_off = found.power == Power::Off;
+    if was_off && !may_start {
+        return Ok(Ran::NotTried("the VM is off, and `boot` is switched off: nobody starts it".to_owned()));
+    }
     if was_off {
         switch(cluster, namespace, name, true).await.map_err(|error| error.to_string())?;
         let what = format!("VirtualMachine {namespace}/{name} to be Running");

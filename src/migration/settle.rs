@@ -2,6 +2,7 @@
 //!
 //! Judges nothing: what does not come in time is the checks' to say.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,7 +12,7 @@ use super::prepared::{Prepared, PreparedVm};
 use crate::api::condition::Conditions;
 use crate::api::kubevirt::{VirtualMachine, VirtualMachineInstance};
 use crate::api::vm::{GuestLogin, GuestOs, Power, SourceVm, TargetVm};
-use crate::check::guest::agent_is_owed;
+use crate::check::guest::{agent_is_owed, missing_address};
 use crate::cluster::wait::{self, Poll};
 use crate::cluster::{Cluster, guest, target};
 use crate::config::Credentials;
@@ -45,18 +46,7 @@ pub(super) async fn read_settled(
     let what = format!("VirtualMachine {namespace}/{name} to be {wanted}");
     let settled =
         wait::until(cluster, Some(namespace), name, &what, timeouts.power, |found: Option<&VirtualMachine>| {
-            let Some(found) = found else { return Poll::Done(false) };
-            let now = match found.status.as_ref().map_or("", |s| s.printable_status.as_str()) {
-                // Live migration moves a VM that runs.
-                "Migrating" => "Running",
-                now => now,
-            };
-            // A VM that is told to stay in the opposite state will not change by itself.
-            let halted = found.spec.fields.get("runStrategy").and_then(|s| s.as_str()) == Some("Halted");
-            let opposite = if wanted == "Running" { halted && now == "Stopped" } else { !halted && now == "Running" };
-            // One that was started a moment ago may still be seen as it was before.
-            let resting = now == wanted || (opposite && look == Look::Arrived);
-            if resting { Poll::Done(now == "Running") } else { Poll::NotYet(now.to_owned()) }
+            rests(found, wanted, look)
         })
         .await;
     let runs = match settled {
@@ -83,10 +73,65 @@ pub(super) async fn read_settled(
         }
     };
     if let Some(target) = &mut target {
-        target.login =
-            log_in(context, prepared, vm, target).await.map_err(|why| format!("no way to its guest: {why}"))?;
+        let login = log_in(context, prepared, vm, target).await;
+        let login = login.map_err(|why| format!("no way to its guest: {why}"))?;
+        target.login = match cell.scenario.preserve_static_ips {
+            true => with_addresses(context, cell, prepared, vm, target, login).await,
+            false => login,
+        };
     }
     Ok(target)
+}
+
+/// Whether the VM has come to a rest, and runs there. `wanted`: as KubeVirt prints it.
+fn rests(found: Option<&VirtualMachine>, wanted: &str, look: Look) -> Poll<bool> {
+    let Some(found) = found else { return Poll::Done(false) };
+    let now = match found.status.as_ref().map_or("", |s| s.printable_status.as_str()) {
+        // Live migration moves a VM that runs.
+        "Migrating" => "Running",
+        now => now,
+    };
+    // A VM that is told to stay in the opposite state will not change by itself.
+    let halted = found.spec.fields.get("runStrategy").and_then(|s| s.as_str()) == Some("Halted");
+    let opposite = if wanted == "Running" { halted && now == "Stopped" } else { !halted && now == "Running" };
+    // One that was started a moment ago may still be seen as it was before.
+    let resting = now == wanted || (opposite && look == Look::Arrived);
+    if resting { Poll::Done(now == "Running") } else { Poll::NotYet(now.to_owned()) }
+}
+
+/// Logs in again while a static address is missing: it may be set by a script of the first boot, which ends after the
+/// guest lets in.
+async fn with_addresses(
+    context: &RunContext,
+    cell: &Cell,
+    prepared: &Prepared,
+    vm: &PreparedVm,
+    target: &TargetVm,
+    first: GuestLogin,
+) -> GuestLogin {
+    let platform = prepared.open.profile.platform;
+    let missing = |login: &GuestLogin| match login {
+        GuestLogin::Ok { interfaces: Ok(interfaces) } => missing_address(platform, &vm.before, interfaces),
+        GuestLogin::Ok { interfaces: Err(_) } | GuestLogin::Failed(_) | GuestLogin::NotTried(_) => None,
+    };
+    if missing(&first).is_none() {
+        return first;
+    }
+    let last = Mutex::new(first);
+    let what = format!("the static addresses of {}/{}", target.namespace, target.name);
+    let came = wait::poll(&what, context.parts.settings.timeouts.static_ip, || async {
+        // A login that fails in between says nothing of the addresses.
+        let Ok(login @ GuestLogin::Ok { .. }) = log_in(context, prepared, vm, target).await else {
+            return Poll::NotYet("no login".to_owned());
+        };
+        let missing = missing(&login);
+        *last.lock().unwrap_or_else(PoisonError::into_inner) = login;
+        missing.map_or(Poll::Done(()), |ip| Poll::NotYet(format!("{ip} is not there")))
+    });
+    if let Err(error) = came.await {
+        context.note(Some(&cell.id), Level::Warning, error.to_string());
+    }
+    last.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn wait_agent(
@@ -148,5 +193,38 @@ fn credentials<'a>(prepared: &'a Prepared, vm: &SourceVm) -> Option<&'a Credenti
     match vm.os {
         GuestOs::Windows => guest.windows.as_ref(),
         GuestOs::Linux | GuestOs::Unknown => guest.linux.as_ref(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn vm(strategy: &str, status: &str) -> VirtualMachine {
+        let vm = json!({"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine", "metadata": {"name": "a"},
+            "spec": {"runStrategy": strategy, "template": {}}, "status": {"printableStatus": status}});
+        serde_json::from_value(vm).unwrap()
+    }
+
+    fn runs(strategy: &str, status: &str, wanted: &str, look: Look) -> Option<bool> {
+        match rests(Some(&vm(strategy, status)), wanted, look) {
+            Poll::Done(runs) => Some(runs),
+            Poll::NotYet(_) | Poll::Failed(_) => None,
+        }
+    }
+
+    #[test]
+    fn a_vm_that_is_being_live_migrated_runs() {
+        assert_eq!(runs("Always", "Migrating", "Running", Look::Arrived), Some(true));
+    }
+
+    #[test]
+    fn a_vm_that_starts_slowly_is_waited_for_and_one_that_was_left_off_is_not() {
+        assert_eq!(runs("Always", "Starting", "Running", Look::Arrived), None);
+        assert_eq!(runs("Always", "Stopped", "Running", Look::Arrived), None, "KubeVirt has not seen it yet");
+        assert_eq!(runs("Halted", "Stopped", "Running", Look::Arrived), Some(false));
+        assert_eq!(runs("Halted", "Stopped", "Running", Look::Booted), None, "it was started a moment ago");
     }
 }

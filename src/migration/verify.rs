@@ -66,8 +66,8 @@ pub(super) async fn verify(
     let judge = with
         .into_iter()
         .map(|vm| judge_vm(context, cell, prepared, maps, arrived, &provider, &defaults, &ran, attempt, (vm, look)));
-    let judged = futures::future::join_all(judge).await;
-    let (findings, unread): (Vec<Vec<Finding>>, Vec<Vec<String>>) = judged.into_iter().unzip();
+    let each = futures::future::join_all(judge).await;
+    let (findings, unread): (Vec<Vec<Finding>>, Vec<Vec<String>>) = each.into_iter().unzip();
     let (findings, mut unread) = (findings.concat(), unread.concat());
     unread.extend(
         provider.insecure_skip_verify.as_ref().err().map(|why| format!("the TLS choice of its Provider: {why}")),
@@ -76,8 +76,14 @@ pub(super) async fn verify(
         let finding = finding.clone();
         context.parts.events.emit(EventKind::CheckFinished { cell: cell.id.clone(), attempt, finding });
     }
-    report(&findings)?;
-    let blind = check::unjudged_essentials(&findings, &cell.scenario.essential)
+    judged(&findings, unread, &cell.scenario.essential)
+}
+
+/// What findings mean for their cell: failed where one has, else errored where something could not be read or an
+/// essential check was not judged. `essential`: those that the scenario calls so.
+pub(super) fn judged(findings: &[Finding], unread: Vec<String>, essential: &[String]) -> Result<(), Failure> {
+    report(findings)?;
+    let blind = check::unjudged_essentials(findings, essential)
         .map(|(finding, because)| format!("{} of {} was not judged: {because}", finding.check, finding.vm));
     evidence(unread.into_iter().chain(blind).collect())
 }
@@ -93,7 +99,7 @@ fn evidence(unread: Vec<String>) -> Result<(), Failure> {
 }
 
 /// One failure for all checks that failed; every one is listed.
-pub(super) fn report(findings: &[Finding]) -> Result<(), Failure> {
+fn report(findings: &[Finding]) -> Result<(), Failure> {
     let failed: Vec<String> = findings
         .iter()
         .filter_map(|f| match &f.outcome {

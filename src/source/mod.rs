@@ -53,6 +53,21 @@ pub enum SourceError {
     Ledger(#[from] LedgerError),
 }
 
+impl SourceError {
+    /// Whether somebody answered, and what was asked is not to be had: no reach, no login and no ledger are the
+    /// environment's instead.
+    pub fn is_answer(&self) -> bool {
+        match self {
+            Self::NotFound { .. }
+            | Self::Operation { .. }
+            | Self::Timeout { .. }
+            | Self::Unsupported { .. }
+            | Self::NotOurs { .. } => true,
+            Self::Unreachable { .. } | Self::Login { .. } | Self::Ledger(_) => false,
+        }
+    }
+}
+
 fn why(judgement: &Judgement) -> &str {
     match judgement {
         Judgement::Ours => "",

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -39,6 +40,24 @@ func only(profile string, result *harness.Result) *harness.Result {
 		if strings.HasPrefix(id, profile+"/") {
 			kept.Cells[id] = cell
 		}
+	}
+	return &kept
+}
+
+// withoutMarkers is the result where nobody can write into guests: vcsim's are records without a file system, and a
+// marker that the platform could have written and did not is not judged.
+func withoutMarkers(result *harness.Result) *harness.Result {
+	kept := *result
+	kept.Cells = map[string]harness.Cell{}
+	for id, cell := range result.Cells {
+		checks := slices.Clone(cell.Checks)
+		for at, line := range checks {
+			if check, found := strings.CutSuffix(line, ": passed"); found && strings.HasPrefix(check, "marker of ") {
+				checks[at] = check + ": not-judged"
+			}
+		}
+		cell.Checks = checks
+		kept.Cells[id] = cell
 	}
 	return &kept
 }

@@ -386,11 +386,13 @@ func report(vm *simulator.VirtualMachine, base *machine, on bool) map[string]any
 		"guest.toolsRunningStatus": string(types.VirtualMachineToolsRunningStatusGuestToolsRunning),
 		"guest.toolsStatus":        types.VirtualMachineToolsStatusToolsOk,
 		"guest.guestState":         string(types.VirtualMachineGuestStateRunning),
-		"guest.guestFamily":        base.guest.family,
-		"guest.guestFullName":      base.guest.fullName,
-		"guest.hostName":           base.name,
-		"guest.ipAddress":          first,
-		"guest.net":                nics,
+		// Its guests are records: no program can be run in them.
+		"guest.guestOperationsReady": types.NewBool(false),
+		"guest.guestFamily":          base.guest.family,
+		"guest.guestFullName":        base.guest.fullName,
+		"guest.hostName":             base.name,
+		"guest.ipAddress":            first,
+		"guest.net":                  nics,
 		"guest.ipStack": []types.GuestStackInfo{{
 			DnsConfig:     &types.NetDnsConfigInfo{IpAddress: []string{dnsServer}},
 			IpRouteConfig: &types.NetIpRouteConfigInfo{IpRoute: routes}}},

@@ -45,6 +45,7 @@ mod rbac;
 mod render;
 mod request;
 mod resource_handlers;
+pub(crate) use resource_handlers::LOG_ANNOTATION;
 mod resources;
 mod router;
 mod rules;

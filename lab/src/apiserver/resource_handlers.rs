@@ -156,7 +156,7 @@ fn sorted(value: &Value) -> Value {
 }
 
 /// A pod's log in the lab is this annotation.
-const LOG_ANNOTATION: &str = "lab.mtv-matrix.io/log";
+pub(crate) const LOG_ANNOTATION: &str = "lab.mtv-matrix.io/log";
 
 fn tail(log: &str, lines: Option<u64>) -> String {
     let Some(lines) = lines.and_then(|l| usize::try_from(l).ok()) else { return log.to_owned() };

@@ -289,6 +289,14 @@ pub const WRITTEN: &[Written] = &[
         &["devices"],
     )
     .not_on(&["openshift"]),
+    change(
+        "utility-volume",
+        Vm,
+        "/spec/template/spec/utilityVolumes",
+        Set(r#"[{"name": "x", "claimName": "x"}]"#),
+        &["devices"],
+    )
+    .not_on(&["openshift"]),
     change("sound-card", Vm, "/spec/template/spec/domain/devices/sound", Set(r#"{"name": "s"}"#), &["devices"])
         .not_on(&["openshift"]),
     change(
@@ -382,6 +390,13 @@ pub const WRITTEN: &[Written] = &[
         Vm,
         "/spec/template/spec/networks",
         Push(r#"{"name": "spare", "pod": {}}"#),
+        &["nic-devices"],
+    ),
+    change(
+        "network-of-two-kinds",
+        Vm,
+        "/spec/template/spec/networks/0/resourceClaim/claimName",
+        Set(r#""x""#),
         &["nic-devices"],
     ),
     change("nic-lost", Vm, "/spec/template/spec/domain/devices/interfaces", Drop, &["network", "nic-devices"]),
@@ -480,6 +495,13 @@ pub const WRITTEN: &[Written] = &[
         &["disk-devices", "disk-count", "left-behind", "pvc-names", "disk-order", "disk-source"],
     ),
     change(
+        "volume-of-two-kinds",
+        Vm,
+        "/spec/template/spec/volumes/0/memoryDump/claimName",
+        Set(r#""x""#),
+        &["disk-devices"],
+    ),
+    change(
         "volume-lost",
         Vm,
         "/spec/template/spec/volumes",
@@ -534,6 +556,8 @@ pub const WRITTEN: &[Written] = &[
     change("strategy-manual", Vm, "/spec/runStrategy", Set(r#""Manual""#), &["run-strategy"]),
     change("strategy-once", Vm, "/spec/runStrategy", Set(r#""Once""#), &["run-strategy"]),
     change("strategy-wait", Vm, "/spec/runStrategy", Set(r#""WaitAsReceiver""#), &["run-strategy"]),
+    change("starts-paused", Vm, "/spec/template/spec/startStrategy", Set(r#""Paused""#), &["run-strategy"])
+        .not_on(&["openshift"]),
     change("strategy-lost", Vm, "/spec/runStrategy", Remove, &["run-strategy"]),
     change("strategy-said-twice", Vm, "/spec/running", Set("true"), &["run-strategy"]),
     change("node-selector-gained", Vm, "/spec/template/spec/nodeSelector/another", Set(r#""x""#), &["scheduling"])
@@ -578,6 +602,7 @@ pub const WRITTEN: &[Written] = &[
     change("plan-with-another-map", Plan, "/spec/map/storage/name", Set(r#""another""#), &["plan-kept"]),
     change("plan-with-another-provider", Plan, "/spec/provider/source/name", Set(r#""another""#), &["plan-kept"]),
     change("plan-keeps-no-addresses", Plan, "/spec/preserveStaticIPs", Flip, &["plan-kept"]),
+    change("plan-vm-with-a-switch", Plan, "/spec/vms/0/migrateSharedDisks", Set("true"), &["plan-kept"]),
     change("migration-of-another-plan", Migration, "/spec/plan/name", Set(r#""another""#), &["plan-kept"]),
     change("migration-cancelled", Migration, "/spec/cancel", Set(r#"[{"id": "x"}]"#), &["plan-kept"]),
     change("plan-did-not-succeed", Plan, "/status/conditions", Set("[]"), &["migration-status"]),
@@ -616,6 +641,13 @@ pub const WRITTEN: &[Written] = &[
         Plan,
         "/status/migration/vms/0/completed",
         Set(r#""2000-01-01T00:00:00Z""#),
+        &["migration-status"],
+    ),
+    change(
+        "migration-ended-before-it-began",
+        Migration,
+        "/status/completed",
+        Set(r#""2001-01-01T00:00:00Z""#),
         &["migration-status"],
     ),
     change("vm-did-not-succeed", Plan, "/status/migration/vms/0/conditions", Set("[]"), &["migration-status"]),

@@ -29,6 +29,8 @@ mod windows;
 const STREAM_BYTES: usize = 64 * 1024;
 /// Simulated time in which a guest lets nobody in after the first question.
 const BOOTING: Duration = Duration::from_secs(20);
+/// Simulated time after the first question in which static addresses may be missing.
+const ADDRESSES: Duration = Duration::from_secs(120);
 
 /// All guests of a lab. Dropping it ends every session.
 pub struct Guests {
@@ -80,11 +82,15 @@ impl Guests {
             return None;
         }
         let mut guest = view::current(self.directory.as_ref(), &self.defects, macs);
+        let awake = self.awake(macs);
+        if self.sky.has(Weather::LateAddresses) && awake < self.clock.real(ADDRESSES) {
+            guest.nics.iter_mut().for_each(view::with_dhcp);
+        }
         if self.sky.has(Weather::Bridges) && !guest.windows {
             guest.nics = behind_bridges(guest.nics);
         }
         let door = match () {
-            () if self.boots(macs) => ssh::Door::Booting,
+            () if self.sky.has(Weather::NoLogin) && awake < self.clock.real(BOOTING) => ssh::Door::Booting,
             () if self.defects.has(Defect::LoginRefused) => ssh::Door::Shut,
             () => ssh::Door::Open,
         };
@@ -103,14 +109,10 @@ impl Guests {
         Some(Box::new(theirs))
     }
 
-    /// Whether the guest lets nobody in yet; the first question of all begins its time.
-    fn boots(&self, macs: &[String]) -> bool {
-        if !self.sky.has(Weather::NoLogin) {
-            return false;
-        }
+    /// How long ago the guest was first spoken to.
+    fn awake(&self, macs: &[String]) -> Duration {
         let mut spoken = self.spoken.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = spoken.entry(macs.to_vec()).or_insert_with(Instant::now);
-        first.elapsed() < self.clock.real(BOOTING)
+        spoken.entry(macs.to_vec()).or_insert_with(Instant::now).elapsed()
     }
 
     /// What the guest with these MACs looks like now.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use sha2::{Digest, Sha256};
 
+use super::{linux, windows};
 use crate::defects::{Defect, Defects, new_mac};
 use crate::ports::{GuestDirectory, GuestNic, GuestProfile};
 
@@ -26,7 +27,7 @@ pub fn dhcp_server() -> IpAddr {
 }
 
 /// Turns an adapter into one that asks DHCP.
-fn with_dhcp(nic: &mut GuestNic) {
+pub(super) fn with_dhcp(nic: &mut GuestNic) {
     nic.is_static = false;
     nic.addresses = vec![(lease(&nic.mac), POOL_PREFIX)];
     nic.gateway = Some(POOL_GATEWAY);
@@ -78,7 +79,21 @@ pub fn current(directory: &dyn GuestDirectory, defects: &Defects, macs: &[String
         }
         guest.nics.push(nic);
     }
+    if defects.has(Defect::LostData) {
+        empty(&mut guest);
+    }
+    if defects.has(Defect::AlteredData) {
+        guest.files.values_mut().for_each(|text| text.insert(0, '~'));
+    }
     guest
+}
+
+/// Every file is there and holds nothing: what was written last never reached the disk that was copied.
+fn empty(guest: &mut GuestProfile) {
+    let system = if guest.windows { windows::SYSTEM_FILES } else { linux::SYSTEM_FILES };
+    let written: Vec<String> = guest.files.keys().cloned().collect();
+    let all = system.iter().map(|path| (*path).to_owned()).chain(written);
+    guest.files = all.map(|path| (path, String::new())).collect();
 }
 
 /// Whether an adapter of the profile is among the present ones, so that no other may stand for it.

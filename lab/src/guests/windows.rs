@@ -25,6 +25,7 @@ pub fn answer(guest: &GuestProfile, words: &[String]) -> Answer {
         "whoami" => Answer::out(format!("{}\\administrator\r\n", guest.hostname.to_lowercase())),
         "exit" | "cd" | "chcp" | "rem" => Answer::default(),
         "certutil" => certutil(guest, rest),
+        "type" => print(guest, rest.first().map_or("", String::as_str)),
         "ipconfig" => Answer::out(ipconfig(guest, rest.iter().any(|word| word.eq_ignore_ascii_case("/all")))),
         _ => Answer::failure(
             1,
@@ -32,6 +33,23 @@ pub fn answer(guest: &GuestProfile, words: &[String]) -> Answer {
                 "'{command}' is not recognized as an internal or external command,\r\noperable program or batch file.\r\n"
             ),
         ),
+    }
+}
+
+/// The file of every installation that `type` is tried with.
+const WIN_INI: &str = r"C:\Windows\win.ini";
+pub(super) const SYSTEM_FILES: &[&str] = &[WIN_INI];
+
+/// `type FILE`. Names of files are the same in either case.
+fn print(guest: &GuestProfile, file: &str) -> Answer {
+    let of_guest = guest.files.iter().find(|(path, _)| path.eq_ignore_ascii_case(file)).map(|(_, text)| text.clone());
+    let of_system = || {
+        let text = "; for 16-bit app support\r\n[fonts]\r\n[extensions]\r\n[mci extensions]\r\n[files]\r\n";
+        file.eq_ignore_ascii_case(WIN_INI).then(|| text.to_owned())
+    };
+    match of_guest.or_else(of_system) {
+        Some(text) => Answer::out(text),
+        None => Answer::failure(1, "The system cannot find the file specified.\r\n"),
     }
 }
 

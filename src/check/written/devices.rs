@@ -27,6 +27,16 @@ fn volumes(spec: &Value) -> BTreeMap<&str, &str> {
         .collect()
 }
 
+/// A volume or a network is of one kind, which `known` knows: KubeVirt refuses a second, or takes one of them.
+fn of_one_kind(what: &str, of: &Value, known: impl Fn(&str) -> bool, compared: &mut Compared) {
+    let kinds = of.as_object().into_iter().flatten().filter(|(key, value)| *key != "name" && !value.is_null());
+    let kinds: Vec<&str> = kinds.map(|(key, _)| key.as_str()).collect();
+    let right = matches!(kinds.as_slice(), [kind] if known(kind));
+    compared.holds(right, &format!("{what} {}", text(of, "/name")), "one kind", || {
+        if kinds.is_empty() { "none".to_owned() } else { kinds.join(", ") }
+    });
+}
+
 pub(in crate::check) fn disks(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
     let spec = at(&target.objects.vm, "/spec/template/spec");
     let disks = list(spec, "/domain/devices/disks");
@@ -42,6 +52,7 @@ pub(in crate::check) fn disks(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judge
     for name in volumes.keys() {
         compared.holds(named.contains(name), name, "a disk of the volume's name", || "none".to_owned());
     }
+    list(spec, "/volumes").iter().for_each(|volume| of_one_kind("volume", volume, |_| true, &mut compared));
     let Some(devices) = devices(facts) else {
         if compared.wrong.is_empty() {
             compared.open("devices", COPIED);
@@ -123,6 +134,7 @@ pub(in crate::check) fn nics(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgem
     for network in networks {
         let name = text(network, "/name");
         compared.holds(names.contains(name), name, "a NIC on the network", || "none".to_owned());
+        of_one_kind("network", network, |kind| matches!(kind, "pod" | "multus"), &mut compared);
     }
     let Some(devices) = devices(facts) else {
         if compared.wrong.is_empty() {
@@ -223,5 +235,6 @@ pub(in crate::check) fn others(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judg
     for key in ["gpus", "hostDevices", "watchdog", "filesystems", "sound", "clientPassthrough", "downwardMetrics"] {
         compared.none(key, at(devices, &format!("/{key}")));
     }
+    compared.none("utilityVolumes", at(&target.objects.vm, "/spec/template/spec/utilityVolumes"));
     compared.judgements("nothing but what MTV writes")
 }

@@ -56,6 +56,7 @@ pub(in crate::check) fn plan_kept(facts: &Facts<'_>, _: &TargetVm) -> Vec<Judgem
     if let Some(path) = missing(&facts.ran.sent, spec, "") {
         compared.wrong(format!("Plan spec{path}"), shown(at(&facts.ran.sent, &path)), shown(at(spec, &path)));
     }
+    unsent(&facts.ran.sent, spec, &mut compared);
     for key in ["name", "namespace"] {
         let wanted = text(plan, &format!("/metadata/{key}"));
         compared.same(&format!("Migration plan {key}"), wanted, text(migration, &format!("/spec/plan/{key}")));
@@ -68,6 +69,18 @@ pub(in crate::check) fn plan_kept(facts: &Facts<'_>, _: &TargetVm) -> Vec<Judgem
         compared.none("Migration cancel", cancel);
     }
     compared.judgements("as it was sent")
+}
+
+/// Nothing of the Plan's VMs is said that was not sent. MTV completes a reference to a VM; of switches, its definition
+/// gives a VM no default.
+fn unsent(sent: &Value, spec: &Value, compared: &mut Compared) {
+    const REFERENCE: [&str; 4] = ["id", "name", "namespace", "type"];
+    for (index, (sent, vm)) in list(sent, "/vms").iter().zip(list(spec, "/vms")).enumerate() {
+        for (key, value) in vm.as_object().into_iter().flatten() {
+            let known = REFERENCE.contains(&key.as_str()) || !unsaid(sent.get(key).unwrap_or(&Value::Null));
+            compared.holds(known || unsaid(value), &format!("Plan spec/vms/{index}/{key}"), "nothing", || shown(value));
+        }
+    }
 }
 
 pub(in crate::check) fn status(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
@@ -84,6 +97,12 @@ pub(in crate::check) fn status(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judg
     let seen = observed.is_null() || observed.as_i64() == generation.as_i64();
     compared.holds(seen, "Plan generation", &shown(generation), || shown(observed));
     history(plan, migration, &mut compared);
+    for (name, of) in [("Plan", at(plan, "/status/migration")), ("Migration", at(migration, "/status"))] {
+        // Where both are told: no exact time is promised.
+        if !text(of, "/started").is_empty() && !text(of, "/completed").is_empty() {
+            times(name, of, &mut compared);
+        }
+    }
     let told = [("Plan", list(plan, "/status/migration/vms")), ("Migration", list(migration, "/status/vms"))];
     for (name, vms) in told {
         compared.holds(
@@ -269,7 +288,26 @@ pub(in crate::check) fn precopies(facts: &Facts<'_>, _: &TargetVm) -> Vec<Judgem
         let right = !start.is_empty() && (end.is_empty() || start <= end);
         compared.holds(right, "precopy", "started before ended", || format!("{start} to {end}"));
     }
+    intervals(facts, list(warm, "/precopies"), &mut compared);
     compared.judgements(format!("{} succeeded", made.unwrap_or_default()))
+}
+
+/// A precopy starts an interval after the one before it ended (`nextPrecopyAt`), or where the cutover came first. The
+/// first pause may still be of the interval before: MTV's operator takes a while to hand a new one on.
+fn intervals(facts: &Facts<'_>, precopies: &[Value], compared: &mut Compared) {
+    let wanted = facts.ran.precopy_interval.and_then(|seconds| SignedDuration::try_from_secs_f64(seconds).ok());
+    let Some(wanted) = wanted else { return };
+    let migration = facts.ran.migration.as_ref().ok().and_then(Option::as_ref);
+    let cutover = migration.and_then(|migration| time(migration, "/spec/cutover"));
+    for (one, next) in precopies.iter().zip(precopies.iter().skip(1)).skip(1) {
+        let (Some(ended), Some(began)) = (time(one, "/end"), time(next, "/start")) else { continue };
+        if cutover.is_some_and(|cutover| cutover <= began + ROUNDING) {
+            continue;
+        }
+        let pause = began.duration_since(ended);
+        let kept = pause >= wanted - ROUNDING - ROUNDING && pause <= wanted + TOLERANCE;
+        compared.holds(kept, "interval", &format!("{wanted:#} between two precopies"), || format!("{pause:#}"));
+    }
 }
 
 /// How long MTV may take from the moment at which it may cut over to the step that does: it looks every few seconds,

@@ -33,6 +33,11 @@ pub(in crate::check) fn run_strategy(facts: &Facts<'_>, target: &TargetVm) -> Ve
         PowerState::On => "Always",
         PowerState::Off => "Halted",
     };
+    // One that starts paused does not run, whatever its strategy says.
+    let start = at(spec, "/template/spec/startStrategy");
+    if platform::of(facts.platform).devices.is_some() && !super::unsaid(start) {
+        return whole(failed("no start strategy", shown(start)));
+    }
     let actual = if running.is_null() { shown(strategy) } else { format!("running {}", shown(running)) };
     whole(if told == Some(wanted) { passed(actual) } else { failed(expected, actual) })
 }

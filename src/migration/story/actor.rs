@@ -17,9 +17,9 @@ use super::super::verify::{self, Arrived};
 use super::Acts;
 use crate::api::forklift::Plan;
 use crate::config::steps::{Goal, Moment, Step, VmName, Wait};
-use crate::event::{EventKind, Level, Problem};
+use crate::event::{EventKind, Level, Problem, Verdict};
 use crate::forklift::execution::{Ended, Execution};
-use crate::forklift::{Patience, plan};
+use crate::forklift::{Patience, hook_output, plan};
 use crate::matrix::Cell;
 
 /// How much later than its step a wait inside gives up.
@@ -57,12 +57,34 @@ pub(in crate::migration) struct Told {
     pub(super) migrated: Option<Migrated>,
     /// Where the platform's log stood before the first one.
     power_mark: Option<String>,
-    /// What was written into guests, by the id of the source VM.
-    pub(super) markers: BTreeMap<String, Marker>,
+    /// What was written into guests, by the id of the source VM; `Err`: why it came to nothing where the platform can.
+    pub(super) markers: BTreeMap<String, Result<Marker, String>>,
 }
 
 impl Acts for Actor<'_> {
     async fn act(&mut self, step: &Step) -> Result<(), Failure> {
+        let done = self.perform(step).await;
+        match done {
+            Err(failure) if failure.verdict == Verdict::Failed => Err(self.with_hook_output(failure).await),
+            done => done,
+        }
+    }
+}
+
+/// How long the output of a failed hook is looked for.
+const HOOK_OUTPUT: Duration = Duration::from_secs(10);
+
+impl Actor<'_> {
+    /// Adds what a failed hook printed, where no step has judged that failure to be as it must.
+    async fn with_hook_output(&self, mut failure: Failure) -> Failure {
+        if let (Some(Ended::Failed(vms)), None) = (&self.told.end, &self.told.migrated) {
+            let read = hook_output::of(&self.context.parts.cluster, self.namespace(), vms);
+            failure.problem.details.extend(tokio::time::timeout(HOOK_OUTPUT, read).await.unwrap_or_default());
+        }
+        failure
+    }
+
+    async fn perform(&mut self, step: &Step) -> Result<(), Failure> {
         // The step's own bound ends it and says so in its words; what waits inside only has to end some time.
         let limit = step.deadline(&self.context.parts.settings.timeouts).0 + BEYOND;
         let patience = self.context.patience(limit);
@@ -107,15 +129,13 @@ impl Acts for Actor<'_> {
             Step::Boot(_) => self.look(Look::Booted).await,
             Step::Snapshot(snapshot) => self.snapshot(snapshot).await,
             Step::Patch(patch) => self.patch(patch).await,
-            Step::WriteMarker(step) => self.write_markers(step.vm.as_ref(), limit).await,
+            Step::WriteMarker(step) => self.write_markers(step.vm.as_ref()).await,
             Step::ReadMarker(read) => self.read_markers(read).await,
             Step::Run(run) => self.run(run).await,
             Step::Shutdown(step) => self.shut_down(step.vm.as_ref(), limit).await,
         }
     }
-}
 
-impl Actor<'_> {
     pub(super) fn namespace(&self) -> &str {
         &self.prepared.namespace
     }

@@ -8,13 +8,14 @@ use super::super::inside::{self, Ran};
 use super::super::marker::{Marker, judge_own, shortened};
 use super::super::prepared::PreparedVm;
 use super::super::settle::login_of;
-use super::super::verify::{report, target_name};
+use super::super::verify::{judged, target_name};
 use super::actor::Actor;
 use crate::api::kubevirt::VirtualMachine;
-use crate::api::vm::Power;
+use crate::api::vm::{GuestOs, Power};
 use crate::cluster::apply;
 use crate::config::steps::{ReadMarker, Run, Snapshot, VmName};
 use crate::event::{EventKind, Finding, Level, Outcome, Problem};
+use crate::source::SourceDriver;
 
 /// The check that says whether a marker came along.
 const MARKER: &str = "marker";
@@ -40,40 +41,65 @@ impl Actor<'_> {
         self.context.note(Some(&self.cell.id), level, message);
     }
 
-    /// Writes a marker into each guest. Where nobody can, the log says so, and `read-marker` finds none.
-    pub(super) async fn write_markers(&mut self, named: Option<&VmName>, limit: Duration) -> Result<(), Failure> {
-        let mut written = Vec::new();
-        for vm in self.named(named)? {
-            match self.write_marker(vm, limit).await? {
-                Ok(marker) => {
-                    self.note(Level::Info, format!("source VM {}: a marker was written", vm.reference.name));
-                    written.push((vm.reference.id.clone(), marker));
-                }
-                Err(why) => self.note(Level::Warning, format!("no marker in {}: {why}", vm.reference.name)),
-            }
+    /// Whether VMs may be started for a test.
+    fn boots(&self) -> bool {
+        self.context.parts.settings.boot && self.cell.scenario.boot.unwrap_or(true)
+    }
+
+    /// Whether anything of the migrated VMs is looked at.
+    fn looks(&self) -> bool {
+        self.context.parts.settings.check_vms_signals && self.cell.scenario.check_vms_signals
+    }
+
+    /// Writes a marker into each guest. Where that comes to nothing the log says so, and `read-marker` judges nothing.
+    pub(super) async fn write_markers(&mut self, named: Option<&VmName>) -> Result<(), Failure> {
+        if !self.looks() {
+            return Ok(());
         }
-        self.told.markers.extend(written);
+        let writes = self.named(named)?.into_iter().map(async |vm| {
+            let name = &vm.reference.name;
+            let driver = self.prepared.open.access.driver().filter(|driver| driver.reaches_guests());
+            let Some(driver) = driver else {
+                self.note(
+                    Level::Info,
+                    format!("no marker in {name}: nobody here can write into guests of its platform"),
+                );
+                return Ok::<_, Failure>(None);
+            };
+            let written = self.write_marker(driver.as_ref(), vm).await?;
+            match &written {
+                Ok(_) => self.note(Level::Info, format!("source VM {name}: a marker was written")),
+                Err(why) => self.note(Level::Warning, format!("no marker in {name}: {why}")),
+            }
+            Ok(Some((vm.reference.id.clone(), written)))
+        });
+        let written: Vec<_> = futures::future::try_join_all(writes).await?;
+        self.told.markers.extend(written.into_iter().flatten());
         Ok(())
     }
 
     /// `Ok(Err)`: why it can't be.
-    async fn write_marker(&self, vm: &PreparedVm, limit: Duration) -> Result<Result<Marker, String>, Failure> {
-        let reaches = self.prepared.open.access.driver().filter(|driver| driver.reaches_guests());
-        let Some(driver) = reaches else {
-            return Ok(Err("nobody here can write into guests of this platform".to_owned()));
-        };
+    async fn write_marker(
+        &self,
+        driver: &dyn SourceDriver,
+        vm: &PreparedVm,
+    ) -> Result<Result<Marker, String>, Failure> {
         let login = match login_of(self.prepared, vm) {
             Ok(login) => login,
             Err(why) => return Ok(Err(why)),
         };
         let was_on = driver.power(&vm.reference).await? == Power::On;
-        if !was_on {
-            let how = driver.set_power(&vm.reference, true).await?;
-            self.note(Level::Info, format!("source VM {} started for its marker: {how}", vm.reference.name));
+        if !was_on && !self.boots() {
+            return Ok(Err("the VM is off, and `boot` is switched off: nobody starts it".to_owned()));
         }
         let marker = Marker::new(vm.before.os);
+        let limit = self.context.parts.settings.timeouts.guest_info;
         let write = async {
-            driver.wait_guest_info(&vm.reference, self.context.parts.settings.timeouts.guest_info).await?;
+            if !was_on {
+                let how = driver.set_power(&vm.reference, true).await?;
+                self.note(Level::Info, format!("source VM {} started for its marker: {how}", vm.reference.name));
+            }
+            driver.wait_guest_info(&vm.reference, limit).await?;
             let (program, arguments) = marker.writing();
             driver.run_in_guest(&vm.reference, &login, program, &arguments, limit).await
         };
@@ -84,13 +110,12 @@ impl Actor<'_> {
             self.note(Level::Info, format!("source VM {}: {how}", vm.reference.name));
             self.seen_as_before(vm).await?;
         }
-        match wrote? {
-            0 => Ok(Ok(marker)),
-            code => {
-                let message =
-                    format!("the guest of {} could not write its marker: exit code {code}", vm.reference.name);
-                Err(Failure::environment(Problem::new(message)))
-            }
+        match wrote {
+            Ok(0) => Ok(Ok(marker)),
+            Ok(code) => Ok(Err(format!("its guest ended the command with exit code {code}"))),
+            // A guest that can't be written into is no fault of the migration's.
+            Err(error) if error.is_answer() => Ok(Err(error.to_string())),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -115,19 +140,17 @@ impl Actor<'_> {
         Ok(all.map(|vm| (vm.clone(), target_name(migrated, vm))).collect())
     }
 
-    /// Reads the markers back. A VM that has none is judged by the step's command, or not.
+    /// Reads the markers back. Where the platform can't write any, the step's command judges; what it can and did not
+    /// is not judged.
     pub(super) async fn read_markers(&mut self, read: &ReadMarker) -> Result<(), Failure> {
+        if !self.looks() {
+            return Ok(());
+        }
+        let arrived = self.arrived(read.vm.as_ref()).await?;
+        let outcomes = arrived.iter().map(|(vm, name)| self.read_marker(read, vm, name));
+        let outcomes = futures::future::try_join_all(outcomes).await?;
         let mut findings = Vec::new();
-        for (vm, name) in self.arrived(read.vm.as_ref()).await? {
-            let outcome = match (self.told.markers.get(&vm.reference.id), &read.command) {
-                (Some(marker), _) => marker.judge(self.inside(&vm, &name, &marker.reading()).await?),
-                (None, Some(command)) => {
-                    judge_own(command, read.output.as_ref(), self.inside(&vm, &name, command).await?)
-                }
-                (None, None) => {
-                    Outcome::NotJudged { because: "no marker was written, and the step has no `command`".to_owned() }
-                }
-            };
+        for ((vm, name), outcome) in arrived.iter().zip(outcomes) {
             if let Outcome::NotJudged { because } = &outcome {
                 self.note(Level::Warning, format!("the marker of {name} is not judged: {because}"));
             }
@@ -136,18 +159,32 @@ impl Actor<'_> {
             self.context.parts.events.emit(EventKind::CheckFinished { cell, attempt, finding: finding.clone() });
             findings.push(finding);
         }
-        report(&findings)
+        judged(&findings, Vec::new(), &self.cell.scenario.essential)
     }
 
-    async fn inside(&self, vm: &PreparedVm, name: &str, command: &str) -> Result<Ran, Failure> {
-        let ran = inside::run(self.context, self.cell, self.prepared, vm, name, command).await;
+    async fn read_marker(&self, read: &ReadMarker, vm: &PreparedVm, name: &str) -> Result<Outcome, Failure> {
+        let own = read.windows.as_ref().filter(|_| vm.before.os == GuestOs::Windows).or(read.command.as_ref());
+        Ok(match (self.told.markers.get(&vm.reference.id), own) {
+            (Some(Ok(marker)), _) => marker.judge(self.inside(vm, name, &marker.reading(), self.boots()).await?),
+            (Some(Err(why)), _) => Outcome::NotJudged { because: format!("no marker was written: {why}") },
+            (None, Some(command)) => {
+                judge_own(command, read.output.as_ref(), self.inside(vm, name, command, self.boots()).await?)
+            }
+            (None, None) => {
+                Outcome::NotJudged { because: "no marker was written, and the step has no `command`".to_owned() }
+            }
+        })
+    }
+
+    async fn inside(&self, vm: &PreparedVm, name: &str, command: &str, may_start: bool) -> Result<Ran, Failure> {
+        let ran = inside::run(self.context, self.cell, self.prepared, vm, (name, command), may_start).await;
         ran.map_err(|why| Failure::environment(Problem::new(format!("the guest of {name} could not be asked: {why}"))))
     }
 
     /// Runs the step's command in each guest.
     pub(super) async fn run(&mut self, run: &Run) -> Result<(), Failure> {
         for (vm, name) in self.arrived(run.vm.as_ref()).await? {
-            match judge_own(&run.command, run.output.as_ref(), self.inside(&vm, &name, &run.command).await?) {
+            match judge_own(&run.command, run.output.as_ref(), self.inside(&vm, &name, &run.command, true).await?) {
                 Outcome::Passed { actual } => self.note(Level::Info, format!("{name}: {actual}")),
                 Outcome::Failed { expected, actual } => {
                     let message = format!("expected in {name} that {expected}, found {}", shortened(&actual));

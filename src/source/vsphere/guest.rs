@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
 use super::VsphereDriver;
+use super::wait::Waited;
 use crate::api::vim::op::{self, GuestAuth};
 use crate::config::Credentials;
 use crate::net::Poll;
@@ -30,14 +31,18 @@ impl VsphereDriver {
         let operations = live.content.guest_operations_manager.clone().ok_or_else(none)?;
         let manager = self.props(&operations, &["processManager"]).await?.moref("processManager").ok_or_else(none)?;
         let auth = GuestAuth { username: &login.username, password: login.password.expose_secret() };
+        self.operable(vm, deadline).await?;
         let (moref, manager) = (&moref, &manager);
-        // Tools that have just begun to run refuse for a while.
+        // Tools that have just begun to run refuse for a while, and a guest that boots lets nobody in.
         let started = poll::until(session.profile_name(), &what, deadline, || async {
             let asked = session.call(|_| op::start_program(manager, moref, auth, program, arguments)).await;
             match asked {
                 Ok(values) => Ok(Poll::Done(values)),
                 Err(error) if error.is("GuestOperationsUnavailable") => {
                     Ok(Poll::NotYet("its guest operations are not available".to_owned()))
+                }
+                Err(error) if error.is("InvalidGuestLogin") => {
+                    Ok(Poll::NotYet(format!("the guest refuses the login of {}", login.username)))
                 }
                 Err(error) => Err(session.failed(&what, error)),
             }
@@ -57,5 +62,26 @@ impl VsphereDriver {
             })
         })
         .await
+    }
+
+    /// Waits until the platform says that programs can be run in the guest; one that does not tell is asked.
+    async fn operable(&self, vm: &VmRef, deadline: Instant) -> Result<(), SourceError> {
+        const READY: &str = "guest.guestOperationsReady";
+        let (moref, limit) = (Self::moref(vm), deadline.saturating_duration_since(Instant::now()));
+        let what = format!("the guest operations of {}", vm.name);
+        let waited = self
+            .session
+            .wait_for(std::slice::from_ref(&moref), &[READY], limit, |known| {
+                match known.get(&moref).and_then(|props| props.get(READY)).map(|ready| ready.text.as_str()) {
+                    Some("false") => Poll::NotYet("not ready".to_owned()),
+                    _ => Poll::Done(()),
+                }
+            })
+            .await
+            .map_err(|error| self.session.failed(format!("watch {what}"), error))?;
+        match waited {
+            Waited::Done(()) => Ok(()),
+            Waited::Timeout { last } => Err(self.session.timeout(&what, limit, last)),
+        }
     }
 }

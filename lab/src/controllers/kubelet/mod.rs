@@ -28,7 +28,7 @@ use crate::clock::Clock;
 use crate::ports::GuestDirectory;
 
 mod inspection;
-mod playbook;
+pub(in crate::controllers) mod playbook;
 mod program;
 mod v2v;
 

@@ -2,21 +2,27 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::Api;
-use serde_json::Value;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::ResourceExt;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::{Value, json};
 
 use super::{Ended, KubeletOptions};
+use crate::apiserver::LOG_ANNOTATION;
 
 /// Simulated time that a playbook runs.
 const TIME: Duration = Duration::from_secs(150);
 const PLAYBOOK: &str = "playbook.yml";
 
-pub async fn run(options: &KubeletOptions, namespace: &str, config_map: &str) -> Result<Ended, kube::Error> {
-    let maps: Api<ConfigMap> = Api::namespaced(options.client.clone(), namespace);
+pub async fn run(options: &KubeletOptions, pod: &Pod, config_map: &str) -> Result<Ended, kube::Error> {
+    let namespace = pod.namespace().unwrap_or_default();
+    let maps: Api<ConfigMap> = Api::namespaced(options.client.clone(), &namespace);
     let found = maps.get_opt(config_map).await?;
     let playbook = found.and_then(|map| map.data?.remove(PLAYBOOK)).unwrap_or_default();
     options.clock.sleep(TIME).await;
+    let pods: Api<Pod> = Api::namespaced(options.client.clone(), &namespace);
+    let log = json!({"metadata": {"annotations": {LOG_ANNOTATION: output(&playbook)}}});
+    pods.patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(log)).await?;
     Ok(match failing_task(&playbook) {
         Some(task) => Ended::Badly(format!("TASK [{task}] failed")),
         None => Ended::Well,
@@ -26,16 +32,39 @@ pub async fn run(options: &KubeletOptions, namespace: &str, config_map: &str) ->
 /// The first task of a playbook that ends it: a `fail`, or an `assert` of something that is plainly
 /// false. A condition (`when`) that is plainly false keeps a task from running.
 pub fn failing_task(playbook: &str) -> Option<String> {
+    failure(playbook).map(|(task, _)| task)
+}
+
+/// What Ansible prints of it, in short.
+pub fn output(playbook: &str) -> String {
+    match failure(playbook) {
+        Some((task, message)) => format!(
+            "TASK [{task}] ***\nfatal: [localhost]: FAILED! => {{\"changed\": false, \"msg\": \"{message}\"}}\n\
+             PLAY RECAP ***\nlocalhost : ok=0 changed=0 unreachable=0 failed=1\n"
+        ),
+        None => "PLAY RECAP ***\nlocalhost : ok=1 changed=0 unreachable=0 failed=0\n".to_owned(),
+    }
+}
+
+/// The task that ends a playbook, and what it says.
+fn failure(playbook: &str) -> Option<(String, String)> {
     let Ok(plays) = serde_saphyr::from_str::<Value>(playbook) else {
         // What no Ansible could read fails, too; an empty playbook does nothing.
-        return (!playbook.trim().is_empty()).then(|| "the playbook is not YAML".to_owned());
+        let unread = || ("load".to_owned(), "the playbook is not YAML".to_owned());
+        return (!playbook.trim().is_empty()).then(unread);
     };
     let plays = plays.as_array()?;
     let sections = ["pre_tasks", "tasks", "post_tasks"];
     let tasks = plays.iter().flat_map(|play| sections.iter().filter_map(|name| play[*name].as_array())).flatten();
     tasks.filter(|task| runs(task)).find(|task| ends(task)).map(|task| {
-        let name = task["name"].as_str().unwrap_or("fail");
-        name.to_owned()
+        let own = ["fail", "ansible.builtin.fail"].iter().find_map(|module| task.get(*module));
+        // `fail: msg=x` is the short form.
+        let short = own.and_then(Value::as_str).map(|text| text.trim_start_matches("msg="));
+        let message = own.and_then(|own| own.get("msg")).and_then(Value::as_str).or(short);
+        (
+            task["name"].as_str().unwrap_or("fail").to_owned(),
+            message.unwrap_or("Failed as requested from task").to_owned(),
+        )
     })
 }
 
@@ -82,5 +111,8 @@ mod tests {
         assert_eq!(of("    - name: this does not fail\n      debug:\n        msg: fail\n"), None);
         assert_eq!(failing_task(""), None);
         assert!(failing_task("- hosts: [").is_some());
+        let printed = output("- tasks:\n    - name: stop\n      ansible.builtin.fail:\n        msg: on purpose\n");
+        assert!(printed.contains("TASK [stop]") && printed.contains("\"msg\": \"on purpose\""), "{printed}");
+        assert!(output("- tasks:\n    - fail: msg=x\n").contains("\"msg\": \"x\""));
     }
 }

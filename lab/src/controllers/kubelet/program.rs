@@ -1,7 +1,6 @@
 //! Which program a pod runs, by its containers, and how each of them lives.
 
 use k8s_openapi::api::core::v1::{Container, Pod};
-use kube::ResourceExt;
 use kube::api::{Api, DynamicObject};
 
 use super::{Ended, KubeletOptions, LOOK, Ports, SHORT, inspection, playbook, v2v};
@@ -54,10 +53,7 @@ impl Program {
         match self {
             Self::VirtV2v => Ok(v2v::run(options, pod, ports).await),
             Self::DeepInspection => Ok(inspection::run(options, ports).await),
-            Self::Hook { config_map } => {
-                let namespace = pod.namespace().unwrap_or_default();
-                playbook::run(options, &namespace, &config_map).await
-            }
+            Self::Hook { config_map } => playbook::run(options, pod, &config_map).await,
             Self::WaitForReboot { namespace, vmi } => reboot(options, &namespace, &vmi).await,
             Self::Service => std::future::pending().await,
             Self::Short => {

@@ -195,9 +195,10 @@ async fn reconcile_vmi(object: Arc<DynamicObject>, context: Arc<Context>) -> Res
     let spec = vmi.get("spec").unwrap_or(&Value::Null);
     context.vmi_users.note(&namespace, &name, spec);
     let claims = volumes::claims(&options.client, &namespace, spec).await?;
+    let node = || nodes::choose(&nodes, &vmi, options.defects.has(Defect::WrongNode));
     let around = vmi::Around {
         claims,
-        node: nodes::choose(&nodes, &vmi, options.defects.has(Defect::WrongNode)),
+        node: if options.defects.has(Defect::DoesNotStart) { None } else { node() },
         guest: &guest,
         elapsed: context.elapsed(&vmi),
         agent: agent(options, guest.windows),

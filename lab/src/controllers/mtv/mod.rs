@@ -24,11 +24,12 @@ use futures::FutureExt as _;
 use std::sync::Arc;
 
 use kube::Client;
-use kube::api::Api;
+use kube::api::{Api, Patch, PatchParams};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::forklift::ForkliftController;
+use crate::api::names::LAB_CLOCK_SCALE;
 use crate::api::version::Version;
 use crate::clock::Clock;
 use crate::defects::Defects;
@@ -88,6 +89,14 @@ struct Mtv {
 }
 
 impl Mtv {
+    /// Says how fast its time passes, for who compares its times with what it was told. One that can't write it is
+    /// taken for a clock like the wall's.
+    async fn tell_scale(&self) {
+        let api: Api<ForkliftController> = Api::namespaced(self.client.clone(), &self.namespace);
+        let scale = self.clock.scale().to_string();
+        let patch = serde_json::json!({"metadata": {"annotations": {LAB_CLOCK_SCALE: scale}}});
+        let _ = api.patch("forklift-controller", &PatchParams::default(), &Patch::Merge(patch)).await;
+    }
     /// A switch of the ForkliftController; `default` where nothing is written.
     async fn switch(&self, key: &str, default: bool) -> bool {
         let api: Api<ForkliftController> = Api::namespaced(self.client.clone(), &self.namespace);
@@ -118,6 +127,7 @@ pub async fn run(options: MtvOptions, db: Arc<InventoryDb>) {
         afterwards: TaskTracker::new(),
         stop: options.stop.clone(),
     });
+    mtv.tell_scale().await;
     let stop = options.stop;
     tokio::join!(
         provider::run(mtv.clone(), stop.clone()).boxed(),

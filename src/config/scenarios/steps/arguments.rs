@@ -307,9 +307,12 @@ pub struct Run {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReadMarker {
-    /// Where no marker could be written: a command that finds something that was there before.
+    /// Where the platform can't write a marker: a command that finds something that was there before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
+    /// `command` for Windows guests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows: Option<String>,
     /// A regular expression that the output of `command` meets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Pattern>,

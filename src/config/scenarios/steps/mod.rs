@@ -65,8 +65,8 @@ pub enum Step {
     /// Writes a file with a checksum into the guests of the source VMs, where the platform can; one that is off is started
     /// for it and shut down again.
     WriteMarker(OfVms),
-    /// Reads the file back in the migrated guests, over SSH. Where none was written `command` stands for it; without that
-    /// it is not judged.
+    /// Reads the file back in the migrated guests, over SSH. Where the platform can't write one `command` stands for it;
+    /// without that it is not judged.
     ReadMarker(ReadMarker),
     /// Runs a command in the migrated guests, over SSH; one that is off is started for it and shut down again.
     Run(Run),

@@ -85,6 +85,9 @@ fn own(scenario: &Scenario, step: &Step) -> Vec<String> {
     if matches!(step, Step::ReadMarker(read) if read.output.is_some() && read.command.is_none()) {
         out.push("`output` is that of `command`: write both".to_owned());
     }
+    if matches!(step, Step::ReadMarker(read) if read.windows.is_some() && read.command.is_none()) {
+        out.push("`windows` stands for `command` in Windows guests: write both".to_owned());
+    }
     let needs_warm = match step {
         Step::Cutover(_) => true,
         Step::Wait(wait) => matches!(wait.goal, Goal::Precopies(_)),

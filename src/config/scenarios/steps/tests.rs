@@ -75,6 +75,7 @@ fn a_story_that_cannot_be_told_is_refused_with_what_would_be_right() {
         (false, "[start, {expect: {ended: succeeded, at: PreHook}}]", "write `ended: failed`"),
         (false, "[retry]", "it starts a migration again"),
         (false, "[migrate, {read-marker: {output: x}}]", "`output` is that of `command`"),
+        (false, "[migrate, {read-marker: {windows: ver}}]", "`windows` stands for `command`"),
         (false, "[write-marker, {run: hostname}]", "nothing was migrated"),
         (false, "[{verify: {plan: x}}]", "the scenario has no Plan `x`: it has no `plans`"),
         (false, "[migrate, {expect: {overlap: [x]}}]", "`overlap` names two Plans"),

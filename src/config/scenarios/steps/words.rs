@@ -87,10 +87,14 @@ impl Step {
             }
             Self::ReadMarker(step) => {
                 write!(f, "read the marker back in {}", of(step.vm.as_ref(), "migrated VM", "the migrated VMs"))?;
-                match &step.command {
-                    Some(command) => write!(f, ", or run `{command}` where none was written"),
-                    None => Ok(()),
+                if let Some(command) = &step.command {
+                    write!(f, ", or run `{command}`")?;
+                    if let Some(windows) = &step.windows {
+                        write!(f, " (Windows: `{windows}`)")?;
+                    }
+                    f.write_str(" where the platform can't write one")?;
                 }
+                Ok(())
             }
             Self::Run(run) => {
                 write!(f, "run `{}` in {}", run.command, of(run.vm.as_ref(), "migrated VM", "the migrated VMs"))?;
