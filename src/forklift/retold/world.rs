@@ -98,6 +98,9 @@ impl Told<'_> {
             running: self.was_on(status),
         };
         let mut vm = Vm { os, ..sketch.vm(self.kind, source, number) };
+        if let Some(told) = status.map(disks).filter(|disks| !disks.is_empty()) {
+            vm.disks = Some(told);
+        }
         let target = status.and_then(|status| status.new_name.as_deref()).unwrap_or(name);
         let Some(target) = self.evidence.of_kind("VirtualMachine").find(|it| text(it, "/metadata/name") == target)
         else {
