@@ -473,7 +473,7 @@ fn a_wrong_name_is_refused_with_the_nearest_right_one() {
         ("run --lab -p vspher", "did you mean `vsphere`?".to_owned()),
         ("run --lab -c own.yaml", "own.yaml:2: `keeep` is not a setting; did you mean `keep`?".to_owned()),
         ("run --lab --set job=2", "did you mean `jobs`?".to_owned()),
-        ("run --lab --lab-mtv-version 3.1", "2.9, 2.10, 2.11 or 2.12".to_owned()),
+        ("run --lab --lab-mtv-version 3.1", "2.9 to 2.12, or 2.13".to_owned()),
         ("run --lab --defect nope", "it knows: ".to_owned()),
         ("run --lab -t nothing", "there is no tag `nothing`".to_owned()),
         ("run --nonsense", "--nonsense".to_owned()),

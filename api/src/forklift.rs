@@ -311,6 +311,9 @@ pub struct VmStatus {
     /// From 0; of a VM that virt-v2v converts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detected_boot_disk: Option<i64>,
+    /// From MTV 2.13 on: a conversion that fails can be resumed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disks_copied: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restore_power_state: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

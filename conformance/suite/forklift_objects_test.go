@@ -140,6 +140,8 @@ var (
 	}{
 		{regexp.MustCompile(`\d{4}-\d\d-\d\dT[0-9:.]+Z`), "<time>"},
 		{regexp.MustCompile(`[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}`), "<uuid>"},
+		// As much of one as KubeVirt takes for a disk's serial.
+		{regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]\b`), "<uuid of 20>"},
 		// A generated end without a dash, and one that the API server cut the rest away for.
 		{regexp.MustCompile(`(<uuid>)[a-z0-9]{5}\b`), "$1~"},
 		// The end of a VM's name, in names of its disks.
@@ -362,7 +364,7 @@ func (w *words) world(seen map[string]*sighting) map[string]any {
 	all := map[string]any{}
 	for where, entries := range groups {
 		sort.Slice(entries, func(a, b int) bool { return entries[a].order < entries[b].order })
-		if strings.HasPrefix(where, "Pod ") {
+		if strings.Contains(where, " | Pod ") {
 			// Those of MTV's that end by themselves come and go: how many stand at this moment is chance.
 			entries = entries[:1]
 		}

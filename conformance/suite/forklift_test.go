@@ -147,8 +147,32 @@ func playBoth(t *testing.T, build harness.Forklift) (*forkliftSide, []found, map
 			})
 		}
 	})
+	for _, one := range sides {
+		leaveOut(t, build, one.world)
+	}
 	differ, counts := compareWorlds(sides["real"].world, sides["lab"].world)
 	return sides["real"], differ, counts
+}
+
+// raced are cells whose end is chance with a release: what they leave cannot be compared.
+var raced = []struct{ release, cell, namespace, why string }{
+	{"2.11.", "ovirt/test_sanity_warm_mtv_migration", "ovirt-sanity-warm",
+		"Forklift looks for the VM in the Migration's status, which its other controller may not have written yet: *Could not find VM* " +
+			"at CreateInitialSnapshot (plan/adapter/ovirt/client.go; from 2.12 on it looks into the Plan's)"},
+}
+
+func leaveOut(t *testing.T, build harness.Forklift, world map[string]any) {
+	for _, one := range raced {
+		if !strings.HasPrefix(build.Version, one.release) {
+			continue
+		}
+		t.Logf("%s is left out: %s", one.cell, one.why)
+		for where := range world {
+			if cell, _ := split(where); cell == one.cell || cell == one.namespace {
+				delete(world, where)
+			}
+		}
+	}
 }
 
 // forkliftSide is a lab with one of the two MTVs.

@@ -4,7 +4,7 @@
 pub enum LabError {
     #[error("failed to start the lab's {part}: {cause}")]
     Start { part: String, cause: String },
-    #[error("`{version}` is not a version that the lab plays: 2.9, 2.10, 2.11 or 2.12")]
+    #[error("`{version}` is not a version that the lab plays: 2.9 to 2.12, or 2.13 for upstream's main")]
     UnknownVersion { version: String },
     #[error("the lab knows no weather `{name}`; it knows: {known}")]
     UnknownWeather { name: String, known: String },

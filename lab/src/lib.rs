@@ -187,7 +187,7 @@ impl Lab {
         let mut forklift = None;
         match &options.mtv {
             Mtv::Own => {
-                let router = inventory::router(db.clone(), Arc::new(clusters.clone()), gate);
+                let router = inventory::router(db.clone(), Arc::new(clusters.clone()), gate, version.minor());
                 let wire = faults.at("inventory", Dialect::Rest);
                 endpoints.push(serve::https_with("inventory", inventory_listener, tls, router, &wire)?);
                 let options = MtvOptions {

@@ -12,7 +12,7 @@ use crate::forklift::ForkliftOptions;
 pub struct LabOptions {
     /// How many simulated seconds pass in one real second. Default 600.
     pub clock_scale: f64,
-    /// `2.9` … `2.12`.
+    /// `2.9` … `2.13`.
     pub mtv_version: String,
     /// `4.19` …
     pub ocp_version: String,

@@ -77,7 +77,8 @@ pub const SOURCES: &[Source] = &[
     source("precopies", "plan/migration.go"),
     source("cutover", "plan/migration.go `PhaseCopyingPaused`"),
     source("twins", "plan/kubevirt.go `EnsureVM`, `ListVMs`"),
-    source("left-behind", "plan/migration.go `cleanup`"),
+    source("left-behind", "plan/migration.go `cleanup`")
+        .by_version("2.12: Secrets and ConfigMaps of the transfer go with it; before, with the archived Plan"),
     source("boot", "virt-v2v makes the guest ready for KubeVirt's devices; kubevirt/kubevirt: `start` of the VM"),
     source("marker", "plan/migration.go: a migration copies the disks; virt-v2v, CDI and the populators do it"),
 ];

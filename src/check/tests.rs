@@ -809,3 +809,17 @@ fn disks_of_one_file_name_on_two_datastores_are_told_apart() {
     assert!(sources(&mut world, "datastore1", store).is_empty());
     assert!(sources(&mut world, store, "datastore1").contains(&"disk-order".to_owned()));
 }
+
+#[test]
+fn what_a_transfer_was_given_goes_with_it_from_2_12_on() {
+    let said = |mtv: &'static str| {
+        let mut world = World::healthy();
+        world.mtv = mtv;
+        let labels = json!({"vmID": world.before.id.as_str(), "resource": "vm-config"});
+        world.ran.marked =
+            Ok(vec![json!({"kind": "Secret", "metadata": {"name": "plan-vm-1-abcde", "labels": labels}})]);
+        world.failed()
+    };
+    assert_eq!(said("2.12.5"), ["left-behind"]);
+    assert!(said("2.11.7").is_empty(), "it stays until the Plan is archived");
+}

@@ -212,7 +212,7 @@ pub struct LabArgs {
     /// Simulated seconds in one real second.
     #[arg(long, value_name = "N", requires = "lab")]
     pub lab_clock_scale: Option<f64>,
-    /// The MTV version that the lab plays: 2.9, 2.10, 2.11 or 2.12.
+    /// The MTV version that the lab plays: 2.9 to 2.12, or 2.13 for upstream's main.
     #[arg(long, value_name = "X.Y", requires = "lab")]
     pub lab_mtv_version: Option<String>,
     /// A way in which migrations go wrong although MTV says Succeeded; `--defect help` lists them.
@@ -518,7 +518,7 @@ pub struct LabServerArgs {
     /// Simulated seconds in one real second.
     #[arg(long, value_name = "N")]
     pub clock_scale: Option<f64>,
-    /// 2.9, 2.10, 2.11 or 2.12.
+    /// 2.9 to 2.12, or 2.13 for upstream's main.
     #[arg(long, value_name = "X.Y")]
     pub mtv_version: Option<String>,
     #[arg(long, value_name = "NAME")]

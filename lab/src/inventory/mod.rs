@@ -6,6 +6,7 @@
 mod demand;
 pub mod model;
 pub mod own;
+mod release;
 mod views;
 
 pub use demand::Demand;
@@ -109,17 +110,19 @@ struct Service {
     /// Of OpenShift's Providers.
     live: Arc<dyn LiveInventory>,
     gate: Arc<Gate>,
+    /// Of the MTV that is played: 2.`minor`.
+    minor: u32,
 }
 
-/// The REST service; `gate` judges bearer tokens.
-pub fn router(db: Arc<InventoryDb>, live: Arc<dyn LiveInventory>, gate: Arc<Gate>) -> Router {
+/// The REST service of MTV 2.`minor`; `gate` judges bearer tokens.
+pub fn router(db: Arc<InventoryDb>, live: Arc<dyn LiveInventory>, gate: Arc<Gate>, minor: u32) -> Router {
     Router::new()
         .route("/providers", get(providers))
         .route("/providers/{type}", get(providers_of))
         .route("/providers/{type}/{uid}", get(provider))
         .route("/providers/{type}/{uid}/{collection}", get(collection))
         .route("/providers/{type}/{uid}/{collection}/{id}", get(object))
-        .with_state(Service { db, live, gate })
+        .with_state(Service { db, live, gate, minor })
 }
 
 impl Service {
@@ -233,12 +236,16 @@ async fn items(
         let items = service.live.collection(&entry.object, collection).await;
         let items = items.ok_or_else(|| Box::new(StatusCode::INTERNAL_SERVER_ERROR.into_response()))?;
         let place = ("openshift", uid, collection);
-        return Ok(items.iter().filter(|item| wanted(item)).map(|item| views::item(place, item, detail)).collect());
+        return Ok(items
+            .iter()
+            .filter(|item| wanted(item))
+            .map(|item| views::item(place, item, detail, service.minor))
+            .collect());
     }
     let content = entry.content.as_ref().ok_or_else(|| Box::new(StatusCode::PARTIAL_CONTENT.into_response()))?;
     let place = (entry.type_.as_str(), uid, collection);
     let all = content.collections.get(collection).ok_or_else(|| Box::new(StatusCode::NOT_FOUND.into_response()))?;
-    Ok(all.iter().filter(|item| wanted(item)).map(|item| views::item(place, item, detail)).collect())
+    Ok(all.iter().filter(|item| wanted(item)).map(|item| views::item(place, item, detail, service.minor)).collect())
 }
 
 async fn collection(

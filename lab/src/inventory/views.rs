@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Entry;
+use super::{Entry, release};
 use crate::ports::LiveInventory;
 
 /// What a Provider's resource counts, by its type: key and collection.
@@ -111,14 +111,16 @@ impl Detail {
     }
 }
 
-/// An item of a collection, as far as it was asked for.
-pub(super) fn item((type_, uid, collection): (&str, &str, &str), item: &Value, detail: Detail) -> Value {
+/// An item of a collection as MTV 2.`minor` shows it, as far as it was asked for.
+pub(super) fn item((type_, uid, collection): (&str, &str, &str), item: &Value, detail: Detail, minor: u32) -> Value {
     let id = item["id"].as_str().unwrap_or_default();
     let link = format!("providers/{type_}/{uid}/{collection}/{id}");
     let fields = item.as_object().into_iter().flatten().filter(|(key, _)| detail.shows(type_, collection, key));
     let mut shown: Map<String, Value> = fields.map(|(key, value)| (key.clone(), value.clone())).collect();
     shown.insert("selfLink".to_owned(), json!(link));
-    Value::Object(shown)
+    let mut shown = Value::Object(shown);
+    release::as_of(minor, (type_, collection), &mut shown);
+    shown
 }
 
 #[cfg(test)]
@@ -130,7 +132,7 @@ mod tests {
         let at = |text| Detail::parse(text).unwrap();
         let keys = |text, type_: &str, collection: &str| {
             let item = json!({"id": "1", "name": "a", "status": "up", "memory": 1, "nics": []});
-            let shown = super::item((type_, "u", collection), &item, at(text));
+            let shown = super::item((type_, "u", collection), &item, at(text), 12);
             shown.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ")
         };
         assert_eq!(keys(None, "ovirt", "vms"), "id name selfLink");

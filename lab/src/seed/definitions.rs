@@ -4,9 +4,10 @@
 //!
 //! ```text
 //! shape NAME                       a struct that several kinds use
-//! kind KIND PLURAL status @12      with `/status`; since MTV 2.12; `until=11`: only up to 2.11
+//! kind KIND PLURAL status @12      with `/status`; since MTV 2.12
 //!   | TITLE TYPE PATH              a printer column
 //!   field!: TYPE {"more": 1} @11   `!` required; further keywords of the schema; since MTV 2.11
+//!   field: TYPE @..11              up to MTV 2.11
 //! ```
 //! Types: `string`, `integer:int64` and other scalars with their format, `object` with its fields below,
 //! `any` and `anything` (keeps what is in it), `quantity`, `int-or-string`, `[TYPE]` a list, `{TYPE}` a
@@ -14,6 +15,7 @@
 
 use std::collections::HashMap;
 use std::iter::Peekable;
+use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value, json};
 
@@ -41,21 +43,24 @@ pub fn all(minor: u32) -> Vec<Value> {
     Reader { lines: lines.peekable(), shapes: HashMap::new(), minor }.definitions()
 }
 
-/// Splits a line's end off: `… @12`.
-fn since(line: &str) -> (&str, u32) {
-    match line.rsplit_once(" @") {
-        Some((head, number)) => number.parse().map_or((line, 0), |number| (head, number)),
-        None => (line, 0),
-    }
+/// Splits a line's end off: `… @12`, `… @..11`. What is left, and the MTV versions that have it.
+fn since(line: &str) -> (&str, RangeInclusive<u32>) {
+    let told = line.rsplit_once(" @").and_then(|(head, told)| {
+        let versions = match told.strip_prefix("..") {
+            Some(last) => 0..=last.parse().ok()?,
+            None => told.parse().ok()?..=u32::MAX,
+        };
+        Some((head, versions))
+    });
+    told.unwrap_or((line, 0..=u32::MAX))
 }
 
 impl<'a, I: Iterator<Item = Line<'a>>> Reader<'a, I> {
     fn definitions(mut self) -> Vec<Value> {
         let mut found = Vec::new();
         while let Some((_, line)) = self.lines.next() {
-            let (head, from) = since(line);
+            let (head, versions) = since(line);
             let mut words = head.split(' ');
-            let until = head.split(' ').find_map(|word| word.strip_prefix("until=")?.parse().ok()).unwrap_or(u32::MAX);
             match words.next() {
                 Some("shape") => {
                     let shape = self.object(1);
@@ -63,7 +68,7 @@ impl<'a, I: Iterator<Item = Line<'a>>> Reader<'a, I> {
                 }
                 _ => {
                     let definition = self.definition(words);
-                    if (from..=until).contains(&self.minor) {
+                    if versions.contains(&self.minor) {
                         found.push(definition);
                     }
                 }
@@ -79,7 +84,6 @@ impl<'a, I: Iterator<Item = Line<'a>>> Reader<'a, I> {
         let mut version = json!({"name": VERSION, "served": true, "storage": true});
         for word in words {
             match word.split_once('=') {
-                Some(("until", _)) => {}
                 Some((_, short)) => names["shortNames"] = json!(short.split(',').collect::<Vec<_>>()),
                 None => version["subresources"] = json!({"status": {}}),
             }
@@ -116,12 +120,12 @@ impl<'a, I: Iterator<Item = Line<'a>>> Reader<'a, I> {
     fn object(&mut self, depth: usize) -> Value {
         let (mut properties, mut required) = (Map::new(), Vec::new());
         while let Some((_, line)) = self.lines.next_if(|(at, _)| *at == depth) {
-            let (line, from) = since(line);
+            let (line, versions) = since(line);
             let (name, notation) = line.split_once(": ").unwrap_or((line, "anything"));
             let below = self.lines.peek().is_some_and(|(at, _)| *at > depth).then(|| self.object(depth + 1));
             let (mut schema, rest) = self.kind(notation, below);
             extend(&mut schema, rest);
-            if self.minor < from {
+            if !versions.contains(&self.minor) {
                 continue;
             }
             if name.ends_with('!') {

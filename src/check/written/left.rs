@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::{Facts, Judgement, TargetVm, not_judged, whole};
+use super::super::{Facts, Judgement, TargetVm, major_minor, not_judged, whole};
 use super::{Compared, is_so, list, migration, text};
 
 /// Everything marked with this migration and this VM.
@@ -27,9 +27,12 @@ pub(in crate::check) fn twins(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judge
     compared.judgements("no twin")
 }
 
-/// Whether MTV came to the end of this VM: one that failed keeps what its transfer was given (the real 2.12.5, with a
-/// post-hook that fails).
-fn succeeded(facts: &Facts<'_>) -> bool {
+/// Whether MTV has cleaned up after this VM: one that failed keeps what its transfer was given (the real 2.12.5, with a
+/// post-hook that fails), and before 2.12 all do until the Plan is archived (the real 2.11.7; a later 2.11 may not).
+fn cleaned_up(facts: &Facts<'_>) -> bool {
+    if facts.mtv_version.and_then(major_minor).is_none_or(|now| now < (2, 12)) {
+        return false;
+    }
     let Ok(Some(told)) = &facts.ran.migration else { return false };
     let vm = migration::own(facts, list(told, "/status/vms"));
     vm.is_some_and(|vm| is_so(list(vm, "/conditions"), "Succeeded"))
@@ -56,7 +59,7 @@ pub(in crate::check) fn left(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgem
             "Pod" => compared.holds(!matches!(phase, "Pending" | "Running"), &subject, "ended", || phase.to_owned()),
             // By these labels MTV takes away what a VM's transfer was given (`kubevirt.go`, `DeleteSecret`,
             // `DeleteConfigMap`); others of the Plan's stay as long as it does.
-            "Secret" | "ConfigMap" if text(object, "/metadata/labels/resource") == "vm-config" && succeeded(facts) => {
+            "Secret" | "ConfigMap" if text(object, "/metadata/labels/resource") == "vm-config" && cleaned_up(facts) => {
                 compared.wrong(subject, "gone with the transfer", "it is there");
             }
             "DataVolume" => compared.holds(phase == "Succeeded", &subject, "Succeeded", || phase.to_owned()),

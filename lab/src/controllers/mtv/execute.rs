@@ -208,7 +208,7 @@ impl Run {
             phase: "Started".to_owned(),
             namespace: self.plan.spec.vms.get(index).and_then(|vm| vm.namespace.clone()),
             operating_system: converts.then(|| vm.guest_id.clone()),
-            detected_boot_disk: converts.then_some(0),
+            detected_boot_disk: (converts && self.mtv.version.at_least(12)).then_some(0),
             luks: Some(ObjRef::default()),
             hooks: self.plan.spec.vms.get(index).map(|vm| vm.hooks.clone()).unwrap_or_default(),
             pipeline: pipeline::steps(self.resolved.kind, self.path(index, vm), self.mtv.version, &disks),
@@ -451,8 +451,18 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Whether MTV (2.13 and later) can convert again from the disks that were copied.
+    pub fn resumable(&self) -> bool {
+        let kind = self.run.resolved.kind;
+        let separate = !self.run.path(self.index, &self.vm).v2v_transfer;
+        self.run.mtv.version.at_least(13) && kind.resumes() && separate
+    }
+
     /// Conversion in place, after another copied the disks.
     pub async fn convert(&self) {
+        if self.resumable() {
+            self.run.update(self.index, |vm| vm.disks_copied = Some(true));
+        }
         self.phase("ConvertGuest");
         self.begin("ImageConversion");
         self.rest(CONVERSION).await;
@@ -527,6 +537,13 @@ impl Walk<'_> {
             if let Some(step) = vm.pipeline.iter_mut().find(|s| s.name == name) {
                 change(step);
             }
+        });
+    }
+
+    /// Writes an annotation on a step.
+    pub fn annotate(&self, name: &str, key: &str, value: &str) {
+        self.step(name, |step| {
+            step.annotations.insert(key.to_owned(), value.to_owned());
         });
     }
 

@@ -1,6 +1,6 @@
 //! The lab's MTV: Providers, maps, hooks, Plans and Migrations as Forklift's controllers treat them.
 //!
-//! What is emulated, field by field, is in Forklift's source; versions 2.9 to 2.12. Talks to the
+//! What is emulated, field by field, is in Forklift's source; versions 2.9 to 2.12, and main (2.13). Talks to the
 //! API server and to source platforms only as a client.
 
 pub mod conditions;
@@ -44,11 +44,16 @@ pub(crate) use sources::openshift::Clusters;
 pub struct MtvVersion(u32);
 
 impl MtvVersion {
-    /// `2.9` to `2.12`; a patch level is ignored.
+    /// `2.9` to `2.13`, which is what upstream's main calls itself; a patch level is ignored.
     pub fn parse(text: &str) -> Option<Self> {
         let version = Version::parse(text)?;
-        (version.major == 2 && (9..=12).contains(&version.minor)).then_some(Self(version.minor))
+        (version.major == 2 && (9..=13).contains(&version.minor)).then_some(Self(version.minor))
     }
+    /// The `N` of 2.N.
+    pub fn minor(self) -> u32 {
+        self.0
+    }
+
     /// Whether this release is 2.`minor` or later.
     pub fn at_least(self, minor: u32) -> bool {
         self.0 >= minor
@@ -146,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_lab_plays_the_four_supported_releases() {
-        assert!(MtvVersion::parse("2.8").is_none() && MtvVersion::parse("2.13").is_none());
+        assert!(MtvVersion::parse("2.8").is_none() && MtvVersion::parse("2.14").is_none());
         assert!(MtvVersion::parse("2.11.7").is_some_and(|v| v.at_least(11) && !v.at_least(12)));
     }
 }

@@ -81,8 +81,9 @@ async fn reconcile(mtv: Arc<Mtv>, provider: Provider) {
     match sources::of(&provider.spec.type_) {
         Some(source) => follow(&mtv, &mut writer, source).await,
         None => {
-            let message = "The `type` must be: [openshift vsphere ovirt openstack ova ec2 hyperv]";
-            let bad = condition("ProviderTypeNotSupported", "Critical", "NotSupported", message);
+            let newest = if mtv.version.at_least(13) { " nutanix" } else { "" };
+            let message = format!("The `type` must be: [openshift vsphere ovirt openstack ova ec2 hyperv{newest}]");
+            let bad = condition("ProviderTypeNotSupported", "Critical", "NotSupported", &message);
             writer.write("ValidationFailed", vec![bad]).await;
         }
     }

@@ -117,11 +117,8 @@ pub(super) fn vms(view: &View<'_>) -> Vec<Condition> {
     found
 }
 
-/// What a VM's own names in the Plan must be; from 2.12 (`validateVM`, `pkg/controller/plan/validation.go`).
+/// What a VM's own names in the Plan must be (`validateVM`, `pkg/controller/plan/validation.go`).
 fn judge_names(view: &View<'_>, wanted: &PlanVm, vm: &InvVm, add: &mut Add<'_>) {
-    if !view.version.at_least(12) {
-        return;
-    }
     let target = final_name(vm, wanted.target_name.as_deref());
     if !is_dns_subdomain(&target) {
         add("NotValid", "Critical", "", "TargetName is invalid.", item(vm));

@@ -45,6 +45,10 @@ impl Source for Ec2 {
         Ok(client)
     }
 
+    fn resumes(&self) -> bool {
+        false
+    }
+
     fn converts(&self) -> bool {
         true
     }

@@ -104,9 +104,14 @@ pub(super) trait Source: Send + Sync {
         false
     }
 
+    /// Whether a conversion that failed can be resumed from the copied disks (`HasSeparateCopyAndConversion`).
+    fn resumes(&self) -> bool {
+        self.converts()
+    }
+
     /// Whether this MTV names PVCs by the Plan's template.
-    fn names_pvcs(&self, _: MtvVersion) -> bool {
-        false
+    fn names_pvcs(&self, version: MtvVersion) -> bool {
+        version.at_least(13)
     }
 
     /// The steps between `Initialize` (and `PreHook`) and `PostHook`.

@@ -79,7 +79,7 @@ impl Source for Openstack {
         }
     }
 
-    fn shape(&self, _: &Shape<'_>, vm: &InvVm, machine: &mut Value) {
+    fn shape(&self, facts: &Shape<'_>, vm: &InvVm, machine: &mut Value) {
         let OwnVm::Openstack(own) = &vm.own else { return };
         let spec = &mut machine["spec"]["template"]["spec"];
         spec["domain"]["cpu"]["threads"] = json!(own.threads);
@@ -90,6 +90,11 @@ impl Source for Openstack {
         // A volume is called after the disk that it was made of.
         for (index, disk) in vm.disks.iter().enumerate() {
             let name = json!(format!("vol-{}", disk.source));
+            if facts.version.at_least(13)
+                && let Some(entry) = spec.pointer_mut(&format!("/domain/devices/disks/{index}"))
+            {
+                entry["serial"] = json!(disk.source.get(..20).unwrap_or(&disk.source));
+            }
             for pointer in [format!("/domain/devices/disks/{index}"), format!("/volumes/{index}")] {
                 if let Some(entry) = spec.pointer_mut(&pointer) {
                     entry["name"] = name.clone();

@@ -209,7 +209,17 @@ const PATHS: &[(&str, &[&str])] = &[
     ("VmwareDistributedVirtualSwitch", &["name", "parent", "config.host"]),
     (
         "Datastore",
-        &["name", "parent", "summary.type", "summary.capacity", "summary.freeSpace", "summary.maintenanceMode", "info"],
+        &[
+            "name",
+            "parent",
+            "summary.type",
+            "summary.capacity",
+            "summary.freeSpace",
+            "summary.maintenanceMode",
+            "info",
+            "capability.storageIORMSupported",
+            "iormConfiguration",
+        ],
     ),
     ("HostSystem", HOST_PATHS),
     (
@@ -243,6 +253,8 @@ const HOST_PATHS: &[&str] = &[
     "summary.hardware.numCpuPkgs",
     "summary.hardware.numCpuCores",
     "summary.hardware.memorySize",
+    "capability.vmotionSupported",
+    "capability.storageVMotionSupported",
     "datastore",
     "network",
 ];

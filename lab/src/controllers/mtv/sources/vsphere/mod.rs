@@ -103,8 +103,13 @@ impl Source for Vsphere {
             add("GuestToolsIssue", "Critical", "NotValid", "VMware Tools issues detected.", item(vm));
         }
         if view.plan.spec.preserve_static_ips == Some(true) && own.guest_networks.is_empty() {
-            let message = "Guest information on vNICs is missing, cannot preserve static IPs. Make sure VMware Tools is installed and the VM is running.";
-            add("VMMissingGuestIPs", "Warn", "MissingGuestInformation", message, item(vm));
+            let advice = if view.version.at_least(12) {
+                "Make sure VMware Tools is installed and the VM is running."
+            } else {
+                "If this machine has static IP, make sure VMware tools are installed and the VM is running."
+            };
+            let message = format!("Guest information on vNICs is missing, cannot preserve static IPs. {advice}");
+            add("VMMissingGuestIPs", "Warn", "MissingGuestInformation", &message, item(vm));
         }
     }
 

@@ -142,6 +142,18 @@ pub(super) fn datastore(objects: &Objects, datastore: &ObjectContent) -> Value {
         "free": number("summary.freeSpace"),
         "maintenance": datastore.text("summary.maintenanceMode").unwrap_or_default(), "backingDevicesNames": devices,
     });
+    let iorm = datastore.props.get("iormConfiguration");
+    let told = |key: &str| iorm.and_then(|iorm| iorm.text_at(key)).unwrap_or_default();
+    // What lies outside of its range means the default.
+    let within = |key: &str, least: i64, default: i64| {
+        Some(told(key).parse().unwrap_or(0)).filter(|n| *n >= least).map_or(default, |n: i64| n.min(100))
+    };
+    let manual = told("congestionThresholdMode") == "manual";
+    more["storageIORMSupported"] = json!(datastore.flag("capability.storageIORMSupported").unwrap_or(false));
+    more["iormEnabled"] = json!(told("enabled") == "true");
+    more["iormCongestionThreshold"] = json!(within("congestionThreshold", 5, 30));
+    more["iormCongestionThresholdMode"] = json!(if manual { "manual" } else { "automatic" });
+    more["iormPercentOfPeakThroughput"] = json!(within("percentOfPeakThroughput", 50, 90));
     for (key, path) in [("nasRemoteHost", "nas/remoteHost"), ("nasRemotePath", "nas/remotePath")] {
         if let Some(told) = info.and_then(|info| info.text_at(path)).filter(|told| !told.is_empty()) {
             more[key] = json!(told);
@@ -176,6 +188,8 @@ pub(super) fn host(objects: &Objects, host: &ObjectContent) -> Value {
         "managementServerIp": text("summary.managementServerIp"), "thumbprint": text("summary.config.sslThumbprint"),
         "timezone": text("config.dateTimeInfo.timeZone.name"), "cpuSockets": number("summary.hardware.numCpuPkgs"),
         "cpuCores": number("summary.hardware.numCpuCores"), "memoryBytes": number("summary.hardware.memorySize"),
+        "vmotionSupported": host.flag("capability.vmotionSupported").unwrap_or(false),
+        "storageVmotionSupported": host.flag("capability.storageVMotionSupported").unwrap_or(false),
         "productName": text("config.product.name"), "productVersion": text("config.product.version"),
         "networking": {"pNICs": null, "vNICs": nics.iter().map(vnic).collect::<Value>(), "portGroups": null, "switches": null},
         "networks": references(&host.morefs("network")), "datastores": references(&host.morefs("datastore")),
@@ -246,7 +260,7 @@ pub(super) fn vm(vm: &InvVm, raw: &ObjectContent, objects: &Objects, known: &[Ne
         let device = n.vsphere.unwrap_or_default();
         json!({
             "network": {"kind": "Network", "id": n.network_id}, "mac": n.mac, "order": order,
-            "deviceKey": device.device_key, "pciAddress": "",
+            "deviceKey": device.device_key, "pciAddress": "", "startConnected": device.connected,
         })
     });
     let guest_networks = own.guest_networks.iter().map(|told| {
