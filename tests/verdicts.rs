@@ -457,3 +457,63 @@ fn every_field_at_the_wire_is_compared_or_listed_with_the_reason_why_not() {
     assert!(stale.is_empty(), "{} listed paths do not survive any more:\n{}", stale.len(), lines(&stale));
     assert!(listed.values().all(|why| why.len() > 10), "a reason is missing");
 }
+
+/// What nobody of ours wrote: thirty ways in which a migration can be wrong, by somebody who had read neither checks nor
+/// defects, committed before they were tried (tests/fresh.tsv: name, object, pointer, change, value, what a user suffers).
+const FRESH: &str = include_str!("fresh.tsv");
+
+/// Of these, what no check notices, each with the reason.
+const FRESH_UNNOTICED: &[(&str, &str)] = &[];
+
+fn fresh() -> Vec<(&'static str, Object, &'static str, Change)> {
+    let objects = [
+        ("Vm", Object::Vm),
+        ("Vmi", Object::Vmi),
+        ("Claim", Object::Claim),
+        ("Plan", Object::Plan),
+        ("Migration", Object::Migration),
+        ("Source", Object::Source),
+        ("Marked", Object::Marked),
+    ];
+    let read = |line: &'static str| {
+        let [name, object, path, change, value, _] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let (_, object) = *objects.iter().find(|(word, _)| *word == object).unwrap();
+        let change = match change {
+            "set" => Change::Set(value),
+            "push" => Change::Push(value),
+            "remove" => Change::Remove,
+            "drop" => Change::Drop,
+            "swap" => Change::Swap,
+            "flip" => Change::Flip,
+            other => panic!("{other}"),
+        };
+        (name, object, path, change)
+    };
+    FRESH.lines().map(read).collect()
+}
+
+#[test]
+fn what_somebody_else_wrote_is_noticed_or_listed() {
+    let mut never = BTreeSet::new();
+    for (name, object, path, change) in fresh() {
+        let (mut made, mut by, mut missed) = (0, BTreeSet::new(), BTreeSet::new());
+        for evidence in recorded().iter().filter(|evidence| version(evidence) == USUAL) {
+            let Some(bad) = changed(evidence, object, path, change) else { continue };
+            made += 1;
+            let found = read_again(bad)
+                .map_or_else(|| BTreeSet::from(["errored".to_owned()]), |bad| failed(&bad).into_keys().collect());
+            if found.is_empty() {
+                missed.insert(place(evidence));
+            }
+            by.extend(found);
+        }
+        println!("{name}: made {made}, by {by:?}, missed {missed:?}");
+        assert!(made > 0, "{name} was never made");
+        if by.is_empty() {
+            never.insert(name);
+        }
+    }
+    println!("{} of {} are noticed", fresh().len() - never.len(), fresh().len());
+    let known: BTreeSet<&str> = FRESH_UNNOTICED.iter().map(|(name, _)| *name).collect();
+    assert_eq!(never, known);
+}
