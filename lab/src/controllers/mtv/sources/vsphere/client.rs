@@ -308,6 +308,9 @@ struct Known {
     shown: BTreeMap<MoRef, Arc<Value>>,
 }
 
+/// What a guest tells of its addresses.
+const GUEST_TOLD: [&str; 2] = ["guest.net", "guest.ipStack"];
+
 fn is_network(object: &MoRef) -> bool {
     matches!(object.kind.as_str(), "Network" | "DistributedVirtualPortgroup" | "OpaqueNetwork")
 }
@@ -327,7 +330,15 @@ impl Known {
                         props: BTreeMap::new(),
                         missing: Vec::new(),
                     });
+                    // MTV takes what is assigned and overlooks what goes: an off VM keeps what its guest told last
+                    // (`VmAdapter.Apply`, `pkg/controller/provider/container/vsphere/model.go`).
+                    let told = GUEST_TOLD.map(|path| object.props.get(path).cloned());
                     update.apply(&mut object.props);
+                    for (path, before) in GUEST_TOLD.into_iter().zip(told) {
+                        if let Some(before) = before {
+                            object.props.entry(path.to_owned()).or_insert(before);
+                        }
+                    }
                 }
             }
             networks |= is_network(&update.obj);
@@ -613,5 +624,20 @@ mod tests {
         assert_eq!(known.vms[&two].name, "b", "what was told before still holds");
         known.apply(&set(&told("leave", ("VirtualMachine", "vm-1"), "")));
         assert!(!known.vms.contains_key(&one) && !known.shown.contains_key(&one));
+    }
+
+    #[test]
+    fn an_off_vm_keeps_what_its_guest_told_last() {
+        let nic = "<GuestNicInfo><macAddress>00:50:56:00:00:01</macAddress></GuestNicInfo>";
+        let mut known = Known::default();
+        known.apply(&set(&told(
+            "enter",
+            ("VirtualMachine", "vm-1"),
+            &(is("config.hardware.numCPU", "2") + &is("guest.net", nic) + &is("guest.hostName", "a")),
+        )));
+        let gone = |path: &str| format!("<changeSet><name>{path}</name><op>remove</op></changeSet>");
+        known.apply(&set(&told("modify", ("VirtualMachine", "vm-1"), &(gone("guest.net") + &gone("guest.hostName")))));
+        let props = &known.objects[&MoRef::new("VirtualMachine", "vm-1")].props;
+        assert!(props.contains_key("guest.net") && !props.contains_key("guest.hostName"));
     }
 }
