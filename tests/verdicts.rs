@@ -201,7 +201,10 @@ fn changed(evidence: &Evidence, object: Object, path: &str, change: Change) -> O
 fn applied(evidence: &Evidence, written: &Written) -> Option<Evidence> {
     // What is wrong for Linux may be right for Windows.
     let other_system = written.name.ends_with("-linux") && evidence.before.os == GuestOs::Windows;
-    if other_system || !written.fits(evidence.platform.name()) {
+    // What a transfer was given stays until the Plan is archived before 2.12.
+    let kept =
+        matches!(written.name, "transfer-secret-left" | "transfer-config-map-left") && version(evidence) != "2.12";
+    if other_system || kept || !written.fits(evidence.platform.name()) {
         return None;
     }
     let mut bad = changed(evidence, written.object, written.path, written.change)?;
@@ -463,7 +466,13 @@ fn every_field_at_the_wire_is_compared_or_listed_with_the_reason_why_not() {
 const FRESH: &str = include_str!("fresh.tsv");
 
 /// Of these, what no check notices, each with the reason.
-const FRESH_UNNOTICED: &[(&str, &str)] = &[];
+const FRESH_UNNOTICED: &[(&str, &str)] = &[
+    ("fresh-13", "a miss: the instance's volumes are not held against the VM's"),
+    ("fresh-14", "a miss: whether the VM can be migrated live is not asked; a claim's access mode is"),
+    ("fresh-15", "a miss: a VM that an I/O error paused is seen by its agent and login alone, where there are any"),
+    ("fresh-23", "a miss: a Plan that skips the conversion, changed after it ran; a VM that needs one does not boot"),
+    ("fresh-29", "a miss: a source NIC's link afterwards is not compared"),
+];
 
 fn fresh() -> Vec<(&'static str, Object, &'static str, Change)> {
     let objects = [

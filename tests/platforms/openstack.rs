@@ -219,7 +219,7 @@ fn an_application_credential_is_enough_by_id_and_by_name() {
 fn a_source_vm_that_is_not_there_is_named_with_one_that_is_nearly_called_so() {
     let place = Place::new();
     place.write("own/scenarios/none.yaml", "none:\n  virtual_machines:\n    - name: mtv-tests-rhel88\n");
-    let args = "--config own run --lab --lab-clock-scale 1500 -p openstack -s none --results results";
+    let args = "--config own run --lab --strict-world --lab-clock-scale 1500 -p openstack -s none --results results";
     place.run(args).exits(3).says("hold nothing that this run made");
     let cell = place.results().cell("openstack/none");
     let message = cell["problem"]["message"].as_str().unwrap();

@@ -387,7 +387,7 @@ func report(vm *simulator.VirtualMachine, base *machine, on bool) map[string]any
 		"guest.toolsStatus":        types.VirtualMachineToolsStatusToolsOk,
 		"guest.guestState":         string(types.VirtualMachineGuestStateRunning),
 		// Its guests are records: no program can be run in them.
-		"guest.guestOperationsReady": types.NewBool(false),
+		"guest.guestOperationsReady": false,
 		"guest.guestFamily":          base.guest.family,
 		"guest.guestFullName":        base.guest.fullName,
 		"guest.hostName":             base.name,
