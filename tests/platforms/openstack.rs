@@ -219,11 +219,13 @@ fn an_application_credential_is_enough_by_id_and_by_name() {
 fn a_source_vm_that_is_not_there_is_named_with_one_that_is_nearly_called_so() {
     let place = Place::new();
     place.write("own/scenarios/none.yaml", "none:\n  virtual_machines:\n    - name: mtv-tests-rhel88\n");
-    let args = "--config own run --lab --strict-world --lab-clock-scale 1500 -p openstack -s none --results results";
-    place.run(args).exits(3).says("hold nothing that this run made");
+    let lab = LabServer::start(&place, "--clock-scale 1500");
+    let mut run = lab.command(&place, "--config own run -p openstack -s none --results results");
+    Running::start(&mut run).end().exits(3);
     let cell = place.results().cell("openstack/none");
     let message = cell["problem"]["message"].as_str().unwrap();
     assert_eq!(message, "openstack: there is no server called mtv-tests-rhel88; did you mean mtv-tests-rhel8?");
+    lab.ends_clean();
 }
 
 /// Kills a run in the middle of its clone, as soon as a volume was made of a snapshot.
