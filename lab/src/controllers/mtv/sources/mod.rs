@@ -109,7 +109,7 @@ pub(super) trait Source: Send + Sync {
         self.converts()
     }
 
-    /// Whether this MTV names PVCs by the Plan's template.
+    /// Whether this MTV names PVCs by the Plan's template. Main does for every platform.
     fn names_pvcs(&self, version: MtvVersion) -> bool {
         version.at_least(13)
     }
