@@ -195,6 +195,13 @@ impl Run {
         self.windows_reboots && !off && vm.is_windows()
     }
 
+    /// Whether the source VM ran when its power was stored (`restorePowerState`): asked of the platform then, because
+    /// the inventory may be older than the last time that somebody switched it.
+    pub fn ran(&self, index: usize) -> bool {
+        let vms = self.vms.lock();
+        vms.is_ok_and(|vms| vms.get(index).is_some_and(|vm| vm.restore_power_state.as_deref() == Some("On")))
+    }
+
     fn initial(&self, index: usize, vm: &InvVm) -> VmStatus {
         let disks: Vec<(String, i64)> = vm
             .disks
@@ -332,7 +339,6 @@ impl Walk<'_> {
                 rung.await;
             }
         };
-        let was_on = self.vm.power_on;
         let result = tokio::select! {
             result = self.phases() => result,
             halt = self.trouble() => Err(halt),
@@ -351,7 +357,7 @@ impl Walk<'_> {
                 durable("Failed", "The VM migration has FAILED.")
             }
             Err(Halt::Canceled) => {
-                self.clean_up(was_on).await;
+                self.clean_up().await;
                 let mut canceled = durable("Canceled", "The migration has been canceled.");
                 let why = if self.run.current().is_some() { "UserRequested" } else { "Modified" };
                 canceled.reason = Some(why.to_owned());
@@ -501,10 +507,10 @@ impl Walk<'_> {
     }
 
     /// MTV's cleanup of a cancelled VM: what was made goes, the source comes back.
-    async fn clean_up(&self, was_on: bool) {
+    async fn clean_up(&self) {
         target::remove(self).await;
         warm::remove_snapshots(self).await;
-        if was_on {
+        if self.run.ran(self.index) {
             let _ = self.run.client.power(&self.vm.id, true).await;
         }
     }

@@ -326,7 +326,7 @@ fn run_strategy(walk: &Walk<'_>) -> &'static str {
         _ if walk.run.reboots(walk.index, &walk.vm) => true,
         Some("on") => true,
         Some("off") => false,
-        _ => walk.vm.power_on,
+        _ => walk.run.ran(walk.index),
     };
     if on != walk.run.mtv.defects.has(Defect::WrongPower) { "Always" } else { "Halted" }
 }
