@@ -344,3 +344,48 @@ fn a_right_that_is_taken_away_in_mid_run_is_errored_with_the_rule_to_add() {
     assert_eq!(place.results().verdict(&format!("vsphere/{COLD}")), "errored");
     assert!(place.results().text("junit.xml").contains("the right is missing"));
 }
+
+/// Lets the account of [`account`] do everything, or everything but read the running instances of VMs.
+fn may_read_instances(lab: &LabServer, may: bool) {
+    let all = json!([{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]);
+    let known = ["virtualmachines", "virtualmachineinstancemigrations", "kubevirts"];
+    let groups = [
+        "",
+        "apps",
+        "batch",
+        "cdi.kubevirt.io",
+        "config.openshift.io",
+        "forklift.konveyor.io",
+        "k8s.cni.cncf.io",
+        "monitoring.coreos.com",
+        "operators.coreos.com",
+        "route.openshift.io",
+        "storage.k8s.io",
+        "subresources.kubevirt.io",
+    ];
+    let less = json!([{"verbs": ["list", "watch", "create", "patch", "delete"], "apiGroups": ["*"], "resources": ["*"]},
+        {"verbs": ["get"], "apiGroups": groups, "resources": ["*"]},
+        {"verbs": ["get"], "apiGroups": ["kubevirt.io"], "resources": known}]);
+    let patch = kube::api::Patch::Merge(json!({"rules": if may { all } else { less }}));
+    with_api(lab, async |client| {
+        Api::<ClusterRole>::all(client).patch("tester", &Default::default(), &patch).await.unwrap();
+    });
+}
+
+#[test]
+fn a_cell_that_errs_first_and_then_passes_is_flaky_and_that_fails_a_run_that_asks_for_it() {
+    let place = Place::new();
+    let lab = LabServer::start(&place, "--clock-scale 300");
+    let kubeconfig = account(&lab, &place);
+    let args = format!("run --results results --retries 1 --flaky fail -s {COLD}");
+    let mut run = Running::start(lab.command(&place, &args).env("KUBECONFIG", &kubeconfig));
+    run.until("migrate …");
+    may_read_instances(&lab, false);
+    run.until("will retry");
+    may_read_instances(&lab, true);
+    run.end().exits(1).says("1 flaky");
+    let results = place.results();
+    let cell = results.cell(&format!("vsphere/{COLD}"));
+    assert_eq!((&cell["verdict"], &cell["flaky"]), (&json!("passed"), &json!(true)), "{cell:#}");
+    assert_eq!(cell["attempt_verdicts"], json!(["errored", "passed"]));
+}

@@ -465,14 +465,10 @@ fn every_field_at_the_wire_is_compared_or_listed_with_the_reason_why_not() {
 /// defects, committed before they were tried (tests/fresh.tsv: name, object, pointer, change, value, what a user suffers).
 const FRESH: &str = include_str!("fresh.tsv");
 
-/// Of these, what no check notices, each with the reason.
-const FRESH_UNNOTICED: &[(&str, &str)] = &[
-    ("fresh-13", "a miss: the instance's volumes are not held against the VM's"),
-    ("fresh-14", "a miss: whether the VM can be migrated live is not asked; a claim's access mode is"),
-    ("fresh-15", "a miss: a VM that an I/O error paused is seen by its agent and login alone, where there are any"),
-    ("fresh-23", "a miss: a Plan that skips the conversion, changed after it ran; a VM that needs one does not boot"),
-    ("fresh-29", "a miss: a source NIC's link afterwards is not compared"),
-];
+/// Of these, what no check notices. At the first reading there were five: the instance's volumes, whether it can be
+/// migrated live, a pause by an I/O error, a switch of the Plan's that nobody sent, a source NIC's link afterwards. They
+/// were mended then, so that 25 of 30 is the figure that says something of what else is missed.
+const FRESH_UNNOTICED: &[&str] = &[];
 
 fn fresh() -> Vec<(&'static str, Object, &'static str, Change)> {
     let objects = [
@@ -523,6 +519,6 @@ fn what_somebody_else_wrote_is_noticed_or_listed() {
         }
     }
     println!("{} of {} are noticed", fresh().len() - never.len(), fresh().len());
-    let known: BTreeSet<&str> = FRESH_UNNOTICED.iter().map(|(name, _)| *name).collect();
+    let known: BTreeSet<&str> = FRESH_UNNOTICED.iter().copied().collect();
     assert_eq!(never, known);
 }

@@ -120,7 +120,15 @@ pub struct SourceNic {
     /// Network id in MTV's inventory.
     pub network_id: String,
     pub network_name: String,
+    /// Whether its cable is in; of a VM that is off, whether it will be.
     pub connected: bool,
+    /// Whether it will be when the VM is started anew, where a platform tells the two apart (vSphere); `None`: as
+    /// `connected`.
+    #[serde(default)]
+    pub starts_connected: Option<bool>,
+    /// The adapter's model in the platform's own word, where MTV keeps it (oVirt, OpenStack).
+    #[serde(default)]
+    pub model: Option<String>,
     /// `None` when the guest was off or tells nothing of this adapter.
     pub guest: Option<GuestInterface>,
 }
@@ -132,6 +140,9 @@ pub struct SourceDisk {
     pub label: String,
     /// Last path segment of the backing file, extension kept (vSphere only).
     pub file_name: Option<String>,
+    /// What it is attached by in the platform's own word, where MTV goes by it (oVirt, OpenStack).
+    #[serde(default)]
+    pub interface: Option<String>,
     pub capacity_bytes: u64,
     /// Id of the datastore, storage domain or volume type in MTV's inventory.
     pub storage_id: String,

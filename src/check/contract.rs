@@ -161,16 +161,17 @@ pub const CONTRACT: &[Check] = &[
     ),
     target(
         "network",
-        "each source NIC, found by its MAC, is on the network that the NetworkMap says; by order where the source tells \
-         no MAC (OVA)",
+        "each source NIC, found by its MAC, is on the network that the NetworkMap says (of several rows of one network each \
+         NIC on another's NAD); by order where the source tells no MAC (OVA)",
         "a NIC of the migrated VM tells no MAC; from OpenShift, a NIC that changes between pod and Multus network",
         always,
         network::network,
     ),
     target(
         "nic-devices",
-        "names and MACs that differ, each NIC with one network and each network with one NIC; model; masquerade on the \
-         pod network and bridge elsewhere; link up; the source's order (not OpenStack, whose NICs come out of a map)",
+        "names and MACs that differ, each NIC with one network and each network with one NIC; model (oVirt, OpenStack: as \
+         the source's is turned into); masquerade on the pod network and bridge elsewhere; link up; the source's order (not \
+         OpenStack, whose NICs come out of a map)",
         COPIED,
         always,
         devices::nics,
@@ -186,8 +187,8 @@ pub const CONTRACT: &[Check] = &[
     ),
     target(
         "disk-devices",
-        "each disk with one volume and each volume with one disk; bus; serial; boot order; not shared, read-only, LUN or \
-         CD-ROM",
+        "each disk with one volume and each volume with one disk; bus (oVirt, OpenStack: as the source's is turned into); \
+         serial; boot order; not shared, read-only, LUN or CD-ROM",
         COPIED,
         always,
         devices::disks,
@@ -258,10 +259,19 @@ pub const CONTRACT: &[Check] = &[
     ),
     target(
         "instance",
-        "a running VM has an instance that is its own, has all that its template says, and tells the same MACs",
+        "a running VM has an instance that is its own, is not paused, has all that its template says with every volume \
+         attached, and tells the same MACs",
         OFF,
         always,
         instance::instance,
+    ),
+    target(
+        "live-migration",
+        "a running VM all of whose claims are `ReadWriteMany` can be migrated live (`LiveMigratable`)",
+        "the VM is off; what the cluster's nodes, a TPM's or EFI's state or a NIC's binding decide; the instance does not \
+         tell",
+        always,
+        instance::live_migration,
     ),
     target(
         "guest-os",
@@ -300,11 +310,18 @@ pub const CONTRACT: &[Check] = &[
     ),
     source(
         "source-kept",
-        "the source VM is still there, with its CPUs, memory, firmware, NICs and disks",
+        "the source VM is still there, with its CPUs, memory, firmware, disks, and NICs (MAC, network, whether they are \
+         connected)",
         "it could not be read",
         written::source::kept,
     ),
-    target("plan-kept", "Plan and Migration are still what was sent", UNREAD, always, migration::plan_kept),
+    target(
+        "plan-kept",
+        "Plan and Migration are still what was sent, and what was not sent is what MTV's definition fills in",
+        UNREAD,
+        always,
+        migration::plan_kept,
+    ),
     target(
         "migration-status",
         "Plan and Migration say Succeeded and nothing critical, agree, and each step and task of the VM is done, each \

@@ -20,8 +20,25 @@ pub(super) fn row_is(source: &Ref, id: &str, name: &str) -> bool {
     }
 }
 
-fn row<'a>(rows: &'a [NetworkPair], nic: &SourceNic) -> Option<&'a NetworkDestination> {
-    rows.iter().find(|row| row_is(&row.source, &nic.network_id, &nic.network_name)).map(|row| &row.destination)
+/// Where each NIC of the source lands. Of several rows of one network MTV gives each NIC of a VM another NAD, in their
+/// order, unless one of them is no NAD, which then takes all (`AllocateNetwork`,
+/// pkg/controller/plan/adapter/base/network.go); where a platform's builder does not ask that, the first row does.
+fn destinations<'a>(facts: &Facts<'a>) -> Vec<Option<&'a NetworkDestination>> {
+    let shares = platform::of(facts.platform).shares_rows_out;
+    let mut taken: Vec<&NetworkDestination> = Vec::new();
+    let mut of = |nic: &SourceNic| {
+        let is_its = |row: &&'a NetworkPair| row_is(&row.source, &nic.network_id, &nic.network_name);
+        let rows: Vec<&NetworkDestination> =
+            facts.network_map.iter().filter(is_its).map(|row| &row.destination).collect();
+        if rows.len() < 2 || !shares {
+            return rows.first().copied();
+        }
+        let other = rows.iter().find(|row| row.type_ != "multus");
+        let found = other.or_else(|| rows.iter().find(|row| !taken.contains(row))).copied();
+        taken.extend(found);
+        found
+    };
+    facts.before.nics.iter().map(&mut of).collect()
 }
 
 fn wanted_text(wanted: &NetworkDestination) -> String {
@@ -51,15 +68,16 @@ pub(super) fn network(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
     let nameless = target.nics.len() > known.len();
     // An OVF need not tell MACs: then the order of the NICs is all there is to go by.
     let unnamed = |nic: &SourceNic| nic.mac.as_str().is_empty();
-    let judge = |(position, nic): (usize, &SourceNic)| {
+    let judge = |(position, (nic, wanted)): (usize, (&SourceNic, Option<&NetworkDestination>))| {
         if unnamed(nic) {
             let by_position = target.nics.get(position).filter(|_| target.nics.len() == facts.before.nics.len());
-            return part(nic.label.clone(), source_nic(facts, nic, by_position, target, true));
+            return part(nic.label.clone(), source_nic(facts, nic, wanted, by_position, target, true));
         }
         let found = target.nics.iter().find(|candidate| candidate.mac.as_ref() == Some(&nic.mac));
-        part(nic.mac.to_string(), source_nic(facts, nic, found, target, nameless))
+        part(nic.mac.to_string(), source_nic(facts, nic, wanted, found, target, nameless))
     };
-    let mut judgements: Vec<Judgement> = facts.before.nics.iter().enumerate().map(judge).collect();
+    let wanted = destinations(facts);
+    let mut judgements: Vec<Judgement> = facts.before.nics.iter().zip(wanted).enumerate().map(judge).collect();
     if facts.before.nics.iter().any(unnamed) && target.nics.len() == facts.before.nics.len() {
         return judgements;
     }
@@ -81,14 +99,15 @@ fn changes_kind(facts: &Facts<'_>, nic: &SourceNic, wanted: &NetworkDestination)
 fn source_nic(
     facts: &Facts<'_>,
     nic: &SourceNic,
+    wanted: Option<&NetworkDestination>,
     found: Option<&TargetNic>,
     target: &TargetVm,
     nameless: bool,
 ) -> crate::event::Outcome {
-    let Some(wanted) = row(facts.network_map, nic) else {
+    let Some(wanted) = wanted else {
         return failed(
             format!("a NetworkMap row for {} ({})", nic.network_name, nic.network_id),
-            "the map has no row for this network",
+            "the map has no row for it",
         );
     };
     let ignored = wanted.type_ == "ignored";

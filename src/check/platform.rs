@@ -54,16 +54,57 @@ pub(super) enum Clock {
     Copied,
 }
 
+/// What MTV makes of the word that the source has for a disk's bus or a NIC's model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Words {
+    /// It does not ask: virt-v2v puts virtio's drivers in.
+    Unasked,
+    /// `mapDisks` and `mapNetworks` of ovirt/builder.go.
+    Ovirt,
+    /// Of openstack/builder.go.
+    Openstack,
+}
+
+impl Words {
+    /// A disk's bus; `None`: the source's word does not tell.
+    pub(super) fn bus(self, interface: &str) -> Option<&'static str> {
+        match (self, interface) {
+            (Self::Unasked, _) => None,
+            (Self::Ovirt, "virtio_scsi") | (Self::Openstack, "scsi") => Some("scsi"),
+            (Self::Ovirt, "sata" | "ide") | (Self::Openstack, "ide") => Some("sata"),
+            (Self::Ovirt | Self::Openstack, _) => Some("virtio"),
+        }
+    }
+    /// A NIC's model, likewise.
+    pub(super) fn model(self, model: &str) -> Option<&str> {
+        match self {
+            Self::Unasked => None,
+            Self::Ovirt => Some(model),
+            Self::Openstack => Some(match model {
+                "VirtualE1000" => "e1000",
+                "VirtualE1000e" => "e1000e",
+                "VirtualPCNet32" => "pcnet",
+                "e1000" | "e1000e" | "ne2k_pci" | "pcnet" | "rtl8139" | "virtio" => model,
+                _ => "virtio",
+            }),
+        }
+    }
+}
+
 /// How the devices of a migrated VM are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Devices {
     /// Buses that a disk may have: one, or those that the source's own setting is turned into.
     pub buses: &'static [&'static str],
     pub nic_models: &'static [&'static str],
+    /// Which of them each has, where the source tells it.
+    pub words: Words,
     /// Interfaces stand in the order of the source's NICs; OpenStack's come out of a map.
     pub nics_in_order: bool,
     /// One disk has `bootOrder: 1`, whatever the source says; elsewhere it follows a flag of the source's disk.
     pub boot_order: bool,
+    /// A NIC may keep the PCI slot that it had.
+    pub keeps_slots: bool,
     /// A disk's `serial` is the id of its source disk, whole or its first 20 characters.
     pub serial_is_disk: bool,
 }
@@ -72,8 +113,10 @@ pub(super) struct Devices {
 const CONVERTED: Devices = Devices {
     buses: &["virtio"],
     nic_models: &["virtio"],
+    words: Words::Unasked,
     nics_in_order: true,
     boot_order: true,
+    keeps_slots: false,
     serial_is_disk: false,
 };
 
@@ -86,6 +129,9 @@ pub(super) struct Ways {
     pub serial: Serial,
     /// An interface is dropped that goes from the pod network to another, or back.
     pub keeps_kind_of_network: bool,
+    /// Of several rows of one network each NIC of a VM gets another; else the first holds for all of them
+    /// (`FindNetworkByNameAndNamespace` of ocp/builder.go; the loop over `Addresses` of openstack/builder.go).
+    pub shares_rows_out: bool,
     /// PVCs come in the order of the disks; else the boot disk's alone is known.
     pub disks_in_order: bool,
     pub snapshots: Snapshots,
@@ -106,6 +152,7 @@ pub(super) const fn of(platform: Platform) -> Ways {
         tpm: true,
         serial: Serial::None,
         keeps_kind_of_network: false,
+        shares_rows_out: true,
         disks_in_order: true,
         snapshots: Snapshots::Untold,
         tls: Tls::Told,
@@ -120,12 +167,14 @@ pub(super) const fn of(platform: Platform) -> Ways {
             snapshots: Snapshots::Told,
             linux_addresses_without_origin: true,
             clock: Clock::Utc,
+            devices: Some(Devices { keeps_slots: true, ..CONVERTED }),
             ..usual
         },
         Platform::Ovirt => {
             let buses = &["virtio", "scsi", "sata"];
             let nic_models = &["virtio", "e1000", "e1000e", "rtl8139"];
-            let devices = Devices { buses, nic_models, boot_order: false, serial_is_disk: true, ..CONVERTED };
+            let words = Words::Ovirt;
+            let devices = Devices { buses, nic_models, words, boot_order: false, serial_is_disk: true, ..CONVERTED };
             Ways {
                 secure_boot: false,
                 tpm: false,
@@ -140,6 +189,7 @@ pub(super) const fn of(platform: Platform) -> Ways {
         Platform::Openstack => Ways {
             secure_boot: false,
             tpm: false,
+            shares_rows_out: false,
             disks_in_order: false,
             snapshots: Snapshots::Told,
             tls: Tls::Untold,
@@ -147,15 +197,21 @@ pub(super) const fn of(platform: Platform) -> Ways {
             devices: Some(Devices {
                 buses: &["virtio", "scsi", "sata", "usb"],
                 nic_models: &["virtio", "e1000", "e1000e", "rtl8139", "ne2k_pci", "pcnet"],
+                words: Words::Openstack,
                 nics_in_order: false,
                 boot_order: false,
                 ..CONVERTED
             }),
             ..usual
         },
-        Platform::Openshift => {
-            Ways { keeps_kind_of_network: true, tls: Tls::Untold, clock: Clock::Copied, devices: None, ..usual }
-        }
+        Platform::Openshift => Ways {
+            keeps_kind_of_network: true,
+            shares_rows_out: false,
+            tls: Tls::Untold,
+            clock: Clock::Copied,
+            devices: None,
+            ..usual
+        },
         Platform::Ova => {
             let devices = Devices { boot_order: false, ..CONVERTED };
             Ways { tpm: false, serial: Serial::Own, tls: Tls::None, devices: Some(devices), ..usual }

@@ -44,8 +44,10 @@ pub const SOURCES: &[Source] = &[
     source("devices", "plan/adapter/*/builder.go `mapInput`, `mapTpm`"),
     source("serial", "plan/adapter/vsphere/builder.go `getSystemSerial`, uuid_to_vmware_serial.go")
         .by_version("2.10: VMware's own form on OpenShift 4.20 and newer"),
-    source("network", "plan/adapter/*/builder.go `mapNetworks`"),
-    source("nic-devices", "plan/adapter/*/builder.go `mapNetworks`"),
+    source("network", "plan/adapter/*/builder.go `mapNetworks`; plan/adapter/base/network.go `AllocateNetwork`")
+        .by_version("2.11.1: rows of one network are shared out among a VM's NICs"),
+    source("nic-devices", "plan/adapter/*/builder.go `mapNetworks`")
+        .by_version("2.12: vSphere's PCI slots may be kept; main: what starts disconnected stays so"),
     source("disk-count", "plan/adapter/*/builder.go `mapDisks`"),
     source("disk-size", "plan/adapter/*/builder.go `DataVolumes`, `PopulatorVolumes`"),
     source("disk-order", "plan/adapter/vsphere/builder.go `DataVolumes` (sorted by bus), `mapDisks`"),
@@ -64,14 +66,21 @@ pub const SOURCES: &[Source] = &[
     source("dns", "plan/adapter/vsphere/builder.go `mapMacStaticIps`"),
     source("node-placement", "plan/kubevirt.go `virtualMachine`").by_version("2.10: `targetNodeSelector`"),
     source("scheduling", "plan/kubevirt.go `virtualMachine`").by_version("2.10: what the Plan asks for"),
-    source("instance", "kubevirt/kubevirt: the controller of VirtualMachines"),
+    source(
+        "instance",
+        "kubevirt/kubevirt: the controllers of VirtualMachines and their instances; `calculatePausedCondition`",
+    ),
+    source("live-migration", "kubevirt/kubevirt: `calculateLiveMigrationCondition` of virt-handler"),
     source("guest-os", "kubevirt/kubevirt: `guestOSInfo` of the instance"),
     source("labels", "plan/kubevirt.go `virtualMachine`, `setVmLabels`").by_version("2.10: `targetLabels`"),
     source("affinity", "plan/kubevirt.go `virtualMachine`").by_version("2.10: `targetAffinity`"),
     source("provider-tls", "provider/validation.go `ConnectionInsecure`"),
     source("snapshots", "plan/migration.go `removeLastWarmSnapshot`; plan/adapter/ovirt/client.go `Finalize`"),
     source("source-kept", "plan/adapter/*/client.go: power and snapshots are all that MTV changes"),
-    source("plan-kept", "the Plan's spec is its user's: no controller writes it"),
+    source(
+        "plan-kept",
+        "the Plan's spec is its user's: no controller writes it; defaults of pkg/apis/forklift/v1beta1/plan.go",
+    ),
     source("migration-status", "plan/migration.go, plan/migrator"),
     source("hooks", "plan/hook.go"),
     source("precopies", "plan/migration.go"),

@@ -87,11 +87,16 @@ fn objects() -> Objects {
             "spec": {"volumeName": format!("pv-{i}")}, "status": {"phase": "Bound"}}),
         )
     };
+    let attached = [0, 1].map(|i| {
+        let claim = format!("vm-disk-{i}");
+        json!({"name": format!("vol-{i}"), "persistentVolumeClaimInfo": {"claimName": claim}})
+    });
     Objects {
         vm: json!({"metadata": {"name": "vm", "namespace": "ns", "uid": "v", "labels": marks},
             "spec": {"runStrategy": "Always", "template": {"spec": template}}}),
         vmi: Some(json!({"metadata": {"name": "vm", "ownerReferences": owner}, "spec": template,
-            "status": {"phase": "Running", "guestOSInfo": {"id": "rhel"}}})),
+            "status": {"phase": "Running", "guestOSInfo": {"id": "rhel"},
+                "conditions": [{"type": "LiveMigratable", "status": "True"}], "volumeStatus": attached}})),
         claims: BTreeMap::from([claim(0), claim(1)]),
     }
 }
@@ -124,12 +129,15 @@ impl World {
             network_id: format!("id-{network}"),
             network_name: network.into(),
             connected: true,
+            starts_connected: None,
+            model: None,
             guest: Some(guest(mac, ip)),
         };
         let disk = |i: u64, gib: u64| SourceDisk {
             id: format!("{}", 2000 + i),
             label: format!("Hard disk {}", i + 1),
             file_name: Some(format!("vm_{i}.vmdk")),
+            interface: None,
             capacity_bytes: gib << 30,
             storage_id: "datastore-10".into(),
             storage_name: "datastore1".into(),
@@ -378,6 +386,80 @@ fn each_thing_that_is_wrong_fails_its_own_check_and_no_other() {
         // Only the first row of serial per version changes no VM; the name says which check.
         assert_eq!(failed, vec![(*check).to_owned()], "{:#?}", world.judge());
     }
+}
+
+/// What one check says of a world.
+fn said(world: &World, check: &str) -> Outcome {
+    world.judge().into_iter().find(|finding| finding.check == check).unwrap().outcome
+}
+
+#[test]
+fn a_vm_whose_disks_are_shared_can_be_migrated_live_unless_kubevirts_reason_says_something_else() {
+    let told = |reason: &str, change: fn(&mut World)| {
+        let mut world = World::healthy();
+        let condition = json!({"type": "LiveMigratable", "status": "False", "reason": reason, "message": "so it says"});
+        world.t().objects.vmi.as_mut().unwrap()["status"]["conditions"] = json!([condition]);
+        change(&mut world);
+        match said(&world, "live-migration") {
+            Outcome::Passed { .. } => "passed",
+            Outcome::Failed { .. } => "failed",
+            Outcome::NotJudged { .. } => "not judged",
+        }
+    };
+    fn device(world: &mut World, key: &str, value: serde_json::Value) {
+        world.t().objects.vm["spec"]["template"]["spec"]["domain"]["devices"][key] = value;
+    }
+    let as_made: fn(&mut World) = |_| {};
+    for reason in ["", "DisksNotLiveMigratable", "InterfaceNotLiveMigratable", "HostDeviceNotLiveMigratable"] {
+        assert_eq!(told(reason, as_made), "failed", "{reason}");
+        assert_eq!(told(reason, |w| w.t().disks[1].access_modes = vec!["ReadWriteOnce".into()]), "passed", "{reason}");
+        assert_eq!(told(reason, |w| w.t().disks[1].access_modes.clear()), "not judged", "{reason}");
+    }
+    assert_eq!(told("CPUModeLiveMigratable", as_made), "not judged");
+    assert_eq!(told("DisksNotLiveMigratable", |w| device(w, "tpm", json!({"persistent": true}))), "not judged");
+    assert_eq!(told("HostDeviceNotLiveMigratable", |w| device(w, "gpus", json!([{"name": "g"}]))), "not judged");
+    let bridged: fn(&mut World) = |w| device(w, "interfaces", json!([{"name": "net-0", "bridge": {}}]));
+    assert_eq!(told("InterfaceNotLiveMigratable", bridged), "not judged");
+}
+
+#[test]
+fn a_paused_vm_is_failed_whatever_its_power_says() {
+    for power in [Power::On, Power::Off, Power::Other("Paused".into())] {
+        let mut world = World::healthy();
+        let condition = json!({"type": "Paused", "status": "True", "reason": "PausedIOError", "message": "no space"});
+        world.t().objects.vmi.as_mut().unwrap()["status"]["conditions"] = json!([condition]);
+        world.t().power = power.clone();
+        let Outcome::Failed { actual, .. } = said(&world, "instance") else { panic!("{power}") };
+        assert_eq!(actual, "paused (PausedIOError: no space)");
+    }
+}
+
+#[test]
+fn a_nic_of_the_source_is_as_connected_as_it_was() {
+    let of = |before: (bool, Option<bool>), power: Power, after: bool| {
+        let mut world = World::healthy();
+        (world.before.nics[0].connected, world.before.nics[0].starts_connected) = before;
+        world.after.power = power;
+        world.after.nics[0].connected = after;
+        matches!(said(&world, "source-kept"), Outcome::Passed { .. })
+    };
+    assert!(of((true, None), Power::Off, true) && !of((true, None), Power::Off, false));
+    // Of one that is off, what it will be is told: an adapter that was connected by hand starts without.
+    assert!(of((true, Some(false)), Power::Off, false) && of((false, Some(true)), Power::Off, true));
+    assert!(!of((true, Some(false)), Power::On, false));
+}
+
+#[test]
+fn what_a_plan_says_and_nobody_sent_is_what_its_definition_fills_in() {
+    let of = |key: &str, value: serde_json::Value| {
+        let mut world = World::healthy();
+        world.ran.plan.as_mut().unwrap().as_mut().unwrap()["spec"][key] = value;
+        matches!(said(&world, "plan-kept"), Outcome::Passed { .. })
+    };
+    assert!(of("migrateSharedDisks", json!(true)) && !of("migrateSharedDisks", json!(false)));
+    assert!(of("skipGuestConversion", json!(false)) && !of("skipGuestConversion", json!(true)));
+    assert!(of("transferNetwork", json!({"name": "fast"})) && !of("virtV2vImage", json!("another")));
+    assert!(!of("archived", json!(true)));
 }
 
 #[test]

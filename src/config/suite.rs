@@ -54,7 +54,6 @@ const TABLE: &[Key] = &[
     key(Place::Vm, "migrate_shared_disks", WhenFalse("leaving shared disks to another Plan")),
     key(Place::Vm, "target_esxi_host", Always("placing a clone on an ESXi host")),
     key(Place::Scenario, "migrate_shared_disks", WhenFalse("leaving shared disks to another Plan")),
-    key(Place::Scenario, "per_nic_network_map", WhenTrue("a row of the NetworkMap for each NIC")),
     key(Place::Scenario, "xfs_compatibility", WhenTrue("`xfsCompatibility` of the Plan")),
     key(Place::Scenario, "xfs_check", Always("a command in the guest after migration")),
     key(Place::Scenario, "rdm_as_lun", WhenTrue("`rdmAsLun` of the Plan")),

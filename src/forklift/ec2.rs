@@ -56,6 +56,8 @@ impl Adapter for Ec2 {
             network_id: text(nic, "SubnetId").to_owned(),
             network_name: text(nic, "SubnetId").to_owned(),
             connected: true,
+            starts_connected: None,
+            model: None,
             guest: None,
         });
         // Cores and threads of the machine itself; MTV makes all of them cores of one socket.
@@ -116,6 +118,7 @@ fn disk(device: &Value, collections: &Collections) -> Result<Option<SourceDisk>,
         id: id.to_owned(),
         label: text(device, "DeviceName").to_owned(),
         file_name: None,
+        interface: None,
         capacity_bytes: number(volume, "Size") << 30,
         storage_id: type_.clone(),
         storage_name: type_,

@@ -81,6 +81,8 @@ impl Adapter for Hyperv {
             network_id: id_in(nic, "network").to_owned(),
             network_name: text(nic, "networkName").to_owned(),
             connected: true,
+            starts_connected: None,
+            model: None,
             guest: guest_interface(vm, text(nic, "mac")),
         });
         let disks = items(vm, "disks").map(|disk| SourceDisk {
@@ -88,6 +90,7 @@ impl Adapter for Hyperv {
             id: text(disk, "id").to_owned(),
             label: text(disk, "name").to_owned(),
             file_name: None,
+            interface: None,
             capacity_bytes: number(disk, "capacity"),
             storage_id: id_in(disk, "datastore").to_owned(),
             storage_name: storage_name(id_in(disk, "datastore")),

@@ -225,6 +225,7 @@ mod tests {
             id: id.into(),
             label: id.into(),
             file_name: None,
+            interface: None,
             capacity_bytes: 1,
             storage_id: if storage == GLANCE { GLANCE.into() } else { format!("{storage}-id") },
             storage_name: storage.into(),
@@ -235,6 +236,8 @@ mod tests {
             network_id: format!("{network}-id"),
             network_name: network.into(),
             connected: true,
+            starts_connected: None,
+            model: None,
             guest: None,
         };
         SourceVm {

@@ -34,6 +34,8 @@ impl Adapter for Ova {
             network_id: networks.get(text(nic, "Network")).copied().unwrap_or_default().to_owned(),
             network_name: text(nic, "Network").to_owned(),
             connected: true,
+            starts_connected: None,
+            model: None,
             guest: None,
         });
         let disk = |disk: &Value| {
@@ -42,6 +44,7 @@ impl Adapter for Ova {
                 // What MTV writes on the disk's PVC.
                 label: format!("{}::{}", text(disk, "FilePath"), text(disk, "Name")),
                 file_name: None,
+                interface: None,
                 capacity_bytes: bytes(number(disk, "Capacity"), text(disk, "CapacityAllocationUnits"), 1)?,
                 storage_id: text(disk, "ID").to_owned(),
                 storage_name: text(disk, "Name").to_owned(),

@@ -77,6 +77,7 @@ mod tests {
             id: id.into(),
             label: id.into(),
             file_name: None,
+            interface: None,
             capacity_bytes: 1,
             storage_id: "s1".into(),
             storage_name: "data0".into(),
@@ -87,6 +88,8 @@ mod tests {
             network_id: network.into(),
             network_name: network.into(),
             connected: true,
+            starts_connected: None,
+            model: None,
             guest: None,
         };
         SourceVm {

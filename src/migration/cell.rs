@@ -80,8 +80,7 @@ async fn attempt_stages(context: &RunContext, cell: &Cell, attempt: u32, used_up
     );
     run.stage(Stage::StorageMap, create).await?;
 
-    let networks = prepared.open.adapter.networks(&sources);
-    let network = maps::network_rows(&networks, maps::pod_network(&networks, &sources), &prepared.nads);
+    let network = maps::network_rows(&prepared.networks, &prepared.nads);
     let create = maps::create_network_map(
         &tracked,
         &prepared.namespace,

@@ -75,7 +75,10 @@ pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> 
             context.own_destination(&cell.id, attempt, beside).await?
         }
     };
-    let nads = create_nads(context, cell, attempt, &open, &vms, &there, network_namespace).await?;
+    let sources: Vec<_> = vms.iter().map(|vm| vm.before.clone()).collect();
+    let row_a_nic = maps::row_a_nic(scenario, context.parts.mtv_version.as_deref());
+    let networks = maps::landings(open.adapter.networks(&sources), &sources, row_a_nic);
+    let nads = create_nads(context, cell, attempt, maps::nads_needed(&networks), &there, network_namespace).await?;
     let hooks = create_hooks(context, cell, &namespace).await?;
     let (node_selector, labelled_node) = choose_node(context, cell, attempt, &there).await?;
     let target_labels = scenario
@@ -92,6 +95,7 @@ pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> 
         namespace,
         target_namespace,
         vms,
+        networks,
         nads,
         hooks,
         target_labels,
@@ -182,21 +186,17 @@ async fn in_inventory(
     Ok(())
 }
 
-/// One NAD for each distinct network but the one that lands on the pod network; none for VMs without NICs.
+/// So many NADs, each a bridge of its own.
 async fn create_nads(
     context: &RunContext,
     cell: &Cell,
     attempt: u32,
-    open: &OpenProfile,
-    vms: &[PreparedVm],
+    count: usize,
     there: &Tracked,
     namespace: &str,
 ) -> Result<Vec<(String, String)>, Failure> {
-    let sources: Vec<_> = vms.iter().map(|vm| vm.before.clone()).collect();
-    let networks = open.adapter.networks(&sources);
-    let on_pod = usize::from(maps::pod_network(&networks, &sources).is_some());
     let mut nads = Vec::new();
-    for number in 1..=networks.len().saturating_sub(on_pod) {
+    for number in 1..=count {
         let name = cell.id.nad(&context.parts.run, attempt, number);
         let config = serde_json::json!({
             "cniVersion": "0.3.1", "name": name, "type": "bridge", "bridge": name, "ipam": {},

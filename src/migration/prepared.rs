@@ -8,6 +8,7 @@ use crate::api::vm::SourceVm;
 use crate::cluster::Cluster;
 use crate::config::ScenarioVm;
 use crate::config::scenarios::plans::Part;
+use crate::forklift::maps::Landing;
 use crate::forklift::providers::ReadyProvider;
 use crate::source::VmRef;
 
@@ -47,7 +48,9 @@ pub(super) struct Prepared {
     /// Where the migrated VMs go.
     pub target_namespace: String,
     pub vms: Vec<PreparedVm>,
-    /// (namespace, name) of the NADs, in the order of the networks after the first.
+    /// The networks of the VMs, and where each lands.
+    pub networks: Vec<Landing>,
+    /// (namespace, name) of the NADs, in the order in which the networks take them.
     pub nads: Vec<(String, String)>,
     pub hooks: Vec<crate::api::forklift::HookRef>,
     pub target_labels: BTreeMap<String, String>,

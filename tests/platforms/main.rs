@@ -13,6 +13,7 @@
 mod common;
 
 mod inventory_only;
+mod networks;
 mod openshift;
 mod openstack;
 mod ova;

@@ -336,7 +336,7 @@ pub const WRITTEN: &[Written] = &[
         Vm,
         "/spec/template/spec/domain/devices/interfaces/0/state",
         Set(r#""down""#),
-        &["nic-devices"],
+        &["nic-devices", "instance"],
     )
     .not_on(&["openshift"]),
     change(
@@ -366,7 +366,23 @@ pub const WRITTEN: &[Written] = &[
         Set(r#""0000:81:01.0""#),
         &["nic-devices"],
     )
-    .not_on(&["openshift"]),
+    .not_on(&["openshift", "vsphere"]),
+    change(
+        "nic-slot-of-nonsense",
+        Vm,
+        "/spec/template/spec/domain/devices/interfaces/0/pciAddress",
+        Set(r#""192""#),
+        &["nic-devices"],
+    )
+    .on(&["vsphere"]),
+    change(
+        "nic-model-of-another-kind",
+        Vm,
+        "/spec/template/spec/domain/devices/interfaces/0/model",
+        Set(r#""e1000""#),
+        &["nic-devices"],
+    )
+    .on(&["ovirt", "openstack"]),
     change(
         "mac-left-to-kubevirt",
         Vm,
@@ -411,6 +427,14 @@ pub const WRITTEN: &[Written] = &[
     .not_on(&["ova"]),
     change("disk-bus", Vm, "/spec/template/spec/domain/devices/disks/0/disk/bus", Set(r#""ide""#), &["disk-devices"])
         .not_on(&["openshift"]),
+    change(
+        "disk-bus-of-another-kind",
+        Vm,
+        "/spec/template/spec/domain/devices/disks/0/disk/bus",
+        Set(r#""sata""#),
+        &["disk-devices"],
+    )
+    .on(&["ovirt", "openstack"]),
     change("disk-shared", Vm, "/spec/template/spec/domain/devices/disks/0/shareable", Set("true"), &["disk-devices"])
         .not_on(&["openshift"]),
     change(
@@ -485,14 +509,14 @@ pub const WRITTEN: &[Written] = &[
         Vm,
         "/spec/template/spec/volumes",
         Push(r#"{"name": "spare", "emptyDisk": {"capacity": "1Gi"}}"#),
-        &["disk-devices"],
+        &["disk-devices", "instance"],
     ),
     change(
         "volume-renamed",
         Vm,
         "/spec/template/spec/volumes/0/name",
         Set(r#""another""#),
-        &["disk-devices", "disk-count", "left-behind", "pvc-names", "disk-order", "disk-source"],
+        &["disk-devices", "disk-count", "left-behind", "pvc-names", "disk-order", "disk-source", "instance"],
     ),
     change(
         "volume-of-two-kinds",
@@ -522,7 +546,7 @@ pub const WRITTEN: &[Written] = &[
         Vm,
         "/spec/template/spec/volumes/0/persistentVolumeClaim",
         Copy("/spec/template/spec/volumes/1/persistentVolumeClaim"),
-        &["claims", "disk-devices", "disk-source", "disk-order", "disk-size", "left-behind", "pvc-names"],
+        &["claims", "disk-devices", "disk-source", "disk-order", "disk-size", "left-behind", "pvc-names", "instance"],
     ),
     change("claim-migration-of-another", Claim, "/metadata/labels/migration", Set(r#""another""#), &["claims"]),
     change("claim-migration-lost", Claim, "/metadata/labels/migration", Remove, &["claims"]),
@@ -593,6 +617,47 @@ pub const WRITTEN: &[Written] = &[
     change("instance-with-another-mac", Vmi, "/status/interfaces/0/mac", Set(r#""02:00:00:00:00:98""#), &["instance"]),
     change("instance-link-down", Vmi, "/status/interfaces/0/linkState", Set(r#""down""#), &["instance"]),
     change("instance-gone", Vmi, "", Gone, &["instance", "guest-agent", "node-placement"]),
+    change("instance-volume-not-attached", Vmi, "/status/volumeStatus", Drop, &["instance"]),
+    change("instance-volumes-unknown", Vmi, "/status/volumeStatus", Remove, &["instance"]),
+    change(
+        "instance-volume-of-another-claim",
+        Vmi,
+        "/status/volumeStatus/0/persistentVolumeClaimInfo/claimName",
+        Set(r#""another""#),
+        &["instance"],
+    ),
+    change(
+        "paused-by-an-io-error",
+        Vmi,
+        "/status/conditions",
+        Push(
+            r#"{"type": "Paused", "status": "True", "reason": "PausedIOError", "message": "VMI was paused, low-level IO error detected"}"#,
+        ),
+        &["instance"],
+    ),
+    change(
+        "paused-by-somebody",
+        Vmi,
+        "/status/conditions",
+        Push(r#"{"type": "Paused", "status": "True", "reason": "PausedByUser"}"#),
+        &["instance"],
+    ),
+    change(
+        "not-live-migratable",
+        Vmi,
+        "/status/conditions/1",
+        Set(
+            r#"{"type": "LiveMigratable", "status": "False", "reason": "InterfaceNotLiveMigratable", "message": "cannot migrate VMI which does not use masquerade to connect to the pod network"}"#,
+        ),
+        &["live-migration"],
+    ),
+    change(
+        "not-live-migratable-for-no-reason",
+        Vmi,
+        "/status/conditions/1/status",
+        Set(r#""False""#),
+        &["live-migration"],
+    ),
     change("another-guest", Vmi, "/status/guestOSInfo/id", Set(r#""mswindows""#), &["guest-os"])
         .on(&["vsphere", "ovirt"]),
     change("agent-gone", Vmi, "/status/conditions", Set("[]"), &["guest-agent"]).on(&["vsphere", "ovirt"]),
@@ -603,6 +668,12 @@ pub const WRITTEN: &[Written] = &[
     change("plan-with-another-provider", Plan, "/spec/provider/source/name", Set(r#""another""#), &["plan-kept"]),
     change("plan-keeps-no-addresses", Plan, "/spec/preserveStaticIPs", Flip, &["plan-kept"]),
     change("plan-vm-with-a-switch", Plan, "/spec/vms/0/migrateSharedDisks", Set("true"), &["plan-kept"]),
+    change("plan-skips-the-conversion", Plan, "/spec/skipGuestConversion", Set("true"), &["plan-kept"]),
+    change("plan-converts-alone", Plan, "/spec/type", Set(r#""conversion""#), &["plan-kept"]),
+    change("plan-leaves-shared-disks", Plan, "/spec/migrateSharedDisks", Set("false"), &["plan-kept"]),
+    change("plan-keeps-what-failed", Plan, "/spec/deleteVmOnFailMigration", Set("false"), &["plan-kept"]),
+    change("plan-archived", Plan, "/spec/archived", Set("true"), &["plan-kept"]),
+    change("plan-with-another-disk-bus", Plan, "/spec/diskBus", Set(r#""sata""#), &["plan-kept"]),
     change("migration-of-another-plan", Migration, "/spec/plan/name", Set(r#""another""#), &["plan-kept"]),
     change("migration-cancelled", Migration, "/spec/cancel", Set(r#"[{"id": "x"}]"#), &["plan-kept"]),
     change("plan-did-not-succeed", Plan, "/status/conditions", Set("[]"), &["migration-status"]),
@@ -744,6 +815,7 @@ pub const WRITTEN: &[Written] = &[
     change("source-disk-shrunk", Source, "/disks/0/capacity_bytes", Set("1"), &["source-kept"]),
     change("source-nic-lost", Source, "/nics", Drop, &["source-kept"]),
     change("source-mac", Source, "/nics/0/mac", Set(r#""02:00:00:00:00:97""#), &["source-kept"]),
+    change("source-nic-disconnected", Source, "/nics/0/connected", Set("false"), &["source-kept"]),
     change("source-nic-moved", Source, "/nics/0/network_id", Set(r#""another""#), &["source-kept"]),
     change("source-renamed", Source, "/name", Set(r#""another""#), &["source-kept"]),
     change("source-replaced", Source, "/id", Set(r#""another""#), &["source-kept"]),

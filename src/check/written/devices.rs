@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::super::platform::{self, Devices};
-use super::super::{Facts, Judgement, TargetVm, count, not_judged, whole};
+use super::super::storage::came_from;
+use super::super::{Facts, Judgement, TargetVm, count, major_minor, not_judged, whole};
 use super::{Compared, at, list, text};
+use crate::api::vm::{Mac, TargetDisk};
 
 const DEVICES: &str = "/spec/template/spec/domain/devices";
 const COPIED: &str = "MTV copies the source VM's own template, which its record does not hold";
@@ -66,9 +68,12 @@ pub(in crate::check) fn disks(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judge
     for disk in disks {
         let name = text(disk, "/name");
         let bus = text(disk, "/disk/bus");
-        compared.holds(devices.buses.contains(&bus), &format!("{name} bus"), &devices.buses.join(" or "), || {
-            bus.to_owned()
-        });
+        // Of a disk whose source is known one bus is right, else any that the platform's disks may have.
+        let source =
+            claimed(target, &volumes, name).and_then(|disk| facts.before.disks.iter().find(|it| came_from(disk, it)));
+        let word = source.and_then(|source| devices.words.bus(source.interface.as_deref()?));
+        let buses = word.as_ref().map_or(devices.buses, std::slice::from_ref);
+        compared.holds(buses.contains(&bus), &format!("{name} bus"), &buses.join(" or "), || bus.to_owned());
         for key in ["lun", "cdrom", "shareable", "disk/readonly", "cache", "io", "blockSize", "tag"] {
             compared.none(&format!("{name} {key}"), at(disk, &format!("/{key}")));
         }
@@ -84,6 +89,12 @@ pub(in crate::check) fn disks(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judge
         compared.holds(orders.contains(&1), "bootOrder", "one disk that is booted from (1)", || format!("{orders:?}"));
     }
     compared.judgements(format!("{} as MTV writes them", count(disks.len(), "disk")))
+}
+
+/// The record of the disk that has this volume.
+fn claimed<'a>(target: &'a TargetVm, volumes: &BTreeMap<&str, &str>, name: &str) -> Option<&'a TargetDisk> {
+    let claim = volumes.get(name)?;
+    target.disks.iter().find(|disk| disk.pvc == *claim)
 }
 
 /// A serial names the source disk where MTV writes the disk's id there; elsewhere it is only nobody else's.
@@ -108,9 +119,7 @@ fn serial<'a>(
     if whole {
         return;
     }
-    let claim = volumes.get(name).copied().unwrap_or_default();
-    let source = target.disks.iter().find(|disk| disk.pvc == claim).and_then(|disk| disk.disk_source.as_deref());
-    let Some(wanted) = source else { return };
+    let Some(wanted) = claimed(target, volumes, name).and_then(|disk| disk.disk_source.as_deref()) else { return };
     let cut: String = wanted.chars().take(LONGEST).collect();
     compared.holds(serial == wanted || serial == cut, &subject, wanted, || serial.to_owned());
 }
@@ -142,15 +151,15 @@ pub(in crate::check) fn nics(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgem
         }
         return compared.judgements("");
     };
+    let mut slots = BTreeSet::new();
     for interface in interfaces {
         let name = text(interface, "/name");
         let model = text(interface, "/model");
-        compared.holds(
-            devices.nic_models.contains(&model),
-            &format!("{name} model"),
-            &devices.nic_models.join(" or "),
-            || model.to_owned(),
-        );
+        let mac = Mac::new(text(interface, "/macAddress"));
+        let source = facts.before.nics.iter().find(|nic| nic.mac == mac);
+        let word = source.and_then(|nic| devices.words.model(nic.model.as_deref()?));
+        let models = word.as_ref().map_or(devices.nic_models, std::slice::from_ref);
+        compared.holds(models.contains(&model), &format!("{name} model"), &models.join(" or "), || model.to_owned());
         let told = facts.before.nics.iter().all(|nic| !nic.mac.as_str().is_empty());
         compared.holds(
             !told || !text(interface, "/macAddress").is_empty(),
@@ -159,9 +168,10 @@ pub(in crate::check) fn nics(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgem
             || "none: KubeVirt makes one up".to_owned(),
         );
         binding(name, interface, networks, &mut compared);
-        for key in ["bootOrder", "ports", "tag", "pciAddress", "acpiIndex"] {
+        for key in ["bootOrder", "ports", "tag", "acpiIndex"] {
             compared.none(&format!("{name} {key}"), at(interface, &format!("/{key}")));
         }
+        pci_address(&devices, name, interface, &mut slots, &mut compared);
         link(facts, name, interface, &mut compared);
     }
     if devices.nics_in_order {
@@ -191,18 +201,53 @@ fn binding(name: &str, interface: &Value, networks: &[Value], compared: &mut Com
     compared.none(&format!("{name} {wanted}"), own);
 }
 
-/// A NIC that was connected is not cut off.
+/// From 2.12 on MTV keeps the slot of a vSphere NIC, so that a guest that names NICs by their slots finds them again
+/// (`computePciAddress`, pkg/controller/provider/container/vsphere/model.go). No two devices share one.
+fn pci_address<'a>(
+    devices: &Devices,
+    name: &str,
+    interface: &'a Value,
+    slots: &mut BTreeSet<&'a str>,
+    compared: &mut Compared,
+) {
+    let subject = format!("{name} pciAddress");
+    match text(interface, "/pciAddress") {
+        slot if !slot.is_empty() && devices.keeps_slots => {
+            let hex = |part: &str, width: usize| part.len() == width && part.chars().all(|c| c.is_ascii_hexdigit());
+            let parts: Vec<&str> = slot.split([':', '.']).collect();
+            let right = matches!(parts.as_slice(), [domain, bus, device, function]
+                if hex(domain, 4) && hex(bus, 2) && hex(device, 2) && hex(function, 1));
+            compared.holds(right, &subject, "a PCI address", || slot.to_owned());
+            compared.holds(slots.insert(slot), &subject, "a slot of its own", || format!("{slot}, as another NIC"));
+        }
+        _ => compared.none(&subject, at(interface, "/pciAddress")),
+    }
+}
+
+/// A NIC that was connected is not cut off. One that starts disconnected is kept so from MTV 2.13 on where the platform
+/// tells it (`InterfaceStateLinkDown`, vsphere/builder.go); before, it may come up.
 fn link(facts: &Facts<'_>, name: &str, interface: &Value, compared: &mut Compared) {
-    let mac = crate::api::vm::Mac::new(text(interface, "/macAddress"));
-    let connected = facts.before.nics.iter().find(|nic| nic.mac == mac).is_none_or(|nic| nic.connected);
-    let state = text(interface, "/state");
-    compared.holds(!connected || matches!(state, "" | "up"), &format!("{name} state"), "up", || state.to_owned());
+    const KEPT_SINCE: (u32, u32) = (2, 13);
+    let mac = Mac::new(text(interface, "/macAddress"));
+    let Some(nic) = facts.before.nics.iter().find(|nic| nic.mac == mac) else { return };
+    let (state, subject) = (text(interface, "/state"), format!("{name} state"));
+    let kept = facts.mtv_version.and_then(major_minor).is_some_and(|now| now >= KEPT_SINCE);
+    match nic.starts_connected {
+        Some(false) if kept => compared.holds(state == "down", &subject, "down", || {
+            if state.is_empty() { "up".to_owned() } else { state.to_owned() }
+        }),
+        Some(false) => {}
+        starts => {
+            let cut_off = starts.unwrap_or(nic.connected) && !matches!(state, "" | "up");
+            compared.holds(!cut_off, &subject, "up", || state.to_owned());
+        }
+    }
 }
 
 /// Guests name their NICs by the order in which they come.
 fn order(facts: &Facts<'_>, interfaces: &[Value], compared: &mut Compared) {
     let position = |interface: &Value| {
-        let mac = crate::api::vm::Mac::new(text(interface, "/macAddress"));
+        let mac = Mac::new(text(interface, "/macAddress"));
         facts.before.nics.iter().position(|nic| nic.mac == mac)
     };
     let found: Vec<usize> = interfaces.iter().filter_map(position).collect();

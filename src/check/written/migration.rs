@@ -56,7 +56,8 @@ pub(in crate::check) fn plan_kept(facts: &Facts<'_>, _: &TargetVm) -> Vec<Judgem
     if let Some(path) = missing(&facts.ran.sent, spec, "") {
         compared.wrong(format!("Plan spec{path}"), shown(at(&facts.ran.sent, &path)), shown(at(spec, &path)));
     }
-    unsent(&facts.ran.sent, spec, &mut compared);
+    unsent(facts, spec, &mut compared);
+    unsent_of_vms(&facts.ran.sent, spec, &mut compared);
     for key in ["name", "namespace"] {
         let wanted = text(plan, &format!("/metadata/{key}"));
         compared.same(&format!("Migration plan {key}"), wanted, text(migration, &format!("/spec/plan/{key}")));
@@ -71,9 +72,36 @@ pub(in crate::check) fn plan_kept(facts: &Facts<'_>, _: &TargetVm) -> Vec<Judgem
     compared.judgements("as it was sent")
 }
 
-/// Nothing of the Plan's VMs is said that was not sent. MTV completes a reference to a VM; of switches, its definition
-/// gives a VM no default.
-fn unsent(sent: &Value, spec: &Value, compared: &mut Compared) {
+/// Switches that a Plan's definition puts on where nobody names them (pkg/apis/forklift/v1beta1/plan.go, 2.11.7 to main);
+/// older definitions know fewer of them.
+const ON_BY_DEFAULT: [&str; 6] = [
+    "preserveStaticIPs",
+    "pvcNameTemplateUseGenerateName",
+    "migrateSharedDisks",
+    "deleteVmOnFailMigration",
+    "useCompatibilityMode",
+    "runPreflightInspection",
+];
+
+/// Nothing of the Plan is said that was not sent, but what MTV fills in: its definition's defaults, and the destination
+/// Provider's own transfer network (pkg/forklift-api, `setTransferNetworkIfNotSet`).
+fn unsent(facts: &Facts<'_>, spec: &Value, compared: &mut Compared) {
+    let archives = facts.scenario.steps.iter().flatten().any(|step| matches!(step, Step::Archive(_)));
+    for (key, value) in spec.as_object().into_iter().flatten() {
+        let sent = facts.ran.sent.get(key).unwrap_or(&Value::Null);
+        let (fits, wanted) = match key.as_str() {
+            _ if !sent.is_null() => continue,
+            "transferNetwork" => continue,
+            "archived" if archives => continue,
+            on if ON_BY_DEFAULT.contains(&on) => (matches!(value, Value::Null | Value::Bool(true)), "on"),
+            _ => (unsaid(value), "nothing"),
+        };
+        compared.holds(fits, &format!("Plan spec/{key}"), wanted, || shown(value));
+    }
+}
+
+/// Nor of its VMs. MTV completes a reference to a VM; of switches, its definition gives a VM no default.
+fn unsent_of_vms(sent: &Value, spec: &Value, compared: &mut Compared) {
     const REFERENCE: [&str; 4] = ["id", "name", "namespace", "type"];
     for (index, (sent, vm)) in list(sent, "/vms").iter().zip(list(spec, "/vms")).enumerate() {
         for (key, value) in vm.as_object().into_iter().flatten() {

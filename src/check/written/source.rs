@@ -2,7 +2,7 @@
 
 use super::super::{Facts, Judgement, not_judged, whole};
 use super::Compared;
-use crate::api::vm::{SourceDisk, SourceNic};
+use crate::api::vm::{Power, SourceDisk, SourceNic};
 
 pub(in crate::check) fn kept(facts: &Facts<'_>) -> Vec<Judgement> {
     let (before, after) = match &facts.source_after {
@@ -21,9 +21,14 @@ pub(in crate::check) fn kept(facts: &Facts<'_>) -> Vec<Judgement> {
     for (what, old, new) in pairs {
         compared.holds(old == new, what, &old, || new.clone());
     }
-    let nic = |nic: &SourceNic| format!("{} on {}", nic.mac, nic.network_id);
+    let nic = |nic: &SourceNic, connected: bool| {
+        format!("{} on {}{}", nic.mac, nic.network_id, if connected { "" } else { " (disconnected)" })
+    };
+    // Of a VM that is off a platform tells what its NICs will be.
+    let off = after.power == Power::Off;
+    let was = |it: &SourceNic| nic(it, it.starts_connected.filter(|_| off).unwrap_or(it.connected));
     let disk = |disk: &SourceDisk| format!("{}: {} bytes on {}", disk.label, disk.capacity_bytes, disk.storage_id);
-    lists("NICs", before.nics.iter().map(nic), after.nics.iter().map(nic), &mut compared);
+    lists("NICs", before.nics.iter().map(was), after.nics.iter().map(|it| nic(it, it.connected)), &mut compared);
     lists("disks", before.disks.iter().map(disk), after.disks.iter().map(disk), &mut compared);
     compared.judgements("as it was")
 }

@@ -91,6 +91,10 @@ pub struct Scenario {
     /// Namespace of the NADs; the VMs' own by default.
     #[serde(default)]
     pub multus_namespace: Option<String>,
+    /// Whether a network on which a VM has several NICs gets a row and a NAD for each of them; so it does by default from MTV
+    /// 2.11.1 on. Off: one row, which MTV 2.11 and 2.12 refuse (`VMDuplicateNADMappings`).
+    #[serde(default)]
+    pub per_nic_network_map: Option<bool>,
     /// Seconds or `10m`; the settings' `guest_agent` bound by default.
     #[serde(default, deserialize_with = "optional_duration")]
     #[schemars(with = "Option<duration::DurationText>")]

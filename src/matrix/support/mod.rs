@@ -45,6 +45,9 @@ pub const WINDOWS_REBOOT: Gate = Gate { key: "feature_windows_wait_for_reboot", 
 /// (`pkg/controller/plan/adapter/vsphere/builder.go`; settings `FEATURE_VMWARE_SYSTEM_SERIAL_NUMBER`).
 pub const VMWARE_SERIAL: Gate = Gate { key: "feature_vmware_system_serial_number", on_since: "2.10" };
 
+/// The MTV since which the rows of one source network are shared out among a VM's NICs.
+pub const SHARED_ROWS: &str = "2.11.1";
+
 /// How far a platform supports something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Support {

@@ -160,6 +160,12 @@ pub const TABLE: &[Capability] = &[
     },
     Capability { name: "a post-hook", needed: |s| s.post_hook.is_some(), checks: &[], by: all(Yes) },
     Capability {
+        name: "per_nic_network_map",
+        needed: |s| s.per_nic_network_map == Some(true),
+        checks: &[],
+        by: all(Since(super::SHARED_ROWS)),
+    },
+    Capability {
         name: "target_power_state",
         needed: |s| s.target_power_state.is_some() || vms(s, |vm| vm.target_power_state.is_some()),
         checks: &[],

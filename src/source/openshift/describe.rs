@@ -118,6 +118,8 @@ fn nics(vm: &Value, namespace: &str, instance: Option<&VirtualMachineInstanceSta
                 network_id: network.clone(),
                 network_name: network,
                 connected: text(interface, "/state") != "down",
+                starts_connected: None,
+                model: None,
                 guest: seen.filter(|_| agent).map(guest),
             }
         })
@@ -155,6 +157,7 @@ fn source_vm(
             id: format!("{namespace}/{claim}"),
             label,
             file_name: None,
+            interface: None,
             // MTV asks for what the source asked for; what a class rounds it up to is the class's.
             capacity_bytes: asked.and_then(|q| quantity::bytes(&q.0)).unwrap_or(0),
             storage_id: class.clone(),

@@ -148,6 +148,9 @@ fn nic(parts: &Parts, port: &Value, power: &Power) -> SourceNic {
         network_id: network_id.to_owned(),
         network_name: network.map(|n| n.name.clone()).unwrap_or_default(),
         connected: port.get("admin_state_up").and_then(Value::as_bool).unwrap_or(true),
+        starts_connected: None,
+        // A server that boots from a volume has no image, and MTV does not look into the volume for it.
+        model: Some(text(&parts.image, "/hw_vif_model").to_owned()),
         guest: guest.filter(|guest| !guest.addresses.is_empty()),
     }
 }
@@ -165,7 +168,19 @@ fn address(parts: &Parts, fixed: &Value) -> Option<GuestAddress> {
     })
 }
 
+/// The bus of all disks: the image's, else the last bootable volume's (`mapDisks`,
+/// pkg/controller/plan/adapter/openstack/builder.go).
+fn disk_bus(parts: &Parts) -> &str {
+    let own = text(&parts.image, "/hw_disk_bus");
+    let bootable = |attached: &&Attached| text(&attached.volume, "/bootable").eq_ignore_ascii_case("true");
+    let mut of_volumes =
+        parts.volumes.iter().filter(bootable).map(|it| text(&it.volume, "/volume_image_metadata/hw_disk_bus"));
+    let of_volumes = of_volumes.rfind(|bus| !bus.is_empty());
+    if own.is_empty() { of_volumes.unwrap_or_default() } else { own }
+}
+
 fn disks(parts: &Parts) -> Vec<SourceDisk> {
+    let bus = disk_bus(parts);
     let mut disks = Vec::new();
     if let Some(image) = parts.server.pointer("/image/id").and_then(Value::as_str) {
         // The root disk lies on the hypervisor; MTV migrates it by an image.
@@ -173,6 +188,7 @@ fn disks(parts: &Parts) -> Vec<SourceDisk> {
             id: image.to_owned(),
             label: "root disk".to_owned(),
             file_name: None,
+            interface: Some(bus.to_owned()),
             capacity_bytes: parts.flavor.get("disk").and_then(Value::as_u64).unwrap_or_default() * GIB,
             storage_id: GLANCE.to_owned(),
             storage_name: GLANCE.to_owned(),
@@ -185,6 +201,7 @@ fn disks(parts: &Parts) -> Vec<SourceDisk> {
             id: attached.id().to_owned(),
             label: Some(attached.device.as_str()).filter(|d| !d.is_empty()).unwrap_or(attached.id()).to_owned(),
             file_name: None,
+            interface: Some(bus.to_owned()),
             capacity_bytes: attached.volume.get("size").and_then(Value::as_u64).unwrap_or_default() * GIB,
             storage_id: known.map_or(storage, |t| text(t, "/id")).to_owned(),
             storage_name: storage.to_owned(),

@@ -116,6 +116,7 @@ fn source_disk(attachment: &Value, domains: &BTreeMap<String, String>) -> Source
         id: text(disk, "id").unwrap_or_else(|| text_or_empty(attachment, "id")),
         label,
         file_name: None,
+        interface: text(attachment, "interface"),
         capacity_bytes: parsed(disk, "provisioned_size").unwrap_or_default(),
         storage_name: domains.get(&storage_id).cloned().unwrap_or_default(),
         storage_id,
@@ -134,6 +135,8 @@ fn source_nic(nic: &Value, devices: &[Value], profiles: &Profiles) -> SourceNic 
         network_id,
         network_name,
         connected,
+        starts_connected: None,
+        model: text(nic, "interface"),
     }
 }
 

@@ -55,6 +55,8 @@ pub(super) fn source_vm(vm: &ObjectContent, networks: &[Network], datastores: &B
                 network_name: network.map(|n| n.name.clone()).unwrap_or_default(),
                 // A card of a VM that is off is never connected; what counts then is what will be.
                 connected: if power == Power::On { nic.connected } else { nic.start_connected },
+                starts_connected: Some(nic.start_connected),
+                model: None,
                 guest: guests
                     .iter()
                     .zip(0_i64..)
@@ -72,6 +74,7 @@ pub(super) fn source_vm(vm: &ObjectContent, networks: &[Network], datastores: &B
                 id: disk.key.to_string(),
                 label: disk.label.clone(),
                 file_name: disk.file_name().map(str::to_owned),
+                interface: None,
                 capacity_bytes: disk.capacity_bytes,
                 storage_name: datastores.get(&storage_id).cloned().unwrap_or_default(),
                 storage_id,

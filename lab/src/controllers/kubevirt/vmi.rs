@@ -290,7 +290,7 @@ fn interfaces(vmi: &Value, around: &Around<'_>, domain: bool, agent: bool) -> Va
             .filter_map(|(is, source)| is.then_some(source))
             .collect();
         let mut entry = json!({"name": name, "mac": mac, "podInterfaceName": if primary { "eth0".to_owned() } else { format!("pod{index}") },
-            "infoSource": sources.join(", "), "queueCount": 1, "linkState": "up"});
+            "infoSource": sources.join(", "), "queueCount": 1, "linkState": if text(interface, "/state") == "down" { "down" } else { "up" }});
         let nic = around.guest.nics.get(index);
         let addresses: Vec<String> = match nic {
             // Its own, or what the pod network's DHCP gave the pod.

@@ -10,6 +10,7 @@ mod flight;
 mod hooks;
 mod maps;
 mod migrations;
+mod networks;
 mod pipeline;
 mod plan;
 pub mod platform;

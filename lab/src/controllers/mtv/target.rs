@@ -7,6 +7,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
 use super::execute::Walk;
+use super::networks::Map;
 use super::pvc_name::{DiskVars, render};
 use super::sources::Shape;
 use super::validate;
@@ -336,9 +337,9 @@ fn nics(walk: &Walk<'_>) -> (Vec<Value>, Vec<Value>) {
     let resolved = &walk.run.resolved;
     let (mut interfaces, mut networks) = (Vec::new(), Vec::new());
     let last = walk.vm.nics.len().saturating_sub(1);
-    for (index, nic) in walk.vm.nics.iter().enumerate() {
-        let reference = resolved.network_refs().iter().find(|r| validate::means(r, &nic.network_id));
-        let row = reference.and_then(|r| resolved.network_rows().iter().find(|row| validate::same(&row.source, r)));
+    let map = Map { refs: resolved.network_refs(), rows: resolved.network_rows(), version: walk.run.mtv.version };
+    let landed = map.built(&walk.vm.nics, resolved.kind.rows());
+    for (index, (nic, row)) in walk.vm.nics.iter().zip(landed).enumerate() {
         let Some(row) = row.filter(|row| row.destination.type_ != "ignored") else { continue };
         let name = format!("net-{index}");
         let renewed = index == last && walk.run.mtv.defects.has(Defect::NewMac);

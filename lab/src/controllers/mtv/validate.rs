@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::MtvVersion;
 use super::conditions::condition;
+use super::networks::{Landing, Map, Rows};
 use super::pvc_name::{DiskVars, render};
 use super::sources::Source;
 use crate::api::condition::Condition;
@@ -154,17 +155,19 @@ fn judge_mappings(view: &View<'_>, vm: &InvVm, add: &mut Add<'_>) {
     if vm.disks.iter().any(|d| !mapped(view.storage_refs, &d.storage_id)) {
         add("VMStorageNotMapped", "Critical", "NotValid", "VM has unmapped storage.", item(vm));
     }
-    let on_pod = vm
-        .nics
-        .iter()
-        .filter(|nic| {
-            view.network_rows.iter().any(|row| {
-                let resolved = view.network_refs.iter().find(|r| means(r, &nic.network_id));
-                row.destination.type_ == "pod" && resolved.is_some_and(|r| same(&row.source, r))
-            })
-        })
-        .count();
-    if on_pod > 1 {
+    let map = Map { refs: view.network_refs, rows: view.network_rows, version: view.version };
+    // OpenStack's validator goes by the VM's networks, and has each of them once.
+    let mut seen = BTreeSet::new();
+    let once = view.source.rows() == Rows::FirstOfOne;
+    let nics: Vec<_> = vm.nics.iter().filter(|nic| seen.insert(&nic.network_id) || !once).cloned().collect();
+    let landings = map.shared_out(&nics);
+    if landings.contains(&Landing::UsedUp) && !view.version.at_least(13) {
+        let message = "Multiple VM NICs mapped to the same Multus NAD. Add additional NetworkMap entries with different \
+                       destination NADs for the same source network.";
+        add("VMDuplicateNADMappings", "Critical", "NotValid", message, item(vm));
+    }
+    let on_pod = |landing: &&Landing<'_>| matches!(landing, Landing::By(row) if row.destination.type_ == "pod");
+    if landings.iter().filter(on_pod).count() > 1 {
         let message = "VM has more than one interface mapped to the pod network.";
         add("VMMultiplePodNetworkMappings", "Critical", "NotValid", message, item(vm));
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::Value;
 
+use super::networks::Rows;
 use super::pipeline::Path;
 use super::validate::{Add, View};
 use super::{Mtv, MtvVersion};
@@ -135,6 +136,11 @@ pub(super) trait Source: Send + Sync {
     /// The steps after `PostHook`.
     fn last_steps(&self, _: Path, _: MtvVersion) -> Vec<&'static str> {
         Vec::new()
+    }
+
+    /// What the builder makes of several NICs of a VM on one network.
+    fn rows(&self) -> Rows {
+        Rows::Shared
     }
 
     /// What speaks against migrating this VM, beyond what is asked of every platform.

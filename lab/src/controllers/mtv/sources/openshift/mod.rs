@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
+use super::super::networks::Rows;
 use super::super::pipeline::Path;
 use super::super::{Mtv, MtvVersion};
 use super::{Shape, Source, http_client, missing};
@@ -56,6 +57,10 @@ impl Source for Openshift {
 
     fn names_volumes_after_source(&self) -> bool {
         true
+    }
+
+    fn rows(&self) -> Rows {
+        Rows::First
     }
 
     fn names_pvcs(&self, version: MtvVersion) -> bool {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
+use super::super::networks::Rows;
 use super::super::pipeline::Path;
 use super::super::validate::{Add, View, item};
 use super::super::{Mtv, MtvVersion};
@@ -70,6 +71,10 @@ impl Source for Openstack {
 
     fn populates(&self, _: bool) -> bool {
         true
+    }
+
+    fn rows(&self) -> Rows {
+        Rows::FirstOfOne
     }
 
     fn judge(&self, view: &View<'_>, vm: &InvVm, add: &mut Add<'_>) {

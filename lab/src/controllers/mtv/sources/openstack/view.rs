@@ -448,7 +448,13 @@ fn inv_vm(raw: &Raw, server: &Value) -> Option<InvVm> {
             critical_concerns: raw.early.contains(text(server, "/id")),
             image_id: image_id.to_owned(),
             threads,
-            disk_bus: Some(property("hw_disk_bus")).filter(|b| !b.is_empty()).unwrap_or("virtio").to_owned(),
+            // As `mapDisks` has it: KubeVirt's q35 machines have no IDE.
+            disk_bus: match property("hw_disk_bus") {
+                "ide" => "sata",
+                "scsi" => "scsi",
+                _ => "virtio",
+            }
+            .to_owned(),
         }),
         ..InvVm::default()
     })

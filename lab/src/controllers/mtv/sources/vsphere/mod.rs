@@ -132,6 +132,18 @@ impl Source for Vsphere {
         domain["firmware"]["serial"] = json!(serial);
         domain["clock"] = json!({"timezone": "UTC"});
         domain["devices"]["inputs"] = json!([{"bus": "virtio", "name": "tablet", "type": "tablet"}]);
+        // What starts disconnected stays so in main (`InterfaceStateLinkDown`).
+        if facts.version.at_least(13) {
+            let cut_off = |mac: &str| {
+                let nic = vm.nics.iter().find(|nic| nic.mac == mac).and_then(|nic| nic.vsphere.as_ref());
+                nic.is_some_and(|nic| !nic.connected)
+            };
+            for interface in domain["devices"]["interfaces"].as_array_mut().into_iter().flatten() {
+                if interface["macAddress"].as_str().is_some_and(cut_off) {
+                    interface["state"] = json!("down");
+                }
+            }
+        }
     }
 }
 
