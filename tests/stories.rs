@@ -193,3 +193,35 @@ fn what_disturbs_others_is_told_only_where_it_is_allowed() {
     let args = "run --lab -p vsphere --set allow_disruptive=false --results results -s in_flight_limit_of_one";
     place.run(args).exits(5).says("its step `patch` disturbs others: allow it with --allow-disruptive");
 }
+
+/// VMs whose migration fails, each for a reason of its own.
+const FAIL: &str = "vsphere:
+  vms:
+    - {name: full, os: rhel9, fails: {at: DiskTransfer, error: \"nbdkit: error: write: No space left on device\"}}
+    - {name: refused, os: rhel9, fails: {at: VirtualMachineCreation, error: \"secrets is forbidden: User \\\"forklift\\\" cannot create resource\"}}
+    - {name: used-up, os: rhel9, fails: {at: VirtualMachineCreation, error: \"is forbidden: exceeded quota: compute\"}}
+    - {name: broken, os: rhel9, fails: {at: ImageConversion, error: \"Guest conversion failed\"}}
+";
+
+#[test]
+fn a_migration_that_failed_for_want_of_room_or_rights_is_errored_and_one_that_mtv_broke_is_failed() {
+    let place = Place::new();
+    place.write("world.yaml", FAIL);
+    let names = ["full", "refused", "used-up", "broken"];
+    let scenarios: String = names.map(|name| format!("{name}:\n  virtual_machines: [{{name: {name}}}]\n")).concat();
+    place.write("own/scenarios/own.yaml", &scenarios);
+    let asked = names.map(|name| format!("-s {name}")).join(" ");
+    let run = "-c own run --lab --lab-clock-scale 1500 --world world.yaml -p vsphere --results results";
+    place.run(&format!("{run} {asked}")).exits(1);
+    let results = place.results();
+    for (name, verdict, words) in [
+        ("full", "errored", "a volume is full, although each claim is as large as its source disk"),
+        ("refused", "errored", "the API server refused MTV a right"),
+        ("used-up", "errored", "a quota of the cluster is used up"),
+        ("broken", "failed", "Guest conversion failed"),
+    ] {
+        let cell = results.cell(&format!("vsphere/{name}"));
+        assert_eq!(cell["verdict"], verdict, "{cell:#}");
+        assert!(cell["problem"].to_string().contains(words), "{cell:#}");
+    }
+}

@@ -114,7 +114,8 @@ pub const CONTRACT: &[Check] = &[
     target("cpu", "same sockets, cores and threads", NO_SIDE, always, hardware::cpu),
     target(
         "cpu-model",
-        "no CPU model but the host's, no features, pinning or NUMA (oVirt's own come along)",
+        "no CPU model but the host's, no features (vSphere: nested virtualization may be kept), pinning or NUMA (oVirt's own \
+         come along)",
         COPIED,
         always,
         domain::cpu_model,
@@ -365,8 +366,8 @@ pub const CONTRACT: &[Check] = &[
     ),
     step(
         "boot",
-        "a migrated VM that was off runs when it is started (step `boot`; what its guest tells then is judged by the rows of \
-         the guest)",
+        "a migrated VM that was off runs when it is started (step `boot`; what its guest and its instance tell then is judged by \
+         their rows)",
         "the VM runs already, or `boot` is switched off",
     ),
     step(

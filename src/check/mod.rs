@@ -135,7 +135,8 @@ pub fn unjudged_essentials<'a>(
 }
 
 /// What a boot of a migrated VM can tell that its rest could not.
-const OF_THE_GUEST: [&str; 4] = ["guest-agent", "ssh-login", "static-ip", "dns"];
+const OF_THE_GUEST: [&str; 7] =
+    ["guest-agent", "ssh-login", "static-ip", "dns", "instance", "live-migration", "guest-os"];
 
 /// Judges the guest of a migrated VM that was started for it; `subject` of what is said of the VM as a whole tells so.
 pub fn judge_booted(facts: &Facts<'_>) -> Vec<Finding> {

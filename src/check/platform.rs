@@ -91,6 +91,17 @@ impl Words {
     }
 }
 
+/// What a disk's `serial` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DiskSerial {
+    /// Nothing, or a number that no other disk of the VM has.
+    Own,
+    /// The id of its source disk, whole or its first 20 characters.
+    Disk,
+    /// Likewise from this MTV on (`DiskSerial`, adapter/base/disk_serial.go in main); before, nothing.
+    DiskSince((u32, u32)),
+}
+
 /// How the devices of a migrated VM are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Devices {
@@ -105,8 +116,7 @@ pub(super) struct Devices {
     pub boot_order: bool,
     /// A NIC may keep the PCI slot that it had.
     pub keeps_slots: bool,
-    /// A disk's `serial` is the id of its source disk, whole or its first 20 characters.
-    pub serial_is_disk: bool,
+    pub disk_serial: DiskSerial,
 }
 
 /// What virt-v2v makes of any source.
@@ -117,7 +127,7 @@ const CONVERTED: Devices = Devices {
     nics_in_order: true,
     boot_order: true,
     keeps_slots: false,
-    serial_is_disk: false,
+    disk_serial: DiskSerial::Own,
 };
 
 /// How a platform's VMs are judged.
@@ -174,7 +184,8 @@ pub(super) const fn of(platform: Platform) -> Ways {
             let buses = &["virtio", "scsi", "sata"];
             let nic_models = &["virtio", "e1000", "e1000e", "rtl8139"];
             let words = Words::Ovirt;
-            let devices = Devices { buses, nic_models, words, boot_order: false, serial_is_disk: true, ..CONVERTED };
+            let devices =
+                Devices { buses, nic_models, words, boot_order: false, disk_serial: DiskSerial::Disk, ..CONVERTED };
             Ways {
                 secure_boot: false,
                 tpm: false,
@@ -217,7 +228,12 @@ pub(super) const fn of(platform: Platform) -> Ways {
             Ways { tpm: false, serial: Serial::Own, tls: Tls::None, devices: Some(devices), ..usual }
         }
         Platform::Hyperv => {
-            let devices = Devices { nic_models: &["virtio", ""], boot_order: false, serial_is_disk: true, ..CONVERTED };
+            let devices = Devices {
+                nic_models: &["virtio", ""],
+                boot_order: false,
+                disk_serial: DiskSerial::DiskSince((2, 13)),
+                ..CONVERTED
+            };
             Ways { devices: Some(devices), ..usual }
         }
         Platform::Ec2 => Ways { secure_boot: false, tpm: false, serial: Serial::Id, tls: Tls::None, ..usual },

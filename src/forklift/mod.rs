@@ -5,6 +5,7 @@
 
 pub mod adapter;
 pub mod address;
+pub mod blame;
 mod ec2;
 pub mod execution;
 mod goals;

@@ -191,6 +191,8 @@ mod tests {
         let plain = built(serde_json::json!({"virtual_machines": [{"name": "a"}]}));
         assert_eq!(plain.get("runPreflightInspection"), None);
         assert_eq!(plain.get("targetPowerState"), None);
+        // Unset would mean on.
+        assert_eq!(plain["preserveStaticIPs"], false);
         let asked = built(serde_json::json!({
             "virtual_machines": [{"name": "a"}], "run_preflight_inspection": false, "target_power_state": "on",
         }));

@@ -112,6 +112,12 @@ impl<'a> Names<'a> {
     }
 }
 
+/// What was expected of a VM, or of a part of it, and what was found.
+fn difference(finding: &Finding, expected: &str, actual: &str) -> String {
+    let of = finding.subject.as_ref().map(|subject| format!(" {subject}")).unwrap_or_default();
+    format!("{}{of}: VM {}: expected {expected}, actual {actual}", finding.check, finding.vm)
+}
+
 fn check_case(name: &str, finding: &Finding, class: &str) -> TestCase {
     let of = finding.subject.as_ref().map(|subject| format!(" {subject}")).unwrap_or_default();
     match &finding.outcome {
@@ -123,7 +129,7 @@ fn check_case(name: &str, finding: &Finding, class: &str) -> TestCase {
             passed
         }
         Outcome::Failed { expected, actual } => {
-            let message = format!("{}{of}: VM {}: expected {expected}, actual {actual}", finding.check, finding.vm);
+            let message = difference(finding, expected, actual);
             case(name, class, 0, Verdict::Failed, Some(&Problem::new(message)))
         }
         Outcome::NotJudged { because } => {
@@ -230,6 +236,18 @@ fn log(model: &RunModel, cell: &CellModel) -> String {
         let warning = if line.level == Level::Warning { "WARNING " } else { "" };
         format!("{} {warning}{}", line.at, line.text)
     }));
+    // JUnit has a place for one attempt; what another found stands here.
+    for attempt in cell.overruled() {
+        let verdict = attempt.verdict.map_or("unknown", Verdict::name);
+        let problem = attempt.problem.as_ref().map_or(String::new(), |problem| format!(": {}", problem.message));
+        lines.push(format!("attempt {}: {verdict}{problem}", attempt.number));
+        lines.extend(attempt.findings.iter().filter_map(|(_, finding)| match &finding.outcome {
+            Outcome::Failed { expected, actual } => {
+                Some(format!("attempt {}: {}", attempt.number, difference(finding, expected, actual)))
+            }
+            Outcome::Passed { .. } | Outcome::NotJudged { .. } => None,
+        }));
+    }
     cdata(&tail(&lines.join("\n"), MOST_OF_A_LOG))
 }
 
@@ -314,6 +332,8 @@ mod tests {
         let warm = suites[2].descendants().find(|n| n.has_tag_name("skipped")).unwrap();
         assert_eq!(warm.attribute("message"), Some("open issue MTV-1"));
         assert_eq!(suites[4].attribute("failures"), Some("1"));
+        let flaky = suites[3].children().find(|n| n.has_tag_name("system-out")).unwrap().text().unwrap();
+        assert!(flaky.contains("attempt 1: errored: the API server went away"), "{flaky}");
     }
 
     /// Attributes that an element may and must have, and its children, by the XSD that Jenkins and

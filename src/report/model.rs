@@ -196,6 +196,12 @@ impl CellModel {
     pub fn milliseconds(&self) -> i64 {
         span(self.started(), self.ended())
     }
+    /// The attempts that ended otherwise than well and did not decide: what each found is not forgotten.
+    pub fn overruled(&self) -> impl Iterator<Item = &Attempt> {
+        let deciding = self.deciding().map(|attempt| attempt.number);
+        let well = |attempt: &Attempt| matches!(attempt.verdict, Some(Verdict::Passed) | None);
+        self.attempts.iter().filter(move |attempt| Some(attempt.number) != deciding && !well(attempt))
+    }
     /// Findings of the attempt that decided.
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
         self.deciding().into_iter().flat_map(|attempt| attempt.findings.iter().map(|(_, finding)| finding))

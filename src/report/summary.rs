@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::ReportError;
-use super::model::{CellModel, Counts, RunModel};
-use crate::event::{Carried, Environment, Outcome, Problem, ShardSet, Verdict};
+use super::model::{Attempt, CellModel, Counts, RunModel};
+use crate::event::{Carried, Environment, Finding, Outcome, Problem, ShardSet, Verdict};
 
 /// Version of the file's form.
 pub const RUN_SCHEMA: u32 = 1;
@@ -62,11 +62,37 @@ struct Cell<'a> {
     failing: Vec<String>,
     /// Verdict of each attempt, the first one first.
     attempt_verdicts: Vec<Verdict>,
+    /// What the attempts that did not decide had found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    overruled: Vec<Overruled<'a>>,
     /// Requests that were sent again for this cell, by who was asked.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     retries: &'a BTreeMap<String, u64>,
     stages: Vec<Stage>,
     artifacts: Vec<&'a str>,
+}
+
+/// An attempt that another one overruled: it failed or erred, and the cell ended otherwise.
+#[derive(Debug, Serialize)]
+struct Overruled<'a> {
+    attempt: u32,
+    verdict: Option<Verdict>,
+    problem: Option<&'a Problem>,
+    /// As of the cell.
+    failing: Vec<String>,
+    findings: Vec<&'a Finding>,
+}
+
+fn overruled(attempt: &Attempt) -> Overruled<'_> {
+    let findings = || attempt.findings.iter().map(|(_, finding)| finding);
+    let failed = |finding: &&Finding| matches!(finding.outcome, Outcome::Failed { .. });
+    Overruled {
+        attempt: attempt.number,
+        verdict: attempt.verdict,
+        problem: attempt.problem.as_ref(),
+        failing: super::history::failing(findings(), &attempt.stages),
+        findings: findings().filter(failed).collect(),
+    }
 }
 
 /// Findings of the attempt that decided.
@@ -117,6 +143,7 @@ fn cell(cell: &CellModel) -> Cell<'_> {
         checks,
         failing: super::history::failing(cell.findings(), stages),
         attempt_verdicts: cell.attempts.iter().map(|one| one.verdict.unwrap_or(Verdict::Interrupted)).collect(),
+        overruled: cell.overruled().map(overruled).collect(),
         retries: &cell.retries,
         stages: stages
             .iter()
@@ -176,6 +203,8 @@ mod tests {
         assert_eq!(run["cells"][1]["verdict"], "failed");
         assert_eq!(run["cells"][1]["checks"]["not_judged"], 1);
         assert_eq!(run["cells"][3]["attempts"], 2);
+        assert_eq!(run["cells"][3]["overruled"][0]["problem"]["message"], "the API server went away");
+        assert!(run["cells"][1].get("overruled").is_none());
         assert_eq!(run["leftovers"][0]["what"], "PVC ns/data");
     }
 

@@ -6,7 +6,7 @@ use crate::common::{Ended, Place};
 
 /// A VM with two NICs on the first network and one on the second, on each platform; its clone has them, too.
 const WORLD: &str = "vsphere:
-  vms: [{name: two-nics, os: rhel9, nics: [{}, {}, {network: Mgmt Network}]}]
+  vms: [{name: two-nics, os: rhel9, nics: [{}, {}, {network: Mgmt Network}]}, {name: no-nics, os: rhel9, nics: []}]
 ovirt:
   vms: [{name: two-nics, os: rhel9, template: true, nics: [{}, {}]}]
 ";
@@ -17,6 +17,10 @@ const SCENARIOS: &str = "shared_out:
 asked_for:
   virtual_machines: [{name: two-nics}]
   per_nic_network_map: true
+  essential: [network]
+no_nics:
+  virtual_machines: [{name: no-nics}]
+  requires: {platforms: [vsphere]}
   essential: [network]
 one_row:
   virtual_machines: [{name: two-nics}]
@@ -54,7 +58,8 @@ fn different(names: &[String]) -> bool {
 
 #[test]
 fn two_nics_of_a_vm_on_one_network_land_on_two_nads_and_one_row_for_both_is_refused() {
-    let all = "-s shared_out -s asked_for -s one_row";
+    // Beside it a VM that has none, which needs no row.
+    let all = "-s shared_out -s asked_for -s one_row -s no_nics";
     for nics in landed("2.12", all, "shared_out").1 {
         assert!(different(&nics), "{nics:?}");
         // The second network, where there is one, has the pod network for itself.

@@ -91,10 +91,18 @@ pub const WRITTEN: &[Written] = &[
         &["cpu-model"],
     )
     .not_on(&["ovirt", "openshift"]),
+    change(
+        "nested-virtualization-off",
+        Vm,
+        "/spec/template/spec/domain/cpu/features",
+        Set(r#"[{"name": "vmx", "policy": "disable"}, {"name": "svm", "policy": "disable"}]"#),
+        &["cpu-model"],
+    )
+    .not_on(&["ovirt", "openshift"]),
     change("cpu-dedicated", Vm, "/spec/template/spec/domain/cpu/dedicatedCpuPlacement", Set("true"), &["cpu-model"])
-        .not_on(&["ovirt", "openshift"]),
+        .not_on(&["ovirt", "openstack", "openshift"]),
     change("emulator-thread", Vm, "/spec/template/spec/domain/cpu/isolateEmulatorThread", Set("true"), &["cpu-model"])
-        .not_on(&["ovirt", "openshift"]),
+        .not_on(&["ovirt", "openstack", "openshift"]),
     change(
         "numa-passed-through",
         Vm,
@@ -254,7 +262,7 @@ pub const WRITTEN: &[Written] = &[
         Set("false"),
         &["devices"],
     )
-    .not_on(&["openshift"]),
+    .not_on(&["openstack", "openshift"]),
     change(
         "no-serial-console",
         Vm,
@@ -496,7 +504,7 @@ pub const WRITTEN: &[Written] = &[
         Set(r#""another""#),
         &["disk-devices"],
     )
-    .on(&["ovirt", "hyperv"]),
+    .on(&["ovirt"]),
     change(
         "disk-doubled",
         Vm,

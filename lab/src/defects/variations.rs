@@ -17,6 +17,18 @@ pub const VARIATIONS: &[Written] = &[
     change("architecture-filled-in", Vm, "/spec/template/spec/architecture", Set(r#""amd64""#), &[]),
     change("host-model", Vm, "/spec/template/spec/domain/cpu/model", Set(r#""host-model""#), &[]),
     change("host-passthrough", Vm, "/spec/template/spec/domain/cpu/model", Set(r#""host-passthrough""#), &[]),
+    change(
+        "nested-virtualization-kept",
+        Vm,
+        "/spec/template/spec/domain/cpu/features",
+        Set(r#"[{"name": "vmx", "policy": "optional"}, {"name": "svm", "policy": "optional"}]"#),
+        &[],
+    )
+    .on(&["vsphere"]),
+    change("flavor-with-cpus-of-its-own", Vm, "/spec/template/spec/domain/cpu/dedicatedCpuPlacement", Set("true"), &[])
+        .on(&["openstack", "ovirt"]),
+    change("image-without-video", Vm, "/spec/template/spec/domain/devices/autoattachGraphicsDevice", Set("false"), &[])
+        .on(&["openstack"]),
     change("one-thread-said", Vm, "/spec/template/spec/domain/cpu/threads", Set("1"), &[]),
     change("acpi-said", Vm, "/spec/template/spec/domain/features/acpi", Set("{}"), &[]),
     change("acpi-on", Vm, "/spec/template/spec/domain/features/acpi", Set(r#"{"enabled": true}"#), &[]),

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::super::platform::{self, Devices};
+use super::super::platform::{self, Devices, DiskSerial};
 use super::super::storage::came_from;
 use super::super::{Facts, Judgement, TargetVm, count, major_minor, not_judged, whole};
 use super::{Compared, at, list, text};
 use crate::api::vm::{Mac, TargetDisk};
+use crate::config::Platform;
 
 const DEVICES: &str = "/spec/template/spec/domain/devices";
 const COPIED: &str = "MTV copies the source VM's own template, which its record does not hold";
@@ -112,7 +113,11 @@ fn serial<'a>(
     let serial = text(disk, "/serial");
     let subject = format!("{name} serial");
     // Ids that were cut to KubeVirt's length may well be alike.
-    let whole = !devices(facts).is_some_and(|devices| devices.serial_is_disk);
+    let whole = match devices(facts).map(|devices| devices.disk_serial) {
+        None | Some(DiskSerial::Own) => true,
+        Some(DiskSerial::Disk) => false,
+        Some(DiskSerial::DiskSince(since)) => facts.mtv_version.and_then(major_minor).is_none_or(|now| now < since),
+    };
     if !serial.is_empty() && whole {
         compared.holds(seen.insert(serial), &subject, "serials that differ", || serial.to_owned());
     }
@@ -120,7 +125,7 @@ fn serial<'a>(
         return;
     }
     let Some(wanted) = claimed(target, volumes, name).and_then(|disk| disk.disk_source.as_deref()) else { return };
-    let cut: String = wanted.chars().take(LONGEST).collect();
+    let cut: String = wanted.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(LONGEST).collect();
     compared.holds(serial == wanted || serial == cut, &subject, wanted, || serial.to_owned());
 }
 
@@ -269,6 +274,10 @@ pub(in crate::check) fn others(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judg
     }
     for key in ["autoattachGraphicsDevice", "autoattachSerialConsole"] {
         let switch = at(devices, &format!("/{key}"));
+        // An image of OpenStack may want no video (`mapVideo`, openstack/builder.go).
+        if facts.platform == Platform::Openstack && key == "autoattachGraphicsDevice" && switch.is_boolean() {
+            continue;
+        }
         compared
             .holds(matches!(switch, Value::Null | Value::Bool(true)), key, "not switched off", || super::shown(switch));
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::super::platform::{self, Clock};
 use super::super::{Facts, Judgement, TargetVm, not_judged, whole};
-use super::{Compared, at, shown, text, unsaid};
+use super::{Compared, at, list, shown, text, unsaid};
 use crate::api::vm::GuestOs;
 use crate::config::Platform;
 
@@ -47,6 +47,17 @@ fn nothing_but_ovirts(facts: &Facts<'_>) -> Want {
     if facts.platform == Platform::Ovirt { Want::Free } else { Want::Nothing }
 }
 
+/// CPUs of its own: an OpenStack flavor may ask for them, too (`mapResources`, openstack/builder.go).
+fn own_cpus(facts: &Facts<'_>) -> Want {
+    if facts.platform == Platform::Openstack { Want::Free } else { nothing_but_ovirts(facts) }
+}
+
+/// A vSphere VM whose own guests may use the CPU's virtualization keeps that (`NestedVirtualizationSetting`,
+/// pkg/controller/plan/context/migration.go): its two features are judged by themselves.
+fn features_of_cpu(facts: &Facts<'_>) -> Want {
+    if facts.platform == Platform::Vsphere { Want::Free } else { nothing_but_ovirts(facts) }
+}
+
 fn model(facts: &Facts<'_>) -> Want {
     match facts.platform {
         Platform::Ovirt => Want::Free,
@@ -81,9 +92,9 @@ fn for_windows(facts: &Facts<'_>) -> Want {
 
 const FIELDS: &[Field] = &[
     field("cpu-model", "/template/spec/domain/cpu/model", model),
-    field("cpu-model", "/template/spec/domain/cpu/features", nothing_but_ovirts),
-    field("cpu-model", "/template/spec/domain/cpu/dedicatedCpuPlacement", nothing_but_ovirts),
-    field("cpu-model", "/template/spec/domain/cpu/isolateEmulatorThread", nothing_but_ovirts),
+    field("cpu-model", "/template/spec/domain/cpu/features", features_of_cpu),
+    field("cpu-model", "/template/spec/domain/cpu/dedicatedCpuPlacement", own_cpus),
+    field("cpu-model", "/template/spec/domain/cpu/isolateEmulatorThread", own_cpus),
     field("cpu-model", "/template/spec/domain/cpu/numa", nothing_but_ovirts),
     field("cpu-model", "/template/spec/domain/cpu/realtime", nothing),
     field("memory-limits", "/template/spec/domain/memory/hugepages", nothing_but_ovirts),
@@ -156,7 +167,17 @@ fn judge(
 fn no_more(_: &Facts<'_>, _: &Value, _: &mut Compared) {}
 
 pub(in crate::check) fn cpu_model(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
-    judge("cpu-model", facts, target, no_more)
+    judge("cpu-model", facts, target, |facts, domain, compared| {
+        if facts.platform != Platform::Vsphere {
+            return;
+        }
+        for feature in list(domain, "/cpu/features") {
+            let kept = matches!(text(feature, "/name"), "vmx" | "svm") && text(feature, "/policy") == "optional";
+            compared.holds(kept, "cpu/features", "nothing but vmx and svm, optional", || shown(feature));
+        }
+        let odd = at(domain, "/cpu/features");
+        compared.holds(odd.is_null() || odd.is_array(), "cpu/features", "a list", || shown(odd));
+    })
 }
 
 pub(in crate::check) fn memory_limits(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {

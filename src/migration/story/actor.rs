@@ -16,10 +16,11 @@ use super::super::settle::Look;
 use super::super::verify::{self, Arrived};
 use super::Acts;
 use crate::api::forklift::Plan;
+use crate::api::vm::SourceVm;
 use crate::config::steps::{Goal, Moment, Step, VmName, Wait};
 use crate::event::{EventKind, Level, Problem, Verdict};
 use crate::forklift::execution::{Ended, Execution};
-use crate::forklift::{Patience, hook_output, plan};
+use crate::forklift::{Patience, blame, hook_output, plan};
 use crate::matrix::Cell;
 
 /// How much later than its step a wait inside gives up.
@@ -65,23 +66,32 @@ impl Acts for Actor<'_> {
     async fn act(&mut self, step: &Step) -> Result<(), Failure> {
         let done = self.perform(step).await;
         match done {
-            Err(failure) if failure.verdict == Verdict::Failed => Err(self.with_hook_output(failure).await),
+            Err(failure) if failure.verdict == Verdict::Failed => Err(self.with_evidence(failure).await),
             done => done,
         }
     }
 }
 
-/// How long the output of a failed hook is looked for.
-const HOOK_OUTPUT: Duration = Duration::from_secs(10);
+/// How long the output of a failed hook, and who is to blame, is looked for.
+const EVIDENCE: Duration = Duration::from_secs(10);
 
 impl Actor<'_> {
-    /// Adds what a failed hook printed, where no step has judged that failure to be as it must.
-    async fn with_hook_output(&self, mut failure: Failure) -> Failure {
-        if let (Some(Ended::Failed(vms)), None) = (&self.told.end, &self.told.migrated) {
-            let read = hook_output::of(&self.context.parts.cluster, self.namespace(), vms);
-            failure.problem.details.extend(tokio::time::timeout(HOOK_OUTPUT, read).await.unwrap_or_default());
+    /// Adds what a failed hook printed, and errs where what MTV ran on is to blame; where no step has judged that failure
+    /// to be as it must.
+    async fn with_evidence(&self, mut failure: Failure) -> Failure {
+        let (Some(Ended::Failed(vms)), None) = (&self.told.end, &self.told.migrated) else { return failure };
+        let cluster = &self.context.parts.cluster;
+        let printed = hook_output::of(cluster, self.namespace(), vms);
+        failure.problem.details.extend(tokio::time::timeout(EVIDENCE, printed).await.unwrap_or_default());
+        let sources: Vec<SourceVm> = self.prepared.vms.iter().map(|vm| vm.before.clone()).collect();
+        let target = (&self.prepared.destination.cluster, self.prepared.target_namespace.as_str());
+        let failed = blame::Failed { cluster, plan: &self.plan.spec, vms, target, sources: &sources };
+        let found = tokio::time::timeout(EVIDENCE, blame::environment(&failed)).await.unwrap_or_default();
+        if found.is_empty() {
+            return failure;
         }
-        failure
+        failure.problem.details.extend(found);
+        Failure::environment(failure.problem)
     }
 
     async fn perform(&mut self, step: &Step) -> Result<(), Failure> {

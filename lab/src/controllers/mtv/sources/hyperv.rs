@@ -67,12 +67,16 @@ impl Source for Hyperv {
         V2V_STEPS.to_vec()
     }
 
-    fn shape(&self, _: &Shape<'_>, vm: &InvVm, machine: &mut Value) {
+    fn shape(&self, facts: &Shape<'_>, vm: &InvVm, machine: &mut Value) {
         let domain = &mut machine["spec"]["template"]["spec"]["domain"];
         domain["cpu"]["threads"] = json!(1);
         for (index, disk) in domain["devices"]["disks"].as_array_mut().into_iter().flatten().enumerate() {
             disk.as_object_mut().map(|disk| disk.remove("bootOrder"));
-            disk["serial"] = json!(vm.disks.get(index).map(|disk| disk.source.chars().take(20).collect::<String>()));
+            // In main alone: `DiskSerial`, adapter/base/disk_serial.go.
+            if facts.version.at_least(13) {
+                disk["serial"] =
+                    json!(vm.disks.get(index).map(|disk| disk.source.chars().take(20).collect::<String>()));
+            }
         }
         for interface in domain["devices"]["interfaces"].as_array_mut().into_iter().flatten() {
             interface.as_object_mut().map(|interface| interface.remove("model"));
