@@ -75,3 +75,31 @@ fn an_mtv_that_shares_no_rows_out_gets_one_row_and_a_scenario_that_wants_more_is
     }
     ended.says("`per_nic_network_map`").says("needs MTV 2.11.1 or newer");
 }
+
+/// A VM whose second NIC is disconnected, migrated as it runs and as it is off, onto disks that one node alone may mount.
+const CABLE_OUT: &str = "vsphere:
+  vms: [{name: cable-out, os: rhel9, nics: [{}, {network: Mgmt Network, disconnected: true}]}]
+cluster: {storage_classes: [{name: alone, default: true}]}
+";
+
+const AS_IT_IS: &str = "running:
+  virtual_machines: [{name: cable-out, source_vm_power: \"on\"}]
+  essential: [nic-devices, source-kept, instance, live-migration]
+off:
+  virtual_machines: [{name: cable-out, source_vm_power: \"off\"}]
+  essential: [nic-devices, source-kept]
+  steps: [migrate, verify, boot]
+";
+
+#[test]
+fn a_disconnected_nic_and_a_vm_that_is_tied_to_its_node_are_no_alarm() {
+    for version in ["2.12", "2.13"] {
+        let place = Place::new();
+        place.write("world.yaml", CABLE_OUT);
+        place.write("own/scenarios/own.yaml", AS_IT_IS);
+        let run = "--config own run --lab --lab-clock-scale 1500 --world world.yaml -p vsphere --results results";
+        place.run(&format!("{run} -s running -s off --lab-mtv-version {version}")).exits(0);
+        let events = place.results().text("events.jsonl");
+        assert!(events.contains("not promised: ") && events.contains(" is ReadWriteOnce"), "{version}");
+    }
+}

@@ -196,8 +196,13 @@ async fn reconcile_vmi(object: Arc<DynamicObject>, context: Arc<Context>) -> Res
     context.vmi_users.note(&namespace, &name, spec);
     let claims = volumes::claims(&options.client, &namespace, spec).await?;
     let node = || nodes::choose(&nodes, &vmi, options.defects.has(Defect::WrongNode));
+    let tied_by = match json::text(&vmi, "/status/phase") {
+        "Scheduled" | "Running" => volumes::tied_by(&options.client, &namespace, spec).await?,
+        _ => None,
+    };
     let around = vmi::Around {
         claims,
+        tied_by,
         node: if options.defects.has(Defect::DoesNotStart) { None } else { node() },
         guest: &guest,
         elapsed: context.elapsed(&vmi),

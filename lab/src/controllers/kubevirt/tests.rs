@@ -67,3 +67,11 @@ fn a_node_selector_is_obeyed_unless_the_defect_says_otherwise() {
     assert_eq!(super::nodes::choose(&nodes, &instance, false).as_deref(), Some("worker-1"));
     assert_eq!(super::nodes::choose(&nodes, &instance, true).as_deref(), Some("worker-0"));
 }
+
+#[test]
+fn an_instance_that_a_disk_ties_to_its_node_says_why_it_cannot_be_migrated_live() {
+    let condition = super::vmi::live_migratable(Some("disk"));
+    assert_eq!((&condition["status"], &condition["reason"]), (&json!("False"), &json!("DisksNotLiveMigratable")));
+    assert!(condition["message"].as_str().unwrap().contains("PVC disk is not shared"));
+    assert_eq!(super::vmi::live_migratable(None)["status"], "True");
+}

@@ -28,6 +28,8 @@ pub const SHUTDOWN: Duration = Duration::from_secs(10);
 /// What surrounds an instance.
 pub struct Around<'a> {
     pub claims: Claims,
+    /// A claim that one node alone may mount, by which the instance is tied to it; asked once it is to run.
+    pub tied_by: Option<String>,
     /// The node that fits, if any.
     pub node: Option<String>,
     pub guest: &'a GuestProfile,
@@ -250,7 +252,7 @@ fn status(vmi: &Value, around: &Around<'_>, phase: &str, conditions: Vec<Value>)
 fn running(vmi: &Value, around: &Around<'_>, agent: bool) -> Value {
     let mut conditions = vec![
         json!({"type": "Ready", "status": "True", "lastProbeTime": null, "lastTransitionTime": around.now}),
-        json!({"type": "LiveMigratable", "status": "True", "lastProbeTime": null, "lastTransitionTime": null}),
+        live_migratable(around.tied_by.as_deref()),
         json!({"type": "StorageLiveMigratable", "status": "True", "lastProbeTime": null, "lastTransitionTime": null}),
     ];
     if agent {
@@ -270,6 +272,17 @@ fn running(vmi: &Value, around: &Around<'_>, agent: bool) -> Value {
     }
     status["machine"] = json!({"type": "pc-q35-rhel9.6.0"});
     status
+}
+
+/// `calculateLiveMigrationCondition` (pkg/virt-handler/vm.go), as far as the lab's VMs go.
+pub(super) fn live_migratable(tied_by: Option<&str>) -> Value {
+    match tied_by {
+        None => json!({"type": "LiveMigratable", "status": "True", "lastProbeTime": null, "lastTransitionTime": null}),
+        Some(claim) => json!({"type": "LiveMigratable", "status": "False", "reason": "DisksNotLiveMigratable",
+            "message": format!("cannot migrate VMI: PVC {claim} is not shared, live migration requires that all PVCs must \
+                be shared (using ReadWriteMany access mode)"),
+            "lastProbeTime": null, "lastTransitionTime": null}),
+    }
 }
 
 fn ended(vmi: &Value, around: &Around<'_>) -> Value {

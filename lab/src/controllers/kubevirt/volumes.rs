@@ -44,6 +44,19 @@ pub async fn ensure(client: &Client, vm: &Value) -> Result<(), kube::Error> {
     Ok(())
 }
 
+/// The first claim of a pod spec's volumes that not every node may mount at once.
+pub async fn tied_by(client: &Client, namespace: &str, spec: &Value) -> Result<Option<String>, kube::Error> {
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
+    for name in vm::claim_names(spec) {
+        let claim = api.get_opt(&name).await?;
+        let modes = claim.and_then(|claim| claim.spec?.access_modes).unwrap_or_default();
+        if !modes.iter().any(|mode| mode == "ReadWriteMany") {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
 /// Where the volumes that a pod spec names stand: a DataVolume first has to be filled, then its
 /// claim counts like any other. The worst of them speaks for all.
 pub async fn claims(client: &Client, namespace: &str, spec: &Value) -> Result<Claims, kube::Error> {
