@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use crate::config::{FailFast, Flaky, Keep, RetriesOn};
+use crate::config::{FailFast, Flaky, Keep, RetriesOn, TraceDetail};
 use crate::lab::faults::FaultOptions;
 use crate::matrix::Shard;
 
@@ -267,6 +267,8 @@ pub struct DoctorArgs {
     pub config: ConfigArgs,
     #[command(flatten)]
     pub lab: LabArgs,
+    #[arg(long, short = 'o', visible_alias = "format", value_enum, default_value_t = ListFormat::Table)]
+    pub output: ListFormat,
 }
 
 #[derive(Debug, Clone, ClapArgs)]
@@ -292,6 +294,9 @@ pub struct RunArgs {
     /// Whether a cell that passed only on a retry lets the run pass (exit 1 where it does not).
     #[arg(long, value_enum, value_name = "SO")]
     pub flaky: Option<Flaky>,
+    /// What traces.jsonl holds of single requests and waits: the long ones and those that failed, or all.
+    #[arg(long, value_enum, value_name = "DETAIL")]
+    pub trace: Option<TraceDetail>,
     /// Start no further cell after N that did not pass (1 where none is given); `:immediate` ends those at work, too.
     #[arg(long, value_name = "N[:immediate]", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
     pub fail_fast: Option<FailFast>,
@@ -343,14 +348,27 @@ pub struct ListArgs {
     pub select: SelectArgs,
     #[command(flatten)]
     pub lab: LabArgs,
-    #[arg(long, value_enum, default_value_t = ListFormat::Table)]
-    pub format: ListFormat,
+    #[arg(long, short = 'o', visible_alias = "format", value_enum, default_value_t = ListOutput::Table)]
+    pub output: ListOutput,
+    /// Cells at once, for when the run may end; the settings' `jobs` where it is not given.
+    #[arg(long, short = 'j', value_name = "N")]
+    pub jobs: Option<usize>,
     /// Show what each platform can do, instead of the cells.
     #[arg(long, conflicts_with_all = ["lab", "provider", "scenario", "tag", "filter"])]
     pub support: bool,
     /// Tell the story of these scenarios (globs allowed) in words, every default filled in. No cluster is asked.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["lab", "support", "provider", "scenario", "tag", "filter"])]
     pub explain: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ListOutput {
+    Table,
+    /// The table with storage classes and expected times.
+    Wide,
+    Json,
+    /// The ids of the cells that would run, a line each.
+    Name,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -109,7 +109,7 @@ mod tests {
         };
         vec![
             EventKind::Note { cell: Some(cell.clone()), level: Level::Warning, message: long() },
-            EventKind::StageSlow { cell: cell.clone(), attempt, stage, elapsed_ms: 1, waiting_for: long() },
+            EventKind::StageRunning { cell: cell.clone(), attempt, stage, elapsed_ms: 1, waiting_for: long() },
             EventKind::Progress { cell: cell.clone(), attempt, vms: vec![vm] },
             EventKind::Retried { cell: None, peer: "cluster".into(), what: long(), cause: long(), pause_ms: 1 },
             EventKind::StageFinished {

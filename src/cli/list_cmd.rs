@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::args::{ConfigArgs, ListArgs, ListFormat};
+use super::args::{ConfigArgs, ListArgs, ListOutput};
 use super::{Stop, common, exit, explain, print_text, support_grid};
 use crate::config::nearest;
+use crate::matrix::forecast::{Bound, Forecast, forecast};
 use crate::matrix::{Cell, Decision, glob};
+use crate::report::whole_minutes;
 
 pub(super) async fn run(config: &ConfigArgs, args: &ListArgs) -> Result<u8, Stop> {
     if args.support {
         // Says the same wherever it is asked, so no configuration is read.
-        match args.format {
-            ListFormat::Table => print_text(&support_grid::table()),
-            ListFormat::Json => print_text(&support_grid::json()),
+        match args.output {
+            ListOutput::Table | ListOutput::Wide | ListOutput::Name => print_text(&support_grid::table()),
+            ListOutput::Json => print_text(&support_grid::json()),
         }
         return Ok(exit::PASSED);
     }
@@ -33,20 +35,49 @@ pub(super) async fn run(config: &ConfigArgs, args: &ListArgs) -> Result<u8, Stop
         return Ok(exit::PASSED);
     }
     let lab = common::start_lab(&args.lab).await?;
-    let listed = common::load(config, Vec::new(), lab.as_ref()).and_then(|loaded| common::cells(&loaded, &args.select));
+    let flags = args.jobs.map(|jobs| ("jobs".to_owned(), serde_json::json!(jobs), "--jobs".to_owned()));
+    let listed = common::load(config, flags.into_iter().collect(), lab.as_ref()).and_then(|loaded| {
+        let cells = common::cells(&loaded, &args.select)?;
+        // The lab's clock is not the one of the expected times.
+        let settings = &loaded.settings;
+        let forecast = forecast(&cells, settings.jobs, settings.max_concurrent).filter(|_| lab.is_none());
+        Ok((cells, forecast, settings.jobs))
+    });
     if let Some(lab) = lab {
         lab.stop().await;
     }
-    let cells = listed?;
-    match args.format {
-        ListFormat::Table => print_text(&list_table(&cells)),
-        ListFormat::Json => print_text(&list_json(&cells)),
+    let (cells, forecast, jobs) = listed?;
+    match args.output {
+        ListOutput::Table => print_text(&list_table(&cells, false)),
+        ListOutput::Wide => print_text(&list_table(&cells, true)),
+        ListOutput::Json => print_text(&list_json(&cells, forecast.as_ref())),
+        ListOutput::Name => print_text(&list_names(&cells)),
+    }
+    if let Some(forecast) = forecast.filter(|_| matches!(args.output, ListOutput::Table | ListOutput::Wide)) {
+        print_text(&forecast_line(&forecast, jobs));
     }
     Ok(exit::PASSED)
 }
 
-/// A table for people: a block a profile, what runs first.
-pub fn list_table(cells: &[Cell]) -> String {
+/// `expected to take about 1h 20m with -j 8, because …`.
+fn forecast_line(forecast: &Forecast, jobs: usize) -> String {
+    let because = match &forecast.bound {
+        Bound::Cell(id) => format!("as long as its longest cell, {id}"),
+        Bound::Jobs(jobs) => format!("bound by `jobs` ({jobs})"),
+        Bound::Profile { name, max_concurrent } => {
+            format!("bound by `max_concurrent` ({max_concurrent}) of profile {name}")
+        }
+    };
+    format!("expected to take about {} with -j {jobs}: {because}\n", whole_minutes(forecast.takes))
+}
+
+/// For scripts: what would run.
+fn list_names(cells: &[Cell]) -> String {
+    cells.iter().filter(|cell| cell.decision == Decision::Run).map(|cell| format!("{}\n", cell.id)).collect()
+}
+
+/// A table for people: a block a profile, what runs first. `wide`: with storage classes and expected times.
+pub fn list_table(cells: &[Cell], wide: bool) -> String {
     let many = cells.iter().any(|c| c.storage_class != cells.first().map_or("", |f| f.storage_class.as_str()));
     let mut profiles: BTreeMap<&str, Vec<&Cell>> = BTreeMap::new();
     for cell in cells {
@@ -56,9 +87,12 @@ pub fn list_table(cells: &[Cell]) -> String {
         if many { format!("{} @{}", cell.scenario.name, cell.storage_class) } else { cell.scenario.name.clone() }
     };
     let tags = |cell: &Cell| cell.scenario.tags.join(",");
+    let extra = |cell: &Cell| {
+        if wide { format!("{}  {}", cell.storage_class, whole_minutes(cell.expected)) } else { String::new() }
+    };
     let width =
         |text: &dyn Fn(&Cell) -> String| cells.iter().map(|c| text(c).chars().count()).max().unwrap_or_default();
-    let (names, tagged) = (width(&name), width(&tags));
+    let (names, tagged, more) = (width(&name), width(&tags), width(&extra));
     let runs = |cells: &[&Cell]| cells.iter().filter(|c| c.decision == Decision::Run).count();
     let mut out = String::new();
     for (profile, mut own) in profiles {
@@ -72,7 +106,9 @@ pub fn list_table(cells: &[Cell]) -> String {
                 Decision::Run => "run".to_owned(),
                 Decision::Skip(reason) => format!("skip: {reason}"),
             };
-            out.push_str(&format!("  {:names$}  {:tagged$}  {decision}\n", name(cell), tags(cell)));
+            let columns = format!("  {:names$}  {:tagged$}  ", name(cell), tags(cell));
+            let extra = if wide { format!("{:more$}  ", extra(cell)) } else { String::new() };
+            out.push_str(&format!("{columns}{extra}{decision}\n"));
         }
         out.push('\n');
     }
@@ -82,7 +118,7 @@ pub fn list_table(cells: &[Cell]) -> String {
 }
 
 /// The same for programs; fields are only ever added.
-pub fn list_json(cells: &[Cell]) -> String {
+pub fn list_json(cells: &[Cell], forecast: Option<&Forecast>) -> String {
     let rows: Vec<serde_json::Value> = cells
         .iter()
         .map(|cell| {
@@ -104,5 +140,16 @@ pub fn list_json(cells: &[Cell]) -> String {
             })
         })
         .collect();
-    format!("{:#}\n", serde_json::json!({"version": 1, "cells": rows}))
+    let mut all = serde_json::json!({"version": 1, "cells": rows});
+    if let Some(forecast) = forecast {
+        let bound = match &forecast.bound {
+            Bound::Cell(id) => serde_json::json!({"cell": id}),
+            Bound::Jobs(jobs) => serde_json::json!({"jobs": jobs}),
+            Bound::Profile { name, max_concurrent } => {
+                serde_json::json!({"profile": name, "max_concurrent": max_concurrent})
+            }
+        };
+        all["forecast"] = serde_json::json!({"expected_seconds": forecast.takes.as_secs(), "bound": bound});
+    }
+    format!("{all:#}\n")
 }

@@ -16,6 +16,7 @@ mod grow;
 mod lab_cmd;
 pub mod list_cmd;
 mod manual;
+mod otel;
 mod record_cmd;
 mod report_cmd;
 mod retell_cmd;
@@ -141,7 +142,7 @@ async fn dispatch(args: Args) -> Result<u8, Stop> {
             retell_cmd::scenario(&before.and(&config).and(&args.config), &args).await
         }
         Command::Scenario { command } => scenario_cmd::run(&command),
-        Command::Doctor(doctor) => run_cmd::doctor(&before.and(&doctor.config), &doctor.lab).await,
+        Command::Doctor(doctor) => run_cmd::doctor(&before.and(&doctor.config), &doctor).await,
         Command::Clean(clean) => clean_cmd::run(&before.and(&clean.config), clean).await,
         Command::Report(report) => report_cmd::run(report),
         Command::History(history) => report_cmd::history(&history),

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::args::{ConfigArgs, LabArgs, LogFormat, RunArgs};
+use super::args::{ConfigArgs, DoctorArgs, ListFormat, LogFormat, RunArgs};
 use super::bus::Bus;
 use super::common::Flag;
+use super::otel::{self, Otel};
 use super::signals::Signals;
 use super::tell::Tell;
 use super::{Stop, again, common, earlier, exit, grow, report_cmd, telemetry};
@@ -18,9 +19,10 @@ use crate::cluster::{Cluster, ClusterError};
 use crate::config::{Keep, Loaded};
 use crate::doctor::{self, Weight};
 use crate::engine::{self, StopTokens};
-use crate::event::{EventKind, Events, ShardSet};
+use crate::event::{EventKind, Events, ShardSet, Telemetry};
 use crate::lab::Lab;
 use crate::ledger::guard::Guard;
+use crate::report::live::{self, Taken};
 use crate::report::{self, Reporter, RunModel, console, merge, metrics, rerun};
 
 /// How a run ended, and where its results are.
@@ -66,7 +68,9 @@ async fn run_with(
         "" | "auto" => RunId::random(),
         prefix => RunId::random_with(prefix),
     };
-    let live = telemetry::start(&run);
+    let otel = Otel::from_env();
+    otel.warnings.iter().for_each(|warning| super::show::err(format_args!("warning: {warning}")));
+    let live = telemetry::start(&run, loaded.settings.trace);
     let dir = open_results(&loaded.settings.results, &run, set.as_ref())?;
     if let Some(lab) = lab {
         common::log_faults(lab, &dir);
@@ -98,8 +102,9 @@ async fn run_with(
         set,
         carried,
         lab: lab.is_some(),
+        telemetry: Telemetry { traceparent: otel.traceparent.clone(), resource: telemetry::resource(&otel.resource) },
         notes: lab.and_then(Lab::forklift).map(|label| ("forklift".to_owned(), label.to_owned())).into_iter().collect(),
-        stage_span: report::live::stage_spans(&run),
+        stage_span: live::stage_spans(&run),
     };
     let mut ran = engine::run(request, cells, connect(&loaded, lab)).await;
     if let (Ok(ended), Some(lab)) = (&mut ran, lab) {
@@ -119,10 +124,15 @@ async fn run_with(
         keep_logs(&logs, &dir.join("artifacts/forklift"));
     }
     let leftovers = ran.as_ref().map_or(0, |ended| ended.summary.leftovers);
-    let (spans, dropped) = live.take();
+    let Taken { lines: spans, dropped, folded } = live.take();
     if dropped > 0 {
         let message = format!("traces.jsonl lacks {dropped} spans of single requests: there were too many");
         events.emit(EventKind::Note { cell: None, level: crate::event::Level::Warning, message });
+    }
+    if folded > 0 {
+        let message =
+            format!("traces.jsonl leaves out {folded} short spans of requests and waits (`--trace requests` has all)");
+        events.emit(EventKind::Note { cell: None, level: crate::event::Level::Info, message });
     }
     events.emit(EventKind::RunFinished { verdict: exit::verdict(code), leftovers, exit_code: code, problem });
     let (all, broken) = bus.finish();
@@ -138,7 +148,7 @@ async fn run_with(
     // Everything is said; a signal that comes now must not wait for a slow gateway.
     let told = if stop.cancel.is_cancelled() { &stop.abort } else { &stop.cancel };
     let pushes = async {
-        push_traces(&written.files).await;
+        push_traces(otel.traces.as_ref(), &written.files).await;
         push_metrics(loaded.settings.metrics_push.as_deref(), &model).await;
     };
     if told.run_until_cancelled(pushes).await.is_none() {
@@ -207,6 +217,9 @@ fn flags(args: &RunArgs) -> Vec<Flag> {
     }
     if let Some(flaky) = args.flaky {
         add("flaky", json!(flaky.name()), "--flaky");
+    }
+    if let Some(trace) = args.trace {
+        add("trace", json!(trace.name()), "--trace");
     }
     if args.allow_disruptive {
         add("allow_disruptive", json!(true), "--allow-disruptive");
@@ -326,22 +339,13 @@ async fn check_lab(lab: &Lab, events: &Events) -> u32 {
     u32::try_from(left.len()).unwrap_or(u32::MAX)
 }
 
-/// Sends the traces on where OpenTelemetry's own variable asks for it; a failure is a warning.
-async fn push_traces(written: &[PathBuf]) {
-    let Ok(endpoint) = std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT") else { return };
+/// Sends the traces on where OpenTelemetry's own variables ask for it; a failure is a warning.
+async fn push_traces(target: Option<&otel::Target>, written: &[PathBuf]) {
+    let Some(target) = target else { return };
     let Some(path) = written.iter().find(|p| p.file_name().is_some_and(|n| n == "traces.jsonl")) else { return };
-    if endpoint.is_empty() {
-        return;
-    }
-    let headers: Vec<(String, String)> = std::env::var("OTEL_EXPORTER_OTLP_HEADERS")
-        .unwrap_or_default()
-        .split(',')
-        .filter_map(|pair| pair.split_once('='))
-        .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
-        .collect();
     let body = std::fs::read_to_string(path).unwrap_or_default();
-    if let Err(error) = crate::send::traces(&endpoint, &headers, &body).await {
-        super::show::err(format_args!("warning: traces were not sent to {endpoint}: {error}"));
+    if let Err(error) = crate::send::traces(&target.url, &target.headers, &body).await {
+        super::show::err(format_args!("warning: traces were not sent: {error}"));
     }
 }
 
@@ -354,12 +358,52 @@ async fn push_metrics(gateway: Option<&str>, model: &RunModel) {
 }
 
 /// `mtv-matrix doctor`: what a run would ask first.
-pub async fn doctor(config: &ConfigArgs, args: &LabArgs) -> Result<u8, Stop> {
-    let lab = common::start_lab(args).await?;
+pub async fn doctor(config: &ConfigArgs, args: &DoctorArgs) -> Result<u8, Stop> {
+    let lab = common::start_lab(&args.lab).await?;
     let loaded = common::load(config, Vec::new(), lab.as_ref())?;
     let cluster = connect(&loaded, lab.as_ref()).await.map_err(Stop::environment)?;
     let report = doctor::examine_all(&cluster, &loaded).await;
-    if let Some(label) = lab.as_ref().and_then(Lab::forklift) {
+    match args.output {
+        ListFormat::Table => show_probes(&report, lab.as_ref().and_then(Lab::forklift)),
+        ListFormat::Json => super::print_text(&probes_json(&report, lab.as_ref().and_then(Lab::forklift))),
+    }
+    let code = if report.missing().is_empty() { exit::PASSED } else { exit::ENVIRONMENT };
+    drop(cluster);
+    if let Some(lab) = lab {
+        lab.stop().await;
+    }
+    Ok(code)
+}
+
+fn probes_json(report: &doctor::Report, forklift: Option<&str>) -> String {
+    let probes: Vec<serde_json::Value> = report
+        .probes
+        .iter()
+        .map(|probe| {
+            let weight = match probe.weight {
+                Weight::Fine => "ok",
+                Weight::Doubt => "doubt",
+                Weight::Missing => "missing",
+            };
+            json!({"name": probe.name, "weight": weight, "message": probe.message, "remedy": probe.remedy})
+        })
+        .collect();
+    let versions = &report.versions;
+    format!(
+        "{:#}\n",
+        json!({
+            "version": 1,
+            "mtv_version": versions.mtv,
+            "ocp_version": versions.ocp,
+            "kubernetes_version": versions.kubernetes,
+            "forklift": forklift,
+            "probes": probes,
+        })
+    )
+}
+
+fn show_probes(report: &doctor::Report, forklift: Option<&str>) {
+    if let Some(label) = forklift {
         super::show::out(format_args!("Forklift {label}"));
     }
     let width = report.probes.iter().map(|p| p.name.chars().count()).max().unwrap_or_default();
@@ -374,10 +418,4 @@ pub async fn doctor(config: &ConfigArgs, args: &LabArgs) -> Result<u8, Stop> {
             super::show::out(format_args!("        {:width$}  -> {remedy}", ""));
         }
     }
-    let code = if report.missing().is_empty() { exit::PASSED } else { exit::ENVIRONMENT };
-    drop(cluster);
-    if let Some(lab) = lab {
-        lab.stop().await;
-    }
-    Ok(code)
 }

@@ -38,4 +38,4 @@ pub use platforms::{
 pub use request::LoadRequest;
 pub use scenarios::steps;
 pub use scenarios::{ExpectedResult, HookPlan, PowerState, Scenario, ScenarioVm, Scenarios};
-pub use settings::{Flaky, Keep, RetriesOn, Settings, Timeouts};
+pub use settings::{Flaky, Keep, RetriesOn, Settings, Timeouts, TraceDetail};

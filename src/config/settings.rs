@@ -111,6 +111,9 @@ pub struct Settings {
     pub keep: Keep,
     /// One directory a run is made in it.
     pub results: PathBuf,
+    /// Spans of requests and waits in traces.jsonl: `folded` (those of a second or more, and those that failed) or
+    /// `requests` (all).
+    pub trace: TraceDetail,
     /// URL of a Prometheus Pushgateway that gets the run's metrics at its end.
     pub metrics_push: Option<String>,
     /// Bounds of stages and waits: `90s`, `5m`, `1h 30m`, or a number of seconds.
@@ -171,6 +174,26 @@ impl Flaky {
         match self {
             Self::Pass => "pass",
             Self::Fail => "fail",
+        }
+    }
+}
+
+/// What a run's traces hold of single requests and waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TraceDetail {
+    /// Those that took a second or more, and those that failed.
+    Folded,
+    /// All.
+    Requests,
+}
+
+impl TraceDetail {
+    /// As written in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Folded => "folded",
+            Self::Requests => "requests",
         }
     }
 }
@@ -276,10 +299,10 @@ pub struct Timeouts {
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]
     pub snapshot_removal: Duration,
-    /// A stage that runs longer than this says what it waits for, and again after each further such span.
+    /// A stage says that it is still at work, how far it is, and what it waits for, each time that this has passed.
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]
-    pub slow_after: Duration,
+    pub heartbeat: Duration,
 }
 
 /// For the schema: one name or a list of them.

@@ -17,7 +17,7 @@ use crate::config::scenarios::Destination;
 use crate::config::{Flaky, Loaded, Settings};
 use crate::doctor::{self, Report, versions};
 use crate::event::exit::{self, Demands, Tally};
-use crate::event::{Carried, Environment, EventKind, Events, Level, Problem, SCHEMA, ShardSet, Verdict};
+use crate::event::{Carried, Environment, EventKind, Events, Level, Problem, SCHEMA, ShardSet, Telemetry, Verdict};
 use crate::forklift::address::{InventoryAddress, inventory_address};
 use crate::forklift::inventory::Inventory;
 use crate::ledger::Ledger;
@@ -46,6 +46,8 @@ pub struct Request<'a> {
     pub carried: Vec<Carried>,
     /// The cluster is simulated, for the reports.
     pub lab: bool,
+    /// For the reports.
+    pub telemetry: Telemetry,
     /// What else the report shall say of where the run was, by name.
     pub notes: std::collections::BTreeMap<String, String>,
     pub stage_span: StageSpan,
@@ -174,7 +176,7 @@ fn started(request: &Request<'_>, cells: &[Cell], report: Option<&Report>) {
     request.events.emit(EventKind::RunStarted {
         schema: SCHEMA,
         run: request.run.clone(),
-        environment: environment(request, report),
+        environment: Box::new(environment(request, report)),
         cells: cells.iter().map(Cell::info).collect(),
         shard: set.as_ref().map(|set| set.shard().to_owned()),
         set: set.clone(),
@@ -277,6 +279,7 @@ fn environment(request: &Request<'_>, report: Option<&Report>) -> Environment {
         cluster: request.loaded.settings.cluster_host.clone(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         lab: request.lab,
+        telemetry: Some(request.telemetry.clone()),
         notes: request.notes.clone(),
     }
 }

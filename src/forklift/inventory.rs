@@ -144,6 +144,14 @@ pub fn judged_too_early(vm: &Value) -> Option<String> {
     early.then(|| format!("the inventory judged it before it knew all of it (concern `{NO_SUCH_OBJECT}`)"))
 }
 
+/// Why there is no judgement of a VM as it is now: its last revision was not validated yet. `None` where there is one, or
+/// where the inventory tells no revisions.
+pub fn not_judged(vm: &Value) -> Option<String> {
+    let number = |key: &str| vm.get(key).and_then(Value::as_i64);
+    let (now, judged) = (number("revision")?, number("revisionValidated")?);
+    (judged < now).then(|| format!("the inventory has not judged revision {now} of it (only {judged})"))
+}
+
 /// The name of an inventory object; empty where it has none.
 pub fn name_of(object: &Value) -> &str {
     object.get("name").and_then(Value::as_str).unwrap_or_default()
@@ -193,5 +201,8 @@ mod tests {
         assert!(judged_too_early(&concern("sql: no rows in result set")).is_some());
         assert_eq!(judged_too_early(&concern("Unsupported disk")), None);
         assert_eq!(judged_too_early(&json!({"concerns": null})), None);
+        assert!(not_judged(&json!({"revision": 1, "revisionValidated": 0})).is_some(), "the judgement may still come");
+        assert_eq!(not_judged(&json!({"revision": 2, "revisionValidated": 2})), None);
+        assert_eq!(not_judged(&json!({"id": "vm-1"})), None);
     }
 }

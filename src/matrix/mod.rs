@@ -6,6 +6,7 @@
 mod expand;
 mod expected;
 pub mod filter;
+pub mod forecast;
 pub mod glob;
 pub mod shard;
 pub mod support;
@@ -57,6 +58,7 @@ impl Cell {
             scenario: self.scenario.name.clone(),
             storage_class: self.storage_class.clone(),
             tags: self.scenario.tags.clone(),
+            expected_ms: u64::try_from(self.expected.as_millis()).ok(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Running one stage or one step of it: its events, its deadline, its warnings when it is slow.
+//! Running one stage or one step of it: its events, its deadline, its heartbeat.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -126,7 +126,7 @@ impl StageRun<'_> {
         let work = WAITING.scope(waiting.clone(), work).instrument((self.span)(cell, attempt, stage));
         let result = tokio::select! {
             done = work => done,
-            () = self.tell_when_slow(stage, &waiting) => unreachable_slow(),
+            () = self.tell_that_it_runs(stage, &waiting) => unreachable_heart(),
         };
         open.close(&result);
         result
@@ -159,22 +159,22 @@ impl StageRun<'_> {
     }
 
     /// Says what is waited for, again and again; never ends.
-    async fn tell_when_slow(self, stage: Stage, waiting: &Mutex<Waiting>) {
+    async fn tell_that_it_runs(self, stage: Stage, waiting: &Mutex<Waiting>) {
         let Self { events, cell, attempt, .. } = self;
         let begun = Instant::now();
-        let mut ticks = pauses::beat(self.timeouts.slow_after.max(Duration::from_millis(100)));
+        let mut ticks = pauses::beat(self.timeouts.heartbeat.max(Duration::from_millis(100)));
         ticks.tick().await;
         loop {
             ticks.tick().await;
             let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             let waiting_for = waiting.lock().map(|waiting| waiting.text.clone()).unwrap_or_default();
             let cell = cell.clone();
-            events.emit(EventKind::StageSlow { cell, attempt, stage, elapsed_ms, waiting_for });
+            events.emit(EventKind::StageRunning { cell, attempt, stage, elapsed_ms, waiting_for });
         }
     }
 }
 
-/// The slow branch loops for ever; this only gives it a type.
-fn unreachable_slow<T>() -> Result<T, Failure> {
-    Err(Failure::environment(Problem::new("the slow-stage ticker ended; this is a bug of mtv-matrix")))
+/// The heart beats for ever; this only gives it a type.
+fn unreachable_heart<T>() -> Result<T, Failure> {
+    Err(Failure::environment(Problem::new("the heartbeat ended; this is a bug of mtv-matrix")))
 }

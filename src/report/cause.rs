@@ -114,7 +114,7 @@ mod tests {
 
     use super::*;
     use crate::api::names::{CellId, RunId};
-    use crate::event::{CellInfo, Environment, Event, EventKind, SCHEMA};
+    use crate::event::{CellInfo, Event, EventKind, SCHEMA};
 
     fn model(ends: &[(&str, Verdict, &str)]) -> RunModel {
         let id = |name: &str| CellId::new("vsphere", name, None);
@@ -125,13 +125,14 @@ mod tests {
             scenario: (*name).into(),
             storage_class: "rbd".into(),
             tags: Vec::new(),
+            expected_ms: None,
         });
         let mut kinds = vec![EventKind::RunStarted {
             carried: Vec::new(),
             demands: crate::event::exit::Demands::default(),
             schema: SCHEMA,
             run: RunId::parse("mm-abcdefghij").unwrap(),
-            environment: Environment::default(),
+            environment: Box::default(),
             cells: cells.collect(),
             shard: None,
             set: None,

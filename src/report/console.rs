@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write;
-use std::time::Duration;
 
 use console::{Style, strip_ansi_codes};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use super::display::{self, Display};
 use super::model::{CellModel, RunModel};
 use super::{ReportError, Reporter, duration_text};
 use crate::api::names::CellId;
-use crate::event::{Event, EventKind, Finding, Level, Outcome, Problem, Stage, Verdict, VmProgress};
+use crate::event::{Event, EventKind, Finding, Level, Outcome, Problem, Stage, Verdict};
 
 /// How events are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +29,7 @@ pub struct Console {
     color: bool,
     out: Box<dyn Write + Send>,
     model: RunModel,
-    bars: Option<MultiProgress>,
-    running: BTreeMap<CellId, (ProgressBar, Option<Stage>)>,
+    display: Option<Display>,
     /// The first write that failed; told at the end, because a watcher must not stop a run.
     broken: Option<std::io::Error>,
 }
@@ -40,14 +38,14 @@ impl Console {
     /// `color` is the caller's decision. In `Live` mode the
     /// progress lines go to the terminal's standard error, everything else to `out`.
     pub fn new(mode: Mode, color: bool, out: Box<dyn Write + Send>) -> Self {
-        let bars = (mode == Mode::Live).then(MultiProgress::new);
-        Self { mode, color, out, model: RunModel::default(), bars, running: BTreeMap::new(), broken: None }
+        let display = (mode == Mode::Live).then(Display::new);
+        Self { mode, color, out, model: RunModel::default(), display, broken: None }
     }
 
     fn line(&mut self, text: &str) {
         let out = &mut self.out;
-        let result = match &self.bars {
-            Some(bars) => bars.suspend(|| writeln!(out, "{text}")),
+        let result = match &self.display {
+            Some(display) => display.above(|| writeln!(out, "{text}")),
             None => writeln!(out, "{text}"),
         };
         if let Err(error) = result {
@@ -65,49 +63,6 @@ impl Console {
         };
         let padded = format!("{:<12}", verdict.name());
         if self.color { style.force_styling(true).apply_to(padded).to_string() } else { padded }
-    }
-
-    fn live(&mut self, event: &Event) {
-        match &event.kind {
-            EventKind::CellStarted { cell, .. } => {
-                if let Some(bars) = &self.bars {
-                    let bar = bars.add(ProgressBar::new_spinner());
-                    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {elapsed:>4}  {wide_msg}") {
-                        bar.set_style(style);
-                    }
-                    bar.set_prefix(format!("{cell:0$}", self.width(), cell = cell.as_str()));
-                    // A stage can be silent for minutes; the clock shows that the run is alive.
-                    bar.enable_steady_tick(Duration::from_millis(200));
-                    self.running.insert(cell.clone(), (bar, None));
-                }
-            }
-            EventKind::StageStarted { cell, stage, .. } => {
-                if let Some((bar, now)) = self.running.get_mut(cell) {
-                    *now = Some(*stage);
-                    bar.set_message(stage.name());
-                    bar.tick();
-                }
-            }
-            EventKind::StepStarted { cell, step, text, .. } => {
-                if let Some((bar, stage)) = self.running.get(cell) {
-                    bar.set_message(format!("{}: step {step}: {}", stage.map_or("", Stage::name), plain(text)));
-                    bar.tick();
-                }
-            }
-            EventKind::Progress { cell, vms, .. } => {
-                if let Some((bar, stage)) = self.running.get(cell) {
-                    let stage = stage.map_or("", Stage::name);
-                    bar.set_message(format!("{stage}: {}", vms.iter().map(vm_text).collect::<Vec<_>>().join(", ")));
-                    bar.tick();
-                }
-            }
-            EventKind::CellFinished { cell, .. } => {
-                if let Some((bar, _)) = self.running.remove(cell) {
-                    bar.finish_and_clear();
-                }
-            }
-            _ => {}
-        }
     }
 
     /// Of the column of cells.
@@ -139,9 +94,13 @@ impl Console {
                 // Why stands in the line of the stage, which comes next.
                 (Some(cell), format!("step {step} {verdict}"))
             }
-            EventKind::StageSlow { cell, stage, elapsed_ms, waiting_for, .. } => {
+            EventKind::StageRunning { cell, stage, elapsed_ms, waiting_for, .. } => {
+                let found = self.model.cell(cell);
+                let standing = found.map(|cell| display::progress_text(&self.model, cell)).filter(|text| !text.is_empty());
+                let standing = standing.map(|text| format!("{text}; ")).unwrap_or_default();
+                let slow = if found.is_some_and(|cell| cell.slow(event.at)) { "is slow" } else { "goes on" };
                 let elapsed = duration_text(i64::try_from(*elapsed_ms).unwrap_or(i64::MAX));
-                (Some(cell), format!("{stage} is slow ({elapsed}): waiting for {waiting_for}"))
+                (Some(cell), format!("{stage} {slow} ({elapsed}): {standing}waiting for {waiting_for}"))
             }
             EventKind::StageFinished { cell, stage, verdict, problem, .. } => {
                 if *verdict == Verdict::Passed {
@@ -203,6 +162,7 @@ impl Console {
                 EventKind::CellStarted { .. }
                     | EventKind::StageStarted { .. }
                     | EventKind::StepStarted { .. }
+                    | EventKind::StageRunning { .. }
                     | EventKind::Note { level: Level::Info, .. }
             )
     }
@@ -322,7 +282,7 @@ impl Console {
 }
 
 /// `1 cell`, `2 cells`.
-fn count(n: usize, what: &str) -> String {
+pub(super) fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
@@ -357,18 +317,12 @@ fn put_problem(problem: &Problem, indent: &str, out: &mut String) {
 }
 
 /// Text from a cluster must not steer the terminal.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     crate::api::text::line(&strip_ansi_codes(text)).into_owned()
 }
 
 fn because(problem: Option<&Problem>) -> String {
     problem.map(|problem| format!(": {}", plain(&problem.message))).unwrap_or_default()
-}
-
-fn vm_text(vm: &VmProgress) -> String {
-    let step = vm.step.as_deref().unwrap_or(&vm.phase);
-    let percent = vm.percent.map(|percent| format!(" {percent:.0}%")).unwrap_or_default();
-    plain(&format!("{} {step}{percent}", vm.vm))
 }
 
 /// A line for what did not pass.
@@ -401,7 +355,9 @@ impl Reporter for Console {
             }
             return;
         }
-        self.live(event);
+        if let Some(display) = &mut self.display {
+            display.event(event, &self.model);
+        }
         if self.worth_a_line(event)
             && let Some(text) = self.text(event)
         {
@@ -410,10 +366,9 @@ impl Reporter for Console {
     }
 
     fn finish(&mut self) -> Result<(), ReportError> {
-        for (bar, _) in self.running.values() {
-            bar.finish_and_clear();
+        if let Some(display) = &mut self.display {
+            display.finish();
         }
-        self.running.clear();
         if self.mode != Mode::Json {
             let summary = self.summary();
             self.line(&summary);

@@ -18,19 +18,20 @@ pub(crate) fn events() -> Vec<Event> {
         scenario: name.into(),
         storage_class: "rbd".into(),
         tags: vec!["tier0".into()],
+        expected_ms: None,
     };
     let mut kinds = vec![EventKind::RunStarted {
         carried: Vec::new(),
         demands: crate::event::exit::Demands::default(),
         schema: SCHEMA,
         run: RunId::parse("mm-abcdefghij").unwrap(),
-        environment: Environment {
+        environment: Box::new(Environment {
             mtv_version: Some("2.11.3".into()),
             ocp_version: Some("4.20.1".into()),
             tool_version: "0.1.0".into(),
             lab: true,
             ..Environment::default()
-        },
+        }),
         cells: vec![info("cold"), info("broken"), info("warm"), info("flaky")],
         shard: None,
         set: None,

@@ -3,13 +3,18 @@
 //! Failed is `<failure>`, errored is `<error>`, and what was not judged is `<skipped>` with the
 //! reason. What a cell was run with are a suite's properties; its log is the suite's `system-out`, and
 //! the end of it that of every case that did not pass, because some CI systems show only cases. When a
-//! cell was tried more than once the attempt that gave the verdict is shown, and the log tells of the others.
+//! cell was tried more than once the attempt that gave the verdict is shown; what did not pass in the others stands in
+//! the case of the same name, as Surefire writes it: `flakyFailure` and `flakyError` where the case passed in the end,
+//! `rerunFailure` and `rerunError` where it did not.
 
 use std::collections::HashMap;
 
-use junit_report::{Duration, OffsetDateTime, Report, TestCase, TestCaseBuilder, TestSuite, TestSuiteBuilder};
+use junit_report::{
+    Duration, OffsetDateTime, Report, TestCase, TestCaseBuilder, TestResult, TestSuite, TestSuiteBuilder,
+};
 
-use quick_xml::events::{BytesEnd, BytesStart, Event as Xml};
+use quick_xml::XmlVersion;
+use quick_xml::events::{BytesCData, BytesEnd, BytesStart, Event as Xml};
 
 use super::model::{Attempt, CellModel, RunModel, StageModel, StepModel, span};
 use super::{ReportError, clean, trace};
@@ -174,7 +179,7 @@ fn properties(model: &RunModel, cell: &CellModel) -> Vec<(&'static str, String)>
     let run = model.run_name();
     let mut all = vec![
         ("run-id", Some(run.to_owned())),
-        ("trace-id", Some(trace::trace_id(run).to_string())),
+        ("trace-id", Some(trace::id_of(model))),
         ("mtv-version", environment.mtv_version.clone()),
         ("ocp-version", environment.ocp_version.clone()),
         ("kubernetes-version", environment.kubernetes_version.clone()),
@@ -195,25 +200,126 @@ fn properties(model: &RunModel, cell: &CellModel) -> Vec<(&'static str, String)>
     all.into_iter().filter_map(|(name, value)| Some((name, clean(&value?)))).collect()
 }
 
-/// Puts properties as the first child into each suite, in order; the crate that writes the rest has none.
-fn with_properties(xml: &[u8], of_suites: &[Vec<(&'static str, String)>]) -> Result<Vec<u8>, quick_xml::Error> {
+/// What did not pass in another attempt of a cell, as a child of the case of that name.
+#[derive(Debug)]
+struct Again {
+    element: &'static str,
+    kind: String,
+    message: String,
+    trace: Option<String>,
+}
+
+impl Again {
+    /// `passed`: whether the case that it becomes a child of did in the attempt that decided.
+    fn of(case: &TestCase, attempt: u32, passed: bool) -> Option<Self> {
+        let (element, kind, message, trace) = match &case.result {
+            TestResult::Failure { type_, message, cause } => {
+                (if passed { "flakyFailure" } else { "rerunFailure" }, type_, message, cause)
+            }
+            TestResult::Error { type_, message, cause } => {
+                (if passed { "flakyError" } else { "rerunError" }, type_, message, cause)
+            }
+            TestResult::Success | TestResult::Skipped | TestResult::SkippedWithCause { .. } => return None,
+        };
+        let message = format!("attempt {attempt}: {message}");
+        Some(Self { element, kind: kind.clone(), message, trace: trace.clone() })
+    }
+}
+
+/// By the name of a case of the deciding attempt. One that only another attempt has becomes a child of the first case,
+/// so that nothing is lost.
+fn again(run: Option<&RunId>, cell: &CellModel, cases: &[TestCase], class: &str) -> HashMap<String, Vec<Again>> {
+    let mut all: HashMap<String, Vec<Again>> = HashMap::new();
+    let Some((decided, first)) = cell.deciding().zip(cases.first()) else { return all };
+    for attempt in cell.attempts.iter().filter(|attempt| attempt.number != decided.number) {
+        for other in attempt_cases(run, attempt, class) {
+            let here = cases.iter().find(|case| case.name == other.name).unwrap_or(first);
+            let passed = !here.is_failure() && !here.is_error();
+            all.entry(here.name.clone()).or_default().extend(Again::of(&other, attempt.number, passed));
+        }
+    }
+    all
+}
+
+/// What the crate that writes the rest has no place for.
+struct Extras {
+    properties: Vec<(&'static str, String)>,
+    again: HashMap<String, Vec<Again>>,
+}
+
+type Written = Result<(), quick_xml::Error>;
+
+fn put_properties(writer: &mut quick_xml::Writer<Vec<u8>>, properties: &[(&'static str, String)]) -> Written {
+    if properties.is_empty() {
+        return Ok(());
+    }
+    writer.write_event(Xml::Start(BytesStart::new("properties")))?;
+    for (name, value) in properties {
+        let property = BytesStart::new("property").with_attributes([("name", *name), ("value", value.as_str())]);
+        writer.write_event(Xml::Empty(property))?;
+    }
+    Ok(writer.write_event(Xml::End(BytesEnd::new("properties")))?)
+}
+
+fn put_again(writer: &mut quick_xml::Writer<Vec<u8>>, all: &[Again]) -> Written {
+    for one in all {
+        let attributes = [("type", one.kind.as_str()), ("message", one.message.as_str())];
+        writer.write_event(Xml::Start(BytesStart::new(one.element).with_attributes(attributes)))?;
+        if let Some(trace) = &one.trace {
+            writer.write_event(Xml::Start(BytesStart::new("stackTrace")))?;
+            writer.write_event(Xml::CData(BytesCData::new(trace.as_str())))?;
+            writer.write_event(Xml::End(BytesEnd::new("stackTrace")))?;
+        }
+        writer.write_event(Xml::End(BytesEnd::new(one.element)))?;
+    }
+    Ok(())
+}
+
+/// Puts properties as the first child into each suite, in order, and what other attempts said as the last but its
+/// output into each case.
+fn with_extras(xml: &[u8], of_suites: &[Extras]) -> Result<Vec<u8>, quick_xml::Error> {
     let mut reader = quick_xml::Reader::from_reader(xml);
     let mut writer = quick_xml::Writer::new(Vec::with_capacity(xml.len() * 2));
     let mut suites = of_suites.iter();
+    let mut extras: Option<&Extras> = None;
+    // Of the case that is being read: what is still to be put into it.
+    let mut waiting: &[Again] = &[];
     loop {
         let event = reader.read_event()?;
-        if matches!(event, Xml::Eof) {
-            return Ok(writer.into_inner());
+        match &event {
+            Xml::Eof => return Ok(writer.into_inner()),
+            Xml::Start(tag) if tag.name().as_ref() == b"testsuite" => {
+                extras = suites.next();
+                writer.write_event(event.borrow())?;
+                put_properties(&mut writer, extras.map_or(&[], |extras| &extras.properties))?;
+                continue;
+            }
+            Xml::Start(tag) | Xml::Empty(tag) if tag.name().as_ref() == b"testcase" => {
+                let name = tag.try_get_attribute("name")?;
+                let name = name
+                    .map(|name| name.normalized_value(XmlVersion::Implicit1_0).map(|name| name.into_owned()))
+                    .transpose()?;
+                waiting =
+                    name.zip(extras).and_then(|(name, extras)| extras.again.get(&name)).map_or(&[], Vec::as_slice);
+                if let Xml::Empty(tag) = &event
+                    && !waiting.is_empty()
+                {
+                    writer.write_event(Xml::Start(tag.borrow()))?;
+                    put_again(&mut writer, std::mem::take(&mut waiting))?;
+                    writer.write_event(Xml::End(BytesEnd::new("testcase")))?;
+                    continue;
+                }
+            }
+            // In a case what it printed comes last; outside one nothing waits.
+            Xml::Start(tag) if tag.name().as_ref() == b"system-out" => {
+                put_again(&mut writer, std::mem::take(&mut waiting))?;
+            }
+            Xml::End(tag) if tag.name().as_ref() == b"testcase" => {
+                put_again(&mut writer, std::mem::take(&mut waiting))?;
+            }
+            _ => {}
         }
-        let begins = matches!(&event, Xml::Start(tag) if tag.name().as_ref() == b"testsuite");
         writer.write_event(event)?;
-        let Some(properties) = begins.then(|| suites.next()).flatten().filter(|all| !all.is_empty()) else { continue };
-        writer.write_event(Xml::Start(BytesStart::new("properties")))?;
-        for (name, value) in properties {
-            let property = BytesStart::new("property").with_attributes([("name", *name), ("value", value.as_str())]);
-            writer.write_event(Xml::Empty(property))?;
-        }
-        writer.write_event(Xml::End(BytesEnd::new("properties")))?;
     }
 }
 
@@ -251,7 +357,7 @@ fn log(model: &RunModel, cell: &CellModel) -> String {
     cdata(&tail(&lines.join("\n"), MOST_OF_A_LOG))
 }
 
-fn suite(model: &RunModel, cell: &CellModel) -> TestSuite {
+fn suite(model: &RunModel, cell: &CellModel) -> (TestSuite, Extras) {
     let class = clean(&format!("{}.{}", cell.info.profile, cell.info.scenario));
     let mut suite = TestSuiteBuilder::new(&clean(cell.name()));
     suite.set_timestamp(time(cell.started().or(model.started)));
@@ -262,10 +368,11 @@ fn suite(model: &RunModel, cell: &CellModel) -> TestSuite {
     };
     let log = log(model, cell);
     let mut cases = cases;
+    let again = again(model.run.as_ref(), cell, &cases, &class);
     for case in cases.iter_mut().filter(|case| case.is_failure() || case.is_error()) {
         case.set_system_out(&cdata(&tail(&log, MOST_OF_A_TAIL)));
     }
-    suite.add_testcases(cases).set_system_out(&log).build()
+    (suite.add_testcases(cases).set_system_out(&log).build(), Extras { properties: properties(model, cell), again })
 }
 
 /// Suites that no cell has: preflight when it found something, and what was left behind.
@@ -294,20 +401,23 @@ fn run_suites(model: &RunModel) -> Vec<TestSuite> {
 pub fn render(model: &RunModel) -> Result<String, ReportError> {
     let fail = |message: String| ReportError::Render { what: "junit.xml", message };
     let mut report = Report::new();
+    let mut all = Vec::new();
     for cell in &model.cells {
-        report.add_testsuite(suite(model, cell));
+        let (suite, extras) = suite(model, cell);
+        report.add_testsuite(suite);
+        all.push(extras);
     }
     report.add_testsuites(run_suites(model));
     let mut out = Vec::new();
     report.write_xml(&mut out).map_err(|error| fail(error.to_string()))?;
-    let properties: Vec<_> = model.cells.iter().map(|cell| properties(model, cell)).collect();
-    let out = with_properties(&out, &properties).map_err(|error| fail(error.to_string()))?;
+    let out = with_extras(&out, &all).map_err(|error| fail(error.to_string()))?;
     String::from_utf8(out).map_err(|error| fail(error.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::EventKind;
 
     #[test]
     fn a_strict_parser_reads_suites_cases_and_reasons() {
@@ -361,8 +471,22 @@ mod tests {
             "testcase" => (
                 &["name", "assertions", "time", "classname", "status", "file"],
                 &["name", "classname"],
-                &["skipped", "error", "failure", "system-out", "system-err"],
+                &[
+                    "skipped",
+                    "error",
+                    "failure",
+                    "flakyError",
+                    "flakyFailure",
+                    "rerunError",
+                    "rerunFailure",
+                    "system-out",
+                ],
             ),
+            // Surefire's, which Jenkins and its kin know too.
+            "flakyError" | "flakyFailure" | "rerunError" | "rerunFailure" => {
+                (&["type", "message"], &["type"], &["stackTrace"])
+            }
+            "stackTrace" => (&[], &[], &[]),
             "failure" | "error" => (&["type", "message"], &["type", "message"], &[]),
             "skipped" => (&["type", "message"], &[], &[]),
             "properties" => (&[], &[], &["property"]),
@@ -412,6 +536,44 @@ mod tests {
         let failed = broken.children().find(|n| n.attribute("name") == Some("verify")).unwrap();
         let out = failed.children().find(|n| n.has_tag_name("system-out")).unwrap();
         assert!(out.text().unwrap().contains("verify failed: 1 check failed"));
+    }
+
+    #[test]
+    fn what_an_earlier_attempt_said_stands_in_the_case_that_passed_in_the_end() {
+        let xml = render(&RunModel::from_events(&crate::report::fixture::events())).unwrap();
+        let document = roxmltree::Document::parse(&xml).unwrap();
+        let flaky = document.descendants().find(|n| n.attribute("name") == Some("vsphere/flaky")).unwrap();
+        assert_eq!((flaky.attribute("failures"), flaky.attribute("errors")), (Some("0"), Some("0")));
+        let case = flaky.children().find(|n| n.attribute("name") == Some("verify")).unwrap();
+        let child = case.children().find(|n| n.has_tag_name("flakyError")).unwrap();
+        assert_eq!(child.attribute("message"), Some("attempt 1: the API server went away"));
+        assert_eq!(document.descendants().filter(|n| n.has_tag_name("flakyError")).count(), 1);
+    }
+
+    #[test]
+    fn what_failed_twice_has_a_child_for_the_other_time() {
+        let mut events = crate::report::fixture::events();
+        // The second attempt of the cell fails where the first erred.
+        for event in &mut events {
+            match &mut event.kind {
+                EventKind::StageFinished { cell, attempt: 2, stage: Stage::Verify, verdict, problem }
+                    if cell.as_str() == "vsphere/flaky" =>
+                {
+                    (*verdict, *problem) = (Verdict::Failed, Some(Problem::new("a disk is lost")));
+                }
+                EventKind::CellFinished { cell, attempt: 2, verdict, .. } if cell.as_str() == "vsphere/flaky" => {
+                    *verdict = Verdict::Failed;
+                }
+                _ => {}
+            }
+        }
+        let xml = render(&RunModel::from_events(&events)).unwrap();
+        let document = roxmltree::Document::parse(&xml).unwrap();
+        let flaky = document.descendants().find(|n| n.attribute("name") == Some("vsphere/flaky")).unwrap();
+        let case = flaky.children().find(|n| n.attribute("name") == Some("verify")).unwrap();
+        let children: Vec<_> =
+            case.children().filter(roxmltree::Node::is_element).map(|n| n.tag_name().name()).collect();
+        assert_eq!(children, ["failure", "rerunError", "system-out"]);
     }
 
     #[test]

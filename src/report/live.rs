@@ -6,9 +6,12 @@
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use opentelemetry::Context;
-use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState, TracerProvider};
+use opentelemetry::trace::{
+    SpanContext, SpanId, Status, TraceContextExt, TraceFlags, TraceId, TraceState, TracerProvider,
+};
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracerProvider, SpanData, SpanExporter};
 use tracing::{Span, Subscriber};
@@ -67,6 +70,27 @@ pub fn stage_spans(run: &RunId) -> StageSpans {
     })
 }
 
+/// From this on a request or a wait is told though the others are folded.
+const LONG: Duration = Duration::from_secs(1);
+
+/// Whether it goes without saying: it was short, it did not fail, and it is no step of a story.
+fn is_small(span: &SpanData) -> bool {
+    let took = span.end_time.duration_since(span.start_time).unwrap_or_default();
+    let failed = matches!(span.status, Status::Error { .. });
+    took < LONG && !failed && !span.name.starts_with("step ")
+}
+
+/// What [`Live::take`] gives.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// For `traces.jsonl`.
+    pub lines: String,
+    /// Spans that the bound dropped.
+    pub dropped: usize,
+    /// Short ones that were left out.
+    pub folded: usize,
+}
+
 #[derive(Debug, Default)]
 struct Kept {
     /// Not yet a line.
@@ -74,26 +98,29 @@ struct Kept {
     lines: String,
     count: usize,
     dropped: usize,
+    folded: usize,
 }
 
 /// The spans of one run so far.
 #[derive(Debug, Clone)]
 pub struct Live {
     run: String,
+    /// Leave out short requests and waits.
+    fold: bool,
     kept: Arc<Mutex<Kept>>,
     provider: Option<SdkTracerProvider>,
 }
 
 impl Live {
-    /// Ends the collection: the lines for `traces.jsonl`, and how many spans the bound dropped.
-    pub fn take(&self) -> (String, usize) {
+    /// Ends the collection.
+    pub fn take(&self) -> Taken {
         if let Some(provider) = &self.provider {
             let _ = provider.force_flush();
             let _ = provider.shutdown();
         }
-        let Ok(mut kept) = self.kept.lock() else { return (String::new(), 0) };
+        let Ok(mut kept) = self.kept.lock() else { return Taken::default() };
         let _ = kept.write_line();
-        (std::mem::take(&mut kept.lines), kept.dropped)
+        Taken { lines: std::mem::take(&mut kept.lines), dropped: kept.dropped, folded: kept.folded }
     }
 
     /// Every span belongs to the run's trace; one that no stage asked for is the run's own.
@@ -124,6 +151,10 @@ impl SpanExporter for Live {
         let failed = OTelSdkError::InternalFailure;
         let mut kept = self.kept.lock().map_err(|_| failed("an exporter panicked".to_owned()))?;
         for span in batch.into_iter().filter(|span| span.name != STAGE) {
+            if self.fold && is_small(&span) {
+                kept.folded += 1;
+                continue;
+            }
             if kept.count >= MOST_SPANS {
                 kept.dropped += 1;
                 continue;
@@ -138,12 +169,12 @@ impl SpanExporter for Live {
     }
 }
 
-/// A `tracing` layer for the spans of this program, and where they go.
-pub fn layer<S>(run: &RunId) -> (impl Layer<S>, Live)
+/// A `tracing` layer for the spans of this program, and where they go. `fold`: short requests and waits are left out.
+pub fn layer<S>(run: &RunId, fold: bool) -> (impl Layer<S>, Live)
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
-    let mut live = Live { run: run.as_str().to_owned(), kept: Arc::default(), provider: None };
+    let mut live = Live { run: run.as_str().to_owned(), fold, kept: Arc::default(), provider: None };
     let provider = SdkTracerProvider::builder()
         .with_resource(trace::resource())
         .with_id_generator(Ids::default())
@@ -171,7 +202,7 @@ mod tests {
     fn a_request_in_a_stage_is_a_child_of_the_stage_and_one_outside_is_the_runs() {
         let run = RunId::parse("mm-abcdefghij").unwrap();
         let cell = CellId::new("vsphere", "cold", None);
-        let (layer, live) = layer(&run);
+        let (layer, live) = layer(&run, false);
         let subscriber = tracing_subscriber::registry().with(layer);
         tracing::subscriber::with_default(subscriber, || {
             let stage = stage_spans(&run)(&cell, 1, Stage::Plan);
@@ -181,8 +212,8 @@ mod tests {
             drop(stage);
             tracing::info_span!("request", otel.name = "GET /outside").in_scope(|| {});
         });
-        let (text, dropped) = live.take();
-        assert_eq!(dropped, 0);
+        let Taken { lines: text, dropped, folded } = live.take();
+        assert_eq!((dropped, folded), (0, 0));
         let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         let spans = line["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap();
         let parent = |name: &str| spans.iter().find(|s| s["name"] == name).unwrap()["parentSpanId"].clone();
@@ -192,5 +223,20 @@ mod tests {
         assert_eq!(parent("GET /outside"), trace::run_span(run.as_str()).to_string());
         let of_run = trace::trace_id(run.as_str()).to_string();
         assert!(spans.iter().all(|span| span["traceId"] == of_run));
+    }
+
+    #[test]
+    fn folded_short_requests_are_counted_and_steps_and_errors_stay() {
+        let run = RunId::parse("mm-abcdefghij").unwrap();
+        let (layer, live) = layer(&run, true);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            tracing::info_span!("request", otel.name = "GET /short").in_scope(|| {});
+            tracing::info_span!("request", otel.name = "GET /bad", otel.status_code = "ERROR").in_scope(|| {});
+            tracing::info_span!("step", otel.name = "step 2: boot").in_scope(|| {});
+        });
+        let taken = live.take();
+        assert_eq!(taken.folded, 1);
+        assert!(taken.lines.contains("GET /bad") && taken.lines.contains("step 2: boot"), "{}", taken.lines);
+        assert!(!taken.lines.contains("GET /short"));
     }
 }

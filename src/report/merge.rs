@@ -241,7 +241,7 @@ fn events(set: &ShardSet, parts: &[Part], missing: &str) -> Vec<Event> {
     let started = EventKind::RunStarted {
         schema: SCHEMA,
         run: run_id(set),
-        environment: environment(set, parts, &models),
+        environment: Box::new(environment(set, parts, &models)),
         cells: first.iter().map(info).collect(),
         shard: None,
         set: None,
@@ -366,7 +366,7 @@ impl Merged {
             let there = files::text(&part.run.dir.join("traces.jsonl"));
             // A killed run has none.
             let text = if there.is_empty() { trace::render(&RunModel::from_events(&part.events))? } else { there };
-            out.push_str(&trace::adopt(self.model.run_name(), &text));
+            out.push_str(&trace::adopt(self.model.run_name(), part.run.run.as_str(), &text));
         }
         Ok(out)
     }

@@ -15,6 +15,7 @@ fn info(n: usize) -> CellInfo {
         scenario: name,
         storage_class: format!("class-of-{n}"),
         tags: Vec::new(),
+        expected_ms: None,
     }
 }
 
@@ -47,7 +48,10 @@ impl Volume {
             demands: exit::Demands::default(),
             schema: SCHEMA,
             run: run_id(name, index, start),
-            environment: crate::event::Environment { mtv_version: Some("2.11.3".into()), ..Default::default() },
+            environment: Box::new(crate::event::Environment {
+                mtv_version: Some("2.11.3".into()),
+                ..Default::default()
+            }),
             cells: (0..4)
                 .map(info)
                 .map(|i| if i.id == own { i } else { CellInfo { storage_class: String::new(), ..i } })

@@ -7,6 +7,7 @@ pub mod brief;
 mod cause;
 pub mod compare;
 pub mod console;
+mod display;
 mod files;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -87,7 +88,7 @@ fn write_files(dir: &Path, model: &RunModel, traces: Result<String, ReportError>
         ("run.json", summary::render(model)),
         ("metrics.prom", Ok(metrics::render(model))),
         ("report.html", html::render(model, &History::beside(dir))),
-        ("traces.jsonl", traces),
+        ("traces.jsonl", traces.map(|text| trace::placed(model, &text))),
     ];
     let mut all = Written::default();
     for (name, content) in files {
@@ -117,6 +118,12 @@ pub(crate) fn duration_text(milliseconds: i64) -> String {
         s if s >= 60 => format!("{}m {:02}s", s / 60, s % 60),
         s => format!("{s}.{}s", milliseconds % 1000 / 100),
     }
+}
+
+/// `13m`, `2h 05m`: for what is estimated.
+pub(crate) fn whole_minutes(span: std::time::Duration) -> String {
+    let minutes = span.as_secs().div_ceil(60);
+    if minutes >= 60 { format!("{}h {:02}m", minutes / 60, minutes % 60) } else { format!("{minutes}m") }
 }
 
 /// Characters that turn the direction of the text around them: a reader would see another text.

@@ -173,6 +173,11 @@ impl CellModel {
     pub(super) fn never_began(&self) -> bool {
         self.skipped.is_none() && self.attempts.is_empty()
     }
+    /// The attempt that is at work takes longer than the whole cell was expected to.
+    pub(super) fn slow(&self, now: Timestamp) -> bool {
+        let since = self.attempts.last().map(|attempt| now.duration_since(attempt.started).as_millis());
+        since.zip(self.info.expected_ms).is_some_and(|(since, expected)| since > i128::from(expected))
+    }
     /// Passed, but not at once.
     pub fn flaky(&self) -> bool {
         self.attempts.len() > 1 && self.verdict() == Some(Verdict::Passed)
@@ -413,7 +418,7 @@ impl RunModel {
                 self.demands = *demands;
                 self.carried.clone_from(carried);
                 self.run = Some(run.clone());
-                self.environment = environment.clone();
+                self.environment = (**environment).clone();
                 self.shard.clone_from(shard);
                 self.set.clone_from(set);
                 self.started = Some(at);
@@ -456,14 +461,11 @@ impl RunModel {
                     attempt.stages.push(started);
                 }
             }
-            EventKind::StageSlow { cell, stage, elapsed_ms, waiting_for, .. } => {
+            EventKind::StageRunning { cell, stage, elapsed_ms, waiting_for, .. } => {
+                let slow = self.cell(cell).is_some_and(|cell| cell.slow(at));
+                let (level, how) = if slow { (Level::Warning, "is slow") } else { (Level::Info, "goes on") };
                 let elapsed = super::duration_text(i64::try_from(*elapsed_ms).unwrap_or(i64::MAX));
-                self.log(
-                    Some(cell),
-                    at,
-                    Level::Warning,
-                    format!("{stage} is slow ({elapsed}): waiting for {waiting_for}"),
-                );
+                self.log(Some(cell), at, level, format!("{stage} {how} ({elapsed}): waiting for {waiting_for}"));
             }
             EventKind::StageFinished { cell, attempt, stage, verdict, problem } => {
                 let because = problem.as_ref().map(|p| format!(": {}", p.message)).unwrap_or_default();

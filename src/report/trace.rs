@@ -117,6 +117,17 @@ fn check_event(at: Timestamp, finding: &Finding) -> opentelemetry::trace::Event 
     opentelemetry::trace::Event::new("check", system_time(at), attributes, 0)
 }
 
+/// OpenTelemetry's word for how a part of a pipeline ended (`cicd.pipeline.result`, `cicd.pipeline.task.run.result`).
+fn result(verdict: Option<Verdict>) -> &'static str {
+    match verdict.unwrap_or(Verdict::Interrupted) {
+        Verdict::Passed => "success",
+        Verdict::Failed => "failure",
+        Verdict::Errored | Verdict::Blocked => "error",
+        Verdict::Interrupted => "cancellation",
+        Verdict::Skipped => "skip",
+    }
+}
+
 fn attempt_spans(run: &str, cell: &CellModel, attempt: &Attempt, end: Timestamp, spans: &mut Vec<SpanData>) {
     let name = cell.name();
     let parent = cell_span(run, name, attempt.number);
@@ -131,6 +142,11 @@ fn attempt_spans(run: &str, cell: &CellModel, attempt: &Attempt, end: Timestamp,
             verdict: attempt.verdict,
             problem: attempt.problem.as_ref(),
             attributes: vec![
+                KeyValue::new("test.case.name", name.to_owned()),
+                KeyValue::new(
+                    "test.case.result.status",
+                    if attempt.verdict == Some(Verdict::Passed) { "pass" } else { "fail" },
+                ),
                 KeyValue::new("mtv_matrix.cell", name.to_owned()),
                 KeyValue::new("mtv_matrix.attempt", number),
                 KeyValue::new("mtv_matrix.profile", cell.info.profile.clone()),
@@ -155,7 +171,8 @@ fn stage_draft<'a>(
     parent: SpanId,
     end: Timestamp,
 ) -> Draft<'a> {
-    let findings = attempt.findings.iter().filter(|_| stage.stage == Stage::Verify);
+    let findings = || attempt.findings.iter().filter(|_| stage.stage == Stage::Verify);
+    let passed = |(_, finding): &&(Timestamp, Finding)| matches!(finding.outcome, Outcome::Passed { .. });
     Draft {
         span: stage_span(run, cell, attempt.number, stage.stage),
         parent,
@@ -167,8 +184,15 @@ fn stage_draft<'a>(
         attributes: vec![
             KeyValue::new("mtv_matrix.cell", cell.to_owned()),
             KeyValue::new("mtv_matrix.stage", stage.stage.name()),
+            KeyValue::new("cicd.pipeline.task.name", stage.stage.name()),
+            KeyValue::new("cicd.pipeline.task.run.result", result(stage.verdict)),
+            KeyValue::new(
+                "mtv_matrix.checks.passed",
+                i64::try_from(findings().filter(passed).count()).unwrap_or(i64::MAX),
+            ),
         ],
-        events: findings.map(|(at, finding)| check_event(*at, finding)).collect(),
+        // Those that passed are counted: fifty events a VM would be most of a trace.
+        events: findings().filter(|one| !passed(one)).map(|(at, finding)| check_event(*at, finding)).collect(),
     }
 }
 
@@ -176,14 +200,21 @@ fn stage_draft<'a>(
 pub fn spans(model: &RunModel) -> Vec<SpanData> {
     let (Some(started), Some(end)) = (model.started, model.last) else { return Vec::new() };
     let run = model.run_name();
-    let attributes = vec![KeyValue::new("mtv_matrix.run", run.to_owned())];
+    let verdict = model.end.as_ref().map(|end| end.verdict);
+    let attributes = vec![
+        KeyValue::new("mtv_matrix.run", run.to_owned()),
+        KeyValue::new("cicd.pipeline.name", SCOPE),
+        KeyValue::new("cicd.pipeline.run.id", run.to_owned()),
+        KeyValue::new("cicd.pipeline.result", result(verdict)),
+    ];
     let root = Draft {
         span: run_span(run),
         parent: SpanId::INVALID,
-        name: format!("run {run}"),
+        // Few names for many runs: which one it is, is an attribute.
+        name: "run".to_owned(),
         started,
         ended: end,
-        verdict: model.end.as_ref().map(|end| end.verdict),
+        verdict,
         problem: model.end.as_ref().and_then(|end| end.problem.as_ref()),
         attributes,
         events: Vec::new(),
@@ -233,6 +264,52 @@ fn spans_of(line: &mut serde_json::Value) -> impl Iterator<Item = &mut serde_jso
     list(line, "resourceSpans").flat_map(|r| list(r, "scopeSpans")).flat_map(|s| list(s, "spans"))
 }
 
+/// `TRACEPARENT` of the environment that a run was started in: trace and span.
+fn parent_of(model: &RunModel) -> Option<(&str, &str)> {
+    let mut parts = model.environment.telemetry.as_ref()?.traceparent.as_deref()?.split('-').skip(1);
+    Some((parts.next()?, parts.next()?))
+}
+
+/// The trace that the run's spans are in: that of the environment that it was started in, or its own.
+pub(super) fn id_of(model: &RunModel) -> String {
+    parent_of(model).map_or_else(|| trace_id(model.run_name()).to_string(), |(trace, _)| trace.to_owned())
+}
+
+/// Lines of `traces.jsonl` in the trace that the run is a part of, and with the resource that sends them. Done twice it
+/// is as if done once.
+pub(super) fn placed(model: &RunModel, text: &str) -> String {
+    let parent = parent_of(model);
+    let resource = model.environment.telemetry.as_ref().map(|telemetry| &telemetry.resource);
+    let attributes: Vec<serde_json::Value> = resource
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| serde_json::json!({"key": key, "value": {"stringValue": value}}))
+        .collect();
+    if parent.is_none() && attributes.is_empty() {
+        return text.to_owned();
+    }
+    let root = run_span(model.run_name()).to_string();
+    let mut out = String::with_capacity(text.len());
+    for mut line in text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
+        if let Some((trace, span_id)) = parent {
+            for span in spans_of(&mut line).filter_map(serde_json::Value::as_object_mut) {
+                span.insert("traceId".to_owned(), trace.into());
+                if span.get("spanId").is_some_and(|id| *id == root) {
+                    span.insert("parentSpanId".to_owned(), span_id.into());
+                }
+            }
+        }
+        if !attributes.is_empty() {
+            for one in line["resourceSpans"].as_array_mut().into_iter().flatten() {
+                one["resource"]["attributes"] = attributes.clone().into();
+            }
+        }
+        out.push_str(&line.to_string());
+        out.push('\n');
+    }
+    out
+}
+
 /// How many spans a `traces.jsonl` holds; lines that are none count nothing.
 pub(super) fn count(text: &str) -> usize {
     let lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
@@ -244,15 +321,17 @@ pub(super) fn root(model: &RunModel) -> Result<String, ReportError> {
     line(spans(model).into_iter().take(1).collect())
 }
 
-/// The lines of another run's `traces.jsonl` as a part of `run`: its root becomes a child of the run's.
-pub(super) fn adopt(run: &str, text: &str) -> String {
+/// The lines of the `traces.jsonl` of `part` as a part of `run`: its root becomes a child of the run's.
+pub(super) fn adopt(run: &str, part: &str, text: &str) -> String {
+    let root = run_span(part).to_string();
     let (trace, parent) = (trace_id(run).to_string(), run_span(run).to_string());
     let mut out = String::with_capacity(text.len());
     // A line that was cut short is no line.
     for mut line in text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
         for span in spans_of(&mut line).filter_map(serde_json::Value::as_object_mut) {
             span.insert("traceId".to_owned(), trace.clone().into());
-            if span.get("parentSpanId").is_none_or(|id| id == "") {
+            let is_root = span.get("spanId").is_some_and(|id| *id == root);
+            if is_root || span.get("parentSpanId").is_none_or(|id| id == "") {
                 span.insert("parentSpanId".to_owned(), parent.clone().into());
             }
         }
@@ -281,10 +360,8 @@ mod tests {
             assert_eq!(span["traceId"].as_str().unwrap().len(), 32);
             let parent = by_id.get(span["parentSpanId"].as_str().unwrap_or_default());
             match span["name"].as_str().unwrap() {
-                name if name.starts_with("run ") => assert!(parent.is_none()),
-                name if name.starts_with("vsphere/") => {
-                    assert!(parent.unwrap()["name"].as_str().unwrap().starts_with("run "))
-                }
+                "run" => assert!(parent.is_none()),
+                name if name.starts_with("vsphere/") => assert_eq!(parent.unwrap()["name"], "run"),
                 _ => assert!(parent.unwrap()["name"].as_str().unwrap().starts_with("vsphere/")),
             }
         }
@@ -301,5 +378,39 @@ mod tests {
         let stage = spans(&model).into_iter().find(|span| span.name == "plan").unwrap();
         assert_eq!(context.span().span_context().span_id(), stage.span_context.span_id());
         assert_eq!(context.span().span_context().trace_id(), stage.span_context.trace_id());
+    }
+
+    #[test]
+    fn a_run_that_ci_started_is_a_child_of_its_span_and_says_who_it_is() {
+        let mut model = RunModel::from_events(&crate::report::fixture::events());
+        let (trace, span) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
+        model.environment.telemetry = Some(crate::event::Telemetry {
+            traceparent: Some(format!("00-{trace}-{span}-01")),
+            resource: BTreeMap::from([("service.name".to_owned(), "nightly".to_owned())]),
+        });
+        let text = placed(&model, &render(&model).unwrap());
+        assert_eq!(placed(&model, &text), text, "once more is no change");
+        let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        let told = &line["resourceSpans"][0]["resource"]["attributes"];
+        assert_eq!(told, &serde_json::json!([{"key": "service.name", "value": {"stringValue": "nightly"}}]));
+        let spans = line["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap();
+        assert!(spans.iter().all(|span| span["traceId"] == trace));
+        let of_ci: Vec<_> = spans.iter().filter(|one| one["parentSpanId"] == span).map(|one| &one["name"]).collect();
+        assert_eq!(of_ci, ["run"]);
+        assert_eq!(id_of(&model), trace);
+    }
+
+    #[test]
+    fn checks_that_passed_are_counted_and_the_others_are_events() {
+        let model = RunModel::from_events(&crate::report::fixture::events());
+        let verify =
+            |number: usize| spans(&model).into_iter().filter(|span| span.name == "verify").nth(number).unwrap();
+        let passed = |span: &SpanData| {
+            let found = span.attributes.iter().find(|one| one.key.as_str() == "mtv_matrix.checks.passed");
+            found.unwrap().value.to_string()
+        };
+        let (cold, broken) = (verify(0), verify(1));
+        assert_eq!((passed(&cold).as_str(), cold.events.events.len()), ("1", 0));
+        assert_eq!((passed(&broken).as_str(), broken.events.events.len()), ("0", 2));
     }
 }

@@ -56,16 +56,14 @@ pub async fn metrics(gateway: &str, shard: Option<&str>, page: String) -> Result
     send("pushgateway", gateway, put).await
 }
 
-/// Posts one export request a line of `body` to a collector's `/v1/traces`. Spans have ids of their own: one
-/// that comes twice is one.
-pub async fn traces(endpoint: &str, headers: &[(String, String)], body: &str) -> Result<(), SendError> {
-    let url = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
+/// Posts one export request a line of `body` to `url`. Spans have ids of their own: one that comes twice is one.
+pub async fn traces(url: &str, headers: &[(String, String)], body: &str) -> Result<(), SendError> {
     for line in body.lines() {
         let post = |client: &reqwest::Client| {
-            let post = client.post(&url).header("content-type", "application/json").body(line.to_owned());
+            let post = client.post(url).header("content-type", "application/json").body(line.to_owned());
             headers.iter().fold(post, |post, (name, value)| post.header(name, value))
         };
-        send("otlp", endpoint, post).await?;
+        send("otlp", url, post).await?;
     }
     Ok(())
 }

@@ -182,6 +182,9 @@ pub struct CellInfo {
     pub scenario: String,
     pub storage_class: String,
     pub tags: Vec<String>,
+    /// How long the scenario is expected to take; `None` in logs of before it was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_ms: Option<u64>,
 }
 
 /// The set of shards that a run is one of. Shards of one set agree on `id` and `shards`; nothing else ties
@@ -216,9 +219,23 @@ pub struct Environment {
     pub tool_version: String,
     /// The run is on the built-in lab.
     pub lab: bool,
+    /// Where its traces belong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telemetry: Option<Telemetry>,
     /// Anything else worth a line in the report.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub notes: BTreeMap<String, String>,
+}
+
+/// Where a run's traces belong, and who sends them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Telemetry {
+    /// Of the trace that the run is a part of, by W3C's Trace Context: `00-TRACE-SPAN-FLAGS`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// Attributes of OpenTelemetry's resource.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub resource: BTreeMap<String, String>,
 }
 
 /// How far one VM's migration is.
@@ -254,7 +271,7 @@ pub enum EventKind {
     RunStarted {
         schema: u32,
         run: RunId,
-        environment: Environment,
+        environment: Box<Environment>,
         cells: Vec<CellInfo>,
         shard: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -292,8 +309,9 @@ pub enum EventKind {
         attempt: u32,
         stage: Stage,
     },
-    /// A stage takes longer than usual; `waiting_for` is what it waits for.
-    StageSlow {
+    /// A stage is still at work, told once each `timeouts.heartbeat`; `waiting_for` is what it waits for.
+    #[serde(alias = "stage-slow")]
+    StageRunning {
         cell: CellId,
         attempt: u32,
         stage: Stage,

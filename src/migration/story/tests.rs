@@ -110,6 +110,6 @@ async fn a_step_that_does_not_wait_for_mtv_errs_beyond_its_deadline_and_is_told_
     let failure = ended.unwrap_err();
     assert_eq!(failure.verdict, Verdict::Errored);
     assert_eq!(failure.problem.look_at, ["the bound is `timeouts.prepare`"]);
-    let slow = events.iter().any(|event| matches!(event, EventKind::StageSlow { stage: Stage::Migrate, .. }));
+    let slow = events.iter().any(|event| matches!(event, EventKind::StageRunning { stage: Stage::Migrate, .. }));
     assert!(slow, "who waits long says so");
 }
