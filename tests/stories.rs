@@ -16,7 +16,7 @@ use common::Place;
 fn every_lifecycle_scenario_passes_and_nothing_of_it_is_left() {
     let place = Place::new();
     let ended = place.run("run --lab -p vsphere -t lifecycle --results results -j 5 --set max_concurrent=5").exits(0);
-    ended.says("17 passed").says("hold nothing that this run made");
+    ended.says("26 passed, 5 skipped").says("hold nothing that this run made");
     let results = place.results();
     results.are_whole_and_tell_no_secret();
     let junit = results.text("junit.xml");
@@ -28,12 +28,62 @@ fn every_lifecycle_scenario_passes_and_nothing_of_it_is_left() {
         "step 1: start the migration, with its cutover 1h ago",
         "step 4: expect: the Plans linux and windows migrated at the same time",
         "step 5: read the marker back in the migrated VMs",
+        "step 2: kill the importer of every VM",
+        "step 3: kill the pod of MTV's controller",
+        "step 3: from now on nobody reaches the source, for 1m",
+        "step 4: set right again: the target namespace takes no further claim",
+        "step 3: expect: for 10s MTV does not take up the Migration",
     ] {
         assert!(junit.contains(case), "no case `{case}`");
     }
     let spans = results.text("traces.jsonl");
     assert!(spans.contains("step 3: cancel all VMs"), "a step has a span");
     assert!(results.text("report.html").contains("step 3: cancel all VMs"));
+}
+
+#[test]
+fn what_a_release_or_a_platform_alone_does_is_told_there() {
+    let place = Place::new();
+    let run = |args: &str, passed: &str| {
+        place.run(&format!("run --lab {args} --results results")).exits(0).says(passed).says("hold nothing");
+    };
+    let resumed = "--lab-mtv-version 2.13 -p vsphere -s lifecycle_resume_conversion";
+    run(resumed, "1 passed");
+    assert!(place.results().text("junit.xml").contains("step 6: convert again what was copied, to the end"));
+    run("--lab-mtv-version 2.12 -p vsphere -s lifecycle_virt_v2v_killed -s lifecycle_credentials_expired", "2 passed");
+    run("-p ovirt -s lifecycle_populator_killed -s lifecycle_quota_exceeded_by_populators", "2 passed");
+}
+
+#[test]
+fn a_killed_pod_other_claims_and_a_migration_that_is_taken_up_are_told_where_they_are_not_expected() {
+    let place = Place::new();
+    let hook = "\n  pre_hook: {expected_result: fail}";
+    let one = |name: &str, keys: &str, steps: &str| {
+        format!("{name}:\n  tags: [mine]\n  virtual_machines: [{{name: mtv-tests-rhel8}}]{keys}\n  steps: {steps}\n")
+    };
+    let text = [
+        one("killed", "", "[start, {kill: virt-v2v}, {expect: succeeded}]"),
+        one("kept", "", "[start, {kill: virt-v2v}, {expect: failed}, retry, {expect: {ended: succeeded, pvcs: kept}}]"),
+        one("taken", hook, "[start, {expect: failed}, {start: {again: true}}, {expect: {ignored: 10s}}]"),
+        one("full", "", "[{fault: quota}, start, {expect: {ended: succeeded, timeout: 3s}}]"),
+        one("converts", "", "[{fault: conversion}, migrate]"),
+    ];
+    place.write("own/scenarios/mine.yaml", &text.concat());
+    place.run("--config own run --lab -p vsphere --results results -t mine").exits(1).says("hold nothing");
+    let said = |cell: &str| place.results().cell(&format!("vsphere/{cell}"))["problem"].to_string();
+    assert!(said("killed").contains("Guest conversion pod not found"), "{}", said("killed"));
+    assert!(said("kept").contains("1 of them are gone and 1 are new"), "{}", said("kept"));
+    assert!(said("taken").contains("to leave Migration migration-2 alone, but it took it up"), "{}", said("taken"));
+    assert!(said("full").contains("did not end within 3s"), "{}", said("full"));
+    assert!(said("converts").contains("the migration failed at ImageConversion"), "{}", said("converts"));
+}
+
+#[test]
+fn what_a_story_did_itself_is_no_finding_of_a_later_verify() {
+    let place = Place::new();
+    let patch = "{patch: {what: plan, operations: [{op: add, path: /spec/description, value: by a story}]}}";
+    own(&place, "", &format!("[snapshot, {patch}, migrate, {{snapshot: later}}, verify]"));
+    place.run("--config own run --lab -p vsphere --results results -s mine").exits(0).says("1 passed");
 }
 
 #[test]

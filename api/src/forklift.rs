@@ -406,6 +406,9 @@ pub struct MigrationSpec {
     /// RFC 3339; warm only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cutover: Option<String>,
+    /// From MTV 2.13 on: convert again from the disks that a failed migration copied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resume_conversion: Option<bool>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -33,6 +33,7 @@ use guests::Guests;
 use guests::collected::CollectedGuests;
 use host::Host;
 use inventory::InventoryDb;
+use levers::{Levered, Levers};
 use pki::LabCa;
 use platforms::{AllGuests, LabPlatform, PlatformOptions};
 use ports::GuestDirectory;
@@ -56,6 +57,7 @@ mod gate;
 mod guests;
 mod host;
 mod inventory;
+pub mod levers;
 mod monitoring;
 mod options;
 mod outside;
@@ -81,6 +83,7 @@ pub struct Lab {
     /// Objects that the lab started with.
     baseline: BTreeSet<String>,
     faults: Faults,
+    levers: Levers,
 }
 
 impl Lab {
@@ -99,6 +102,7 @@ impl Lab {
         let controllers = TaskTracker::new();
 
         let faults = Faults::new(options.faults);
+        let levers = Levers::new(faults.clone(), clock);
         let host = Host::start(&options, &ca, &faults).await?;
 
         let (listen, cluster) = (options.listen, host.client());
@@ -111,6 +115,7 @@ impl Lab {
             cluster,
             exports,
             faults: faults.clone(),
+            levers: levers.clone(),
             sky: sky.clone(),
             world: &world,
         };
@@ -118,7 +123,8 @@ impl Lab {
         let db = Arc::new(InventoryDb::default());
         // Platforms from outside come last: their VMs are known by what was collected.
         let collected: Arc<dyn GuestDirectory> = Arc::new(CollectedGuests(db.clone()));
-        let directory = Arc::new(AllGuests(platforms.iter().map(|p| p.guests()).chain([collected]).collect()));
+        let all = AllGuests(platforms.iter().map(|p| p.guests()).chain([collected]).collect());
+        let directory: Arc<dyn GuestDirectory> = Arc::new(Levered::new(all, levers.clone()));
 
         let inventory_listener = host.bind_for_route("inventory", options.listen).await?;
         let thanos_listener = host.bind_for_route("monitoring", options.listen).await?;
@@ -236,7 +242,7 @@ impl Lab {
         );
         controllers.spawn(workloads::run(host.client(), stop.clone()).boxed());
         controllers.spawn(storage::run(StorageOptions { client: host.client(), clock, stop: stop.clone() }).boxed());
-        Ok(Self { world, ca, clock, host, platforms, endpoints, controllers, stop, forklift, baseline, faults })
+        Ok(Self { world, ca, clock, host, platforms, endpoints, controllers, stop, forklift, baseline, faults, levers })
     }
 
     /// API server URL.
@@ -319,12 +325,16 @@ impl Lab {
         all
     }
     /// Takes an endpoint away for a while (`api`, `inventory`, `vsphere` …), as a restart does: its connections
-    /// are cut, and an API server forgets old versions. Needs faults on, be it at a rate of 0.
+    /// are cut, and an API server forgets old versions.
     pub fn restart(&self, endpoint: &str, lasts: std::time::Duration) {
         self.faults.outage(endpoint, lasts);
         if endpoint == "api" {
             self.host.compact();
         }
+    }
+    /// What can be made to go wrong while it runs.
+    pub fn levers(&self) -> &Levers {
+        &self.levers
     }
     /// How its wire breaks, and what broke.
     pub fn faults(&self) -> &Faults {

@@ -74,6 +74,7 @@ pub fn https_with(
     let acceptor = TlsAcceptor::from(tls);
     let (accept_stop, accept_tasks) = (stop.clone(), tasks.clone());
     let injector = faults.injector(&tasks, &stop);
+    let wire = faults.clone();
     tasks.spawn(async move {
         loop {
             let stream = tokio::select! {
@@ -82,15 +83,17 @@ pub fn https_with(
             };
             let _ = stream.set_nodelay(true);
             let (acceptor, router, stop) = (acceptor.clone(), router.clone(), accept_stop.clone());
-            let injector = injector.clone();
+            let (injector, wire) = (injector.clone(), wire.clone());
             accept_tasks.spawn(async move {
                 let serve = async {
                     let Ok(tls) = acceptor.accept(stream).await else { return };
                     let Some(injector) = injector else {
+                        let Some(line) = wire.connect() else { return };
                         let service = TowerToHyperService::new(router);
                         let builder = auto::Builder::new(TokioExecutor::new());
                         // A client that goes away in mid-answer is not an error of the lab.
-                        let _ = builder.serve_connection_with_upgrades(TokioIo::new(tls), service).await;
+                        let serve = builder.serve_connection_with_upgrades(TokioIo::new(tls), service);
+                        tokio::select! { () = line.cancelled() => {}, _ = serve => {} }
                         return;
                     };
                     serve_broken(tls, router, injector).await;

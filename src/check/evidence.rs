@@ -37,6 +37,9 @@ pub struct Ran {
     /// Everything in the target namespace that carries this migration's label: VMs, claims, pods, DataVolumes,
     /// and Secrets and ConfigMaps without what they hold.
     pub marked: Result<Vec<Value>, String>,
+    /// UIDs of Migrations of this Plan before that one: what arrived with one of them still carries its label.
+    #[serde(default)]
+    pub earlier: Vec<String>,
     /// Seconds from the end of one precopy to the start of the next, as MTV is told; `None`: cold, or not known.
     #[serde(default)]
     pub precopy_interval: Option<f64>,

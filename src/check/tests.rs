@@ -60,6 +60,7 @@ fn ran() -> Ran {
         migration: Ok(Some(migration)),
         hooks: Vec::new(),
         marked: Ok(Vec::new()),
+        earlier: Vec::new(),
         precopy_interval: None,
     }
 }

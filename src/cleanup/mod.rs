@@ -10,6 +10,7 @@
 //! | what is in a namespace of ours | goes with it | the namespace's own |
 //! | a VM, volume, snapshot, image, port of a source platform | its driver, from the run's ledger | a name that only the run gives *and* the mark in its notes; the mark binds its id, or its name together with the id in the ledger |
 //! | the same, without a ledger of ours | its driver, with `--yes` | the same |
+//! | a pod that works for the run's own Plan, or the controller's | `kill`, where a scenario says so | MTV's label with the id of the cell's VM, or the claim of it; exactly that uid |
 //! | a borrowed setting | `borrowed`, from the ledger or from the annotations on the object | our annotation on it, and the value still being ours; the last holder restores the value from before all of them |
 //! | the run's own namespace | `teardown`, last | as any namespace; not while anything else of the run is left, because what proves that is in it ([`kept`]) |
 //! | things of version 0.1, and of runs whose secret is lost | the same, with `--yes` | our label, or our name and a note that names the run |
@@ -32,4 +33,4 @@ mod undo;
 pub use cleaner::{Cleaned, Cleaner};
 pub use proof::Consent;
 pub use teardown::{Leftover, Standing, Undo};
-pub use undo::{How, undo as undo_one};
+pub use undo::{How, kill, undo as undo_one};

@@ -109,6 +109,22 @@ fn unreadable(thing: &str, error: &kube::Error) -> ApplyError {
     ApplyError::request("read", thing, error)
 }
 
+/// Kills a pod that MTV or CDI made for this run, or the controller's: the caller has told it by their labels. It goes at
+/// once, and only while it is the very one that was seen. Whether it was there.
+pub async fn kill(cluster: &Cluster, namespace: &str, name: &str, uid: Option<&str>) -> Result<bool, ApplyError> {
+    let kind = resource("v1", "Pod", "pods");
+    let api = dynamic_api(cluster, &kind, Some(namespace));
+    let held = Preconditions { uid: uid.map(str::to_owned), resource_version: None };
+    let params = DeleteParams { grace_period_seconds: Some(0), preconditions: Some(held), ..DeleteParams::default() };
+    #[expect(clippy::disallowed_methods, reason = "a story kills what works for its own Plan, by its uid")]
+    let killed = api.delete(name, &params).await;
+    match killed {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(code_of(&error), Some(404 | 409)) => Ok(false),
+        Err(error) => Err(ApplyError::request("kill", &format!("Pod {namespace}/{name}"), &error)),
+    }
+}
+
 /// Deletes the object if it is proven to be the run's, exactly as it was read, and waits until it is gone.
 /// Whether it was there.
 async fn remove(cluster: &Cluster, object: &Object<'_>, ledger: &Ledger, how: How) -> Result<bool, ApplyError> {

@@ -12,10 +12,12 @@ use super::args::{ConfigArgs, LabArgs, SelectArgs};
 use crate::api::names::CellId;
 use crate::api::world::World;
 use crate::check;
+use crate::config::steps::Faulty;
 use crate::config::world::read_world;
-use crate::config::{LoadRequest, Loaded};
+use crate::config::{LoadRequest, Loaded, Platform};
 use crate::event::ShardSet;
 use crate::lab::forklift::{Build, Died, ForkliftOptions};
+use crate::lab::levers::Lever;
 use crate::lab::{Lab, LabError, LabOptions, Mtv, defects, weather};
 use crate::ledger::guard::{self, Guard};
 use crate::matrix::{self, Cell, Filter, MatrixError, Selection, Shard};
@@ -159,6 +161,44 @@ pub async fn start_lab(args: &LabArgs) -> Result<Option<Lab>, Stop> {
         }
         LabError::Start { .. } => Stop::environment(error),
     })
+}
+
+/// What this lab can make go wrong, for the stories of a run.
+pub fn levers(lab: &Lab) -> Arc<dyn crate::migration::levers::Levers> {
+    Arc::new(OfLab(lab.levers().clone()))
+}
+
+struct OfLab(crate::lab::levers::Levers);
+
+fn lever(what: Faulty) -> Option<Lever> {
+    match what {
+        Faulty::Quota => None,
+        Faulty::SourceNetwork => Some(Lever::SourceNetwork),
+        Faulty::SourceLogin => Some(Lever::SourceLogin),
+        Faulty::DatastoreFull => Some(Lever::DatastoreFull),
+        Faulty::Conversion => Some(Lever::Conversion),
+    }
+}
+
+impl crate::migration::levers::Levers for OfLab {
+    fn plays(&self, what: Faulty, platform: Platform) -> bool {
+        match what {
+            Faulty::Quota => true,
+            Faulty::SourceLogin | Faulty::DatastoreFull => platform == Platform::Vsphere,
+            Faulty::SourceNetwork => matches!(platform, Platform::Vsphere | Platform::Ovirt | Platform::Openstack),
+            Faulty::Conversion => platform != Platform::Openshift,
+        }
+    }
+    fn pull(&self, what: Faulty, platform: Platform, lasts: Option<Duration>, macs: &[String]) {
+        if let Some(lever) = lever(what) {
+            self.0.pull(lever, platform.name(), lasts, macs);
+        }
+    }
+    fn release(&self, what: Faulty, platform: Platform) {
+        if let Some(lever) = lever(what) {
+            self.0.release(lever, platform.name());
+        }
+    }
 }
 
 /// The world of a file.

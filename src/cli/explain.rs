@@ -65,7 +65,10 @@ fn place(scenario: &Scenario) -> String {
     };
     let platforms: Vec<&str> = scenario.requires.platforms.iter().map(|platform| platform.name()).collect();
     let from = if platforms.is_empty() { "every platform that can".to_owned() } else { platforms.join(", ") };
-    let version = scenario.requires.min_mtv_version.as_ref().map(|v| format!(", MTV {v} or later")).unwrap_or_default();
+    let requires = &scenario.requires;
+    let from_on = requires.min_mtv_version.as_ref().map(|v| format!(", MTV {v} or later"));
+    let before = requires.before_mtv_version.as_ref().map(|v| format!(", MTV before {v}"));
+    let version = [from_on, before].into_iter().flatten().collect::<String>();
     format!("from {from} {to}{version}")
 }
 

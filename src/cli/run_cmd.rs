@@ -105,6 +105,7 @@ async fn run_with(
         telemetry: Telemetry { traceparent: otel.traceparent.clone(), resource: telemetry::resource(&otel.resource) },
         notes: lab.and_then(Lab::forklift).map(|label| ("forklift".to_owned(), label.to_owned())).into_iter().collect(),
         stage_span: live::stage_spans(&run),
+        levers: lab.map(common::levers),
     };
     let mut ran = engine::run(request, cells, connect(&loaded, lab)).await;
     if let (Ok(ended), Some(lab)) = (&mut ran, lab) {

@@ -44,9 +44,12 @@ pub(crate) fn scenario(name: &str, s: &Scenario) -> Vec<(Vec<String>, String)> {
             say(&[key], text);
         }
     }
-    for (key, version) in [("requires.min_mtv_version", s.requires.min_mtv_version.as_ref())]
-        .into_iter()
-        .chain(s.known_issues.iter().map(|i| ("known_issues.fixed_in", i.fixed_in.as_ref())))
+    let required = [
+        ("requires.min_mtv_version", s.requires.min_mtv_version.as_ref()),
+        ("requires.before_mtv_version", s.requires.before_mtv_version.as_ref()),
+    ];
+    for (key, version) in
+        required.into_iter().chain(s.known_issues.iter().map(|i| ("known_issues.fixed_in", i.fixed_in.as_ref())))
     {
         if version.is_some_and(|v| v.split('.').any(|p| p.parse::<u32>().is_err())) {
             say(&[key.split('.').next().unwrap_or(key)], format!("`{key}` is a version such as 2.10"));

@@ -51,6 +51,8 @@ pub struct Request<'a> {
     /// What else the report shall say of where the run was, by name.
     pub notes: std::collections::BTreeMap<String, String>,
     pub stage_span: StageSpan,
+    /// What the lab can make go wrong.
+    pub levers: Option<Arc<dyn crate::migration::levers::Levers>>,
 }
 
 /// How a run ended.
@@ -225,6 +227,7 @@ fn open_context(
         profiles,
         results: request.dir.to_owned(),
         stage_span: request.stage_span.clone(),
+        levers: request.levers.clone(),
     }))
 }
 

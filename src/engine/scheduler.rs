@@ -144,7 +144,9 @@ impl<W: Work> Scheduler<W> {
             Some(profile) => self.permit(profile).await,
             None => None,
         };
-        let _all = self.permit(&self.all).await;
+        // One that disturbs others runs while nobody else does. A waiter in front lets nobody past.
+        let places = if cell.scenario.runs_alone() { u32::try_from(self.options.jobs.max(1)).unwrap_or(1) } else { 1 };
+        let _all = self.permits(&self.all, places).await;
         let mut ended = Ended::default();
         for attempt in 1..=self.options.retries.saturating_add(1) {
             if let Some(reason) = self.refusal() {
@@ -182,10 +184,14 @@ impl<W: Work> Scheduler<W> {
     }
 
     async fn permit<'a>(&self, semaphore: &'a Semaphore) -> Option<tokio::sync::SemaphorePermit<'a>> {
+        self.permits(semaphore, 1).await
+    }
+
+    async fn permits<'a>(&self, semaphore: &'a Semaphore, count: u32) -> Option<tokio::sync::SemaphorePermit<'a>> {
         tokio::select! {
             biased;
             () = self.at_once.cancelled() => None,
-            permit = semaphore.acquire() => permit.ok(),
+            permit = semaphore.acquire_many(count) => permit.ok(),
         }
     }
 

@@ -41,11 +41,25 @@ pub struct Execution<'a> {
 impl Execution<'_> {
     /// Creates the Migration. The cutover time is fixed now where there is one.
     pub async fn start(&self, cutover: Option<Moment>) -> Result<(), MtvError> {
+        self.create(cutover, None).await
+    }
+
+    /// Creates a Migration that converts again what the one before has copied.
+    pub async fn resume(&self) -> Result<(), MtvError> {
+        self.create(None, Some(true)).await
+    }
+
+    async fn create(&self, cutover: Option<Moment>, resume_conversion: Option<bool>) -> Result<(), MtvError> {
         let at = match cutover {
             Some(moment) => Some(time_of(&self.tracked.cluster, moment).await?),
             None => None,
         };
-        let spec = MigrationSpec { plan: ObjRef::new(self.namespace, self.plan), cancel: Vec::new(), cutover: at };
+        let spec = MigrationSpec {
+            plan: ObjRef::new(self.namespace, self.plan),
+            cancel: Vec::new(),
+            cutover: at,
+            resume_conversion,
+        };
         let mut migration = Migration::new(self.migration, spec);
         migration.metadata.namespace = Some(self.namespace.to_owned());
         self.tracked.create(migration).await?;
@@ -77,6 +91,28 @@ impl Execution<'_> {
         progress: impl FnMut(Vec<VmProgress>) + Send,
     ) -> Result<(), MtvError> {
         self.watch(what, patience, progress, |plan, _| goals::look(plan, goal, ids, what)).await
+    }
+
+    /// Looks for so long whether MTV takes up this Migration, which it must not.
+    pub async fn is_ignored(&self, span: Duration) -> Result<(), MtvError> {
+        let Self { tracked, namespace, plan, migration } = *self;
+        let what = format!("Migration {namespace}/{migration} to be taken up");
+        let taken = wait::until(&tracked.cluster, Some(namespace), plan, &what, span, |found: Option<&Plan>| {
+            let begun = |found: &Plan| runs(found, migration) || conditions(found).holds("Executing");
+            match found {
+                Some(found) if begun(found) => Poll::Done(conditions(found).summary()),
+                Some(found) => Poll::NotYet(conditions(found).summary()),
+                None => Poll::NotYet("the Plan is gone".to_owned()),
+            }
+        });
+        match taken.await {
+            Err(WaitError::Timeout { .. }) => Ok(()),
+            Ok(seen) => {
+                let message = format!("expected MTV to leave Migration {migration} alone, but it took it up: {seen}");
+                Err(MtvError::Product(Problem::new(message)))
+            }
+            Err(error) => Err(MtvError::Environment(error.problem())),
+        }
     }
 
     /// Looks at the Plan while it runs this Migration, telling `progress` of every change.
@@ -125,10 +161,14 @@ impl Execution<'_> {
 
     /// Waits until every VM has made `count` precopies, then cuts over now. Ends quietly when the migration ends first.
     pub async fn cut_over_after(&self, count: u32, limit: Duration) -> Result<(), MtvError> {
-        let Self { tracked, namespace, plan, .. } = *self;
+        let Self { tracked, namespace, plan, migration } = *self;
         let what = format!("{count} precopies of Plan {namespace}/{plan}");
         let due = wait::until(&tracked.cluster, Some(namespace), plan, &what, limit, |found: Option<&Plan>| {
             let Some(found) = found else { return Poll::Done(false) };
+            // The end of a Migration before it is none of this one.
+            if !runs(found, migration) {
+                return Poll::NotYet(format!("Migration {migration} has not begun"));
+            }
             if ended(found).is_some() {
                 return Poll::Done(false);
             }

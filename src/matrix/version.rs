@@ -17,6 +17,7 @@ pub fn decide_version(cells: &mut [Cell], mtv_version: &str) {
     for cell in cells.iter_mut().filter(|c| c.decision == Decision::Run) {
         let platform = cell.profile.platform;
         let too_old = cell.scenario.requires.min_mtv_version.as_ref().filter(|min| have < Version::parse(min));
+        let too_new = cell.scenario.requires.before_mtv_version.as_ref().filter(|end| have >= Version::parse(end));
         let lacking = support::too_old(platform, &cell.scenario, mtv_version)
             .or_else(|| networks_elsewhere(cell.scenario.multus_namespace.as_deref(), have));
         let issue = cell.scenario.known_issues.iter().find(|i| {
@@ -25,6 +26,8 @@ pub fn decide_version(cells: &mut [Cell], mtv_version: &str) {
         });
         if let Some(min) = too_old {
             cell.decision = Decision::Skip(format!("needs MTV {min} or newer, {mtv_version} is installed"));
+        } else if let Some(end) = too_new {
+            cell.decision = Decision::Skip(format!("is about MTV before {end}, {mtv_version} is installed"));
         } else if let Some(reason) = lacking {
             cell.decision = Decision::Skip(reason);
         } else if let Some(issue) = issue {

@@ -11,15 +11,15 @@ use super::{Failure, prepare};
 use crate::api::forklift::{ObjRef, PlanMap};
 use crate::api::vm::SourceVm;
 use crate::check::pvc_names;
-use crate::config::steps::story;
+use crate::config::steps::{Step, story};
 use crate::event::{Level, Problem, Stage, Verdict};
 use crate::forklift::plan::{PlanRequest, PlannedVm};
 use crate::forklift::{maps, plan};
 use crate::matrix::Cell;
 
 /// Names of a cell's maps; they are alone in their namespace.
-const STORAGE_MAP: &str = "storage-map";
-const NETWORK_MAP: &str = "network-map";
+pub(super) const STORAGE_MAP: &str = "storage-map";
+pub(super) const NETWORK_MAP: &str = "network-map";
 
 /// How an attempt ended, teardown aside.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,6 +63,13 @@ pub async fn run(context: &RunContext, cell: &Cell, attempt: u32) -> Outcome {
 async fn attempt_stages(context: &RunContext, cell: &Cell, attempt: u32, used_up: &AtomicBool) -> Result<(), Failure> {
     let timeouts = &context.parts.settings.timeouts;
     let parts = &context.parts;
+    for step in cell.scenario.steps.iter().flatten() {
+        if let Step::Fault(fault) = step
+            && let Some(why) = fault.what.unplayed(context, cell.profile.platform)
+        {
+            return Err(Failure::skipped(why));
+        }
+    }
     let run = StageRun { events: &parts.events, timeouts, span: &parts.stage_span, cell: &cell.id, attempt };
 
     let prepared = run.stage(Stage::Prepare, prepare::prepare(context, cell, attempt)).await?;

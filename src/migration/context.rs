@@ -110,6 +110,8 @@ pub struct ContextParts {
     /// PEM of the API server's CA where the connection pins one: a remote destination needs it.
     pub cluster_ca: Option<String>,
     pub stage_span: StageSpan,
+    /// Of the lab that the run is on.
+    pub levers: Option<Arc<dyn super::levers::Levers>>,
 }
 
 /// Shared by every cell of a run.

@@ -30,9 +30,16 @@ const MARKED: [(&str, &str, &str, &str); 6] = [
     ("", "v1", "ConfigMap", "configmaps"),
 ];
 
-pub(super) async fn read(context: &RunContext, cell: &Cell, prepared: &Prepared, maps: &Maps, name: &str) -> Ran {
+pub(super) async fn read(
+    context: &RunContext,
+    cell: &Cell,
+    prepared: &Prepared,
+    maps: &Maps,
+    migrations: &[String],
+) -> Ran {
     let cluster = &context.parts.cluster;
     let namespace = Some(prepared.namespace.as_str());
+    let name = migrations.last().map(String::as_str).unwrap_or_default();
     let plan = whole::<Plan>(cluster, namespace, &prepared.plan).await.map_err(String::from);
     settle(context, cell, prepared, name).await;
     let migration = whole::<Migration>(cluster, namespace, name).await.map_err(String::from);
@@ -46,23 +53,30 @@ pub(super) async fn read(context: &RunContext, cell: &Cell, prepared: &Prepared,
             object: object.map_err(String::from),
         });
     }
-    let uid = match &migration {
-        Ok(Some(migration)) => migration.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned),
-        Ok(None) | Err(_) => None,
-    };
-    let marked = match uid {
-        Some(uid) => {
-            let kinds = MARKED.map(|(group, version, kind, plural)| {
-                ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
-            });
-            let there = &prepared.destination.cluster;
-            marked(there, &prepared.target_namespace, &format!("migration={uid}"), &kinds).await.map_err(String::from)
-        }
-        None => Err("the Migration, by which they are marked, could not be read".to_owned()),
+    // A VM that arrived, or whose disks were copied, before the last Migration is marked with that one.
+    let mut earlier: Vec<String> = Vec::new();
+    for name in migrations.iter().rev().skip(1) {
+        let found = whole::<Migration>(cluster, namespace, name).await.ok().flatten();
+        earlier.extend(found.as_ref().and_then(uid_of));
+    }
+    let uids: Vec<String> = migration.iter().flatten().filter_map(uid_of).chain(earlier.iter().cloned()).collect();
+    let marked = if uids.is_empty() {
+        Err("the Migration, by which they are marked, could not be read".to_owned())
+    } else {
+        let kinds = MARKED.map(|(group, version, kind, plural)| {
+            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
+        });
+        let there = &prepared.destination.cluster;
+        let selector = format!("migration in ({})", uids.join(","));
+        marked(there, &prepared.target_namespace, &selector, &kinds).await.map_err(String::from)
     };
     let sent = serde_json::to_value(&maps.plan).unwrap_or_default();
     let precopy_interval = if cell.scenario.warm_migration { precopy_interval(context).await } else { None };
-    Ran { sent, plan, migration, hooks, marked, precopy_interval }
+    Ran { sent, plan, migration, hooks, marked, earlier, precopy_interval }
+}
+
+fn uid_of(object: &Value) -> Option<String> {
+    object.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned)
 }
 
 /// The interval as the ForkliftController has it, by the clock that MTV goes by. The cell holds it while it runs, so

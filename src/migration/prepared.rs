@@ -77,7 +77,8 @@ impl Prepared {
     }
 }
 
-/// What was created for MTV, for the checks.
+/// What was created for MTV, for the checks; and what a story has changed of it since.
+#[derive(Clone)]
 pub(super) struct Maps {
     pub storage: Vec<StoragePair>,
     pub network: Vec<NetworkPair>,

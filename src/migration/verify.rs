@@ -28,8 +28,8 @@ pub(super) struct Arrived<'a> {
     pub migrated: &'a Migrated,
     /// Where the platform's log stood before the migration.
     pub power_mark: Option<&'a str>,
-    /// The name of the Migration that was made last.
-    pub migration: &'a str,
+    /// The names of the Migrations, the last one at the end.
+    pub migrations: &'a [String],
 }
 
 pub(super) async fn verify(
@@ -62,7 +62,7 @@ pub(super) async fn verify(
         let message = format!("{} is not verified: its migration left no VM", vm.reference.name);
         context.note(Some(&cell.id), Level::Info, message);
     }
-    let ran = super::evidence::read(context, cell, prepared, maps, arrived.migration).await;
+    let ran = super::evidence::read(context, cell, prepared, maps, arrived.migrations).await;
     let judge = with
         .into_iter()
         .map(|vm| judge_vm(context, cell, prepared, maps, arrived, &provider, &defaults, &ran, attempt, (vm, look)));

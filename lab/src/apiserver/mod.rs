@@ -41,6 +41,7 @@ mod patch;
 mod prepare;
 mod protobuf;
 mod proxy;
+mod quota;
 mod rbac;
 mod render;
 mod request;

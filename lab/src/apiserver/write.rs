@@ -253,6 +253,7 @@ impl State {
                 managers::updated(def, Part::Main, manager, None, &mut object);
             }
             write.admission.record(None, &object);
+            self.within_quota(def, namespace.unwrap_or_default(), &name, &object)?;
             match self.insert(def, &key(def, namespace, &name), object, write.dry_run) {
                 Err(e) if e.reason == "AlreadyExists" && tries > 0 => {}
                 result => return result,

@@ -44,9 +44,13 @@ pub struct FaultOptions {
     pub mild: f64,
 }
 
-/// The faults of a lab; off by default, and then nothing of them is on any request's way.
+/// The faults of a lab; off by default, and then nothing of them is on any request's way. That an endpoint is taken
+/// away for a while ([`Faults::outage`]) works in any case.
 #[derive(Clone, Default)]
-pub struct Faults(Option<Arc<Inner>>);
+pub struct Faults {
+    inner: Option<Arc<Inner>>,
+    lines: Arc<Mutex<BTreeMap<&'static str, Arc<Mutex<Line>>>>>,
+}
 
 struct Inner {
     options: Mutex<FaultOptions>,
@@ -67,19 +71,21 @@ impl Inner {
 
 impl Faults {
     pub fn new(options: Option<FaultOptions>) -> Self {
-        Self(options.map(|options| {
+        let inner = options.map(|options| {
             Arc::new(Inner {
                 options: Mutex::new(options),
                 aims: Mutex::default(),
                 journal: Journal::default(),
                 endpoints: Mutex::default(),
             })
-        }))
+        });
+        Self { inner, lines: Arc::default() }
     }
 
     /// The faults of one endpoint. `name` is what the journal calls it.
     pub fn at(&self, name: &'static str, dialect: Dialect) -> At {
-        let Some(inner) = &self.0 else { return At(None) };
+        let line = locked(&self.lines).entry(name).or_default().clone();
+        let Some(inner) = &self.inner else { return At { endpoint: None, line: Some(line) } };
         let mut endpoints = locked(&inner.endpoints);
         let endpoint = endpoints.entry(name).or_insert_with(|| {
             Arc::new(Endpoint {
@@ -92,16 +98,16 @@ impl Faults {
                 refused: Mutex::default(),
                 reads: AtomicU64::new(0),
                 made: Mutex::default(),
-                line: Mutex::default(),
+                line: line.clone(),
             })
         });
-        At(Some(endpoint.clone()))
+        At { endpoint: Some(endpoint.clone()), line: Some(line) }
     }
 
     /// Other faults from now on: classes are counted from 0 again, and nothing is remembered for stale reads.
     /// Nothing happens where faults are off.
     pub fn set(&self, options: FaultOptions) {
-        let Some(inner) = &self.0 else { return };
+        let Some(inner) = &self.inner else { return };
         *locked(&inner.options) = options;
         for endpoint in locked(&inner.endpoints).values() {
             locked(&endpoint.counts).clear();
@@ -114,7 +120,7 @@ impl Faults {
     /// What is aimed at from now on, besides what breaks by rate; classes are counted from the last
     /// [`Faults::set`].
     pub fn aim(&self, aims: Vec<Aim>) {
-        if let Some(inner) = &self.0 {
+        if let Some(inner) = &self.inner {
             *locked(&inner.aims) = aims;
         }
     }
@@ -122,27 +128,27 @@ impl Faults {
     /// What was made twice: the same request was sent again, and carried out again, although nobody had
     /// looked in between whether the first was. Each is told once.
     pub fn repeated(&self) -> Vec<String> {
-        self.0.as_ref().map(|inner| inner.journal.take_repeated()).unwrap_or_default()
+        self.inner.as_ref().map(|inner| inner.journal.take_repeated()).unwrap_or_default()
     }
 
     /// Writes what broke to `path`, one JSON object a line, from now on and what broke before.
     pub fn log_to(&self, path: &Path) -> std::io::Result<()> {
-        self.0.as_ref().map_or(Ok(()), |inner| inner.journal.log_to(path))
+        self.inner.as_ref().map_or(Ok(()), |inner| inner.journal.log_to(path))
     }
 
     /// How many requests were looked at.
     pub fn requests(&self) -> u64 {
-        self.0.as_ref().map_or(0, |inner| inner.journal.requests())
+        self.inner.as_ref().map_or(0, |inner| inner.journal.requests())
     }
 
     /// How many broke, by kind.
     pub fn counts(&self) -> BTreeMap<Fault, u64> {
-        self.0.as_ref().map(|inner| inner.journal.counts()).unwrap_or_default()
+        self.inner.as_ref().map(|inner| inner.journal.counts()).unwrap_or_default()
     }
 
     /// One line for a person; nothing where faults are off.
     pub fn summary(&self) -> Option<String> {
-        let options = self.0.as_ref()?.options();
+        let options = self.inner.as_ref()?.options();
         let counts = self.counts();
         let all: u64 = counts.values().sum();
         let kinds: Vec<String> = counts.iter().map(|(fault, count)| format!("{}={count}", fault.name())).collect();
@@ -151,11 +157,11 @@ impl Faults {
     }
 
     /// Takes an endpoint away for a while, as a restart does: its connections are cut, new ones are refused.
-    /// Nothing happens where faults are off, or no endpoint has this name.
+    /// Nothing happens where no endpoint has this name.
     pub fn outage(&self, name: &str, lasts: Duration) {
-        let endpoint = self.0.as_ref().and_then(|inner| locked(&inner.endpoints).get(name).cloned());
-        if let Some(endpoint) = endpoint {
-            let mut line = locked(&endpoint.line);
+        let line = locked(&self.lines).get(name).cloned();
+        if let Some(line) = line {
+            let mut line = locked(&line);
             line.back_at = Some(Instant::now() + lasts);
             std::mem::take(&mut line.cut).cancel();
         }
@@ -164,12 +170,20 @@ impl Faults {
 
 /// The faults of one endpoint, or none.
 #[derive(Clone, Default)]
-pub struct At(Option<Arc<Endpoint>>);
+pub struct At {
+    endpoint: Option<Arc<Endpoint>>,
+    line: Option<Arc<Mutex<Line>>>,
+}
 
 impl At {
+    /// What cuts a connection that begins now. `None`: the endpoint is away, and the connection ends here.
+    pub(crate) fn connect(&self) -> Option<CancellationToken> {
+        self.line.as_ref().map_or_else(|| Some(CancellationToken::new()), |line| locked(line).connect())
+    }
+
     /// What stands between a connection and its router; `None`: nothing.
     pub(crate) fn injector(&self, tasks: &TaskTracker, stop: &CancellationToken) -> Option<Injector> {
-        self.0.clone().map(|endpoint| Injector::new(endpoint, tasks.clone(), stop.clone()))
+        self.endpoint.clone().map(|endpoint| Injector::new(endpoint, tasks.clone(), stop.clone()))
     }
 }
 
@@ -190,7 +204,7 @@ struct Endpoint {
     reads: AtomicU64,
     /// What was made, by a hash of its request, and how many reads there were by then.
     made: Mutex<HashMap<u64, u64>>,
-    line: Mutex<Line>,
+    line: Arc<Mutex<Line>>,
 }
 
 /// Whether the endpoint is reachable.
@@ -199,6 +213,15 @@ struct Line {
     /// Cuts the connections of now.
     cut: CancellationToken,
     back_at: Option<Instant>,
+}
+
+impl Line {
+    fn connect(&self) -> Option<CancellationToken> {
+        match self.back_at {
+            Some(back) if Instant::now() < back => None,
+            _ => Some(self.cut.child_token()),
+        }
+    }
 }
 
 impl Endpoint {
@@ -247,11 +270,7 @@ impl Endpoint {
 
     /// What cuts a connection that begins now; nothing while the endpoint is away.
     fn line(&self) -> Option<CancellationToken> {
-        let line = locked(&self.line);
-        match line.back_at {
-            Some(back) if Instant::now() < back => None,
-            _ => Some(line.cut.child_token()),
-        }
+        locked(&self.line).connect()
     }
 }
 

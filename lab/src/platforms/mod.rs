@@ -15,6 +15,7 @@ use super::clock::Clock;
 use crate::api::world::{Kind, Vm, World};
 use crate::error::LabError;
 use crate::faults::Faults;
+use crate::levers::Levers;
 use crate::pki::LabCa;
 use crate::ports::{GuestDirectory, GuestProfile};
 use crate::weather::Sky;
@@ -39,6 +40,7 @@ pub struct PlatformOptions<'a> {
     /// Whether clusters serve exports of their VMs.
     pub exports: bool,
     pub faults: Faults,
+    pub levers: Levers,
     pub sky: Sky,
     /// What there is.
     pub world: &'a World,

@@ -54,6 +54,9 @@ pub enum WorldError {
     BadState { vm: String },
     #[error("the task was canceled by a user")]
     Canceled,
+    /// In the words of vCenter.
+    #[error("An error occurred while saving the snapshot: No space left on device.")]
+    NoSpace { datastore: String },
 }
 
 /// The simulated source world.

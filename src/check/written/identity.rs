@@ -90,6 +90,7 @@ pub(super) fn labels(facts: &Facts<'_>, labels: &Value, names_plan: bool, compar
         let subject = format!("label {key}");
         match object {
             Ok(Some(_)) if key == "plan" && !names_plan && label(key).is_empty() => {}
+            Ok(Some(_)) if key == "migration" && facts.ran.earlier.iter().any(|uid| uid == label(key)) => {}
             Ok(Some(object)) => compared.same(&subject, text(object, "/metadata/uid"), label(key)),
             // That it is gone is `migration-status`'s finding.
             Ok(None) => compared.open(subject, format!("the {key} is gone")),

@@ -97,6 +97,12 @@ impl Shared {
         known.trouble.as_ref().map(|(since, error, _)| (since.elapsed(), error.clone()))
     }
 
+    /// Everything of the kind in its namespace, as told last; `None` while nobody has told anything.
+    pub(crate) fn all(&self) -> Option<Vec<Arc<DynamicObject>>> {
+        let known = self.known.lock().ok()?;
+        known.synced.then(|| known.objects.values().cloned().collect())
+    }
+
     pub(crate) fn view(&self, name: &str) -> View {
         let Ok(known) = self.known.lock() else { return View::Unknown(None) };
         if let Some((since, error, true)) = &known.trouble

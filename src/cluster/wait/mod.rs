@@ -18,7 +18,7 @@ use super::Cluster;
 use crate::event::Problem;
 pub use crate::net::Poll;
 use crate::net::poll::{self, Ended, tenths};
-use hub::View;
+use hub::{Shared, View};
 
 tokio::task_local! {
     /// What the current task waits for and what it saw last, for a caller that reports slowness:
@@ -139,17 +139,47 @@ pub async fn until_dynamic<T>(
     limit: Duration,
     look: impl FnMut(Option<&DynamicObject>) -> Poll<T> + Send,
 ) -> Result<T, WaitError> {
-    watch(cluster, kind, namespace, name, what, limit, look).instrument(span(what)).await
+    let mut look = look;
+    let seen = move |shared: &Shared| match shared.view(name) {
+        View::Refused(cause) => Seen::Refused(cause),
+        View::Unknown(trouble) => Seen::Unknown(trouble),
+        View::Known(object) => Seen::Looked(look(object.as_deref())),
+    };
+    watch(cluster, kind, namespace, what, limit, seen).instrument(span(what)).await
+}
+
+/// Waits until `look`, given all objects of a kind in a namespace, says done or failed.
+pub async fn until_some<T>(
+    cluster: &Cluster,
+    kind: &ApiResource,
+    namespace: Option<&str>,
+    what: &str,
+    limit: Duration,
+    mut look: impl FnMut(&[Arc<DynamicObject>]) -> Poll<T> + Send,
+) -> Result<T, WaitError> {
+    let seen = move |shared: &Shared| match (shared.all(), shared.view("")) {
+        (_, View::Refused(cause)) => Seen::Refused(cause),
+        (Some(all), _) => Seen::Looked(look(&all)),
+        (None, View::Unknown(trouble)) => Seen::Unknown(trouble),
+        (None, View::Known(_)) => Seen::Unknown(None),
+    };
+    watch(cluster, kind, namespace, what, limit, seen).instrument(span(what)).await
+}
+
+/// What a look at a shared watch gives.
+enum Seen<T> {
+    Refused(String),
+    Unknown(Option<String>),
+    Looked(Poll<T>),
 }
 
 async fn watch<T>(
     cluster: &Cluster,
     kind: &ApiResource,
     namespace: Option<&str>,
-    name: &str,
     what: &str,
     limit: Duration,
-    mut look: impl FnMut(Option<&DynamicObject>) -> Poll<T> + Send,
+    mut look: impl FnMut(&Shared) -> Seen<T> + Send,
 ) -> Result<T, WaitError> {
     let begun = Instant::now();
     let deadline = begun + limit;
@@ -159,14 +189,14 @@ async fn watch<T>(
     say(what, &last, None);
     loop {
         changes.mark_unchanged();
-        match shared.view(name) {
-            View::Refused(cause) => return Err(WaitError::Watch { what: what.to_owned(), cause }),
-            View::Unknown(trouble) => {
+        match look(&shared) {
+            Seen::Refused(cause) => return Err(WaitError::Watch { what: what.to_owned(), cause }),
+            Seen::Unknown(trouble) => {
                 if let Some(trouble) = trouble {
                     last = trouble;
                 }
             }
-            View::Known(object) => match look(object.as_deref()) {
+            Seen::Looked(looked) => match looked {
                 Poll::Done(value) => return Ok(value),
                 Poll::Failed(problem) => return Err(WaitError::Failed(problem)),
                 Poll::NotYet(seen) => last = seen,

@@ -165,6 +165,8 @@ pub enum Destination {
 pub struct Requires {
     /// e.g. `2.10`.
     pub min_mtv_version: Option<String>,
+    /// e.g. `2.12`: only in releases before that one.
+    pub before_mtv_version: Option<String>,
     /// Empty: every platform that the support rules allow.
     pub platforms: Vec<Platform>,
 }

@@ -1,7 +1,7 @@
 //! What each step does for one Plan: on MTV through `forklift`, on the source through its driver, on the migrated VMs by
 //! `verify`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -17,11 +17,18 @@ use super::super::verify::{self, Arrived};
 use super::Acts;
 use crate::api::forklift::Plan;
 use crate::api::vm::SourceVm;
-use crate::config::steps::{Goal, Moment, Step, VmName, Wait};
+use crate::config::steps::{Faulty, Goal, Moment, Step, VmName, Wait};
 use crate::event::{EventKind, Level, Problem, Verdict};
 use crate::forklift::execution::{Ended, Execution};
 use crate::forklift::{Patience, blame, hook_output, plan};
 use crate::matrix::Cell;
+
+/// How a Migration begins.
+enum Begins {
+    Anew(Option<Moment>),
+    /// With the conversion of what was copied before.
+    Resumed,
+}
 
 /// How much later than its step a wait inside gives up.
 const BEYOND: Duration = Duration::from_secs(5);
@@ -36,8 +43,10 @@ pub(in crate::migration) struct Actor<'a> {
     /// The whole of it, whose list of VMs steps name them by; they as they were made ready.
     pub whole: (&'a Cell, &'a [PreparedVm]),
     pub attempt: u32,
-    pub prepared: &'a Prepared,
-    pub maps: &'a Maps,
+    /// As it was made ready, with what the story itself has done to the sources since: that is expected.
+    pub prepared: Prepared,
+    /// As it was made, with what the story itself has changed.
+    pub maps: Maps,
     /// The Plan as `create` makes it.
     pub plan: Plan,
     /// Set once MTV was told to migrate VMs that stay as they become.
@@ -54,10 +63,14 @@ pub(in crate::migration) struct Told {
     migrations: u32,
     /// How the last one ended, where that was seen.
     pub(super) end: Option<Ended>,
+    /// That and what it left, of the Migration before the last.
+    before: (Option<Ended>, Option<Migrated>),
     /// Set where a step has judged that end to be as it must.
     pub(super) migrated: Option<Migrated>,
     /// Where the platform's log stood before the first one.
     power_mark: Option<String>,
+    /// UIDs of the VMs' claims before the last step that may take them away.
+    pub(super) claims: Option<BTreeSet<String>>,
     /// What was written into guests, by the id of the source VM; `Err`: why it came to nothing where the platform can.
     pub(super) markers: BTreeMap<String, Result<Marker, String>>,
 }
@@ -125,20 +138,33 @@ impl Actor<'_> {
             Step::Cancel(cancel) => self.cancel(&cancel.vms, patience).await,
             Step::Expect(expect) => self.expect(expect, patience).await,
             Step::Retry(_) => {
-                self.start(None).await?;
+                self.told.claims = Some(self.claims(&[]).await?);
+                self.run_to_end(patience).await.map(drop)
+            }
+            Step::Resume(_) => {
+                self.told.claims = Some(self.claims(&[]).await?);
+                self.begin(Begins::Resumed).await?;
                 self.end(patience).await.map(drop)
             }
             Step::Archive(_) => {
+                self.told.claims = Some(self.claims(&[]).await?);
                 let (cluster, name) = (&self.context.parts.cluster, &self.prepared.plan);
                 Ok(plan::archive(cluster, self.namespace(), name, limit).await?)
             }
-            Step::Delete(delete) => self.delete(delete.what, limit).await,
+            Step::Delete(delete) => {
+                self.told.claims = Some(self.claims(&[]).await?);
+                self.delete(delete.what, limit).await
+            }
             Step::Power(power) => self.switch(power).await,
             Step::Absent(absent) => self.absent(&absent.kinds, limit).await,
             Step::Verify(_) => self.look(Look::Arrived).await,
             Step::Boot(_) => self.look(Look::Booted).await,
             Step::Snapshot(snapshot) => self.snapshot(snapshot).await,
             Step::Patch(patch) => self.patch(patch).await,
+            Step::Kill(kill) => self.kill(kill, limit).await,
+            Step::Fault(fault) if fault.what == Faulty::Quota => self.quota(fault, limit).await,
+            // The lab's own are all Plans' and so the cast's.
+            Step::Fault(_) => Ok(()),
             Step::WriteMarker(step) => self.write_markers(step.vm.as_ref()).await,
             Step::ReadMarker(read) => self.read_markers(read).await,
             Step::Run(run) => self.run(run).await,
@@ -154,10 +180,19 @@ impl Actor<'_> {
         self.context.tracked(Some(&self.cell.id))
     }
 
+    /// Whether a Migration was made.
+    pub(super) fn has_begun(&self) -> bool {
+        self.told.migrations > 0
+    }
+
     /// The name of the Migration that was made last.
     pub(super) fn migration(&self) -> String {
+        self.migration_of(self.told.migrations)
+    }
+
+    fn migration_of(&self, number: u32) -> String {
         let first = &self.prepared.migration;
-        match self.told.migrations {
+        match number {
             0 | 1 => first.clone(),
             further => format!("{first}-{further}"),
         }
@@ -194,6 +229,10 @@ impl Actor<'_> {
     }
 
     async fn start(&mut self, cutover: Option<Moment>) -> Result<(), Failure> {
+        self.begin(Begins::Anew(cutover)).await
+    }
+
+    async fn begin(&mut self, how: Begins) -> Result<(), Failure> {
         let open = &self.prepared.open;
         match open.access.driver() {
             Some(driver) if self.told.migrations == 0 => self.told.power_mark = driver.power_mark().await?,
@@ -206,8 +245,13 @@ impl Actor<'_> {
             }
         }
         self.told.migrations += 1;
-        (self.told.end, self.told.migrated) = (None, None);
-        Ok(self.execution(&self.tracked(), &self.migration()).start(cutover).await?)
+        self.told.before = (self.told.end.take(), self.told.migrated.take());
+        let (tracked, migration) = (self.tracked(), self.migration());
+        let execution = self.execution(&tracked, &migration);
+        Ok(match how {
+            Begins::Anew(cutover) => execution.start(cutover).await?,
+            Begins::Resumed => execution.resume().await?,
+        })
     }
 
     /// Waits for the end, and remembers it.
@@ -220,7 +264,8 @@ impl Actor<'_> {
         Ok(end)
     }
 
-    async fn migrate(&mut self, patience: Patience) -> Result<(), Failure> {
+    /// Starts the migration, cuts a warm one over as the scenario and the settings say, and waits for its end.
+    async fn run_to_end(&mut self, patience: Patience) -> Result<Ended, Failure> {
         let scenario = &self.cell.scenario;
         let rule = scenario.warm_migration.then(|| execute::cutover_rule(&self.context.parts.settings, scenario));
         self.start(rule.and_then(|rule| rule.after).map(Moment::In)).await?;
@@ -235,7 +280,12 @@ impl Actor<'_> {
         };
         let (end, ()) = futures::future::try_join(end, cutover).await?;
         self.told.end = Some(end.clone());
-        let (migrated, failed_at) = execute::judge(scenario, end)?;
+        Ok(end)
+    }
+
+    async fn migrate(&mut self, patience: Patience) -> Result<(), Failure> {
+        let end = self.run_to_end(patience).await?;
+        let (migrated, failed_at) = execute::judge(&self.cell.scenario, end)?;
         if let Some(step) = failed_at {
             let message = format!("the migration failed at {step}, as the scenario expects");
             self.context.note(Some(&self.cell.id), Level::Info, message);
@@ -272,6 +322,12 @@ impl Actor<'_> {
         Ok(())
     }
 
+    /// MTV has left the Migration that was made last alone: what the one before left is what there is.
+    pub(super) fn was_ignored(&mut self) {
+        self.told.migrations = self.told.migrations.saturating_sub(1);
+        (self.told.end, self.told.migrated) = std::mem::take(&mut self.told.before);
+    }
+
     /// What the migration has left; where no step has judged its end, that must be the usual one.
     pub(super) async fn migrated(&mut self) -> Result<&Migrated, Failure> {
         let migrated = match self.told.migrated.take() {
@@ -288,8 +344,10 @@ impl Actor<'_> {
     async fn look(&mut self, look: Look) -> Result<(), Failure> {
         self.migrated().await?;
         let Some(migrated) = &self.told.migrated else { return Ok(()) };
-        let (power_mark, migration) = (self.told.power_mark.as_deref(), self.migration());
-        let arrived = Arrived { migrated, power_mark, migration: &migration };
-        verify::verify(self.context, self.cell, self.attempt, self.prepared, self.maps, arrived, look).await
+        let power_mark = self.told.power_mark.as_deref();
+        let migrations: Vec<String> =
+            (1..=self.told.migrations.max(1)).map(|number| self.migration_of(number)).collect();
+        let arrived = Arrived { migrated, power_mark, migrations: &migrations };
+        verify::verify(self.context, self.cell, self.attempt, &self.prepared, &self.maps, arrived, look).await
     }
 }

@@ -7,13 +7,15 @@ use kube::api::{ApiResource, ListParams};
 
 use super::super::Failure;
 use super::actor::Actor;
+use crate::api::vm::Power;
 use crate::cleanup::{self, Consent};
 use crate::cluster::apply::{dynamic_api, resource};
 use crate::cluster::wait::{self, Poll};
 use crate::config::PowerState;
-use crate::config::steps::{Deletable, Kind, Power};
+use crate::config::steps::{Deletable, Kind, Power as Switched};
 use crate::event::{Level, Problem};
 use crate::ledger::Thing;
+use crate::source::VmRef;
 
 impl Actor<'_> {
     /// Deletes the Plan, or the Migration that was made last, on proof and through the ledger, and waits until it is gone.
@@ -22,10 +24,22 @@ impl Actor<'_> {
             Deletable::Plan => ("Plan", self.prepared.plan.clone()),
             Deletable::Migration => ("Migration", self.migration()),
         };
+        let namespace = self.namespace().to_owned();
+        self.undo_one(kind, Some(&namespace), &name, limit).await
+    }
+
+    /// Undoes one object of this cell, on proof and through the ledger.
+    pub(super) async fn undo_one(
+        &self,
+        kind: &str,
+        at: Option<&str>,
+        name: &str,
+        limit: Duration,
+    ) -> Result<(), Failure> {
         let (cluster, ledger) = (&self.context.parts.cluster, &self.context.parts.ledger);
         let entry = ledger.open_entries_of(Some(&self.cell.id)).into_iter().find(|entry| match &entry.thing {
             Thing::Object { kind: own, namespace, name: called, .. } => {
-                own == kind && namespace.as_deref() == Some(self.namespace()) && *called == name
+                own == kind && namespace.as_deref() == at && called == name
             }
             _ => false,
         });
@@ -37,14 +51,23 @@ impl Actor<'_> {
     }
 
     /// Switches source VMs: one that MTV has let go of can be used.
-    pub(super) async fn switch(&self, power: &Power) -> Result<(), Failure> {
-        let Some(driver) = self.prepared.open.access.driver() else {
+    pub(super) async fn switch(&mut self, power: &Switched) -> Result<(), Failure> {
+        let Some(driver) = self.prepared.open.access.driver().cloned() else {
             return Err(Failure::skipped("a `power` step can't be told: nobody here can switch VMs of this platform"));
         };
-        for vm in self.named(power.vm.as_ref())? {
-            let how = driver.set_power(&vm.reference, power.state == PowerState::On).await?;
-            let message = format!("source VM {} switched {}: {how}", vm.reference.name, power.state.name());
+        let named: Vec<VmRef> = self.named(power.vm.as_ref())?.iter().map(|vm| vm.reference.clone()).collect();
+        let before = !self.has_begun();
+        for vm in named {
+            let how = driver.set_power(&vm, power.state == PowerState::On).await?;
+            let message = format!("source VM {} switched {}: {how}", vm.name, power.state.name());
             self.context.note(Some(&self.cell.id), Level::Info, message);
+            let own = self.prepared.vms.iter_mut().find(|own| own.reference == vm);
+            if let Some(own) = own.filter(|_| before) {
+                own.before.power = match power.state {
+                    PowerState::On => Power::On,
+                    PowerState::Off => Power::Off,
+                };
+            }
         }
         Ok(())
     }

@@ -4,12 +4,13 @@ use std::sync::atomic::AtomicBool;
 
 use super::super::Failure;
 use super::super::context::RunContext;
+use super::super::levers::Pulled;
 use super::super::prepared::{Maps, Prepared};
 use super::actor::{Actor, Told};
 use super::{Acts, together};
 use crate::api::forklift::Plan;
 use crate::config::scenarios::plans::Part;
-use crate::config::steps::{Step, order};
+use crate::config::steps::{Step, VmName, order};
 use crate::matrix::Cell;
 
 /// One Plan of the cell, and what it has of the cell.
@@ -27,6 +28,8 @@ pub(in crate::migration) struct Cast<'a> {
     cell: &'a Cell,
     roles: &'a [Role],
     actors: Vec<Actor<'a>>,
+    /// What the story has made go wrong.
+    pulled: Pulled,
 }
 
 impl<'a> Cast<'a> {
@@ -41,19 +44,48 @@ impl<'a> Cast<'a> {
     ) -> Self {
         let whole = (cell, prepared.vms.as_slice());
         let actor = |role: &'a Role| {
-            let (cell, prepared, maps, plan) = (&role.cell, &role.prepared, &role.maps, role.plan.clone());
+            let (cell, plan) = (&role.cell, role.plan.clone());
+            let (prepared, maps) = (role.prepared.clone(), role.maps.clone());
             let name = role.part.name.as_deref();
             Actor { context, name, cell, whole, attempt, prepared, maps, plan, used_up, told: Told::default() }
         };
-        Self { cell, roles, actors: roles.iter().map(actor).collect() }
+        let pulled = Pulled::new(context.parts.levers.clone(), cell.profile.platform);
+        Self { cell, roles, actors: roles.iter().map(actor).collect(), pulled }
+    }
+}
+
+impl Cast<'_> {
+    /// The adapters of the VM that is named.
+    fn macs(&self, named: Option<&VmName>) -> Result<Vec<String>, Failure> {
+        let Some(named) = named else { return Ok(Vec::new()) };
+        let mut macs = Vec::new();
+        for actor in &self.actors {
+            // Of a Plan without the VM none is named.
+            for id in actor.ids(Some(named))? {
+                let own = actor.prepared.vms.iter().filter(|vm| vm.reference.id == id);
+                macs.extend(own.flat_map(|vm| vm.before.nics.iter().map(|nic| nic.mac.to_string())));
+            }
+        }
+        Ok(macs)
     }
 }
 
 impl Acts for Cast<'_> {
     async fn act(&mut self, step: &Step) -> Result<(), Failure> {
         let told = |role: &Role| order::is_told(&self.cell.scenario, &role.part, step);
+        if let Step::Fault(fault) = step
+            && fault.what.is_of_the_lab()
+        {
+            if fault.over {
+                self.pulled.release(fault.what);
+            } else {
+                let macs = self.macs(fault.vm.as_ref())?;
+                self.pulled.pull(fault.what, fault.lasts, &macs);
+            }
+            return Ok(());
+        }
         // What all share is done once.
-        let once = matches!(step, Step::Patch(patch) if patch.what.is_shared());
+        let once = step.is_told_once();
         let actors = self.actors.iter_mut().zip(self.roles).filter(|(_, role)| told(role)).map(|(actor, _)| actor);
         let acts = actors.take(if once { 1 } else { usize::MAX }).map(|actor| actor.act(step));
         futures::future::try_join_all(acts).await?;

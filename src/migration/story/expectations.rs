@@ -30,6 +30,14 @@ impl Actor<'_> {
             let what = format!("the condition {type_}");
             self.execution(&tracked, &migration).reach((&goal, &ids), &what, patience, |_| {}).await?;
         }
+        if let Some(span) = expect.ignored {
+            let (tracked, migration) = (self.tracked(), self.migration());
+            self.execution(&tracked, &migration).is_ignored(span).await?;
+            self.was_ignored();
+        }
+        if expect.pvcs.is_some() {
+            self.claims_kept(&ids).await?;
+        }
         if expect.source.is_some() {
             self.source_unchanged(&ids, patience).await?;
         }

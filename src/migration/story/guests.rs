@@ -1,5 +1,6 @@
 //! What a story does inside guests: markers, commands, a gentle end; and snapshots of the sources.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::super::Failure;
@@ -15,7 +16,7 @@ use crate::api::vm::{GuestOs, Power};
 use crate::cluster::apply;
 use crate::config::steps::{ReadMarker, Run, Snapshot, VmName};
 use crate::event::{EventKind, Finding, Level, Outcome, Problem};
-use crate::source::SourceDriver;
+use crate::source::{SourceDriver, VmRef};
 
 /// The check that says whether a marker came along.
 const MARKER: &str = "marker";
@@ -23,16 +24,23 @@ const MARKER: &str = "marker";
 const SNAPSHOT: &str = "mtv-matrix-story";
 
 impl Actor<'_> {
-    pub(super) async fn snapshot(&self, snapshot: &Snapshot) -> Result<(), Failure> {
-        let Some(driver) = self.prepared.open.access.driver() else {
+    pub(super) async fn snapshot(&mut self, snapshot: &Snapshot) -> Result<(), Failure> {
+        let Some(driver) = self.prepared.open.access.driver().cloned() else {
             return Err(Failure::skipped(
                 "a `snapshot` step can't be told: nobody here can reach VMs of this platform",
             ));
         };
         let name = snapshot.name.as_deref().unwrap_or(SNAPSHOT);
-        for vm in self.named(snapshot.vm.as_ref())? {
-            driver.snapshot(&vm.reference, name).await?;
-            self.note(Level::Info, format!("source VM {}: snapshot {name} made", vm.reference.name));
+        let named: Vec<VmRef> = self.named(snapshot.vm.as_ref())?.iter().map(|vm| vm.reference.clone()).collect();
+        for vm in named {
+            driver.snapshot(&vm, name).await?;
+            self.note(Level::Info, format!("source VM {}: snapshot {name} made", vm.name));
+            // MTV may make its own meanwhile; this one is the story's.
+            let now = driver.describe(&vm).await?.snapshots;
+            if let Some(own) = self.prepared.vms.iter_mut().find(|own| own.reference == vm) {
+                let known: BTreeSet<String> = own.before.snapshots.iter().map(|old| old.id.clone()).collect();
+                own.before.snapshots.extend(now.into_iter().filter(|one| one.name == name && !known.contains(&one.id)));
+            }
         }
         Ok(())
     }
@@ -84,7 +92,7 @@ impl Actor<'_> {
         driver: &dyn SourceDriver,
         vm: &PreparedVm,
     ) -> Result<Result<Marker, String>, Failure> {
-        let login = match login_of(self.prepared, vm) {
+        let login = match login_of(&self.prepared, vm) {
             Ok(login) => login,
             Err(why) => return Ok(Err(why)),
         };
@@ -177,7 +185,7 @@ impl Actor<'_> {
     }
 
     async fn inside(&self, vm: &PreparedVm, name: &str, command: &str, may_start: bool) -> Result<Ran, Failure> {
-        let ran = inside::run(self.context, self.cell, self.prepared, vm, (name, command), may_start).await;
+        let ran = inside::run(self.context, self.cell, &self.prepared, vm, (name, command), may_start).await;
         ran.map_err(|why| Failure::environment(Problem::new(format!("the guest of {name} could not be asked: {why}"))))
     }
 
@@ -211,7 +219,7 @@ impl Actor<'_> {
                 self.note(Level::Info, format!("{name} is off already"));
                 continue;
             }
-            boot::shut_down(self.prepared, &name, limit).await.map_err(|why| {
+            boot::shut_down(&self.prepared, &name, limit).await.map_err(|why| {
                 let problem = Problem::new(format!("{name} does not shut down: {why}"));
                 match why {
                     StillOn::Slow(_) => Failure::product(problem),

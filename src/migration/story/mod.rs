@@ -9,6 +9,7 @@ mod cast;
 mod disturb;
 mod expectations;
 mod guests;
+mod killed;
 mod together;
 
 pub(super) use cast::{Cast, Role};
@@ -59,6 +60,8 @@ fn blames_mtv(step: &Step) -> bool {
         | Step::Cancel(_)
         | Step::Expect(_)
         | Step::Retry(_)
+        | Step::Resume(_)
+        | Step::Kill(_)
         | Step::Archive(_)
         | Step::Absent(_) => true,
         // The waits inside these judge by themselves; beyond their bound the harness, the API server or a guest is late.
@@ -69,6 +72,7 @@ fn blames_mtv(step: &Step) -> bool {
         | Step::Power(_)
         | Step::Snapshot(_)
         | Step::Patch(_)
+        | Step::Fault(_)
         | Step::WriteMarker(_)
         | Step::ReadMarker(_)
         | Step::Run(_)

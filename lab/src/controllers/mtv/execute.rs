@@ -8,15 +8,18 @@ use kube::ResourceExt;
 use kube::api::Api;
 use serde_json::{Value, json};
 
+use super::again::{self, Before};
 use super::conditions::{durable, now, settle, write_status};
 use super::pipeline::{self, Path};
 use super::plan::{Resolved, content};
+use super::pods::{self, Worker, Workers};
 use super::{Mtv, flight, hooks, migrations, provider, target, warm};
 use crate::api::condition::Condition;
 use crate::api::forklift::{Migration, ObjRef, Plan, PlanMigration, PlanStatus, Step, StepError, VmStatus, Warm};
 use crate::controllers::mtv::platform::PlatformClient;
 use crate::defects::Defect;
 use crate::inventory::model::InvVm;
+use crate::ports::GuestProfile;
 
 /// Simulated time of a short phase.
 pub(super) const PHASE: Duration = Duration::from_secs(45);
@@ -127,20 +130,35 @@ pub(super) async fn execute(
         touched: tokio::sync::Notify::new(),
     };
     let sources = vms.clone();
-    let statuses = vms.iter().enumerate().map(|(i, vm)| run.initial(i, vm)).collect();
+    let before = Before::of(plan);
+    if run.resumes() {
+        let all: Vec<(&str, bool)> = vms
+            .iter()
+            .enumerate()
+            .map(|(i, vm)| (vm.id.as_str(), again::separate(run.resolved.kind, run.path(i, vm))))
+            .collect();
+        if let Some(failed) = again::refusal(&before, &all) {
+            return run.refuse(base, failed, &started).await;
+        }
+    }
+    let statuses = vms.iter().enumerate().map(|(i, vm)| run.first_status(&before, i, vm)).collect();
     if let Ok(mut list) = run.vms.lock() {
         *list = statuses;
     }
     // Ended executions of before are gone from the conditions while this one runs.
-    let base: Vec<Condition> =
-        base.into_iter().filter(|c| !matches!(c.type_.as_str(), "Failed" | "Canceled" | "Executing")).collect();
+    let base: Vec<Condition> = base
+        .into_iter()
+        .filter(|c| !matches!(c.type_.as_str(), "Failed" | "Canceled" | "Executing" | "ConversionResumable"))
+        .collect();
     let mut executing = base.clone();
     executing.push(durable("Executing", "The plan is EXECUTING."));
 
     let done = tokio_util::sync::CancellationToken::new();
     let walks = async {
-        join_all(vms.into_iter().enumerate().map(|(index, vm)| {
-            Walk { run: &run, index, vm, seat: Mutex::default(), begun: tokio::sync::Notify::default() }.walk()
+        let walks = vms.into_iter().enumerate().filter(|(_, vm)| run.takes_up(&before, &vm.id));
+        join_all(walks.map(|(index, vm)| {
+            Walk { run: &run, index, vm, seat: Mutex::default(), begun: tokio::sync::Notify::default() }
+                .walk(before.migration)
         }))
         .await;
         done.cancel();
@@ -182,6 +200,7 @@ impl Run {
             pre_hook: has("PreHook"),
             post_hook: has("PostHook"),
             preflight: self.plan.spec.run_preflight_inspection.unwrap_or(true),
+            resume: self.resumes(),
             // It starts every Windows guest, and waits for those that it converted.
             reboots: self.resolved.kind.converts() && self.reboots(index, vm),
         }
@@ -200,6 +219,42 @@ impl Run {
     pub fn ran(&self, index: usize) -> bool {
         let vms = self.vms.lock();
         vms.is_ok_and(|vms| vms.get(index).is_some_and(|vm| vm.restore_power_state.as_deref() == Some("On")))
+    }
+
+    /// Whether only a conversion is done anew.
+    pub fn resumes(&self) -> bool {
+        again::resumes(&self.migration, self.mtv.version)
+    }
+
+    /// Whether the VM is migrated in this run: one that has arrived before is not, and of a conversion that is resumed
+    /// only those whose disks are there.
+    fn takes_up(&self, before: &Before<'_>, id: &str) -> bool {
+        before.arrived(id).is_none() && (!self.resumes() || before.resumable(id).is_some())
+    }
+
+    fn first_status(&self, before: &Before<'_>, index: usize, vm: &InvVm) -> VmStatus {
+        if let Some(kept) = before.vm(&vm.id).filter(|_| !self.takes_up(before, &vm.id)) {
+            return kept.clone();
+        }
+        let fresh = self.initial(index, vm);
+        match before.vm(&vm.id).filter(|_| self.resumes()) {
+            Some(old) => VmStatus {
+                disks_copied: old.disks_copied,
+                warm: old.warm.clone(),
+                restore_power_state: old.restore_power_state.clone(),
+                ..fresh
+            },
+            None => fresh,
+        }
+    }
+
+    /// Ends the Migration before it began.
+    async fn refuse(&self, mut conditions: Vec<Condition>, failed: Condition, started: &str) {
+        let old = self.plan.status.as_ref().and_then(|status| status.migration.clone()).unwrap_or_default();
+        conditions.retain(|c| c.type_ != "Failed");
+        conditions.push(failed);
+        self.mtv.migrations.mark_ended(&self.migration);
+        self.write(&conditions, &old.vms, started, Some("Failed")).await;
     }
 
     fn initial(&self, index: usize, vm: &InvVm) -> VmStatus {
@@ -276,6 +331,9 @@ impl Run {
             return;
         }
         conditions.push(durable(word, text));
+        if word == "Failed" {
+            conditions.extend(again::resumable(self.mtv.version, &vms));
+        }
         self.mtv.migrations.mark_ended(&self.migration);
         self.write(&conditions, &vms, started, Some(word)).await;
     }
@@ -324,7 +382,8 @@ impl Walk<'_> {
         drop(seat);
     }
 
-    async fn walk(self) {
+    /// `before`: the Migration that made what a run before has left.
+    async fn walk(self, before: Option<&str>) {
         // One that is canceled while it waits learns of it when its turn comes, as with MTV.
         self.board().await;
         self.run.update(self.index, |vm| vm.started = Some(now()));
@@ -339,6 +398,11 @@ impl Walk<'_> {
                 rung.await;
             }
         };
+        match before {
+            Some(before) if self.run.resumes() => target::remove_pods(&self, before).await,
+            Some(before) => target::remove(&self, before).await,
+            None => {}
+        }
         let result = tokio::select! {
             result = self.phases() => result,
             halt = self.trouble() => Err(halt),
@@ -353,6 +417,7 @@ impl Walk<'_> {
             Ok(()) => durable("Succeeded", "The VM migration has SUCCEEDED."),
             Err(Halt::Failed(reason)) => {
                 self.fail(&reason);
+                pods::fail(&self).await;
                 warm::remove_snapshots(&self).await;
                 durable("Failed", "The VM migration has FAILED.")
             }
@@ -373,28 +438,33 @@ impl Walk<'_> {
 
     /// What the world says of this VM: its migration fails in mid-step. Pending where nothing is said.
     async fn trouble(&self) -> Halt {
-        let guests = &self.run.mtv.guests;
-        let guest =
-            self.vm.nics.iter().find_map(|nic| guests.by_mac(&nic.mac)).or_else(|| guests.by_name(&self.vm.name));
-        let Some(fails) = guest.and_then(|guest| guest.fails) else { return std::future::pending().await };
         loop {
             // Asked for before looking, so that a step that begins meanwhile is not missed.
             let begun = self.begun.notified();
-            let runs = |step: &Step| step.phase == "Running" && fails.is_in(&step.name);
-            if self.run.statuses().get(self.index).is_some_and(|vm| vm.pipeline.iter().any(runs)) {
-                break;
+            if let Some(fails) = self.guest().and_then(|guest| guest.fails) {
+                let runs = |step: &Step| step.phase == "Running" && fails.is_in(&step.name);
+                if self.run.statuses().get(self.index).is_some_and(|vm| vm.pipeline.iter().any(runs)) {
+                    self.rest(PHASE / 2).await;
+                    return Halt::Failed(fails.error);
+                }
             }
             begun.await;
         }
-        self.rest(PHASE / 2).await;
-        Halt::Failed(fails.error)
+    }
+
+    fn guest(&self) -> Option<GuestProfile> {
+        let guests = &self.run.mtv.guests;
+        self.vm.nics.iter().find_map(|nic| guests.by_mac(&nic.mac)).or_else(|| guests.by_name(&self.vm.name))
     }
 
     async fn phases(&self) -> Result<(), Halt> {
         self.begin("Initialize");
         self.rest(PHASE).await;
         self.hook("PreHook").await?;
-        if self.run.plan.spec.warm {
+        if self.run.resumes() {
+            self.end("Initialize");
+            self.convert().await?;
+        } else if self.run.plan.spec.warm {
             warm::copy(self).await?;
         } else {
             self.cold_copy().await?;
@@ -413,7 +483,7 @@ impl Walk<'_> {
         }
         self.pass(kind.after_create()).await;
         self.hook("PostHook").await?;
-        if self.run.plan.spec.warm && self.has("WaitForFinalSnapshotConsolidation") {
+        if self.has("WaitForFinalSnapshotConsolidation") {
             self.phase("WaitForFinalSnapshotRemoval");
             self.begin("WaitForFinalSnapshotConsolidation");
             self.rest(PHASE).await;
@@ -426,7 +496,7 @@ impl Walk<'_> {
         self.power_off_source().await?;
         self.pass(self.run.resolved.kind.before_copy()).await;
         self.phase("CreateDataVolumes");
-        self.run.client.prepare_copy(&self.vm, self.keeps_snapshots()).await.map_err(Halt::Failed)?;
+        self.prepare_copy(self.keeps_snapshots()).await?;
         target::create_volumes(self).await.map_err(Halt::Failed)?;
         self.rest(PHASE).await;
         self.end("Initialize");
@@ -436,55 +506,77 @@ impl Walk<'_> {
             self.rest(PHASE).await;
             self.end("DiskAllocation");
             self.phase("ConvertGuest");
-            self.begin("ImageConversion");
-            self.rest(CONVERSION).await;
-            self.end("ImageConversion");
+            let mut v2v = Some(Workers::start(self, Worker::VirtV2v).await);
+            self.work("ImageConversion", CONVERSION, &mut v2v).await?;
             self.phase("CopyDisksVirtV2V");
-            self.transfer("DiskTransferV2v", COPY).await;
+            self.transfer("DiskTransferV2v", COPY, &mut v2v).await?;
+            self.done(v2v).await;
             self.leave_flight();
         } else {
             self.phase("CopyDisks");
-            self.transfer("DiskTransfer", COPY).await;
+            self.copy("DiskTransfer", COPY).await?;
             self.leave_flight();
             if let Some(phase) = self.run.resolved.kind.last_copy_phase() {
                 self.phase(phase);
                 self.rest(PHASE).await;
             }
             if self.run.resolved.kind.converts() {
-                self.convert().await;
+                self.convert().await?;
             }
         }
         Ok(())
     }
 
+    /// Copies the disks by pods where the platform has such.
+    pub async fn copy(&self, step: &str, time: Duration) -> Result<(), Halt> {
+        let kind = self.run.resolved.kind;
+        let worker = if kind.populates(self.run.plan.spec.warm) { Worker::Populator } else { Worker::Importer };
+        let mut workers = if kind.copies_by_pods() { Some(Workers::start(self, worker).await) } else { None };
+        self.transfer(step, time, &mut workers).await?;
+        self.done(workers).await;
+        Ok(())
+    }
+
+    async fn done(&self, workers: Option<Workers>) {
+        if let Some(workers) = workers {
+            workers.end(self).await;
+        }
+    }
+
+    /// CDI has no room for the claims yet: MTV is in the phase that waits for them.
+    pub fn waits_for_claims(&self) {
+        let v2v = self.run.path(self.index, &self.vm).v2v_transfer;
+        self.phase(if v2v { "AllocateDisks" } else { "CopyDisks" });
+    }
+
     /// Whether MTV (2.13 and later) can convert again from the disks that were copied.
     pub fn resumable(&self) -> bool {
-        let kind = self.run.resolved.kind;
-        let separate = !self.run.path(self.index, &self.vm).v2v_transfer;
-        self.run.mtv.version.at_least(13) && kind.resumes() && separate
+        let separate = again::separate(self.run.resolved.kind, self.run.path(self.index, &self.vm));
+        self.run.mtv.version.at_least(13) && separate
     }
 
     /// Conversion in place, after another copied the disks.
-    pub async fn convert(&self) {
+    pub async fn convert(&self) -> Result<(), Halt> {
         if self.resumable() {
             self.run.update(self.index, |vm| vm.disks_copied = Some(true));
         }
         self.phase("ConvertGuest");
-        self.begin("ImageConversion");
-        self.rest(CONVERSION).await;
-        self.end("ImageConversion");
+        let mut v2v = Some(Workers::start(self, Worker::VirtV2v).await);
+        self.work("ImageConversion", CONVERSION, &mut v2v).await?;
         if self.has("DiskTransferV2v") {
-            self.transfer("DiskTransferV2v", PHASE).await;
+            self.transfer("DiskTransferV2v", PHASE, &mut v2v).await?;
         }
+        self.done(v2v).await;
+        Ok(())
     }
 
     pub async fn power_off_source(&self) -> Result<(), Halt> {
         self.phase("StorePowerState");
-        let on = self.run.client.power_state(&self.vm.id).await.map_err(Halt::Failed)?;
+        let on = self.power_state().await?;
         self.run.update(self.index, |vm| vm.restore_power_state = Some(if on { "On" } else { "Off" }.to_owned()));
         self.phase("PowerOffSource");
         if on {
-            self.run.client.power(&self.vm.id, false).await.map_err(Halt::Failed)?;
+            self.power(false).await?;
         }
         self.phase("WaitForPowerOff");
         self.rest(PHASE).await;
@@ -508,7 +600,7 @@ impl Walk<'_> {
 
     /// MTV's cleanup of a cancelled VM: what was made goes, the source comes back.
     async fn clean_up(&self) {
-        target::remove(self).await;
+        target::remove(self, &self.run.migration.uid().unwrap_or_default()).await;
         warm::remove_snapshots(self).await;
         if self.run.ran(self.index) {
             let _ = self.run.client.power(&self.vm.id, true).await;
@@ -524,9 +616,11 @@ impl Walk<'_> {
         }
     }
 
-    /// Simulated time passes.
+    /// Simulated time passes, and more of it while the controller's pod is gone.
     pub async fn rest(&self, time: Duration) {
         self.run.mtv.clock.sleep(time).await;
+        // Its sender is never dropped while a walk is on.
+        let _ = self.run.mtv.up.subscribe().wait_for(|up| *up).await;
     }
 
     pub fn phase(&self, name: &str) {
@@ -580,12 +674,34 @@ impl Walk<'_> {
         });
     }
 
-    /// Runs a disk step: every task grows side by side, and the step with them.
-    pub async fn transfer(&self, name: &str, time: Duration) {
+    /// Runs a step whose progress nobody counts; it begins anew where its pod is made again.
+    async fn work(&self, name: &str, time: Duration, workers: &mut Option<Workers>) -> Result<(), Halt> {
+        const TICKS: u32 = 4;
+        self.begin(name);
+        let mut tick = 0;
+        while tick < TICKS {
+            self.rest(time / TICKS).await;
+            tick = if self.was_killed(workers).await? { 0 } else { tick + 1 };
+        }
+        self.end(name);
+        Ok(())
+    }
+
+    async fn was_killed(&self, workers: &mut Option<Workers>) -> Result<bool, Halt> {
+        match workers {
+            Some(workers) => workers.look(self).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Runs a disk step: every task grows side by side, and the step with them. It begins anew where a pod is made again.
+    async fn transfer(&self, name: &str, time: Duration, workers: &mut Option<Workers>) -> Result<(), Halt> {
         const TICKS: u32 = 8;
         self.begin(name);
-        for tick in 1..=TICKS {
+        let mut tick = 0;
+        while tick < TICKS {
             self.rest(time / TICKS).await;
+            tick = if self.was_killed(workers).await? { 0 } else { tick + 1 };
             self.step(name, |step| {
                 for task in &mut step.tasks {
                     if tells_of_tasks(name) {
@@ -598,15 +714,18 @@ impl Walk<'_> {
             });
         }
         self.end(name);
+        Ok(())
     }
 
     /// Puts the error where MTV puts it: on the step of the VM's phase, then on the VM. (A hook's phase is called as its
     /// step is, and `Initialize` still runs while a PreHook does.)
     fn fail(&self, reason: &str) {
+        let warm = self.run.plan.spec.warm;
         self.run.update(self.index, |vm| {
             let phase = vm.phase.clone();
             let error = StepError { phase: "Running".to_owned(), reasons: vec![reason.to_owned()] };
-            let own = vm.pipeline.iter().position(|step| step.name == phase);
+            let named = |name: &str| vm.pipeline.iter().position(|step| step.name == name);
+            let own = named(&phase).or_else(|| pipeline::of_phase(&phase, warm).and_then(named));
             let at = own.or_else(|| vm.pipeline.iter().position(|step| step.phase == "Running"));
             if let Some(step) = at.and_then(|at| vm.pipeline.get_mut(at)) {
                 step.error = Some(error);

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::platform::{Login, PlatformClient};
+use super::{Mtv, sources};
 use crate::inventory::Demand;
 use crate::inventory::model::Inventory;
 
@@ -35,6 +36,7 @@ impl Feeds {
     /// comes back where it is not needed.
     pub fn of(
         &self,
+        mtv: &Arc<Mtv>,
         type_: &str,
         login: Login,
         client: Arc<dyn PlatformClient>,
@@ -47,7 +49,8 @@ impl Feeds {
         }
         let (seen, content) = watch::channel(None);
         let demand = Arc::new(Demand::default());
-        let task = tokio::spawn(collect(client, demand.clone(), seen));
+        let way_in = (mtv.clone(), type_.to_owned(), login.clone());
+        let task = tokio::spawn(collect(client, way_in, demand.clone(), seen));
         let task = AbortOnDropHandle::new(task);
         let feed = Arc::new(Feed { type_: type_.to_owned(), login, demand, content, _task: task });
         all.push(Arc::downgrade(&feed));
@@ -64,12 +67,26 @@ impl Feed {
     }
 }
 
-async fn collect(client: Arc<dyn PlatformClient>, demand: Arc<Demand>, seen: watch::Sender<Option<Arc<Inventory>>>) {
+/// Reads the inventory for as long as it runs. One whose session has ended logs in anew, as MTV's collectors do.
+async fn collect(
+    mut client: Arc<dyn PlatformClient>,
+    (mtv, type_, login): (Arc<Mtv>, String, Login),
+    demand: Arc<Demand>,
+    seen: watch::Sender<Option<Arc<Inventory>>>,
+) {
     let mut pause = Duration::ZERO;
     loop {
         match client.collect().await {
             Ok(content) => drop(seen.send_replace(Some(Arc::new(content)))),
-            Err(_) => tokio::time::sleep(AGAIN).await,
+            Err(_) => {
+                tokio::time::sleep(AGAIN).await;
+                if let Some(source) = sources::of(&type_)
+                    && let Ok(fresh) = source.connect(&mtv, &login).await
+                {
+                    client = fresh;
+                }
+                continue;
+            }
         }
         loop {
             if !client.pushes() {

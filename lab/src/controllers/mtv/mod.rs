@@ -3,6 +3,7 @@
 //! What is emulated, field by field, is in Forklift's source; versions 2.9 to 2.12, and main (2.13). Talks to the
 //! API server and to source platforms only as a client.
 
+mod again;
 pub mod conditions;
 mod execute;
 mod feed;
@@ -14,8 +15,10 @@ mod networks;
 mod pipeline;
 mod plan;
 pub mod platform;
+mod pods;
 mod provider;
 mod pvc_name;
+mod reach;
 pub(crate) mod sources;
 mod target;
 mod validate;
@@ -89,6 +92,8 @@ struct Mtv {
     pub feeds: Feeds,
     pub migrations: Migrations,
     pub flights: flight::Flights,
+    /// Whether its pod is there: without it nothing goes on.
+    pub up: tokio::sync::watch::Sender<bool>,
     /// What goes on after a migration has ended, as MTV's goroutines do: ended with the controllers.
     pub afterwards: TaskTracker,
     pub stop: CancellationToken,
@@ -130,6 +135,7 @@ pub async fn run(options: MtvOptions, db: Arc<InventoryDb>) {
         feeds: Feeds::default(),
         migrations: Migrations::default(),
         flights: flight::Flights::default(),
+        up: tokio::sync::watch::Sender::new(true),
         afterwards: TaskTracker::new(),
         stop: options.stop.clone(),
     });
@@ -140,7 +146,8 @@ pub async fn run(options: MtvOptions, db: Arc<InventoryDb>) {
         maps::run(mtv.clone(), stop.clone()).boxed(),
         hooks::run(mtv.clone(), stop.clone()).boxed(),
         plan::run(mtv.clone(), stop.clone()).boxed(),
-        migrations::run(mtv.clone(), stop).boxed(),
+        migrations::run(mtv.clone(), stop.clone()).boxed(),
+        pods::controller(mtv.clone(), stop).boxed(),
     );
     mtv.afterwards.close();
     mtv.afterwards.wait().await;

@@ -17,7 +17,12 @@ pub(super) struct Path {
     pub preflight: bool,
     /// MTV waits until a Windows guest has come through its reboots.
     pub reboots: bool,
+    /// The disks are there already, and are only converted.
+    pub resume: bool,
 }
+
+/// The steps of a conversion that is resumed (`resumeConversionItinerary`, `pkg/controller/plan/migrator/base`).
+const RESUMED: &[&str] = &["ImageConversion", "VirtualMachineCreation"];
 
 /// The steps in order, all `Pending`: the platform's own between the hooks that every path may have.
 pub(super) fn steps(source: &dyn Source, path: Path, version: MtvVersion, disks: &[(String, i64)]) -> Vec<Step> {
@@ -25,7 +30,8 @@ pub(super) fn steps(source: &dyn Source, path: Path, version: MtvVersion, disks:
     if path.pre_hook {
         names.push("PreHook");
     }
-    for step in source.steps(path, version) {
+    let own = if path.resume { RESUMED.to_vec() } else { source.steps(path, version) };
+    for step in own {
         names.push(step);
         if step == "VirtualMachineCreation" && path.reboots {
             names.push("WaitForGuestReboots");
@@ -34,8 +40,28 @@ pub(super) fn steps(source: &dyn Source, path: Path, version: MtvVersion, disks:
     if path.post_hook {
         names.push("PostHook");
     }
-    names.extend(source.last_steps(path, version));
+    if !path.resume {
+        names.extend(source.last_steps(path, version));
+    }
     names.into_iter().map(|name| step(name, disks)).collect()
+}
+
+/// The step that a phase belongs to where they are not called alike (`Step`, `pkg/controller/plan/migrator/base`).
+pub(super) fn of_phase(phase: &str, warm: bool) -> Option<&'static str> {
+    Some(match phase {
+        "Started" | "CreateInitialSnapshot" | "WaitForInitialSnapshot" | "StoreInitialSnapshotDeltas" => "Initialize",
+        "CreateDataVolumes" if warm => "DiskTransfer",
+        "CreateDataVolumes" => "Initialize",
+        "AllocateDisks" => "DiskAllocation",
+        "CopyDisks" | "CopyingPaused" | "RemovePreviousSnapshot" | "CreateSnapshot" | "AddCheckpoint" => "DiskTransfer",
+        "RemovePenultimateSnapshot" | "CreateFinalSnapshot" | "Finalize" | "RemoveFinalSnapshot" => "Cutover",
+        "StorePowerState" | "PowerOffSource" | "WaitForPowerOff" if warm => "Cutover",
+        "StorePowerState" | "PowerOffSource" | "WaitForPowerOff" => "Initialize",
+        "ConvertGuest" => "ImageConversion",
+        "CopyDisksVirtV2V" => "DiskTransferV2v",
+        "CreateVM" => "VirtualMachineCreation",
+        _ => return None,
+    })
 }
 
 fn description(name: &str) -> &'static str {
@@ -101,8 +127,15 @@ mod tests {
 
     #[test]
     fn pipelines_follow_path_and_release() {
-        let cold =
-            Path { warm: false, v2v_transfer: true, pre_hook: true, post_hook: true, preflight: true, reboots: false };
+        let cold = Path {
+            warm: false,
+            v2v_transfer: true,
+            pre_hook: true,
+            post_hook: true,
+            preflight: true,
+            reboots: false,
+            resume: false,
+        };
         assert_eq!(
             names(cold, "2.11"),
             "Initialize PreHook DiskAllocation ImageConversion DiskTransferV2v VirtualMachineCreation PostHook"

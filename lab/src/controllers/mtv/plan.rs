@@ -11,7 +11,7 @@ use super::conditions::{condition, settle, write_status};
 use super::maps::{AGAIN, pair};
 use super::sources::{self, Source};
 use super::validate::{self, View};
-use super::{Mtv, execute};
+use super::{Mtv, execute, target};
 use crate::api::condition::{Condition, Conditions};
 use crate::api::forklift::{Hook, NetworkMap, NetworkPair, Plan, PlanStatus, Provider, Ref, StorageMap};
 use crate::api::kubevirt::VirtualMachine;
@@ -21,7 +21,15 @@ use crate::inventory::model::Inventory;
 pub(super) async fn run(mtv: Arc<Mtv>, stop: CancellationToken) {
     let api: Api<Plan> = Api::all(mtv.client.clone());
     let worker = mtv.clone();
-    let gone = |plan: &Plan| mtv.migrations.forget(&plan.namespace().unwrap_or_default(), &plan.name_any());
+    let gone = |plan: &Plan| {
+        mtv.migrations.forget(&plan.namespace().unwrap_or_default(), &plan.name_any());
+        if mtv.version.at_least(12) {
+            let (own, plan) = (mtv.clone(), plan.clone());
+            let stop = mtv.stop.clone();
+            let swept = async move { target::deleted(&destination(&own, &plan).await, &plan).await };
+            mtv.afterwards.spawn(async move { stop.run_until_cancelled(swept).await });
+        }
+    };
     let ring = |plan: &Plan| mtv.migrations.ring(&plan.namespace().unwrap_or_default(), &plan.name_any());
     one_task_each(api, Restart::Never(&ring), stop, move |plan| live(worker.clone(), plan), gone).await;
 }
@@ -61,6 +69,8 @@ async fn live(mtv: Arc<Mtv>, plan: Plan) {
         let Ok(Some(plan)) = api.get_opt(&name).await else { return };
         let old = plan.status.clone().unwrap_or_default();
         if plan.spec.archived == Some(true) {
+            let client = destination(&mtv, &plan).await;
+            target::archived(&client, &plan, mtv.version).await;
             archive(&mtv, &plan, old).await;
             return;
         }
@@ -89,6 +99,17 @@ async fn live(mtv: Arc<Mtv>, plan: Plan) {
             }
             _ => tokio::time::sleep(AGAIN).await,
         }
+    }
+}
+
+/// The cluster where the Plan's VMs are made; where nobody can tell, the one that MTV runs on.
+async fn destination(mtv: &Mtv, plan: &Plan) -> kube::Client {
+    let reference = &plan.spec.provider.destination;
+    let (namespace, name) = (reference.namespace.as_deref().unwrap_or_default(), reference.name.as_deref());
+    let api: Api<Provider> = Api::namespaced(mtv.client.clone(), namespace);
+    match api.get_opt(name.unwrap_or_default()).await {
+        Ok(Some(provider)) => mtv.clusters.of(&provider).await.unwrap_or_else(|_| mtv.client.clone()),
+        _ => mtv.client.clone(),
     }
 }
 

@@ -213,7 +213,7 @@ async fn follow(mtv: &Arc<Mtv>, writer: &mut Writer, source: &dyn Source) {
     loading.push(condition("LoadInventory", "Advisory", "Started", "Loading the inventory."));
     writer.write("Staging", loading).await;
     mtv.clock.sleep(LOAD).await;
-    let (feed, needless) = mtv.feeds.of(&provider.spec.type_, login, client);
+    let (feed, needless) = mtv.feeds.of(mtv, &provider.spec.type_, login, client);
     if let Some(client) = needless {
         client.logout().await;
     }

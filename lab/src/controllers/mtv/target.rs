@@ -6,19 +6,22 @@ use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
+use super::again;
 use super::execute::Walk;
 use super::networks::Map;
 use super::pvc_name::{DiskVars, render};
 use super::sources::Shape;
-use super::validate;
+use super::{MtvVersion, validate};
 use crate::api::cdi::{ClaimPropertySet, StorageProfile};
-use crate::api::forklift::Ref;
+use crate::api::condition::Conditions;
+use crate::api::forklift::{Plan, Ref};
 use crate::api::kubevirt::VirtualMachine;
 use crate::api::openshift::ClusterVersion;
 use crate::defects::{Defect, new_mac};
 use crate::inventory::model::InvDisk;
 
-fn labels(walk: &Walk<'_>) -> Value {
+/// The labels by which MTV knows what it made.
+pub(super) fn labels(walk: &Walk<'_>) -> Value {
     let plan = &walk.run.plan;
     let mut labels = json!({"plan": plan.uid(), "migration": walk.run.migration.uid(), "vmID": walk.vm.id});
     if walk.run.mtv.version.at_least(12) {
@@ -139,9 +142,35 @@ pub(super) async fn create_volumes(walk: &Walk<'_>) -> Result<(), String> {
             },
         });
         let claim = serde_json::from_value(claim).map_err(|e| e.to_string())?;
-        api.create(&PostParams::default(), &claim).await.map_err(|e| format!("failed to create a PVC: {e}"))?;
+        claim_or_wait(walk, &api, &claim).await?;
     }
     Ok(())
+}
+
+/// Simulated time between two tries of CDI's, about.
+const RETRY: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Claims of populators are MTV's own, and one that is refused fails the VM. The others are CDI's: it tries again, and
+/// the step waits for it.
+async fn claim_or_wait(
+    walk: &Walk<'_>,
+    api: &Api<PersistentVolumeClaim>,
+    claim: &PersistentVolumeClaim,
+) -> Result<(), String> {
+    let own = walk.run.resolved.kind.populates(walk.run.plan.spec.warm);
+    let mut waits = false;
+    loop {
+        match api.create(&PostParams::default(), claim).await {
+            Ok(_) => return Ok(()),
+            Err(kube::Error::Api(refused)) if !own && refused.message.contains("exceeded quota") => {
+                if !std::mem::replace(&mut waits, true) {
+                    walk.waits_for_claims();
+                }
+                walk.rest(RETRY).await;
+            }
+            Err(error) => return Err(format!("failed to create a PVC: {error}")),
+        }
+    }
 }
 
 /// Labels and annotations of a disk's PVC. What a populator fills has fewer; what comes by a DataVolume
@@ -192,10 +221,17 @@ fn row_is(walk: &Walk<'_>, source: &Ref, datastore: &str) -> bool {
     refs.iter().any(|r| r.id.as_deref() == Some(datastore) && validate::same(source, r))
 }
 
-async fn own_volumes(walk: &Walk<'_>) -> Result<Vec<PersistentVolumeClaim>, String> {
+/// The claims of its disks, in MTV's order.
+pub(super) async fn own_volumes(walk: &Walk<'_>) -> Result<Vec<PersistentVolumeClaim>, String> {
     let api: Api<PersistentVolumeClaim> =
         Api::namespaced(walk.run.target.clone(), &walk.run.plan.spec.target_namespace);
-    let selector = format!("migration={},vmID={}", walk.run.migration.uid().unwrap_or_default(), walk.vm.id);
+    // Those that are resumed with were made by a Migration before.
+    let made_by = if walk.run.resumes() {
+        format!("plan={}", walk.run.plan.uid().unwrap_or_default())
+    } else {
+        format!("migration={}", walk.run.migration.uid().unwrap_or_default())
+    };
+    let selector = format!("{made_by},vmID={}", walk.vm.id);
     let mut list = api.list(&ListParams::default().labels(&selector)).await.map_err(|e| e.to_string())?.items;
     list.sort_by_key(|p| p.labels().get("lab.mtv-matrix.io/disk-index").and_then(|i| i.parse::<usize>().ok()));
     Ok(list)
@@ -370,15 +406,58 @@ fn nics(walk: &Walk<'_>) -> (Vec<Value>, Vec<Value>) {
     (interfaces, networks)
 }
 
-/// Removes what a cancelled VM left in the target namespace.
-pub(super) async fn remove(walk: &Walk<'_>) {
-    let client = walk.run.target.clone();
-    let namespace = &walk.run.plan.spec.target_namespace;
-    let selector = format!("migration={},vmID={}", walk.run.migration.uid().unwrap_or_default(), walk.vm.id);
-    for (group, version, kind) in [("kubevirt.io", "v1", "VirtualMachine"), ("", "v1", "PersistentVolumeClaim")] {
+/// What MTV takes away, as group, version, kind.
+type Removed = (&'static str, &'static str, &'static str);
+const VM: Removed = ("kubevirt.io", "v1", "VirtualMachine");
+const CLAIM: Removed = ("", "v1", "PersistentVolumeClaim");
+const POD: Removed = ("", "v1", "Pod");
+
+/// Removes what a VM that did not arrive left in the target namespace. `migration`: the uid of the one that made it.
+pub(super) async fn remove(walk: &Walk<'_>, migration: &str) {
+    // Up to 2.9 always, from 2.10 on where the Plan says so (the CRD's default from 2.11.3 on).
+    let spec = &walk.run.plan.spec;
+    let deletes = !walk.run.mtv.version.at_least(10) || spec.delete_vm_on_fail_migration != Some(false);
+    let kinds: &[Removed] = if deletes { &[VM, CLAIM, POD] } else { &[POD] };
+    let selector = format!("migration={migration},vmID={}", walk.vm.id);
+    sweep(&walk.run.target, &spec.target_namespace, &selector, kinds).await;
+}
+
+/// Removes the pods of a VM's conversion, and no more.
+pub(super) async fn remove_pods(walk: &Walk<'_>, migration: &str) {
+    let selector = format!("migration={migration},vmID={}", walk.vm.id);
+    sweep(&walk.run.target, &walk.run.plan.spec.target_namespace, &selector, &[POD]).await;
+}
+
+/// What goes with an archived Plan: its pods, and what VMs that did not arrive have left.
+pub(super) async fn archived(client: &kube::Client, plan: &Plan, version: MtvVersion) {
+    let namespace = &plan.spec.target_namespace;
+    let uid = plan.uid().unwrap_or_default();
+    sweep(client, namespace, &format!("plan={uid}"), &[POD]).await;
+    let deletes = !version.at_least(10) || plan.spec.delete_vm_on_fail_migration != Some(false);
+    let vms = plan.status.iter().flat_map(|status| status.migration.iter()).flat_map(|migration| migration.vms.iter());
+    for vm in vms.filter(|vm| deletes && !vm.conditions.holds("Succeeded")) {
+        sweep(client, namespace, &format!("plan={uid},vmID={}", vm.id), &[VM, CLAIM]).await;
+    }
+}
+
+/// From 2.12 on what a deleted Plan made goes by its labels, but for VMs and their claims.
+pub(super) async fn deleted(client: &kube::Client, plan: &Plan) {
+    let (namespace, labels) = (&plan.spec.target_namespace, again::labels_of(plan));
+    sweep(client, namespace, &labels, &[POD]).await;
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
+    let found = claims.list(&ListParams::default().labels(&labels)).await.map(|list| list.items).unwrap_or_default();
+    let owned =
+        |claim: &PersistentVolumeClaim| claim.owner_references().iter().any(|owner| owner.kind == "VirtualMachine");
+    for claim in found.iter().filter(|claim| !owned(claim)) {
+        let _ = claims.delete(&claim.name_any(), &DeleteParams::default()).await;
+    }
+}
+
+async fn sweep(client: &kube::Client, namespace: &str, selector: &str, kinds: &[Removed]) {
+    for (group, version, kind) in kinds {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
-        let _ = api.delete_collection(&DeleteParams::default(), &ListParams::default().labels(&selector)).await;
+        let _ = api.delete_collection(&DeleteParams::default(), &ListParams::default().labels(selector)).await;
     }
 }
 

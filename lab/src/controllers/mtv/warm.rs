@@ -19,10 +19,8 @@ const SNAPSHOT: &str = "forklift-migration-precopy";
 const DELTA: Duration = Duration::from_secs(90);
 
 pub(super) async fn copy(walk: &Walk<'_>) -> Result<(), Halt> {
-    let client = &walk.run.client;
-    let id = &walk.vm.id;
     walk.phase("CreateInitialSnapshot");
-    let mut snapshot = client.create_snapshot(id, SNAPSHOT).await.map_err(Halt::Failed)?;
+    let mut snapshot = walk.create_snapshot(SNAPSHOT).await?;
     walk.phase("StoreInitialSnapshotDeltas");
     walk.rest(PHASE).await;
     walk.end("Initialize");
@@ -44,7 +42,7 @@ pub(super) async fn copy(walk: &Walk<'_>) -> Result<(), Halt> {
     loop {
         open_round(walk, &snapshot);
         walk.phase("CopyDisks");
-        walk.transfer("DiskTransfer", if std::mem::take(&mut first) { COPY } else { DELTA }).await;
+        walk.copy("DiskTransfer", if std::mem::take(&mut first) { COPY } else { DELTA }).await?;
         close_round(walk, interval);
         walk.phase("CopyingPaused");
         walk.leave_flight();
@@ -52,10 +50,10 @@ pub(super) async fn copy(walk: &Walk<'_>) -> Result<(), Halt> {
             break;
         }
         walk.phase("CreateSnapshot");
-        let next = client.create_snapshot(id, SNAPSHOT).await.map_err(Halt::Failed)?;
+        let next = walk.create_snapshot(SNAPSHOT).await?;
         if !late {
             walk.phase("RemovePreviousSnapshot");
-            client.remove_snapshot(id, &snapshot).await.map_err(Halt::Failed)?;
+            walk.remove_snapshot(&snapshot).await?;
         }
         snapshot = next;
         walk.phase("AddCheckpoint");
@@ -64,26 +62,24 @@ pub(super) async fn copy(walk: &Walk<'_>) -> Result<(), Halt> {
 }
 
 async fn cut_over(walk: &Walk<'_>, snapshot: &str) -> Result<(), Halt> {
-    let client = &walk.run.client;
-    let id = &walk.vm.id;
     walk.begin("Cutover");
     walk.power_off_source().await?;
     walk.phase("CreateFinalSnapshot");
-    let last = client.create_snapshot(id, SNAPSHOT).await.map_err(Halt::Failed)?;
+    let last = walk.create_snapshot(SNAPSHOT).await?;
     let late = walk.run.resolved.kind.removes_snapshots_late();
     if !late {
         walk.phase("RemovePenultimateSnapshot");
-        client.remove_snapshot(id, snapshot).await.map_err(Halt::Failed)?;
+        walk.remove_snapshot(snapshot).await?;
     }
     walk.phase("Finalize");
     open_final(walk, &last);
-    walk.transfer("Cutover", DELTA).await;
+    walk.copy("Cutover", DELTA).await?;
     if !late && !walk.run.mtv.defects.has(Defect::LeftoverSnapshot) {
         walk.phase("RemoveFinalSnapshot");
-        client.remove_snapshot(id, &last).await.map_err(Halt::Failed)?;
+        walk.remove_snapshot(&last).await?;
     }
     if walk.run.resolved.kind.converts() {
-        walk.convert().await;
+        walk.convert().await?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use super::session::{Session, View, below, reference};
 use super::tree::{Scope, content, option_values, service_ref, settings, user_session};
 use super::value::{Ref, Val, mo, time};
 use super::xml::Node;
+use crate::levers::Lever;
 use crate::world::{State, World};
 
 /// What the endpoint keeps beside the world.
@@ -61,7 +62,8 @@ impl Service {
     }
 
     pub fn accepts(&self, user: &str, password: &str) -> bool {
-        user.eq_ignore_ascii_case(&self.options.username) && password == self.options.password
+        let right = user.eq_ignore_ascii_case(&self.options.username) && password == self.options.password;
+        right && !self.options.levers.is_pulled(Lever::SourceLogin)
     }
 
     fn sessions(&self) -> MutexGuard<'_, HashMap<String, Session>> {
@@ -86,6 +88,11 @@ impl Service {
 
     /// Answers one call.
     pub async fn call(self: &Arc<Self>, cookie: Option<String>, method: &Node) -> Result<Answer, Fault> {
+        if self.options.levers.is_pulled(Lever::SourceLogin) {
+            for (_, session) in self.sessions().drain() {
+                session.ended.send_replace(true);
+            }
+        }
         let cookie = cookie.filter(|key| self.sessions().contains_key(key));
         match method.name.as_str() {
             "RetrieveServiceContent" => return Ok(Val::Obj(content(&self.instance)).into()),

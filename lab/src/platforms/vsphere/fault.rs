@@ -114,6 +114,9 @@ impl From<WorldError> for Fault {
                 .set("deviceIndex", i32::try_from(*index).unwrap_or_default()),
             WorldError::BadState { .. } => obj("InvalidState"),
             WorldError::Canceled => obj("RequestCanceled"),
+            WorldError::NoSpace { datastore } => {
+                obj("NoDiskSpace").set("file", "").set("datastore", datastore.as_str())
+            }
         };
         Fault { detail, text }
     }

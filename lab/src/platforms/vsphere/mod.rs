@@ -19,6 +19,7 @@ use super::super::clock::Clock;
 use super::super::serve::{self, Endpoint};
 use crate::error::LabError;
 use crate::faults::At;
+use crate::levers::Levers;
 use crate::pki::LabCa;
 use crate::world::World;
 
@@ -49,6 +50,7 @@ pub struct VsphereOptions {
     pub password: String,
     pub clock: Clock,
     pub faults: At,
+    pub levers: Levers,
 }
 
 /// A running endpoint.

@@ -9,6 +9,7 @@ use super::session::reference;
 use super::spec::{clone_order, vm_change};
 use super::value::{Val, mo, obj};
 use super::xml::Node;
+use crate::levers::Lever;
 use crate::world::{CloneOrder, EntityKind, State, Task, TaskState, WorldError};
 
 const CLONE: Duration = Duration::from_secs(120);
@@ -80,7 +81,13 @@ impl Service {
                 let name = method.string("name").ok_or_else(|| invalid_argument("name"))?;
                 let description = method.string("description").unwrap_or_default();
                 let quiesced = method.flag("quiesce").unwrap_or(false);
+                let levers = self.options.levers.clone();
                 Job::new("CreateSnapshot_Task", SNAPSHOT, move |state| {
+                    if levers.is_pulled(Lever::DatastoreFull) {
+                        let disk = state.vm(&vm)?.disks.first();
+                        let datastore = disk.map(|disk| disk.datastore.clone()).unwrap_or_default();
+                        return Err(WorldError::NoSpace { datastore });
+                    }
                     let made = state.take_snapshot(&vm, &name, &description, quiesced)?;
                     Ok(Some((EntityKind::Snapshot, made)))
                 })

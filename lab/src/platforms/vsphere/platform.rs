@@ -33,6 +33,7 @@ impl Vsphere {
             password: PASSWORD.to_owned(),
             clock: options.clock,
             faults: options.faults.at("vsphere", Dialect::Soap),
+            levers: options.levers.clone(),
         };
         let endpoint = super::start(world.clone(), own, options.ca).await?;
         Ok(Self { world, endpoint })

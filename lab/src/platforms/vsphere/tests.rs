@@ -32,6 +32,7 @@ impl Client {
             password: PASSWORD.to_owned(),
             clock: Clock::new(scale),
             faults: Default::default(),
+            levers: crate::levers::Levers::none(),
         };
         let endpoint = start(world.clone(), options, &ca).await.unwrap();
         let http = reqwest::Client::builder()

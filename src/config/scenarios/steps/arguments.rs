@@ -47,6 +47,9 @@ pub struct Start {
     /// The cutover that the Migration is created with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cutover: Option<Moment>,
+    /// Also where the Plan has been migrated already.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
     /// One Plan of `plans`; unset: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanName>,
@@ -164,6 +167,14 @@ pub struct Expect {
     /// Whether the source VMs are again as they were before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceState>,
+    /// Whether the VMs still have the claims that they had before the last `resume`, `retry`, `archive` or `delete`, by
+    /// their UIDs, and no others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pvcs: Option<ClaimState>,
+    /// For so long MTV does not take up the Migration that was made last, and the end before it stands.
+    #[serde(with = "limit", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<duration::DurationText>")]
+    pub ignored: Option<Duration>,
     /// These two Plans have migrated at the same time, by the times that MTV tells.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub overlap: Vec<PlanName>,
@@ -207,6 +218,115 @@ impl End {
 pub enum SourceState {
     /// Power, disks and snapshots as before the migration.
     Unchanged,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClaimState {
+    /// The same ones, and no others.
+    Kept,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Kill {
+    /// `virt-v2v`, `importer`, `populator` or `controller` (MTV's own).
+    pub what: Killed,
+    /// One VM; unset: every VM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vm: Option<VmName>,
+    /// One Plan of `plans`; unset: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanName>,
+    /// How long the step may take.
+    #[serde(default, with = "limit", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<duration::DurationText>")]
+    pub timeout: Option<Duration>,
+}
+
+/// Whose pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Killed {
+    /// Converts guests, and copies the disks of most cold migrations.
+    VirtV2v,
+    /// CDI's, which copies a disk.
+    Importer,
+    /// Copies a disk of oVirt or OpenStack.
+    Populator,
+    /// MTV's main controller.
+    Controller,
+}
+
+impl Killed {
+    /// As its pods are called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::VirtV2v => "virt-v2v",
+            Self::Importer => "importer",
+            Self::Populator => "populator",
+            Self::Controller => "controller",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// `quota` (the target namespace takes no further claim), or on the lab `source-network`, `source-login`,
+    /// `datastore-full` or `conversion`.
+    pub what: Faulty,
+    /// Of `conversion`: one VM; unset: every VM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vm: Option<VmName>,
+    /// So long, on the lab by its clock; unset: until it is said to be over.
+    #[serde(default, with = "limit", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<duration::DurationText>")]
+    pub lasts: Option<Duration>,
+    /// It is over again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over: bool,
+    /// How long the step may take.
+    #[serde(default, with = "limit", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<duration::DurationText>")]
+    pub timeout: Option<Duration>,
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Faulty {
+    /// A quota of the target namespace allows no further claim.
+    Quota,
+    /// Nobody reaches the source.
+    SourceNetwork,
+    /// The source refuses MTV's login, and ends its sessions.
+    SourceLogin,
+    /// No datastore of the source takes another snapshot.
+    DatastoreFull,
+    /// virt-v2v fails on whatever it converts.
+    Conversion,
+}
+
+impl Faulty {
+    /// In the words of people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Quota => "the target namespace takes no further claim",
+            Self::SourceNetwork => "nobody reaches the source",
+            Self::SourceLogin => "the source refuses every login",
+            Self::DatastoreFull => "no datastore of the source has room for a snapshot",
+            Self::Conversion => "no guest can be converted",
+        }
+    }
+
+    /// Whether the lab alone can play it.
+    pub fn is_of_the_lab(self) -> bool {
+        match self {
+            Self::Quota => false,
+            Self::SourceNetwork | Self::SourceLogin | Self::DatastoreFull | Self::Conversion => true,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -328,7 +448,8 @@ pub struct ReadMarker {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Patch {
-    /// `plan`, `migration` or `controller` (the ForkliftController).
+    /// `plan`, `migration`, `storage-map`, `network-map`, `provider` (of the source) or `controller` (the
+    /// ForkliftController).
     pub what: Patched,
     /// A JSON patch: a list of `{op: add|replace|remove, path: /spec/…, value: …}`.
     pub operations: Vec<Operation>,
@@ -347,6 +468,9 @@ pub struct Patch {
 pub enum Patched {
     Plan,
     Migration,
+    StorageMap,
+    NetworkMap,
+    Provider,
     Controller,
 }
 
@@ -356,15 +480,26 @@ impl Patched {
         match self {
             Self::Plan => "Plan",
             Self::Migration => "Migration",
+            Self::StorageMap => "StorageMap",
+            Self::NetworkMap => "NetworkMap",
+            Self::Provider => "Provider",
             Self::Controller => "ForkliftController",
         }
     }
 
-    /// Whether others use it, too.
+    /// Whether others use it, too: other cells of the run, or everybody.
     pub fn is_shared(self) -> bool {
         match self {
-            Self::Controller => true,
-            Self::Plan | Self::Migration => false,
+            Self::Controller | Self::Provider => true,
+            Self::Plan | Self::Migration | Self::StorageMap | Self::NetworkMap => false,
+        }
+    }
+
+    /// Whether each Plan of a scenario has one.
+    pub fn is_of_a_plan(self) -> bool {
+        match self {
+            Self::Plan | Self::Migration => true,
+            Self::StorageMap | Self::NetworkMap | Self::Provider | Self::Controller => false,
         }
     }
 }

@@ -46,6 +46,8 @@ pub enum Step {
     Expect(Expect),
     /// Starts the migration of a Plan that failed or was canceled once more, and waits for its end.
     Retry(Plain),
+    /// Converts again what a failed migration has copied (`resumeConversion`, MTV 2.13 and later), and waits for its end.
+    Resume(Plain),
     /// Archives the Plan and waits until MTV has done so.
     Archive(Plain),
     /// Deletes the Plan or its Migration, and waits until it is gone.
@@ -56,6 +58,10 @@ pub enum Step {
     Snapshot(Snapshot),
     /// Changes an object of MTV's; it is given back as it was.
     Patch(Patch),
+    /// Kills pods that work for the Plan's VMs, as soon as there are such, or the pod of MTV's controller.
+    Kill(Kill),
+    /// Makes something go wrong from now on, for a time or until it is said to be over; at the latest until the cell ends.
+    Fault(Fault),
     /// Waits until nothing with the Plan's label is left in the target namespace.
     Absent(Absent),
     /// Reads every migrated VM and judges it.
@@ -87,6 +93,7 @@ impl Step {
             Self::Cancel(_) => "cancel",
             Self::Expect(_) => "expect",
             Self::Retry(_) => "retry",
+            Self::Resume(_) => "resume",
             Self::Archive(_) => "archive",
             Self::Delete(_) => "delete",
             Self::Power(_) => "power",
@@ -95,6 +102,8 @@ impl Step {
             Self::Boot(_) => "boot",
             Self::Snapshot(_) => "snapshot",
             Self::Patch(_) => "patch",
+            Self::Kill(_) => "kill",
+            Self::Fault(_) => "fault",
             Self::WriteMarker(_) => "write-marker",
             Self::ReadMarker(_) => "read-marker",
             Self::Run(_) => "run",
@@ -107,6 +116,7 @@ impl Step {
             Self::Create(plain)
             | Self::Migrate(plain)
             | Self::Retry(plain)
+            | Self::Resume(plain)
             | Self::Archive(plain)
             | Self::Verify(plain)
             | Self::Boot(plain) => plain.timeout,
@@ -121,6 +131,8 @@ impl Step {
             Self::Absent(step) => step.timeout,
             Self::Snapshot(step) => step.timeout,
             Self::Patch(step) => step.timeout,
+            Self::Kill(step) => step.timeout,
+            Self::Fault(step) => step.timeout,
             Self::WriteMarker(step) | Self::Shutdown(step) => step.timeout,
             Self::ReadMarker(step) => step.timeout,
             Self::Run(step) => step.timeout,
@@ -133,6 +145,7 @@ impl Step {
             Self::Create(plain)
             | Self::Migrate(plain)
             | Self::Retry(plain)
+            | Self::Resume(plain)
             | Self::Archive(plain)
             | Self::Verify(plain)
             | Self::Boot(plain) => plain.plan.as_ref(),
@@ -145,7 +158,9 @@ impl Step {
             Self::Delete(step) => step.plan.as_ref(),
             Self::Absent(step) => step.plan.as_ref(),
             Self::Patch(step) => step.plan.as_ref(),
-            Self::Power(_)
+            Self::Kill(step) => step.plan.as_ref(),
+            Self::Fault(_)
+            | Self::Power(_)
             | Self::Snapshot(_)
             | Self::WriteMarker(_)
             | Self::ReadMarker(_)
@@ -165,12 +180,15 @@ impl Step {
             Self::WriteMarker(step) | Self::Shutdown(step) => step.vm.iter().collect(),
             Self::ReadMarker(step) => step.vm.iter().collect(),
             Self::Run(step) => step.vm.iter().collect(),
+            Self::Kill(step) => step.vm.iter().collect(),
+            Self::Fault(step) => step.vm.iter().collect(),
             Self::Create(_)
             | Self::Validate(_)
             | Self::Migrate(_)
             | Self::Start(_)
             | Self::Cutover(_)
             | Self::Retry(_)
+            | Self::Resume(_)
             | Self::Archive(_)
             | Self::Delete(_)
             | Self::Absent(_)
@@ -182,14 +200,26 @@ impl Step {
 
     /// Whether it may disturb others: then it is told on a system of one's own alone, or where that is allowed.
     pub fn is_disruptive(&self) -> bool {
-        matches!(self, Self::Patch(patch) if patch.what.is_shared())
+        match self {
+            Self::Patch(patch) => patch.what.is_shared(),
+            Self::Kill(kill) => kill.what == Killed::Controller,
+            Self::Fault(fault) => fault.what.is_of_the_lab(),
+            _ => false,
+        }
+    }
+
+    /// Whether it is told once, however many Plans the scenario has: what it touches they share.
+    pub(crate) fn is_told_once(&self) -> bool {
+        self.is_disruptive()
+            || matches!(self, Self::Fault(_))
+            || matches!(self, Self::Patch(patch) if !patch.what.is_of_a_plan())
     }
 
     /// Whether it is told of the source VMs alone, so that no Plan is needed for it.
     pub(crate) fn needs_plan(&self) -> bool {
         match self {
-            Self::Create(_) | Self::Power(_) | Self::Snapshot(_) | Self::WriteMarker(_) => false,
-            Self::Patch(patch) => !patch.what.is_shared(),
+            Self::Create(_) | Self::Power(_) | Self::Snapshot(_) | Self::WriteMarker(_) | Self::Fault(_) => false,
+            Self::Patch(patch) => patch.what.is_of_a_plan(),
             _ => true,
         }
     }
@@ -201,7 +231,7 @@ impl Step {
         }
         match self {
             Self::Create(_) | Self::Validate(_) | Self::Start(_) => (timeouts.plan, "`timeouts.plan`"),
-            Self::Migrate(_) | Self::Retry(_) | Self::Wait(_) | Self::Cutover(_) => {
+            Self::Migrate(_) | Self::Retry(_) | Self::Resume(_) | Self::Wait(_) | Self::Cutover(_) | Self::Kill(_) => {
                 (timeouts.migrate, "`timeouts.migrate`")
             }
             // An end is waited for; everything else is there already, or comes with MTV's next look.
@@ -209,7 +239,7 @@ impl Step {
             Self::Cancel(_) | Self::Expect(_) | Self::Archive(_) | Self::Delete(_) | Self::Absent(_) => {
                 (timeouts.teardown, "`timeouts.teardown`")
             }
-            Self::Power(_) | Self::Snapshot(_) | Self::WriteMarker(_) | Self::Patch(_) => {
+            Self::Power(_) | Self::Snapshot(_) | Self::WriteMarker(_) | Self::Patch(_) | Self::Fault(_) => {
                 (timeouts.prepare, "`timeouts.prepare`")
             }
             Self::Verify(_) | Self::Boot(_) | Self::ReadMarker(_) | Self::Run(_) | Self::Shutdown(_) => {
@@ -226,7 +256,8 @@ impl Step {
             | Self::Power(_)
             | Self::Snapshot(_)
             | Self::WriteMarker(_)
-            | Self::Patch(_) => Stage::Plan,
+            | Self::Patch(_)
+            | Self::Fault(_) => Stage::Plan,
             Self::Migrate(_)
             | Self::Start(_)
             | Self::Wait(_)
@@ -234,6 +265,8 @@ impl Step {
             | Self::Cancel(_)
             | Self::Expect(_)
             | Self::Retry(_)
+            | Self::Resume(_)
+            | Self::Kill(_)
             | Self::Archive(_)
             | Self::Delete(_)
             | Self::Absent(_) => Stage::Migrate,

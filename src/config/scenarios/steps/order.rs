@@ -1,8 +1,8 @@
 //! What a story must hold beyond its types: names of VMs, and an order that can be told.
 
-use super::{Expect, Goal, Op, Step, VmName};
-use crate::config::scenarios::Scenario;
+use super::{Expect, Faulty, Goal, Killed, Op, Start, Step, VmName};
 use crate::config::scenarios::plans::{self, Part};
+use crate::config::scenarios::{PowerState, Scenario};
 
 /// Complaints as (path inside the scenario, sentence).
 pub(crate) fn complaints(scenario: &Scenario) -> Vec<(Vec<String>, String)> {
@@ -59,7 +59,10 @@ fn own(scenario: &Scenario, step: &Step) -> Vec<String> {
                 ..Expect::default()
             })
         {
-            out.push("it expects nothing: write `ended`, `condition`, `source`, `overlap` or `in_flight`".to_owned());
+            out.push(
+                "it expects nothing: write `ended`, `condition`, `source`, `pvcs`, `ignored`, `overlap` or `in_flight`"
+                    .to_owned(),
+            );
         }
         if (expect.at.is_some() || expect.error.is_some()) && expect.ended != Some(super::End::Failed) {
             out.push("`at` and `error` are about a failure: write `ended: failed`, too".to_owned());
@@ -81,6 +84,16 @@ fn own(scenario: &Scenario, step: &Step) -> Vec<String> {
                 out.push(format!("the operation on {} has no `value`", operation.path));
             }
         }
+    }
+    if matches!(step, Step::Fault(fault) if fault.over && fault.lasts.is_some()) {
+        out.push("what is over does not last: write one of the two".to_owned());
+    }
+    if matches!(step, Step::Fault(fault) if fault.vm.is_some() && fault.what != Faulty::Conversion) {
+        out.push("only `conversion` goes wrong for one VM: leave `vm` out".to_owned());
+    }
+    if matches!(step, Step::Kill(kill) if kill.what == Killed::Controller && (kill.vm.is_some() || kill.plan.is_some()))
+    {
+        out.push("the controller is nobody's own: leave `vm` and `plan` out".to_owned());
     }
     if matches!(step, Step::ReadMarker(read) if read.output.is_some() && read.command.is_none()) {
         out.push("`output` is that of `command`: write both".to_owned());
@@ -111,12 +124,14 @@ struct Walk<'a> {
     /// Whether a step that needs a Plan was told.
     said: bool,
     unjudged: Option<(usize, &'static str)>,
+    /// The story has switched the source on after its migration.
+    source_on: bool,
 }
 
 impl<'a> Walk<'a> {
     fn new(part: &'a Part) -> Self {
         // A Plan is made before the first step that needs one, unless that is `create`.
-        Self { part, started: false, running: false, plan: true, said: false, unjudged: None }
+        Self { part, started: false, running: false, plan: true, said: false, unjudged: None, source_on: false }
     }
 
     /// Takes the next step, the `n`th of all; what speaks against it here.
@@ -132,30 +147,35 @@ impl<'a> Walk<'a> {
         }
         match step {
             Step::Create(_) if self.plan && !first => return Some("the Plan is there already".to_owned()),
-            Step::Create(_) => (self.plan, self.started) = (true, false),
+            Step::Create(_) => (self.plan, self.started, self.source_on) = (true, false, false),
+            Step::Power(power) => self.source_on = self.started && power.state == PowerState::On,
             Step::Validate(_)
-            | Step::Power(_)
             | Step::Absent(_)
             | Step::Snapshot(_)
             | Step::WriteMarker(_)
-            | Step::Patch(_) => {}
-            Step::Migrate(_) | Step::Start(_) if self.started => {
-                return Some("the Plan has been migrated already: write `retry`".to_owned());
+            | Step::Patch(_)
+            | Step::Fault(_) => {}
+            Step::Kill(kill) if kill.what == Killed::Controller => {}
+            Step::Start(start) if start.again && (!self.started || self.running) => {
+                return Some("it starts a migration again that has ended".to_owned());
+            }
+            Step::Migrate(_) | Step::Start(Start { again: false, .. }) if self.started => {
+                return Some("the Plan has been migrated already: write `retry`, or `start: {again: true}`".to_owned());
             }
             Step::Migrate(_) => self.started = true,
             Step::Start(_) => {
                 (self.started, self.running) = (true, true);
                 self.unjudged = Some((n, step.name()));
             }
-            Step::Retry(_) if !self.started || self.running => {
+            Step::Retry(_) | Step::Resume(_) if !self.started || self.running => {
                 return Some("it starts a migration again that has ended".to_owned());
             }
-            Step::Retry(_) => self.unjudged = Some((n, step.name())),
-            Step::Wait(_) | Step::Cutover(_) | Step::Cancel(_) if !self.running => {
+            Step::Retry(_) | Step::Resume(_) => self.unjudged = Some((n, step.name())),
+            Step::Wait(_) | Step::Cutover(_) | Step::Cancel(_) | Step::Kill(_) if !self.running => {
                 return Some("no migration runs here: write `start` before it".to_owned());
             }
             Step::Wait(wait) => self.running = !(wait.goal == Goal::End && wait.vm.is_none()),
-            Step::Cutover(_) => {}
+            Step::Cutover(_) | Step::Kill(_) => {}
             Step::Cancel(cancel) => {
                 let whole = cancel.vms.is_empty() || cancel.vms.len() >= self.part.members.len();
                 if whole {
@@ -166,7 +186,7 @@ impl<'a> Walk<'a> {
                 if expect.ended.is_some() && !self.started {
                     return Some("no migration was started: write `start` or `migrate` before it".to_owned());
                 }
-                if expect.ended.is_some() && expect.vm.is_none() {
+                if (expect.ended.is_some() || expect.ignored.is_some()) && expect.vm.is_none() {
                     (self.running, self.unjudged) = (false, None);
                 }
             }
@@ -177,6 +197,11 @@ impl<'a> Walk<'a> {
             }
             Step::Verify(_) if self.running => {
                 return Some("the migration may still run: write `wait` or `expect` before it".to_owned());
+            }
+            Step::Verify(_) if self.source_on => {
+                return Some(
+                    "the source VM was switched on after its migration: write `verify` before `power`".to_owned(),
+                );
             }
             Step::Verify(_) => self.unjudged = None,
             Step::Boot(_) | Step::Archive(_) | Step::ReadMarker(_) | Step::Run(_) | Step::Shutdown(_) => {}

@@ -17,6 +17,8 @@ const MAIN: &[(&str, &str)] = &[
     ("expect", "ended"),
     ("delete", "what"),
     ("power", "state"),
+    ("kill", "what"),
+    ("fault", "what"),
     ("snapshot", "name"),
     ("run", "command"),
     ("read-marker", "command"),

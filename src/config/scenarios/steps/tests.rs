@@ -78,6 +78,10 @@ fn a_story_that_cannot_be_told_is_refused_with_what_would_be_right() {
         (false, "[migrate, {read-marker: {windows: ver}}]", "`windows` stands for `command`"),
         (false, "[write-marker, {run: hostname}]", "nothing was migrated"),
         (false, "[{verify: {plan: x}}]", "the scenario has no Plan `x`: it has no `plans`"),
+        (false, "[{kill: importer}, migrate]", "no migration runs here"),
+        (false, "[start, {kill: {what: controller, vm: a}}, cancel]", "the controller is nobody's own"),
+        (false, "[{fault: {what: quota, lasts: 1m, over: true}}, migrate]", "what is over does not last"),
+        (false, "[resume]", "it starts a migration again"),
         (false, "[migrate, {expect: {overlap: [x]}}]", "`overlap` names two Plans"),
         (false, "[{patch: {what: controller, operations: [{op: add, path: spec}]}}, migrate]", "is no JSON pointer"),
     ] {
@@ -91,6 +95,10 @@ fn a_story_that_cannot_be_told_is_refused_with_what_would_be_right() {
         (false, "[start, {cancel: {vms: [b]}}, {expect: succeeded}, {expect: {vm: '2', ended: canceled}}, verify]"),
         (false, "[start, {expect: failed}, retry, {expect: failed}]"),
         (false, "[migrate, {delete: plan}, create, {validate: VMAlreadyExists}]"),
+        (
+            false,
+            "[{fault: conversion}, start, {kill: virt-v2v}, {expect: failed}, resume, {expect: {pvcs: kept}}, verify]",
+        ),
         (true, "[{start: {cutover: {ago: 1h}}}, wait, verify]"),
         (true, "[start, {cutover: {after_precopies: 2}}, wait, verify]"),
         (false, "[write-marker, snapshot, {power: 'on'}, migrate, verify, {read-marker: hostname}, shutdown]"),
@@ -170,6 +178,8 @@ fn every_step_of_the_schema_has_its_name_its_words_and_a_deadline() {
             "expect" => json!({"ended": "failed"}),
             "run" => json!({"command": "hostname"}),
             "patch" => json!({"what": "plan", "operations": []}),
+            "kill" => json!({"what": "importer"}),
+            "fault" => json!({"what": "quota"}),
             _ => json!({}),
         };
         let step: Step = serde_json::from_value(json!({&name: arguments})).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -254,7 +264,7 @@ proptest! {
         let mut node = Node::from_json(json!({"steps": [name.clone()]}));
         normalise(&mut node);
         let step = serde_json::from_value::<Vec<Step>>(node.to_json()["steps"].clone());
-        let needs_more = ["delete", "power", "patch", "run"].contains(&name.as_str());
+        let needs_more = ["delete", "power", "patch", "run", "kill", "fault"].contains(&name.as_str());
         prop_assert_eq!(step.is_ok(), known && !needs_more);
         let told = unknown(&["steps".into(), "0".into(), name.clone()]).unwrap();
         prop_assert!(told.contains(&name));

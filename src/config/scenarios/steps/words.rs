@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Deletable, Expect, Goal, Kind, Moment, Op, Operation, PlanName, Step, VmName, Wait};
+use super::{Deletable, Expect, Goal, Kill, Killed, Kind, Moment, Op, Operation, PlanName, Step, VmName, Wait};
 use crate::config::duration;
 
 impl fmt::Display for Step {
@@ -38,10 +38,10 @@ impl Step {
                 None => f.write_str("the Plan becomes Ready"),
             },
             Self::Migrate(_) => f.write_str("migrate to the end"),
-            Self::Start(start) => match start.cutover {
-                Some(at) => write!(f, "start the migration, with its cutover {at}"),
-                None => f.write_str("start the migration"),
-            },
+            Self::Start(start) => {
+                f.write_str(if start.again { "start a migration once more" } else { "start the migration" })?;
+                start.cutover.map_or(Ok(()), |at| write!(f, ", with its cutover {at}"))
+            }
             Self::Wait(wait) => write!(f, "wait until {wait}"),
             Self::Cutover(cutover) => {
                 f.write_str("cut over")?;
@@ -60,6 +60,7 @@ impl Step {
             }
             Self::Expect(expect) => expected(expect, f),
             Self::Retry(_) => f.write_str("migrate once more, to the end"),
+            Self::Resume(_) => f.write_str("convert again what was copied, to the end"),
             Self::Archive(_) => f.write_str("archive the Plan"),
             Self::Delete(delete) => match delete.what {
                 Deletable::Plan => f.write_str("delete the Plan"),
@@ -69,6 +70,21 @@ impl Step {
                 Some(vm) => write!(f, "switch source VM {} {}", vm.0, power.state.name()),
                 None => write!(f, "switch the source VMs {}", power.state.name()),
             },
+            Self::Kill(Kill { what: Killed::Controller, .. }) => f.write_str("kill the pod of MTV's controller"),
+            Self::Kill(kill) => {
+                write!(f, "kill the {} of {}", kill.what.name(), of(kill.vm.as_ref(), "VM", "every VM"))
+            }
+            Self::Fault(fault) if fault.over => write!(f, "set right again: {}", fault.what.words()),
+            Self::Fault(fault) => {
+                write!(f, "from now on {}", fault.what.words())?;
+                if let Some(vm) = &fault.vm {
+                    write!(f, " (VM {})", vm.0)?;
+                }
+                match fault.lasts {
+                    Some(lasts) => write!(f, ", for {}", duration::show(lasts)),
+                    None => Ok(()),
+                }
+            }
             Self::Absent(absent) => {
                 let kinds = if absent.kinds.is_empty() { Kind::ALL.to_vec() } else { absent.kinds.clone() };
                 let kinds: Vec<&str> = kinds.into_iter().map(Kind::words).collect();
@@ -132,6 +148,13 @@ fn expected(expect: &Expect, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let of =
             expect.vm.as_ref().map_or_else(|| "the source VMs are".to_owned(), |vm| format!("source VM {} is", vm.0));
         parts.push(format!("{of} as before"));
+    }
+    if let Some(span) = expect.ignored {
+        parts.push(format!("for {} MTV does not take up the Migration", duration::show(span)));
+    }
+    if expect.pvcs.is_some() {
+        let whose = expect.vm.as_ref().map_or_else(|| "the VMs have".to_owned(), |vm| format!("VM {} has", vm.0));
+        parts.push(format!("{whose} the same claims as before"));
     }
     write!(f, "expect: {}", parts.join("; "))
 }

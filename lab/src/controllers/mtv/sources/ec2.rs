@@ -25,6 +25,11 @@ pub(super) struct Ec2;
 
 #[async_trait]
 impl Source for Ec2 {
+    /// Volumes are made of EBS snapshots.
+    fn copies_by_pods(&self) -> bool {
+        false
+    }
+
     fn missing_keys(&self, login: &Login) -> Vec<String> {
         missing(&Login { insecure: true, ..login.clone() }, &["region", "accessKeyId", "secretAccessKey"], false)
     }

@@ -178,6 +178,11 @@ pub(super) trait Source: Send + Sync {
         false
     }
 
+    /// Whether pods copy the disks: CDI's importers, or populators.
+    fn copies_by_pods(&self) -> bool {
+        true
+    }
+
     /// The label by which a populator's claim tells its disk.
     fn disk_label(&self) -> Option<&'static str> {
         None

@@ -1,0 +1,191 @@
+//! The pods that do the work of a migration (CDI's importers, populators, virt-v2v), and the controller's own.
+//!
+//! Nothing runs in them here: they are there to be seen and to be killed. What happens then follows Forklift's source:
+//! CDI and the populator controller make theirs again (`updateCopyProgress`, `pkg/controller/plan/migration.go`), and the
+//! copy begins anew; a virt-v2v pod is made again by its Conversion from 2.12 on (`ensureVirtV2vPodFromSpec`,
+//! `pkg/controller/conversion/ensurer.go`), up to 2.11 its VM fails (`updateConversionProgress`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::runtime::watcher::{self, Event};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::Mtv;
+use super::execute::{Halt, Walk};
+use super::target;
+
+/// Simulated time until a new pod of the controller works.
+const STARTS: Duration = Duration::from_secs(20);
+/// The pod of MTV's main controller, as the lab's seed calls it.
+const CONTROLLER: &str = "forklift-controller-0";
+
+/// Who copies or converts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Worker {
+    Importer,
+    Populator,
+    VirtV2v,
+}
+
+/// The pods of one VM that work now.
+pub(super) struct Workers {
+    worker: Worker,
+    /// As they were made, so that each can be made again.
+    pods: Vec<Pod>,
+}
+
+impl Workers {
+    /// Makes them: one a disk, of virt-v2v one.
+    pub async fn start(walk: &Walk<'_>, worker: Worker) -> Self {
+        let claims = target::own_volumes(walk).await.unwrap_or_default();
+        let bodies: Vec<Value> = match worker {
+            Worker::Importer => claims.iter().map(importer).collect(),
+            Worker::Populator => claims.iter().map(|claim| populator(walk, claim)).collect(),
+            Worker::VirtV2v => vec![virt_v2v(walk)],
+        };
+        let mut workers = Self { worker, pods: Vec::new() };
+        for body in bodies {
+            let Ok(pod) = serde_json::from_value(body) else { continue };
+            if let Some(made) = make(walk, &pod).await {
+                workers.pods.push(Pod { metadata: made.metadata, ..pod });
+            }
+        }
+        workers
+    }
+
+    /// Looks whether all are still there. True: one was not, was made again, and its work begins anew.
+    pub async fn look(&mut self, walk: &Walk<'_>) -> Result<bool, Halt> {
+        let api = api(walk);
+        let mut again = false;
+        for pod in &mut self.pods {
+            let there = api.get_metadata_opt(&pod.name_any()).await;
+            if !there.is_ok_and(|there| there.is_none_or(|there| there.uid() != pod.uid())) {
+                continue;
+            }
+            if self.worker == Worker::VirtV2v && !walk.run.mtv.version.at_least(12) {
+                return Err(Halt::Failed("Guest conversion pod not found".to_owned()));
+            }
+            let mut fresh = pod.clone();
+            fresh.metadata.uid = None;
+            fresh.metadata.resource_version = None;
+            fresh.metadata.creation_timestamp = None;
+            fresh.metadata.managed_fields = None;
+            if fresh.metadata.generate_name.is_some() {
+                fresh.metadata.name = None;
+            }
+            if let Some(made) = make(walk, &fresh).await {
+                pod.metadata = made.metadata;
+            }
+            again = true;
+        }
+        Ok(again)
+    }
+
+    /// Their work is done: CDI and populators take theirs away, virt-v2v's stays as it ended.
+    pub async fn end(self, walk: &Walk<'_>) {
+        let api = api(walk);
+        for pod in &self.pods {
+            let name = pod.name_any();
+            if self.worker == Worker::VirtV2v {
+                tell(&api, &name, "Succeeded").await;
+            } else {
+                let _ = api.delete(&name, &DeleteParams::default().grace_period(0)).await;
+            }
+        }
+    }
+}
+
+/// The VM has failed: so has what converted it.
+pub(super) async fn fail(walk: &Walk<'_>) {
+    let api = api(walk);
+    let selector =
+        format!("forklift.app=virt-v2v,migration={},vmID={}", walk.run.migration.uid().unwrap_or_default(), walk.vm.id);
+    for pod in api.list(&ListParams::default().labels(&selector)).await.into_iter().flat_map(|list| list.items) {
+        if pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running") {
+            tell(&api, &pod.name_any(), "Failed").await;
+        }
+    }
+}
+
+fn api(walk: &Walk<'_>) -> Api<Pod> {
+    Api::namespaced(walk.run.target.clone(), &walk.run.plan.spec.target_namespace)
+}
+
+async fn make(walk: &Walk<'_>, pod: &Pod) -> Option<Pod> {
+    let api = api(walk);
+    // One that is refused (a quota) is not there to be killed: that is all that it changes here.
+    let made = api.create(&PostParams::default(), pod).await.ok()?;
+    tell(&api, &made.name_any(), "Running").await;
+    Some(made)
+}
+
+async fn tell(api: &Api<Pod>, name: &str, phase: &str) {
+    let patch = Patch::Merge(json!({"status": {"phase": phase}}));
+    let _ = api.patch_status(name, &PatchParams::default(), &patch).await;
+}
+
+/// What belongs to a claim goes with it.
+fn of_claim(claim: &PersistentVolumeClaim) -> Value {
+    json!([{"apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": claim.name_any(), "uid": claim.uid()}])
+}
+
+fn importer(claim: &PersistentVolumeClaim) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": format!("importer-prime-{}", claim.uid().unwrap_or_default()),
+            "labels": {"app": "containerized-data-importer", "cdi.kubevirt.io": "importer"},
+            "ownerReferences": of_claim(claim)},
+        "spec": {"restartPolicy": "OnFailure", "containers": [{"name": "importer", "image": "cdi-importer"}]}})
+}
+
+fn populator(walk: &Walk<'_>, claim: &PersistentVolumeClaim) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": format!("populate-{}", claim.uid().unwrap_or_default()),
+            "labels": {"migration": walk.run.migration.uid(), "vmID": walk.vm.id},
+            "ownerReferences": of_claim(claim)},
+        "spec": {"restartPolicy": "Never", "containers": [{"name": "populate", "image": "populator"}]}})
+}
+
+fn virt_v2v(walk: &Walk<'_>) -> Value {
+    let mut labels = target::labels(walk);
+    labels["forklift.app"] = json!("virt-v2v");
+    labels["resource"] = json!("vm-config");
+    json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"generateName": format!("{}-{}-", walk.run.plan.name_any(), walk.vm.id), "labels": labels},
+        "spec": {"restartPolicy": "Never", "containers": [{"name": "virt-v2v", "image": "virt-v2v"}]}})
+}
+
+/// While its pod is gone the controller does nothing; its Deployment makes another. A migration goes on from the Plan's
+/// status as if nothing had been.
+pub(super) async fn controller(mtv: Arc<Mtv>, stop: CancellationToken) {
+    let api: Api<Pod> = Api::namespaced(mtv.client.clone(), &mtv.namespace);
+    let config = watcher::Config::default().fields(&format!("metadata.name={CONTROLLER}"));
+    let mut events = watcher::watcher(api.clone(), config).boxed();
+    loop {
+        let event = tokio::select! {
+            () = stop.cancelled() => return,
+            event = events.next() => event,
+        };
+        match event {
+            Some(Ok(Event::Delete(gone))) => {
+                mtv.up.send_replace(false);
+                mtv.clock.sleep(STARTS).await;
+                let mut fresh = Pod { status: None, ..gone };
+                let (name, labels) = (fresh.metadata.name.take(), fresh.metadata.labels.take());
+                fresh.metadata = kube::api::ObjectMeta { name, labels, ..Default::default() };
+                if api.create(&PostParams::default(), &fresh).await.is_ok() {
+                    tell(&api, CONTROLLER, "Running").await;
+                }
+                mtv.up.send_replace(true);
+            }
+            Some(Ok(_)) => {}
+            Some(Err(_)) => tokio::time::sleep(Duration::from_millis(100)).await,
+            None => return,
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Levers: what somebody can make go wrong while the lab runs, and set right again.
+//!
+//! A fault of the wire is by rate and seed, weather is there from the start; a lever is moved by a story, at its time.
+//! This room knows what is off and since when; each part of the lab reads the levers that it obeys.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::api::world::Failure;
+use crate::clock::Clock;
+use crate::faults::Faults;
+use crate::ports::{GuestDirectory, GuestProfile};
+
+/// What can go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lever {
+    /// Nobody reaches the source: its connections are cut, new ones are refused.
+    SourceNetwork,
+    /// The source refuses every login and ends its sessions (vSphere).
+    SourceLogin,
+    /// No datastore of the source has room for another snapshot (vSphere).
+    DatastoreFull,
+    /// virt-v2v fails on whatever it converts.
+    Conversion,
+}
+
+/// A cut endpoint comes back at a time of its own; this is later than any lab lives.
+const FOREVER: Duration = Duration::from_secs(365 * 86_400);
+
+/// A lever that is pulled.
+struct Pull {
+    /// Where it ends by itself.
+    until: Option<Instant>,
+    /// In small letters; empty: it is about every VM.
+    macs: Vec<String>,
+}
+
+/// All levers of a lab.
+#[derive(Clone)]
+pub struct Levers {
+    pulled: Arc<Mutex<BTreeMap<Lever, Pull>>>,
+    faults: Faults,
+    clock: Clock,
+}
+
+impl Levers {
+    pub(crate) fn new(faults: Faults, clock: Clock) -> Self {
+        Self { pulled: Arc::default(), faults, clock }
+    }
+
+    /// None of a lab: nothing is ever pulled.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self::new(Faults::default(), Clock::new(1.0))
+    }
+
+    /// Something goes wrong from now on, for so long by the lab's clock, or until [`Levers::release`].
+    /// `platform`: the source that it is about, by its type (`vsphere` …). `macs`: only for VMs with these adapters.
+    pub fn pull(&self, lever: Lever, platform: &str, lasts: Option<Duration>, macs: &[String]) {
+        let real = lasts.map(|simulated| self.clock.real(simulated));
+        if lever == Lever::SourceNetwork {
+            self.faults.outage(platform, real.unwrap_or(FOREVER));
+        }
+        let macs = macs.iter().map(|mac| mac.to_lowercase()).collect();
+        self.locked().insert(lever, Pull { until: real.map(|real| Instant::now() + real), macs });
+    }
+
+    /// It is set right again.
+    pub fn release(&self, lever: Lever, platform: &str) {
+        if lever == Lever::SourceNetwork {
+            self.faults.outage(platform, Duration::ZERO);
+        }
+        self.locked().remove(&lever);
+    }
+
+    /// Whether it is pulled now.
+    pub(crate) fn is_pulled(&self, lever: Lever) -> bool {
+        self.is_pulled_for(lever, None)
+    }
+
+    /// Whether it is pulled now for the VM with this adapter.
+    fn is_pulled_for(&self, lever: Lever, mac: Option<&str>) -> bool {
+        self.locked().get(&lever).is_some_and(|pull| {
+            let named = |mac: &str| pull.macs.iter().any(|own| own.eq_ignore_ascii_case(mac));
+            let now = pull.until.is_none_or(|until| Instant::now() < until);
+            now && (pull.macs.is_empty() || mac.is_some_and(named))
+        })
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, BTreeMap<Lever, Pull>> {
+        // Whole entries are put in, so one from a thread that panicked is as good.
+        self.pulled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The guests of the lab, none of whom can be converted while [`Lever::Conversion`] is pulled.
+pub(crate) struct Levered<D> {
+    inner: D,
+    levers: Levers,
+}
+
+impl<D> Levered<D> {
+    pub fn new(inner: D, levers: Levers) -> Self {
+        Self { inner, levers }
+    }
+
+    fn with(&self, guest: Option<GuestProfile>, mac: Option<&str>) -> Option<GuestProfile> {
+        let mut guest = guest?;
+        if self.levers.is_pulled_for(Lever::Conversion, mac) {
+            // In MTV's words.
+            let error = "Guest conversion failed. See pod logs for details.".to_owned();
+            guest.fails = Some(Failure { at: "ImageConversion".to_owned(), error });
+        }
+        Some(guest)
+    }
+}
+
+impl<D: GuestDirectory> GuestDirectory for Levered<D> {
+    fn by_mac(&self, mac: &str) -> Option<GuestProfile> {
+        self.with(self.inner.by_mac(mac), Some(mac))
+    }
+    fn by_name(&self, name: &str) -> Option<GuestProfile> {
+        self.with(self.inner.by_name(name), None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lever_is_off_until_it_is_pulled_and_comes_back_by_itself_or_by_hand() {
+        let levers = Levers::new(Faults::default(), Clock::new(60.0));
+        assert!(!levers.is_pulled(Lever::DatastoreFull));
+        levers.pull(Lever::DatastoreFull, "vsphere", Some(Duration::from_secs(600)), &[]);
+        levers.pull(Lever::SourceLogin, "vsphere", None, &[]);
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert!(levers.is_pulled(Lever::DatastoreFull) && levers.is_pulled(Lever::SourceLogin));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(!levers.is_pulled(Lever::DatastoreFull), "ten minutes of the lab are ten seconds here");
+        assert!(levers.is_pulled(Lever::SourceLogin));
+        levers.release(Lever::SourceLogin, "vsphere");
+        assert!(!levers.is_pulled(Lever::SourceLogin));
+    }
+}
