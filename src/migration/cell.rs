@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::context::RunContext;
-use super::prepared::{Maps, Prepared};
+use super::prepared::{Maps, NETWORK_MAP, Prepared, STORAGE_MAP};
 use super::stages::StageRun;
 use super::story::{Cast, Role, tell};
 use super::{Failure, prepare};
@@ -16,10 +16,6 @@ use crate::event::{Level, Problem, Stage, Verdict};
 use crate::forklift::plan::{PlanRequest, PlannedVm};
 use crate::forklift::{maps, plan};
 use crate::matrix::Cell;
-
-/// Names of a cell's maps; they are alone in their namespace.
-pub(super) const STORAGE_MAP: &str = "storage-map";
-pub(super) const NETWORK_MAP: &str = "network-map";
 
 /// How an attempt ended, teardown aside.
 #[derive(Debug, Clone, PartialEq)]

@@ -16,6 +16,10 @@ use crate::source::VmRef;
 const PLAN: &str = "plan";
 const MIGRATION: &str = "migration";
 
+/// Names of a cell's maps; they are alone in their namespace.
+pub(super) const STORAGE_MAP: &str = "storage-map";
+pub(super) const NETWORK_MAP: &str = "network-map";
+
 /// A source VM made ready for this cell.
 #[derive(Debug, Clone)]
 pub(super) struct PreparedVm {

@@ -49,7 +49,7 @@ pub struct FaultOptions {
 #[derive(Clone, Default)]
 pub struct Faults {
     inner: Option<Arc<Inner>>,
-    lines: Arc<Mutex<BTreeMap<&'static str, Arc<Mutex<Line>>>>>,
+    lines: Arc<Mutex<Lines>>,
 }
 
 struct Inner {
@@ -206,6 +206,9 @@ struct Endpoint {
     made: Mutex<HashMap<u64, u64>>,
     line: Arc<Mutex<Line>>,
 }
+
+/// The line of each endpoint, by its name.
+type Lines = BTreeMap<&'static str, Arc<Mutex<Line>>>;
 
 /// Whether the endpoint is reachable.
 #[derive(Default)]

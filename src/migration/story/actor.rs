@@ -248,10 +248,11 @@ impl Actor<'_> {
         self.told.before = (self.told.end.take(), self.told.migrated.take());
         let (tracked, migration) = (self.tracked(), self.migration());
         let execution = self.execution(&tracked, &migration);
-        Ok(match how {
+        match how {
             Begins::Anew(cutover) => execution.start(cutover).await?,
             Begins::Resumed => execution.resume().await?,
-        })
+        }
+        Ok(())
     }
 
     /// Waits for the end, and remembers it.

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::super::Failure;
-use super::super::cell::{NETWORK_MAP, STORAGE_MAP};
+use super::super::prepared::{NETWORK_MAP, STORAGE_MAP};
 use super::actor::Actor;
 use crate::api::forklift::{ForkliftController, Migration, NetworkMap, Plan, Provider, StorageMap};
 use crate::cleanup::borrowed::borrow;

@@ -135,8 +135,15 @@ mod tests {
 
     #[test]
     fn the_pipeline_has_a_step_for_the_snapshot() {
-        let path =
-            Path { warm: false, v2v_transfer: false, pre_hook: true, post_hook: true, preflight: true, reboots: false };
+        let path = Path {
+            warm: false,
+            v2v_transfer: false,
+            pre_hook: true,
+            post_hook: true,
+            preflight: true,
+            reboots: false,
+            resume: false,
+        };
         let version = MtvVersion::parse("2.11").unwrap();
         let steps = super::super::super::pipeline::steps(&Openstack, path, version, &[]);
         let names: Vec<&str> = steps.iter().map(|s| s.name.as_str()).collect();

@@ -123,6 +123,7 @@ mod tests {
             post_hook: false,
             preflight: true,
             reboots: false,
+            resume: false,
         };
         let version = MtvVersion::parse("2.12").unwrap();
         assert_eq!(Ovirt.steps(cold, version), ["DiskTransfer", "VirtualMachineCreation"]);
