@@ -6,7 +6,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::steps::Step;
 use super::{PowerState, Scenario, ScenarioVm};
 use crate::config::errors::hint;
 
@@ -96,11 +95,6 @@ impl Scenario {
         scenario.target_power_state = plan.target_power_state.or(self.target_power_state);
         scenario.run_preflight_inspection = plan.run_preflight_inspection.or(self.run_preflight_inspection);
         Part { name: Some(plan.name.clone()), members, scenario }
-    }
-
-    /// Whether a step of it disturbs others, so that nothing may run beside it.
-    pub fn runs_alone(&self) -> bool {
-        self.steps.iter().flatten().any(Step::is_disruptive)
     }
 
     /// Whether any of its Plans is warm.

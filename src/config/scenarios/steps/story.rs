@@ -33,6 +33,13 @@ impl Chapter {
     }
 }
 
+impl Scenario {
+    /// Whether a step of it disturbs others, so that nothing may run beside it.
+    pub fn runs_alone(&self) -> bool {
+        self.steps.iter().flatten().any(Step::is_disruptive)
+    }
+}
+
 /// The story of a scenario. `boot`: whether migrated VMs may be started for a test.
 pub fn chapters(scenario: &Scenario, boot: bool) -> Vec<Chapter> {
     let usual = || vec![Step::Migrate(Plain::default()), Step::Verify(Plain::default())];
