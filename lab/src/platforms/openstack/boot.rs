@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::cinder;
 use super::glance;
-use super::model::{Attachment, Image, Next, Pending, Server, ServerNext, State, now_bare, now_z, uuid};
+use super::model::{Attachment, Image, Next, Pending, Server, ServerNext, State, later_z, now_bare, now_z, uuid};
 use super::nova::texts;
 use super::wire::{Reply, Request, Service, number, text};
 use super::{Cloud, times};
@@ -43,7 +43,7 @@ pub fn attach(state: &mut State, server: &str, volume: &str, delete_on_terminati
     found.updated = now_bare();
     found.attached = Some((server.to_owned(), attachment.device.clone(), attachment.id.clone(), now_bare()));
     to.volumes.push(attachment);
-    to.updated = now_z();
+    to.updated = later_z(&to.updated);
     Ok(())
 }
 

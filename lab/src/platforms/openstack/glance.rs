@@ -5,7 +5,7 @@ use axum::http::Method;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::model::{Image, Next, Pending, State, now_z, uuid};
+use super::model::{Image, Next, Pending, State, later_z, now_z, uuid};
 use super::wire::{Reply, Request, Service, page, text};
 use super::{Cloud, PROJECT_ID, times};
 
@@ -152,7 +152,7 @@ fn image(cloud: &Cloud, state: &mut State, request: &Request<'_>, id: &str, rest
                     }
                 }
             }
-            found.updated = now_z();
+            found.updated = later_z(&found.updated);
             Reply::json(200, &view(found))
         }
         [] => Reply::json(200, &view(found)),
@@ -160,7 +160,7 @@ fn image(cloud: &Cloud, state: &mut State, request: &Request<'_>, id: &str, rest
             found.data = request.raw.clone();
             found.size = Some(request.raw.len() as u64);
             found.status = "active";
-            found.updated = now_z();
+            found.updated = later_z(&found.updated);
             Reply::empty(204)
         }
         ["file"] if found.data.is_empty() => Reply::empty(204),

@@ -199,6 +199,15 @@ pub fn now_z() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// The time of a change, told in whole seconds: never that of the change before. A cloud takes seconds for each; whoever
+/// looked between two of the same second would never see the second one (Forklift's collector asks whether it is later).
+pub fn later_z(before: &str) -> String {
+    let now = jiff::Timestamp::now();
+    let next =
+        before.parse::<jiff::Timestamp>().ok().and_then(|before| before.checked_add(jiff::Span::new().seconds(1)).ok());
+    next.map_or(now, |next| next.max(now)).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 /// Cinder's time: without zone. Clients are strict about it.
 pub fn now_bare() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6f").to_string()
@@ -219,7 +228,7 @@ impl State {
             let Some(server) = self.servers.get_mut(&id) else { continue };
             let Some(next) = due(&mut server.pending, now) else { continue };
             server.task = None;
-            server.updated = now_z();
+            server.updated = later_z(&server.updated);
             match next {
                 ServerNext::Active => server.status = "ACTIVE",
                 ServerNext::Shutoff => server.status = "SHUTOFF",
@@ -257,7 +266,7 @@ impl State {
         for image in self.images.values_mut() {
             if due(&mut image.pending, now).is_some() {
                 image.status = "active";
-                image.updated = now_z();
+                image.updated = later_z(&image.updated);
             }
         }
     }
@@ -270,7 +279,7 @@ impl State {
                 self.ports.shift_remove(port);
             } else if let Some(port) = self.ports.get_mut(port) {
                 port.device.clear();
-                port.updated = now_z();
+                port.updated = later_z(&port.updated);
             }
         }
         for attachment in &server.volumes {
@@ -285,7 +294,7 @@ impl State {
             }
         }
         server.status = "DELETED";
-        server.updated = now_z();
+        server.updated = later_z(&server.updated);
         self.deleted.push(server);
     }
 

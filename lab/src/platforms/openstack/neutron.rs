@@ -3,7 +3,7 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use super::model::{Network, Port, State, Subnet, now_z};
+use super::model::{Network, Port, State, Subnet, later_z};
 use super::wire::{Reply, Request, Service, listing, text};
 use super::{Cloud, PROJECT_ID, SECURITY_GROUP};
 
@@ -143,7 +143,7 @@ fn one_port(state: &mut State, request: &Request<'_>, id: &str) -> Reply {
         && let Some(port) = state.ports.get_mut(id)
     {
         port.name = name.to_owned();
-        port.updated = now_z();
+        port.updated = later_z(&port.updated);
     }
     match state.ports.get(id) {
         Some(found) => Reply::json(200, &json!({"port": port(state, found)})),

@@ -6,7 +6,7 @@ use axum::http::Method;
 use serde_json::{Map, Value, json};
 
 use super::boot;
-use super::model::{Flavor, Pending, Server, ServerNext, State, now_z};
+use super::model::{Flavor, Pending, Server, ServerNext, State, later_z};
 use super::wire::{Reply, Request, Service, listing, text};
 use super::{Cloud, PROJECT_ID, USER_ID, times};
 
@@ -204,7 +204,7 @@ fn server(cloud: &Cloud, state: &mut State, request: &Request<'_>, id: &str, res
                 // A row that does not change keeps its time.
                 if (&name, &description) != (&server.name, &server.description) {
                     (server.name, server.description) = (name, description);
-                    server.updated = now_z();
+                    server.updated = later_z(&server.updated);
                 }
             }
             match state.servers.get(id) {
@@ -270,7 +270,7 @@ fn action(cloud: &Cloud, state: &mut State, request: &Request<'_>, id: &str) -> 
         (other, _) => return HERE.error(400, &format!("There is no such action: {other}")),
     };
     server.task = Some(task);
-    server.updated = now_z();
+    server.updated = later_z(&server.updated);
     server.pending = Some(Pending { at: cloud.after(time), next });
     Reply::empty(202)
 }
@@ -300,7 +300,7 @@ fn attachments(state: &mut State, request: &Request<'_>, id: &str, rest: &[&str]
         [_, volume] if request.is(&Method::DELETE) => {
             let Some(server) = state.servers.get_mut(id) else { return HERE.missing("Instance", id) };
             server.volumes.retain(|a| a.volume != *volume);
-            server.updated = now_z();
+            server.updated = later_z(&server.updated);
             if let Some(volume) = state.volumes.get_mut(*volume) {
                 volume.attached = None;
                 volume.status = "available";

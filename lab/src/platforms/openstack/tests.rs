@@ -209,3 +209,12 @@ fn times_have_a_zone_everywhere_but_in_cinder_and_pages_are_linked() {
     let servers = client.get("/compute/v2.1/servers?limit=1");
     client.get(text(&servers, "/servers_links/0/href").trim_start_matches("https://cloud"));
 }
+
+#[test]
+fn two_changes_in_one_second_are_told_as_of_two() {
+    let first = super::model::now_z();
+    let second = super::model::later_z(&first);
+    assert!(second > first, "{first} {second}");
+    assert!(super::model::later_z(&second) > second);
+    assert!(super::model::later_z("no time") >= first, "whatever stood there before");
+}
