@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write;
 
-use console::{Style, strip_ansi_codes};
+use console::Style;
 
 use super::display::{self, Display};
 use super::model::{CellModel, RunModel};
-use super::{ReportError, Reporter, duration_text};
+use super::{ReportError, Reporter, count, duration_text, plain};
 use crate::api::names::CellId;
 use crate::event::{Event, EventKind, Finding, Level, Outcome, Problem, Stage, Verdict};
 
@@ -281,11 +281,6 @@ impl Console {
     }
 }
 
-/// `1 cell`, `2 cells`.
-pub(super) fn count(n: usize, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
-}
-
 /// A line stays one line whatever a cluster says; only our own colours pass.
 fn plain_line(text: &str, color: bool) -> String {
     // Colours are our own and are put in by `paint`, never by what is told.
@@ -314,11 +309,6 @@ fn put_problem(problem: &Problem, indent: &str, out: &mut String) {
     for place in &problem.look_at {
         let _ = writeln!(out, "{indent}look at: {}", plain(place));
     }
-}
-
-/// Text from a cluster must not steer the terminal.
-pub(super) fn plain(text: &str) -> String {
-    crate::api::text::line(&strip_ansi_codes(text)).into_owned()
 }
 
 fn because(problem: Option<&Problem>) -> String {

@@ -10,9 +10,8 @@ use console::truncate_str;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
-use super::console::{count, plain};
-use super::duration_text;
 use super::model::{CellModel, RunModel};
+use super::{count, duration_text, plain};
 use crate::api::names::CellId;
 use crate::event::{Event, EventKind, Stage, Verdict, VmProgress};
 

@@ -120,6 +120,16 @@ pub(crate) fn duration_text(milliseconds: i64) -> String {
     }
 }
 
+/// `1 cell`, `2 cells`.
+fn count(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+/// Text from a cluster must not steer the terminal.
+fn plain(text: &str) -> String {
+    crate::api::text::line(&::console::strip_ansi_codes(text)).into_owned()
+}
+
 /// `13m`, `2h 05m`: for what is estimated.
 pub(crate) fn whole_minutes(span: std::time::Duration) -> String {
     let minutes = span.as_secs().div_ceil(60);
