@@ -607,7 +607,10 @@ fn traces_are_a_tree(lines: &[Value], run: &Value) {
     }
     let roots = &children[""];
     assert_eq!(roots.len(), 1);
-    assert_eq!(roots[0]["name"], format!("run {}", run["run"].as_str().unwrap()));
+    assert_eq!(roots[0]["name"], "run");
+    let which =
+        roots[0]["attributes"].as_array().unwrap().iter().find(|one| one["key"] == "cicd.pipeline.run.id").unwrap();
+    assert_eq!(which["value"]["stringValue"], run["run"]);
     // Requests and waits have spans too; these are not stages, but they hang on one that is there.
     let ids: std::collections::BTreeSet<String> = spans.iter().map(|span| text(span, "spanId")).collect();
     assert!(children.keys().all(|parent| parent.is_empty() || ids.contains(parent)), "a span hangs on nothing");

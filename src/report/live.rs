@@ -5,6 +5,7 @@
 //! exported itself, so that its children name the right parent and no span is told twice.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -98,7 +99,8 @@ struct Kept {
     lines: String,
     count: usize,
     dropped: usize,
-    folded: usize,
+    /// Parents of those that were left out: a child that stays goes to the next one above.
+    folded: HashMap<SpanId, SpanId>,
 }
 
 /// The spans of one run so far.
@@ -119,8 +121,13 @@ impl Live {
             let _ = provider.shutdown();
         }
         let Ok(mut kept) = self.kept.lock() else { return Taken::default() };
-        let _ = kept.write_line();
-        Taken { lines: std::mem::take(&mut kept.lines), dropped: kept.dropped, folded: kept.folded }
+        kept.lift(trace::run_span(&self.run));
+        while !kept.spans.is_empty() {
+            if kept.write_line().is_err() {
+                break;
+            }
+        }
+        Taken { lines: std::mem::take(&mut kept.lines), dropped: kept.dropped, folded: kept.folded.len() }
     }
 
     /// Every span belongs to the run's trace; one that no stage asked for is the run's own.
@@ -136,11 +143,21 @@ impl Live {
 }
 
 impl Kept {
+    /// Gives each span the nearest parent that stays; what no stage asked for is the run's own, `root`.
+    fn lift(&mut self, root: SpanId) {
+        for span in &mut self.spans {
+            while let Some(above) = self.folded.get(&span.parent_span_id) {
+                span.parent_span_id = if *above == SpanId::INVALID { root } else { *above };
+            }
+        }
+    }
+
     fn write_line(&mut self) -> Result<(), String> {
         if self.spans.is_empty() {
             return Ok(());
         }
-        let line = trace::line(std::mem::take(&mut self.spans)).map_err(|error| error.to_string())?;
+        let rest = self.spans.split_off(self.spans.len().min(SPANS_A_LINE));
+        let line = trace::line(std::mem::replace(&mut self.spans, rest)).map_err(|error| error.to_string())?;
         self.lines.push_str(&line);
         Ok(())
     }
@@ -152,7 +169,7 @@ impl SpanExporter for Live {
         let mut kept = self.kept.lock().map_err(|_| failed("an exporter panicked".to_owned()))?;
         for span in batch.into_iter().filter(|span| span.name != STAGE) {
             if self.fold && is_small(&span) {
-                kept.folded += 1;
+                kept.folded.insert(span.span_context.span_id(), span.parent_span_id);
                 continue;
             }
             if kept.count >= MOST_SPANS {
@@ -161,7 +178,8 @@ impl SpanExporter for Live {
             }
             kept.count += 1;
             kept.spans.push(self.adopt(span));
-            if kept.spans.len() >= SPANS_A_LINE {
+            // Whether a parent stays is known when it ends, and that is after its children.
+            if !self.fold && kept.spans.len() >= SPANS_A_LINE {
                 kept.write_line().map_err(failed)?;
             }
         }
@@ -230,12 +248,18 @@ mod tests {
         let run = RunId::parse("mm-abcdefghij").unwrap();
         let (layer, live) = layer(&run, true);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
-            tracing::info_span!("request", otel.name = "GET /short").in_scope(|| {});
-            tracing::info_span!("request", otel.name = "GET /bad", otel.status_code = "ERROR").in_scope(|| {});
+            tracing::info_span!("wait", otel.name = "wait for a VM").in_scope(|| {
+                tracing::info_span!("request", otel.name = "GET /short").in_scope(|| {});
+                tracing::info_span!("request", otel.name = "GET /bad", otel.status_code = "ERROR").in_scope(|| {});
+            });
             tracing::info_span!("step", otel.name = "step 2: boot").in_scope(|| {});
         });
         let taken = live.take();
-        assert_eq!(taken.folded, 1);
+        assert_eq!(taken.folded, 2);
+        let line: serde_json::Value = serde_json::from_str(taken.lines.lines().next().unwrap()).unwrap();
+        let spans = line["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap();
+        let root = trace::run_span(run.as_str()).to_string();
+        assert!(spans.iter().all(|span| span["parentSpanId"] == root), "none is the child of one that was left out");
         assert!(taken.lines.contains("GET /bad") && taken.lines.contains("step 2: boot"), "{}", taken.lines);
         assert!(!taken.lines.contains("GET /short"));
     }
