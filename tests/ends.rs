@@ -59,7 +59,7 @@ fn reports_that_find_no_room_are_told_and_keep_no_other_away() {
     let place = Place::new();
     let message = place.path("message");
     // The trace is the one file that is larger than this.
-    let args = format!("{CELL} --termination-message {}", message.display());
+    let args = format!("{CELL} --trace requests --termination-message {}", message.display());
     let ended = Running::start(&mut on_a_full_volume(&place, 40, &args)).end().exits(3);
     assert!(ended.err.contains("failed to write the report"), "{}", ended.err);
     assert!(!ended.out.contains("left behind"), "{}", ended.out);

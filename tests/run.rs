@@ -520,6 +520,12 @@ fn junit_is_strict(xml: &str, run: &Value) {
         ("failure", &["type", "message"]),
         ("error", &["type", "message"]),
         ("skipped", &["type", "message"]),
+        // Surefire's: what other attempts said.
+        ("flakyFailure", &["type", "message"]),
+        ("flakyError", &["type", "message"]),
+        ("rerunFailure", &["type", "message"]),
+        ("rerunError", &["type", "message"]),
+        ("stackTrace", &[]),
         ("system-out", &[]),
         ("system-err", &[]),
         ("properties", &[]),
@@ -531,6 +537,10 @@ fn junit_is_strict(xml: &str, run: &Value) {
         ("failure", "testcase"),
         ("error", "testcase"),
         ("skipped", "testcase"),
+        ("flakyFailure", "testcase"),
+        ("flakyError", "testcase"),
+        ("rerunFailure", "testcase"),
+        ("rerunError", "testcase"),
         ("properties", "testsuite"),
         ("property", "properties"),
     ]);

@@ -107,6 +107,9 @@ func (k *keeper) look() {
 			items, _ := list["items"].([]any)
 			for _, item := range items {
 				object, _ := item.(map[string]any)
+				if ofTheCluster(kind, object) {
+					continue
+				}
 				uid := text(object, "metadata.uid")
 				now[uid] = true
 				k.seen[uid] = &sighting{kind: kind, object: object}
@@ -116,6 +119,13 @@ func (k *keeper) look() {
 			}
 		}
 	}
+}
+
+// ofTheCluster tells the pods of CDI and of the populators. They are no work of MTV's: beside the real Forklift the lab
+// copies without them, and for its own MTV it makes some that last for a moment, to be killed.
+func ofTheCluster(kind string, object map[string]any) bool {
+	name := text(object, "metadata.name")
+	return kind == "Pod" && (strings.HasPrefix(name, "importer-prime-") || strings.HasPrefix(name, "populate-"))
 }
 
 func text(object any, path string) string {

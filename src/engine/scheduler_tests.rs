@@ -114,7 +114,8 @@ fn cells(names: &[(&str, &str)]) -> Vec<Cell> {
         ..LoadRequest::default()
     };
     let loaded = load(&request).unwrap_or_else(|e| panic!("{e}"));
-    let (profile, scenario) = (loaded.providers.values().next().unwrap(), loaded.scenarios.values().next().unwrap());
+    let profile = loaded.providers.values().next().unwrap();
+    let scenario = loaded.scenarios.values().find(|scenario| !scenario.runs_alone()).unwrap();
     let cell = |(profile_name, scenario_name): &(&str, &str)| {
         let (mut profile, mut scenario) = (profile.clone(), scenario.clone());
         profile.name = (*profile_name).to_owned();
@@ -203,6 +204,17 @@ async fn never_more_cells_are_at_work_than_the_run_a_profile_and_a_group_allow()
     assert_eq!((fake.most(""), fake.most("a"), fake.most("b"), fake.most("g")), (4, 2, 1, 2));
     assert_eq!(ran.summary.count(Verdict::Passed), 8);
     assert_eq!(ran.took, 3 * MINUTE, "and nobody waits longer than for that");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cell_that_disturbs_others_is_at_work_while_no_other_is() {
+    let mut all = cells(&[("a", "1"), ("a", "2"), ("a", "3"), ("a", "4")]);
+    let steps = serde_json::json!([{"kill": {"what": "controller"}}]);
+    Arc::make_mut(&mut all[1].scenario).steps = Some(serde_json::from_value(steps).unwrap());
+    let fake = Fake::default();
+    let ran = run(&fake, &all, EngineOptions { jobs: 3, ..options() }, None).await;
+    assert_eq!(ran.summary.count(Verdict::Passed), 4);
+    assert_eq!((fake.most(""), ran.took), (2, 3 * MINUTE), "the first, then the second alone, then the other two");
 }
 
 #[tokio::test(start_paused = true)]
