@@ -41,8 +41,12 @@ pub(super) struct Workers {
 }
 
 impl Workers {
-    /// Makes them: one a disk, of virt-v2v one.
+    /// Makes them: one a disk, of virt-v2v one. On a cluster that a URL leads to there are none: MTV has no more rights
+    /// there than its token, and nobody here plays that cluster's kubelet, which tells what becomes of a pod.
     pub async fn start(walk: &Walk<'_>, worker: Worker) -> Self {
+        if !walk.run.resolved.destination.spec.url.is_empty() {
+            return Self { worker, pods: Vec::new() };
+        }
         let claims = target::own_volumes(walk).await.unwrap_or_default();
         let bodies: Vec<Value> = match worker {
             Worker::Importer => claims.iter().map(importer).collect(),

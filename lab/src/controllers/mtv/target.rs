@@ -457,7 +457,15 @@ async fn sweep(client: &kube::Client, namespace: &str, selector: &str, kinds: &[
     for (group, version, kind) in kinds {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
-        let _ = api.delete_collection(&DeleteParams::default(), &ListParams::default().labels(selector)).await;
+        let labelled = ListParams::default().labels(selector);
+        if *kind != POD.2 {
+            let _ = api.delete_collection(&DeleteParams::default(), &labelled).await;
+            continue;
+        }
+        // One by one, as Forklift does: the token of another cluster's Provider may not delete them all at once.
+        for pod in api.list_metadata(&labelled).await.into_iter().flat_map(|list| list.items) {
+            let _ = api.delete(&pod.name_any(), &DeleteParams::default()).await;
+        }
     }
 }
 
