@@ -47,8 +47,8 @@ type Cell struct {
 	Checks []string
 	// Details are the findings that did not pass, in full.
 	Details []string
-	// Unasked are the guest agents, `check of base VM`, that nobody waited for: whether one had come when it was looked
-	// for is chance.
+	// Unasked are the checks, `check of base VM`, of guest agents that nobody waited for, and of what they tell: whether
+	// one had come when it was looked for is chance.
 	Unasked []string
 }
 
@@ -158,7 +158,9 @@ func (r *Result) readChecks() error {
 		cell := r.Cells[event.Cell]
 		subject := fmt.Sprintf("%s of %s", finding.Check, r.baseName(finding.VM))
 		cell.Checks = append(cell.Checks, subject+": "+finding.Outcome)
-		if finding.Check == "guest-agent" && strings.HasPrefix(finding.Because, "no agent came") {
+		late := finding.Check == "guest-agent" && strings.HasPrefix(finding.Because, "no agent came") ||
+			finding.Check == "guest-os" && strings.HasPrefix(finding.Because, "no guest agent tells")
+		if late {
 			cell.Unasked = append(cell.Unasked, subject)
 		}
 		if finding.Outcome != "passed" {
