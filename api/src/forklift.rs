@@ -221,6 +221,12 @@ pub struct PlanSpec {
     pub enable_nested_virtualization: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub xfs_compatibility: Option<bool>,
+    /// Disks are copied as they are, MTV 2.9 and later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skip_guest_conversion: Option<bool>,
+    /// Devices that a guest without virtio's drivers knows, where nothing is converted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub use_compatibility_mode: Option<bool>,
     /// `cold`, `warm`, `live` or `conversion`, MTV 2.10 and later; it wins over `warm`.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub type_: Option<String>,
@@ -256,6 +262,9 @@ pub struct PlanVm {
     /// `on`, `off` or `auto`; overrides the Plan's, MTV 2.10 and later.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_power_state: Option<String>,
+    /// A Secret with keys that open encrypted disks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub luks: Option<ObjRef>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -228,6 +228,10 @@ impl CellId {
     pub fn destination(&self, run: &RunId, attempt: u32) -> String {
         format!("{run}-local-{}", hash_chars(&format!("{run}/{}/{attempt}", self.0), 8))
     }
+    /// A source Provider of the cell's own.
+    pub fn source(&self, run: &RunId, attempt: u32) -> String {
+        format!("{run}-source-{}", hash_chars(&format!("{run}/{}/{attempt}", self.0), 8))
+    }
     /// The `n`th NAD (from 1) and its bridge: at most 15 characters, the limit of a Linux bridge.
     pub fn nad(&self, run: &RunId, attempt: u32, n: usize) -> String {
         format!("mm{}-{n}", hash_chars(&format!("{run}/{}/{attempt}", self.0), 8))

@@ -71,6 +71,8 @@ pub struct GuestProfile {
     pub files: BTreeMap<String, String>,
     /// How a migration of it fails.
     pub fails: Option<Failure>,
+    /// What opens its encrypted root disk.
+    pub luks: Option<String>,
 }
 
 /// Knows the guests of the source world, so that a migrated VM answers as its source would.

@@ -115,7 +115,7 @@ pub const CONTRACT: &[Check] = &[
     target(
         "cpu-model",
         "no CPU model but the host's, no features (vSphere: nested virtualization may be kept), pinning or NUMA (oVirt's own \
-         come along)",
+         come along); `vmx` and `svm` as `enable_nested_virtualization` of the scenario says",
         COPIED,
         always,
         domain::cpu_model,

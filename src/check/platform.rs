@@ -119,6 +119,13 @@ pub(super) struct Devices {
     pub disk_serial: DiskSerial,
 }
 
+impl Devices {
+    /// Those that a guest knows into which nobody put drivers.
+    pub(super) const fn unconverted(self) -> Self {
+        Self { buses: &["sata"], nic_models: &["e1000e"], ..self }
+    }
+}
+
 /// What virt-v2v makes of any source.
 const CONVERTED: Devices = Devices {
     buses: &["virtio"],

@@ -301,6 +301,36 @@ fn a_healthy_vm_passes_every_check_and_each_check_speaks() {
 }
 
 #[test]
+fn nested_virtualization_is_as_the_scenario_asks_and_devices_are_those_of_a_raw_copy() {
+    let cpu = |w: &mut World, features: serde_json::Value| {
+        let vm = &mut w.t().objects.vm["spec"]["template"]["spec"]["domain"]["cpu"]["features"];
+        *vm = features;
+    };
+    let both = |policy: &str| json!([{"name": "vmx", "policy": policy}, {"name": "svm", "policy": policy}]);
+    let judged = |asked: Option<bool>, features: serde_json::Value| {
+        let mut world = World::healthy();
+        world.scenario.enable_nested_virtualization = asked;
+        cpu(&mut world, features);
+        outcomes(&world, Platform::Vsphere, "cpu-model").iter().any(|o| matches!(o, Outcome::Failed { .. }))
+    };
+    assert!(!judged(Some(false), both("disable")) && !judged(Some(true), both("optional")));
+    assert!(!judged(None, both("optional")), "a source that had it keeps it");
+    for (asked, features) in [
+        (Some(false), json!(null)),
+        (Some(false), both("optional")),
+        (Some(true), json!([{"name": "vmx", "policy": "optional"}])),
+        (None, both("disable")),
+    ] {
+        assert!(judged(asked, features.clone()), "{asked:?} {features}");
+    }
+    let mut raw = World::healthy();
+    raw.scenario.skip_guest_conversion = true;
+    assert_eq!(raw.failed(), ["nic-devices", "disk-devices"], "virtio is what a conversion makes");
+    raw.scenario.use_compatibility_mode = Some(false);
+    assert_eq!(raw.failed(), Vec::<String>::new());
+}
+
+#[test]
 fn each_thing_that_is_wrong_fails_its_own_check_and_no_other() {
     type Break = fn(&mut World);
     let cases: &[(&str, Break)] = &[

@@ -457,6 +457,15 @@ pub enum ScenarioCommand {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Print the scenarios (`tests_params`) of a Python suite's config.py as a YAML file. Its literals are read, nothing
+    /// is executed; what is no literal is told, a line each: FILE:LINE: what, and exit 2.
+    Import {
+        #[arg(value_name = "FILE.py")]
+        file: PathBuf,
+        /// Write them there; a file that exists stays.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
 }
 
 /// What a skeleton is of.

@@ -45,6 +45,7 @@ fn sketch(scenario: &Scenario, vm: &ScenarioVm, name: &str) -> Sketch {
         windows: vm.win_os,
         static_addresses: scenario.preserve_static_ips,
         running: vm.source_vm_power == Some(PowerState::On),
+        luks: vm.luks,
     }
 }
 

@@ -13,6 +13,7 @@ mod docs;
 mod earlier;
 mod explain;
 mod grow;
+mod import_cmd;
 mod lab_cmd;
 pub mod list_cmd;
 mod manual;

@@ -18,6 +18,7 @@ pub(super) fn run(command: &ScenarioCommand) -> Result<u8, Stop> {
     match command {
         ScenarioCommand::Check { files, world } => check(files, world.as_deref()),
         ScenarioCommand::New { kind, out } => new(*kind, out.as_deref()),
+        ScenarioCommand::Import { file, out } => super::import_cmd::run(file, out.as_deref()),
     }
 }
 

@@ -14,6 +14,7 @@ pub mod load;
 mod merge;
 mod node;
 pub mod platforms;
+pub mod python;
 mod request;
 pub mod scenarios;
 mod schema;

@@ -264,7 +264,7 @@ pub(crate) fn parse_yaml(text: &str) -> Result<Node, Vec<ParseError>> {
 
 /// Reads one JSON document: strictly, with lines where they can be told.
 pub(crate) fn parse_json(text: &str) -> Result<Node, Vec<ParseError>> {
-    let text = without_bom(text);
+    let text = &without_comments(without_bom(text));
     let refused = |what: &str, error: &serde_json::Error| {
         vec![ParseError { line: error.line(), message: format!("{what}{error}") }]
     };
@@ -278,6 +278,27 @@ pub(crate) fn parse_json(text: &str) -> Result<Node, Vec<ParseError>> {
             Err(error) => Err(refused("", &error)),
         },
     }
+}
+
+/// JSON with its comments, from `#` to the end of a line, as blanks: the Python suite's example of a provider file has such.
+fn without_comments(text: &str) -> String {
+    let (mut quoted, mut escaped, mut comment) = (false, false, false);
+    text.chars()
+        .map(|c| {
+            match c {
+                '\n' => comment = false,
+                _ if comment => return ' ',
+                '#' if !quoted => {
+                    comment = true;
+                    return ' ';
+                }
+                '"' if !escaped => quoted = !quoted,
+                _ => {}
+            }
+            escaped = quoted && c == '\\' && !escaped;
+            c
+        })
+        .collect()
 }
 
 /// How a complaint about a key that stands twice begins.
@@ -437,6 +458,14 @@ mod tests {
         let Ok(node) = parse_json(text) else { panic!("parses") };
         assert_eq!(node.to_json(), serde_json::json!({"a": "x/y é", "b": {"true": "true", "n": 1.5}}));
         assert_eq!(node.line_of(&["b", "n"]), 3);
+    }
+
+    #[test]
+    fn json_may_have_comments_behind_a_hash_but_not_in_a_text() {
+        let text = "{\n  \"a\": \"x # y \\\" # z\", # told \"b\"\n  # alone\n  \"b\": 1\n}";
+        let Ok(node) = parse_json(text) else { panic!("parses") };
+        assert_eq!(node.to_json(), serde_json::json!({"a": "x # y \" # z", "b": 1}));
+        assert_eq!(node.line_of(&["b"]), 4);
     }
 
     #[test]

@@ -14,5 +14,14 @@ macro_rules! shipped {
 }
 
 /// `config/scenarios/*.yaml`.
-pub(crate) const SCENARIOS: &[(&str, &str)] =
-    shipped!["sanity.yaml", "remote.yaml", "comprehensive.yaml", "hooks.yaml", "lifecycle.yaml"];
+pub(crate) const SCENARIOS: &[(&str, &str)] = shipped![
+    "sanity.yaml",
+    "remote.yaml",
+    "comprehensive.yaml",
+    "hooks.yaml",
+    "guests.yaml",
+    "networks.yaml",
+    "provider.yaml",
+    "plans.yaml",
+    "lifecycle.yaml"
+];

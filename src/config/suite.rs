@@ -1,7 +1,8 @@
 //! Scenario keys of the Python suite that have no type here: one table.
 //!
 //! A key that asks for something that is not built skips its scenario, with the reason; one that has no
-//! effect is told; a value that asks for nothing (`add_nic: false`) says nothing. Source: peer.md §1.3.
+//! effect is told; a value that asks for nothing (`rdm_as_lun: false`) says nothing. One that a step can do
+//! becomes that step. Source: peer.md §1.3.
 
 use std::collections::BTreeMap;
 
@@ -30,8 +31,6 @@ enum Effect {
     WhenFalse(&'static str),
     /// Asks for something, whatever it says.
     Always(&'static str),
-    /// Belongs to another key, which says it all.
-    PartOf,
 }
 
 struct Key {
@@ -44,20 +43,13 @@ const fn key(place: Place, name: &'static str, effect: Effect) -> Key {
     Key { place, name, effect }
 }
 
-use Effect::{Always, Idle, PartOf, WhenFalse, WhenTrue};
+use Effect::{Always, Idle, WhenFalse, WhenTrue};
 
 const TABLE: &[Key] = &[
-    key(Place::Vm, "add_nic", WhenTrue("giving a clone one more NIC")),
-    key(Place::Vm, "add_nic_start_connected", PartOf),
-    key(Place::Vm, "luks", WhenTrue("opening an encrypted disk")),
-    key(Place::Vm, "luks_passphrase", Always("opening an encrypted disk")),
     key(Place::Vm, "migrate_shared_disks", WhenFalse("leaving shared disks to another Plan")),
     key(Place::Vm, "target_esxi_host", Always("placing a clone on an ESXi host")),
     key(Place::Scenario, "migrate_shared_disks", WhenFalse("leaving shared disks to another Plan")),
-    key(Place::Scenario, "xfs_compatibility", WhenTrue("`xfsCompatibility` of the Plan")),
-    key(Place::Scenario, "xfs_check", Always("a command in the guest after migration")),
     key(Place::Scenario, "rdm_as_lun", WhenTrue("`rdmAsLun` of the Plan")),
-    key(Place::Scenario, "enable_nested_virtualization", Always("`enableNestedVirtualization` of the Plan")),
     key(Place::Scenario, "clone_to_same_host", WhenTrue("placing clones on one ESXi host")),
     key(Place::Scenario, "pin_to_non_dedicated_host", WhenTrue("placing clones on an ESXi host")),
     key(Place::Scenario, "disable_drs_for_vms", WhenTrue("switching DRS off for a clone")),
@@ -81,6 +73,7 @@ pub(crate) fn scenario(node: &mut Node) -> Asked {
     let mut out = Asked::default();
     take(node, Place::Scenario, &[], &mut out);
     templates(node, &mut out);
+    xfs_check(node, &mut out);
     if let Some(Data::Seq(vms)) = data(node, "virtual_machines") {
         for (n, vm) in vms.iter_mut().enumerate() {
             take(vm, Place::Vm, &["virtual_machines", &n.to_string()], &mut out);
@@ -125,13 +118,42 @@ fn take(node: &mut Node, place: Place, at: &[&str], out: &mut Asked) {
             WhenTrue(what) => (truth != Some(false)).then_some(what),
             WhenFalse(what) => (truth != Some(true)).then_some(what),
             Always(what) => Some(what),
-            PartOf => None,
         };
         if let Some(what) = asks {
             let reason = format!("`{}` asks for {what}, which is not built", row.name);
             if !out.not_built.contains(&reason) {
                 out.not_built.push(reason);
             }
+        }
+    }
+}
+
+/// The suite's check of a file system: a command, where it is mounted, and what the output must hold.
+const XFS_CHECK: &str = "xfs_check";
+const XFS_CHECK_KEYS: [&str; 3] = ["command", "mount_point", "expected_output"];
+
+/// `xfs_check` is a `run` step at the end of the story.
+fn xfs_check(node: &mut Node, out: &mut Asked) {
+    let Some(entry) = node.take(XFS_CHECK).filter(|entry| !entry.node.is_null()) else { return };
+    let texts = XFS_CHECK_KEYS.map(|key| match entry.node.get(key).map(Node::to_json) {
+        Some(Value::String(text)) if !text.trim().is_empty() => Some(text),
+        _ => None,
+    });
+    let [Some(command), Some(mount), Some(expected)] = texts else {
+        out.not_built
+            .push(format!("`{XFS_CHECK}` needs the texts {}", XFS_CHECK_KEYS.map(|k| format!("`{k}`")).join(", ")));
+        return;
+    };
+    let step = json!({"run": {"command": format!("{command} {mount}"), "output": regex::escape(&expected)}});
+    let step = Node { line: entry.line, ..Node::from_json(step) };
+    match data(node, "steps") {
+        Some(Data::Seq(steps)) => steps.push(step),
+        // A story that is wrong is told as that.
+        Some(_) => {}
+        None => {
+            let told = ["migrate", "verify"].map(|step| Node::scalar(step.into()));
+            let steps = told.into_iter().chain([step]).collect();
+            node.put(&["steps"], entry.line, Node { line: entry.line, data: Data::Seq(steps) });
         }
     }
 }
@@ -179,12 +201,18 @@ pub(crate) fn extend(schema: &mut Value) {
             WhenTrue(what) => format!("True asks for {what}, which is not built: the scenario is skipped."),
             WhenFalse(what) => format!("False asks for {what}, which is not built: the scenario is skipped."),
             Always(what) => format!("Asks for {what}, which is not built: the scenario is skipped."),
-            PartOf => "Belongs to `add_nic`.".to_owned(),
         };
         let properties = schema.pointer_mut(&format!("/$defs/{definition}/properties")).and_then(Value::as_object_mut);
         if let Some(properties) = properties {
             properties.insert(row.name.to_owned(), json!({"description": text, "deprecated": true}));
         }
+    }
+    if let Some(properties) = schema.pointer_mut("/$defs/Scenario/properties").and_then(Value::as_object_mut) {
+        let keys: serde_json::Map<String, Value> =
+            XFS_CHECK_KEYS.iter().map(|key| ((*key).to_owned(), json!({"type": "string"}))).collect();
+        let text = "A `run` step at the end of the story: the command with the mount point, whose output holds a text.";
+        let check = json!({"description": text, "type": "object", "properties": keys, "additionalProperties": false});
+        properties.insert(XFS_CHECK.to_owned(), check);
     }
     if let Some(template) = schema.pointer_mut("/$defs/Scenario/properties/pvc_name_template") {
         let own = std::mem::take(template);

@@ -29,12 +29,24 @@ pub(crate) fn scenario(name: &str, s: &Scenario) -> Vec<(Vec<String>, String)> {
             );
             say(&["virtual_machines", &n], text);
         }
+        if vm.add_nic && vm.add_nic_start_connected.is_none() {
+            let text = "`add_nic` needs `add_nic_start_connected`: true or false".to_owned();
+            say(&["virtual_machines", &n], text);
+        }
+        if vm.luks_passphrase.is_some() && !vm.luks {
+            say(&["virtual_machines", &n], "`luks_passphrase` opens nothing without `luks: true`".to_owned());
+        }
         for (d, disk) in vm.add_disks.iter().enumerate() {
             let path = ["virtual_machines", &n, "add_disks", &d.to_string()];
             if disk.rdm_type.is_none() && disk.size_gb.is_none_or(|gb| gb == 0) {
                 say(&path, format!("`size_gb` is required for an added disk of VM `{}` unless it is an RDM", vm.name));
             }
         }
+    }
+    if s.use_compatibility_mode.is_some() && !s.skip_guest_conversion {
+        let text =
+            "`use_compatibility_mode` is for disks that are not converted: set `skip_guest_conversion: true`, too";
+        say(&["use_compatibility_mode"], text.into());
     }
     if s.target_node_selector.len() > 1 {
         say(&["target_node_selector"], "`target_node_selector` has at most one entry".into());

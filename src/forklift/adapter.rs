@@ -20,6 +20,18 @@ pub struct ProviderWiring {
     pub url: String,
 }
 
+/// The key of a Provider's Secret that every MTV takes a CA from.
+pub(super) const CA_KEY: &str = "cacert";
+
+impl ProviderWiring {
+    /// Puts the CA under another key.
+    pub fn name_ca(&mut self, key: &str) {
+        if let Some(pem) = self.secret.remove(CA_KEY) {
+            self.secret.insert(key.to_owned(), pem);
+        }
+    }
+}
+
 /// A storage or network of the source, as a map's source reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceRef {
@@ -98,7 +110,7 @@ pub(super) fn login_secret(
         ("insecureSkipVerify".to_owned(), insecure.to_string().into()),
     ]);
     if let Some(pem) = ca_pem {
-        secret.insert("cacert".to_owned(), pem.to_owned().into());
+        secret.insert(CA_KEY.to_owned(), pem.to_owned().into());
     }
     secret
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::adapter::{Adapter, Collections, ProviderWiring, SourceRef, distinct};
+use super::adapter::{Adapter, CA_KEY, Collections, ProviderWiring, SourceRef, distinct};
 use super::read::{guest_os, id_in, items, number, text};
 use crate::api::vm::{
     AddressOrigin, CpuTopology, Firmware, FirmwareKind, GuestAddress, GuestInterface, Mac, Power, SourceDisk,
@@ -56,7 +56,7 @@ impl Adapter for Hyperv {
             }
         }
         if let Some(pem) = ca_pem {
-            secret.insert("cacert".to_owned(), pem.to_owned().into());
+            secret.insert(CA_KEY.to_owned(), pem.to_owned().into());
         }
         ProviderWiring { secret, settings, url: host(profile).to_owned() }
     }

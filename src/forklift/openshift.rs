@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::adapter::{Adapter, ProviderWiring, SourceRef};
+use super::adapter::{Adapter, CA_KEY, ProviderWiring, SourceRef};
 use crate::api::forklift::Ref;
 use crate::api::vm::{Mac, Power, SourceVm};
 use crate::config::{PlatformConfig, ProviderProfile};
@@ -53,7 +53,7 @@ impl Adapter for Openshift {
             ("insecureSkipVerify".to_owned(), insecure.to_string().into()),
         ]);
         if let Some(pem) = ca_pem {
-            secret.insert("cacert".to_owned(), pem.to_owned().into());
+            secret.insert(CA_KEY.to_owned(), pem.to_owned().into());
         }
         ProviderWiring { secret, settings: BTreeMap::new(), url: profile.api_url.clone() }
     }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kube::ResourceExt;
+use secrecy::SecretString;
 
+use super::providers::secret;
 use super::ready::{self, Patience};
 use super::{MtvError, references};
 use crate::api::condition::Conditions;
@@ -45,6 +47,18 @@ pub async fn create_hook(
     Ok(ObjRef::new(namespace, name))
 }
 
+/// Creates a Secret with the key that opens encrypted disks: each value of it is tried.
+pub async fn create_key(
+    tracked: &Tracked,
+    namespace: &str,
+    name: &str,
+    passphrase: &SecretString,
+) -> Result<ObjRef, MtvError> {
+    let data = BTreeMap::from([("key".to_owned(), passphrase.clone())]);
+    tracked.create(secret(namespace, name, BTreeMap::new(), data)).await?;
+    Ok(ObjRef::new(namespace, name))
+}
+
 /// One VM of the Plan to be built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedVm {
@@ -56,6 +70,8 @@ pub struct PlannedVm {
     /// Of the source VM, where the platform has such.
     pub namespace: Option<String>,
     pub target_power_state: Option<&'static str>,
+    /// The Secret that opens its encrypted disks.
+    pub luks: Option<ObjRef>,
 }
 
 /// What a Plan is built from.
@@ -94,6 +110,7 @@ pub fn build(request: PlanRequest<'_>) -> Plan {
                 hooks: request.hooks.clone(),
                 target_name: vm.target_name,
                 target_power_state: vm.target_power_state.map(str::to_owned),
+                luks: vm.luks,
             })
             .collect(),
         warm: scenario.warm_migration,
@@ -107,6 +124,11 @@ pub fn build(request: PlanRequest<'_>) -> Plan {
         pvc_name_template: request.pvc_name_template,
         target_power_state: scenario.target_power_state.map(|p| p.name().to_owned()),
         run_preflight_inspection: scenario.run_preflight_inspection,
+        enable_nested_virtualization: scenario.enable_nested_virtualization,
+        skip_guest_conversion: scenario.skip_guest_conversion.then_some(true),
+        use_compatibility_mode: scenario.use_compatibility_mode,
+        // Off is what it is by itself.
+        xfs_compatibility: scenario.xfs_compatibility.filter(|on| *on),
         ..PlanSpec::default()
     };
     let mut plan = Plan::new(request.name, spec);
@@ -180,6 +202,7 @@ mod tests {
             target_name: None,
             namespace: namespace.map(str::to_owned),
             target_power_state: None,
+            luks: None,
         };
         let plan = built_with(serde_json::json!({"virtual_machines": [{"name": "a"}]}), vec![vm(Some("n")), vm(None)]);
         let expected = serde_json::json!([{"id": "1", "name": "a", "namespace": "n"}, {"id": "1"}]);
@@ -193,9 +216,14 @@ mod tests {
         assert_eq!(plain.get("targetPowerState"), None);
         // Unset would mean on.
         assert_eq!(plain["preserveStaticIPs"], false);
+        for key in ["enableNestedVirtualization", "xfsCompatibility"] {
+            assert_eq!(plain.get(key), None, "{key}");
+        }
         let asked = built(serde_json::json!({
             "virtual_machines": [{"name": "a"}], "run_preflight_inspection": false, "target_power_state": "on",
+            "enable_nested_virtualization": false, "xfs_compatibility": true,
         }));
+        assert_eq!((&asked["enableNestedVirtualization"], &asked["xfsCompatibility"]), (&false.into(), &true.into()));
         assert_eq!((&asked["runPreflightInspection"], &asked["targetPowerState"]), (&false.into(), &"on".into()));
     }
 }

@@ -77,7 +77,7 @@ fn adopt_vm(
     let message = format!("took {} as it is, to become {target_name}", before.name);
     context.note(Some(&cell.id), Level::Info, message);
     let reference = VmRef { id: before.id.clone(), name: before.name.clone() };
-    Ok(PreparedVm { wanted: wanted.clone(), reference, target_name: Some(target_name), before })
+    Ok(PreparedVm { wanted: wanted.clone(), reference, target_name: Some(target_name), luks: None, before })
 }
 
 /// The VM of exactly this name.

@@ -148,6 +148,7 @@ fn build_plan(context: &RunContext, cell: &Cell, prepared: &Prepared) -> crate::
                 target_name: vm.target_name.clone(),
                 namespace: prepared.open.adapter.namespace_of(&vm.before),
                 target_power_state: vm.wanted.target_power_state.map(crate::config::PowerState::name),
+                luks: vm.luks.clone(),
             })
             .collect(),
         hooks: prepared.hooks.clone(),

@@ -17,7 +17,7 @@ use crate::api::forklift::ForkliftController;
 use crate::api::names::{CellId, RunId};
 use crate::cleanup::{borrowed, kept};
 use crate::cluster::{Cluster, Tracked, target};
-use crate::config::scenarios::Destination;
+use crate::config::scenarios::{CaKey, Destination, ProviderTls};
 use crate::config::{ProviderProfile, Settings};
 use crate::event::{EventKind, Events, Level, Problem, Stage};
 use crate::forklift::adapter::Adapter;
@@ -357,6 +357,34 @@ impl RunContext {
         let name = cell.destination(&self.parts.run, attempt);
         let patience = self.patience(self.parts.settings.timeouts.provider_ready);
         Ok(providers::create_local_destination(&self.tracked(Some(cell)), namespace, &name, patience).await?)
+    }
+
+    /// A source Provider for one attempt at a cell, which verifies the platform as its scenario says; the runner's own
+    /// session is the profile's.
+    pub(super) async fn own_source(
+        &self,
+        open: &OpenProfile,
+        cell: &CellId,
+        attempt: u32,
+        namespace: &str,
+        tls: ProviderTls,
+    ) -> Result<OpenProfile, Failure> {
+        let (adapter, profile) = (open.adapter, &open.profile);
+        let insecure = tls.insecure_skip_verify.unwrap_or(open.insecure);
+        let wanted = adapter.always_wants_ca() || (adapter.wants_ca(profile) && !insecure);
+        let ca = if wanted { Some(self.ca_of(profile, adapter, open.access.driver()).await?) } else { None };
+        let mut wiring = adapter.wire(profile, insecure, ca.as_deref());
+        if tls.ca_key == CaKey::CaCrt {
+            wiring.name_ca("ca.crt");
+        }
+        let patience = self.patience(self.parts.settings.timeouts.provider_ready);
+        let name = cell.source(&self.parts.run, attempt);
+        let platform = profile.platform.name();
+        let tracked = self.tracked(Some(cell));
+        let provider = providers::create_source(&tracked, namespace, &name, platform, wiring, patience).await?;
+        let verified = if insecure { "without verification" } else { "verified" };
+        self.note(Some(cell), Level::Info, format!("{}: Provider {name} of its own, {verified}", profile.name));
+        Ok(OpenProfile { provider, insecure, ..open.clone() })
     }
 
     /// The profile that the setting names, else the run's own cluster registered by its URL.

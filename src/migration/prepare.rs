@@ -22,7 +22,7 @@ use crate::cluster::{Tracked, WaitError};
 use crate::config::{PowerState, ScenarioVm};
 use crate::event::{Level, Problem};
 use crate::forklift::{inventory, maps, plan};
-use crate::matrix::Cell;
+use crate::matrix::{Cell, support};
 use crate::source::{CloneRequest, SourceAccess, SourceDriver, VmRef};
 
 /// Labels for a namespace that VMs with their own MACs land in. A pod security level is enforced only
@@ -40,7 +40,7 @@ fn namespace_labels(context: &RunContext) -> Vec<(&'static str, &'static str)> {
 pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> Result<Prepared, Failure> {
     let scenario = &cell.scenario;
     let run = &context.parts.run;
-    let open = context.profile(&cell.profile).await?;
+    let mut open = context.profile(&cell.profile).await?;
     let destination = context.destination(scenario.destination).await?;
     if scenario.has_warm() {
         context.borrow_precopy_interval().await?;
@@ -60,13 +60,17 @@ pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> 
         there.create_namespace(&target_namespace, &labels).await?;
     }
 
-    let vms = match &open.access {
+    if let Some(tls) = scenario.provider_tls {
+        open = context.own_source(&open, &cell.id, attempt, &namespace, tls).await?;
+    }
+    let mut vms = match &open.access {
         SourceAccess::Driver(driver) => {
             let clones = scenario.virtual_machines.iter().map(|wanted| clone_vm(context, cell, &open, driver, wanted));
             try_join_all(clones).await?
         }
         SourceAccess::InventoryOnly => adopt::adopt_vms(context, cell, &open).await?,
     };
+    give_keys(&tracked, &open, &namespace, &mut vms).await?;
     let network_namespace = scenario.multus_namespace.as_deref().unwrap_or(&target_namespace);
     let provider = match destination.shared {
         Some(provider) => provider,
@@ -128,6 +132,7 @@ async fn clone_vm(
         disk_type: wanted.disk_type,
         add_disks: &wanted.add_disks,
         target_storage: wanted.target_datastore_id.as_deref(),
+        add_nic: wanted.add_nic.then_some(wanted.add_nic_start_connected == Some(true)),
     };
     let reference = driver.clone_vm(request, &parts.ledger).await?;
     context.note(Some(&cell.id), Level::Info, format!("cloned {} as {}", wanted.name, reference.name));
@@ -151,7 +156,21 @@ async fn clone_vm(
     }
     let before = driver.describe(&reference).await?;
     in_inventory(context, cell, open, driver, &reference, &before).await?;
-    Ok(PreparedVm { wanted: wanted.clone(), reference, target_name: None, before })
+    Ok(PreparedVm { wanted: wanted.clone(), reference, target_name: None, luks: None, before })
+}
+
+/// A Secret with the passphrase of each VM whose disk is encrypted, beside the Plan.
+async fn give_keys(
+    tracked: &Tracked,
+    open: &OpenProfile,
+    namespace: &str,
+    vms: &mut [PreparedVm],
+) -> Result<(), Failure> {
+    for (number, vm) in (1..).zip(vms.iter_mut()).filter(|(_, vm)| vm.wanted.luks) {
+        let Some(passphrase) = support::passphrase(&open.profile, &vm.wanted) else { continue };
+        vm.luks = Some(plan::create_key(tracked, namespace, &format!("luks-{number}"), passphrase).await?);
+    }
+    Ok(())
 }
 
 /// How long the inventory gets to judge a VM anew by itself, before the VM is touched for it. Its

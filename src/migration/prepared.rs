@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::context::OpenProfile;
-use crate::api::forklift::{NetworkPair, Pair, PlanSpec, StoragePair};
+use crate::api::forklift::{NetworkPair, ObjRef, Pair, PlanSpec, StoragePair};
 use crate::api::vm::SourceVm;
 use crate::cluster::Cluster;
 use crate::config::ScenarioVm;
@@ -28,6 +28,8 @@ pub(super) struct PreparedVm {
     pub reference: VmRef,
     /// Name of the migrated VM where it is not the source's own.
     pub target_name: Option<String>,
+    /// The Secret that opens its encrypted disks.
+    pub luks: Option<ObjRef>,
     /// As it was before migration.
     pub before: SourceVm,
 }

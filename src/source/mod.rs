@@ -109,6 +109,8 @@ pub struct CloneRequest<'a> {
     pub disk_type: Option<DiskType>,
     pub add_disks: &'a [AddDisk],
     pub target_storage: Option<&'a str>,
+    /// One more NIC, and whether it is connected when the VM starts.
+    pub add_nic: Option<bool>,
 }
 
 /// A network of a VM or template, known before a clone exists.

@@ -27,6 +27,8 @@ const SECRETS: &[&str] = &[
     "lab-ovirt",
     "lab-hyperv",
     "lab-ec2-secret",
+    "lab-luks",
+    "WRONGPASSWORD",
 ];
 
 /// A directory of its own for one test; processes run in it and see no environment but what they are given.

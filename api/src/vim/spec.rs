@@ -90,6 +90,8 @@ pub enum DeviceChange {
     AddDisk { key: i64, backing: DiskBacking, controller_key: i64, unit: i64, capacity_kb: u64 },
     /// The server chooses a new MAC for this network card (an element of `config.hardware.device`).
     RegenerateMac { card: Element },
+    /// A further network card on the network of this one, of its kind.
+    AddCard { key: i64, like: Element, start_connected: bool },
 }
 
 impl DeviceChange {
@@ -120,6 +122,22 @@ impl DeviceChange {
                     w.maybe("controllerKey", card.text_at("controllerKey"))
                         .maybe("unitNumber", card.text_at("unitNumber"))
                         .text("addressType", "generated");
+                });
+            }
+            Self::AddCard { key, like, start_connected } => {
+                w.text("operation", "add");
+                w.typed("device", like.xsi_type.as_deref().unwrap_or("VirtualVmxnet3"), |w| {
+                    w.text("key", key);
+                    if let Some(backing) = like.child("backing") {
+                        w.element(&for_another_vm(backing));
+                    }
+                    w.node("connectable", |w| {
+                        w.text("startConnected", start_connected)
+                            .text("allowGuestControl", true)
+                            // The clone is off.
+                            .text("connected", false);
+                    });
+                    w.text("addressType", "generated");
                 });
             }
         });

@@ -184,11 +184,12 @@ fn same_name<'a>(
 fn foreign_keys(kind: Kind, vm: &Vm) -> Vec<(&'static str, String)> {
     use Kind::{Openstack, Ovirt, Vsphere};
     let disks = || vm.disks.iter().flatten();
-    let rules: [(&str, bool, &[Kind]); 17] = [
+    let rules: [(&str, bool, &[Kind]); 18] = [
         ("known_as", vm.known_as.is_some(), &[Kind::Ova, Kind::Hyperv, Kind::Ec2]),
         ("template", vm.template, &[Vsphere, Ovirt]),
         ("version", vm.version.is_some(), &[Ovirt]),
         ("tpm", vm.tpm, &[Vsphere]),
+        ("luks", vm.luks.is_some(), &[Vsphere]),
         ("bios_type", vm.bios_type.is_some(), &[Ovirt]),
         ("host", vm.host.is_some(), &[Vsphere, Ovirt]),
         ("folder", vm.folder.is_some(), &[Vsphere]),

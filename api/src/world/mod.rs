@@ -21,7 +21,7 @@ mod vm;
 
 pub use check::Problem;
 pub use os::Os;
-pub use sketch::Sketch;
+pub use sketch::{LUKS, Sketch};
 pub use value::{Cidr, Mac, Size, Unreadable};
 pub use vm::{
     AddressOrigin, Controller, Disk, DiskMode, Failure, Firmware, Guest, Nic, Power, Provision, Rdm, STEPS, Snapshot,

@@ -16,7 +16,12 @@ pub struct Sketch {
     pub static_addresses: bool,
     /// It must run already: nobody can switch it.
     pub running: bool,
+    /// Its root disk is encrypted.
+    pub luks: bool,
 }
+
+/// What opens the encrypted disk of a VM that was made up, and stands in the lab's profile.
+pub const LUKS: &str = "lab-luks";
 
 /// `3` of `mtv-win2019-3disks`, `two-nics` has none.
 fn counted(name: &str, noun: &str) -> Option<usize> {
@@ -46,8 +51,12 @@ impl Sketch {
             let own = Cidr { address: host.into(), prefix: 24 };
             if fixed && kind != Kind::Openstack { vec![own] } else { Vec::new() }
         };
-        let nics = (0..counted(&name, "nic").unwrap_or(1)).map(|n| Nic {
-            network: source.networks.get(n % source.networks.len().max(1)).map(|network| network.name.clone()),
+        // A dual NIC is two on one network; so many NICs are on as many.
+        let dual = says(&["dual"]) && says(&["nic", "nics"]);
+        let count = if dual { 2 } else { counted(&name, "nic").unwrap_or(1) };
+        let on = |n: usize| source.networks.get(if dual { 0 } else { n % source.networks.len().max(1) });
+        let nics = (0..count).map(|n| Nic {
+            network: on(n).map(|network| network.name.clone()),
             addresses: addresses(n),
             ..Nic::default()
         });
@@ -57,6 +66,7 @@ impl Sketch {
             template: kind == Kind::Ovirt,
             firmware: if efi { Firmware::Efi } else { Firmware::Bios },
             secure_boot: secure,
+            luks: (self.luks && kind == Kind::Vsphere).then(|| LUKS.to_owned()),
             cpus: 2,
             cores_per_socket: 1,
             memory: if os.windows() { Size::gib(8) } else { Size::gib(4) },

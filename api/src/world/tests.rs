@@ -73,7 +73,13 @@ fn a_key_of_another_platform_is_refused_with_those_that_have_it() {
 #[test]
 fn a_vm_is_made_from_its_name_and_what_a_scenario_says() {
     let shipped = World::shipped().unwrap();
-    let sketch = |name: &str| Sketch { name: name.to_owned(), windows: None, static_addresses: false, running: false };
+    let sketch = |name: &str| Sketch {
+        name: name.to_owned(),
+        windows: None,
+        static_addresses: false,
+        running: false,
+        luks: false,
+    };
     let vm = sketch("erp-win2019-3disks-2nics-efi").vm(Kind::Vsphere, &shipped.vsphere, 0);
     assert_eq!(vm.in_words(), "win2019, EFI, 3 disks, 2 NICs");
     let networks: Vec<_> = vm.all_nics().into_iter().filter_map(|nic| nic.network).collect();

@@ -67,6 +67,9 @@ pub struct Vm {
     pub firmware: Firmware,
     #[serde(default, skip_serializing_if = "is_default")]
     pub secure_boot: bool,
+    /// The passphrase of its encrypted root disk (LUKS): no conversion without it. Of vSphere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub luks: Option<String>,
     /// A virtual TPM. Of vSphere.
     #[serde(default, skip_serializing_if = "is_default")]
     pub tpm: bool,

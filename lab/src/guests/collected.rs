@@ -36,6 +36,7 @@ fn profile(vm: &InvVm) -> GuestProfile {
     GuestProfile {
         files: Default::default(),
         fails: None,
+        luks: None,
         windows,
         hostname: vm.name.clone(),
         pretty_name: vm.guest_name.clone(),

@@ -48,6 +48,10 @@ pub fn answer(guest: &GuestProfile, words: &[String]) -> Answer {
         "nmcli" => nmcli(guest, rest),
         "resolvectl" => Answer::out(resolvectl(guest)),
         "cat" => cat(guest, rest),
+        "lsblk" if rest.iter().any(|word| word.starts_with("-") && word.contains('J')) => {
+            Answer::out(format!("{}\n", block_devices(guest)))
+        }
+        "xfs_info" => xfs_info(guest, rest.iter().copied().find(|word| !word.starts_with('-'))),
         _ => Answer::failure(127, format!("bash: {command}: command not found\n")),
     }
 }
@@ -232,6 +236,42 @@ fn nmcli(guest: &GuestProfile, words: &[&str]) -> Answer {
         text.push('\n');
     }
     Answer::out(text)
+}
+
+/// `lsblk -J -f`: the boot partition, and the root file system in its encrypted one where it has such.
+fn block_devices(guest: &GuestProfile) -> Value {
+    let device = |name: &str, kind: Option<&str>, version: Option<&str>, mounted: Option<&str>| {
+        json!({"name": name, "fstype": kind, "fsver": version, "label": null,
+            "uuid": kind.map(|_| sha256(&format!("{}/{name}", guest.hostname)).chars().take(12).collect::<String>()),
+            "fsavail": null, "fsuse%": null, "mountpoints": [mounted]})
+    };
+    let mut disk = device("vda", None, None, None);
+    let root = match guest.luks {
+        Some(_) => {
+            let mut outer = device("vda2", Some("crypto_LUKS"), Some("2"), None);
+            outer["children"] = json!([device("luks-root", Some("xfs"), None, Some("/"))]);
+            outer
+        }
+        None => device("vda2", Some("xfs"), None, Some("/")),
+    };
+    disk["children"] = json!([device("vda1", Some("xfs"), None, Some("/boot")), root]);
+    json!({"blockdevices": [disk]})
+}
+
+/// The release whose installer still made XFS without checksums, in this world.
+const OLD_XFS: &str = "7";
+
+fn xfs_info(guest: &GuestProfile, mount: Option<&str>) -> Answer {
+    let Some(mount) = mount else {
+        return Answer::failure(2, "Usage: xfs_info [-V] [-t mtab] [mountpoint|device|file]\n");
+    };
+    let old = version_of(&guest.pretty_name).split('.').next() == Some(OLD_XFS);
+    let (inode, crc) = if old { (256, 0) } else { (512, 1) };
+    Answer::out(format!(
+        "meta-data={mount:<22} isize={inode}    agcount=4, agsize=1048576 blks\n         =                       \
+         sectsz=512   attr=2, projid32bit=1\n         =                       crc={crc}        finobt={crc}, sparse={crc}\n\
+         data     =                       bsize=4096   blocks=4194304, imaxpct=25\n"
+    ))
 }
 
 fn name_servers(guest: &GuestProfile) -> Vec<IpAddr> {

@@ -169,6 +169,7 @@ mod tests {
             nics: Vec::new(),
             files: BTreeMap::new(),
             fails: None,
+            luks: None,
         };
         let linux = run(&guest(false), "/bin/sh -c 'printf %s a1b2 > /var/tmp/m && sync' && cat /var/tmp/m 2>&1");
         assert_eq!((linux.stdout.as_str(), linux.code), ("a1b2", 0));

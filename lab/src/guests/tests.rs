@@ -34,6 +34,7 @@ fn windows(is_static: bool) -> Arc<One> {
     Arc::new(One(GuestProfile {
         files: Default::default(),
         fails: None,
+        luks: None,
         windows: true,
         hostname: "WIN-2019".to_owned(),
         pretty_name: "Microsoft Windows Server 2019".to_owned(),
@@ -46,6 +47,7 @@ fn linux() -> Arc<One> {
     Arc::new(One(GuestProfile {
         files: Default::default(),
         fails: None,
+        luks: None,
         windows: false,
         hostname: "rhel8".to_owned(),
         pretty_name: "Red Hat Enterprise Linux 8.10".to_owned(),

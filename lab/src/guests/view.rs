@@ -39,6 +39,7 @@ fn generic() -> GuestProfile {
     GuestProfile {
         files: Default::default(),
         fails: None,
+        luks: None,
         windows: false,
         hostname: "localhost.localdomain".to_owned(),
         pretty_name: "Red Hat Enterprise Linux 9.4 (Plow)".to_owned(),

@@ -156,6 +156,7 @@ impl GuestDirectory for Roster {
         Some(GuestProfile {
             files: Default::default(),
             fails: machine.fails.clone(),
+            luks: None,
             windows: machine.windows,
             hostname: machine.hostname.clone(),
             pretty_name: machine.pretty_name.clone(),

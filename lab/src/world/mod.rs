@@ -152,6 +152,7 @@ pub(crate) fn profile(state: &State, vm: &Vm) -> GuestProfile {
     GuestProfile {
         files: state.files.get(&vm.id).cloned().unwrap_or_default(),
         fails: vm.os.fails.clone(),
+        luks: vm.os.luks.clone(),
         windows: vm.os.windows,
         hostname: vm.os.hostname.clone(),
         pretty_name: vm.os.pretty_name.clone(),

@@ -201,6 +201,8 @@ pub struct GuestOs {
     pub tools: Tools,
     /// How its migration fails.
     pub fails: Option<Failure>,
+    /// What opens the encrypted root disk.
+    pub luks: Option<String>,
 }
 
 #[derive(Debug, Clone)]

@@ -135,6 +135,7 @@ fn installed(vm: &told::Vm) -> GuestOs {
         users: vec![(login.0.to_owned(), login.1.to_owned())],
         tools: guest.tools,
         fails: vm.fails.clone(),
+        luks: vm.luks.clone(),
     }
 }
 

@@ -16,7 +16,12 @@ const COPIED: &str = "MTV copies the source VM's own template, which its record 
 
 /// What a platform's devices are to be; `None` where the source's own template is copied.
 fn devices(facts: &Facts<'_>) -> Option<Devices> {
-    platform::of(facts.platform).devices
+    let usual = platform::of(facts.platform).devices?;
+    if !facts.scenario.skip_guest_conversion {
+        return Some(usual);
+    }
+    // `useCompatibilityModeBus` (vsphere/utils.go): on where nobody says otherwise.
+    if facts.scenario.use_compatibility_mode == Some(false) { Some(usual) } else { Some(usual.unconverted()) }
 }
 
 /// Name and claim of each volume that is a claim; other volumes have none.

@@ -52,11 +52,15 @@ fn own_cpus(facts: &Facts<'_>) -> Want {
     if facts.platform == Platform::Openstack { Want::Free } else { nothing_but_ovirts(facts) }
 }
 
-/// A vSphere VM whose own guests may use the CPU's virtualization keeps that (`NestedVirtualizationSetting`,
-/// pkg/controller/plan/context/migration.go): its two features are judged by themselves.
+/// A vSphere VM whose own guests may use the CPU's virtualization keeps that, and a Plan can say for any
+/// (`NestedVirtualizationSetting`, pkg/controller/plan/context/migration.go): the two features are judged by themselves.
 fn features_of_cpu(facts: &Facts<'_>) -> Want {
-    if facts.platform == Platform::Vsphere { Want::Free } else { nothing_but_ovirts(facts) }
+    let asked = facts.scenario.enable_nested_virtualization.is_some();
+    if asked || facts.platform == Platform::Vsphere { Want::Free } else { nothing_but_ovirts(facts) }
 }
+
+/// The CPU features that nested virtualization is.
+const NESTED: [&str; 2] = ["vmx", "svm"];
 
 fn model(facts: &Facts<'_>) -> Want {
     match facts.platform {
@@ -168,12 +172,21 @@ fn no_more(_: &Facts<'_>, _: &Value, _: &mut Compared) {}
 
 pub(in crate::check) fn cpu_model(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judgement> {
     judge("cpu-model", facts, target, |facts, domain, compared| {
-        if facts.platform != Platform::Vsphere {
+        let asked = facts.scenario.enable_nested_virtualization;
+        if asked.is_none() && facts.platform != Platform::Vsphere {
             return;
         }
-        for feature in list(domain, "/cpu/features") {
-            let kept = matches!(text(feature, "/name"), "vmx" | "svm") && text(feature, "/policy") == "optional";
-            compared.holds(kept, "cpu/features", "nothing but vmx and svm, optional", || shown(feature));
+        let policy = if asked == Some(false) { "disable" } else { "optional" };
+        let features = list(domain, "/cpu/features");
+        for feature in features.iter().filter(|_| facts.platform != Platform::Ovirt) {
+            let kept = NESTED.contains(&text(feature, "/name")) && text(feature, "/policy") == policy;
+            compared.holds(kept, "cpu/features", &format!("nothing but vmx and svm, {policy}"), || shown(feature));
+        }
+        for name in NESTED.iter().filter(|_| asked.is_some()) {
+            let own: Vec<&str> =
+                features.iter().filter(|f| text(f, "/name") == *name).map(|f| text(f, "/policy")).collect();
+            let told = || if own.is_empty() { "not said".to_owned() } else { own.join(", ") };
+            compared.holds(own == [policy], &format!("cpu/features/{name}"), policy, told);
         }
         let odd = at(domain, "/cpu/features");
         compared.holds(odd.is_null() || odd.is_array(), "cpu/features", "a list", || shown(odd));

@@ -71,7 +71,9 @@ pub(in crate::check) fn identity(facts: &Facts<'_>, target: &TargetVm) -> Vec<Ju
     });
     labels(facts, at(vm, "/metadata/labels"), true, &mut compared);
     let own = ["guestConverted", "resource"].map(|label| (label, text(vm, &format!("/metadata/labels/{label}"))));
-    for ((label, actual), wanted) in own.into_iter().zip(["true", "vm-config"]) {
+    // `kubevirt.go`: whether anything was converted.
+    let converted = if facts.scenario.skip_guest_conversion { "false" } else { "true" };
+    for ((label, actual), wanted) in own.into_iter().zip([converted, "vm-config"]) {
         compared.same_if_said(&format!("label {label}"), wanted, actual);
     }
     // The template's `app` is what Services select the VM by.

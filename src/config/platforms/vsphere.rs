@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::PlatformConfig;
 use super::copyoffload::Copyoffload;
-use super::keys::{Check, Common, Parts, given};
+use super::keys::{Check, Common, Parts, given, given_secret};
 
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -23,6 +23,9 @@ pub(super) struct Keys {
     /// `vcenter` (default) or `esxi`: a host addressed directly. It can't clone in this version, so its cells
     /// are skipped.
     endpoint_type: Option<EndpointType>,
+    /// Opens encrypted disks (LUKS) of the VMs that a scenario says have one.
+    #[schemars(with = "Option<String>")]
+    luks_passphrase: Option<SecretString>,
     /// Storage array of the copy-offload scenarios, which are skipped in this version; keys as in the Python
     /// suite. The datastores that it names can be used by `target_datastore_id` of a scenario.
     copyoffload: Option<Copyoffload>,
@@ -41,12 +44,13 @@ pub struct VsphereConfig {
     pub vddk_init_image: Option<String>,
     /// An ESXi host addressed directly, instead of a vCenter.
     pub esxi: bool,
+    pub luks_passphrase: Option<SecretString>,
     /// Environment overrides are applied.
     pub copyoffload: Option<Box<Copyoffload>>,
 }
 
 impl super::keys::Keys for Keys {
-    const IDLE: &'static [&'static str] = &["clone_provider", "luks_passphrase"];
+    const IDLE: &'static [&'static str] = &["clone_provider"];
 
     fn profile(self, _: &Common, check: &mut Check) -> Parts {
         Parts {
@@ -56,6 +60,7 @@ impl super::keys::Keys for Keys {
             one_at_a_time: false,
             config: PlatformConfig::Vsphere(VsphereConfig {
                 vddk_init_image: given(self.vddk_init_image),
+                luks_passphrase: given_secret(self.luks_passphrase),
                 esxi: self.endpoint_type == Some(EndpointType::Esxi),
                 copyoffload: self.copyoffload.map(Box::new),
             }),

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use schemars::JsonSchema;
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::duration;
@@ -127,6 +128,22 @@ pub struct Scenario {
     /// migrations from vSphere only.
     #[serde(default)]
     pub run_preflight_inspection: Option<bool>,
+    /// `enableNestedVirtualization` of the Plan: whether the migrated VMs' CPUs have `vmx` and `svm`; unset: as the source.
+    #[serde(default)]
+    pub enable_nested_virtualization: Option<bool>,
+    /// `skipGuestConversion` of the Plan: the disks are copied as they are, and nothing is converted.
+    #[serde(default)]
+    pub skip_guest_conversion: bool,
+    /// `useCompatibilityMode` of the Plan, where nothing is converted: devices that a guest without virtio's drivers knows
+    /// (SATA, e1000e, USB); unset: MTV's default, which is on.
+    #[serde(default)]
+    pub use_compatibility_mode: Option<bool>,
+    /// `xfsCompatibility` of the Plan: MTV converts by the virt-v2v that knows older XFS.
+    #[serde(default)]
+    pub xfs_compatibility: Option<bool>,
+    /// A source Provider of the scenario's own, which verifies the platform otherwise than the settings say.
+    #[serde(default)]
+    pub provider_tls: Option<ProviderTls>,
     /// Copy-offload plan (vSphere only).
     #[serde(default)]
     pub copyoffload: bool,
@@ -169,6 +186,26 @@ pub struct Requires {
     pub before_mtv_version: Option<String>,
     /// Empty: every platform that the support rules allow.
     pub platforms: Vec<Platform>,
+}
+
+/// How a source Provider of the scenario's own verifies its platform.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProviderTls {
+    /// `insecureSkipVerify` of its Secret; unset: as the settings say.
+    pub insecure_skip_verify: Option<bool>,
+    /// The key of its Secret that holds the CA: `cacert` (default), or `ca.crt` from MTV 2.12 on.
+    pub ca_key: CaKey,
+}
+
+/// Names that MTV knows for the CA in a Provider's Secret.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum CaKey {
+    #[default]
+    #[serde(rename = "cacert")]
+    Cacert,
+    #[serde(rename = "ca.crt")]
+    CaCrt,
 }
 
 /// When a warm migration is cut over. Unset fields come from the settings.
@@ -286,6 +323,19 @@ pub struct ScenarioVm {
     /// Expected power of this migrated VM, before the scenario's.
     #[serde(default)]
     pub target_power_state: Option<PowerState>,
+    /// Its disk is encrypted (LUKS): MTV gets the passphrase, of `luks_passphrase` here or else of the profile.
+    #[serde(default)]
+    pub luks: bool,
+    /// Instead of the profile's.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub luks_passphrase: Option<SecretString>,
+    /// One more NIC for the clone, beside its second one, else its first. Of vSphere.
+    #[serde(default)]
+    pub add_nic: bool,
+    /// Whether the added NIC is connected when the VM starts. Required with `add_nic`.
+    #[serde(default)]
+    pub add_nic_start_connected: Option<bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]

@@ -37,7 +37,9 @@ fn the_defaults_load_alone_with_the_eight_scenarios_and_those_that_run_only_wher
     assert_eq!(usual.count(), 8, "{:?}", loaded.scenarios.keys());
     let named = loaded.scenarios.values().filter(|scenario| scenario.opt_in);
     let tagged = |tag: &str| named.clone().filter(|one| one.tags.contains(&tag.to_owned())).count();
-    assert!(tagged("lifecycle") > 7 && tagged("lifecycle") + tagged("alone") == named.clone().count());
+    let catalogue = tagged("tier1") + tagged("ova");
+    assert!(tagged("lifecycle") > 7 && catalogue > 10, "{:?}", loaded.scenarios.keys());
+    assert_eq!(tagged("lifecycle") + tagged("alone") + catalogue, named.clone().count());
     assert_eq!(loaded.settings.jobs, 4);
     assert_eq!(loaded.settings.timeouts.migrate, Duration::from_secs(3600));
     assert!(!loaded.settings.insecure_verify_skip);
@@ -552,12 +554,17 @@ fn newer_scenario_keys_of_the_python_suite_skip_their_own_scenario_or_are_said_t
     request.config.push(write(dir.path(), "scenarios/new.yaml", NEWER_KEYS));
     let loaded = load(&request).unwrap_or_else(|e| panic!("{e}"));
     let reason = |name: &str| loaded.scenarios[name].not_built.join("; ");
-    for name in ["n1", "n3", "n4", "n5", "n6", "n7", "n10"] {
+    for name in ["n4", "n6", "n7", "n10"] {
         assert!(reason(name).contains("which is not built"), "{name}: {}", reason(name));
     }
-    for name in ["n2", "n8", "n9", "n11"] {
+    for name in ["n1", "n2", "n3", "n5", "n8", "n9", "n11"] {
         assert_eq!(reason(name), "", "{name}");
     }
+    let steps = loaded.scenarios["n5"].steps.as_deref().unwrap_or_default();
+    let told: Vec<String> = steps.iter().map(ToString::to_string).collect();
+    assert!(told.len() == 3 && told[2].contains("c m"), "{told:?}");
+    assert_eq!(loaded.scenarios["n1"].virtual_machines[0].add_nic_start_connected, Some(false));
+    assert!(loaded.scenarios["n3"].virtual_machines[0].luks_passphrase.is_some());
     assert!(reason("n4").starts_with("`migrate_shared_disks` asks for leaving"), "{}", reason("n4"));
     assert_eq!(loaded.scenarios["n6"].run_preflight_inspection, Some(true));
     assert_eq!(loaded.scenarios["n2"].per_nic_network_map, Some(true));

@@ -92,6 +92,7 @@ impl Told<'_> {
         let system = status.and_then(|status| status.operating_system.as_deref()).unwrap_or_default();
         let os = Os::told_by(&[system, name]);
         let sketch = Sketch {
+            luks: false,
             name: name.to_owned(),
             windows: Some(os.windows()),
             static_addresses: self.plan.spec.preserve_static_ips == Some(true),

@@ -6,9 +6,11 @@
 
 use std::collections::BTreeMap;
 
+use secrecy::SecretString;
+
 use super::{Cell, Decision};
 use crate::api::version::Version;
-use crate::config::{Platform, PlatformConfig, ProviderProfile, Scenario};
+use crate::config::{Platform, PlatformConfig, ProviderProfile, Scenario, ScenarioVm};
 
 mod table;
 
@@ -148,10 +150,26 @@ pub fn reason_against(profile: &ProviderProfile, scenario: &Scenario) -> Option<
     if matches!(&profile.config, PlatformConfig::Vsphere(v) if v.esxi) {
         return Some("an ESXi host addressed directly can't clone VMs".to_owned());
     }
+    let lacks_key = |vm: &&ScenarioVm| vm.luks && passphrase(profile, vm).is_none();
+    if let Some(vm) = scenario.virtual_machines.iter().find(lacks_key) {
+        return Some(format!(
+            "no `luks_passphrase` is given for VM `{}`, in profile `{}` or for it alone",
+            vm.name, profile.name
+        ));
+    }
     if scenario.copyoffload && !matches!(&profile.config, PlatformConfig::Vsphere(v) if v.copyoffload.is_some()) {
         return Some(format!("profile `{}` has no copyoffload section", profile.name));
     }
     scenario.copyoffload.then(|| NO_COPYOFFLOAD.to_owned())
+}
+
+/// What opens the encrypted disk of a VM: its own passphrase, else its profile's.
+pub fn passphrase<'a>(profile: &'a ProviderProfile, vm: &'a ScenarioVm) -> Option<&'a SecretString> {
+    let own = match &profile.config {
+        PlatformConfig::Vsphere(config) => config.luks_passphrase.as_ref(),
+        _ => None,
+    };
+    vm.luks_passphrase.as_ref().or(own)
 }
 
 /// Why the installed MTV is too old for this scenario on this platform, if it is.

@@ -3,6 +3,7 @@
 
 use super::Support::{AsItIs, Gated, Lost, LostBefore, No, Since, Yes};
 use super::{Capability, Gate};
+use crate::config::scenarios::CaKey;
 use crate::config::steps::Step;
 use crate::config::{Platform, PowerState, ScenarioVm};
 
@@ -33,6 +34,13 @@ const VSPHERE_SNAPSHOTS: &str = "making snapshots before a migration is built fo
 const A_FILE: &str = "an OVA is a file and does not run";
 const AS_FOUND: &str =
     "nobody here can switch the VM: it must be on already when the cell begins, else the cell is skipped";
+const VSPHERE_NICS: &str = "adding a NIC to a clone is built for vSphere only";
+const NOT_CONVERTED: &str = "virt-v2v does not convert VMs of this platform";
+const VSPHERE_RAW: &str = "judging disks that were not converted is built for vSphere only";
+const ONLY_VSPHERES_KEYS: &str = "only profiles of vSphere have a `luks_passphrase`";
+/// 2.10.6 has it, too, and 2.11.0 not.
+const NESTED: &str = "2.11.1";
+const NO_TLS: &str = "there is nothing to verify";
 const UNSEEN: &str = "its VMs are known by MTV's inventory alone";
 const NO_ADDRESSES: &str = "an OVF does not tell the guest's addresses";
 const AWS_ADDRESSES: &str = "addresses of a VPC's subnet mean nothing outside of it";
@@ -127,6 +135,27 @@ pub const TABLE: &[Capability] = &[
         by: [Yes, Yes, No(VSPHERE_DISKS), No(VSPHERE_DISKS), No(NO_CLONE), No(NO_CLONE), No(NO_CLONE)],
     },
     Capability {
+        name: "an added NIC",
+        needed: |s| vms(s, |vm| vm.add_nic),
+        checks: &[],
+        by: [Yes, No(VSPHERE_NICS), No(VSPHERE_NICS), No(VSPHERE_NICS), No(NO_CLONE), No(NO_CLONE), No(NO_CLONE)],
+    },
+    Capability {
+        name: "an encrypted disk (LUKS)",
+        needed: |s| vms(s, |vm| vm.luks),
+        checks: &[],
+        // virt-v2v opens it; where it does not convert nobody does.
+        by: [
+            Yes,
+            No(NOT_CONVERTED),
+            No(NOT_CONVERTED),
+            No(NOT_CONVERTED),
+            No(ONLY_VSPHERES_KEYS),
+            No(ONLY_VSPHERES_KEYS),
+            No(ONLY_VSPHERES_KEYS),
+        ],
+    },
+    Capability {
         name: "snapshots made before migration",
         needed: |s| {
             vms(s, |vm| vm.snapshots > 0) || s.steps.iter().flatten().any(|step| matches!(step, Step::Snapshot(_)))
@@ -176,6 +205,61 @@ pub const TABLE: &[Capability] = &[
         needed: |s| s.run_preflight_inspection.is_some(),
         checks: &[],
         by: all(Since("2.10")),
+    },
+    Capability {
+        name: "enable_nested_virtualization",
+        needed: |s| s.enable_nested_virtualization.is_some(),
+        checks: &["cpu-model"],
+        by: [
+            Since(NESTED),
+            Since(NESTED),
+            Since(NESTED),
+            No(TEMPLATE_SOURCE),
+            Since(NESTED),
+            Since(NESTED),
+            Since(NESTED),
+        ],
+    },
+    Capability {
+        name: "skip_guest_conversion",
+        needed: |s| s.skip_guest_conversion,
+        checks: &[],
+        by: [
+            Since("2.9"),
+            No(NOT_CONVERTED),
+            No(NOT_CONVERTED),
+            No(NOT_CONVERTED),
+            No(VSPHERE_RAW),
+            No(VSPHERE_RAW),
+            No(VSPHERE_RAW),
+        ],
+    },
+    Capability {
+        name: "xfs_compatibility",
+        needed: |s| s.xfs_compatibility == Some(true),
+        checks: &[],
+        by: [
+            Since("2.11.1"),
+            No(NOT_CONVERTED),
+            No(NOT_CONVERTED),
+            No(NOT_CONVERTED),
+            Since("2.11.1"),
+            Since("2.11.1"),
+            Since("2.11.1"),
+        ],
+    },
+    Capability {
+        name: "a Provider of the scenario's own",
+        needed: |s| s.provider_tls.is_some(),
+        checks: &[],
+        by: [Yes, Yes, Yes, Yes, No(NO_TLS), Yes, No(NO_TLS)],
+    },
+    Capability {
+        name: "a CA under `ca.crt`",
+        needed: |s| s.provider_tls.is_some_and(|tls| tls.ca_key == CaKey::CaCrt),
+        checks: &[],
+        // 2.11.7 still asks for `cacert` (pkg/controller/provider/validation.go).
+        by: all(Since("2.12")),
     },
     Capability {
         name: "target_labels",

@@ -16,6 +16,9 @@ use crate::source::{CloneRequest, SourceDriver, SourceError, VM, VmRef};
 
 const KIB_PER_GIB: u64 = 1024 * 1024;
 
+/// Key of an added card within the request; the server gives it another.
+const ADDED_CARD: i64 = -51;
+
 /// What a clone needs to know of its base.
 const BASE: &[&str] = &[
     "name",
@@ -63,10 +66,16 @@ fn config(
     annotation: String,
     new_disks: &[NewDisk],
     warm: bool,
+    add_nic: Option<bool>,
 ) -> Result<ConfigSpec, String> {
     let mut spec = ConfigSpec { annotation: Some(annotation), ..ConfigSpec::default() };
     for nic in &hardware.nics {
         spec.device_changes.push(DeviceChange::RegenerateMac { card: nic.raw.clone() });
+    }
+    if let Some(start_connected) = add_nic {
+        // On a network that the VM has already, so that it can be reached; the second where there are two.
+        let like = hardware.nics.get(1).or(hardware.nics.first()).ok_or("it has no NIC that another could be like")?;
+        spec.device_changes.push(DeviceChange::AddCard { key: ADDED_CARD, like: like.raw.clone(), start_connected });
     }
     let places = hardware
         .free_scsi_units(new_disks.len())
@@ -180,7 +189,7 @@ impl VsphereDriver {
         };
         let spec = CloneSpec {
             location: location(&hardware, datastore, pool, host, request.disk_type),
-            config: config(&hardware, &request.name, annotation, &new_disks, request.warm)
+            config: config(&hardware, &request.name, annotation, &new_disks, request.warm, request.add_nic)
                 .map_err(|cause| self.session.refused(&what, cause))?,
         };
         let instance = self.instance().await?;

@@ -149,6 +149,7 @@ mod tests {
         let guest = |windows, pretty_name: &str| GuestProfile {
             files: Default::default(),
             fails: None,
+            luks: None,
             windows,
             hostname: "h".to_owned(),
             pretty_name: pretty_name.to_owned(),

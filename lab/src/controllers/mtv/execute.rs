@@ -13,9 +13,9 @@ use super::conditions::{durable, now, settle, write_status};
 use super::pipeline::{self, Path};
 use super::plan::{Resolved, content};
 use super::pods::{self, Worker, Workers};
-use super::{Mtv, flight, hooks, migrations, provider, target, warm};
+use super::{Mtv, flight, hooks, keys, migrations, provider, target, warm};
 use crate::api::condition::Condition;
-use crate::api::forklift::{Migration, ObjRef, Plan, PlanMigration, PlanStatus, Step, StepError, VmStatus, Warm};
+use crate::api::forklift::{Migration, Plan, PlanMigration, PlanStatus, Step, StepError, VmStatus, Warm};
 use crate::controllers::mtv::platform::PlatformClient;
 use crate::defects::Defect;
 use crate::inventory::model::InvVm;
@@ -193,17 +193,29 @@ pub(super) async fn execute(
 impl Run {
     fn path(&self, index: usize, vm: &InvVm) -> Path {
         let has = |step: &str| self.plan.spec.vms.get(index).is_some_and(|vm| vm.hooks.iter().any(|h| h.step == step));
-        let warm = self.plan.spec.warm;
+        let (warm, raw) = (self.plan.spec.warm, self.is_raw());
         Path {
             warm,
-            v2v_transfer: self.resolved.kind.v2v_transfer(warm, self.resolved.destination.spec.url.is_empty()),
+            raw,
+            v2v_transfer: !raw && self.resolved.kind.v2v_transfer(warm, self.resolved.destination.spec.url.is_empty()),
             pre_hook: has("PreHook"),
             post_hook: has("PostHook"),
             preflight: self.plan.spec.run_preflight_inspection.unwrap_or(true),
             resume: self.resumes(),
             // It starts every Windows guest, and waits for those that it converted.
-            reboots: self.resolved.kind.converts() && self.reboots(index, vm),
+            reboots: self.converts() && self.reboots(index, vm),
         }
+    }
+
+    /// Whether the disks are copied as they are (`RequiresConversion`, `pkg/controller/plan/migrator/base/migrator.go`).
+    pub fn is_raw(&self) -> bool {
+        self.plan.spec.skip_guest_conversion == Some(true)
+            && self.mtv.version.at_least(9)
+            && self.resolved.kind.converts()
+    }
+
+    pub fn converts(&self) -> bool {
+        self.resolved.kind.converts() && !self.is_raw()
     }
 
     /// Whether MTV starts the VM, so that Windows goes through the reboots that finish a conversion.
@@ -263,7 +275,7 @@ impl Run {
             .iter()
             .map(|d| (self.resolved.kind.task_name(vm, d), i64::try_from(d.capacity_bytes >> 20).unwrap_or(i64::MAX)))
             .collect();
-        let converts = self.resolved.kind.converts();
+        let converts = self.converts();
         VmStatus {
             id: vm.id.clone(),
             name: vm.name.clone(),
@@ -271,7 +283,7 @@ impl Run {
             namespace: self.plan.spec.vms.get(index).and_then(|vm| vm.namespace.clone()),
             operating_system: converts.then(|| vm.guest_id.clone()),
             detected_boot_disk: (converts && self.mtv.version.at_least(12)).then_some(0),
-            luks: Some(ObjRef::default()),
+            luks: self.plan.spec.vms.get(index).map(|vm| vm.luks.clone().unwrap_or_default()),
             hooks: self.plan.spec.vms.get(index).map(|vm| vm.hooks.clone()).unwrap_or_default(),
             pipeline: pipeline::steps(self.resolved.kind, self.path(index, vm), self.mtv.version, &disks),
             warm: self.plan.spec.warm.then(Warm::default),
@@ -441,7 +453,11 @@ impl Walk<'_> {
         loop {
             // Asked for before looking, so that a step that begins meanwhile is not missed.
             let begun = self.begun.notified();
-            if let Some(fails) = self.guest().and_then(|guest| guest.fails) {
+            let fails = match self.guest().and_then(|guest| guest.fails) {
+                Some(fails) => Some(fails),
+                None => keys::refused(self).await,
+            };
+            if let Some(fails) = fails {
                 let runs = |step: &Step| step.phase == "Running" && fails.is_in(&step.name);
                 if self.run.statuses().get(self.index).is_some_and(|vm| vm.pipeline.iter().any(runs)) {
                     self.rest(PHASE / 2).await;
@@ -452,7 +468,7 @@ impl Walk<'_> {
         }
     }
 
-    fn guest(&self) -> Option<GuestProfile> {
+    pub fn guest(&self) -> Option<GuestProfile> {
         let guests = &self.run.mtv.guests;
         self.vm.nics.iter().find_map(|nic| guests.by_mac(&nic.mac)).or_else(|| guests.by_name(&self.vm.name))
     }
@@ -520,7 +536,7 @@ impl Walk<'_> {
                 self.phase(phase);
                 self.rest(PHASE).await;
             }
-            if self.run.resolved.kind.converts() {
+            if self.run.converts() {
                 self.convert().await?;
             }
         }

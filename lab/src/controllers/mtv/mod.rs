@@ -9,6 +9,7 @@ mod execute;
 mod feed;
 mod flight;
 mod hooks;
+mod keys;
 mod maps;
 mod migrations;
 mod networks;

@@ -19,10 +19,14 @@ pub(super) struct Path {
     pub reboots: bool,
     /// The disks are there already, and are only converted.
     pub resume: bool,
+    /// The disks are copied as they are.
+    pub raw: bool,
 }
 
+const CONVERSION: &str = "ImageConversion";
+
 /// The steps of a conversion that is resumed (`resumeConversionItinerary`, `pkg/controller/plan/migrator/base`).
-const RESUMED: &[&str] = &["ImageConversion", "VirtualMachineCreation"];
+const RESUMED: &[&str] = &[CONVERSION, "VirtualMachineCreation"];
 
 /// The steps in order, all `Pending`: the platform's own between the hooks that every path may have.
 pub(super) fn steps(source: &dyn Source, path: Path, version: MtvVersion, disks: &[(String, i64)]) -> Vec<Step> {
@@ -31,7 +35,7 @@ pub(super) fn steps(source: &dyn Source, path: Path, version: MtvVersion, disks:
         names.push("PreHook");
     }
     let own = if path.resume { RESUMED.to_vec() } else { source.steps(path, version) };
-    for step in own {
+    for step in own.into_iter().filter(|step| !(path.raw && matches!(*step, CONVERSION | "DiskTransferV2v"))) {
         names.push(step);
         if step == "VirtualMachineCreation" && path.reboots {
             names.push("WaitForGuestReboots");
@@ -135,6 +139,7 @@ mod tests {
             preflight: true,
             reboots: false,
             resume: false,
+            raw: false,
         };
         assert_eq!(
             names(cold, "2.11"),
@@ -150,6 +155,8 @@ mod tests {
             names(Path { reboots: true, ..remote }, "2.12"),
             "Initialize DiskTransfer ImageConversion VirtualMachineCreation WaitForGuestReboots"
         );
+        let raw = Path { raw: true, ..remote };
+        assert_eq!(names(raw, "2.12"), "Initialize DiskTransfer VirtualMachineCreation");
         let warm = Path { warm: true, ..remote };
         assert_eq!(names(warm, "2.9"), "Initialize DiskTransfer Cutover ImageConversion VirtualMachineCreation");
         assert_eq!(

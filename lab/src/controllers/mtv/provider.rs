@@ -113,7 +113,12 @@ fn bad_secret(reason: &str, items: Vec<String>) -> Condition {
 }
 
 async fn secret_data(mtv: &Mtv, provider: &Provider) -> Result<BTreeMap<String, String>, Condition> {
-    Ok(texts(&secret(mtv, provider).await?.data.unwrap_or_default()))
+    let mut data = texts(&secret(mtv, provider).await?.data.unwrap_or_default());
+    if !mtv.version.at_least(12) {
+        // Kubernetes' own name for a CA is known from 2.12 on (pkg/lib/util/util.go).
+        data.remove("ca.crt");
+    }
+    Ok(data)
 }
 
 async fn secret(mtv: &Mtv, provider: &Provider) -> Result<Secret, Condition> {

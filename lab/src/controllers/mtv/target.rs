@@ -330,7 +330,7 @@ async fn virtual_machine(walk: &Walk<'_>, volumes: &[PersistentVolumeClaim]) -> 
     let mut own_labels = labels(walk);
     own_labels["resource"] = json!("vm-config");
     if walk.run.resolved.kind.converts() {
-        own_labels["guestConverted"] = json!("true");
+        own_labels["guestConverted"] = json!((!walk.run.is_raw()).to_string());
     }
     let mut machine = json!({
         "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine",
@@ -347,12 +347,36 @@ async fn virtual_machine(walk: &Walk<'_>, volumes: &[PersistentVolumeClaim]) -> 
         settings: &walk.run.resolved.source.spec.settings,
     };
     walk.run.resolved.kind.shape(&facts, vm, &mut machine);
+    if walk.run.is_raw() && spec.use_compatibility_mode.unwrap_or(true) {
+        known_devices(&mut machine);
+    }
+    // `NestedVirtualizationSetting`, pkg/controller/plan/context/migration.go.
+    let nested = spec.enable_nested_virtualization.filter(|_| walk.run.resolved.kind.asks_for_nesting(mtv.version));
+    if let Some(on) = nested {
+        let policy = if on { "optional" } else { "disable" };
+        let features = ["vmx", "svm"].map(|name| json!({"name": name, "policy": policy}));
+        machine["spec"]["template"]["spec"]["domain"]["cpu"]["features"] = json!(features);
+    }
     if defect(Defect::WrongSerial) {
         machine["spec"]["template"]["spec"]["domain"]["firmware"]["serial"] =
             json!("00000000-0000-0000-0000-000000000000");
     }
     mtv.defects.write(&mut machine);
     machine
+}
+
+/// Devices that a guest knows into which nobody put drivers (`useCompatibilityModeBus`, vsphere/utils.go).
+fn known_devices(machine: &mut Value) {
+    let devices = &mut machine["spec"]["template"]["spec"]["domain"]["devices"];
+    for (list, pointer, value) in
+        [("disks", "/disk/bus", "sata"), ("interfaces", "/model", "e1000e"), ("inputs", "/bus", "usb")]
+    {
+        for device in devices[list].as_array_mut().into_iter().flatten() {
+            if let Some(place) = device.pointer_mut(pointer) {
+                *place = json!(value);
+            }
+        }
+    }
 }
 
 fn run_strategy(walk: &Walk<'_>) -> &'static str {

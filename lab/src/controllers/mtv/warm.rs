@@ -78,7 +78,7 @@ async fn cut_over(walk: &Walk<'_>, snapshot: &str) -> Result<(), Halt> {
         walk.phase("RemoveFinalSnapshot");
         walk.remove_snapshot(&last).await?;
     }
-    if walk.run.resolved.kind.converts() {
+    if walk.run.converts() {
         walk.convert().await?;
     }
     Ok(())

@@ -111,6 +111,7 @@ impl GuestDirectory for Cloud {
         Some(GuestProfile {
             files: Default::default(),
             fails: guest.fails,
+            luks: None,
             windows: guest.windows,
             hostname: guest.hostname,
             pretty_name: guest.pretty_name,

@@ -134,6 +134,7 @@ impl GuestDirectory for Engine {
         Some(GuestProfile {
             files: Default::default(),
             fails: vm.guest.fails.clone(),
+            luks: None,
             windows: vm.guest.windows,
             hostname: vm.guest.hostname.clone(),
             pretty_name: vm.guest.pretty_name.clone(),

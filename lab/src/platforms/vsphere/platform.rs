@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::{LabPlatform, PlatformOptions};
 use super::{VsphereEndpoint, VsphereOptions};
-use crate::api::world::{Kind, Vm};
+use crate::api::world::{Kind, LUKS, Vm};
 use crate::error::LabError;
 use crate::faults::Dialect;
 use crate::ports::GuestDirectory;
@@ -54,6 +54,7 @@ impl LabPlatform for Vsphere {
             "guest_vm_linux_password": "lab-linux",
             "guest_vm_win_user": "Administrator",
             "guest_vm_win_password": "lab-windows",
+            "luks_passphrase": LUKS,
         });
         vec![("vsphere".to_owned(), profile)]
     }

@@ -152,6 +152,11 @@ pub(super) trait Source: Send + Sync {
         false
     }
 
+    /// Whether what a Plan says of nested virtualization comes to the VM.
+    fn asks_for_nesting(&self, version: MtvVersion) -> bool {
+        version.at_least(11)
+    }
+
     /// Disks in the order in which MTV numbers them.
     fn ordered(&self, disks: &[InvDisk]) -> Vec<InvDisk> {
         disks.to_vec()

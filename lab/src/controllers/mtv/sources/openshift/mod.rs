@@ -26,6 +26,10 @@ pub(super) struct Openshift;
 
 #[async_trait]
 impl Source for Openshift {
+    // The template is the source's.
+    fn asks_for_nesting(&self, _: MtvVersion) -> bool {
+        false
+    }
     fn needs_url(&self) -> bool {
         false
     }

@@ -143,6 +143,7 @@ mod tests {
             preflight: true,
             reboots: false,
             resume: false,
+            raw: false,
         };
         let version = MtvVersion::parse("2.11").unwrap();
         let steps = super::super::super::pipeline::steps(&Openstack, path, version, &[]);

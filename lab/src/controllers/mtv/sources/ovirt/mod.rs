@@ -124,6 +124,7 @@ mod tests {
             preflight: true,
             reboots: false,
             resume: false,
+            raw: false,
         };
         let version = MtvVersion::parse("2.12").unwrap();
         assert_eq!(Ovirt.steps(cold, version), ["DiskTransfer", "VirtualMachineCreation"]);

@@ -1,0 +1,80 @@
+//! The Python suite's scenarios that run only where they are named: each passes on the lab where it can, and is red where
+//! what it is about goes wrong.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    reason = "a test has threads, clocks and an output of its own"
+)]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use common::Place;
+
+#[test]
+fn scenarios_of_the_suite_pass_on_the_platforms_and_releases_that_have_what_they_are_about() {
+    let place = Place::new();
+    let run = |args: &str, said: &str| {
+        place
+            .run(&format!("run --lab {args} --results results -j 6 --set max_concurrent=6"))
+            .exits(0)
+            .says(said)
+            .says("hold nothing");
+        let results = place.results();
+        results.are_whole_and_tell_no_secret();
+    };
+    run("-p vsphere -t tier1 --lab-mtv-version 2.12", "12 passed, 2 skipped");
+    // From 2.13 on.
+    run("-p vsphere -s test_resume_conversion_warm -s added_nic_disconnected --lab-mtv-version 2.13", "2 passed");
+    let elsewhere =
+        "-s test_ca_crt_cold_migration -s test_insecure* -s test_plan_archive_pvc_cleanup -s nested_virtualization_off";
+    run(&format!("-p ovirt -p openstack -p openshift {elsewhere} --lab-mtv-version 2.12"), "8 passed, 7 skipped");
+    run("-p ova -t ova", "1 passed");
+}
+
+#[test]
+fn a_wrong_key_a_lost_setting_and_another_file_system_are_red_where_they_are_not_expected() {
+    let place = Place::new();
+    let luks = |name: &str, key: &str| {
+        format!("{name}:\n  tags: [mine]\n  virtual_machines: [{{name: mtv-tests-rhel9-luks, luks: true{key}}}]\n")
+    };
+    let text = [
+        luks("wrong_key", ", luks_passphrase: WRONGPASSWORD"),
+        "no_key:\n  tags: [mine]\n  virtual_machines: [{name: mtv-tests-rhel9-luks}]\n".to_owned(),
+        "newer_xfs:\n  tags: [mine]\n  virtual_machines: [{name: mtv-tests-rhel8}]\n  xfs_check: {command: xfs_info, mount_point: /, expected_output: crc=0}\n"
+            .to_owned(),
+    ];
+    place.write("own/scenarios/mine.yaml", &text.concat());
+    place.run("--config own run --lab -p vsphere --results results -t mine -j 3").exits(1).says("hold nothing");
+    let said = |cell: &str| place.results().cell(&format!("vsphere/{cell}"))["problem"].to_string();
+    for cell in ["wrong_key", "no_key"] {
+        assert!(said(cell).contains("the migration failed at ImageConversion"), "{}", said(cell));
+    }
+    assert!(said("newer_xfs").contains("crc"), "{}", said("newer_xfs"));
+    place.results().are_whole_and_tell_no_secret();
+    let told = "cpu/features/vmx";
+    place
+        .run("run --lab -p vsphere -s nested_virtualization_off --lab-mtv-version 2.12 --defect cpu-feature-off --results results")
+        .exits(1)
+        .says(told);
+}
+
+#[test]
+fn a_configuration_of_the_suite_is_imported_and_runs() {
+    let place = Place::new();
+    place.write(
+        "config.py",
+        "import uuid\nglobal config\n\ntests_params: dict = {\n    \"mine_cold\": {\n        \"virtual_machines\": [\n            {\"name\": \
+         \"mtv-tests-rhel8\", \"source_vm_power\": \"on\", \"guest_agent\": True},\n        ],\n        \"warm_migration\": False,\n    },\n}\n",
+    );
+    std::fs::create_dir_all(place.path("own/scenarios")).unwrap();
+    place.run("scenario import config.py --out own/scenarios/suite.yaml").exits(0);
+    place.run("--config own run --lab -p vsphere -s mine_cold --results results").exits(0).says("1 passed");
+    place.write(
+        "odd.py",
+        "tests_params = {\"a\": {\"virtual_machines\": [{\"name\": \"x\"}], \"vm_target_namespace\": f\"n-{uuid}\"}}\n",
+    );
+    place.run("scenario import odd.py").exits(2).says("odd.py:1: `a.vm_target_namespace`: no literal, left out");
+}
