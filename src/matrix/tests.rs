@@ -130,9 +130,12 @@ fn a_scenario_that_runs_only_where_it_is_named_is_no_part_of_any_other_selection
         let providers = vec!["vsphere".to_owned()];
         lifecycle(Selection { providers, scenarios: own(scenarios), tags: own(tags), filter, again: None })
     };
-    for (scenarios, tags, filter) in
-        [(&[][..], &[][..], None), (&["test_sanity_*"], &[], None), (&[], &["tier0"], None), (&[], &[], Some("not tag(warm)"))]
-    {
+    for (scenarios, tags, filter) in [
+        (&[][..], &[][..], None),
+        (&["test_sanity_*"], &[], None),
+        (&[], &["tier0"], None),
+        (&[], &[], Some("not tag(warm)")),
+    ] {
         assert_eq!(named(scenarios, tags, filter), 0, "{scenarios:?} {tags:?} {filter:?}");
     }
     let all = named(&[], &["lifecycle"], None);
