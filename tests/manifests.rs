@@ -506,3 +506,17 @@ fn every_job_runs_as_its_pod_spec_says_and_leaves_its_reports_on_the_volume() {
     volume(&locked_out, "latest").text("junit.xml");
     lab.ends_clean();
 }
+
+#[test]
+fn the_image_bears_the_version_of_cargo_toml_and_holds_what_its_build_copies() {
+    let containerfile = std::fs::read_to_string(root().join("Containerfile")).unwrap();
+    assert!(containerfile.contains(&format!("ARG VERSION={}\n", env!("CARGO_PKG_VERSION"))), "another version");
+    let ignored = std::fs::read_to_string(root().join(".containerignore")).unwrap();
+    let sent: BTreeSet<&str> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    for line in containerfile.lines().filter(|line| line.starts_with("COPY ") && !line.contains("--from")) {
+        let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+        for copied in &words[..words.len() - 1] {
+            assert!(sent.contains(copied), "{line}: .containerignore keeps {copied} back");
+        }
+    }
+}

@@ -18,6 +18,7 @@ use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
 use super::gate::{Gate, Refused};
+use crate::api::quantity;
 
 #[derive(Clone)]
 struct Shared {
@@ -115,22 +116,9 @@ async fn sums(client: &Client, query: &str) -> Result<BTreeMap<String, f64>, kub
     Ok(by_node)
 }
 
-/// A memory quantity in bytes.
-fn bytes(quantity: &Quantity) -> f64 {
-    let text = quantity.0.trim();
-    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let factor = match unit {
-        "Ki" => 1024.0,
-        "Mi" => 1_048_576.0,
-        "Gi" => 1_073_741_824.0,
-        "Ti" => 1_099_511_627_776.0,
-        "k" => 1e3,
-        "M" => 1e6,
-        "G" => 1e9,
-        _ => 1.0,
-    };
-    number.parse::<f64>().unwrap_or(0.0) * factor
+/// What can't be read is nothing.
+fn bytes(text: &Quantity) -> f64 {
+    quantity::amount(&text.0).unwrap_or_default()
 }
 
 fn vector(sums: &BTreeMap<String, f64>) -> Value {

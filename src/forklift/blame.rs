@@ -11,9 +11,9 @@ use kube::api::{Api, ListParams};
 use super::references;
 use super::status::failure_lines;
 use crate::api::forklift::{PlanSpec, VmStatus};
+use crate::api::quantity;
 use crate::api::vm::SourceVm;
 use crate::cluster::Cluster;
-use crate::cluster::objects::quantity;
 
 /// The migration that failed.
 pub struct Failed<'a> {

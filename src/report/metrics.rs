@@ -245,4 +245,29 @@ mod tests {
         assert!(rate.0.contains("vm=\"a\\\"b\""), "{}", rate.0);
         assert_eq!(*rate.1, (1000.0 * 1_048_576.0_f64 / 20.0).round());
     }
+
+    #[test]
+    fn alerts_and_dashboard_ask_for_series_and_verdicts_that_a_run_writes() {
+        let page = render(&RunModel::from_events(&fixture::events()));
+        let written: BTreeSet<&str> = page
+            .lines()
+            .map(|line| line.strip_prefix("# TYPE ").unwrap_or(line))
+            .filter_map(|line| line.split(['{', ' ']).next())
+            .collect();
+        let series = regex::Regex::new("mtv_matrix_[a-z_]+").unwrap();
+        let verdicts = regex::Regex::new(r#"verdict=~?\\?"([a-z|]+)"#).unwrap();
+        let alerts = include_str!("../../manifests/monitoring/alerts.yaml");
+        let dashboard = include_str!("../../manifests/monitoring/dashboard.json");
+        for asked in series.find_iter(alerts).chain(series.find_iter(dashboard)) {
+            assert!(written.contains(asked.as_str()), "nobody writes {}", asked.as_str());
+        }
+        let mut named = 0;
+        for asked in verdicts.captures_iter(alerts).chain(verdicts.captures_iter(dashboard)) {
+            for verdict in asked[1].split('|') {
+                assert!(VERDICTS.iter().any(|known| known.name() == verdict), "no cell is ever {verdict}");
+                named += 1;
+            }
+        }
+        assert!(named > 10, "only {named} verdicts were found");
+    }
 }

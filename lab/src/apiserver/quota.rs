@@ -8,25 +8,11 @@ use serde_json::Value;
 use super::State;
 use super::error::ApiError;
 use super::resources::ResourceDef;
+use crate::api::quantity;
 
-/// Bytes of a quantity; what can't be read counts as nothing.
+/// What can't be read counts as nothing.
 fn amount(text: &str) -> f64 {
-    const UNITS: [(&str, f64); 11] = [
-        ("Ki", 1024.0),
-        ("Mi", 1_048_576.0),
-        ("Gi", 1_073_741_824.0),
-        ("Ti", 1_099_511_627_776.0),
-        ("Pi", 1_125_899_906_842_624.0),
-        ("m", 0.001),
-        ("k", 1e3),
-        ("M", 1e6),
-        ("G", 1e9),
-        ("T", 1e12),
-        ("P", 1e15),
-    ];
-    let unit = UNITS.iter().find_map(|(unit, factor)| text.strip_suffix(unit).map(|number| (number, *factor)));
-    let (number, factor) = unit.unwrap_or((text, 1.0));
-    number.parse::<f64>().map_or(0.0, |number| number * factor)
+    quantity::amount(text).unwrap_or_default()
 }
 
 fn text(value: &Value) -> String {

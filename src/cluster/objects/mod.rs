@@ -6,7 +6,6 @@ pub mod apply;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod placement;
-pub mod quantity;
 pub mod routes;
 pub mod strict;
 pub mod switch;

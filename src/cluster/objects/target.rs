@@ -8,11 +8,11 @@ use kube::ResourceExt;
 use kube::api::DynamicObject;
 use serde_json::Value;
 
-use super::quantity;
 use super::routes::{find, whole};
 use crate::api::cdi::StorageProfile;
 use crate::api::condition::Conditions;
 use crate::api::kubevirt::{VirtualMachine, VirtualMachineInstance, VirtualMachineInstanceStatus};
+use crate::api::quantity;
 use crate::api::vm::{
     CpuTopology, Firmware, FirmwareKind, GuestLogin, Mac, Objects, Power, TargetDisk, TargetNetwork, TargetNic,
     TargetVm,

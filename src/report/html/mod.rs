@@ -5,7 +5,8 @@
 //! page holds already: without it the page says the same.
 //!
 //! Bounds: the log and the passed checks of a cell that passed are folded to counts when there are more than
-//! [`DETAILED`] cells, and the timeline shows [`TIMELINE`] cells at most, the bad ones first.
+//! [`DETAILED`] cells, and the timeline shows [`TIMELINE`] cells at most, the bad ones first. A cause names a dozen cells
+//! and folds the others; the first cells that did not pass are open, however many there are.
 
 mod timeline;
 mod view;
@@ -126,5 +127,34 @@ mod tests {
         assert!(place("id=\"causes\"") < place("id=\"matrix\""));
         assert!(place("<b class=\"name\">vsphere/broken") < place("<b class=\"name\">vsphere/cold"));
         assert!(place("<b class=\"name\">vsphere/cold") < place("<b class=\"name\">vsphere/warm"));
+    }
+
+    #[test]
+    fn a_cause_of_many_cells_names_a_dozen_and_only_the_first_cells_are_open() {
+        let mut model = RunModel::from_events(&crate::report::fixture::events());
+        let broken = model.cells.iter().find(|cell| cell.name() == "vsphere/broken").unwrap().clone();
+        for n in 0..40 {
+            let mut more = broken.clone();
+            more.info.id = crate::api::names::CellId::new(&format!("vsphere-{n}"), "broken", None);
+            model.cells.push(more);
+        }
+        let page = render(&model, &History::default()).unwrap();
+        let causes = page.split("id=\"causes\"").nth(1).unwrap().split("</section>").next().unwrap();
+        let (named, folded) = causes.split_once("<details class=\"more\">").unwrap();
+        assert_eq!(named.matches("<li><a href=\"#cell-").count(), 12, "{named}");
+        assert!(folded.starts_with("<summary>29 more</summary>"), "{folded}");
+        assert_eq!(folded.matches("<li><a href=\"#cell-").count(), 29);
+        assert_eq!(page.matches(" open><summary>").count(), 20);
+    }
+
+    #[test]
+    fn each_scrolling_table_of_a_cell_has_a_name_of_its_own() {
+        let page = page();
+        let names: Vec<&str> =
+            page.split("aria-label=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+        let checks: Vec<&&str> = names.iter().filter(|name| name.starts_with("Checks of")).collect();
+        assert!(checks.len() > 1, "{names:?}");
+        let distinct: std::collections::BTreeSet<_> = checks.iter().collect();
+        assert_eq!(distinct.len(), checks.len(), "{checks:?}");
     }
 }

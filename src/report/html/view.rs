@@ -12,6 +12,10 @@ use crate::event::{Finding, Level, Outcome, Problem, Verdict};
 
 /// Lines of its log that a cell which did not pass shows.
 const LOG_LINES: usize = 200;
+/// Cells that a cause names before the others are folded.
+const LINKS: usize = 12;
+/// Cells whose details are open, from the top of the page; a browser lays out hundreds of open ones for seconds.
+const OPEN: usize = 20;
 /// Runs that the page of a results directory shows as columns.
 const COLUMNS: usize = 30;
 
@@ -46,7 +50,10 @@ pub struct CauseView {
     pub actual: Text,
     pub subject: Text,
     pub problem: Option<ProblemView>,
+    /// As many as can be taken in at a glance.
     pub cells: Vec<CellLink>,
+    /// The others, folded.
+    pub more: Vec<CellLink>,
     /// `2 new, 1 known since …`; empty without a history.
     pub history: String,
 }
@@ -280,15 +287,18 @@ fn counts(model: &RunModel) -> Vec<Count> {
 }
 
 fn cause_view(
+    model: &RunModel,
     cause: &Cause<'_>,
     anchors: &BTreeMap<&str, String>,
     histories: &BTreeMap<String, CellHistory>,
 ) -> CauseView {
     let (mut expected, mut actual, mut subject) = (Text::default(), Text::default(), Text::default());
     if let Some(finding) = cause.finding {
+        // By what was cloned: the same words every night.
+        let vm = model.run.as_ref().map_or(finding.vm.as_str(), |run| run.base_of(&finding.vm));
         subject = Text::new(&match &finding.subject {
-            Some(part) => format!("{}, {part}", finding.vm),
-            None => finding.vm.clone(),
+            Some(part) => format!("{vm}, {part}"),
+            None => vm.to_owned(),
         });
         if let Outcome::Failed { expected: wanted, actual: found } = &finding.outcome {
             (expected, actual) = (Text::new(wanted), Text::new(found));
@@ -301,6 +311,15 @@ fn cause_view(
         (None, None, Some(stage)) => format!("{} in {stage}", cause.verdict),
         (None, None, None) => cause.verdict.name().to_owned(),
     };
+    let mut cells: Vec<CellLink> = cause
+        .cells
+        .iter()
+        .map(|cell| CellLink {
+            anchor: anchors.get(cell.name()).cloned().unwrap_or_default(),
+            name: Text::new(cell.name()),
+        })
+        .collect();
+    let more = cells.split_off(cells.len().min(LINKS));
     CauseView {
         verdict: cause.verdict.name(),
         title: Text::new(&title),
@@ -308,14 +327,8 @@ fn cause_view(
         actual,
         subject,
         problem: cause.problem.map(problem_view),
-        cells: cause
-            .cells
-            .iter()
-            .map(|cell| CellLink {
-                anchor: anchors.get(cell.name()).cloned().unwrap_or_default(),
-                name: Text::new(cell.name()),
-            })
-            .collect(),
+        cells,
+        more,
         history: told(cause.cells.iter().copied(), histories),
     }
 }
@@ -465,6 +478,7 @@ fn cell_view(
     anchor: String,
     history: Option<&CellHistory>,
     brief: bool,
+    open: bool,
 ) -> CellView {
     let verdict = cell.final_verdict();
     let good = matches!(verdict, Verdict::Passed | Verdict::Skipped);
@@ -491,7 +505,7 @@ fn cell_view(
         storage_class: Text::new(&cell.info.storage_class),
         took: if verdict == Verdict::Skipped { String::new() } else { duration_text(cell.milliseconds()) },
         flaky: cell.flaky(),
-        open: !good,
+        open: open && !good,
         skipped: cell.skipped.as_deref().map(Text::new),
         unstarted: cell.unstarted.as_ref().map(|(_, problem)| problem_view(problem)),
         history: told,
@@ -532,7 +546,7 @@ impl<'a> Page<'a> {
                 .filter(|probe| !probe.ok)
                 .map(|probe| Fact { name: Text::new(&probe.probe), text: Text::new(&probe.message) })
                 .collect(),
-            causes: found.iter().map(|cause| cause_view(cause, &anchors, &histories)).collect(),
+            causes: found.iter().map(|cause| cause_view(model, cause, &anchors, &histories)).collect(),
             leftovers: model
                 .leftovers
                 .iter()
@@ -545,7 +559,8 @@ impl<'a> Page<'a> {
             timeline: Timeline::new(model, anchor),
             cells: cells
                 .into_iter()
-                .map(|cell| cell_view(model, cell, anchor(cell), histories.get(cell.name()), brief))
+                .enumerate()
+                .map(|(at, cell)| cell_view(model, cell, anchor(cell), histories.get(cell.name()), brief, at < OPEN))
                 .collect(),
         }
     }

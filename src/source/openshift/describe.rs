@@ -12,8 +12,8 @@ use serde_json::Value;
 use super::OpenshiftDriver;
 use crate::api::condition::Conditions;
 use crate::api::kubevirt::{VirtualMachineInstance, VirtualMachineInstanceStatus};
+use crate::api::quantity;
 use crate::api::vm::*;
-use crate::cluster::quantity;
 use crate::source::{SourceError, VmRef};
 
 /// The cluster's own network, which has neither id nor name in MTV.

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::claim_of;
 use crate::api::multus::NetworkAttachmentDefinition;
+use crate::api::quantity;
 use crate::controllers::kubevirt::json::{list, text};
 use crate::controllers::kubevirt::{vm::run_strategy, vm_resource};
 use crate::controllers::mtv::platform::PlatformClient;
@@ -151,12 +152,9 @@ fn is_on(vm: &Value) -> bool {
     }
 }
 
-/// Bytes of a quantity in whole or binary units.
-fn bytes(quantity: &str) -> u64 {
-    let units = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40)];
-    let unit = units.iter().find_map(|(unit, shift)| Some((quantity.strip_suffix(unit)?, *shift)));
-    let (number, shift) = unit.unwrap_or((quantity, 0));
-    number.parse::<u64>().unwrap_or(0) << shift
+/// What can't be read is nothing.
+fn bytes(text: &str) -> u64 {
+    quantity::bytes(text).unwrap_or_default()
 }
 
 fn inv_disk(namespace: &str, claim: &str, around: &Around) -> InvDisk {

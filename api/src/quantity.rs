@@ -1,11 +1,16 @@
-//! Kubernetes quantities as bytes.
+//! Kubernetes quantities: the one place that reads them.
 
-/// `1Gi`, `512M`, `1e9`, `1073741824`, `100m`; rounded up to whole bytes. `None` when it is no quantity.
+/// `1Gi`, `512M`, `1e9`, `1073741824`, `100m`; rounded up to whole bytes. `None` when it is no quantity, or below zero.
 pub fn bytes(text: &str) -> Option<u64> {
-    let text = text.trim();
-    if let Ok(whole) = text.parse::<u64>() {
+    if let Ok(whole) = text.trim().parse::<u64>() {
         return Some(whole);
     }
+    amount(text).filter(|value| *value >= 0.0).map(|value| value.ceil() as u64)
+}
+
+/// A quantity of anything as a number: bytes, pods, cores. `None` when it is none.
+pub fn amount(text: &str) -> Option<f64> {
+    let text = text.trim();
     const UNITS: [(&str, f64); 14] = [
         ("Ki", 1024.0),
         ("Mi", 1_048_576.0),
@@ -25,8 +30,7 @@ pub fn bytes(text: &str) -> Option<u64> {
     let unit = UNITS.iter().find_map(|(unit, factor)| text.strip_suffix(unit).map(|number| (number, *factor)));
     let (number, factor) = unit.unwrap_or((text, 1.0));
     let number: f64 = number.parse().ok()?;
-    let value = number * factor;
-    (value.is_finite() && value >= 0.0).then(|| value.ceil() as u64)
+    Some(number * factor).filter(|value| value.is_finite())
 }
 
 #[cfg(test)]
@@ -42,5 +46,7 @@ mod tests {
         assert_eq!(bytes("1500m"), Some(2));
         assert_eq!(bytes("big"), None);
         assert_eq!(bytes("-1Gi"), None);
+        assert_eq!(amount("250m"), Some(0.25));
+        assert_eq!(amount("nan"), None);
     }
 }
