@@ -45,7 +45,18 @@ fn every_scenario_on_every_platform_passes_or_says_why_not_and_nothing_is_left()
     assert_eq!(run["run"], results.run_id());
     junit_is_strict(&results.text("junit.xml"), &run);
     traces_are_a_tree(&results.lines("traces.jsonl"), &run);
+    reports_are_small(&results, cells.iter().filter(|c| c["verdict"] == "passed").count());
     all_shipped_cold_scenarios_boot_and_read_their_marker_back_on_every_platform(&results);
+}
+
+/// What issue 15 allows a cell: 2 KB of the page when it is packed, 20 KB of spans.
+fn reports_are_small(results: &common::Results, passed: usize) {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut packed, results.text("report.html").as_bytes()).unwrap();
+    let page = packed.finish().unwrap().len();
+    assert!(page <= 2_048 * passed, "{page} bytes of report.html for {passed} cells");
+    let spans = results.text("traces.jsonl").len();
+    assert!(spans <= 20_000 * passed, "{spans} bytes of traces.jsonl for {passed} cells");
 }
 
 /// The four of the usual run, wherever they passed.
@@ -643,7 +654,7 @@ fn a_cell_with_a_second_network_passes_also_where_mtvs_own_provider_may_not_be_u
     let place = Place::new();
     let lab = LabServer::start(&place, "--clock-scale 1500");
     // A Provider without URL elsewhere sees the networks beside it and those of `default` only.
-    delete(&lab, "apis/forklift.konveyor.io/v1beta1/namespaces/openshift-mtv/providers/host");
+    lab.delete("apis/forklift.konveyor.io/v1beta1/namespaces/openshift-mtv/providers/host");
     let scenarios = "-s test_mtv_migration_warm_2disks2nics -s test_cold_migration_comprehensive";
     let args = format!("run -p vsphere {scenarios} --results results");
     Running::start(&mut lab.command(&place, &args)).end().exits(0).says("beside its networks");
@@ -663,17 +674,6 @@ fn a_windows_vm_that_was_off_runs_after_its_migration_by_an_mtv_that_waits_for_i
         let judged = events.iter().map(|e| &e["finding"]).find(|f| f["check"] == "power").unwrap();
         assert_eq!(judged["actual"], power, "MTV {version}");
     }
-}
-
-fn delete(lab: &LabServer, path: &str) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let status = runtime.block_on(async {
-        let http = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build().unwrap();
-        let request = http.delete(format!("{}/{path}", lab.url)).bearer_auth(lab.token());
-        request.send().await.unwrap().status()
-    });
-    assert!(status.is_success(), "{path}: {status}");
 }
 
 #[test]

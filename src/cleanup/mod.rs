@@ -24,6 +24,9 @@ pub mod borrowed;
 mod cleaner;
 pub mod kept;
 pub mod proof;
+pub mod results;
+#[cfg(test)]
+mod results_tests;
 pub mod sweep;
 pub mod teardown;
 #[cfg(test)]

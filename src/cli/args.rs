@@ -8,6 +8,9 @@ use crate::config::{FailFast, Flaky, Keep, RetriesOn, TraceDetail};
 use crate::lab::faults::FaultOptions;
 use crate::matrix::Shard;
 
+/// Runs that a history goes back where nobody says otherwise.
+pub const NIGHTS: usize = 30;
+
 /// Runs end-to-end tests of the Migration Toolkit for Virtualization.
 #[derive(Debug, Parser)]
 #[command(name = "mtv-matrix", version, about, max_term_width = 100)]
@@ -77,9 +80,12 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Remove what crashed, killed or kept runs left behind.
     Clean(CleanArgs),
-    /// Render the reports of a run again, join the shards of a set, or hold runs against each other: `report DIR`,
-    /// `report merge`, `report compare`.
+    /// Render the reports of a run again, join the shards of a set, hold runs against each other, pack one for support:
+    /// `report DIR`,
+    /// `report merge`, `report compare`, `report bundle`.
     Report(ReportArgs),
+    /// Follow a run from outside by its event log, as `run` shows it; ends with the run's exit code.
+    Watch(WatchArgs),
     /// What many runs say of each cell: new, known, fixed, flaky, slower; also DIR/index.html.
     History(HistoryArgs),
     /// Start the built-in lab and keep it up.
@@ -158,6 +164,20 @@ pub enum ReportCommand {
     /// Hold runs against each other: verdicts, what failed, stages that took longer. Exit 1 when a cell that passed
     /// in the first run did not in the last.
     Compare(CompareArgs),
+    /// Pack one run for whoever helps, as .tar.gz and without secrets. The configuration is read, too, so that its
+    /// secrets are known.
+    Bundle(BundleArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct BundleArgs {
+    /// The run's directory, e.g. results/latest.
+    pub dir: PathBuf,
+    /// Where it goes; a file that exists stays. RUN.tar.gz in this directory where it is not given.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub config: ConfigArgs,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -168,8 +188,8 @@ pub struct CompareArgs {
     /// Also the cells that are the same.
     #[arg(long)]
     pub all: bool,
-    #[arg(long, short = 'o', visible_alias = "format", value_enum, default_value_t = ListFormat::Table)]
-    pub output: ListFormat,
+    #[arg(long, short = 'o', visible_alias = "format", value_enum, default_value_t = Output::Table)]
+    pub output: Output,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -178,10 +198,10 @@ pub struct HistoryArgs {
     #[arg(long, value_name = "DIR", default_value = "results")]
     pub results: PathBuf,
     /// The newest N runs only; 0 is all.
-    #[arg(long, value_name = "N", default_value_t = 30)]
+    #[arg(long, value_name = "N", default_value_t = NIGHTS)]
     pub last: usize,
-    #[arg(long, short = 'o', visible_alias = "format", value_enum, default_value_t = ListFormat::Table)]
-    pub output: ListFormat,
+    #[arg(long, short = 'o', visible_alias = "format", value_enum, default_value_t = Output::Table)]
+    pub output: Output,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -267,8 +287,8 @@ pub struct DoctorArgs {
     pub config: ConfigArgs,
     #[command(flatten)]
     pub lab: LabArgs,
-    #[arg(long, short = 'o', visible_alias = "format", value_enum, default_value_t = ListFormat::Table)]
-    pub output: ListFormat,
+    #[arg(long, short = 'o', visible_alias = "format", value_enum, default_value_t = Output::Table)]
+    pub output: Output,
 }
 
 #[derive(Debug, Clone, ClapArgs)]
@@ -331,6 +351,16 @@ pub struct RunArgs {
     pub tell: TellArgs,
 }
 
+#[derive(Debug, ClapArgs)]
+pub struct WatchArgs {
+    /// The run's directory, or the results directory, whose `latest` is then followed.
+    #[arg(default_value = "results")]
+    pub dir: PathBuf,
+    /// How the run is told.
+    #[arg(long, value_enum, default_value_t = LogFormat::Auto)]
+    pub log_format: LogFormat,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// Progress lines on a terminal, plain lines elsewhere.
@@ -348,8 +378,8 @@ pub struct ListArgs {
     pub select: SelectArgs,
     #[command(flatten)]
     pub lab: LabArgs,
-    #[arg(long, short = 'o', visible_alias = "format", value_enum, default_value_t = ListOutput::Table)]
-    pub output: ListOutput,
+    #[arg(long, short = 'o', visible_alias = "format", value_enum, default_value_t = Output::Table)]
+    pub output: Output,
     /// Cells at once, for when the run may end; the settings' `jobs` where it is not given.
     #[arg(long, short = 'j', value_name = "N")]
     pub jobs: Option<usize>,
@@ -361,20 +391,17 @@ pub struct ListArgs {
     pub explain: Option<String>,
 }
 
+/// The form of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ListOutput {
+pub enum Output {
     Table,
-    /// The table with storage classes and expected times.
+    /// The table with more columns, and with the rows that it else leaves out.
     Wide,
+    /// For programs; fields are only ever added.
     Json,
-    /// The ids of the cells that would run, a line each.
+    /// A name a line: of `list` the cells that would run, of `doctor` what is missing or in doubt, of `report compare`
+    /// the cells that differ.
     Name,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ListFormat {
-    Table,
-    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -481,7 +508,7 @@ pub enum SkeletonKind {
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Every effective value with the layer it came from; secrets masked.
-    Show(ConfigArgs),
+    Show(ShowArgs),
     /// The lab's world as a file: to read, and to take pieces of for `--world`.
     World,
     /// JSON Schema of settings, providers, scenarios or worlds.
@@ -495,6 +522,14 @@ pub enum ConfigCommand {
         #[arg(default_value = "docs")]
         dir: PathBuf,
     },
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ShowArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    #[arg(long, short = 'o', visible_alias = "format", value_enum, default_value_t = Output::Table)]
+    pub output: Output,
 }
 
 /// Which schema to print.
@@ -528,6 +563,8 @@ pub struct CleanArgs {
     /// Show what would be removed and its proof, and change nothing.
     #[arg(long)]
     pub dry_run: bool,
+    #[arg(long, short = 'o', visible_alias = "format", value_enum, default_value_t = Output::Table)]
+    pub output: Output,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -35,6 +35,14 @@ impl Bus {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells what is waited for to whoever watches.
+    pub fn ask(&self) {
+        let mut state = self.state();
+        if !state.finished {
+            state.reporters.iter_mut().for_each(|reporter| reporter.asked());
+        }
+    }
+
     /// Ends the reporters; returns every event and whether the log is whole.
     pub fn finish(&self) -> (Vec<Event>, Option<EventLogError>) {
         let mut state = self.state();

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
+use serde_json::json;
 
-use super::args::{CleanArgs, ConfigArgs};
-use super::{Stop, common, exit};
+use super::args::{CleanArgs, ConfigArgs, Output};
+use super::{Stop, common, exit, print_text};
 use crate::api::names::RunId;
 use crate::cleanup::{Cleaned, Cleaner, Consent, Standing};
 use crate::cluster::Cluster;
@@ -32,13 +33,14 @@ pub async fn run(config: &ConfigArgs, args: CleanArgs) -> Result<u8, Stop> {
     if let Some(dir) = &args.results {
         let found = ledgers(dir)?;
         // What may still come is waited for in all of them at once.
-        let finished = stream::iter(&found.paths).map(|path| finish(&cleaner, path)).buffered(LEDGERS_AT_ONCE);
+        let finished =
+            stream::iter(&found.paths).map(|path| finish(&cleaner, path, args.output)).buffered(LEDGERS_AT_ONCE);
         for finished in finished.collect::<Vec<_>>().await {
             match finished {
                 Ok(cleaned) => all.join(cleaned),
                 // One that was named is refused; of many the others are finished.
                 Err(WorkError::Held(held)) if found.named => return Err(Stop::usage(held)),
-                Err(WorkError::Held(held)) => super::show::out(format_args!("not touched: {held}")),
+                Err(WorkError::Held(held)) => say(args.output, format_args!("not touched: {held}")),
                 Err(error) => broken.push(error.to_string()),
             }
         }
@@ -50,18 +52,18 @@ pub async fn run(config: &ConfigArgs, args: CleanArgs) -> Result<u8, Stop> {
         all.join(told);
     }
     for run in runs {
-        super::show::out(format_args!("run {run}"));
-        match sweep(&cleaner, &loaded, &run).await {
+        say(args.output, format_args!("run {run}"));
+        match sweep(&cleaner, &loaded, &run, args.output).await {
             Ok(cleaned) => all.join(cleaned),
             Err(WorkError::Held(held)) if named.is_some() => return Err(Stop::usage(held)),
-            Err(WorkError::Held(held)) => super::show::out(format_args!("not touched: {held}")),
+            Err(WorkError::Held(held)) => say(args.output, format_args!("not touched: {held}")),
             Err(error) => broken.push(error.to_string()),
         }
     }
     for driver in cleaner.drivers.values() {
         driver.disconnect().await;
     }
-    Ok(tell(&all, &broken, args.dry_run))
+    Ok(tell(&all, &broken, args.dry_run, args.output))
 }
 
 /// Ledgers that are finished side by side.
@@ -93,20 +95,20 @@ impl From<GuardError> for WorkError {
 }
 
 /// Finishes one ledger.
-async fn finish(cleaner: &Cleaner<'_>, path: &Path) -> Result<Cleaned, WorkError> {
+async fn finish(cleaner: &Cleaner<'_>, path: &Path, output: Output) -> Result<Cleaned, WorkError> {
     let guard = Arc::new(Guard::hold(path, WHAT)?);
     let _heart = common::heartbeat(&guard);
     let ledger = Ledger::reopen(path)?;
-    super::show::out(format_args!("{}: run {}", path.display(), ledger.run()));
+    say(output, format_args!("{}: run {}", path.display(), ledger.run()));
     Ok(cleaner.finish(&ledger, guard.silence()).await?)
 }
 
 /// Sweeps for a run; its ledger is used where the results directory still has it and it can be read.
-async fn sweep(cleaner: &Cleaner<'_>, loaded: &Loaded, run: &RunId) -> Result<Cleaned, WorkError> {
+async fn sweep(cleaner: &Cleaner<'_>, loaded: &Loaded, run: &RunId, output: Output) -> Result<Cleaned, WorkError> {
     let known = loaded.settings.results.join(run.as_str()).join("ledger.jsonl");
     let mut unreadable = None;
     if known.is_file() {
-        match finish(cleaner, &known).await {
+        match finish(cleaner, &known, output).await {
             Err(error @ WorkError::Ledger(_)) => unreadable = Some(error.to_string()),
             done => return done,
         }
@@ -116,7 +118,7 @@ async fn sweep(cleaner: &Cleaner<'_>, loaded: &Loaded, run: &RunId) -> Result<Cl
     let swept = cleaner.sweep(run, |marker| Ledger::create_with(&path, run, marker)).await;
     drop(scratch);
     if let Some(error) = unreadable {
-        super::show::out(format_args!("swept without its ledger: {error}"));
+        say(output, format_args!("swept without its ledger: {error}"));
     }
     Ok(swept?)
 }
@@ -172,10 +174,47 @@ fn ledgers(dir: &Path) -> Result<Ledgers, Stop> {
     Ok(Ledgers { paths: found, named: false })
 }
 
-fn tell(cleaned: &Cleaned, broken: &[String], dry_run: bool) -> u8 {
+/// What is told on the way; where a program reads standard output it has that for itself.
+fn say(output: Output, message: impl std::fmt::Display) {
+    match output {
+        Output::Table | Output::Wide => super::show::out(message),
+        Output::Json | Output::Name => super::show::err(message),
+    }
+}
+
+fn tell(cleaned: &Cleaned, broken: &[String], dry_run: bool, output: Output) -> u8 {
+    match output {
+        Output::Table | Output::Wide => print_text(&table(cleaned, broken, dry_run)),
+        Output::Json => print_text(&as_json(cleaned, broken, dry_run)),
+        Output::Name => {
+            // A dry run tells the proof behind it.
+            let name = |what: &String| format!("{}\n", what.split_once(": ").map_or(what.as_str(), |(name, _)| name));
+            print_text(&cleaned.removed.iter().map(name).collect::<String>());
+        }
+    }
+    if cleaned.is_whole() && broken.is_empty() { exit::PASSED } else { exit::LEFTOVERS }
+}
+
+fn as_json(cleaned: &Cleaned, broken: &[String], dry_run: bool) -> String {
+    let left = cleaned.leftovers.iter().map(|left| {
+        let standing = match left.standing {
+            Standing::Left => "left",
+            Standing::Unproven => "unproven",
+            Standing::NotOurs => "not-ours",
+            Standing::Unknown => "unknown",
+        };
+        json!({"what": left.what, "because": left.because, "standing": standing})
+    });
+    let unknown = broken.iter().map(|error| json!({"what": null, "because": error, "standing": "unknown"}));
+    let left: Vec<serde_json::Value> = left.chain(unknown).collect();
+    format!("{:#}\n", json!({"version": 1, "dry_run": dry_run, "removed": cleaned.removed, "left": left}))
+}
+
+fn table(cleaned: &Cleaned, broken: &[String], dry_run: bool) -> String {
+    let mut out = String::new();
     let verb = if dry_run { "would remove" } else { "removed" };
     for what in &cleaned.removed {
-        super::show::out(format_args!("  {verb} {what}"));
+        out.push_str(&format!("  {verb} {what}\n"));
     }
     for left in &cleaned.leftovers {
         let word = match left.standing {
@@ -184,10 +223,10 @@ fn tell(cleaned: &Cleaned, broken: &[String], dry_run: bool) -> u8 {
             Standing::NotOurs => "not ours, not touched",
             Standing::Unknown => "unknown",
         };
-        super::show::out(format_args!("  {word}: {}: {}", left.what, left.because));
+        out.push_str(&format!("  {word}: {}: {}\n", left.what, left.because));
     }
     for error in broken {
-        super::show::out(format_args!("  unknown: {error}"));
+        out.push_str(&format!("  unknown: {error}\n"));
     }
     let count = |standing| cleaned.leftovers.iter().filter(|left| left.standing == standing).count();
     let unknown = count(Standing::Unknown) + broken.len();
@@ -199,6 +238,7 @@ fn tell(cleaned: &Cleaned, broken: &[String], dry_run: bool) -> u8 {
     if count(Standing::NotOurs) > 0 {
         line.push_str(&format!(", {} not ours", count(Standing::NotOurs)));
     }
-    super::show::out(format_args!("{line}"));
-    if cleaned.is_whole() && broken.is_empty() { exit::PASSED } else { exit::LEFTOVERS }
+    out.push_str(&line);
+    out.push('\n');
+    out
 }

@@ -1,13 +1,20 @@
 //! `mtv-matrix config`: what is in force and where it came from, and the schemas.
 
-use super::args::{ConfigArgs, ConfigCommand, SchemaKind};
+use super::args::{ConfigArgs, ConfigCommand, Output, SchemaKind};
 use super::{Stop, common, docs, exit, print_text};
 use crate::api::world::World;
 use crate::config::{Loaded, known, world};
 
 pub(super) fn run(config: &ConfigArgs, command: &ConfigCommand) -> Result<u8, Stop> {
     match command {
-        ConfigCommand::Show(more) => print_text(&show(&common::load(&config.and(more), Vec::new(), None)?)),
+        ConfigCommand::Show(args) => {
+            let loaded = common::load(&config.and(&args.config), Vec::new(), None)?;
+            match args.output {
+                Output::Table | Output::Wide => print_text(&show(&loaded)),
+                Output::Json => print_text(&show_json(&loaded)),
+                Output::Name => print_text(&loaded.shown.keys().map(|key| format!("{key}\n")).collect::<String>()),
+            }
+        }
         ConfigCommand::Schema { of } => print_text(&schema(*of)),
         ConfigCommand::World => print_text(World::shipped_text()),
         ConfigCommand::Docs { dir } => {
@@ -35,6 +42,23 @@ pub fn show(loaded: &Loaded) -> String {
         out.push_str(&format!("warning: {warning}\n"));
     }
     out
+}
+
+/// The same for programs.
+fn show_json(loaded: &Loaded) -> String {
+    let value = |(key, value): (&String, &String)| {
+        let origin = loaded.provenance.get(key);
+        let told = serde_json::json!({
+            "value": value,
+            "layer": origin.map(|origin| origin.layer.name()),
+            "origin": origin.map(ToString::to_string),
+        });
+        (key.clone(), told)
+    };
+    let values: serde_json::Map<String, serde_json::Value> = loaded.shown.iter().map(value).collect();
+    let warnings: Vec<&String> =
+        loaded.warnings.iter().chain(loaded.scenarios.values().flat_map(|s| &s.refused)).collect();
+    format!("{:#}\n", serde_json::json!({"version": 1, "values": values, "warnings": warnings}))
 }
 
 /// JSON Schema as text.

@@ -35,6 +35,9 @@ pub async fn run(args: &LabServerArgs) -> Result<u8, Stop> {
         super::show::out(format_args!("  Forklift {label} is its MTV; logs are in {}", logs.display()));
     }
     super::show::out(format_args!("  export KUBECONFIG={}", kubeconfig.display()));
+    if let Some((user, password)) = lab.login() {
+        super::show::out(format_args!("  a login through its OAuth: user {user}, password {password}"));
+    }
     super::show::out(format_args!("  kubectl get providers -A"));
     super::show::out(format_args!(
         "  mtv-matrix --providers-json {} run --storage-class {} --set cutover_after_precopies=2 --set remote_ocp_cluster=127.0.0.1",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::args::{ConfigArgs, ListArgs, ListOutput};
+use super::args::{ConfigArgs, ListArgs, Output};
 use super::{Stop, common, exit, explain, print_text, support_grid};
 use crate::config::nearest;
 use crate::matrix::forecast::{Bound, Forecast, forecast};
@@ -13,8 +13,9 @@ pub(super) async fn run(config: &ConfigArgs, args: &ListArgs) -> Result<u8, Stop
     if args.support {
         // Says the same wherever it is asked, so no configuration is read.
         match args.output {
-            ListOutput::Table | ListOutput::Wide | ListOutput::Name => print_text(&support_grid::table()),
-            ListOutput::Json => print_text(&support_grid::json()),
+            Output::Table | Output::Wide => print_text(&support_grid::table()),
+            Output::Json => print_text(&support_grid::json()),
+            Output::Name => print_text(&support_grid::names()),
         }
         return Ok(exit::PASSED);
     }
@@ -48,12 +49,12 @@ pub(super) async fn run(config: &ConfigArgs, args: &ListArgs) -> Result<u8, Stop
     }
     let (cells, forecast, jobs) = listed?;
     match args.output {
-        ListOutput::Table => print_text(&list_table(&cells, false)),
-        ListOutput::Wide => print_text(&list_table(&cells, true)),
-        ListOutput::Json => print_text(&list_json(&cells, forecast.as_ref())),
-        ListOutput::Name => print_text(&list_names(&cells)),
+        Output::Table => print_text(&list_table(&cells, false)),
+        Output::Wide => print_text(&list_table(&cells, true)),
+        Output::Json => print_text(&list_json(&cells, forecast.as_ref())),
+        Output::Name => print_text(&list_names(&cells)),
     }
-    if let Some(forecast) = forecast.filter(|_| matches!(args.output, ListOutput::Table | ListOutput::Wide)) {
+    if let Some(forecast) = forecast.filter(|_| matches!(args.output, Output::Table | Output::Wide)) {
         print_text(&forecast_line(&forecast, jobs));
     }
     Ok(exit::PASSED)

@@ -5,15 +5,18 @@
 
 mod again;
 mod args;
+mod bundle_cmd;
 mod bus;
 mod clean_cmd;
 mod common;
 pub mod config_cmd;
 mod docs;
+mod doctor_cmd;
 mod earlier;
 mod explain;
 mod grow;
 mod import_cmd;
+mod keys;
 mod lab_cmd;
 pub mod list_cmd;
 mod manual;
@@ -21,6 +24,7 @@ mod otel;
 mod record_cmd;
 mod report_cmd;
 mod retell_cmd;
+mod retention;
 mod run_cmd;
 mod runs;
 mod scenario_cmd;
@@ -29,6 +33,8 @@ mod signals;
 mod support_grid;
 mod telemetry;
 mod tell;
+mod terminal;
+mod watch_cmd;
 
 use std::process::ExitCode;
 
@@ -98,6 +104,7 @@ async fn dispatch(args: Args) -> Result<u8, Stop> {
         | Command::Clean(_)
         | Command::Report(_)
         | Command::History(_)
+        | Command::Watch(_)
         | Command::Completions { .. }
         | Command::Man { .. }
         | Command::ForkliftSupervisor => (&[], &[]),
@@ -121,6 +128,7 @@ async fn dispatch(args: Args) -> Result<u8, Stop> {
         | Command::Clean(_)
         | Command::Report(_)
         | Command::History(_)
+        | Command::Watch(_)
         | Command::Completions { .. }
         | Command::Man { .. }
         | Command::ForkliftSupervisor => false,
@@ -143,9 +151,10 @@ async fn dispatch(args: Args) -> Result<u8, Stop> {
             retell_cmd::scenario(&before.and(&config).and(&args.config), &args).await
         }
         Command::Scenario { command } => scenario_cmd::run(&command),
-        Command::Doctor(doctor) => run_cmd::doctor(&before.and(&doctor.config), &doctor).await,
+        Command::Doctor(doctor) => doctor_cmd::run(&before.and(&doctor.config), &doctor).await,
         Command::Clean(clean) => clean_cmd::run(&before.and(&clean.config), clean).await,
-        Command::Report(report) => report_cmd::run(report),
+        Command::Report(report) => report_cmd::run(&before, report),
+        Command::Watch(watch) => watch_cmd::run(&watch).await,
         Command::History(history) => report_cmd::history(&history),
         Command::Lab(lab) => lab_cmd::run(&lab).await,
         Command::Completions { shell } => manual::completions(shell),

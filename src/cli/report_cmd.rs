@@ -4,19 +4,21 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use super::args::{CompareArgs, HistoryArgs, ListFormat, MergeArgs, ReportArgs, ReportCommand};
+use super::args::{CompareArgs, ConfigArgs, HistoryArgs, MergeArgs, Output, ReportArgs, ReportCommand};
 use super::tell::Tell;
-use super::{Stop, exit, print_text};
-use crate::report::history::{History, Night, Standing, read_night};
+use super::{Stop, bundle_cmd, exit, print_text};
+use crate::event::Verdict;
+use crate::report::history::{CellHistory, History, Night, Standing, read_night};
 use crate::report::log::read_events;
 use crate::report::{self, Written, compare, console, merge};
 
-pub fn run(args: ReportArgs) -> Result<u8, Stop> {
+pub fn run(before: &ConfigArgs, args: ReportArgs) -> Result<u8, Stop> {
     match (args.command, args.dir) {
+        (Some(ReportCommand::Bundle(args)), _) => bundle_cmd::run(&before.and(&args.config), &args),
         (Some(ReportCommand::Merge(args)), _) => join(&args),
         (Some(ReportCommand::Compare(args)), _) => hold_against(&args),
         (None, Some(dir)) => again(&dir),
-        (None, None) => Err(Stop::usage("report needs a directory, `merge` or `compare`")),
+        (None, None) => Err(Stop::usage("report needs a directory, `merge`, `compare` or `bundle`")),
     }
 }
 
@@ -39,8 +41,10 @@ fn hold_against(args: &CompareArgs) -> Result<u8, Stop> {
     let nights = nights(&args.dirs)?;
     let compared = compare::compare(&nights);
     match args.output {
-        ListFormat::Table => print_text(&compared.text(args.all)),
-        ListFormat::Json => print_json(&compared)?,
+        Output::Table => print_text(&compared.text(args.all)),
+        Output::Wide => print_text(&compared.text(true)),
+        Output::Json => print_json(&compared)?,
+        Output::Name => print_text(&compared.names()),
     }
     Ok(if compared.regressed() { exit::FAILED } else { exit::PASSED })
 }
@@ -59,41 +63,79 @@ pub fn history(args: &HistoryArgs) -> Result<u8, Stop> {
     }
     let standings = history.standings();
     match args.output {
-        ListFormat::Json => print_json(&serde_json::json!({ "runs": history.nights, "cells": standings }))?,
-        ListFormat::Table => {
+        Output::Json => print_json(&serde_json::json!({ "runs": history.nights, "cells": standings }))?,
+        Output::Table | Output::Wide | Output::Name => {
             let Some(newest) = history.nights.last() else {
                 return Err(Stop::usage(format!("{} holds no run that has ended", args.results.display())));
             };
-            let mut text = format!("{} runs; the newest is {}\n", history.nights.len(), newest.run);
-            let order = |standing: &Standing| match standing {
-                Standing::New { .. } => 0,
-                Standing::Known { .. } => 1,
-                Standing::Fixed { .. } => 2,
-                Standing::Passing { .. } => 3,
-            };
             let mut rows: Vec<_> = standings.iter().collect();
             rows.sort_by_key(|row| (order(&row.standing), row.slower.is_none(), row.id.clone()));
-            let wide = rows.iter().map(|row| row.id.len()).max().unwrap_or_default();
-            for row in rows {
-                let flaky =
-                    (row.flaky_rate > 0.0).then(|| format!(", flaky in {:.0} % of its passes", row.flaky_rate * 100.0));
-                let slower = row.slower.map(|(now, usual)| {
-                    format!(", slower: {} against {}", report::duration_text(now), report::duration_text(usual))
-                });
-                text += &format!(
-                    "{:wide$}  {}{}{}\n",
-                    report::clean(&row.id),
-                    row.standing,
-                    flaky.unwrap_or_default(),
-                    slower.unwrap_or_default()
-                );
-            }
+            let text = match args.output {
+                Output::Name => rows.iter().map(|row| format!("{}\n", report::clean(&row.id))).collect(),
+                wide => {
+                    let head = format!("{} runs; the newest is {}\n", history.nights.len(), newest.run);
+                    head + &standings_table(&history, &rows, wide == Output::Wide)
+                }
+            };
             print_text(&text);
         }
     }
     let page = report::write_index(&args.results, &history).map_err(Stop::environment)?;
     super::show::err(page.display());
     Ok(exit::PASSED)
+}
+
+/// What wants a reader comes first.
+fn order(standing: &Standing) -> u8 {
+    match standing {
+        Standing::New { .. } => 0,
+        Standing::Known { .. } => 1,
+        Standing::Fixed { .. } => 2,
+        Standing::Passing { .. } => 3,
+    }
+}
+
+/// A line a cell. `wide`: with its verdict in each run, a column a run.
+fn standings_table(history: &History, rows: &[&CellHistory], wide: bool) -> String {
+    let id = rows.iter().map(|row| row.id.len()).max().unwrap_or_default();
+    let mut text = String::new();
+    if wide {
+        for (number, night) in history.nights.iter().enumerate() {
+            let mtv = night.mtv_version.as_deref().unwrap_or("unknown");
+            let day = night.started.strftime("%Y-%m-%d %H:%M");
+            text += &format!("run {}: {} {day} MTV {mtv}: {}\n", number + 1, night.run, night.verdict);
+        }
+    }
+    for row in rows {
+        let flaky = (row.flaky_rate > 0.0).then(|| format!(", flaky in {:.0} % of its passes", row.flaky_rate * 100.0));
+        let slower = row.slower.map(|(now, usual)| {
+            format!(", slower: {} against {}", report::duration_text(now), report::duration_text(usual))
+        });
+        let nights = wide.then(|| history.nights.iter().map(|night| sign(night, &row.id)).collect::<String>() + "  ");
+        text += &format!(
+            "{:id$}  {}{}{}{}\n",
+            report::clean(&row.id),
+            nights.unwrap_or_default(),
+            row.standing,
+            flaky.unwrap_or_default(),
+            slower.unwrap_or_default()
+        );
+    }
+    if wide {
+        text += "\na column a run: . passed, f passed only after a retry, F failed, E errored, - did not run\n";
+    }
+    text
+}
+
+/// One cell in one run, as a letter.
+fn sign(night: &Night, id: &str) -> char {
+    match night.cells.get(id).map(|past| (past.verdict, past.flaky)) {
+        Some((Verdict::Passed, false)) => '.',
+        Some((Verdict::Passed, true)) => 'f',
+        Some((Verdict::Failed, _)) => 'F',
+        Some((Verdict::Errored, _)) => 'E',
+        Some((Verdict::Blocked | Verdict::Skipped | Verdict::Interrupted, _)) | None => '-',
+    }
 }
 
 fn again(dir: &Path) -> Result<u8, Stop> {

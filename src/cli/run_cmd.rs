@@ -1,29 +1,32 @@
-//! `mtv-matrix run` and `doctor`.
+//! One run of `mtv-matrix run`, from its settings to its reports.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::json;
+use tokio::sync::Notify;
 
-use super::args::{ConfigArgs, DoctorArgs, ListFormat, LogFormat, RunArgs};
+use super::args::{ConfigArgs, LogFormat, RunArgs};
 use super::bus::Bus;
 use super::common::Flag;
+use super::keys::{self, Borrowed, Key, Keys};
 use super::otel::{self, Otel};
 use super::signals::Signals;
 use super::tell::Tell;
-use super::{Stop, again, common, earlier, exit, grow, report_cmd, telemetry};
+use super::{Stop, again, common, earlier, exit, grow, report_cmd, retention, telemetry, terminal};
 use crate::api::names::{RunId, dns_label};
 use crate::cluster::{Cluster, ClusterError};
 use crate::config::{Keep, Loaded};
-use crate::doctor::{self, Weight};
 use crate::engine::{self, StopTokens};
-use crate::event::{EventKind, Events, ShardSet, Telemetry};
+use crate::event::{EventKind, Events, Level, ShardSet, Telemetry};
 use crate::lab::Lab;
 use crate::ledger::guard::Guard;
+use crate::net::pauses;
 use crate::report::live::{self, Taken};
-use crate::report::{self, Reporter, RunModel, console, merge, metrics, rerun};
+use crate::report::{self, History, RunModel, merge, metrics, rerun};
+use crate::tasks::{self, Task};
 
 /// How a run ended, and where its results are.
 pub(super) struct Ended {
@@ -71,6 +74,7 @@ async fn run_with(
     let otel = Otel::from_env();
     otel.warnings.iter().for_each(|warning| super::show::err(format_args!("warning: {warning}")));
     let live = telemetry::start(&run, loaded.settings.trace);
+    let pruned = retention::prune(&loaded.settings, set.as_ref(), args.select.rerun.as_deref());
     let dir = open_results(&loaded.settings.results, &run, set.as_ref())?;
     if let Some(lab) = lab {
         common::log_faults(lab, &dir);
@@ -78,12 +82,19 @@ async fn run_with(
     // Until the ledger is closed `clean` keeps off it, from wherever it is called.
     let guard = Arc::new(Guard::hold(&dir.join("ledger.jsonl"), "run").map_err(Stop::environment)?);
     let _heart = common::heartbeat(&guard);
-    let bus =
-        Arc::new(Bus::create(&dir.join("events.jsonl"), vec![console(args.log_format)]).map_err(Stop::environment)?);
+    let console = Box::new(terminal::console(args.log_format));
+    let bus = Arc::new(Bus::create(&dir.join("events.jsonl"), vec![console]).map_err(Stop::environment)?);
     let events: Events = bus.clone();
 
+    for (level, message) in pruned {
+        // The lines of a terminal leave out what is no news of a cell.
+        if level == Level::Info && terminal::is_live(args.log_format) {
+            super::show::err(&message);
+        }
+        events.emit(EventKind::Note { cell: None, level, message });
+    }
     for message in grown {
-        events.emit(EventKind::Note { cell: None, level: crate::event::Level::Info, message });
+        events.emit(EventKind::Note { cell: None, level: Level::Info, message });
     }
 
     // From here on a signal ends the run in order, however early it comes.
@@ -93,6 +104,8 @@ async fn run_with(
         let before = finish_earlier(&loaded, lab, set, &events);
         stop.cancel.run_until_cancelled(before).await;
     }
+    let asked = Arc::new(Notify::new());
+    let keys = terminal::is_live(args.log_format).then(|| listen(&bus, &asked)).flatten();
     let request = engine::Request {
         loaded: &loaded,
         run: &run,
@@ -105,6 +118,7 @@ async fn run_with(
         telemetry: Telemetry { traceparent: otel.traceparent.clone(), resource: telemetry::resource(&otel.resource) },
         notes: lab.and_then(Lab::forklift).map(|label| ("forklift".to_owned(), label.to_owned())).into_iter().collect(),
         stage_span: live::stage_spans(&run),
+        asked: asked.clone(),
         levers: lab.map(common::levers),
     };
     let mut ran = engine::run(request, cells, connect(&loaded, lab)).await;
@@ -119,7 +133,7 @@ async fn run_with(
         Err(problem) => (exit::ENVIRONMENT, Some(problem.clone())),
     };
     if let Some(message) = lab.and_then(|lab| lab.faults().summary()) {
-        events.emit(EventKind::Note { cell: None, level: crate::event::Level::Info, message });
+        events.emit(EventKind::Note { cell: None, level: Level::Info, message });
     }
     if let Some(logs) = lab.and_then(Lab::forklift_logs).filter(|_| code != exit::PASSED) {
         keep_logs(&logs, &dir.join("artifacts/forklift"));
@@ -128,14 +142,15 @@ async fn run_with(
     let Taken { lines: spans, dropped, folded } = live.take();
     if dropped > 0 {
         let message = format!("traces.jsonl lacks {dropped} spans of single requests: there were too many");
-        events.emit(EventKind::Note { cell: None, level: crate::event::Level::Warning, message });
+        events.emit(EventKind::Note { cell: None, level: Level::Warning, message });
     }
     if folded > 0 {
         let message =
             format!("traces.jsonl leaves out {folded} short spans of requests and waits (`--trace requests` has all)");
-        events.emit(EventKind::Note { cell: None, level: crate::event::Level::Info, message });
+        events.emit(EventKind::Note { cell: None, level: Level::Info, message });
     }
     events.emit(EventKind::RunFinished { verdict: exit::verdict(code), leftovers, exit_code: code, problem });
+    drop(keys);
     let (all, broken) = bus.finish();
     let written = report::write_all_with(&dir, &all, &spans);
     drop(guard);
@@ -168,12 +183,38 @@ async fn run_with(
     if args.log_format == LogFormat::Json {
         super::show::err(format_args!("results: {}", dir.display()));
     } else {
+        let before = History::beside(&dir).summary(&model);
+        if !before.is_empty() {
+            super::show::out(format_args!("beside the runs before it: {before}"));
+        }
         super::show::out(format_args!(
             "results: {}  (report.html, junit.xml, run.json, traces.jsonl, artifacts/)",
             dir.display()
         ));
     }
     Ok(Ended { code, dir })
+}
+
+/// Follows the keys of the terminal until the result is dropped.
+fn listen(bus: &Arc<Bus>, asked: &Arc<Notify>) -> Option<(Task<()>, Borrowed)> {
+    /// The stages at work tell what they wait for at once; the busiest machine is given this long.
+    const ANSWERS: Duration = Duration::from_millis(200);
+    let (mut keys, borrowed) = Keys::listen()?;
+    super::show::err("keys: t tells what each cell waits for, q ends the run as Ctrl-C does");
+    let (bus, asked) = (bus.clone(), asked.clone());
+    let task = tasks::own(async move {
+        while let Some(key) = keys.next().await {
+            match key {
+                Key::Tell => {
+                    asked.notify_waiters();
+                    pauses::pause(ANSWERS).await;
+                    bus.ask();
+                }
+                Key::End => keys::interrupt(),
+            }
+        }
+    });
+    Some((task, borrowed))
 }
 
 /// An evicted pod's ledger is finished before the pod that is made in its place begins.
@@ -302,18 +343,6 @@ fn merge_set(root: &Path, id: &str) {
     }
 }
 
-fn console(format: LogFormat) -> Box<dyn Reporter> {
-    let terminal = std::io::stdout().is_terminal();
-    let mode = match format {
-        LogFormat::Json => console::Mode::Json,
-        LogFormat::Plain => console::Mode::Plain,
-        LogFormat::Auto if terminal => console::Mode::Live,
-        LogFormat::Auto => console::Mode::Plain,
-    };
-    let color = terminal && std::env::var_os("NO_COLOR").is_none();
-    Box::new(console::Console::new(mode, color, Box::new(std::io::stdout())))
-}
-
 /// The lab, or the cluster of the settings.
 pub(super) async fn connect(loaded: &Loaded, lab: Option<&Lab>) -> Result<Cluster, ClusterError> {
     match lab {
@@ -335,7 +364,7 @@ async fn check_lab(lab: &Lab, events: &Events) -> u32 {
     }
     if left.is_empty() {
         let message = "the lab's API server and platforms hold nothing that this run made".to_owned();
-        events.emit(EventKind::Note { cell: None, level: crate::event::Level::Info, message });
+        events.emit(EventKind::Note { cell: None, level: Level::Info, message });
     }
     u32::try_from(left.len()).unwrap_or(u32::MAX)
 }
@@ -355,68 +384,5 @@ async fn push_metrics(gateway: Option<&str>, model: &RunModel) {
     let Some(gateway) = gateway.filter(|url| !url.is_empty()) else { return };
     if let Err(error) = crate::send::metrics(gateway, model.shard.as_deref(), metrics::render(model)).await {
         super::show::err(format_args!("warning: metrics were not sent: {error}"));
-    }
-}
-
-/// `mtv-matrix doctor`: what a run would ask first.
-pub async fn doctor(config: &ConfigArgs, args: &DoctorArgs) -> Result<u8, Stop> {
-    let lab = common::start_lab(&args.lab).await?;
-    let loaded = common::load(config, Vec::new(), lab.as_ref())?;
-    let cluster = connect(&loaded, lab.as_ref()).await.map_err(Stop::environment)?;
-    let report = doctor::examine_all(&cluster, &loaded).await;
-    match args.output {
-        ListFormat::Table => show_probes(&report, lab.as_ref().and_then(Lab::forklift)),
-        ListFormat::Json => super::print_text(&probes_json(&report, lab.as_ref().and_then(Lab::forklift))),
-    }
-    let code = if report.missing().is_empty() { exit::PASSED } else { exit::ENVIRONMENT };
-    drop(cluster);
-    if let Some(lab) = lab {
-        lab.stop().await;
-    }
-    Ok(code)
-}
-
-fn probes_json(report: &doctor::Report, forklift: Option<&str>) -> String {
-    let probes: Vec<serde_json::Value> = report
-        .probes
-        .iter()
-        .map(|probe| {
-            let weight = match probe.weight {
-                Weight::Fine => "ok",
-                Weight::Doubt => "doubt",
-                Weight::Missing => "missing",
-            };
-            json!({"name": probe.name, "weight": weight, "message": probe.message, "remedy": probe.remedy})
-        })
-        .collect();
-    let versions = &report.versions;
-    format!(
-        "{:#}\n",
-        json!({
-            "version": 1,
-            "mtv_version": versions.mtv,
-            "ocp_version": versions.ocp,
-            "kubernetes_version": versions.kubernetes,
-            "forklift": forklift,
-            "probes": probes,
-        })
-    )
-}
-
-fn show_probes(report: &doctor::Report, forklift: Option<&str>) {
-    if let Some(label) = forklift {
-        super::show::out(format_args!("Forklift {label}"));
-    }
-    let width = report.probes.iter().map(|p| p.name.chars().count()).max().unwrap_or_default();
-    for probe in &report.probes {
-        let word = match probe.weight {
-            Weight::Fine => "ok     ",
-            Weight::Doubt => "doubt  ",
-            Weight::Missing => "MISSING",
-        };
-        super::show::out(format_args!("{word} {:<width$}  {}", probe.name, probe.message));
-        if let Some(remedy) = &probe.remedy {
-            super::show::out(format_args!("        {:width$}  -> {remedy}", ""));
-        }
     }
 }

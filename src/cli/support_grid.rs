@@ -43,6 +43,11 @@ pub fn table() -> String {
     out
 }
 
+/// The capabilities, a line each.
+pub fn names() -> String {
+    TABLE.iter().map(|capability| format!("{}\n", capability.name)).collect()
+}
+
 /// The same for programs; fields are only ever added.
 pub fn json() -> String {
     let rows: Vec<Value> = TABLE

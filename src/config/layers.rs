@@ -173,6 +173,8 @@ impl Gathered {
         }
         match kind {
             FileKind::Items(kind) => self.whole_items(kind, &node, &origin),
+            // Named by `-c` as it stands, without `scenarios:` above it.
+            FileKind::Settings if is_of_scenarios(&node) => self.whole_items(Kind::Scenario, &node, &origin),
             FileKind::Settings => {
                 for (key, kind) in
                     [("tests_params", Kind::Scenario), ("scenarios", Kind::Scenario), ("providers", Kind::Provider)]
@@ -346,6 +348,12 @@ impl Gathered {
             }
         }
     }
+}
+
+/// Whether each thing in it has VMs, as no setting has.
+fn is_of_scenarios(node: &Node) -> bool {
+    let mut things = node.entries().iter().filter(|entry| entry.key != "$schema").peekable();
+    things.peek().is_some() && things.all(|entry| entry.node.get("virtual_machines").is_some())
 }
 
 /// The kind of thing that stands by name under a key at the top.

@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use secrecy::SecretString;
 use serde_json::Value;
 
 use super::assemble::{assemble, copyoffload_variables};
 use super::errors::{ConfigErrors, Layer, Origin, Problem};
 use super::known::{ALIASES, DEAD_KEYS};
-use super::layers::{Gathered, Item, Kind, SettingsLayer, gather};
+use super::layers::{Gathered, Item, Kind, SettingsLayer, Target, gather};
 use super::node::{Data, Node};
 use super::platforms::Providers;
 use super::request::LoadRequest;
 use super::scenarios::steps;
 use super::scenarios::{Scenario, Scenarios};
-use super::secret::{is_secret, login_of};
+use super::secret::{is_secret, login_of, secrets_in};
 use super::settings::Settings;
 use super::show::show_value;
 use super::typed::{split_path, typed, typed_all};
@@ -30,6 +31,8 @@ pub struct Loaded {
     pub provenance: BTreeMap<String, Origin>,
     /// The values for people, by the keys of `provenance`; secrets are masked.
     pub shown: BTreeMap<String, String>,
+    /// Every secret among them: what is handed on is searched for these.
+    pub secrets: Vec<SecretString>,
     pub warnings: Vec<String>,
 }
 
@@ -76,11 +79,20 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigErrors> {
 
     let mut items = provider_file(request, &settings, &provenance, &mut gathered);
     items.append(&mut gathered.items);
+    let mut secrets = Vec::new();
+    secrets_in("", &merged, &mut secrets);
+    for item in &items {
+        let key = match &item.target {
+            Target::Whole(_) => "",
+            Target::Inside(path, _) => path.last().map_or("", String::as_str),
+        };
+        secrets_in(key, &item.node.to_json(), &mut secrets);
+    }
     let providers = profiles(&mut gathered, &items, &mut provenance);
     let scenarios = scenarios(&mut gathered, &items, &mut provenance);
     if gathered.problems.is_empty() {
         shown.append(&mut gathered.shown);
-        Ok(Loaded { settings, providers, scenarios, provenance, shown, warnings: gathered.warnings })
+        Ok(Loaded { settings, providers, scenarios, provenance, shown, secrets, warnings: gathered.warnings })
     } else {
         Err(ConfigErrors(gathered.problems))
     }

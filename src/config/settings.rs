@@ -111,6 +111,13 @@ pub struct Settings {
     pub keep: Keep,
     /// One directory a run is made in it.
     pub results: PathBuf,
+    /// So many runs stay in `results`, the one that begins among them; older ones that are over and have nothing left
+    /// to undo are removed when it begins. 0: all.
+    #[schemars(range(min = 0, max = 100_000))]
+    pub results_keep: usize,
+    /// Likewise, by what the earlier ones hold, in megabytes. 0: any.
+    #[schemars(range(min = 0, max = 1_000_000_000))]
+    pub results_keep_mb: u64,
     /// Spans of requests and waits in traces.jsonl: `folded` (those of a second or more, and those that failed) or
     /// `requests` (all).
     pub trace: TraceDetail,

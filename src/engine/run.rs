@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::cells::Migrations;
@@ -51,6 +52,8 @@ pub struct Request<'a> {
     /// What else the report shall say of where the run was, by name.
     pub notes: std::collections::BTreeMap<String, String>,
     pub stage_span: StageSpan,
+    /// Wakes the stages at work to tell what they wait for.
+    pub asked: Arc<Notify>,
     /// What the lab can make go wrong.
     pub levers: Option<Arc<dyn crate::migration::levers::Levers>>,
 }
@@ -227,6 +230,7 @@ fn open_context(
         profiles,
         results: request.dir.to_owned(),
         stage_span: request.stage_span.clone(),
+        asked: request.asked.clone(),
         levers: request.levers.clone(),
     }))
 }

@@ -155,6 +155,24 @@ impl Drop for Guard {
     }
 }
 
+/// Who works with a ledger, as whoever else looks at its directory sees it; `None`: nobody does. Takes nothing away:
+/// works where the directory can only be read.
+pub fn holder(ledger: &Path) -> Option<String> {
+    let path = ledger.with_extension("lock");
+    let mut file = File::open(&path).ok()?;
+    let Some(holder) = read(&mut file) else {
+        // Being written right now, or by nobody any more.
+        return age(&file, &path).is_some_and(|age| age < STALE).then(|| "another process".to_owned());
+    };
+    let alive = match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => true,
+        // Let go again with the file.
+        Ok(()) if holder.boot == Holder::own("").boot => false,
+        Ok(()) | Err(TryLockError::Error(_)) => age(&file, &path).is_some_and(|age| age < STALE),
+    };
+    alive.then(|| holder.describe())
+}
+
 /// Whether the open file is the one that has this name now.
 fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
@@ -248,6 +266,23 @@ mod tests {
         let silence = Guard::hold(&ledger, "clean").unwrap().silence().unwrap();
         let near = |time: Duration, seconds: u64| (seconds - 5..seconds + 60).contains(&time.as_secs());
         assert!(near(silence.written, 3600) && near(silence.alive, 60), "{silence:?}");
+    }
+
+    #[test]
+    fn an_onlooker_sees_who_lives_and_who_is_dead_and_keeps_nobody_out() {
+        let (dir, ledger) = ledger();
+        assert_eq!(holder(&ledger), None);
+        let guard = Guard::hold(&ledger, "run").unwrap();
+        assert!(holder(&ledger).unwrap().starts_with("a run on "));
+        drop(guard);
+        left_behind(&ledger, &Holder::own("run").boot, Duration::ZERO);
+        assert_eq!(holder(&ledger), None, "killed on this machine");
+        left_behind(&ledger, "another kernel", Duration::from_secs(30));
+        assert!(holder(&ledger).unwrap().contains("pod-1"));
+        left_behind(&ledger, "another kernel", STALE + Duration::from_secs(1));
+        assert_eq!(holder(&ledger), None);
+        Guard::hold(&ledger, "clean").unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]

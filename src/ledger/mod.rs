@@ -248,6 +248,14 @@ impl Ledger {
         Ok(Self { path: path.to_owned(), run, marker, unreadable, last_line, state })
     }
 
+    /// Whether everything that a file tells of is gone again, and nothing in it is torn or unreadable: what it does
+    /// not tell can't be undone. The file stays as it is.
+    pub fn is_finished(path: &Path) -> Result<bool, LedgerError> {
+        let Replayed { entries, unreadable, whole, .. } = replay(path)?;
+        let length = std::fs::metadata(path).map_err(|source| LedgerError::Read { path: path.to_owned(), source })?;
+        Ok(entries.is_empty() && unreadable.is_empty() && whole == length.len())
+    }
+
     /// What the run's marks are made and known by; `None` for a ledger of version 0.1.
     pub fn marker(&self) -> Option<&Marker> {
         self.marker.as_ref()

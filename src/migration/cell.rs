@@ -66,7 +66,8 @@ async fn attempt_stages(context: &RunContext, cell: &Cell, attempt: u32, used_up
             return Err(Failure::skipped(why));
         }
     }
-    let run = StageRun { events: &parts.events, timeouts, span: &parts.stage_span, cell: &cell.id, attempt };
+    let (events, span, asked) = (&parts.events, &parts.stage_span, &*parts.asked);
+    let run = StageRun { events, timeouts, span, cell: &cell.id, attempt, asked };
 
     let prepared = run.stage(Stage::Prepare, prepare::prepare(context, cell, attempt)).await?;
     let sources: Vec<SourceVm> = prepared.vms.iter().map(|vm| vm.before.clone()).collect();

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 
 use super::Failure;
 use crate::api::forklift::ForkliftController;
@@ -110,6 +110,8 @@ pub struct ContextParts {
     /// PEM of the API server's CA where the connection pins one: a remote destination needs it.
     pub cluster_ca: Option<String>,
     pub stage_span: StageSpan,
+    /// Wakes the stages at work to tell what they wait for.
+    pub asked: Arc<Notify>,
     /// Of the lab that the run is on.
     pub levers: Option<Arc<dyn super::levers::Levers>>,
 }

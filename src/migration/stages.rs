@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -96,6 +97,8 @@ pub struct StageRun<'a> {
     pub span: &'a StageSpan,
     pub cell: &'a CellId,
     pub attempt: u32,
+    /// Somebody wants to know now, before the next beat of the heart.
+    pub asked: &'a Notify,
 }
 
 impl StageRun<'_> {
@@ -165,9 +168,12 @@ impl StageRun<'_> {
         let mut ticks = pauses::beat(self.timeouts.heartbeat.max(Duration::from_millis(100)));
         ticks.tick().await;
         loop {
-            ticks.tick().await;
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.asked.notified() => {}
+            }
             let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let waiting_for = waiting.lock().map(|waiting| waiting.text.clone()).unwrap_or_default();
+            let waiting_for = waiting.lock().map(|now| now.line().unwrap_or_default()).unwrap_or_default();
             let cell = cell.clone();
             events.emit(EventKind::StageRunning { cell, attempt, stage, elapsed_ms, waiting_for });
         }

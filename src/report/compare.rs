@@ -127,6 +127,12 @@ impl Comparison<'_> {
         self.cells.iter().any(|row| row.change == Change::Regression)
     }
 
+    /// The cells that differ, a line each.
+    pub fn names(&self) -> String {
+        let differs = |row: &&Row| row.change != Change::Same || !row.stages.is_empty();
+        self.cells.iter().filter(differs).map(|row| format!("{}\n", super::clean(&row.id))).collect()
+    }
+
     /// Rows with what changed; all of them where `all` is asked for.
     pub fn text(&self, all: bool) -> String {
         let mut out = String::new();

@@ -42,6 +42,13 @@ impl Console {
         Self { mode, color, out, model: RunModel::default(), display, broken: None }
     }
 
+    /// Takes the redrawn lines away; the run goes on without this one.
+    pub fn leave(&mut self) {
+        if let Some(display) = &mut self.display {
+            display.finish();
+        }
+    }
+
     fn line(&mut self, text: &str) {
         let out = &mut self.out;
         let result = match &self.display {
@@ -352,6 +359,13 @@ impl Reporter for Console {
             && let Some(text) = self.text(event)
         {
             self.line(&text);
+        }
+    }
+
+    fn asked(&mut self) {
+        if self.mode != Mode::Json {
+            let told = super::waiting::told(&self.model, crate::clock::now());
+            self.line(&told);
         }
     }
 

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use super::model::{CellModel, RunModel};
 use super::{count, duration_text, plain};
 use crate::api::names::CellId;
+use crate::clock;
 use crate::event::{Event, EventKind, Stage, Verdict, VmProgress};
 
 /// A stage can be silent for minutes; the clock shows that the run is alive.
@@ -45,9 +46,11 @@ impl Display {
     /// `model` has taken the event up already.
     pub(super) fn event(&mut self, event: &Event, model: &RunModel) {
         match &event.kind {
-            EventKind::RunStarted { .. } => self.head = Some(line(&self.bars, "{spinner} {wide_msg} {elapsed}")),
+            EventKind::RunStarted { .. } => {
+                self.head = Some(line(&self.bars, "{spinner} {wide_msg} {elapsed}", event.at));
+            }
             EventKind::CellStarted { cell, .. } => {
-                let bar = line(&self.bars, "{spinner} {elapsed:>4}  {prefix}  {wide_msg}");
+                let bar = line(&self.bars, "{spinner} {elapsed:>4}  {prefix}  {wide_msg}", event.at);
                 // Half of the screen at most, so that there is room for what happens.
                 let room = usize::from(console::Term::stderr().size().1 / 2).max(20);
                 let width = model.cells.iter().map(|cell| cell.name().chars().count()).max().unwrap_or(0).min(room);
@@ -111,8 +114,10 @@ impl Line {
     }
 }
 
-fn line(bars: &MultiProgress, template: &str) -> ProgressBar {
-    let bar = bars.add(ProgressBar::new_spinner());
+/// `since`: who watches from outside comes later than what it sees began.
+fn line(bars: &MultiProgress, template: &str, since: Timestamp) -> ProgressBar {
+    let elapsed = Duration::try_from(clock::now().duration_since(since)).unwrap_or_default();
+    let bar = bars.add(ProgressBar::new_spinner().with_elapsed(elapsed));
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }

@@ -294,12 +294,48 @@ impl History {
         }
     }
 
+    /// Where each cell of a run stands; empty where no earlier run says something.
+    pub fn of_all(&self, model: &RunModel) -> BTreeMap<String, CellHistory> {
+        if self.nights.is_empty() {
+            return BTreeMap::new();
+        }
+        let now = Night::of(model, Path::new(""));
+        now.cells.iter().map(|(id, past)| (id.clone(), self.of(id, past))).collect()
+    }
+
+    /// What earlier runs say of a run as a whole: `1 new, 2 known since 2026-11-21, 1 fixed`; empty where they say
+    /// nothing of it.
+    pub fn summary(&self, model: &RunModel) -> String {
+        let all = self.of_all(model);
+        let fixed = all.values().filter(|cell| matches!(cell.standing, Standing::Fixed { .. })).count();
+        let told = told(all.keys().map(String::as_str), &all);
+        let parts = [Some(told).filter(|told| !told.is_empty()), (fixed > 0).then(|| format!("{fixed} fixed"))];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
     /// Where every cell of the newest night stands; empty where there is no night.
     pub fn standings(&self) -> Vec<CellHistory> {
         let Some((newest, before)) = self.nights.split_last() else { return Vec::new() };
         let earlier = Self { nights: before.to_vec(), unread: Vec::new() };
         newest.cells.iter().map(|(id, past)| earlier.of(id, past)).collect()
     }
+}
+
+/// Of these cells `1 new, 2 known since 2026-11-21`.
+pub(super) fn told<'a>(cells: impl Iterator<Item = &'a str>, histories: &BTreeMap<String, CellHistory>) -> String {
+    let (mut new, mut known, mut since) = (0usize, 0usize, None::<Timestamp>);
+    for cell in cells {
+        match histories.get(cell).map(|history| &history.standing) {
+            Some(Standing::New { .. }) => new += 1,
+            Some(Standing::Known { since: from, .. }) => {
+                known += 1;
+                since = Some(since.map_or(*from, |since| since.min(*from)));
+            }
+            Some(Standing::Fixed { .. } | Standing::Passing { .. }) | None => {}
+        }
+    }
+    let known = since.map(|since| format!("{known} known since {}", since.strftime("%Y-%m-%d")));
+    [(new > 0).then(|| format!("{new} new")), known].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 impl std::fmt::Display for Standing {

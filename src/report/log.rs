@@ -1,6 +1,6 @@
-//! `events.jsonl`: writing it as a run goes, reading it back for a report.
+//! `events.jsonl`: writing it as a run goes, reading it back for a report, and following it from outside.
 
-use std::io::{BufRead, Write};
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::files::{self, File};
@@ -72,6 +72,54 @@ pub fn read_started(path: &Path) -> Result<Option<Event>, EventLogError> {
     Ok(None)
 }
 
+/// The event of a line.
+fn event_of(line: &[u8], path: &Path, number: usize) -> Result<Event, EventLogError> {
+    let parsed = serde_json::from_slice::<Event>(line);
+    let event = parsed.map_err(|source| EventLogError::Parse { path: path.to_owned(), line: number, source })?;
+    match event.kind {
+        EventKind::RunStarted { schema, .. } if schema > SCHEMA => {
+            Err(EventLogError::Schema { path: path.to_owned(), found: schema })
+        }
+        _ => Ok(event),
+    }
+}
+
+/// The log of a run that may still go on: each whole line once, as it comes.
+#[derive(Debug)]
+pub struct Follower {
+    path: PathBuf,
+    file: BufReader<File>,
+    /// Bytes of the lines that were read. What lies behind them is read anew each time: half of a line may be cut
+    /// off again by whoever writes it.
+    read: u64,
+    lines: usize,
+}
+
+impl Follower {
+    pub fn open(path: &Path) -> Result<Self, EventLogError> {
+        let file = files::open(path).map_err(|source| EventLogError::Read { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), file, read: 0, lines: 0 })
+    }
+
+    /// What was written since it was asked last.
+    pub fn news(&mut self) -> Result<Vec<Event>, EventLogError> {
+        let path = self.path.clone();
+        let read_error = |source| EventLogError::Read { path: path.clone(), source };
+        self.file.seek(SeekFrom::Start(self.read)).map_err(read_error)?;
+        let mut events = Vec::new();
+        let mut line = Vec::new();
+        while self.file.read_until(b'\n', &mut line).map_err(read_error)? > 0 && line.ends_with(b"\n") {
+            self.lines += 1;
+            self.read += line.len() as u64;
+            if !line.trim_ascii().is_empty() {
+                events.push(event_of(&line, &self.path, self.lines)?);
+            }
+            line.clear();
+        }
+        Ok(events)
+    }
+}
+
 /// Reads a whole log. A last line without an end is what a killed run leaves, and is dropped.
 pub fn read_events(path: &Path) -> Result<Vec<Event>, EventLogError> {
     let read_error = |source| EventLogError::Read { path: path.to_owned(), source };
@@ -83,17 +131,10 @@ pub fn read_events(path: &Path) -> Result<Vec<Event>, EventLogError> {
         number += 1;
         let whole = line.ends_with('\n');
         if !line.trim().is_empty() {
-            match serde_json::from_str::<Event>(&line) {
-                Ok(event) => {
-                    if let EventKind::RunStarted { schema, .. } = &event.kind
-                        && *schema > SCHEMA
-                    {
-                        return Err(EventLogError::Schema { path: path.to_owned(), found: *schema });
-                    }
-                    events.push(event);
-                }
-                Err(_) if !whole => break,
-                Err(source) => return Err(EventLogError::Parse { path: path.to_owned(), line: number, source }),
+            match event_of(line.as_bytes(), path, number) {
+                Ok(event) => events.push(event),
+                Err(EventLogError::Parse { .. }) if !whole => break,
+                Err(error) => return Err(error),
             }
         }
         line.clear();
@@ -123,6 +164,24 @@ mod tests {
         writer.append(&note(2)).unwrap();
         File::options().append(true).open(&path).unwrap().write_all(b"{\"seq\":3,\"at").unwrap();
         assert_eq!(read_events(&path).unwrap(), vec![note(1), note(2)]);
+    }
+
+    #[test]
+    fn a_follower_is_told_each_whole_line_once_and_half_a_line_that_is_cut_off_again_never() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        let mut writer = EventWriter::create(&path).unwrap();
+        let mut follower = Follower::open(&path).unwrap();
+        assert_eq!(follower.news().unwrap(), []);
+        writer.append(&note(1)).unwrap();
+        // What a full volume takes of a line, and the writer cuts off when there is room again.
+        File::options().append(true).open(&path).unwrap().write_all(b"{\"seq\":9,\"at").unwrap();
+        assert_eq!(follower.news().unwrap(), [note(1)]);
+        File::options().write(true).open(&path).unwrap().set_len(writer.length).unwrap();
+        writer.append(&note(2)).unwrap();
+        writer.append(&note(3)).unwrap();
+        assert_eq!(follower.news().unwrap(), [note(2), note(3)]);
+        assert_eq!(follower.news().unwrap(), []);
     }
 
     #[test]

@@ -240,7 +240,7 @@ fn events(set: &ShardSet, parts: &[Part], missing: &str) -> Vec<Event> {
     let began = parts.iter().map(|part| part.run.started).min().unwrap_or_default();
     let started = EventKind::RunStarted {
         schema: SCHEMA,
-        run: run_id(set),
+        run: run_of(set),
         environment: Box::new(environment(set, parts, &models)),
         cells: first.iter().map(info).collect(),
         shard: None,
@@ -276,7 +276,7 @@ fn numbered(kinds: Vec<(Timestamp, EventKind)>) -> Vec<Event> {
 }
 
 /// The joined run's id: it depends on the set alone.
-fn run_id(set: &ShardSet) -> RunId {
+pub fn run_of(set: &ShardSet) -> RunId {
     RunId::of_text("set", &set.id)
 }
 

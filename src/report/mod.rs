@@ -22,6 +22,7 @@ pub mod model;
 pub mod rerun;
 pub mod summary;
 pub mod trace;
+mod waiting;
 
 use std::path::{Path, PathBuf};
 
@@ -46,6 +47,8 @@ pub enum ReportError {
 /// Something that watches a run, one event at a time.
 pub trait Reporter: Send {
     fn event(&mut self, event: &Event);
+    /// Somebody at the terminal wants to know what is waited for.
+    fn asked(&mut self) {}
     /// Called once, after the last event.
     fn finish(&mut self) -> Result<(), ReportError>;
 }

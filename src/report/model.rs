@@ -98,6 +98,8 @@ pub struct Attempt {
     pub steps: Vec<StepModel>,
     pub findings: Vec<(Timestamp, Finding)>,
     pub progress: Vec<VmProgress>,
+    /// What the stage at work was waiting for when it told that last, and when that was.
+    pub waiting: Option<(Timestamp, String)>,
     /// The copying of each VM's disks, by the VM's name.
     pub transfers: BTreeMap<String, Transfer>,
     pub verdict: Option<Verdict>,
@@ -448,6 +450,7 @@ impl RunModel {
                         steps: Vec::new(),
                         findings: Vec::new(),
                         progress: Vec::new(),
+                        waiting: None,
                         transfers: BTreeMap::new(),
                         verdict: None,
                         problem: None,
@@ -459,9 +462,13 @@ impl RunModel {
                 if let Some(attempt) = self.attempt(cell, *attempt) {
                     let started = StageModel { stage: *stage, started: at, ended: None, verdict: None, problem: None };
                     attempt.stages.push(started);
+                    attempt.waiting = None;
                 }
             }
-            EventKind::StageRunning { cell, stage, elapsed_ms, waiting_for, .. } => {
+            EventKind::StageRunning { cell, attempt, stage, elapsed_ms, waiting_for } => {
+                if let Some(attempt) = self.attempt(cell, *attempt) {
+                    attempt.waiting = Some((at, waiting_for.clone()));
+                }
                 let slow = self.cell(cell).is_some_and(|cell| cell.slow(at));
                 let (level, how) = if slow { (Level::Warning, "is slow") } else { (Level::Info, "goes on") };
                 let elapsed = super::duration_text(i64::try_from(*elapsed_ms).unwrap_or(i64::MAX));
@@ -485,6 +492,7 @@ impl RunModel {
             EventKind::StepStarted { cell, attempt, stage, step, text } => {
                 self.log(Some(cell), at, Level::Info, format!("step {step}: {text}"));
                 if let Some(attempt) = self.attempt(cell, *attempt) {
+                    attempt.waiting = None;
                     attempt.steps.push(StepModel {
                         stage: *stage,
                         number: *step,

@@ -1,7 +1,10 @@
-//! Pushes: what a run ends with is sent on to a Pushgateway and to a collector of traces.
+//! What leaves the house: pushes to a Pushgateway and to a collector of traces, and a run packed for support.
 //!
 //! Sending is not rendering: texts come ready from `report`. Requests go by the one policy and through the
 //! one choice of proxies ([`crate::net`]). Neither push makes anything twice, so both are repeated.
+
+pub mod bundle;
+mod redact;
 
 use std::time::Duration;
 

@@ -56,7 +56,7 @@ pub enum ClusterError {
     Untrusted { url: String, cause: String },
     #[error("failed to log in to {url} as {user}: {because}")]
     Login { user: String, url: String, because: String },
-    #[error("{url} refused the credentials (401): {how} is wrong or has expired")]
+    #[error("{url} refused the credentials: {how} is wrong or has expired")]
     Unauthorized { url: String, how: String },
     #[error("{url} accepts the credentials but forbids the request (403): {message}")]
     Forbidden { url: String, message: String },
@@ -450,6 +450,10 @@ async fn probe(client: &kube::Client, url: &str, how: &str) -> Result<bool, Clus
             Ok(groups.groups.iter().any(|g| g.name == "config.openshift.io" || g.name == "route.openshift.io"))
         }
         Err(kube::Error::Api(status)) if status.code == 401 => {
+            Err(ClusterError::Unauthorized { url, how: how.to_owned() })
+        }
+        // It took the request, but for nobody's: it does not know what it was given.
+        Err(kube::Error::Api(status)) if status.code == 403 && status.message.contains("system:anonymous") => {
             Err(ClusterError::Unauthorized { url, how: how.to_owned() })
         }
         Err(kube::Error::Api(status)) if status.code == 403 => {

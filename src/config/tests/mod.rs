@@ -548,6 +548,17 @@ n12: {virtual_machines: [{name: a}], virtal_machines: 3}
 "#;
 
 #[test]
+fn a_file_of_scenarios_is_known_as_one_wherever_it_lies_and_settings_are_not_taken_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut request = LoadRequest { scenarios_default: true, ..LoadRequest::default() };
+    request.config.push(write(dir.path(), "new.yaml", NEWER_KEYS));
+    let loaded = load(&request).unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(loaded.scenarios.contains_key("n1") && loaded.scenarios.contains_key("n11"));
+    request.config.push(write(dir.path(), "settings.yaml", "jobs: 2\nmine: {virtual_machines: [{name: a}]}\n"));
+    assert!(load(&request).unwrap_err().to_string().contains("settings.yaml:2: `mine` is not a setting"));
+}
+
+#[test]
 fn newer_scenario_keys_of_the_python_suite_skip_their_own_scenario_or_are_said_to_have_no_effect() {
     let dir = tempfile::tempdir().unwrap();
     let mut request = request(dir.path());

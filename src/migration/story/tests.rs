@@ -39,7 +39,8 @@ async fn told(steps: serde_json::Value, actor: &mut Fake) -> (Vec<EventKind>, Re
     let events: Events = recorded.clone();
     let span: StageSpan = Arc::new(|_, _, _| tracing::Span::none());
     let cell = CellId::new("p", "s", None);
-    let run = StageRun { events: &events, timeouts: &timeouts, span: &span, cell: &cell, attempt: 1 };
+    let asked = tokio::sync::Notify::new();
+    let run = StageRun { events: &events, timeouts: &timeouts, span: &span, cell: &cell, attempt: 1, asked: &asked };
     let ended = tell(run, &story::chapters(&scenario, true), actor).await;
     (recorded.all(), ended)
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::cause::{Cause, causes, rank};
 use super::super::duration_text;
-use super::super::history::{CellHistory, History, Night, Past, Standing};
+use super::super::history::{self, CellHistory, History, Night, Past, Standing};
 use super::super::model::{Attempt, CellModel, RunModel, Transfer, span};
 use super::timeline::Timeline;
 use super::{DETAILED, Text};
@@ -190,32 +190,6 @@ pub(super) fn plural(n: usize, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }
 
-/// Histories of the cells of this run, where earlier runs say something.
-fn histories(model: &RunModel, history: &History) -> BTreeMap<String, CellHistory> {
-    if history.nights.is_empty() {
-        return BTreeMap::new();
-    }
-    let now = Night::of(model, std::path::Path::new(""));
-    now.cells.iter().map(|(id, past)| (id.clone(), history.of(id, past))).collect()
-}
-
-/// `1 new, 2 known since 2026-11-21`.
-fn told<'a>(cells: impl Iterator<Item = &'a CellModel>, histories: &BTreeMap<String, CellHistory>) -> String {
-    let (mut new, mut known, mut since) = (0usize, 0usize, None::<jiff::Timestamp>);
-    for cell in cells {
-        match histories.get(cell.name()).map(|history| &history.standing) {
-            Some(Standing::New { .. }) => new += 1,
-            Some(Standing::Known { since: from, .. }) => {
-                known += 1;
-                since = Some(since.map_or(*from, |since| since.min(*from)));
-            }
-            Some(Standing::Fixed { .. } | Standing::Passing { .. }) | None => {}
-        }
-    }
-    let known = since.map(|since| format!("{known} known since {}", since.strftime("%Y-%m-%d")));
-    [(new > 0).then(|| format!("{new} new")), known].into_iter().flatten().collect::<Vec<_>>().join(", ")
-}
-
 fn headline(model: &RunModel, found: &[Cause<'_>], histories: &BTreeMap<String, CellHistory>) -> String {
     let counts = model.counts();
     let ran = counts.total - counts.skipped;
@@ -237,7 +211,7 @@ fn headline(model: &RunModel, found: &[Cause<'_>], histories: &BTreeMap<String, 
     }
     let bad_cells =
         model.cells.iter().filter(|cell| !matches!(cell.final_verdict(), Verdict::Passed | Verdict::Skipped));
-    let history = told(bad_cells, histories);
+    let history = history::told(bad_cells.map(CellModel::name), histories);
     if !history.is_empty() {
         text += &format!(" ({history})");
     }
@@ -329,7 +303,7 @@ fn cause_view(
         problem: cause.problem.map(problem_view),
         cells,
         more,
-        history: told(cause.cells.iter().copied(), histories),
+        history: history::told(cause.cells.iter().map(|cell| cell.name()), histories),
     }
 }
 
@@ -527,7 +501,7 @@ impl<'a> Page<'a> {
         let anchors: BTreeMap<&str, String> =
             model.cells.iter().enumerate().map(|(at, cell)| (cell.name(), format!("cell-{at}"))).collect();
         let anchor = |cell: &CellModel| anchors.get(cell.name()).cloned().unwrap_or_default();
-        let histories = histories(model, history);
+        let histories = history.of_all(model);
         let found = causes(model);
         let brief = model.cells.len() > DETAILED;
         let mut cells: Vec<&CellModel> = model.cells.iter().collect();
