@@ -123,6 +123,51 @@ fn a_lab_that_is_killed_leaves_no_child_and_no_directory() {
     soon("the directory to go", || left_in(&tmp).is_empty());
 }
 
+/// A controller that notes each start, and an inventory that listens where the lab looks for it.
+const LISTENS: &str = "if [ \"$ROLE\" = inventory ]; then exec python3 -c \"import socket
+s = socket.socket(); s.bind(('127.0.0.1', 8445)); s.listen(64)
+held = []
+while True: held.append(s.accept())\"; fi
+echo \"started with a limit of $MAX_VM_INFLIGHT\"; exec sleep 600";
+
+#[test]
+fn a_controller_whose_pod_is_killed_starts_again_with_another_pod_and_the_settings_of_the_operator() {
+    let python = Command::new("python3").arg("--version").stdout(Stdio::null()).status();
+    if !may_have_namespaces() || !python.is_ok_and(|status| status.success()) {
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let build = build(root.path(), LISTENS);
+    let mut lab = lab(root.path(), &build).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let kubeconfig = root.path().join("lab/kubeconfig");
+    soon("the lab to be up", || kubeconfig.is_file());
+    let log = root.path().join("lab/forklift/main.log");
+    let starts = || std::fs::read_to_string(&log).unwrap_or_default().matches("started with a limit of 20").count();
+    soon("the controller to run", || starts() == 1);
+    let text = std::fs::read_to_string(&kubeconfig).unwrap();
+    let field = |key: &str| text.lines().find_map(|line| line.trim().strip_prefix(key)).unwrap().trim().to_owned();
+    let (url, token) = (field("server:"), field("token:"));
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let http = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build().unwrap();
+    let pod = format!("{url}/api/v1/namespaces/openshift-mtv/pods/forklift-controller-0");
+    let ask = |method: reqwest::Method| -> serde_json::Value {
+        runtime.block_on(async {
+            let answer = http.request(method, &pod).bearer_auth(&token).send().await.unwrap();
+            answer.json().await.unwrap()
+        })
+    };
+    let first = ask(reqwest::Method::GET)["metadata"]["uid"].clone();
+    ask(reqwest::Method::DELETE);
+    soon("the controller to start again", || starts() == 2);
+    soon("another pod to run", || {
+        let now = ask(reqwest::Method::GET);
+        now["status"]["phase"] == "Running" && now["metadata"]["uid"] != first
+    });
+    lab.kill().unwrap();
+    lab.wait().unwrap();
+}
+
 #[test]
 fn a_folder_without_a_forklift_is_refused_with_what_it_lacks() {
     let root = tempfile::tempdir().unwrap();

@@ -16,7 +16,7 @@ use common::Place;
 fn every_lifecycle_scenario_passes_and_nothing_of_it_is_left() {
     let place = Place::new();
     let ended = place.run("run --lab -p vsphere -t lifecycle --results results -j 5 --set max_concurrent=5").exits(0);
-    ended.says("26 passed, 5 skipped").says("hold nothing that this run made");
+    ended.says("28 passed, 5 skipped").says("hold nothing that this run made");
     let results = place.results();
     results.are_whole_and_tell_no_secret();
     let junit = results.text("junit.xml");
@@ -61,7 +61,9 @@ fn a_killed_pod_other_claims_and_a_migration_that_is_taken_up_are_told_where_the
     let one = |name: &str, keys: &str, steps: &str| {
         format!("{name}:\n  tags: [mine]\n  virtual_machines: [{{name: mtv-tests-rhel8}}]{keys}\n  steps: {steps}\n")
     };
+    let grown = "\n  warm_migration: true\n  ";
     let text = [
+        one("grown", grown, "[start, {wait: {for: {precopies: 1}}}, add-disk, {cutover: now}, {expect: succeeded}]"),
         one("killed", "", "[start, {kill: virt-v2v}, {expect: succeeded}]"),
         one("kept", "", "[start, {kill: virt-v2v}, {expect: failed}, retry, {expect: {ended: succeeded, pvcs: kept}}]"),
         one("taken", hook, "[start, {expect: failed}, {start: {again: true}}, {expect: {ignored: 10s}}]"),
@@ -75,6 +77,7 @@ fn a_killed_pod_other_claims_and_a_migration_that_is_taken_up_are_told_where_the
     assert!(said("kept").contains("1 of them are gone and 1 are new"), "{}", said("kept"));
     assert!(said("taken").contains("to leave Migration migration-2 alone, but it took it up"), "{}", said("taken"));
     assert!(said("full").contains("did not end within 3s"), "{}", said("full"));
+    assert!(said("grown").contains("failed to find persistent volume for disk"), "{}", said("grown"));
     assert!(said("converts").contains("the migration failed at ImageConversion"), "{}", said("converts"));
 }
 
@@ -84,6 +87,23 @@ fn what_a_story_did_itself_is_no_finding_of_a_later_verify() {
     let patch = "{patch: {what: plan, operations: [{op: add, path: /spec/description, value: by a story}]}}";
     own(&place, "", &format!("[snapshot, {patch}, migrate, {{snapshot: later}}, verify]"));
     place.run("--config own run --lab -p vsphere --results results -s mine").exits(0).says("1 passed");
+}
+
+#[test]
+fn vms_that_do_not_wait_for_one_another_are_not_throttled() {
+    let place = Place::new();
+    own(&place, "", "[migrate, {expect: {throttled: true}}]");
+    let ended = place.run("--config own run --lab -p vsphere --results results -s mine").exits(1);
+    ended.says("expected VMs of one source host to wait for others, but none did");
+}
+
+#[test]
+fn the_vms_of_two_plans_wait_for_one_another_where_the_limit_is_one() {
+    let place = Place::new();
+    let ended = place.run("run --lab -p vsphere -s in_flight_limit_over_two_plans --results results").exits(0);
+    ended.says("1 passed").says("hold nothing that this run made");
+    let case = "1 did; VMs of one source host waited until the disks of others were copied";
+    assert!(place.results().text("junit.xml").contains(case));
 }
 
 #[test]

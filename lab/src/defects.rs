@@ -3,11 +3,13 @@
 //! Each defect breaks exactly one thing, so that exactly one check must find it.
 
 pub mod catalogue;
+pub mod conduct;
 pub mod drawn;
 pub mod variations;
 pub mod written;
 
 use catalogue::WRITTEN;
+use conduct::{CONDUCTS, Conduct};
 use written::{Object, Written};
 
 /// One way to be wrong, with the check that must notice it.
@@ -125,24 +127,27 @@ pub struct Defects {
     on: Vec<Defect>,
     /// Of the VM as MTV creates it.
     written: Vec<&'static Written>,
+    conduct: Vec<Conduct>,
 }
 
 impl Defects {
     /// From names; the first unknown one is the error.
     pub fn parse(names: &[String]) -> Result<Self, super::LabError> {
-        let (mut on, mut written) = (Vec::new(), Vec::new());
+        let (mut on, mut written, mut conduct) = (Vec::new(), Vec::new(), Vec::new());
         for name in names {
             if let Some((defect, _, _)) = CATALOGUE.iter().find(|(_, known, _)| known == name) {
                 on.push(*defect);
             } else if let Some(found) = runnable().find(|defect| defect.name == name) {
                 written.push(found);
+            } else if let Some((wrong, _, _)) = CONDUCTS.iter().find(|(_, known, _)| known == name) {
+                conduct.push(*wrong);
             } else {
                 let known = CATALOGUE.iter().map(|(_, name, _)| *name).chain(runnable().map(|defect| defect.name));
-                let known: Vec<&str> = known.collect();
+                let known: Vec<&str> = known.chain(CONDUCTS.iter().map(|(_, name, _)| *name)).collect();
                 return Err(super::LabError::UnknownDefect { name: name.clone(), known: known.join(", ") });
             }
         }
-        Ok(Self { on, written })
+        Ok(Self { on, written, conduct })
     }
     /// Changes a VirtualMachine that is about to be created.
     pub fn write(&self, machine: &mut serde_json::Value) {
@@ -152,5 +157,9 @@ impl Defects {
     }
     pub fn has(&self, defect: Defect) -> bool {
         self.on.contains(&defect)
+    }
+    /// Whether MTV behaves in this wrong way.
+    pub fn behaves(&self, conduct: Conduct) -> bool {
+        self.conduct.contains(&conduct)
     }
 }

@@ -78,15 +78,15 @@ impl Levers {
 
     /// Whether it is pulled now.
     pub(crate) fn is_pulled(&self, lever: Lever) -> bool {
-        self.is_pulled_for(lever, None)
+        self.is_pulled_for(lever, &[])
     }
 
-    /// Whether it is pulled now for the VM with this adapter.
-    fn is_pulled_for(&self, lever: Lever, mac: Option<&str>) -> bool {
+    /// Whether it is pulled now for the VM with these adapters.
+    fn is_pulled_for(&self, lever: Lever, macs: &[&str]) -> bool {
         self.locked().get(&lever).is_some_and(|pull| {
-            let named = |mac: &str| pull.macs.iter().any(|own| own.eq_ignore_ascii_case(mac));
+            let named = |mac: &&str| pull.macs.iter().any(|own| own.eq_ignore_ascii_case(mac));
             let now = pull.until.is_none_or(|until| Instant::now() < until);
-            now && (pull.macs.is_empty() || mac.is_some_and(named))
+            now && (pull.macs.is_empty() || macs.iter().any(named))
         })
     }
 
@@ -107,9 +107,11 @@ impl<D> Levered<D> {
         Self { inner, levers }
     }
 
-    fn with(&self, guest: Option<GuestProfile>, mac: Option<&str>) -> Option<GuestProfile> {
+    /// virt-v2v knows its VM by name alone: whose guest it is the adapters tell.
+    fn with(&self, guest: Option<GuestProfile>) -> Option<GuestProfile> {
         let mut guest = guest?;
-        if self.levers.is_pulled_for(Lever::Conversion, mac) {
+        let macs: Vec<&str> = guest.nics.iter().map(|nic| nic.mac.as_str()).collect();
+        if self.levers.is_pulled_for(Lever::Conversion, &macs) {
             // In MTV's words.
             let error = "Guest conversion failed. See pod logs for details.".to_owned();
             guest.fails = Some(Failure { at: "ImageConversion".to_owned(), error });
@@ -120,16 +122,54 @@ impl<D> Levered<D> {
 
 impl<D: GuestDirectory> GuestDirectory for Levered<D> {
     fn by_mac(&self, mac: &str) -> Option<GuestProfile> {
-        self.with(self.inner.by_mac(mac), Some(mac))
+        self.with(self.inner.by_mac(mac))
     }
     fn by_name(&self, name: &str) -> Option<GuestProfile> {
-        self.with(self.inner.by_name(name), None)
+        self.with(self.inner.by_name(name))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    struct One;
+
+    impl GuestDirectory for One {
+        fn by_mac(&self, mac: &str) -> Option<GuestProfile> {
+            let nic = crate::ports::GuestNic {
+                name: "eth0".to_owned(),
+                mac: mac.to_owned(),
+                addresses: Vec::new(),
+                is_static: false,
+                gateway: None,
+                dns: Vec::new(),
+            };
+            Some(GuestProfile {
+                windows: false,
+                hostname: "h".to_owned(),
+                pretty_name: String::new(),
+                users: Vec::new(),
+                nics: vec![nic],
+                files: BTreeMap::new(),
+                fails: None,
+                luks: None,
+            })
+        }
+        fn by_name(&self, name: &str) -> Option<GuestProfile> {
+            self.by_mac(if name == "bad" { "00:50:56:00:00:01" } else { "00:50:56:00:00:02" })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_conversion_fails_for_the_vm_with_the_named_adapter_however_it_is_asked_for() {
+        let levers = Levers::none();
+        let guests = Levered::new(One, levers.clone());
+        levers.pull(Lever::Conversion, "vsphere", None, &["00:50:56:00:00:01".to_owned()]);
+        let fails = |guest: Option<GuestProfile>| guest.is_some_and(|guest| guest.fails.is_some());
+        assert!(fails(guests.by_name("bad")) && fails(guests.by_mac("00:50:56:00:00:01")));
+        assert!(!fails(guests.by_name("good")) && !fails(guests.by_mac("00:50:56:00:00:02")));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_lever_is_off_until_it_is_pulled_and_comes_back_by_itself_or_by_hand() {

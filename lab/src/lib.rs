@@ -241,7 +241,9 @@ impl Lab {
             .boxed(),
         );
         controllers.spawn(workloads::run(host.client(), stop.clone()).boxed());
-        controllers.spawn(storage::run(StorageOptions { client: host.client(), clock, stop: stop.clone() }).boxed());
+        let pods = !matches!(options.mtv, Mtv::Own);
+        controllers
+            .spawn(storage::run(StorageOptions { client: host.client(), clock, pods, stop: stop.clone() }).boxed());
         Ok(Self { world, ca, clock, host, platforms, endpoints, controllers, stop, forklift, baseline, faults, levers })
     }
 

@@ -36,4 +36,4 @@ mod undo;
 pub use cleaner::{Cleaned, Cleaner};
 pub use proof::Consent;
 pub use teardown::{Leftover, Standing, Undo};
-pub use undo::{How, kill, undo as undo_one};
+pub use undo::{How, evict, kill, undo as undo_one};

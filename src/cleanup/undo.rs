@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, Preconditions, PropagationPolicy};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, EvictParams, Preconditions, PropagationPolicy};
 use serde_json::Value;
 
 use super::borrowed::{Borrowed, HolderId, give_back};
@@ -122,6 +123,18 @@ pub async fn kill(cluster: &Cluster, namespace: &str, name: &str, uid: Option<&s
         Ok(_) => Ok(true),
         Err(error) if matches!(code_of(&error), Some(404 | 409)) => Ok(false),
         Err(error) => Err(ApplyError::request("kill", &format!("Pod {namespace}/{name}"), &error)),
+    }
+}
+
+/// Asks a pod off its node, as a drain does; told and held as in [`kill`]. Whether it was there.
+pub async fn evict(cluster: &Cluster, namespace: &str, name: &str, uid: Option<&str>) -> Result<bool, ApplyError> {
+    let api: Api<Pod> = Api::namespaced(cluster.client(), namespace);
+    let held = Preconditions { uid: uid.map(str::to_owned), resource_version: None };
+    let delete_options = Some(DeleteParams { preconditions: Some(held), ..DeleteParams::default() });
+    match api.evict(name, &EvictParams { delete_options, ..EvictParams::default() }).await {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(code_of(&error), Some(404 | 409)) => Ok(false),
+        Err(error) => Err(ApplyError::request("evict", &format!("Pod {namespace}/{name}"), &error)),
     }
 }
 

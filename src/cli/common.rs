@@ -107,6 +107,9 @@ pub fn defects_help() -> String {
     for (_, name, check) in defects::CATALOGUE {
         _ = writeln!(out, "  {name:<32} found by {check}");
     }
+    for (_, name, scenarios) in defects::conduct::CONDUCTS {
+        _ = writeln!(out, "  {name:<32} found by {}", scenarios.join(", "));
+    }
     let mut all: Vec<_> = defects::catalogue::WRITTEN.iter().collect();
     all.sort_by_key(|defect| defect.object);
     for group in all.chunk_by(|a, b| a.object == b.object) {
@@ -172,7 +175,7 @@ struct OfLab(crate::lab::levers::Levers);
 
 fn lever(what: Faulty) -> Option<Lever> {
     match what {
-        Faulty::Quota => None,
+        Faulty::Quota | Faulty::Drain => None,
         Faulty::SourceNetwork => Some(Lever::SourceNetwork),
         Faulty::SourceLogin => Some(Lever::SourceLogin),
         Faulty::DatastoreFull => Some(Lever::DatastoreFull),
@@ -187,6 +190,8 @@ impl crate::migration::levers::Levers for OfLab {
             Faulty::SourceLogin | Faulty::DatastoreFull => platform == Platform::Vsphere,
             Faulty::SourceNetwork => matches!(platform, Platform::Vsphere | Platform::Ovirt | Platform::Openstack),
             Faulty::Conversion => platform != Platform::Openshift,
+            // Importers and populators have nodes there, and virt-v2v has none.
+            Faulty::Drain => matches!(platform, Platform::Vsphere | Platform::Ovirt | Platform::Openstack),
         }
     }
     fn pull(&self, what: Faulty, platform: Platform, lasts: Option<Duration>, macs: &[String]) {

@@ -23,5 +23,6 @@ pub(crate) const SCENARIOS: &[(&str, &str)] = shipped![
     "networks.yaml",
     "provider.yaml",
     "plans.yaml",
-    "lifecycle.yaml"
+    "lifecycle.yaml",
+    "limits.yaml"
 ];

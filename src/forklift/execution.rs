@@ -194,11 +194,17 @@ impl Execution<'_> {
 
     /// How the Plan's VMs stand now.
     pub async fn statuses(&self) -> Result<Vec<VmStatus>, MtvError> {
+        Ok(self.told().await?.1)
+    }
+
+    /// Likewise, and when MTV took up the migration.
+    pub async fn told(&self) -> Result<(Option<String>, Vec<VmStatus>), MtvError> {
         let api: kube::Api<Plan> = kube::Api::namespaced(self.tracked.cluster.client(), self.namespace);
         let plan = api.get(self.plan).await.map_err(|error| {
             MtvError::Environment(Problem::new(format!("Plan {}/{}: {error}", self.namespace, self.plan)))
         })?;
-        Ok(vms(&plan).to_vec())
+        let begun = plan.status.as_ref().and_then(|status| status.migration.as_ref()?.started.clone());
+        Ok((begun, vms(&plan).to_vec()))
     }
 }
 

@@ -165,6 +165,15 @@ pub trait SourceDriver: Send + Sync {
     /// Makes a snapshot, without memory.
     async fn snapshot(&self, vm: &VmRef, name: &str) -> Result<(), SourceError>;
 
+    /// Adds an empty disk of so many GiB, also to a VM that runs or is migrated.
+    async fn add_disk(&self, _vm: &VmRef, _gib: u64) -> Result<(), SourceError> {
+        Err(SourceError::Unsupported {
+            profile: self.platform().name().to_owned(),
+            platform: self.platform(),
+            what: "adding a disk to a VM".to_owned(),
+        })
+    }
+
     /// Reads everything that the checks compare. Never changes power.
     async fn describe(&self, vm: &VmRef) -> Result<SourceVm, SourceError>;
 

@@ -17,6 +17,7 @@ use kube::runtime::controller::{Action, Controller};
 use kube::runtime::watcher;
 use serde_json::{Value, json};
 
+use super::copiers::{Copier, SHORTEST, Who};
 use super::storage::{StorageOptions, retry, tolerate};
 use crate::api::cdi::StorageProfile;
 
@@ -186,14 +187,31 @@ async fn fill(dv: Arc<DynamicObject>, options: Arc<StorageOptions>) -> Result<Ac
         say(&api, &dv, &why).await?;
         return Ok(Action::requeue(options.clock.real(CLONE)));
     }
+    let importer = (filling == Filling::Import && options.pods).then(|| Copier::of(client, &claim, Who::Importer));
     if text(&dv.data, "/status/phase") != in_progress {
+        if let Some(importer) = &importer {
+            importer.start().await?;
+        }
         write(&api, &dv, Stage { phase: in_progress, unbound: None, percent: Some(0.0) }).await?;
+        return Ok(Action::await_change());
+    }
+    if let Some(importer) = &importer
+        && importer.age().await?.is_none()
+    {
+        // Somebody took it: CDI makes another, which begins anew.
+        write(&api, &dv, Stage { phase: scheduled, unbound: None, percent: None }).await?;
         return Ok(Action::await_change());
     }
     let begun = text(&dv.data, "/status/conditions/0/lastTransitionTime").parse::<jiff::Timestamp>();
     let age = begun.map(|at| jiff::Timestamp::now().duration_since(at).unsigned_abs()).unwrap_or_default();
-    let time = options.clock.real(filling.time(checkpoint));
-    match (time.checked_sub(age).filter(|left| !left.is_zero()), mark) {
+    let whole = checkpoint.is_none_or(|checkpoint| text(checkpoint, "/previous").is_empty());
+    let shortest = if importer.is_some() && whole { SHORTEST } else { Duration::ZERO };
+    let time = options.clock.real(filling.time(checkpoint)).max(shortest);
+    let left = time.checked_sub(age).filter(|left| !left.is_zero());
+    if let (None, Some(importer)) = (left, &importer) {
+        importer.end().await?;
+    }
+    match (left, mark) {
         (Some(left), _) => {
             let percent = age.as_secs_f64() / time.as_secs_f64() * 100.0;
             write(&api, &dv, Stage { phase: in_progress, unbound: None, percent: Some(percent) }).await?;

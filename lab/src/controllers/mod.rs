@@ -3,6 +3,7 @@
 //! They are ordinary Kubernetes clients, so that they run against any API server. Each part is one
 //! function that runs until it is stopped and owns every task it starts.
 
+mod copiers;
 mod datavolumes;
 mod http_source;
 pub mod kubelet;

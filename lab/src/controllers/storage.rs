@@ -13,10 +13,15 @@ use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::copiers::{Copier, SHORTEST, Who};
 use crate::clock::Clock;
 
 /// After a failed write, in real time.
 const RETRY: Duration = Duration::from_millis(100);
+/// Simulated time in which a populator copies a disk.
+const POPULATE: Duration = Duration::from_secs(420);
+/// Between two looks at a populator, real time.
+const LOOK: Duration = Duration::from_millis(250);
 /// Kubernetes' own: a claim in use stays. Without kubelets nothing is in use.
 const PROTECTION: &str = "kubernetes.io/pvc-protection";
 
@@ -24,6 +29,8 @@ const PROTECTION: &str = "kubernetes.io/pvc-protection";
 pub struct StorageOptions {
     pub client: Client,
     pub clock: Clock,
+    /// Whether a kubelet plays the pods that copy; without one there are none.
+    pub pods: bool,
     pub stop: CancellationToken,
 }
 
@@ -73,6 +80,13 @@ fn volume(claim: &PersistentVolumeClaim, name: &str) -> Value {
                 "name": claim.name_any(), "uid": claim.uid()}}})
 }
 
+/// Whether one of Forklift's populators fills it. Their controller is another executable than the folder of a build has:
+/// this room stands in for it.
+fn is_populated(claim: &PersistentVolumeClaim) -> bool {
+    let of = claim.spec.as_ref().and_then(|spec| spec.data_source_ref.as_ref());
+    of.and_then(|of| of.api_group.as_deref()) == Some("forklift.konveyor.io")
+}
+
 async fn bind(claim: Arc<PersistentVolumeClaim>, options: Arc<StorageOptions>) -> Result<Action, kube::Error> {
     let namespace = claim.namespace().unwrap_or_default();
     let api: Api<PersistentVolumeClaim> = Api::namespaced(options.client.clone(), &namespace);
@@ -87,6 +101,18 @@ async fn bind(claim: Arc<PersistentVolumeClaim>, options: Arc<StorageOptions>) -
     }
     let bound = claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");
     let Some(uid) = claim.uid().filter(|_| !bound) else { return Ok(Action::await_change()) };
+    if options.pods && is_populated(&claim) {
+        let populator = Copier::of(&options.client, &claim, Who::Populator);
+        let time = options.clock.real(POPULATE).max(SHORTEST);
+        match populator.age().await? {
+            None => {
+                populator.start().await?;
+                return Ok(Action::requeue(LOOK));
+            }
+            Some(age) if age < time => return Ok(Action::requeue(LOOK.min(time.saturating_sub(age)))),
+            Some(_) => populator.end().await?,
+        }
+    }
     let volume_name = claim.spec.as_ref().and_then(|s| s.volume_name.clone()).unwrap_or_else(|| format!("pvc-{uid}"));
     let rendered = volume(&claim, &volume_name);
     let volumes: Api<PersistentVolume> = Api::all(options.client.clone());

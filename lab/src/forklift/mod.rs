@@ -15,9 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
 use kube::api::Api;
-use kube::runtime::watcher;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -32,6 +30,7 @@ use crate::{LabError, MTV_NAMESPACE};
 pub mod build;
 mod environment;
 mod objects;
+mod operator;
 mod orders;
 mod relay;
 mod sandbox;
@@ -138,7 +137,7 @@ impl Forklift {
         }
         forklift.tasks.spawn(hear(sandbox.died(), options.heard, stop.clone()));
         forklift.tasks.spawn(lead_to_pods(pods, sandbox.clone(), stop.clone()));
-        forklift.tasks.spawn(operate(client, settings, context, sandbox, stop));
+        forklift.tasks.spawn(operator::run(client, settings, context, sandbox, stop));
         Ok(forklift)
     }
 
@@ -229,38 +228,5 @@ async fn lead_to_pods(pods: Arc<Pods>, sandbox: Arc<Sandbox>, stop: Cancellation
             changed = pods.changed(&known) => changed,
         };
         sandbox.order(&Order::Pods { addresses: known.clone() });
-    }
-}
-
-/// The operator's part: a controller starts anew when its settings change.
-async fn operate(
-    client: kube::Client,
-    first: Value,
-    context: environment::Context,
-    sandbox: Arc<Sandbox>,
-    stop: CancellationToken,
-) {
-    let api: Api<ForkliftController> = Api::namespaced(client, MTV_NAMESPACE);
-    let mut known = environment::main(&first, &context);
-    let mut events = watcher::watcher(api, watcher::Config::default()).boxed();
-    loop {
-        let event = tokio::select! {
-            () = stop.cancelled() => return,
-            event = events.next() => event,
-        };
-        let own = match event {
-            Some(Ok(watcher::Event::Apply(own) | watcher::Event::InitApply(own))) => own,
-            Some(Ok(_)) => continue,
-            Some(Err(_)) => {
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            }
-            None => return,
-        };
-        let env = environment::main(&serde_json::to_value(own.spec).unwrap_or_default(), &context);
-        if env != known {
-            known.clone_from(&env);
-            sandbox.order(&Order::Restart { name: "main".to_owned(), env });
-        }
     }
 }

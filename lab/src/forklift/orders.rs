@@ -34,6 +34,10 @@ pub struct ChildSpec {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
+    /// Kills it; nobody is told that it died.
+    End {
+        name: String,
+    },
     Restart {
         name: String,
         env: BTreeMap<String, String>,

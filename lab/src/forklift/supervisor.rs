@@ -245,6 +245,7 @@ async fn watch(orders: &Orders, mut lines: mpsc::Receiver<String>) {
         let Some(line) = line else { break };
         match serde_json::from_str(&line) {
             Ok(Order::Pods { addresses }) => ports.become_these(&addresses, &lab).await,
+            Ok(Order::End { name }) => children.end(&name),
             Ok(Order::Restart { name, env }) => {
                 children.end(&name);
                 let known = orders.children.iter().find(|spec| spec.name == name).cloned();

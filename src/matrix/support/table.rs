@@ -30,6 +30,7 @@ const NO_CLONE: &str = "its VMs can't be cloned, so the VM that the scenario nam
 const CLONES: &str = "only clones are migrated here, never the VM itself";
 const DNS_NAMES: &str = "a cluster's VM has a DNS name in any case";
 const VSPHERE_DISKS: &str = "shaping the disks of a clone is not built for this platform";
+const VSPHERE_ADDS: &str = "adding a disk to a VM that is there already is built for vSphere only";
 const VSPHERE_SNAPSHOTS: &str = "making snapshots before a migration is built for vSphere and oVirt only";
 const A_FILE: &str = "an OVA is a file and does not run";
 const AS_FOUND: &str =
@@ -162,6 +163,12 @@ pub const TABLE: &[Capability] = &[
         },
         checks: &[],
         by: [Yes, Yes, No(VSPHERE_SNAPSHOTS), No(VSPHERE_SNAPSHOTS), No(NO_CLONE), No(NO_CLONE), No(NO_CLONE)],
+    },
+    Capability {
+        name: "a disk added by a step",
+        needed: |s| s.steps.iter().flatten().any(|step| matches!(step, Step::AddDisk(_))),
+        checks: &[],
+        by: [Yes, No(VSPHERE_ADDS), No(VSPHERE_ADDS), No(VSPHERE_ADDS), No(NO_CLONE), No(NO_CLONE), No(NO_CLONE)],
     },
     Capability {
         name: "a running source VM",

@@ -71,6 +71,8 @@ pub(in crate::migration) struct Told {
     power_mark: Option<String>,
     /// UIDs of the VMs' claims before the last step that may take them away.
     pub(super) claims: Option<BTreeSet<String>>,
+    /// Nodes that the story has drained.
+    pub(super) drained: Vec<String>,
     /// What was written into guests, by the id of the source VM; `Err`: why it came to nothing where the platform can.
     pub(super) markers: BTreeMap<String, Result<Marker, String>>,
 }
@@ -160,9 +162,11 @@ impl Actor<'_> {
             Step::Verify(_) => self.look(Look::Arrived).await,
             Step::Boot(_) => self.look(Look::Booted).await,
             Step::Snapshot(snapshot) => self.snapshot(snapshot).await,
+            Step::AddDisk(disk) => self.add_disk(disk).await,
             Step::Patch(patch) => self.patch(patch).await,
             Step::Kill(kill) => self.kill(kill, limit).await,
             Step::Fault(fault) if fault.what == Faulty::Quota => self.quota(fault, limit).await,
+            Step::Fault(fault) if fault.what == Faulty::Drain => self.drain(fault, limit).await,
             // The lab's own are all Plans' and so the cast's.
             Step::Fault(_) => Ok(()),
             Step::WriteMarker(step) => self.write_markers(step.vm.as_ref()).await,

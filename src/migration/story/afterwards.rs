@@ -1,5 +1,6 @@
-//! What a story does to a Plan after its migration, and to the source: delete, power, and whether anything is left.
+//! What a story does to a Plan after its migration, and to the source: delete, power, disks, and whether anything is left.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kube::ResourceExt;
@@ -12,10 +13,13 @@ use crate::cleanup::{self, Consent};
 use crate::cluster::apply::{dynamic_api, resource};
 use crate::cluster::wait::{self, Poll};
 use crate::config::PowerState;
-use crate::config::steps::{Deletable, Kind, Power as Switched};
+use crate::config::steps::{Deletable, Kind, NewDisk, Power as Switched};
 use crate::event::{Level, Problem};
 use crate::ledger::Thing;
 use crate::source::VmRef;
+
+/// How the Jobs are called by which MTV looks at a VDDK image.
+const VALIDATOR: &str = "vddk-validator-";
 
 impl Actor<'_> {
     /// Deletes the Plan, or the Migration that was made last, on proof and through the ledger, and waits until it is gone.
@@ -72,9 +76,31 @@ impl Actor<'_> {
         Ok(())
     }
 
+    /// Adds a disk to source VMs. From then on it is expected of them.
+    pub(super) async fn add_disk(&mut self, disk: &NewDisk) -> Result<(), Failure> {
+        let Some(driver) = self.prepared.open.access.driver().cloned() else {
+            return Err(Failure::skipped(
+                "an `add-disk` step can't be told: nobody here can change VMs of this platform",
+            ));
+        };
+        let named: Vec<VmRef> = self.named(disk.vm.as_ref())?.iter().map(|vm| vm.reference.clone()).collect();
+        for vm in named {
+            driver.add_disk(&vm, u64::from(disk.size_gb)).await?;
+            let message = format!("source VM {}: a disk of {} GiB added", vm.name, disk.size_gb);
+            self.context.note(Some(&self.cell.id), Level::Info, message);
+            let now = driver.describe(&vm).await?.disks;
+            if let Some(own) = self.prepared.vms.iter_mut().find(|own| own.reference == vm) {
+                let known: BTreeSet<String> = own.before.disks.iter().map(|old| old.id.clone()).collect();
+                own.before.disks.extend(now.into_iter().filter(|disk| !known.contains(&disk.id)));
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until MTV's label with this Plan is on nothing of these kinds in the target namespace.
     pub(super) async fn absent(&self, kinds: &[Kind], limit: Duration) -> Result<(), Failure> {
-        let kinds = if kinds.is_empty() { Kind::ALL.to_vec() } else { kinds.to_vec() };
+        let whole = kinds.is_empty();
+        let kinds = if whole { Kind::ALL.to_vec() } else { kinds.to_vec() };
         let (cluster, namespace) = (&self.prepared.destination.cluster, self.prepared.target_namespace.as_str());
         let selector = ListParams::default().labels(&format!("plan={}", self.told.plan_uid));
         let look = async || {
@@ -83,7 +109,10 @@ impl Actor<'_> {
                 let api = dynamic_api(cluster, &resource_of(*kind), Some(namespace));
                 match api.list(&selector).await {
                     Ok(list) => {
-                        left.extend(list.items.iter().map(|item| format!("{} {}", kind.words(), item.name_any())));
+                        // Of the Plan, not of a migration: MTV keeps it until the Plan is archived.
+                        let counts = |name: &String| !(whole && name.starts_with(VALIDATOR));
+                        let names = list.items.iter().map(ResourceExt::name_any).filter(counts);
+                        left.extend(names.map(|name| format!("{} {name}", kind.words())));
                     }
                     Err(error) => left.push(format!("{} could not be listed: {error}", kind.words())),
                 }

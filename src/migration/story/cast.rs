@@ -74,7 +74,7 @@ impl Acts for Cast<'_> {
     async fn act(&mut self, step: &Step) -> Result<(), Failure> {
         let told = |role: &Role| order::is_told(&self.cell.scenario, &role.part, step);
         if let Step::Fault(fault) = step
-            && fault.what.is_of_the_lab()
+            && fault.what.is_a_lever()
         {
             if fault.over {
                 self.pulled.release(fault.what);

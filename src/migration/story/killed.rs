@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, ResourceQuota, ResourceQuotaSpec};
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, ResourceQuota, ResourceQuotaSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
 use kube::api::{ApiResource, DynamicObject, ObjectMeta};
@@ -14,6 +14,8 @@ use serde_json::Value;
 use super::super::Failure;
 use super::actor::Actor;
 use crate::cleanup;
+use crate::cleanup::borrowed::borrow;
+use crate::cluster::Cluster;
 use crate::cluster::apply::{list_labelled, resource};
 use crate::cluster::objects::routes::whole;
 use crate::cluster::wait::{self, Poll};
@@ -22,6 +24,8 @@ use crate::event::{Level, Problem};
 
 /// The Deployment whose pod migrates.
 const CONTROLLER: &str = "forklift-controller";
+/// Where a Node says that nothing new may come.
+const CORDON: &str = "/spec/unschedulable";
 /// What the quota of a `fault` step is called; it is alone in the cell's namespace.
 const QUOTA: &str = "mtv-matrix-quota";
 
@@ -31,47 +35,62 @@ impl Actor<'_> {
         let own = &self.context.parts;
         let (cluster, namespace) = match kill.what {
             Killed::Controller => (&own.cluster, own.settings.mtv_namespace.as_str()),
-            Killed::VirtV2v | Killed::Importer | Killed::Populator => {
-                (&self.prepared.destination.cluster, self.prepared.target_namespace.as_str())
-            }
+            Killed::VirtV2v | Killed::Importer | Killed::Populator => self.target(),
         };
         let vms: BTreeSet<String> = self.named(kill.vm.as_ref())?.iter().map(|vm| vm.reference.id.clone()).collect();
         let controller = match kill.what {
             Killed::Controller => self.controller_labels().await?,
             Killed::VirtV2v | Killed::Importer | Killed::Populator => Vec::new(),
         };
-        let pods = resource("v1", "Pod", "pods");
-        let claims = ApiResource::erase::<PersistentVolumeClaim>(&());
-        // The claims come and go while it is waited for: a populator's pod is called after its own.
-        let known = cluster.hub().join(&cluster.client(), &claims, Some(namespace));
         let what = format!("a pod of {} to kill in {namespace}", kill.what.name());
-        let mut ended = 0usize;
-        let found = wait::until_some(cluster, &pods, Some(namespace), &what, limit, |all| {
-            let of = known.all().unwrap_or_default();
-            let claims: BTreeSet<String> =
-                of.iter().filter(|claim| is_of(claim, &vms)).filter_map(|c| c.uid()).collect();
-            let wanted = |pod: &&Arc<DynamicObject>| match kill.what {
-                Killed::Controller => controller.iter().all(|(key, value)| pod.labels().get(key) == Some(value)),
-                Killed::VirtV2v => is_app(pod, "virt-v2v") && is_of(pod, &vms),
-                Killed::Importer => is_importer(pod) && is_of_claim(pod, &claims),
-                Killed::Populator => pod.name_any().starts_with("populate-") && is_of_claim(pod, &claims),
-            };
-            let (working, over): (Vec<_>, Vec<_>) = all.iter().filter(wanted).partition(|pod| works(pod));
-            ended = over.len();
-            if working.is_empty() {
-                Poll::NotYet(format!("{} pods, of which {ended} have ended", all.len()))
-            } else {
-                Poll::Done(working.into_iter().map(|pod| (pod.name_any(), pod.uid())).collect::<Vec<_>>())
-            }
-        })
-        .await;
-        let found =
-            found.map_err(|error| Failure::product(error.problem().look_at(format!("oc -n {namespace} get pods"))))?;
-        for (name, uid) in found {
-            let was = cleanup::kill(cluster, namespace, &name, uid.as_deref()).await?;
+        let found = working(cluster, namespace, &vms, &what, limit, |pod, claims| match kill.what {
+            Killed::Controller => controller.iter().all(|(key, value)| pod.labels().get(key) == Some(value)),
+            Killed::VirtV2v => is_app(pod, "virt-v2v") && is_of(pod, &vms),
+            Killed::Importer => is_importer(pod) && is_of_claim(pod, claims),
+            Killed::Populator => pod.name_any().starts_with("populate-") && is_of_claim(pod, claims),
+        });
+        for pod in found.await? {
+            let name = pod.name_any();
+            let was = cleanup::kill(cluster, namespace, &name, pod.uid().as_deref()).await?;
             let message = if was { format!("pod {name} killed") } else { format!("pod {name} had ended by itself") };
             self.context.note(Some(&self.cell.id), Level::Info, message);
         }
+        Ok(())
+    }
+
+    fn target(&self) -> (&Cluster, &str) {
+        (&self.prepared.destination.cluster, self.prepared.target_namespace.as_str())
+    }
+
+    /// Drains the nodes on which pods copy for the Plan's VMs: they take no further pod, and those pods are asked away.
+    /// Nobody else's are: this is told on a lab alone.
+    pub(super) async fn drain(&mut self, fault: &Fault, limit: Duration) -> Result<(), Failure> {
+        let tracked = self.tracked();
+        if fault.over {
+            for node in std::mem::take(&mut self.told.drained) {
+                borrow::<Node>(&tracked, None, &node, CORDON, Value::Null, limit).await?;
+            }
+            return Ok(());
+        }
+        let vms: BTreeSet<String> = self.prepared.vms.iter().map(|vm| vm.reference.id.clone()).collect();
+        let (cluster, namespace) = self.target();
+        let what = format!("a pod that copies, on a node, in {namespace}");
+        let found = working(cluster, namespace, &vms, &what, limit, |pod, claims| {
+            node_of(pod).is_some() && is_of_claim(pod, claims)
+        });
+        let found = found.await?;
+        let nodes: BTreeSet<String> = found.iter().filter_map(|pod| node_of(pod)).map(str::to_owned).collect();
+        for node in &nodes {
+            borrow::<Node>(&tracked, None, node, CORDON, Value::Bool(true), limit).await?;
+        }
+        for pod in &found {
+            let (name, node) = (pod.name_any(), node_of(pod).unwrap_or_default());
+            let was = cleanup::evict(cluster, namespace, &name, pod.uid().as_deref()).await?;
+            let message =
+                format!("node {node} drained: pod {name} {}", if was { "evicted" } else { "had ended by itself" });
+            self.context.note(Some(&self.cell.id), Level::Info, message);
+        }
+        self.told.drained.extend(nodes);
         Ok(())
     }
 
@@ -151,6 +170,38 @@ impl Actor<'_> {
         );
         Err(Failure::product(Problem::new(message)))
     }
+}
+
+/// Waits until pods work that are `wanted`, told by themselves and by the claims of these VMs.
+async fn working(
+    cluster: &Cluster,
+    namespace: &str,
+    vms: &BTreeSet<String>,
+    what: &str,
+    limit: Duration,
+    wanted: impl Fn(&DynamicObject, &BTreeSet<String>) -> bool + Sync,
+) -> Result<Vec<Arc<DynamicObject>>, Failure> {
+    let pods = resource("v1", "Pod", "pods");
+    let claims = ApiResource::erase::<PersistentVolumeClaim>(&());
+    // The claims come and go while it is waited for: a populator's pod is called after its own.
+    let known = cluster.hub().join(&cluster.client(), &claims, Some(namespace));
+    let found = wait::until_some(cluster, &pods, Some(namespace), what, limit, |all| {
+        let of = known.all().unwrap_or_default();
+        let claims: BTreeSet<String> = of.iter().filter(|claim| is_of(claim, vms)).filter_map(|c| c.uid()).collect();
+        let found = all.iter().filter(|pod| wanted(pod, &claims));
+        let (working, over): (Vec<_>, Vec<_>) = found.partition(|pod| works(pod));
+        if working.is_empty() {
+            Poll::NotYet(format!("{} pods, of which {} have ended", all.len(), over.len()))
+        } else {
+            Poll::Done(working.into_iter().cloned().collect::<Vec<_>>())
+        }
+    });
+    let look_at = format!("oc -n {namespace} get pods");
+    found.await.map_err(|error| Failure::product(error.problem().look_at(look_at)))
+}
+
+fn node_of(pod: &DynamicObject) -> Option<&str> {
+    pod.data.pointer("/spec/nodeName").and_then(Value::as_str).filter(|node| !node.is_empty())
 }
 
 impl Faulty {

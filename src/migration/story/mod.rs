@@ -64,13 +64,15 @@ fn blames_mtv(step: &Step) -> bool {
         | Step::Kill(_)
         | Step::Archive(_)
         | Step::Absent(_) => true,
+        // Ready is waited for with an eye on who is to blame; what is expected instead is MTV's alone to say.
+        Step::Validate(validate) => validate.condition.is_some(),
         // The waits inside these judge by themselves; beyond their bound the harness, the API server or a guest is late.
         Step::Create(_)
-        | Step::Validate(_)
         | Step::Start(_)
         | Step::Delete(_)
         | Step::Power(_)
         | Step::Snapshot(_)
+        | Step::AddDisk(_)
         | Step::Patch(_)
         | Step::Fault(_)
         | Step::WriteMarker(_)

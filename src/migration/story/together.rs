@@ -49,29 +49,59 @@ fn peak(spans: &[Span]) -> usize {
 
 /// Judges what of `expect` is about several.
 pub(super) async fn judge(expect: &Expect, actors: &[Actor<'_>]) -> Result<(), Failure> {
-    if expect.overlap.is_empty() && expect.in_flight.is_none() {
+    if expect.overlap.is_empty() && expect.in_flight.is_none() && !expect.throttled {
         return Ok(());
     }
-    let mut plans = Vec::new();
+    let (mut plans, mut starts) = (Vec::new(), BTreeMap::new());
     for actor in actors {
         let (tracked, migration) = (actor.tracked(), actor.migration());
-        let vms = actor.execution(&tracked, &migration).statuses().await?;
+        let (begun, vms) = actor.execution(&tracked, &migration).told().await?;
+        starts.extend(vms.iter().filter_map(|vm| Some((vm.id.clone(), time(begun.as_ref())?))));
         plans.push((actor.name.unwrap_or_default().to_owned(), vms));
     }
     if let [one, other] = expect.overlap.as_slice() {
         overlap(&plans, one, other)?;
     }
-    match (expect.in_flight, actors.first()) {
-        (Some(limit), Some(actor)) => {
-            let parts = &actor.context.parts;
-            let listed = parts.inventory.list(&actor.prepared.open.provider.path, "vms").await;
-            let listed = listed.map_err(Failure::environment)?;
-            let hosts: BTreeMap<String, String> = listed.iter().filter_map(inventory::host_of).collect();
-            let vms: Vec<&VmStatus> = plans.iter().flat_map(|(_, vms)| vms).collect();
-            limited(&vms, &hosts, usize::try_from(limit).unwrap_or(usize::MAX))
-        }
-        _ => Ok(()),
+    let Some(actor) = actors.first().filter(|_| expect.in_flight.is_some() || expect.throttled) else { return Ok(()) };
+    let parts = &actor.context.parts;
+    let listed = parts.inventory.list(&actor.prepared.open.provider.path, "vms").await;
+    let listed = listed.map_err(Failure::environment)?;
+    let hosts: BTreeMap<String, String> = listed.iter().filter_map(inventory::host_of).collect();
+    let vms: Vec<&VmStatus> = plans.iter().flat_map(|(_, vms)| vms).collect();
+    if let Some(limit) = expect.in_flight {
+        limited(&vms, &hosts, usize::try_from(limit).unwrap_or(usize::MAX))?;
     }
+    if expect.throttled { throttled(&vms, &hosts, &starts) } else { Ok(()) }
+}
+
+/// One VM at least has waited for another of its host: its Plan was under way before that one's disks were copied, and
+/// it began after. `starts`: when the Plan of each VM began to migrate.
+fn throttled(
+    vms: &[&VmStatus],
+    hosts: &BTreeMap<String, String>,
+    starts: &BTreeMap<String, Timestamp>,
+) -> Result<(), Failure> {
+    let host = |vm: &VmStatus| hosts.get(&vm.id).cloned().unwrap_or_default();
+    let waited = |vm: &&&VmStatus| {
+        let (Some(own), Some(asked)) = (in_flight(vm), starts.get(&vm.id)) else { return false };
+        let others = vms.iter().filter(|other| other.id != vm.id && host(other) == host(vm));
+        others
+            .filter_map(|other| in_flight(other))
+            .any(|other| other.ended.is_some_and(|ended| *asked < ended && ended <= own.begun))
+    };
+    if vms.iter().any(|vm| waited(&vm)) {
+        return Ok(());
+    }
+    let mut problem = Problem::new("expected VMs of one source host to wait for others, but none did");
+    problem.details = vms
+        .iter()
+        .filter_map(|vm| {
+            let span = in_flight(vm)?;
+            let ended = span.ended.map_or_else(|| "now".to_owned(), |ended| ended.to_string());
+            Some(format!("{} on host {}: {} to {ended}", vm.name, host(vm), span.begun))
+        })
+        .collect();
+    Err(Failure::product(problem))
 }
 
 fn overlap(plans: &[(String, Vec<VmStatus>)], one: &PlanName, other: &PlanName) -> Result<(), Failure> {
@@ -156,5 +186,23 @@ mod tests {
         let crowded = limited(&all, &hosts("h1"), 1).unwrap_err();
         assert!(crowded.problem.message.ends_with("at most, but 2 did"), "{crowded:?}");
         assert!(limited(&all, &hosts("h2"), 2).is_err(), "a limit that was never reached is not shown to act");
+    }
+
+    #[test]
+    fn a_vm_has_waited_where_its_plan_began_before_another_of_its_host_was_copied_and_it_began_after() {
+        let (a, b) = (vm("a", Some(0), Some(10), None), vm("b", Some(10), Some(20), None));
+        let hosts = |of_b: &str| -> BTreeMap<String, String> {
+            [("a", "h1"), ("b", of_b)].map(|(vm, host)| (vm.to_owned(), host.to_owned())).into()
+        };
+        let starts = |of_b: u32| -> BTreeMap<String, Timestamp> {
+            let at = |minute: u32| format!("2026-01-01T00:{minute:02}:00Z").parse().unwrap();
+            [("a", 0), ("b", of_b)].map(|(vm, minute)| (vm.to_owned(), at(minute))).into()
+        };
+        assert_eq!(throttled(&[&a, &b], &hosts("h1"), &starts(0)), Ok(()));
+        let apart = throttled(&[&a, &b], &hosts("h2"), &starts(0)).unwrap_err();
+        assert!(apart.problem.details[1].starts_with("b on host h2: 2026-01-01T00:10:00Z to"), "{apart:?}");
+        assert!(throttled(&[&a, &b], &hosts("h1"), &starts(10)).is_err(), "who is told later has not waited");
+        let beside = vm("b", Some(5), Some(20), None);
+        assert!(throttled(&[&a, &beside], &hosts("h1"), &starts(0)).is_err(), "they were copied at the same time");
     }
 }

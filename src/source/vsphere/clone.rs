@@ -77,9 +77,6 @@ fn config(
         let like = hardware.nics.get(1).or(hardware.nics.first()).ok_or("it has no NIC that another could be like")?;
         spec.device_changes.push(DeviceChange::AddCard { key: ADDED_CARD, like: like.raw.clone(), start_connected });
     }
-    let places = hardware
-        .free_scsi_units(new_disks.len())
-        .ok_or_else(|| format!("its SCSI controllers have no room for {} further disks", new_disks.len()))?;
     if warm {
         spec.change_tracking = Some(true);
         spec.extra_config.push(("ctkEnabled".to_owned(), "true".to_owned()));
@@ -89,13 +86,28 @@ fn config(
             spec.extra_config.extend(key.map(|key| (key, "true".to_owned())));
         }
     }
+    add(&mut spec, hardware, name, new_disks, warm)?;
+    Ok(spec)
+}
+
+/// Puts the disks to add into a specification, where the controllers have room. `Err`: they have none.
+fn add(
+    spec: &mut ConfigSpec,
+    hardware: &Hardware,
+    name: &str,
+    new_disks: &[NewDisk],
+    tracked: bool,
+) -> Result<(), String> {
+    let places = hardware
+        .free_scsi_units(new_disks.len())
+        .ok_or_else(|| format!("its SCSI controllers have no room for {} further disks", new_disks.len()))?;
     for ((disk, (controller, unit)), key) in new_disks.iter().zip(&places).zip((i64::MIN..=-101).rev()) {
         let file_name = match &disk.path {
             Some(path) => format!("[{}] {}/{name}_disk_{unit}.vmdk", disk.datastore_name, path.trim_matches('/')),
             // Without a name the server puts it beside the VM, whatever `datastore` says.
             None => format!("[{}]", disk.datastore_name),
         };
-        if warm && disk.mode == "persistent" {
+        if tracked && disk.mode == "persistent" {
             let key = Hardware::change_tracking_key(controller, *unit);
             spec.extra_config.extend(key.map(|key| (key, "true".to_owned())));
         }
@@ -112,7 +124,7 @@ fn config(
             capacity_kb: disk.gib * KIB_PER_GIB,
         });
     }
-    Ok(spec)
+    Ok(())
 }
 
 /// The placement part. Eagerly zeroed is no transformation, so each disk says it for itself.
@@ -292,6 +304,34 @@ impl VsphereDriver {
         let Some(host) = host.cloned().or_else(|| base.moref("runtime.host")) else { return Ok(None) };
         let Some(cluster) = self.props(&host, &["parent"]).await?.moref("parent") else { return Ok(None) };
         Ok(self.props(&cluster, &["resourcePool"]).await?.moref("resourcePool"))
+    }
+
+    /// Adds a thin disk beside the first one of a VM that is there; its changes are tracked where the VM's are.
+    pub(super) async fn attach_disk(&self, vm: &VmRef, gib: u64) -> Result<(), SourceError> {
+        let what = format!("add a disk to {}", vm.name);
+        let moref = Self::moref(vm);
+        let object =
+            self.props(&moref, &["config.hardware.device", "config.changeTrackingEnabled", "datastore"]).await?;
+        let hardware = Hardware::of(&object.props);
+        let beside = hardware.disks.first().and_then(|disk| disk.datastore.clone());
+        let Some(datastore) = beside.or_else(|| object.morefs("datastore").into_iter().next()) else {
+            return Err(self.session.refused(&what, "it has no datastore"));
+        };
+        let named = self.by_id_or_name("Datastore", &datastore.id).await?;
+        let disk = NewDisk {
+            gib,
+            provisioning: Provisioning::Thin,
+            mode: mode(None),
+            datastore,
+            datastore_name: decode_name(named.text("name").unwrap_or_default()),
+            path: None,
+        };
+        let mut spec = ConfigSpec::default();
+        let tracked = object.text("config.changeTrackingEnabled") == Some("true");
+        add(&mut spec, &hardware, &vm.name, &[disk], tracked).map_err(|cause| self.session.refused(&what, cause))?;
+        let limit = self.options.timeouts.clone;
+        let done = self.session.run_task("ReconfigVM_Task", &what, limit, |_| op::reconfigure(&moref, &spec)).await;
+        done.map(drop).map_err(|e| self.session.failed(&what, e))
     }
 
     /// Resolves the datastores of the disks to add and checks that what is allocated at once fits.

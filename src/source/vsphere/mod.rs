@@ -141,6 +141,10 @@ impl SourceDriver for VsphereDriver {
         Ok(())
     }
 
+    async fn add_disk(&self, vm: &VmRef, gib: u64) -> Result<(), SourceError> {
+        self.attach_disk(vm, gib).await
+    }
+
     async fn describe(&self, vm: &VmRef) -> Result<SourceVm, SourceError> {
         let object = self.props(&Self::moref(vm), describe::PATHS).await?;
         if object.text("config.hardware.numCPU").is_none() {

@@ -44,6 +44,8 @@ impl Program {
                 namespace: env(first, "VMI_NAMESPACE").to_owned(),
                 vmi: env(first, "VMI_NAME").to_owned(),
             },
+            // They end when their disk is copied, which others know.
+            "importer" | "populate" => Self::Service,
             _ if matches!(spec.restart_policy.as_deref(), Some("Never" | "OnFailure")) => Self::Short,
             _ => Self::Service,
         }
@@ -99,5 +101,6 @@ mod tests {
         assert_eq!(program(wait, "Never"), expected);
         assert_eq!(program(json!({"name": "validator"}), "OnFailure"), Program::Short);
         assert_eq!(program(json!({"name": "server"}), "Always"), Program::Service);
+        assert_eq!(program(json!({"name": "importer"}), "OnFailure"), Program::Service);
     }
 }

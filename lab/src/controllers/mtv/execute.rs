@@ -18,6 +18,7 @@ use crate::api::condition::Condition;
 use crate::api::forklift::{Migration, Plan, PlanMigration, PlanStatus, Step, StepError, VmStatus, Warm};
 use crate::controllers::mtv::platform::PlatformClient;
 use crate::defects::Defect;
+use crate::defects::conduct::Conduct;
 use crate::inventory::model::InvVm;
 use crate::ports::GuestProfile;
 
@@ -96,6 +97,7 @@ pub(super) async fn execute(
     base: Vec<Condition>,
 ) {
     migrations::adopt(mtv, plan, migration).await;
+    let _alone = if mtv.defects.behaves(Conduct::OnePlanAtATime) { Some(mtv.alone.lock().await) } else { None };
     let started = now();
     let Ok(client) = provider::connect(mtv, &resolved.source).await else {
         // The provider's own conditions will say it; come again.
@@ -241,7 +243,8 @@ impl Run {
     /// Whether the VM is migrated in this run: one that has arrived before is not, and of a conversion that is resumed
     /// only those whose disks are there.
     fn takes_up(&self, before: &Before<'_>, id: &str) -> bool {
-        before.arrived(id).is_none() && (!self.resumes() || before.resumable(id).is_some())
+        let arrived = before.arrived(id).is_some() && !self.mtv.defects.behaves(Conduct::RunsArrivedAgain);
+        !arrived && (!self.resumes() || before.resumable(id).is_some())
     }
 
     fn first_status(&self, before: &Before<'_>, index: usize, vm: &InvVm) -> VmStatus {
@@ -366,6 +369,9 @@ impl Run {
     }
 
     fn is_cancelled(&self, vm: &InvVm) -> bool {
+        if self.mtv.defects.behaves(Conduct::IgnoresCancel) {
+            return false;
+        }
         self.current().is_none_or(|m| {
             m.spec.cancel.iter().any(|r| r.id.as_deref() == Some(&vm.id) || r.name.as_deref() == Some(&vm.name))
         })
@@ -411,7 +417,9 @@ impl Walk<'_> {
             }
         };
         match before {
-            Some(before) if self.run.resumes() => target::remove_pods(&self, before).await,
+            Some(before) if self.run.resumes() && !self.behaves(Conduct::CopiesAnewOnResume) => {
+                target::remove_pods(&self, before).await
+            }
             Some(before) => target::remove(&self, before).await,
             None => {}
         }
@@ -479,6 +487,9 @@ impl Walk<'_> {
         self.hook("PreHook").await?;
         if self.run.resumes() {
             self.end("Initialize");
+            if self.behaves(Conduct::CopiesAnewOnResume) {
+                target::create_volumes(self).await.map_err(Halt::Failed)?;
+            }
             self.convert().await?;
         } else if self.run.plan.spec.warm {
             warm::copy(self).await?;
@@ -522,6 +533,8 @@ impl Walk<'_> {
             self.rest(PHASE).await;
             self.end("DiskAllocation");
             self.phase("ConvertGuest");
+            self.begin("ImageConversion");
+            target::all_claimed(self).await.map_err(Halt::Failed)?;
             let mut v2v = Some(Workers::start(self, Worker::VirtV2v).await);
             self.work("ImageConversion", CONVERSION, &mut v2v).await?;
             self.phase("CopyDisksVirtV2V");
@@ -577,6 +590,8 @@ impl Walk<'_> {
             self.run.update(self.index, |vm| vm.disks_copied = Some(true));
         }
         self.phase("ConvertGuest");
+        self.begin("ImageConversion");
+        target::all_claimed(self).await.map_err(Halt::Failed)?;
         let mut v2v = Some(Workers::start(self, Worker::VirtV2v).await);
         self.work("ImageConversion", CONVERSION, &mut v2v).await?;
         if self.has("DiskTransferV2v") {
@@ -610,12 +625,19 @@ impl Walk<'_> {
         Ok(())
     }
 
+    pub fn behaves(&self, conduct: Conduct) -> bool {
+        self.run.mtv.defects.behaves(conduct)
+    }
+
     fn keeps_snapshots(&self) -> bool {
         self.run.mtv.defects.has(Defect::LeftoverSnapshot)
     }
 
     /// MTV's cleanup of a cancelled VM: what was made goes, the source comes back.
     async fn clean_up(&self) {
+        if self.behaves(Conduct::KeepsAfterCancel) {
+            return;
+        }
         target::remove(self, &self.run.migration.uid().unwrap_or_default()).await;
         warm::remove_snapshots(self).await;
         if self.run.ran(self.index) {
@@ -737,12 +759,15 @@ impl Walk<'_> {
     /// step is, and `Initialize` still runs while a PreHook does.)
     fn fail(&self, reason: &str) {
         let warm = self.run.plan.spec.warm;
+        let elsewhere = self.behaves(Conduct::FailsElsewhere);
+        let reason = if elsewhere { "it broke" } else { reason };
         self.run.update(self.index, |vm| {
             let phase = vm.phase.clone();
             let error = StepError { phase: "Running".to_owned(), reasons: vec![reason.to_owned()] };
             let named = |name: &str| vm.pipeline.iter().position(|step| step.name == name);
             let own = named(&phase).or_else(|| pipeline::of_phase(&phase, warm).and_then(named));
             let at = own.or_else(|| vm.pipeline.iter().position(|step| step.phase == "Running"));
+            let at = if elsewhere { vm.pipeline.len().checked_sub(1) } else { at };
             if let Some(step) = at.and_then(|at| vm.pipeline.get_mut(at)) {
                 step.error = Some(error);
                 // MTV leaves the step of a hook as it was.

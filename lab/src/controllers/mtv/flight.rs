@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::Mtv;
 use crate::api::forklift::ForkliftController;
+use crate::defects::conduct::Conduct;
 
 /// MTV's default.
 const LIMIT: usize = 20;
@@ -73,6 +74,9 @@ pub(super) async fn take(mtv: &Arc<Mtv>, key: Key, cost: usize) -> Seat {
 }
 
 async fn limit(mtv: &Mtv) -> usize {
+    if mtv.defects.behaves(Conduct::IgnoresLimit) {
+        return usize::MAX;
+    }
     let api: Api<ForkliftController> = Api::namespaced(mtv.client.clone(), &mtv.namespace);
     let controller = api.get_opt("forklift-controller").await.ok().flatten();
     let told = controller.and_then(|c| c.spec.fields.get("controller_max_vm_inflight").cloned());

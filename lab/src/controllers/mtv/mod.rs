@@ -93,6 +93,8 @@ struct Mtv {
     pub feeds: Feeds,
     pub migrations: Migrations,
     pub flights: flight::Flights,
+    /// Held by a migration where one Plan migrates after the other.
+    pub alone: tokio::sync::Mutex<()>,
     /// Whether its pod is there: without it nothing goes on.
     pub up: tokio::sync::watch::Sender<bool>,
     /// What goes on after a migration has ended, as MTV's goroutines do: ended with the controllers.
@@ -136,6 +138,7 @@ pub async fn run(options: MtvOptions, db: Arc<InventoryDb>) {
         feeds: Feeds::default(),
         migrations: Migrations::default(),
         flights: flight::Flights::default(),
+        alone: tokio::sync::Mutex::default(),
         up: tokio::sync::watch::Sender::new(true),
         afterwards: TaskTracker::new(),
         stop: options.stop.clone(),

@@ -16,6 +16,7 @@ use crate::api::condition::{Condition, Conditions};
 use crate::api::forklift::{Hook, NetworkMap, NetworkPair, Plan, PlanStatus, Provider, Ref, StorageMap};
 use crate::api::kubevirt::VirtualMachine;
 use crate::controllers::objects::{Restart, one_task_each};
+use crate::defects::conduct::Conduct;
 use crate::inventory::model::Inventory;
 
 pub(super) async fn run(mtv: Arc<Mtv>, stop: CancellationToken) {
@@ -23,6 +24,11 @@ pub(super) async fn run(mtv: Arc<Mtv>, stop: CancellationToken) {
     let worker = mtv.clone();
     let gone = |plan: &Plan| {
         mtv.migrations.forget(&plan.namespace().unwrap_or_default(), &plan.name_any());
+        if mtv.defects.behaves(Conduct::OutlivesPlan) {
+            let (own, plan) = (mtv.clone(), plan.clone());
+            let late = async move { target::outlived(&destination(&own, &plan).await, &plan).await };
+            mtv.afterwards.spawn(late);
+        }
         if mtv.version.at_least(12) {
             let (own, plan) = (mtv.clone(), plan.clone());
             let stop = mtv.stop.clone();
@@ -70,7 +76,9 @@ async fn live(mtv: Arc<Mtv>, plan: Plan) {
         let old = plan.status.clone().unwrap_or_default();
         if plan.spec.archived == Some(true) {
             let client = destination(&mtv, &plan).await;
-            target::archived(&client, &plan, mtv.version).await;
+            if !mtv.defects.behaves(Conduct::KeepsArchivedPods) {
+                target::archived(&client, &plan, mtv.version).await;
+            }
             archive(&mtv, &plan, old).await;
             return;
         }
@@ -124,7 +132,7 @@ async fn archive(mtv: &Mtv, plan: &Plan, mut status: PlanStatus) {
 /// The conditions that hold now, and what the Plan refers to when nothing speaks against it.
 async fn validate_plan(mtv: &Mtv, plan: &Plan, old: &PlanStatus) -> (Vec<Condition>, Option<Resolved>) {
     let mut conditions: Vec<Condition> = old.conditions.iter().filter(|c| c.durable == Some(true)).cloned().collect();
-    let ended = old.conditions.holds("Succeeded");
+    let ended = old.conditions.holds("Succeeded") && !mtv.defects.behaves(Conduct::RunsArrivedAgain);
     if ended {
         return (old.conditions.clone(), None);
     }
@@ -278,6 +286,7 @@ async fn vm_conditions(mtv: &Mtv, plan: &Plan, resolved: &Resolved, old: &PlanSt
         let name = validate::final_name(vm, wanted.target_name.as_deref());
         if let Ok(Some(there)) = api.get_opt(&name).await
             && !there.labels().get("vmID").is_some_and(|id| own.contains(id.as_str()))
+            && !mtv.defects.behaves(Conduct::OverwritesNames)
         {
             taken.insert(name);
         }

@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 use super::Mtv;
 use super::execute::{Halt, Walk};
 use super::target;
+use crate::controllers::copiers::node;
+use crate::defects::conduct::Conduct;
 
 /// Simulated time until a new pod of the controller works.
 const STARTS: Duration = Duration::from_secs(20);
@@ -54,7 +56,11 @@ impl Workers {
             Worker::VirtV2v => vec![virt_v2v(walk)],
         };
         let mut workers = Self { worker, pods: Vec::new() };
-        for body in bodies {
+        for mut body in bodies {
+            // virt-v2v's has none, as beside the lab's kubelet.
+            if worker != Worker::VirtV2v {
+                body["spec"]["nodeName"] = json!(node(&walk.run.target).await);
+            }
             let Ok(pod) = serde_json::from_value(body) else { continue };
             if let Some(made) = make(walk, &pod).await {
                 workers.pods.push(Pod { metadata: made.metadata, ..pod });
@@ -72,7 +78,9 @@ impl Workers {
             if !there.is_ok_and(|there| there.is_none_or(|there| there.uid() != pod.uid())) {
                 continue;
             }
-            if self.worker == Worker::VirtV2v && !walk.run.mtv.version.at_least(12) {
+            let fails = self.worker == Worker::VirtV2v && !walk.run.mtv.version.at_least(12);
+            let fails = fails && !walk.behaves(Conduct::MakesEachPodAgain);
+            if fails || walk.behaves(Conduct::MakesNoPodAgain) {
                 return Err(Halt::Failed("Guest conversion pod not found".to_owned()));
             }
             let mut fresh = pod.clone();
@@ -80,6 +88,9 @@ impl Workers {
             fresh.metadata.resource_version = None;
             fresh.metadata.creation_timestamp = None;
             fresh.metadata.managed_fields = None;
+            if let Some(spec) = fresh.spec.as_mut().filter(|spec| spec.node_name.is_some()) {
+                spec.node_name = node(&walk.run.target).await;
+            }
             if fresh.metadata.generate_name.is_some() {
                 fresh.metadata.name = None;
             }
@@ -185,7 +196,7 @@ pub(super) async fn controller(mtv: Arc<Mtv>, stop: CancellationToken) {
                 if api.create(&PostParams::default(), &fresh).await.is_ok() {
                     tell(&api, CONTROLLER, "Running").await;
                 }
-                mtv.up.send_replace(true);
+                mtv.up.send_replace(!mtv.defects.behaves(Conduct::ControllerStaysDown));
             }
             Some(Ok(_)) => {}
             Some(Err(_)) => tokio::time::sleep(Duration::from_millis(100)).await,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::execute::{Halt, Walk};
 use super::platform::PlatformClient;
 use super::provider;
+use crate::defects::conduct::Conduct;
 
 /// Simulated time between two passes.
 const PASS: Duration = Duration::from_secs(3);
@@ -59,14 +60,16 @@ impl Walk<'_> {
     async fn ask(&self, ask: Ask<'_>) -> Result<Answer, Halt> {
         let refused = match self.put(self.run.client.as_ref(), &ask).await {
             Ok(answer) => return Ok(answer),
+            Err(refused) if self.behaves(Conduct::GivesUpOnSource) => return Err(Halt::Failed(refused)),
             Err(refused) => refused,
         };
         let mtv = &self.run.mtv;
+        let ends = mtv.version.at_least(12) && !self.behaves(Conduct::WaitsForever);
         let mut lost = Duration::ZERO;
         let fresh = loop {
             match provider::connect(mtv, &self.run.resolved.source).await {
                 Ok(fresh) => break fresh,
-                Err(bad) if lost >= GRACE && mtv.version.at_least(12) => {
+                Err(bad) if lost >= GRACE && ends => {
                     let why = bad.message.unwrap_or_default();
                     return Err(Halt::Failed(format!("The migration has FAILED due to a validation blocker: {why}")));
                 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::again;
 use super::execute::Walk;
 use super::networks::Map;
+use super::plan::content;
 use super::pvc_name::{DiskVars, render};
 use super::sources::Shape;
 use super::{MtvVersion, validate};
@@ -17,8 +18,10 @@ use crate::api::condition::Conditions;
 use crate::api::forklift::{Plan, Ref};
 use crate::api::kubevirt::VirtualMachine;
 use crate::api::openshift::ClusterVersion;
+use crate::defects::conduct::Conduct;
 use crate::defects::{Defect, new_mac};
 use crate::inventory::model::InvDisk;
+use crate::inventory::own::OwnDisk;
 
 /// The labels by which MTV knows what it made.
 pub(super) fn labels(walk: &Walk<'_>) -> Value {
@@ -158,11 +161,12 @@ async fn claim_or_wait(
     claim: &PersistentVolumeClaim,
 ) -> Result<(), String> {
     let own = walk.run.resolved.kind.populates(walk.run.plan.spec.warm);
+    let gives_up = own || walk.behaves(Conduct::GivesUpOnClaims);
     let mut waits = false;
     loop {
         match api.create(&PostParams::default(), claim).await {
             Ok(_) => return Ok(()),
-            Err(kube::Error::Api(refused)) if !own && refused.message.contains("exceeded quota") => {
+            Err(kube::Error::Api(refused)) if !gives_up && refused.message.contains("exceeded quota") => {
                 if !std::mem::replace(&mut waits, true) {
                     walk.waits_for_claims();
                 }
@@ -243,6 +247,7 @@ pub(super) async fn create_vm(walk: &Walk<'_>) -> Result<(), String> {
     if mtv.defects.has(Defect::LostVm) {
         return Ok(());
     }
+    all_claimed(walk).await?;
     let namespace = &walk.run.plan.spec.target_namespace;
     let volumes = own_volumes(walk).await?;
     let body = virtual_machine(walk, &volumes).await;
@@ -263,6 +268,28 @@ pub(super) async fn create_vm(walk: &Walk<'_>) -> Result<(), String> {
         walk.run.update(walk.index, |vm| vm.new_name = Some(made.name_any()));
     }
     Ok(())
+}
+
+/// Before a conversion, and before it makes the VM, MTV looks for a claim of each disk that its inventory shows by then
+/// (`mapDisks`, `pkg/controller/plan/adapter/vsphere/builder.go`): there is none of a disk that came meanwhile.
+pub(super) async fn all_claimed(walk: &Walk<'_>) -> Result<(), String> {
+    let later = came_later(walk).await;
+    later.map_or(Ok(()), |file| Err(format!("failed to find persistent volume for disk {file}")))
+}
+
+/// The file of a disk that the source VM got while it was copied.
+async fn came_later(walk: &Walk<'_>) -> Option<String> {
+    if walk.behaves(Conduct::ForgetsDisks) {
+        return None;
+    }
+    let inventory = content(&walk.run.mtv, &walk.run.resolved.source).await?;
+    let now = inventory.find(Some(&walk.vm.id), None)?;
+    let key = |disk: &InvDisk| match &disk.own {
+        OwnDisk::Vsphere(own) => Some(own.key),
+        _ => None,
+    };
+    let known = |disk: &&InvDisk| key(disk).is_none() || walk.vm.disks.iter().any(|own| key(own) == key(disk));
+    now.disks.iter().find(|disk| !known(disk)).map(|disk| disk.source.clone())
 }
 
 async fn ocp_version(walk: &Walk<'_>) -> String {
@@ -461,6 +488,17 @@ pub(super) async fn archived(client: &kube::Client, plan: &Plan, version: MtvVer
     let vms = plan.status.iter().flat_map(|status| status.migration.iter()).flat_map(|migration| migration.vms.iter());
     for vm in vms.filter(|vm| deletes && !vm.conditions.holds("Succeeded")) {
         sweep(client, namespace, &format!("plan={uid},vmID={}", vm.id), &[VM, CLAIM]).await;
+    }
+}
+
+/// What no MTV leaves of a deleted Plan ([`Conduct::OutlivesPlan`]): a VM.
+pub(super) async fn outlived(client: &kube::Client, plan: &Plan) {
+    let api: Api<VirtualMachine> = Api::namespaced(client.clone(), &plan.spec.target_namespace);
+    let vm = json!({"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine",
+        "metadata": {"generateName": "late-", "labels": {"plan": plan.uid()}},
+        "spec": {"runStrategy": "Halted", "template": {"spec": {"domain": {"devices": {}}}}}});
+    if let Ok(vm) = serde_json::from_value(vm) {
+        let _ = api.create(&PostParams::default(), &vm).await;
     }
 }
 

@@ -11,6 +11,7 @@ use super::platform::PlatformClient;
 use super::{Mtv, target};
 use crate::api::forklift::Precopy;
 use crate::defects::Defect;
+use crate::defects::conduct::Conduct;
 use crate::inventory::model::InvVm;
 
 /// What MTV calls its snapshots on vSphere.
@@ -91,7 +92,8 @@ async fn pause(walk: &Walk<'_>, interval: Duration) -> bool {
     let end = tokio::time::Instant::now() + walk.run.mtv.clock.real(interval);
     loop {
         let rung = bell.notified();
-        let cutover = walk.run.current().and_then(|m| m.spec.cutover.clone());
+        let deaf = walk.behaves(Conduct::IgnoresCutover);
+        let cutover = walk.run.current().filter(|_| !deaf).and_then(|m| m.spec.cutover.clone());
         let cutover: Option<jiff::Timestamp> = cutover.and_then(|text| text.parse().ok());
         let now = jiff::Timestamp::now();
         if cutover.is_some_and(|at| at <= now) {

@@ -91,7 +91,8 @@ impl FarOpenshift {
             })
             .boxed(),
         );
-        let storage = StorageOptions { client: api.client(), clock: options.clock, stop: stop.clone() };
+        // No kubelet plays pods over there.
+        let storage = StorageOptions { client: api.client(), clock: options.clock, pods: false, stop: stop.clone() };
         tasks.spawn(storage::run(storage).boxed());
         let ca_pem = options.ca.ca_pem().to_owned();
         Ok(Self { api, token, ca_pem, machines, exports, stop, tasks, baseline })

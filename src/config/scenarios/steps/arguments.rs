@@ -182,6 +182,10 @@ pub struct Expect {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub in_flight: Option<u32>,
+    /// VMs of one source host have waited for others: they began, though they might have before, only when the disks of
+    /// those were copied; by the times that MTV tells, of all Plans.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub throttled: bool,
     /// One VM; unset: the Plan, and all of its source VMs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vm: Option<VmName>,
@@ -274,7 +278,7 @@ impl Killed {
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     /// `quota` (the target namespace takes no further claim), or on the lab `source-network`, `source-login`,
-    /// `datastore-full` or `conversion`.
+    /// `datastore-full`, `conversion` or `drain` (of the nodes on which the Plan's disks are copied).
     pub what: Faulty,
     /// Of `conversion`: one VM; unset: every VM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -306,6 +310,8 @@ pub enum Faulty {
     DatastoreFull,
     /// virt-v2v fails on whatever it converts.
     Conversion,
+    /// The nodes where the Plan's disks are copied take no pod any more, and lose those that copy.
+    Drain,
 }
 
 impl Faulty {
@@ -317,6 +323,7 @@ impl Faulty {
             Self::SourceLogin => "the source refuses every login",
             Self::DatastoreFull => "no datastore of the source has room for a snapshot",
             Self::Conversion => "no guest can be converted",
+            Self::Drain => "the nodes where disks are copied are drained",
         }
     }
 
@@ -324,8 +331,13 @@ impl Faulty {
     pub fn is_of_the_lab(self) -> bool {
         match self {
             Self::Quota => false,
-            Self::SourceNetwork | Self::SourceLogin | Self::DatastoreFull | Self::Conversion => true,
+            Self::SourceNetwork | Self::SourceLogin | Self::DatastoreFull | Self::Conversion | Self::Drain => true,
         }
+    }
+
+    /// Whether the lab itself makes it go wrong; the others a story does by the cluster's API.
+    pub fn is_a_lever(self) -> bool {
+        self.is_of_the_lab() && self != Self::Drain
     }
 }
 
@@ -405,6 +417,28 @@ pub struct Snapshot {
     #[serde(default, with = "limit", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<duration::DurationText>")]
     pub timeout: Option<Duration>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewDisk {
+    /// GiB; 1 where it is unset.
+    #[serde(default = "NewDisk::smallest")]
+    #[schemars(range(min = 1, max = 65_536))]
+    pub size_gb: u32,
+    /// One VM; unset: every VM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vm: Option<VmName>,
+    /// How long the step may take.
+    #[serde(default, with = "limit", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<duration::DurationText>")]
+    pub timeout: Option<Duration>,
+}
+
+impl NewDisk {
+    fn smallest() -> u32 {
+        1
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

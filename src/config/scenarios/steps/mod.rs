@@ -56,13 +56,16 @@ pub enum Step {
     Power(Power),
     /// Makes a snapshot of source VMs.
     Snapshot(Snapshot),
+    /// Adds an empty disk to source VMs, also while they are migrated.
+    AddDisk(NewDisk),
     /// Changes an object of MTV's; it is given back as it was.
     Patch(Patch),
     /// Kills pods that work for the Plan's VMs, as soon as there are such, or the pod of MTV's controller.
     Kill(Kill),
     /// Makes something go wrong from now on, for a time or until it is said to be over; at the latest until the cell ends.
     Fault(Fault),
-    /// Waits until nothing with the Plan's label is left in the target namespace.
+    /// Waits until nothing with the Plan's label is left in the target namespace; without `kinds` but for the Job that
+    /// validates its VDDK image, which MTV keeps until the Plan is archived.
     Absent(Absent),
     /// Reads every migrated VM and judges it.
     Verify(Plain),
@@ -101,6 +104,7 @@ impl Step {
             Self::Verify(_) => "verify",
             Self::Boot(_) => "boot",
             Self::Snapshot(_) => "snapshot",
+            Self::AddDisk(_) => "add-disk",
             Self::Patch(_) => "patch",
             Self::Kill(_) => "kill",
             Self::Fault(_) => "fault",
@@ -130,6 +134,7 @@ impl Step {
             Self::Power(step) => step.timeout,
             Self::Absent(step) => step.timeout,
             Self::Snapshot(step) => step.timeout,
+            Self::AddDisk(step) => step.timeout,
             Self::Patch(step) => step.timeout,
             Self::Kill(step) => step.timeout,
             Self::Fault(step) => step.timeout,
@@ -162,6 +167,7 @@ impl Step {
             Self::Fault(_)
             | Self::Power(_)
             | Self::Snapshot(_)
+            | Self::AddDisk(_)
             | Self::WriteMarker(_)
             | Self::ReadMarker(_)
             | Self::Run(_)
@@ -177,6 +183,7 @@ impl Step {
             Self::Power(step) => step.vm.iter().collect(),
             Self::Cancel(step) => step.vms.iter().collect(),
             Self::Snapshot(step) => step.vm.iter().collect(),
+            Self::AddDisk(step) => step.vm.iter().collect(),
             Self::WriteMarker(step) | Self::Shutdown(step) => step.vm.iter().collect(),
             Self::ReadMarker(step) => step.vm.iter().collect(),
             Self::Run(step) => step.vm.iter().collect(),
@@ -218,7 +225,12 @@ impl Step {
     /// Whether it is told of the source VMs alone, so that no Plan is needed for it.
     pub(crate) fn needs_plan(&self) -> bool {
         match self {
-            Self::Create(_) | Self::Power(_) | Self::Snapshot(_) | Self::WriteMarker(_) | Self::Fault(_) => false,
+            Self::Create(_)
+            | Self::Power(_)
+            | Self::Snapshot(_)
+            | Self::AddDisk(_)
+            | Self::WriteMarker(_)
+            | Self::Fault(_) => false,
             Self::Patch(patch) => patch.what.is_of_a_plan(),
             _ => true,
         }
@@ -239,9 +251,12 @@ impl Step {
             Self::Cancel(_) | Self::Expect(_) | Self::Archive(_) | Self::Delete(_) | Self::Absent(_) => {
                 (timeouts.teardown, "`timeouts.teardown`")
             }
-            Self::Power(_) | Self::Snapshot(_) | Self::WriteMarker(_) | Self::Patch(_) | Self::Fault(_) => {
-                (timeouts.prepare, "`timeouts.prepare`")
-            }
+            Self::Power(_)
+            | Self::Snapshot(_)
+            | Self::AddDisk(_)
+            | Self::WriteMarker(_)
+            | Self::Patch(_)
+            | Self::Fault(_) => (timeouts.prepare, "`timeouts.prepare`"),
             Self::Verify(_) | Self::Boot(_) | Self::ReadMarker(_) | Self::Run(_) | Self::Shutdown(_) => {
                 (timeouts.verify, "`timeouts.verify`")
             }
@@ -255,6 +270,7 @@ impl Step {
             | Self::Validate(_)
             | Self::Power(_)
             | Self::Snapshot(_)
+            | Self::AddDisk(_)
             | Self::WriteMarker(_)
             | Self::Patch(_)
             | Self::Fault(_) => Stage::Plan,

@@ -60,7 +60,8 @@ fn own(scenario: &Scenario, step: &Step) -> Vec<String> {
             })
         {
             out.push(
-                "it expects nothing: write `ended`, `condition`, `source`, `pvcs`, `ignored`, `overlap` or `in_flight`"
+                "it expects nothing: write `ended`, `condition`, `source`, `pvcs`, `ignored`, `overlap`, `in_flight` or \
+                 `throttled`"
                     .to_owned(),
             );
         }
@@ -152,6 +153,7 @@ impl<'a> Walk<'a> {
             Step::Validate(_)
             | Step::Absent(_)
             | Step::Snapshot(_)
+            | Step::AddDisk(_)
             | Step::WriteMarker(_)
             | Step::Patch(_)
             | Step::Fault(_) => {}
@@ -170,7 +172,8 @@ impl<'a> Walk<'a> {
             Step::Retry(_) | Step::Resume(_) if !self.started || self.running => {
                 return Some("it starts a migration again that has ended".to_owned());
             }
-            Step::Retry(_) | Step::Resume(_) => self.unjudged = Some((n, step.name())),
+            // MTV switches it off again.
+            Step::Retry(_) | Step::Resume(_) => (self.unjudged, self.source_on) = (Some((n, step.name())), false),
             Step::Wait(_) | Step::Cutover(_) | Step::Cancel(_) | Step::Kill(_) if !self.running => {
                 return Some("no migration runs here: write `start` before it".to_owned());
             }

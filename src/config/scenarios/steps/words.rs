@@ -34,6 +34,7 @@ impl Step {
         match self {
             Self::Create(_) => f.write_str("make the Plan"),
             Self::Validate(validate) => match &validate.condition {
+                Some(ready) if ready == "Ready" => f.write_str("the Plan is Ready, whatever speaks against it before"),
                 Some(condition) => write!(f, "the Plan gets the condition {condition} and does not become Ready"),
                 None => f.write_str("the Plan becomes Ready"),
             },
@@ -94,6 +95,10 @@ impl Step {
             Self::Snapshot(step) => {
                 write!(f, "make a snapshot of {}", of(step.vm.as_ref(), "source VM", "the source VMs"))
             }
+            Self::AddDisk(step) => {
+                let whose = of(step.vm.as_ref(), "source VM", "the source VMs");
+                write!(f, "add a disk of {} GiB to {whose}", step.size_gb)
+            }
             Self::Patch(patch) => {
                 let operations: Vec<String> = patch.operations.iter().map(ToString::to_string).collect();
                 write!(f, "patch the {}: {}", patch.what.kind(), operations.join(", "))
@@ -143,6 +148,9 @@ fn expected(expect: &Expect, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
     if let Some(limit) = expect.in_flight {
         parts.push(format!("at most {limit} VMs of one source host migrated at the same time, and {limit} did"));
+    }
+    if expect.throttled {
+        parts.push("VMs of one source host waited until the disks of others were copied".to_owned());
     }
     if expect.source.is_some() {
         let of =

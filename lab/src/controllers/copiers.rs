@@ -1,0 +1,84 @@
+//! The pods that copy disks, where a kubelet plays them: CDI's importers and Forklift's populators. They carry nothing;
+//! they are there to be seen and to be killed. One that is gone is made again, and its copy begins anew.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use kube::{Client, ResourceExt};
+use serde_json::{Value, json};
+
+use super::storage::tolerate;
+
+/// When the pod began, in milliseconds since 1970: a pod's own times are whole seconds.
+const BEGAN: &str = "lab.mtv-matrix.io/began";
+/// MTV looks every three seconds, real ones: a whole copy shall be seen, and be there to be killed.
+pub(super) const SHORTEST: Duration = Duration::from_secs(4);
+
+/// Who copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    Importer,
+    Populator,
+}
+
+/// The pod that fills one claim.
+pub(super) struct Copier {
+    api: Api<Pod>,
+    body: Value,
+    name: String,
+}
+
+impl Copier {
+    pub fn of(client: &Client, claim: &PersistentVolumeClaim, who: Who) -> Self {
+        let namespace = claim.namespace().unwrap_or_default();
+        let uid = claim.uid().unwrap_or_default();
+        let (name, labels, container) = match who {
+            Who::Importer => {
+                let labels = json!({"app": "containerized-data-importer", "cdi.kubevirt.io": "importer"});
+                (format!("importer-{}", claim.name_any()), labels, "importer")
+            }
+            Who::Populator => (format!("populate-{uid}"), json!({}), "populate"),
+        };
+        let owner =
+            json!([{"apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": claim.name_any(), "uid": uid}]);
+        let body = json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "labels": labels, "ownerReferences": owner,
+                "annotations": {BEGAN: jiff::Timestamp::now().as_millisecond().to_string()}},
+            "spec": {"restartPolicy": "OnFailure", "containers": [{"name": container, "image": container}]}});
+        Self { api: Api::namespaced(client.clone(), &namespace), body, name }
+    }
+
+    /// Makes it, where it is not there.
+    pub async fn start(&self) -> Result<(), kube::Error> {
+        let mut body = self.body.clone();
+        body["spec"]["nodeName"] = json!(node(&self.api.clone().into_client()).await);
+        let pod = serde_json::from_value(body).map_err(kube::Error::SerdeError)?;
+        match self.api.create(&PostParams::default(), &pod).await {
+            // It comes when there is room.
+            Err(kube::Error::Api(refused)) if refused.code == 403 => Ok(()),
+            made => tolerate(made, 409),
+        }
+    }
+
+    /// For how long it has copied; `None`: it is gone.
+    pub async fn age(&self) -> Result<Option<Duration>, kube::Error> {
+        let Some(pod) = self.api.get_metadata_opt(&self.name).await? else { return Ok(None) };
+        let began = pod.annotations().get(BEGAN).and_then(|text| text.parse::<i64>().ok()).unwrap_or_default();
+        let age = jiff::Timestamp::now().as_millisecond().saturating_sub(began);
+        Ok(Some(Duration::from_millis(u64::try_from(age).unwrap_or_default())))
+    }
+
+    /// It is done.
+    pub async fn end(&self) -> Result<(), kube::Error> {
+        tolerate(self.api.delete(&self.name, &DeleteParams::default().grace_period(0)).await, 404)
+    }
+}
+
+/// A worker that takes pods, always the same one while it does.
+pub(super) async fn node(client: &Client) -> Option<String> {
+    let workers = ListParams::default().labels("node-role.kubernetes.io/worker");
+    let nodes = Api::<Node>::all(client.clone()).list(&workers).await.map(|list| list.items).unwrap_or_default();
+    let open = |node: &&Node| !node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false);
+    nodes.iter().filter(open).map(ResourceExt::name_any).min()
+}
