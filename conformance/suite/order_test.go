@@ -23,7 +23,7 @@ import (
 
 // Requests that the recorded runs need not send, and why. Their bytes are in the unit tests of op.rs.
 var unsent = map[string]string{
-	"ReconfigVM_Task":              "no driver changes a VM yet; its specification is that of a clone, which is checked",
+	"ReconfigVM_Task":              "only where a clone is marked by its id, or a story adds a disk; its specification is that of a clone, which is checked",
 	"CancelTask":                   "only when a cell is cancelled",
 	"ShutdownGuest":                "only where a scenario asks for a graceful end",
 	"MakeDirectory":                "only where a clone's folder is missing",
