@@ -449,6 +449,34 @@ fn list_shows_cells_for_programs_and_filters_them() {
 }
 
 #[test]
+fn list_decides_as_run_would_and_says_who_was_asked() {
+    let place = Place::new();
+    let providers = format!("--providers-json {}/providers.json.example", env!("CARGO_MANIFEST_DIR"));
+    // `test_post_hook_retain_failed_vm` needs MTV 2.10.
+    let select = format!("-p vsphere -s {HOOK}");
+    let listed = place.run(&format!("list --lab --lab-mtv-version 2.9 {select} -o json")).exits(0).says("as MTV 2.9");
+    let of_lab: Value = serde_json::from_str(&listed.out).unwrap();
+    assert!(of_lab["decided_by"]["mtv_version"].as_str().unwrap().starts_with("2.9"), "{of_lab:#}");
+    // Nothing ran: that has an exit code of its own.
+    place.run(&format!("run --lab --lab-mtv-version 2.9 {select}")).exits(5);
+    let ran = place.results().cell(&format!("vsphere/{HOOK}"));
+    assert_eq!(ran["verdict"], "skipped");
+    let why = of_lab["cells"][0]["reason"].as_str().unwrap();
+    assert!(ran.to_string().contains(why), "list says `{why}`, run {ran:#}");
+    // Without a cluster.
+    let select = format!("-p vsphere-8.0 -s {HOOK}");
+    let skipped = "needs MTV 2.10 or newer";
+    let old = place.run(&format!("list {providers} {select} --mtv-version 2.9")).exits(0).says(skipped);
+    old.says("as MTV 2.9 allows, its switches at their defaults; no cluster was asked");
+    let new = place.run(&format!("list {providers} {select} --mtv-version 2.12")).exits(0);
+    assert!(!new.out.contains(skipped), "{}", new.out);
+    let undecided = place.run(&format!("list {providers} {select} --offline")).exits(0).says("(--offline)");
+    assert!(!undecided.out.contains(skipped), "{}", undecided.out);
+    place.run(&format!("list {providers} {select}")).exits(0).says("no cluster was asked (there is no kubeconfig");
+    place.run(&format!("list {providers} {select} --mtv-version new")).exits(2).says("`new` is no version; write e.g. 2.11");
+}
+
+#[test]
 fn an_unknown_scenario_key_is_the_matter_of_who_selects_it() {
     use std::os::unix::ffi::OsStrExt as _;
 

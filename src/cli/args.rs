@@ -383,6 +383,12 @@ pub struct ListArgs {
     /// Cells at once, for when the run may end; the settings' `jobs` where it is not given.
     #[arg(long, short = 'j', value_name = "N")]
     pub jobs: Option<usize>,
+    /// Ask no cluster: decide for this MTV, its switches as they are by default.
+    #[arg(long, value_name = "X", conflicts_with_all = ["lab", "offline"])]
+    pub mtv_version: Option<String>,
+    /// Ask no cluster: what depends on MTV's version, its switches or the default StorageClass is not decided.
+    #[arg(long, conflicts_with = "lab")]
+    pub offline: bool,
     /// Show what each platform can do, instead of the cells.
     #[arg(long, conflicts_with_all = ["lab", "provider", "scenario", "tag", "filter"])]
     pub support: bool,

@@ -1,12 +1,19 @@
 //! `mtv-matrix list`: the cells and what is to become of them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::args::{ConfigArgs, ListArgs, Output};
+use super::run_cmd::connect;
 use super::{Stop, common, exit, explain, print_text, support_grid};
-use crate::config::nearest;
+use crate::api::version::Version;
+use crate::cluster::ClusterError;
+use crate::config::{Loaded, nearest};
+use crate::doctor::versions;
+use crate::engine;
+use crate::lab::Lab;
 use crate::matrix::forecast::{Bound, Forecast, forecast};
-use crate::matrix::{Cell, Decision, glob};
+use crate::matrix::{self, Cell, Decision, glob};
 use crate::report::whole_minutes;
 
 pub(super) async fn run(config: &ConfigArgs, args: &ListArgs) -> Result<u8, Stop> {
@@ -36,28 +43,113 @@ pub(super) async fn run(config: &ConfigArgs, args: &ListArgs) -> Result<u8, Stop
         return Ok(exit::PASSED);
     }
     let lab = common::start_lab(&args.lab).await?;
-    let flags = args.jobs.map(|jobs| ("jobs".to_owned(), serde_json::json!(jobs), "--jobs".to_owned()));
-    let listed = common::load(config, flags.into_iter().collect(), lab.as_ref()).and_then(|loaded| {
-        let cells = common::cells(&loaded, &args.select)?;
-        // The lab's clock is not the one of the expected times.
-        let settings = &loaded.settings;
-        let forecast = forecast(&cells, settings.jobs, settings.max_concurrent).filter(|_| lab.is_none());
-        Ok((cells, forecast, settings.jobs))
-    });
+    let listed = listed(config, args, lab.as_ref()).await;
     if let Some(lab) = lab {
         lab.stop().await;
     }
-    let (cells, forecast, jobs) = listed?;
+    let Listed { cells, forecast, jobs, by } = listed?;
     match args.output {
         Output::Table => print_text(&list_table(&cells, false)),
         Output::Wide => print_text(&list_table(&cells, true)),
-        Output::Json => print_text(&list_json(&cells, forecast.as_ref())),
+        Output::Json => print_text(&list_json(&cells, forecast.as_ref(), &by)),
         Output::Name => print_text(&list_names(&cells)),
     }
     if let Some(forecast) = forecast.filter(|_| matches!(args.output, Output::Table | Output::Wide)) {
         print_text(&forecast_line(&forecast, jobs));
     }
+    super::show::err(format_args!("{}", by.line()));
     Ok(exit::PASSED)
+}
+
+struct Listed {
+    cells: Vec<Cell>,
+    forecast: Option<Forecast>,
+    jobs: usize,
+    by: DecidedBy,
+}
+
+async fn listed(config: &ConfigArgs, args: &ListArgs, lab: Option<&Lab>) -> Result<Listed, Stop> {
+    let flags = args.jobs.map(|jobs| ("jobs".to_owned(), serde_json::json!(jobs), "--jobs".to_owned()));
+    let loaded = common::load(config, flags.into_iter().collect(), lab)?;
+    let mut cells = common::cells(&loaded, &args.select)?;
+    let by = match &args.mtv_version {
+        Some(version) => {
+            if Version::parse(version).is_none() {
+                return Err(Stop::usage(format!("--mtv-version: `{version}` is no version; write e.g. 2.11")));
+            }
+            matrix::decide_version(&mut cells, version);
+            matrix::decide_gates(&mut cells, version, &BTreeMap::new());
+            DecidedBy::Version(version.clone())
+        }
+        None if args.offline => DecidedBy::Nobody("--offline".to_owned()),
+        None => match tokio::time::timeout(LIMIT, ask(&loaded, lab, &mut cells)).await {
+            Ok(Ok(by)) => by,
+            Ok(Err(error)) => DecidedBy::Nobody(error.to_string()),
+            Err(_) => DecidedBy::Nobody(format!("no answer within {} s", LIMIT.as_secs())),
+        },
+    };
+    let settings = &loaded.settings;
+    // The lab's clock is not the one of the expected times.
+    let forecast = forecast(&cells, settings.jobs, settings.max_concurrent).filter(|_| lab.is_none());
+    Ok(Listed { cells, forecast, jobs: settings.jobs, by })
+}
+
+async fn ask(loaded: &Loaded, lab: Option<&Lab>, cells: &mut [Cell]) -> Result<DecidedBy, ClusterError> {
+    let cluster = connect(loaded, lab).await?;
+    let settings = &loaded.settings;
+    let mtv = versions::read_versions(&cluster, &settings.mtv_namespace).await.mtv;
+    let unknown = engine::decide(&cluster, settings, mtv.as_deref(), cells).await.err();
+    Ok(DecidedBy::Cluster { url: cluster.url().to_owned(), mtv, unknown: unknown.map(|error| error.to_string()) })
+}
+
+/// A list is looked at by somebody who waits.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Who said what MTV can do.
+pub enum DecidedBy {
+    /// As `run` would ask it.
+    Cluster {
+        url: String,
+        mtv: Option<String>,
+        /// Why MTV's switches are unknown.
+        unknown: Option<String>,
+    },
+    /// `--mtv-version`.
+    Version(String),
+    /// Nobody, and why.
+    Nobody(String),
+}
+
+impl DecidedBy {
+    /// One line for people.
+    fn line(&self) -> String {
+        match self {
+            Self::Cluster { url, mtv: Some(mtv), unknown: None } => format!("as MTV {mtv} of {url} allows"),
+            Self::Cluster { url, mtv: Some(mtv), unknown: Some(why) } => {
+                format!("as MTV {mtv} of {url} allows; its switches are unknown ({why})")
+            }
+            Self::Cluster { url, mtv: None, .. } => {
+                format!("{url} does not tell MTV's version: what depends on it is not decided")
+            }
+            Self::Version(version) => {
+                format!("as MTV {version} allows, its switches at their defaults; no cluster was asked")
+            }
+            Self::Nobody(why) => format!(
+                "no cluster was asked ({why}): what depends on MTV's version, its switches and the default StorageClass is \
+                 not decided; --mtv-version X decides for a version"
+            ),
+        }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        match self {
+            Self::Cluster { url, mtv, unknown } => {
+                serde_json::json!({"cluster": url, "mtv_version": mtv, "switches_unknown": unknown})
+            }
+            Self::Version(version) => serde_json::json!({"mtv_version": version}),
+            Self::Nobody(why) => serde_json::json!({"not_asked": why}),
+        }
+    }
 }
 
 /// `expected to take about 1h 20m with -j 8, because …`.
@@ -119,7 +211,7 @@ pub fn list_table(cells: &[Cell], wide: bool) -> String {
 }
 
 /// The same for programs; fields are only ever added.
-pub fn list_json(cells: &[Cell], forecast: Option<&Forecast>) -> String {
+pub fn list_json(cells: &[Cell], forecast: Option<&Forecast>, by: &DecidedBy) -> String {
     let rows: Vec<serde_json::Value> = cells
         .iter()
         .map(|cell| {
@@ -141,7 +233,7 @@ pub fn list_json(cells: &[Cell], forecast: Option<&Forecast>) -> String {
             })
         })
         .collect();
-    let mut all = serde_json::json!({"version": 1, "cells": rows});
+    let mut all = serde_json::json!({"version": 1, "decided_by": by.json(), "cells": rows});
     if let Some(forecast) = forecast {
         let bound = match &forecast.bound {
             Bound::Cell(id) => serde_json::json!({"cell": id}),

@@ -5,8 +5,10 @@
 
 mod caught;
 mod cells;
+mod decide;
 mod run;
 mod scheduler;
 
+pub use decide::decide;
 pub use run::{Ended, Request, StopTokens, run};
 pub use scheduler::{EngineOptions, RunSummary};

@@ -11,18 +11,19 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::cells::Migrations;
+use super::decide::decide;
 use super::scheduler::{EngineOptions, RunSummary, Scheduler, Work};
 use crate::api::names::RunId;
-use crate::cluster::{Cluster, ClusterError, ReadError};
+use crate::cluster::{Cluster, ClusterError};
 use crate::config::scenarios::Destination;
 use crate::config::{Flaky, Loaded, Settings};
-use crate::doctor::{self, Report, versions};
+use crate::doctor::{self, Report};
 use crate::event::exit::{self, Demands, Tally};
 use crate::event::{Carried, Environment, EventKind, Events, Level, Problem, SCHEMA, ShardSet, Telemetry, Verdict};
 use crate::forklift::address::{InventoryAddress, inventory_address};
 use crate::forklift::inventory::Inventory;
 use crate::ledger::Ledger;
-use crate::matrix::{self, Cell, Decision};
+use crate::matrix::{Cell, Decision};
 use crate::migration::{ContextParts, RunContext, StageSpan};
 
 /// How a run is told to end before it is done.
@@ -122,7 +123,7 @@ pub async fn run(
             };
         }
     };
-    let (flags, unknown_flags) = match decide(&request, &mut cells, &cluster, &report).await {
+    let (flags, unknown_flags) = match decide(&cluster, settings, report.versions.mtv.as_deref(), &mut cells).await {
         Ok(flags) => (flags, None),
         Err(cause) => (BTreeMap::new(), Some(cause)),
     };
@@ -148,32 +149,6 @@ pub async fn run(
     let context = open_context(&request, &cells, cluster, &report, flags, address)?;
     let teller = super::scheduler::told(request.events, None);
     crate::net::told::scope(teller, execute(&request, &cells, Arc::new(context))).await
-}
-
-/// Skips what this MTV can't do, and names the class that VMs get. Returns MTV's switches, or why they
-/// are unknown.
-async fn decide(
-    request: &Request<'_>,
-    cells: &mut [Cell],
-    cluster: &Cluster,
-    report: &Report,
-) -> Result<BTreeMap<String, bool>, ReadError> {
-    let settings = &request.loaded.settings;
-    let mut switches = Ok(BTreeMap::new());
-    if let Some(mtv) = &report.versions.mtv {
-        matrix::decide_version(cells, mtv);
-        switches = versions::controller_flags(cluster, &settings.mtv_namespace).await;
-        if let Ok(flags) = &switches {
-            matrix::decide_gates(cells, mtv, flags);
-        }
-    }
-    // Where the cluster has no default, the preflight has said so already.
-    if settings.storage_class.is_empty()
-        && let Ok(class) = doctor::default_storage_class(cluster).await
-    {
-        cells.iter_mut().for_each(|cell| cell.storage_class.clone_from(&class));
-    }
-    switches
 }
 
 fn started(request: &Request<'_>, cells: &[Cell], report: Option<&Report>) {
