@@ -473,7 +473,10 @@ fn list_decides_as_run_would_and_says_who_was_asked() {
     let undecided = place.run(&format!("list {providers} {select} --offline")).exits(0).says("(--offline)");
     assert!(!undecided.out.contains(skipped), "{}", undecided.out);
     place.run(&format!("list {providers} {select}")).exits(0).says("no cluster was asked (there is no kubeconfig");
-    place.run(&format!("list {providers} {select} --mtv-version new")).exits(2).says("`new` is no version; write e.g. 2.11");
+    place
+        .run(&format!("list {providers} {select} --mtv-version new"))
+        .exits(2)
+        .says("`new` is no version; write e.g. 2.11");
 }
 
 #[test]

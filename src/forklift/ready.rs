@@ -90,8 +90,9 @@ const OF_THE_TEXT: [&str; 9] = [
 ];
 
 /// Blockers that speak of a VM as the inventory has it, whatever their reason. Of one that was made a moment ago it may
-/// not have the image or flavour yet: 2.12.5 says `VMCriticalConcerns`, NotValid, `sql: no rows in result set`.
-const OF_THE_INVENTORY: [&str; 1] = ["VMCriticalConcerns"];
+/// not have the image or flavour yet: 2.12.5 says `VMCriticalConcerns`, NotValid, `sql: no rows in result set`. Of one whose
+/// migration just failed it has MTV's own snapshot a while longer, and of one that was just started, tools that do not run.
+const OF_THE_INVENTORY: [&str; 3] = ["GuestToolsIssue", "VMCriticalConcerns", "VMHasSnapshots"];
 
 fn is_final(blocker: &Condition) -> bool {
     let kind = blocker.type_.as_str();
@@ -291,6 +292,8 @@ mod tests {
             ("SourceProviderNotReady", ""),
             ("DestinationNetworkNotValid", "NotFound"),
             ("VMCriticalConcerns", "NotValid"),
+            ("VMHasSnapshots", "NotValid"),
+            ("GuestToolsIssue", "NotValid"),
         ] {
             assert_eq!(look(type_, reason), "passing", "{type_} {reason}");
         }
