@@ -19,6 +19,8 @@ struct Server {
     refuses_login: bool,
     /// So many first answers are a proxy's page.
     broken: AtomicU32,
+    /// Updates that were asked for.
+    polls: AtomicU32,
 }
 
 fn envelope(body: &str) -> String {
@@ -67,7 +69,33 @@ impl Server {
                 let now = "<CurrentTimeResponse><returnval>2026-01-01T00:00:00Z</returnval></CurrentTimeResponse>";
                 envelope(now).into_response()
             }
+            "CreatePropertyCollector" => {
+                let made = "<returnval type=\"PropertyCollector\">pc-1</returnval>";
+                envelope(&format!("<CreatePropertyCollectorResponse>{made}</CreatePropertyCollectorResponse>"))
+                    .into_response()
+            }
+            "WaitForUpdatesEx" => self.updates(body),
             _ => envelope("<Response/>").into_response(),
+        }
+    }
+
+    /// The VM is called `a`, then `b`. The answer that tells of `b` is lost, and its version with it.
+    fn updates(&self, body: &str) -> axum::response::Response {
+        let told = |version: u32, name: &str| {
+            envelope(&format!(
+                "<WaitForUpdatesExResponse><returnval><version>{version}</version><filterSet><filter \
+                 type=\"PropertyFilter\">f</filter><objectSet><kind>enter</kind><obj type=\"VirtualMachine\">vm-1</obj>\
+                 <changeSet><name>name</name><op>assign</op><val>{name}</val></changeSet></objectSet></filterSet>\
+                 </returnval></WaitForUpdatesExResponse>"
+            ))
+            .into_response()
+        };
+        let known = !body.contains("<version></version>") && !body.contains("<version/>");
+        match (self.polls.fetch_add(1, Ordering::SeqCst), known) {
+            (0, false) => told(1, "a"),
+            (1, true) => (StatusCode::BAD_GATEWAY, "<html>the proxy has lost it</html>").into_response(),
+            (_, true) => fault("InvalidCollectorVersion").into_response(),
+            (_, false) => told(2, "b"),
         }
     }
 }
@@ -147,8 +175,23 @@ async fn a_wait_whose_first_request_a_proxy_lost_asks_again() {
     server.broken.store(1, Ordering::SeqCst);
     let vm = MoRef::new("VirtualMachine", "vm-1");
     let done = |_: &_| crate::net::Poll::<()>::Done(());
-    // This server knows no collector; what counts is that it was asked for one a second time.
+    // What counts is that it was asked for a collector a second time.
     let _ = session.wait_for(&[vm], &["name"], Duration::from_secs(1), done).await;
     let asked = server.asked.lock().unwrap().clone();
     assert_eq!(asked.iter().filter(|operation| *operation == "CreatePropertyCollector").count(), 2, "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_wait_whose_update_was_lost_begins_anew_where_the_collector_is_past_its_version() {
+    let (server, session) = session(Server::default()).await;
+    let vm = MoRef::new("VirtualMachine", "vm-1");
+    let named_b = |known: &std::collections::BTreeMap<MoRef, crate::api::vim::Props>| {
+        let name = known.get(&vm).and_then(|props| props.get("name")).map(|name| name.text.clone()).unwrap_or_default();
+        if name == "b" { crate::net::Poll::Done(name) } else { crate::net::Poll::NotYet(name) }
+    };
+    let waited = session.wait_for(std::slice::from_ref(&vm), &["name"], Duration::from_secs(30), named_b).await;
+    let waited = waited.map_err(|error| error.told()).unwrap();
+    assert!(matches!(waited, super::super::wait::Waited::Done(name) if name == "b"));
+    // Told of `a`, lost on the way, refused, and told from the beginning.
+    assert_eq!(server.polls.load(Ordering::SeqCst), 4);
 }

@@ -87,7 +87,15 @@ impl Session {
             let left = deadline.saturating_duration_since(Instant::now());
             let seconds = left.as_secs().clamp(1, POLL_SECONDS);
             let poll = op::wait_for_updates(collector, &version, seconds);
-            let values = self.steady(live, poll, Duration::from_secs(seconds)).await?;
+            let values = match self.steady(live, poll, Duration::from_secs(seconds)).await {
+                // An answer was lost on the way, and the collector is past the version that is known here: anew.
+                Err(error) if error.is("InvalidCollectorVersion") && !version.is_empty() => {
+                    version.clear();
+                    known.clear();
+                    continue;
+                }
+                other => other?,
+            };
             if let Some(set) = UpdateSet::parse(&values) {
                 version = set.version;
                 for update in &set.updates {
