@@ -173,7 +173,9 @@ impl StageRun<'_> {
                 () = self.asked.notified() => {}
             }
             let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let waiting_for = waiting.lock().map(|now| now.line().unwrap_or_default()).unwrap_or_default();
+            let told = waiting.lock().ok().and_then(|now| now.line());
+            // A stage that has told nothing asks and is not answered yet.
+            let waiting_for = told.unwrap_or_else(|| "an answer to what it asked".to_owned());
             let cell = cell.clone();
             events.emit(EventKind::StageRunning { cell, attempt, stage, elapsed_ms, waiting_for });
         }
