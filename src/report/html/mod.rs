@@ -143,6 +143,7 @@ mod tests {
         let (named, folded) = causes.split_once("<details class=\"more\">").unwrap();
         assert_eq!(named.matches("<li><a href=\"#cell-").count(), 12, "{named}");
         assert!(folded.starts_with("<summary>29 more</summary>"), "{folded}");
+        assert!(named.contains("<small>41 cells"), "{named}");
         assert_eq!(folded.matches("<li><a href=\"#cell-").count(), 29);
         assert_eq!(page.matches(" open><summary>").count(), 20);
     }

@@ -58,6 +58,12 @@ pub struct CauseView {
     pub history: String,
 }
 
+impl CauseView {
+    pub fn count(&self) -> usize {
+        self.cells.len() + self.more.len()
+    }
+}
+
 pub struct CellLink {
     pub anchor: String,
     pub name: Text,
