@@ -31,6 +31,11 @@ impl Refusal for Fault {
 }
 
 impl CallError {
+    /// What a session holds (a view, a collector) ended with it: another session began between two calls.
+    pub(super) fn of_a_session_before(&self) -> bool {
+        matches!(self, Self::Refused(fault) if fault.is("ManagedObjectNotFound") && fault.text.contains("session["))
+    }
+
     pub(super) fn is(&self, kind: &str) -> bool {
         matches!(self, Self::Refused(fault) if fault.is(kind))
     }
@@ -221,8 +226,15 @@ impl Session {
         Ok(objects)
     }
 
-    /// Reads every object of some kinds in the inventory.
+    /// Reads every object of some kinds in the inventory. A view that went with its session is made once more.
     pub(super) async fn list(&self, props: Vec<property::PropertySpec<'_>>) -> Result<Vec<ObjectContent>, CallError> {
+        match self.list_once(props.clone()).await {
+            Err(error) if error.of_a_session_before() => self.list_once(props).await,
+            other => other,
+        }
+    }
+
+    async fn list_once(&self, props: Vec<property::PropertySpec<'_>>) -> Result<Vec<ObjectContent>, CallError> {
         let kinds: Vec<&str> = props.iter().map(|p| p.kind).collect();
         let manager =
             |live: &Live| live.content.view_manager.clone().unwrap_or_else(|| MoRef::new("ViewManager", "ViewManager"));

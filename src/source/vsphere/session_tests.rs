@@ -21,6 +21,8 @@ struct Server {
     broken: AtomicU32,
     /// Updates that were asked for.
     polls: AtomicU32,
+    /// Views that were made; the first one is gone when it is read.
+    views: AtomicU32,
 }
 
 fn envelope(body: &str) -> String {
@@ -75,6 +77,16 @@ impl Server {
                     .into_response()
             }
             "WaitForUpdatesEx" => self.updates(body),
+            "CreateContainerView" => {
+                let view = format!("session[{}]view", self.views.fetch_add(1, Ordering::SeqCst));
+                let made = format!("<returnval type=\"ContainerView\">{view}</returnval>");
+                envelope(&format!("<CreateContainerViewResponse>{made}</CreateContainerViewResponse>")).into_response()
+            }
+            "RetrievePropertiesEx" if body.contains("session[0]view") => {
+                let (status, body) = fault("ManagedObjectNotFound");
+                (status, body.replace("it is", ": The object 'vim.view.ContainerView:session[0]view' is gone"))
+                    .into_response()
+            }
             _ => envelope("<Response/>").into_response(),
         }
     }
@@ -194,4 +206,13 @@ async fn a_wait_whose_update_was_lost_begins_anew_where_the_collector_is_past_it
     assert!(matches!(waited, super::super::wait::Waited::Done(name) if name == "b"));
     // Told of `a`, lost on the way, refused, and told from the beginning.
     assert_eq!(server.polls.load(Ordering::SeqCst), 4);
+}
+
+#[tokio::test]
+async fn a_view_that_went_with_its_session_is_made_once_more() {
+    let (server, session) = session(Server::default()).await;
+    let props = vec![property::PropertySpec { kind: "VirtualMachine", paths: &["name"] }];
+    let found = session.list(props).await.map_err(|error| error.told()).unwrap();
+    assert!(found.is_empty());
+    assert_eq!(server.views.load(Ordering::SeqCst), 2);
 }

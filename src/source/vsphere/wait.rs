@@ -40,7 +40,7 @@ impl Session {
         let mut renewed = false;
         loop {
             match self.poll_until(&live, objects, paths, deadline, &mut look).await {
-                Err(error) if error.is("NotAuthenticated") && !renewed => {
+                Err(error) if (error.is("NotAuthenticated") || error.of_a_session_before()) && !renewed => {
                     renewed = true;
                     live = self.renew(&live).await?;
                 }
