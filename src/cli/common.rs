@@ -183,15 +183,23 @@ fn lever(what: Faulty) -> Option<Lever> {
     }
 }
 
+/// Whether the lab's MTV copies disks of this platform by importers or populators that ask its endpoint.
+fn is_copied_over_a_network(platform: Platform) -> bool {
+    match platform {
+        Platform::Vsphere | Platform::Ovirt | Platform::Openstack => true,
+        Platform::Openshift | Platform::Ova | Platform::Hyperv | Platform::Ec2 => false,
+    }
+}
+
 impl crate::migration::levers::Levers for OfLab {
     fn plays(&self, what: Faulty, platform: Platform) -> bool {
         match what {
             Faulty::Quota => true,
             Faulty::SourceLogin | Faulty::DatastoreFull => platform == Platform::Vsphere,
-            Faulty::SourceNetwork => matches!(platform, Platform::Vsphere | Platform::Ovirt | Platform::Openstack),
+            Faulty::SourceNetwork => is_copied_over_a_network(platform),
             Faulty::Conversion => platform != Platform::Openshift,
             // Importers and populators have nodes there, and virt-v2v has none.
-            Faulty::Drain => matches!(platform, Platform::Vsphere | Platform::Ovirt | Platform::Openstack),
+            Faulty::Drain => is_copied_over_a_network(platform),
         }
     }
     fn pull(&self, what: Faulty, platform: Platform, lasts: Option<Duration>, macs: &[String]) {

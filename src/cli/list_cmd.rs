@@ -82,8 +82,11 @@ async fn listed(config: &ConfigArgs, args: &ListArgs, lab: Option<&Lab>) -> Resu
             DecidedBy::Version(version.clone())
         }
         None if args.offline => DecidedBy::Nobody("--offline".to_owned()),
-        None => match tokio::time::timeout(LIMIT, ask(&loaded, lab, &mut cells)).await {
-            Ok(Ok(by)) => by,
+        None => match tokio::time::timeout(LIMIT, ask(&loaded, lab, cells.clone())).await {
+            Ok(Ok((by, decided))) => {
+                cells = decided;
+                by
+            }
             Ok(Err(error)) => DecidedBy::Nobody(error.to_string()),
             Err(_) => DecidedBy::Nobody(format!("no answer within {} s", LIMIT.as_secs())),
         },
@@ -94,12 +97,14 @@ async fn listed(config: &ConfigArgs, args: &ListArgs, lab: Option<&Lab>) -> Resu
     Ok(Listed { cells, forecast, jobs: settings.jobs, by })
 }
 
-async fn ask(loaded: &Loaded, lab: Option<&Lab>, cells: &mut [Cell]) -> Result<DecidedBy, ClusterError> {
+/// The cells as the cluster decides about them: all of it, or, where it does not answer in time, nothing.
+async fn ask(loaded: &Loaded, lab: Option<&Lab>, mut cells: Vec<Cell>) -> Result<(DecidedBy, Vec<Cell>), ClusterError> {
     let cluster = connect(loaded, lab).await?;
     let settings = &loaded.settings;
     let mtv = versions::read_versions(&cluster, &settings.mtv_namespace).await.mtv;
-    let unknown = engine::decide(&cluster, settings, mtv.as_deref(), cells).await.err();
-    Ok(DecidedBy::Cluster { url: cluster.url().to_owned(), mtv, unknown: unknown.map(|error| error.to_string()) })
+    let unknown = engine::decide(&cluster, settings, mtv.as_deref(), &mut cells).await.err();
+    let unknown = unknown.map(|error| error.to_string());
+    Ok((DecidedBy::Cluster { url: cluster.url().to_owned(), mtv, unknown }, cells))
 }
 
 /// A list is looked at by somebody who waits.
