@@ -6,8 +6,10 @@ use super::prepared::{Prepared, PreparedVm};
 use super::settle::login_of;
 use crate::api::kubevirt::VirtualMachine;
 use crate::api::vm::Power;
+use crate::cluster::guest::{self, Answer};
 use crate::cluster::wait::{self, Poll};
-use crate::cluster::{guest, switch::switch, target};
+use crate::cluster::{switch::switch, target};
+use crate::config::Credentials;
 use crate::event::Level;
 use crate::matrix::Cell;
 
@@ -36,31 +38,70 @@ pub(super) async fn run(
         Ok(login) => login,
         Err(because) => return Ok(Ran::NotTried(because)),
     };
-    let (cluster, namespace) = (&prepared.destination.cluster, prepared.target_namespace.as_str());
-    let timeouts = &context.parts.settings.timeouts;
-    let Some(found) = target::read_target(cluster, namespace, name).await.map_err(String::from)? else {
-        return Ok(Ran::Failed(format!("there is no VirtualMachine {namespace}/{name}")));
-    };
-    let was_off = found.power == Power::Off;
-    if was_off && !may_start {
-        return Ok(Ran::NotTried("the VM is off, and `boot` is switched off: nobody starts it".to_owned()));
+    let inside = Inside { context, cell, prepared, name, command, login: &login };
+    match inside.once(may_start).await? {
+        Tried::Ran(ran) => Ok(ran),
+        // The look at its power had been told an older state: once more, and a VM that is off is started then.
+        Tried::Absent(_) => Ok(match inside.once(may_start).await? {
+            Tried::Ran(ran) => ran,
+            Tried::Absent(because) => {
+                Ran::NotTried(format!("nobody could log in, because the VM was not running: {because}"))
+            }
+        }),
     }
-    if was_off {
-        switch(cluster, namespace, name, true).await.map_err(|error| error.to_string())?;
-        let what = format!("VirtualMachine {namespace}/{name} to be Running");
-        let running =
-            wait::until(cluster, Some(namespace), name, &what, timeouts.power, |found: Option<&VirtualMachine>| {
-                let status = found.and_then(|vm| vm.status.as_ref());
-                let status = status.map_or("absent", |status| status.printable_status.as_str());
-                if status == "Running" { Poll::Done(()) } else { Poll::NotYet(status.to_owned()) }
-            });
-        if let Err(error) = running.await {
-            return Ok(Ran::Failed(error.to_string()));
+}
+
+/// One guest, and what it is asked.
+struct Inside<'a> {
+    context: &'a RunContext,
+    cell: &'a Cell,
+    prepared: &'a Prepared,
+    name: &'a str,
+    command: &'a str,
+    login: &'a Credentials,
+}
+
+/// How one try ended.
+enum Tried {
+    Ran(Ran),
+    /// There was no such VM running; who said so.
+    Absent(String),
+}
+
+impl Inside<'_> {
+    async fn once(&self, may_start: bool) -> Result<Tried, String> {
+        let Self { context, cell, prepared, name, command, login } = *self;
+        let (cluster, namespace) = (&prepared.destination.cluster, prepared.target_namespace.as_str());
+        let timeouts = &context.parts.settings.timeouts;
+        let Some(found) = target::read_target(cluster, namespace, name).await.map_err(String::from)? else {
+            return Ok(Tried::Ran(Ran::Failed(format!("there is no VirtualMachine {namespace}/{name}"))));
+        };
+        let was_off = found.power == Power::Off;
+        if was_off && !may_start {
+            let because = "the VM is off, and `boot` is switched off: nobody starts it".to_owned();
+            return Ok(Tried::Ran(Ran::NotTried(because)));
         }
+        if was_off {
+            switch(cluster, namespace, name, true).await.map_err(|error| error.to_string())?;
+            let what = format!("VirtualMachine {namespace}/{name} to be Running");
+            let running =
+                wait::until(cluster, Some(namespace), name, &what, timeouts.power, |found: Option<&VirtualMachine>| {
+                    let status = found.and_then(|vm| vm.status.as_ref());
+                    let status = status.map_or("absent", |status| status.printable_status.as_str());
+                    if status == "Running" { Poll::Done(()) } else { Poll::NotYet(status.to_owned()) }
+                });
+            if let Err(error) = running.await {
+                return Ok(Tried::Ran(Ran::Failed(error.to_string())));
+            }
+        }
+        let ran = guest::run(cluster, namespace, name, login, command, timeouts.ssh).await;
+        if was_off && let Err(because) = boot::shut_down(prepared, name, timeouts.power.max(GRACE_PERIOD)).await {
+            context.note(Some(&cell.id), Level::Warning, format!("{name} was left running: {because}"));
+        }
+        Ok(match ran? {
+            Answer::Output(text) => Tried::Ran(Ran::Said(text)),
+            Answer::Failed(because) => Tried::Ran(Ran::Failed(because)),
+            Answer::Absent(because) => Tried::Absent(because),
+        })
     }
-    let ran = guest::run(cluster, namespace, name, &login, command, timeouts.ssh).await;
-    if was_off && let Err(because) = boot::shut_down(prepared, name, timeouts.power.max(GRACE_PERIOD)).await {
-        context.note(Some(&cell.id), Level::Warning, format!("{name} was left running: {because}"));
-    }
-    ran.map(|ran| ran.map_or_else(Ran::Failed, Ran::Said))
 }

@@ -237,10 +237,11 @@ impl Cluster {
             if fetched.status.as_u16() == 401 && !renewed {
                 renewed = true;
                 let Some(refused) = token.as_ref() else { return Err(ReadError::failed(url, NO_TOKEN)) };
+                // Where there is no other the same one is shown again: a refusal that is meant is said twice.
                 if let Some(fresh) = self.renewed_token(refused).await {
                     token = Some(fresh);
-                    continue;
                 }
+                continue;
             }
             return Ok(fetched);
         }

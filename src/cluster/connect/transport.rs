@@ -144,18 +144,17 @@ impl TransportLayer {
         let what = format!("{} {}", parts.method, parts.uri.path());
         let mut attempts = self.peer.attempts(what, repeat, self.request_timeout);
         let mut token = self.tokens.current().await.map_err(TransportError::Token)?;
-        let mut renewed = false;
+        let (mut renewed, mut believed) = (false, false);
         loop {
             let answer = self.once(inner, &parts, &body, token.as_ref()).await;
             let refused = answer.as_ref().is_ok_and(|a| a.status() == StatusCode::UNAUTHORIZED);
             if refused && !renewed && self.tokens.can_renew() {
                 renewed = true;
                 let Some(old) = token.clone() else { return answer };
-                match self.tokens.renew(&old).await.map_err(TransportError::Token)? {
-                    Some(fresh) => token = Some(fresh),
-                    None => return answer,
+                if let Some(fresh) = self.tokens.renew(&old).await.map_err(TransportError::Token)? {
+                    token = Some(fresh);
+                    continue;
                 }
-                continue;
             }
             // A waiter has its own pauses; an upgrade belongs to its caller.
             if Lives::of(&parts) != Lives::Shortly {
@@ -163,6 +162,11 @@ impl TransportLayer {
             }
             // Taken out first: a borrowed answer must not live across an await.
             let (failed, cause) = match &answer {
+                // The same login had been taken before, and nothing was done: a server whose webhook for tokens did not
+                // answer says so, too. Who means it says it twice.
+                Ok(_) if refused && !std::mem::replace(&mut believed, true) => {
+                    (Failed::Undone(None), "HTTP 401 Unauthorized".to_owned())
+                }
                 Ok(answer) => {
                     let status = answer.status();
                     (Failed::of_answer(status, answer.headers()), format!("HTTP {status}"))
@@ -331,6 +335,28 @@ mod tests {
         });
         let text = client.request_text(Request::get("/x").body(Vec::new()).unwrap()).await.unwrap();
         assert_eq!(text, "fine");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_login_that_is_refused_once_is_shown_again_and_one_that_is_refused_twice_is_not_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        std::fs::write(&path, "same").unwrap();
+        for source in [Source::None, Source::Fixed("t".to_owned().into()), Source::File(path)] {
+            let (calls, refusals) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(1)));
+            let (seen, times) = (Arc::clone(&calls), Arc::clone(&refusals));
+            let client = client(Tokens::new(source), move |_| {
+                let refuses = seen.fetch_add(1, Ordering::SeqCst) < times.load(Ordering::SeqCst);
+                if refuses { status(401, "{}") } else { status(200, "fine") }
+            });
+            // Nothing was done: a change is sent again, too.
+            let patch = || client.request_text(Request::patch("/x").body(Vec::new()).unwrap());
+            assert_eq!((patch().await.unwrap().as_str(), calls.load(Ordering::SeqCst)), ("fine", 2));
+            calls.store(0, Ordering::SeqCst);
+            refusals.store(9, Ordering::SeqCst);
+            assert!(patch().await.is_err());
+            assert_eq!(calls.load(Ordering::SeqCst), 2);
+        }
     }
 
     #[tokio::test(start_paused = true)]

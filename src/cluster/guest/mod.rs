@@ -6,8 +6,8 @@
 pub mod parse;
 mod tunnel;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use russh::client::{self, AuthResult, Handle, KeyboardInteractiveAuthResponse};
@@ -20,7 +20,7 @@ use crate::api::vm::{GuestInterface, GuestLogin, GuestOs};
 use crate::config::Credentials;
 use crate::event::Problem;
 use parse::{linux_interfaces, windows_interfaces};
-use tunnel::{Closed, Tunnel};
+use tunnel::{Reached, Tunnel};
 
 const SSH_PORT: u16 = 22;
 /// One try, from the port-forward to the login.
@@ -43,18 +43,27 @@ pub async fn login(
     credentials: &Credentials,
     limit: Duration,
 ) -> Result<GuestLogin, String> {
-    let (asked, on_the_way) = ask(cluster, namespace, vm, credentials, limit, &Question::Interfaces(os)).await;
+    let (asked, reached) = ask(cluster, namespace, vm, credentials, limit, &Question::Interfaces(os)).await;
     match asked {
         Ok(Ok(Said::Interfaces(interfaces))) => Ok(GuestLogin::Ok { interfaces: Ok(interfaces) }),
         Ok(Ok(Said::Output(_))) => Ok(GuestLogin::Ok { interfaces: Err("it told its output".to_owned()) }),
         Ok(Err(cause)) => Ok(GuestLogin::Ok { interfaces: Err(cause) }),
-        Err(error) if on_the_way => Err(error.problem().message),
+        Err(error) if reached == Reached::Way => Err(error.problem().message),
         Err(error) => Ok(GuestLogin::Failed(error.problem().message)),
     }
 }
 
-/// Runs a command in the guest and answers with its output; `Ok(Err)`: why it failed there, or why nobody could log in.
-/// `Err`: as of [`login`].
+/// What became of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    Output(String),
+    /// It failed in the guest, or the guest lets nobody in; why.
+    Failed(String),
+    /// No VM of that name ran whenever it was asked for: no guest was asked.
+    Absent(String),
+}
+
+/// Runs a command in the guest. `Err`: as of [`login`].
 pub async fn run(
     cluster: &Cluster,
     namespace: &str,
@@ -62,15 +71,16 @@ pub async fn run(
     credentials: &Credentials,
     command: &str,
     limit: Duration,
-) -> Result<Result<String, String>, String> {
+) -> Result<Answer, String> {
     let question = Question::Command(command.to_owned());
-    let (asked, on_the_way) = ask(cluster, namespace, vm, credentials, limit, &question).await;
-    match asked {
-        Ok(Ok(Said::Output(text))) => Ok(Ok(text)),
-        Ok(Ok(Said::Interfaces(_))) => Ok(Err("it told its interfaces".to_owned())),
-        Ok(Err(cause)) => Ok(Err(cause)),
-        Err(error) if on_the_way => Err(error.problem().message),
-        Err(error) => Ok(Err(error.problem().message)),
+    let (asked, reached) = ask(cluster, namespace, vm, credentials, limit, &question).await;
+    match (asked, reached) {
+        (Ok(Ok(Said::Output(text))), _) => Ok(Answer::Output(text)),
+        (Ok(Ok(Said::Interfaces(_))), _) => Ok(Answer::Failed("it told its interfaces".to_owned())),
+        (Ok(Err(cause)), _) => Ok(Answer::Failed(cause)),
+        (Err(error), Reached::Way) => Err(error.problem().message),
+        (Err(error), Reached::Absent) => Ok(Answer::Absent(error.problem().message)),
+        (Err(error), Reached::Guest) => Ok(Answer::Failed(error.problem().message)),
     }
 }
 
@@ -86,7 +96,7 @@ enum Said {
     Output(String),
 }
 
-/// Logs in and asks, until `limit`. The flag: whether the last try did not get as far as the guest.
+/// Logs in and asks, until `limit`. And how far the last try came.
 async fn ask(
     cluster: &Cluster,
     namespace: &str,
@@ -94,13 +104,13 @@ async fn ask(
     credentials: &Credentials,
     limit: Duration,
     question: &Question,
-) -> (Result<Result<Said, String>, WaitError>, bool) {
+) -> (Result<Result<Said, String>, WaitError>, Reached) {
     let refused = AtomicU32::new(0);
-    // Whether the last try that came to an end did not get as far as the guest: one that the limit cuts says nothing.
-    let on_the_way = AtomicBool::new(true);
+    // Of the last try that came to an end: one that the limit cuts says nothing.
+    let reached = Mutex::new(Reached::Way);
     let what = format!("a login to {namespace}/{vm} as {} over SSH", credentials.username);
     let tried = wait::poll(&what, limit, || async {
-        let attempt = connect(cluster, namespace, vm, credentials, &on_the_way);
+        let attempt = connect(cluster, namespace, vm, credentials, &reached);
         match tokio::time::timeout(TRY_LIMIT, attempt).await {
             Ok(Ok(session)) => {
                 match session.answer(question).await {
@@ -131,7 +141,7 @@ async fn ask(
         }
     });
     let tried = tried.await;
-    (tried, on_the_way.load(Ordering::Relaxed))
+    (tried, reached.into_inner().unwrap_or(Reached::Way))
 }
 
 enum Refusal {
@@ -166,11 +176,24 @@ async fn connect(
     namespace: &str,
     vm: &str,
     credentials: &Credentials,
-    on_the_way: &AtomicBool,
+    reached: &Mutex<Reached>,
 ) -> Result<Session, Refusal> {
-    let opened = tunnel::open(cluster, namespace, vm, SSH_PORT).await;
-    on_the_way.store(matches!(opened, Err(Closed::Way(_))), Ordering::Relaxed);
-    let (tunnel, stream) = opened.map_err(|(Closed::Way(cause) | Closed::Guest(cause))| Refusal::Transport(cause))?;
+    let tell = |far: Reached| {
+        if let Ok(mut reached) = reached.lock() {
+            *reached = far;
+        }
+    };
+    let (tunnel, stream) = match tunnel::open(cluster, namespace, vm, SSH_PORT).await {
+        Ok(opened) => {
+            tell(Reached::Guest);
+            opened
+        }
+        Err(closed) => {
+            let (far, cause) = closed.told();
+            tell(far);
+            return Err(Refusal::Transport(cause));
+        }
+    };
     let config = client::Config { inactivity_timeout: Some(COMMAND_LIMIT), ..client::Config::default() };
     let mut handle = client::connect_stream(Arc::new(config), stream, AcceptHost).await.map_err(|e| broken(&e))?;
     let user = credentials.username.as_str();
@@ -293,8 +316,20 @@ mod tests {
         for code in [401, 403, 429, 503] {
             assert!(answered(code).await.is_err(), "{code}");
         }
-        for code in [409, 500] {
+        for code in [404, 409, 500] {
             assert!(matches!(answered(code).await, Ok(GuestLogin::Failed(_))), "{code}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_vm_that_does_not_run_is_no_guest_that_failed() {
+        let credentials = Credentials { username: "root".into(), password: "x".to_owned().into() };
+        let answered = async |code: u16| {
+            let (cluster, _) = mock(move |_, _| (code, serde_json::Value::Null));
+            run(&cluster, "ns", "vm", &credentials, "true", Duration::from_secs(5)).await
+        };
+        assert!(matches!(answered(404).await, Ok(Answer::Absent(why)) if why.contains("404")));
+        assert!(matches!(answered(500).await, Ok(Answer::Failed(_))));
+        assert!(answered(503).await.is_err());
     }
 }

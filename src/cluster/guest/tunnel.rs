@@ -34,8 +34,31 @@ pub(super) struct Tunnel {
 pub(super) enum Closed {
     /// The way to the guest: the API does not answer, or refuses us. It says nothing of the guest.
     Way(String),
+    /// There is no running VM of that name: nobody was asked.
+    Absent(String),
     /// The cluster answered for the guest.
     Guest(String),
+}
+
+impl Closed {
+    /// How far a try came, and why not further.
+    pub(super) fn told(self) -> (Reached, String) {
+        match self {
+            Self::Way(why) => (Reached::Way, why),
+            Self::Absent(why) => (Reached::Absent, why),
+            Self::Guest(why) => (Reached::Guest, why),
+        }
+    }
+}
+
+/// How far the last try to log in came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// Not to the guest.
+    Way,
+    /// To the cluster, which has no such VM running.
+    Absent,
+    Guest,
 }
 
 /// Opens a connection to `port` of the running VM. The stream lives as long as the [`Tunnel`].
@@ -69,6 +92,7 @@ pub(super) async fn open(
         // 500 is what KubeVirt says where the guest refuses the connection.
         return Err(match status.as_u16() {
             401 | 403 | 429 | 502..=504 => Closed::Way(why),
+            404 => Closed::Absent(why),
             _ => Closed::Guest(why),
         });
     }
