@@ -25,13 +25,35 @@ fn scenarios_of_the_suite_pass_on_the_platforms_and_releases_that_have_what_they
         let results = place.results();
         results.are_whole_and_tell_no_secret();
     };
-    run("-p vsphere -t tier1 --lab-mtv-version 2.12", "12 passed, 2 skipped");
+    run("-p vsphere -t tier1 --lab-mtv-version 2.12", "15 passed, 3 skipped");
     // From 2.13 on.
     run("-p vsphere -s test_resume_conversion_warm -s added_nic_disconnected --lab-mtv-version 2.13", "2 passed");
     let elsewhere =
         "-s test_ca_crt_cold_migration -s test_insecure* -s test_plan_archive_pvc_cleanup -s nested_virtualization_off";
     run(&format!("-p ovirt -p openstack -p openshift {elsewhere} --lab-mtv-version 2.12"), "8 passed, 7 skipped");
     run("-p ova -t ova", "1 passed");
+    let jobs = "-s test_aap_hook_migration -s aap_hook_that_fails -s test_mtv_clusterrole*";
+    run(&format!("-p ovirt -p openstack -p openshift {jobs} --lab-mtv-version 2.12"), "5 passed, 7 skipped");
+    run("-p vsphere -s aap_hook_that_fails --lab-mtv-version 2.13", "1 passed");
+}
+
+#[test]
+fn a_job_of_the_automation_platform_is_what_the_hook_comes_to_and_is_not_told_without_a_platform() {
+    let place = Place::new();
+    let text =
+        "jobs:\n  tags: [mine]\n  virtual_machines: [{name: mtv-tests-rhel8}]\n  pre_hook: {aap_job_template_id: ID}\n";
+    let one = |name: &str, id: &str| text.replace("jobs", name).replace("ID", id);
+    place.write("own/scenarios/mine.yaml", &[one("fails", "9"), one("unknown", "77")].concat());
+    let lab = "--config own run --lab -p vsphere --lab-mtv-version 2.13 --results results -t mine";
+    place.run(lab).exits(1).says("2 failed").says("hold nothing");
+    let said = |cell: &str| place.results().cell(&format!("vsphere/{cell}"))["problem"].to_string();
+    assert!(said("fails").contains("failed with status: failed"), "{}", said("fails"));
+    assert!(said("unknown").contains("AAP returned status 404"), "{}", said("unknown"));
+    place.run(&format!("{lab} --set aap_token=wrong")).exits(1);
+    assert!(said("fails").contains("AAP returned status 401"), "{}", said("fails"));
+    place.results().are_whole_and_tell_no_secret();
+    place.run(&format!("{lab} --set aap_url=")).exits(5).says("`aap_url` is not set");
+    place.run(&lab.replace("2.13", "2.11")).exits(5).says("needs MTV 2.12");
 }
 
 #[test]

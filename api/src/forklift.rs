@@ -444,6 +444,8 @@ pub struct MigrationStatus {
 )]
 #[serde(rename_all = "camelCase", default)]
 pub struct HookSpec {
+    /// Empty where a job of the Automation Platform is run instead.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub image: String,
     /// Base64 of the playbook.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -451,6 +453,25 @@ pub struct HookSpec {
     /// Seconds; 0 is no deadline.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<i64>,
+    /// From 2.12 on, instead of image and playbook.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aap: Option<AapHook>,
+}
+
+/// A job template of the Ansible Automation Platform. Where `url` and `token_secret` are absent the ForkliftController's
+/// `aap_url` and `aap_token_secret_name` count.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AapHook {
+    pub job_template_id: i64,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub url: String,
+    /// In the Plan's namespace, key `token`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_secret: Option<ObjRef>,
+    /// Seconds; 0 is the deadline, or the controller's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<i64>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

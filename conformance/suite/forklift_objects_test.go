@@ -125,7 +125,7 @@ func (k *keeper) look() {
 // copies without them, and for its own MTV it makes some that last for a moment, to be killed.
 func ofTheCluster(kind string, object map[string]any) bool {
 	name := text(object, "metadata.name")
-	return kind == "Pod" && (strings.HasPrefix(name, "importer-prime-") || strings.HasPrefix(name, "populate-"))
+	return kind == "Pod" && (strings.HasPrefix(name, "importer-") || strings.HasPrefix(name, "populate-"))
 }
 
 func text(object any, path string) string {

@@ -44,6 +44,7 @@ use weather::Sky;
 /// MTV's own namespace.
 const MTV_NAMESPACE: &str = "openshift-mtv";
 
+pub mod aap;
 mod aggregated;
 mod apiserver;
 mod census;
@@ -84,6 +85,7 @@ pub struct Lab {
     baseline: BTreeSet<String>,
     faults: Faults,
     levers: Levers,
+    aap: aap::Aap,
 }
 
 impl Lab {
@@ -168,7 +170,8 @@ impl Lab {
             monitoring::router(host.client(), gate.clone()),
             &faults.at("monitoring", Dialect::Rest),
         )?];
-        let mut further = Vec::new();
+        let aap = aap::Aap::start(options.listen, clock, &stop, &controllers).await?;
+        let mut further = vec![aap.url().to_owned()];
         if exports {
             let own = ExportOptions { client: host.client(), clock, ca: &ca, listen: options.listen };
             let endpoint = exports::start(own, &stop, &controllers).await?;
@@ -244,7 +247,21 @@ impl Lab {
         let pods = !matches!(options.mtv, Mtv::Own);
         controllers
             .spawn(storage::run(StorageOptions { client: host.client(), clock, pods, stop: stop.clone() }).boxed());
-        Ok(Self { world, ca, clock, host, platforms, endpoints, controllers, stop, forklift, baseline, faults, levers })
+        Ok(Self {
+            world,
+            ca,
+            clock,
+            host,
+            platforms,
+            endpoints,
+            controllers,
+            stop,
+            forklift,
+            baseline,
+            faults,
+            levers,
+            aap,
+        })
     }
 
     /// API server URL.
@@ -274,6 +291,10 @@ impl Lab {
     /// Where the real Forklift writes its logs.
     pub fn forklift_logs(&self) -> Option<PathBuf> {
         self.forklift.as_ref().map(Forklift::logs)
+    }
+    /// The Automation Platform that hooks may use.
+    pub fn aap(&self) -> &aap::Aap {
+        &self.aap
     }
     /// A `providers.json` with the lab's profiles.
     pub fn providers_json(&self) -> String {

@@ -21,6 +21,9 @@ pub struct AskedHook {
     pub step: String,
     /// As it was sent, base64.
     pub playbook: String,
+    /// The job template that was asked for instead.
+    #[serde(default)]
+    pub job_template: Option<u32>,
     /// The Hook as it stands; `None`: it is gone.
     pub object: Result<Option<Value>, String>,
 }

@@ -831,6 +831,7 @@ fn each_asked_hook_ran_exactly_once_in_its_place_with_its_own_playbook() {
         let hook = |step: &str| AskedHook {
             step: step.to_owned(),
             playbook: "mine".to_owned(),
+            job_template: None,
             object: Ok(Some(json!({"spec": {"playbook": playbook}}))),
         };
         world.ran.hooks = vec![hook("PreHook"), hook("PostHook")];

@@ -80,6 +80,8 @@ fn lab_settings(lab: &Lab) -> Vec<(&'static str, Value)> {
         ("allow_disruptive", json!(true)),
         ("storage_class", json!([lab.storage_class()])),
         ("remote_ocp_cluster", json!("127.0.0.1")),
+        ("aap_url", json!(lab.aap().url())),
+        ("aap_token", json!(lab.aap().token())),
         // Wall-clock minutes would make a simulated warm migration wait for real.
         ("cutover_after_precopies", json!(2)),
     ]

@@ -61,6 +61,9 @@ fn listed(words: &[String]) -> String {
 fn place(scenario: &Scenario) -> String {
     let to = match scenario.destination {
         Destination::Local => "to the cluster that MTV runs on",
+        Destination::Remote if scenario.limited_destination.is_some() => {
+            "to an explicit OpenShift Provider, with URL and the token of an account of few rights"
+        }
         Destination::Remote => "to an explicit OpenShift Provider with URL and token",
     };
     let platforms: Vec<&str> = scenario.requires.platforms.iter().map(|platform| platform.name()).collect();
@@ -108,11 +111,12 @@ fn options(scenario: &Scenario, settings: &Settings) -> Vec<String> {
     parts
 }
 
-fn of_hook(hook: &HookPlan) -> &'static str {
-    match hook.expected_result {
-        Some(ExpectedResult::Succeed) => "that succeeds",
-        Some(ExpectedResult::Fail) => "that fails",
-        None => "with a playbook of the scenario's own",
+fn of_hook(hook: &HookPlan) -> String {
+    match (hook.expected_result, hook.aap_job_template_id) {
+        (Some(ExpectedResult::Succeed), _) => "that succeeds".to_owned(),
+        (Some(ExpectedResult::Fail), _) => "that fails".to_owned(),
+        (None, Some(id)) => format!("that is job template {id} of the Automation Platform"),
+        (None, None) => "with a playbook of the scenario's own".to_owned(),
     }
 }
 

@@ -45,6 +45,12 @@ pub struct Settings {
     /// A profile of type `openshift` with a token that `remote` scenarios migrate to, or a part of the
     /// API host that they require; empty: they are skipped.
     pub remote_ocp_cluster: String,
+    /// The Ansible Automation Platform whose job templates hooks launch (`aap_job_template_id`); empty: scenarios with
+    /// such hooks are skipped.
+    pub aap_url: String,
+    /// Its API token.
+    #[schemars(with = "Option<String>")]
+    pub aap_token: Option<SecretString>,
     /// Pod security level that the cells' namespaces enforce (`pod-security.kubernetes.io/enforce`);
     /// unset: the cluster's own. Pods that MTV runs there must meet it.
     pub pod_security_enforce: Option<PodSecurity>,

@@ -54,7 +54,6 @@ const TABLE: &[Key] = &[
     key(Place::Scenario, "pin_to_non_dedicated_host", WhenTrue("placing clones on an ESXi host")),
     key(Place::Scenario, "disable_drs_for_vms", WhenTrue("switching DRS off for a clone")),
     key(Place::Scenario, "inventory_timeout", Idle("set `timeouts.inventory`")),
-    key(Place::Hook, "aap_job_template_id", Always("a hook that runs a job of the Automation Platform")),
 ];
 
 /// What the suite's keys of a scenario come to.

@@ -4,7 +4,7 @@ use base64::Engine as _;
 
 use super::node;
 use super::scenarios::steps::order;
-use super::scenarios::{HookPlan, PowerState, Scenario, plans};
+use super::scenarios::{Destination, HookPlan, PowerState, Scenario, plans};
 
 /// Complaints as (path inside the scenario, sentence).
 pub(crate) fn scenario(name: &str, s: &Scenario) -> Vec<(Vec<String>, String)> {
@@ -67,16 +67,25 @@ pub(crate) fn scenario(name: &str, s: &Scenario) -> Vec<(Vec<String>, String)> {
             say(&[key.split('.').next().unwrap_or(key)], format!("`{key}` is a version such as 2.10"));
         }
     }
+    if s.limited_destination.is_some() && s.destination != Destination::Remote {
+        say(&["limited_destination"], "`limited_destination` is one that is `destination: remote`".to_owned());
+    }
     out.extend(plans::complaints(s));
     out.extend(order::complaints(s));
     out
 }
 
 fn hook_complaint(key: &str, hook: &HookPlan) -> Option<String> {
-    match (&hook.expected_result, &hook.playbook_base64) {
-        (Some(_), None) => None,
-        (None, Some(text)) => playbook_complaint(key, text),
-        _ => Some(format!("`{key}` needs exactly one of `expected_result` and `playbook_base64`")),
+    match (&hook.expected_result, &hook.playbook_base64, hook.aap_job_template_id) {
+        (Some(_), None, None) => None,
+        (None, Some(text), None) => playbook_complaint(key, text),
+        (None, None, Some(1..)) => None,
+        (None, None, Some(0)) => {
+            Some(format!("`{key}.aap_job_template_id` is the number of a job template, from 1 on"))
+        }
+        _ => {
+            Some(format!("`{key}` needs exactly one of `expected_result`, `playbook_base64` and `aap_job_template_id`"))
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod goals;
 pub mod hook_output;
 mod hyperv;
 pub mod inventory;
+pub mod limited;
 pub mod maps;
 mod openshift;
 mod openstack;

@@ -12,7 +12,7 @@ use super::providers::secret;
 use super::ready::{self, Patience};
 use super::{MtvError, references};
 use crate::api::condition::Conditions;
-use crate::api::forklift::{Hook, HookRef, HookSpec, ObjRef, Pair, Plan, PlanMap, PlanSpec, PlanVm};
+use crate::api::forklift::{AapHook, Hook, HookRef, HookSpec, ObjRef, Pair, Plan, PlanMap, PlanSpec, PlanVm};
 use crate::cluster::apply::patch_merge;
 use crate::cluster::wait::{self, Poll};
 use crate::cluster::{Cluster, Tracked};
@@ -21,8 +21,11 @@ use crate::config::{ExpectedResult, HookPlan, Scenario};
 /// The image that MTV's own documentation names for playbooks.
 const HOOK_IMAGE: &str = "quay.io/konveyor/hook-runner";
 
-/// The playbook of a hook as base64: the user's own, or one that does what is expected of it.
+/// The playbook of a hook as base64: the user's own, or one that does what is expected of it; empty where it has none.
 pub fn playbook(hook: &HookPlan) -> String {
+    if hook.aap_job_template_id.is_some() {
+        return String::new();
+    }
     match (&hook.playbook_base64, hook.expected_result.unwrap_or_default()) {
         (Some(own), _) => own.clone(),
         (None, ExpectedResult::Succeed) => STANDARD.encode(
@@ -34,15 +37,34 @@ pub fn playbook(hook: &HookPlan) -> String {
     }
 }
 
-/// Creates a Hook and waits until it is `Ready`.
+/// The Automation Platform that hooks of the run use.
+pub struct Aap<'a> {
+    pub url: &'a str,
+    pub token: Option<&'a SecretString>,
+}
+
+/// Creates a Hook and waits until it is `Ready`. One of the Automation Platform has its own way there, so that nothing of
+/// the ForkliftController's is changed: a Secret beside it, with the token.
 pub async fn create_hook(
     tracked: &Tracked,
     namespace: &str,
     name: &str,
     hook: &HookPlan,
+    aap: &Aap<'_>,
     patience: Patience,
 ) -> Result<ObjRef, MtvError> {
-    let spec = HookSpec { image: HOOK_IMAGE.to_owned(), playbook: Some(playbook(hook)), deadline: None };
+    let spec = match hook.aap_job_template_id {
+        None => HookSpec { image: HOOK_IMAGE.to_owned(), playbook: Some(playbook(hook)), ..HookSpec::default() },
+        Some(id) => {
+            let key = format!("{name}-token");
+            let token = aap.token.cloned().unwrap_or_default();
+            let data = BTreeMap::from([("token".to_owned(), token)]);
+            tracked.create(secret(namespace, &key, BTreeMap::new(), data)).await?;
+            let token_secret = Some(ObjRef::new(namespace, &key));
+            let own = AapHook { job_template_id: i64::from(id), url: aap.url.to_owned(), token_secret, timeout: None };
+            HookSpec { aap: Some(own), ..HookSpec::default() }
+        }
+    };
     ready::create(tracked, namespace, Hook::new(name, spec), patience, ready::nothing).await?;
     Ok(ObjRef::new(namespace, name))
 }

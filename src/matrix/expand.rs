@@ -155,6 +155,10 @@ fn decide(settings: &Settings, profile: &ProviderProfile, scenario: &Scenario) -
     if scenario.destination == Destination::Remote && settings.remote_ocp_cluster.is_empty() {
         return Decision::Skip("`remote_ocp_cluster` is not set".into());
     }
+    let aap = [&scenario.pre_hook, &scenario.post_hook].into_iter().flatten().any(|h| h.aap_job_template_id.is_some());
+    if aap && settings.aap_url.is_empty() {
+        return Decision::Skip("`aap_url` is not set".into());
+    }
     if let Some(step) = scenario.steps.iter().flatten().find(|step| step.is_disruptive())
         && !settings.allow_disruptive
     {

@@ -17,13 +17,13 @@ use crate::api::forklift::ForkliftController;
 use crate::api::names::{CellId, RunId};
 use crate::cleanup::{borrowed, kept};
 use crate::cluster::{Cluster, Tracked, target};
-use crate::config::scenarios::{CaKey, Destination, ProviderTls};
+use crate::config::scenarios::{CaKey, Destination, LimitedDestination, ProviderTls};
 use crate::config::{ProviderProfile, Settings};
 use crate::event::{EventKind, Events, Level, Problem, Stage};
 use crate::forklift::adapter::Adapter;
 use crate::forklift::inventory::Inventory;
 use crate::forklift::providers::{self, HostProvider, ReadyProvider, RemoteDestination};
-use crate::forklift::{Patience, adapter};
+use crate::forklift::{Patience, adapter, limited};
 use crate::ledger::Ledger;
 use crate::source::{self, DriverOptions, SourceAccess, SourceDriver};
 
@@ -359,6 +359,32 @@ impl RunContext {
         let name = cell.destination(&self.parts.run, attempt);
         let patience = self.patience(self.parts.settings.timeouts.provider_ready);
         Ok(providers::create_local_destination(&self.tracked(Some(cell)), namespace, &name, patience).await?)
+    }
+
+    /// A destination for one attempt at a cell, by the token of an account of few rights in its target namespace.
+    pub(super) async fn limited_destination(
+        &self,
+        cluster: &Cluster,
+        cell: &CellId,
+        attempt: u32,
+        (namespace, target): (&str, &str),
+        wanted: LimitedDestination,
+    ) -> Result<ReadyProvider, Failure> {
+        let parts = &self.parts;
+        let name = cell.destination(&parts.run, attempt);
+        let there = self.tracked_at(cluster, Some(cell));
+        let token = limited::account_with_few_rights(&there, target, &name, wanted.scc).await?;
+        let own = cluster.id() == parts.cluster.id();
+        let ca_pem = if own { parts.cluster_ca.clone() } else { cluster.ca_pem().map(str::to_owned) };
+        let remote =
+            RemoteDestination { url: cluster.url(), token, insecure: parts.settings.insecure_verify_skip, ca_pem };
+        let patience = self.patience(parts.settings.timeouts.provider_ready);
+        let tracked = self.tracked(Some(cell));
+        let provider = providers::create_remote_destination(&tracked, namespace, &name, remote, patience).await?;
+        let scc = if wanted.scc { ", with the privileged SCC for its pods" } else { "" };
+        let message = format!("destination Provider {name} by ServiceAccount {target}/{name} of few rights{scc}");
+        self.note(Some(cell), Level::Info, message);
+        Ok(provider)
     }
 
     /// A source Provider for one attempt at a cell, which verifies the platform as its scenario says; the runner's own

@@ -50,6 +50,7 @@ pub(super) async fn read(
         hooks.push(AskedHook {
             step: hook.step.clone(),
             playbook: asked.as_ref().map(playbook).unwrap_or_default(),
+            job_template: asked.as_ref().and_then(|asked| asked.aap_job_template_id),
             object: object.map_err(String::from),
         });
     }

@@ -16,7 +16,7 @@ fn by_default() -> (Settings, Scenario) {
 }
 
 fn hook(expected_result: Option<ExpectedResult>, playbook: Option<&str>) -> Option<HookPlan> {
-    Some(HookPlan { expected_result, playbook_base64: playbook.map(str::to_owned) })
+    Some(HookPlan { expected_result, playbook_base64: playbook.map(str::to_owned), aap_job_template_id: None })
 }
 
 /// A VM that failed at a step.

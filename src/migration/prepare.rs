@@ -72,9 +72,13 @@ pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> 
     };
     give_keys(&tracked, &open, &namespace, &mut vms).await?;
     let network_namespace = scenario.multus_namespace.as_deref().unwrap_or(&target_namespace);
-    let provider = match destination.shared {
-        Some(provider) => provider,
-        None => {
+    let provider = match (scenario.limited_destination, destination.shared) {
+        (Some(limited), _) => {
+            let (cluster, places) = (&destination.cluster, (namespace.as_str(), target_namespace.as_str()));
+            context.limited_destination(cluster, &cell.id, attempt, places, limited).await?
+        }
+        (None, Some(provider)) => provider,
+        (None, None) => {
             // Such a Provider sees the networks of its own namespace and those of `default`.
             let beside = if network_namespace == "default" { &target_namespace } else { network_namespace };
             context.own_destination(&cell.id, attempt, beside).await?
@@ -243,13 +247,15 @@ async fn create_nads(
 
 async fn create_hooks(context: &RunContext, cell: &Cell, namespace: &str) -> Result<Vec<HookRef>, Failure> {
     let tracked = context.tracked(Some(&cell.id));
-    let patience = context.patience(context.parts.settings.timeouts.plan);
+    let settings = &context.parts.settings;
+    let patience = context.patience(settings.timeouts.plan);
+    let aap = plan::Aap { url: &settings.aap_url, token: settings.aap_token.as_ref() };
     let mut hooks = Vec::new();
     for (step, name, wanted) in
         [("PreHook", "pre-hook", &cell.scenario.pre_hook), ("PostHook", "post-hook", &cell.scenario.post_hook)]
     {
         if let Some(wanted) = wanted {
-            let hook = plan::create_hook(&tracked, namespace, name, wanted, patience).await?;
+            let hook = plan::create_hook(&tracked, namespace, name, wanted, &aap, patience).await?;
             hooks.push(HookRef { step: step.to_owned(), hook });
         }
     }

@@ -1,6 +1,7 @@
 //! The pods that copy disks, where a kubelet plays them: CDI's importers and Forklift's populators. They carry nothing;
 //! they are there to be seen and to be killed. One that is gone is made again, and its copy begins anew.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
@@ -38,7 +39,14 @@ impl Copier {
                 let labels = json!({"app": "containerized-data-importer", "cdi.kubevirt.io": "importer"});
                 (format!("importer-{}", claim.name_any()), labels, "importer")
             }
-            Who::Populator => (format!("populate-{uid}"), json!({}), "populate"),
+            // MTV takes a canceled VM's away by these (`getPopulatorPods`, `pkg/controller/plan/kubevirt.go`).
+            Who::Populator => {
+                let own = ["migration", "plan", "vmID"].into_iter();
+                let mut labels: BTreeMap<&str, String> =
+                    own.filter_map(|key| Some((key, claim.labels().get(key)?.clone()))).collect();
+                labels.insert("pvcName", claim.name_any());
+                (format!("populate-{uid}"), json!(labels), "populate")
+            }
         };
         let owner =
             json!([{"apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": claim.name_any(), "uid": uid}]);

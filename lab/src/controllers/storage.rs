@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::{reflector::ObjectRef, watcher};
 use kube::{Client, ResourceExt};
@@ -20,6 +21,8 @@ use crate::clock::Clock;
 const RETRY: Duration = Duration::from_millis(100);
 /// Simulated time in which a populator copies a disk.
 const POPULATE: Duration = Duration::from_secs(420);
+/// Between two looks for what a populator reads, real time.
+const AWAITS: Duration = Duration::from_secs(2);
 /// Between two looks at a populator, real time.
 const LOOK: Duration = Duration::from_millis(250);
 /// Kubernetes' own: a claim in use stays. Without kubelets nothing is in use.
@@ -87,6 +90,16 @@ fn is_populated(claim: &PersistentVolumeClaim) -> bool {
     of.and_then(|of| of.api_group.as_deref()) == Some("forklift.konveyor.io")
 }
 
+/// Whether what the claim is filled from is there: its populator waits for that (`syncPvc`,
+/// `pkg/lib-volume-populator/populator-machinery/controller.go`).
+async fn has_source(client: &Client, claim: &PersistentVolumeClaim) -> Result<bool, kube::Error> {
+    let Some(of) = claim.spec.as_ref().and_then(|spec| spec.data_source_ref.as_ref()) else { return Ok(false) };
+    let kind = GroupVersionKind::gvk("forklift.konveyor.io", "v1beta1", &of.kind);
+    let namespace = claim.namespace().unwrap_or_default();
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &ApiResource::from_gvk(&kind));
+    Ok(api.get_metadata_opt(&of.name).await?.is_some())
+}
+
 async fn bind(claim: Arc<PersistentVolumeClaim>, options: Arc<StorageOptions>) -> Result<Action, kube::Error> {
     let namespace = claim.namespace().unwrap_or_default();
     let api: Api<PersistentVolumeClaim> = Api::namespaced(options.client.clone(), &namespace);
@@ -102,6 +115,9 @@ async fn bind(claim: Arc<PersistentVolumeClaim>, options: Arc<StorageOptions>) -
     let bound = claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");
     let Some(uid) = claim.uid().filter(|_| !bound) else { return Ok(Action::await_change()) };
     if options.pods && is_populated(&claim) {
+        if !has_source(&options.client, &claim).await? {
+            return Ok(Action::requeue(AWAITS));
+        }
         let populator = Copier::of(&options.client, &claim, Who::Populator);
         let time = options.clock.real(POPULATE).max(SHORTEST);
         match populator.age().await? {

@@ -255,6 +255,10 @@ fn agree(plan: &Value, migration: &Value, compared: &mut Compared) {
     }
 }
 
+fn said_template(id: Option<u64>) -> String {
+    id.map_or_else(|| "no job template".to_owned(), |id| format!("job template {id}"))
+}
+
 pub(in crate::check) fn hooks(facts: &Facts<'_>, _: &TargetVm) -> Vec<Judgement> {
     let (plan, _) = match both(facts) {
         Ok(both) => both,
@@ -285,6 +289,9 @@ pub(in crate::check) fn hooks(facts: &Facts<'_>, _: &TargetVm) -> Vec<Judgement>
             Ok(Some(object)) => {
                 let same = text(object, "/spec/playbook") == hook.playbook;
                 compared.holds(same, &hook.step, "its own playbook", || "another playbook".to_owned());
+                let template = object.pointer("/spec/aap/jobTemplateId").and_then(Value::as_u64);
+                let wanted = hook.job_template.map(u64::from);
+                compared.holds(template == wanted, &hook.step, &said_template(wanted), || said_template(template));
             }
             Ok(None) => compared.wrong(&hook.step, "its Hook", "it is gone"),
             Err(why) => compared.open(&hook.step, format!("its Hook could not be read: {why}")),

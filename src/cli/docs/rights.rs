@@ -8,13 +8,14 @@ use serde::Deserialize;
 use super::DocsError;
 
 /// The roles, in the order in which the table has them, and how each is given.
-const ROLES: [(&str, &str); 6] = [
+const ROLES: [(&str, &str); 7] = [
     ("base/rbac.yaml", "base"),
     ("base/rbac-mtv.yaml", "base"),
     ("base/rbac-monitoring.yaml", "base"),
     ("components/remote/rbac.yaml", "component `remote`"),
     ("components/openshift-source/rbac.yaml", "component `openshift-source`"),
     ("components/stories/rbac.yaml", "component `stories`"),
+    ("components/limited/rbac.yaml", "component `limited`"),
 ];
 
 /// A Role, a ClusterRole, or what binds one.

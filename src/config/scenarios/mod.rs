@@ -144,6 +144,9 @@ pub struct Scenario {
     /// A source Provider of the scenario's own, which verifies the platform otherwise than the settings say.
     #[serde(default)]
     pub provider_tls: Option<ProviderTls>,
+    /// A remote destination of the scenario's own, by the token of an account that may do no more there than MTV needs.
+    #[serde(default)]
+    pub limited_destination: Option<LimitedDestination>,
     /// Copy-offload plan (vSphere only).
     #[serde(default)]
     pub copyoffload: bool,
@@ -186,6 +189,14 @@ pub struct Requires {
     pub before_mtv_version: Option<String>,
     /// Empty: every platform that the support rules allow.
     pub platforms: Vec<Platform>,
+}
+
+/// The rights around a destination of few rights.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitedDestination {
+    /// The target namespace's default account may use the privileged SCC.
+    pub scc: bool,
 }
 
 /// How a source Provider of the scenario's own verifies its platform.
@@ -270,8 +281,8 @@ pub enum ExpectedResult {
     Fail,
 }
 
-/// A hook: either a built-in playbook that succeeds or fails, or one of the user's.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+/// A hook: a built-in playbook that succeeds or fails, one of the user's, or a job of the Automation Platform.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HookPlan {
     /// A built-in playbook that ends so: `succeed` or `fail`.
@@ -280,6 +291,9 @@ pub struct HookPlan {
     /// Strict base64 of a YAML list.
     #[serde(default)]
     pub playbook_base64: Option<String>,
+    /// A job template of the Ansible Automation Platform at `aap_url`, which MTV launches from 2.12 on.
+    #[serde(default)]
+    pub aap_job_template_id: Option<u32>,
 }
 
 /// One VM of a scenario.

@@ -151,6 +151,10 @@ impl Told<'_> {
     fn told_hook(&self, step: &str, ends: &[(String, End)], plain: bool, notes: &mut Vec<String>) -> Option<Value> {
         let (reference, hook) = self.hook(step)?;
         let failed = ends.iter().any(|(_, end)| *end == End::Failed(Some(step.to_owned())));
+        if let Some(aap) = hook.as_ref().and_then(|hook| hook.spec.aap.as_ref()).filter(|_| !plain) {
+            notes.push(format!("the {step} is a job of the Automation Platform: `aap_url` must have its template"));
+            return Some(json!({"aap_job_template_id": aap.job_template_id}));
+        }
         let ended = json!({"expected_result": if failed { "fail" } else { "succeed" }});
         let playbook = hook.and_then(|hook| hook.spec.playbook).filter(|text| !text.is_empty() && !plain);
         Some(match playbook {

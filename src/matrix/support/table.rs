@@ -196,6 +196,12 @@ pub const TABLE: &[Capability] = &[
     },
     Capability { name: "a post-hook", needed: |s| s.post_hook.is_some(), checks: &[], by: all(Yes) },
     Capability {
+        name: "a hook of the Automation Platform",
+        needed: |s| [&s.pre_hook, &s.post_hook].into_iter().flatten().any(|h| h.aap_job_template_id.is_some()),
+        checks: &[],
+        by: all(Since("2.12")),
+    },
+    Capability {
         name: "per_nic_network_map",
         needed: |s| s.per_nic_network_map == Some(true),
         checks: &[],
@@ -260,6 +266,12 @@ pub const TABLE: &[Capability] = &[
         needed: |s| s.provider_tls.is_some(),
         checks: &[],
         by: [Yes, Yes, Yes, Yes, No(NO_TLS), Yes, No(NO_TLS)],
+    },
+    Capability {
+        name: "a destination of few rights",
+        needed: |s| s.limited_destination.is_some(),
+        checks: &[],
+        by: all(Yes),
     },
     Capability {
         name: "a CA under `ca.crt`",

@@ -13,7 +13,7 @@ use super::conditions::{durable, now, settle, write_status};
 use super::pipeline::{self, Path};
 use super::plan::{Resolved, content};
 use super::pods::{self, Worker, Workers};
-use super::{Mtv, flight, hooks, keys, migrations, provider, target, warm};
+use super::{Mtv, flight, hooks, keys, migrations, provider, target, tidy, warm};
 use crate::api::condition::Condition;
 use crate::api::forklift::{Migration, Plan, PlanMigration, PlanStatus, Step, StepError, VmStatus, Warm};
 use crate::controllers::mtv::platform::PlatformClient;
@@ -428,9 +428,11 @@ impl Walk<'_> {
             halt = self.trouble() => Err(halt),
             () = cancelled => Err(Halt::Canceled),
         };
-        // What was made on the source to copy from is not needed any more, however the walk ended.
-        let finished = self.run.client.finish_copy(&self.vm, self.keeps_snapshots()).await;
-        if let Err(error) = finished {
+        // What was made on the source to copy from is not needed any more, however the walk ended; but MTV does not come
+        // to `Finalize` where its Migration is gone.
+        if self.run.current().is_some()
+            && let Err(error) = self.run.client.finish_copy(&self.vm).await
+        {
             tracing::warn!(vm = self.vm.name, error, "the lab's MTV left something on the source");
         }
         let ended = match result {
@@ -523,7 +525,8 @@ impl Walk<'_> {
         self.power_off_source().await?;
         self.pass(self.run.resolved.kind.before_copy()).await;
         self.phase("CreateDataVolumes");
-        self.prepare_copy(self.keeps_snapshots()).await?;
+        self.prepare_copy().await?;
+        tidy::begin(self, self.keeps_snapshots());
         target::create_volumes(self).await.map_err(Halt::Failed)?;
         self.rest(PHASE).await;
         self.end("Initialize");
@@ -620,7 +623,9 @@ impl Walk<'_> {
         self.phase(step);
         self.begin(step);
         let (plan, migration) = (&self.run.plan, &self.run.migration);
-        hooks::execute(&self.run.mtv, plan, migration, &self.vm.id, step, &hook.hook).await.map_err(Halt::Failed)?;
+        hooks::execute(&self.run.mtv, plan, migration, (&self.vm.id, &self.vm.name), step, &hook.hook)
+            .await
+            .map_err(Halt::Failed)?;
         self.end(step);
         Ok(())
     }

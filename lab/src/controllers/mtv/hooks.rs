@@ -12,8 +12,8 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::Mtv;
 use super::conditions::{condition, settle, write_status};
+use super::{Mtv, jobs};
 use crate::api::forklift::{Hook, HookStatus, Migration, Plan};
 use crate::apiserver::LOG_ANNOTATION;
 use crate::controllers::kubelet::playbook;
@@ -32,7 +32,12 @@ async fn reconcile(mtv: Arc<Mtv>, hook: Hook) {
     let old = hook.status.clone().unwrap_or_default();
     let playbook = hook.spec.playbook.as_deref().unwrap_or_default();
     let mut conditions = Vec::new();
-    if hook.spec.image.is_empty() && mtv.version.at_least(12) {
+    if let Some(aap) = hook.spec.aap.as_ref().filter(|_| mtv.version.at_least(12)) {
+        let set = jobs::is_set(&mtv, aap).await;
+        conditions.extend(
+            jobs::refusal(&hook, aap, set).map(|why| condition("InvalidHookExecute", "Critical", "NotSet", why)),
+        );
+    } else if hook.spec.image.is_empty() && mtv.version.at_least(12) {
         let message = "Local hooks require `image`; `playbook` is optional. Use `spec.aap` for AAP job templates.";
         conditions.push(condition("InvalidHookExecute", "Critical", "NotSet", message));
     } else if hook.spec.image.is_empty() {
@@ -56,18 +61,21 @@ async fn reconcile(mtv: Arc<Mtv>, hook: Hook) {
     write_status(&mtv.client, &hook, &status).await;
 }
 
-/// Runs the hook's Job in the Plan's namespace; `Err` is the Job's own message.
+/// Runs the hook, as a Job in the Plan's namespace or on the Automation Platform; `Err` is the Job's own message.
 pub(super) async fn execute(
     mtv: &Mtv,
     plan: &Plan,
     migration: &Migration,
-    vm_id: &str,
+    (vm_id, vm_name): (&str, &str),
     step: &str,
     hook: &crate::api::forklift::ObjRef,
 ) -> Result<(), String> {
     let hooks: Api<Hook> = Api::namespaced(mtv.client.clone(), hook.namespace.as_deref().unwrap_or_default());
     let found =
         hooks.get(hook.name.as_deref().unwrap_or_default()).await.map_err(|e| format!("Hook not found: {e}"))?;
+    if let Some(aap) = found.spec.aap.as_ref().filter(|_| mtv.version.at_least(12)) {
+        return jobs::run(mtv, plan, (vm_id, vm_name, step), aap, found.spec.deadline.unwrap_or_default()).await;
+    }
     let decoded = STANDARD.decode(found.spec.playbook.as_deref().unwrap_or_default()).unwrap_or_default();
     let text = String::from_utf8_lossy(&decoded).into_owned();
     let fail = playbook::failing_task(&text).is_some();

@@ -9,6 +9,7 @@ mod execute;
 mod feed;
 mod flight;
 mod hooks;
+mod jobs;
 mod keys;
 mod maps;
 mod migrations;
@@ -22,6 +23,7 @@ mod pvc_name;
 mod reach;
 pub(crate) mod sources;
 mod target;
+mod tidy;
 mod validate;
 mod warm;
 

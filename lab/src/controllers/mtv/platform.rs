@@ -49,12 +49,16 @@ pub trait PlatformClient: Send + Sync {
     async fn create_snapshot(&self, vm_id: &str, name: &str) -> Result<String, String>;
     async fn remove_snapshot(&self, vm_id: &str, snapshot_id: &str) -> Result<(), String>;
     /// Makes on the source what the VM's disks are copied from, where they can't be read in place.
-    /// `keep_snapshots`: a defect, by which snapshots made here stay.
-    async fn prepare_copy(&self, _vm: &InvVm, _keep_snapshots: bool) -> Result<(), String> {
+    async fn prepare_copy(&self, _vm: &InvVm) -> Result<(), String> {
         Ok(())
     }
-    /// Removes what [`PlatformClient::prepare_copy`] made, however far it got.
-    async fn finish_copy(&self, _vm: &InvVm, _keep_snapshots: bool) -> Result<(), String> {
+    /// Removes what [`PlatformClient::prepare_copy`] needed on the way, while the disks are copied.
+    /// `keep_snapshots`: a defect, by which snapshots made there stay.
+    async fn tidy_copy(&self, _vm: &InvVm, _keep_snapshots: bool) -> Result<(), String> {
+        Ok(())
+    }
+    /// Removes what the disks were copied from.
+    async fn finish_copy(&self, _vm: &InvVm) -> Result<(), String> {
         Ok(())
     }
     async fn logout(&self);

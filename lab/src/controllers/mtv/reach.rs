@@ -22,7 +22,7 @@ enum Ask<'a> {
     PowerState,
     Snapshot(&'a str),
     RemoveSnapshot(&'a str),
-    PrepareCopy(bool),
+    PrepareCopy,
 }
 
 /// What is answered.
@@ -53,8 +53,8 @@ impl Walk<'_> {
         self.ask(Ask::RemoveSnapshot(id)).await.map(drop)
     }
 
-    pub async fn prepare_copy(&self, keep_snapshots: bool) -> Result<(), Halt> {
-        self.ask(Ask::PrepareCopy(keep_snapshots)).await.map(drop)
+    pub async fn prepare_copy(&self) -> Result<(), Halt> {
+        self.ask(Ask::PrepareCopy).await.map(drop)
     }
 
     async fn ask(&self, ask: Ask<'_>) -> Result<Answer, Halt> {
@@ -92,7 +92,7 @@ impl Walk<'_> {
             Ask::PowerState => client.power_state(id).await.map(Answer::On),
             Ask::Snapshot(name) => client.create_snapshot(id, name).await.map(Answer::Made),
             Ask::RemoveSnapshot(snapshot) => client.remove_snapshot(id, snapshot).await.map(|()| Answer::Done),
-            Ask::PrepareCopy(keep) => client.prepare_copy(&self.vm, keep).await.map(|()| Answer::Done),
+            Ask::PrepareCopy => client.prepare_copy(&self.vm).await.map(|()| Answer::Done),
         }
     }
 }

@@ -468,7 +468,14 @@ pub(super) async fn remove(walk: &Walk<'_>, migration: &str) {
     // Up to 2.9 always, from 2.10 on where the Plan says so (the CRD's default from 2.11.3 on).
     let spec = &walk.run.plan.spec;
     let deletes = !walk.run.mtv.version.at_least(10) || spec.delete_vm_on_fail_migration != Some(false);
-    let kinds: &[Removed] = if deletes { &[VM, CLAIM, POD] } else { &[POD] };
+    // Claims of populators are found by the uid of the Migration at hand (`getPVCs`, `pkg/controller/plan/kubevirt.go`),
+    // which is empty where that was deleted: they stay. What CDI fills goes with its DataVolume, found by the Plan.
+    let forgets = walk.run.current().is_none() && walk.run.resolved.kind.populates(spec.warm);
+    let kinds: &[Removed] = match (deletes, forgets) {
+        (true, false) => &[VM, CLAIM, POD],
+        (true, true) => &[VM, POD],
+        (false, _) => &[POD],
+    };
     let selector = format!("migration={migration},vmID={}", walk.vm.id);
     sweep(&walk.run.target, &spec.target_namespace, &selector, kinds).await;
 }

@@ -317,7 +317,7 @@ impl OpenstackClient {
     }
 
     /// One volume becomes an image: its snapshot, a volume of that, an upload (B13, steps 5 to 9).
-    async fn image_of_volume(&self, image: &str, volume: &str, keep_snapshot: bool) -> Result<(), String> {
+    async fn image_of_volume(&self, image: &str, volume: &str) -> Result<(), String> {
         let path = format!("/snapshots?limit=1&name={}&volume_id={volume}", encode(&format!("snapshot for {image}")));
         let found = |body: &Value| match text(body, "/snapshots/0/status") {
             "available" => Ok(true),
@@ -350,12 +350,7 @@ impl OpenstackClient {
         let id = text(&made, "/os-volume_upload_image/image_id").to_owned();
         self.mark_image(&id, ORIGINAL_VOLUME, volume).await?;
         self.image_active(&id).await?;
-        self.until(To::Volume, &path, is("available")).await?;
-        self.delete(To::Volume, &format!("{path}?cascade=true")).await?;
-        if !keep_snapshot {
-            self.delete(To::Volume, &format!("/snapshots/{snapshot}")).await?;
-        }
-        Ok(())
+        self.until(To::Volume, &path, is("available")).await.map(drop)
     }
 
     /// Deletes everything of a name, however far it got; waits until it is gone.
@@ -445,7 +440,7 @@ impl PlatformClient for OpenstackClient {
         Err("OpenStack VMs are migrated cold only".to_owned())
     }
 
-    async fn prepare_copy(&self, vm: &InvVm, keep_snapshots: bool) -> Result<(), String> {
+    async fn prepare_copy(&self, vm: &InvVm) -> Result<(), String> {
         let image = format!("forklift-migration-vm-{}", vm.id);
         let create = json!({"createImage": {"name": image}});
         // The id is in `Location` only: no microversion is asked for.
@@ -468,16 +463,21 @@ impl PlatformClient for OpenstackClient {
             }
         }
         self.image_active(&id).await?;
-        let copies = volumes.iter().map(|volume| self.image_of_volume(&image, volume, keep_snapshots));
+        let copies = volumes.iter().map(|volume| self.image_of_volume(&image, volume));
         try_join_all(copies).await.map(drop)
     }
 
-    async fn finish_copy(&self, vm: &InvVm, keep_snapshots: bool) -> Result<(), String> {
+    async fn tidy_copy(&self, vm: &InvVm, keep_snapshots: bool) -> Result<(), String> {
         let image = format!("forklift-migration-vm-{}", vm.id);
         self.remove(To::Volume, "volumes", &format!("volume created from {image}")).await?;
-        if !keep_snapshots {
-            self.remove(To::Volume, "snapshots", &format!("snapshot for {image}")).await?;
+        if keep_snapshots {
+            return Ok(());
         }
+        self.remove(To::Volume, "snapshots", &format!("snapshot for {image}")).await
+    }
+
+    async fn finish_copy(&self, vm: &InvVm) -> Result<(), String> {
+        let image = format!("forklift-migration-vm-{}", vm.id);
         let images = vm.disks.iter().map(|d| format!("{image}-volume-{}", d.source));
         let removed = join_all(images.map(|name| async move { self.remove(To::Image, "images", &name).await })).await;
         removed.into_iter().collect::<Result<Vec<()>, String>>()?;
