@@ -40,13 +40,16 @@ fn all() -> Vec<(&'static str, &'static [&'static str])> {
 
 #[test]
 fn every_shipped_story_is_seen_red_by_a_wrong_conduct() {
-    let shipped: BTreeSet<String> = ["lifecycle.yaml", "limits.yaml"]
+    // Of the others of copy-offload a check says whether they went well.
+    let told = |file: &str, name: &String| file != "copyoffload.yaml" || name.contains("throttling");
+    let shipped: BTreeSet<String> = ["lifecycle.yaml", "limits.yaml", "copyoffload.yaml"]
         .iter()
         .flat_map(|file| {
             let path = format!("{}/config/scenarios/{file}", env!("CARGO_MANIFEST_DIR"));
             let text = std::fs::read_to_string(path).unwrap();
             let names = text.lines().filter(|line| !line.starts_with([' ', '#']));
-            names.filter_map(|line| line.strip_suffix(':')).map(str::to_owned).collect::<Vec<_>>()
+            let names = names.filter_map(|line| line.strip_suffix(':')).map(str::to_owned);
+            names.filter(|name| told(file, name)).collect::<Vec<_>>()
         })
         .collect();
     let named: BTreeSet<String> =

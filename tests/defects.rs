@@ -30,6 +30,10 @@ const WARM: &str = "test_warm_migration_comprehensive";
 const TWO_NICS: &str = "test_mtv_migration_warm_2disks2nics";
 /// A Linux VM that ends off, and is booted for its marker.
 const SANITY: &str = "test_sanity_cold_mtv_migration";
+/// Two disks that a storage array copies, off two of its datastores.
+const OFFLOAD: &str = "test_copyoffload_multi_datastore_migration";
+/// Since then a populator's status says whether the array copied.
+const TELLS_XCOPY: [&str; 2] = ["--lab-mtv-version", "2.12"];
 /// Runs at once: they wait more than they compute.
 const AT_ONCE: usize = 6;
 
@@ -41,6 +45,7 @@ fn scenario_for(defect: &str) -> &'static str {
         "wrong-network" | "no-guest-agent" => TWO_NICS,
         // Nobody starts a VM that MTV has started already.
         "does-not-start" | "lost-data" | "altered-data" => SANITY,
+        "offload-fell-back" | "offload-untold" | "populator-log-cut" => OFFLOAD,
         _ => COLD,
     }
 }
@@ -167,7 +172,8 @@ fn each_defect_is_found_by_its_own_check_and_by_no_other() {
         let scenario = scenario_for(defect);
         // Neither comes: a longer wait for it would prove nothing more.
         let bounds = ["--set", "timeouts.static_ip=2s", "--set", "timeouts.power=20s"];
-        let ran = run(&[&["--defect", defect, "-s", scenario], &bounds[..]].concat());
+        let version = if scenario == OFFLOAD { &TELLS_XCOPY[..] } else { &[] };
+        let ran = run(&[&["--defect", defect, "-s", scenario], &bounds[..], version].concat());
         not_only(&ran, check).into_iter().map(|what| format!("{defect:<20} ({scenario}) {what}")).collect()
     });
     assert!(wrong.is_empty(), "{} of the defect table is not as it should be:\n{}", wrong.len(), wrong.join("\n"));
@@ -184,7 +190,11 @@ fn without_a_defect_no_check_fails_and_every_check_passes_somewhere() {
     // A check that is never anything but *not judged* would prove nothing.
     // What a step says of itself is no promise of MTV's.
     let all = check::CONTRACT.iter().map(|check| check.name).chain(["shutdown"]).collect::<BTreeSet<_>>();
-    assert_eq!(ran.checks("passed"), all);
+    // Nobody copies by an array who does not ask for it.
+    let offload = run(&[&["-s", OFFLOAD], &TELLS_XCOPY[..]].concat());
+    assert_eq!(offload.checks("failed"), BTreeSet::new());
+    let passed: BTreeSet<&str> = ran.checks("passed").union(&offload.checks("passed")).copied().collect();
+    assert_eq!(passed, all);
 }
 
 /// `playbook_base64` of the user's own, and a built-in one.

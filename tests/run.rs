@@ -490,10 +490,11 @@ fn an_unknown_scenario_key_is_the_matter_of_who_selects_it() {
     place.run("list --lab -c .").exits(2).says(told);
     place.run(&format!("list --lab -c . -s {COLD}")).exits(0).says(&format!("{told} (the scenario is not selected)"));
     // What can't be done skips its own scenario.
-    place.write("scenarios/own.yaml", "mine: {virtual_machines: [{name: mtv-tests-rhel8}], rdm_as_lun: true}\n");
+    place
+        .write("scenarios/own.yaml", "mine: {virtual_machines: [{name: mtv-tests-rhel8}], clone_to_same_host: true}\n");
     let listed = place.run("list --lab -c . -s mine").exits(0);
     assert!(
-        listed.out.contains("skip: `rdm_as_lun` asks for `rdmAsLun` of the Plan, which is not built"),
+        listed.out.contains("skip: `clone_to_same_host` asks for placing clones on one ESXi host, which is not built"),
         "{}",
         listed.out
     );
@@ -767,7 +768,8 @@ fn every_skeleton_is_a_scenario_that_passes_on_the_lab() {
         place.run(&format!("scenario new {kind} --out my/scenarios/{kind}.yaml")).exits(0);
         place.run(&format!("scenario new {kind} --out my/scenarios/{kind}.yaml")).exits(2).says("exists");
     }
-    place.run("scenario new copyoffload").exits(2).says("copy-offload is not built yet");
+    place.run("scenario new copyoffload --out array/scenarios/copyoffload.yaml").exits(0);
+    place.run("-c array run --lab -t mine -p vsphere --results results").exits(0).says("1 passed");
     place
         .run("scenario check my/scenarios/cold.yaml my/scenarios/warm.yaml")
         .exits(0)

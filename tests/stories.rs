@@ -141,6 +141,49 @@ fn five_vms_of_one_host_migrate_one_after_the_other_where_the_limit_is_one() {
     assert!(place.results().text("junit.xml").contains(case));
 }
 
+#[test]
+fn each_vendors_array_copies_a_raw_mapping_by_its_own_means_or_as_any_other_disk() {
+    // `RDMCapable` in the populator's source.
+    let raw = ["flashsystem", "primera3par", "pureFlashArray", "vantara"];
+    let place = Place::new();
+    for vendor in ["infinibox", "ontap", "powerflex", "powermax", "powerstore"].iter().chain(&raw) {
+        place.write("world.yaml", &format!("vsphere: {{array: {vendor}}}\n"));
+        let scenario = "test_copyoffload_rdm_physical_disk_migration";
+        let args = "run --lab --world world.yaml -p vsphere --lab-mtv-version 2.13 --results results";
+        let ended = place.run(&format!("{args} -s {scenario}")).exits(0);
+        ended.says("1 passed").says("hold nothing that this run made");
+        let told = place.results().text("events.jsonl");
+        let (first, used) = if raw.contains(vendor) { ("rdm", 0) } else { ("vib", 1) };
+        for (method, used) in [("vib", 1), (first, used)] {
+            let wanted = format!("the array copied it by {method} on host-");
+            let disk = told.lines().find(|line| line.contains(&wanted));
+            let ending = format!("xcopyUsed {used}, {vendor}");
+            assert!(disk.is_some_and(|line| line.contains(&ending)), "{vendor}: {method}, {ending}");
+        }
+    }
+}
+
+#[test]
+fn what_copy_offload_lacks_is_told_at_once_and_nothing_is_cloned() {
+    let place = Place::new();
+    place.write("world.yaml", "vsphere: {array: netapp}\n");
+    let args = "run --lab --world world.yaml -p vsphere --set storage_class=nfs --results results";
+    let ended = place.run(&format!("{args} -s test_copyoffload_thin_migration")).exits(3);
+    let told =
+        ended.says("1 blocked").says("`storage_vendor_product: netapp` is none of flashsystem, infinibox, ontap");
+    let told = told.says("the StorageProfile of nfs has no set of ReadWriteOnce and Block");
+    assert!(!told.out.contains("cloned"), "{}", told.out);
+}
+
+#[test]
+fn populators_of_one_host_wait_for_one_another_where_the_limit_is_two() {
+    let place = Place::new();
+    let args = "run --lab -p vsphere --lab-mtv-version 2.12 --results results -s";
+    let ended = place.run(&format!("{args} test_copyoffload_vm_populator_throttling_migration")).exits(0);
+    ended.says("1 passed").says("hold nothing that this run made");
+    assert!(place.results().text("events.jsonl").contains("2 of 6 on host-"), "the peak of six populators is two");
+}
+
 /// One own scenario with these steps.
 fn own(place: &Place, keys: &str, steps: &str) {
     let text =

@@ -115,9 +115,29 @@ pub struct StorageMapSpec {
 pub struct StoragePair {
     pub source: Ref,
     pub destination: StorageDestination,
-    /// Copy-offload; kept as JSON until the platform that needs it gives it types.
+    /// Copy-offload: the storage array copies the row's disks.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub offload_plugin: Option<serde_json::Value>,
+    pub offload_plugin: Option<OffloadPlugin>,
+}
+
+/// Who copies in MTV's place.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OffloadPlugin {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vsphere_xcopy_config: Option<XcopyConfig>,
+}
+
+/// An array that copies by XCOPY.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct XcopyConfig {
+    /// A Secret beside the source Provider.
+    pub secret_ref: String,
+    pub storage_vendor_product: String,
+    /// ESXi hosts that copy instead of the VM's own, by id; MTV 2.13 and later.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dedicated_migration_hosts: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -221,6 +241,9 @@ pub struct PlanSpec {
     pub enable_nested_virtualization: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub xfs_compatibility: Option<bool>,
+    /// Raw device mappings become LUNs of the VM instead of disks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rdm_as_lun: Option<bool>,
     /// Disks are copied as they are, MTV 2.9 and later.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skip_guest_conversion: Option<bool>,

@@ -13,6 +13,7 @@ pub mod multus;
 pub mod names;
 pub mod openshift;
 pub mod pem;
+pub mod pods;
 pub mod quantity;
 pub mod text;
 pub mod version;

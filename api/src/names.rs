@@ -232,6 +232,10 @@ impl CellId {
     pub fn source(&self, run: &RunId, attempt: u32) -> String {
         format!("{run}-source-{}", hash_chars(&format!("{run}/{}/{attempt}", self.0), 8))
     }
+    /// The Secret of the storage array that copies for one attempt; it stands beside the source Provider.
+    pub fn array(&self, run: &RunId, attempt: u32) -> String {
+        format!("{run}-array-{}", hash_chars(&format!("{run}/{}/{attempt}", self.0), 8))
+    }
     /// The `n`th NAD (from 1) and its bridge: at most 15 characters, the limit of a Linux bridge.
     pub fn nad(&self, run: &RunId, attempt: u32, n: usize) -> String {
         format!("mm{}-{n}", hash_chars(&format!("{run}/{}/{attempt}", self.0), 8))

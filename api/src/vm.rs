@@ -147,6 +147,9 @@ pub struct SourceDisk {
     /// Id of the datastore, storage domain or volume type in MTV's inventory.
     pub storage_id: String,
     pub storage_name: String,
+    /// A LUN that is mapped into the VM (vSphere only).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub raw: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

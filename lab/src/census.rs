@@ -9,15 +9,23 @@ use super::apiserver::ApiServer;
 
 /// Kinds that come and go by themselves.
 const TRANSIENT: [&str; 2] = ["Event", "Lease"];
+/// What MTV makes for its populators once, and keeps (`ensurePopulatorServiceAccount`, vsphere/builder.go).
+const KEPT: [&str; 4] =
+    ["populator-pv-reader", "populator-pv-reader-binding", "populator-lease-reader", "populator-lease-reader-binding"];
 /// Metadata that the server counts.
 const COUNTED: [&str; 3] = ["resourceVersion", "managedFields", "generation"];
+
+/// Whether MTV made it once, and keeps it.
+pub(super) fn is_kept(name: &str) -> bool {
+    KEPT.contains(&name)
+}
 
 /// One line an object; `place` is put behind its name.
 pub(super) fn of(api: &ApiServer, place: &str) -> BTreeMap<String, Value> {
     let line = |object: &Value| {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let kind = text(&object["kind"]);
-        if TRANSIENT.contains(&kind.as_str()) {
+        if TRANSIENT.contains(&kind.as_str()) || object["metadata"]["name"].as_str().is_some_and(is_kept) {
             return None;
         }
         let mut kept = object.clone();

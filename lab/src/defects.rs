@@ -71,6 +71,12 @@ pub enum Defect {
     LostData,
     /// What was written into the source's guest is another text in the migrated one.
     AlteredData,
+    /// The array copies nothing, and MTV falls back to the ESXi host without a word.
+    OffloadFellBack,
+    /// The populators' status says nothing of XCOPY.
+    OffloadUntold,
+    /// The populators' logs end before the copy does.
+    PopulatorLogCut,
 }
 
 /// Every defect with its name on the command line and the check that finds it.
@@ -103,6 +109,9 @@ pub const CATALOGUE: &[(Defect, &str, &str)] = &[
     (Defect::DoesNotStart, "does-not-start", "boot"),
     (Defect::LostData, "lost-data", "marker"),
     (Defect::AlteredData, "altered-data", "marker"),
+    (Defect::OffloadFellBack, "offload-fell-back", "copy-offload"),
+    (Defect::OffloadUntold, "offload-untold", "copy-offload"),
+    (Defect::PopulatorLogCut, "populator-log-cut", "copy-offload"),
 ];
 
 /// The MAC that [`Defect::NewMac`] puts in the place of another: the same with its

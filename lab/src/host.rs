@@ -150,8 +150,8 @@ impl Host {
         let Self::Embedded { api, .. } = self else { return BTreeSet::new() };
         api.snapshot()
             .into_iter()
-            // Events expire by themselves.
-            .filter(|o| o.kind != "Event")
+            // Events expire by themselves, and some things MTV keeps for good.
+            .filter(|o| o.kind != "Event" && !census::is_kept(&o.name))
             .map(|o| match o.namespace.as_str() {
                 "" => format!("{} {}", o.kind, o.name),
                 ns => format!("{} {ns}/{}", o.kind, o.name),

@@ -238,15 +238,17 @@ impl Lab {
                 clock,
                 defects,
                 sky,
-                guests: directory,
+                guests: directory.clone(),
                 stop: stop.clone(),
             })
             .boxed(),
         );
         controllers.spawn(workloads::run(host.client(), stop.clone()).boxed());
         let pods = !matches!(options.mtv, Mtv::Own);
-        controllers
-            .spawn(storage::run(StorageOptions { client: host.client(), clock, pods, stop: stop.clone() }).boxed());
+        controllers.spawn(
+            storage::run(StorageOptions { client: host.client(), clock, guests: directory, pods, stop: stop.clone() })
+                .boxed(),
+        );
         Ok(Self {
             world,
             ca,

@@ -84,6 +84,12 @@ pub trait GuestDirectory: Send + Sync {
         let _ = name;
         None
     }
+    /// Whether a storage array copies disks off this datastore (its id or name); a platform that does not know it says nothing
+    /// against it.
+    fn xcopies(&self, datastore: &str) -> bool {
+        let _ = datastore;
+        true
+    }
 }
 
 /// A Provider's inventory that is asked at every look, instead of being collected.

@@ -5,7 +5,7 @@
 
 use super::written::{self, claims, devices, domain, instance, left, migration, scheduling};
 use super::{Facts, Judgement, TargetVm};
-use super::{guest, hardware, network, placement, power, provider, pvc_names, snapshots, storage};
+use super::{guest, hardware, network, offload, placement, power, provider, pvc_names, snapshots, storage};
 
 /// One check.
 pub struct Check {
@@ -212,6 +212,15 @@ pub const CONTRACT: &[Check] = &[
     target("storage-class", "the class of the StorageMap's row, as created", NO_PAIR, always, storage::storage_class),
     target("access-mode", "the row's access mode, else the StorageProfile's", NO_MODE, always, storage::access_mode),
     target("volume-mode", "the row's volume mode, else the StorageProfile's", NO_MODE, always, storage::volume_mode),
+    target(
+        "copy-offload",
+        "the populator of each disk ended well, and its log, its status (MTV 2.12 and later) and the migration's task say the \
+         same of who copied it: the array as the scenario expects, by the method, for the vendor and on the host that were \
+         asked for; what is not told fails",
+        "",
+        offload::asked,
+        offload::proven,
+    ),
     target(
         "pvc-names",
         "the rendered `pvc_name_template`: exact; or, with generated names, its first 58 characters; MTV's built-in name \

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{Facts, ProviderFacts};
 use crate::api::forklift::{NetworkPair, StoragePair};
+use crate::api::pods::SeenPod;
 use crate::api::vm::{SourceVm, TargetVm};
 use crate::config::{Platform, Scenario, ScenarioVm};
 
@@ -26,6 +27,29 @@ pub struct AskedHook {
     pub job_template: Option<u32>,
     /// The Hook as it stands; `None`: it is gone.
     pub object: Result<Option<Value>, String>,
+}
+
+/// The array that copies in a copy-offload plan, as the cell's map names it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Array {
+    /// MTV's word for the vendor's product.
+    pub vendor: String,
+    /// How the populator reaches the ESXi host: `vib` or `ssh`.
+    pub method: String,
+    /// The datastore, by id or name, that no array copies from.
+    pub without_xcopy: Option<String>,
+    /// Hosts that alone may copy; empty: each VM's own.
+    pub hosts: Vec<String>,
+}
+
+/// What the populators of a copy-offload migration left.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Offloaded {
+    pub array: Array,
+    /// Every populator's pod that was seen, with its log.
+    pub pods: Result<Vec<SeenPod>, String>,
+    /// The populators' own objects, as they stand.
+    pub populators: Result<Vec<Value>, String>,
 }
 
 /// MTV's side of a migration, and what stands around its result.
@@ -46,6 +70,9 @@ pub struct Ran {
     /// Seconds from the end of one precopy to the start of the next, as MTV is told; `None`: cold, or not known.
     #[serde(default)]
     pub precopy_interval: Option<f64>,
+    /// Of a copy-offload plan.
+    #[serde(default)]
+    pub offload: Option<Offloaded>,
 }
 
 /// Everything that was read about one VM. [`Facts`] borrow it.

@@ -8,6 +8,7 @@ mod evidence;
 pub mod guest;
 mod hardware;
 mod network;
+mod offload;
 mod placement;
 mod platform;
 pub mod power;
@@ -34,7 +35,7 @@ use crate::matrix::support;
 
 use contract::Rule;
 pub use contract::{CONTRACT, Check};
-pub use evidence::{AskedHook, Evidence, Ran};
+pub use evidence::{Array, AskedHook, Evidence, Offloaded, Ran};
 
 /// The Provider as it stands on the cluster, and what it should be.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]

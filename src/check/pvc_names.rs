@@ -15,6 +15,8 @@ use super::{Facts, Judgement, failed, major_minor, not_judged, part, passed, who
 const GENERATE_NAME_KEEPS: usize = 58;
 /// What it appends.
 const GENERATED_CHARS: usize = 5;
+/// What MTV appends itself where an array's populator fills the claim (`generatePopulatorSuffix`).
+const POPULATED_CHARS: usize = 8;
 /// First MTV whose `.VmName` is the source's own name.
 const ORIGINAL_VM_NAME: (u32, u32) = (2, 10);
 /// First MTV that takes a template for an OpenShift source; it ignores `generateName`.
@@ -43,7 +45,7 @@ impl Expected {
             Self::Prefix(prefix) => pvc.strip_prefix(prefix.as_str()).is_some_and(|rest| {
                 // MTV puts a dash between the two where there is room.
                 let generated = rest.strip_prefix('-').unwrap_or(rest);
-                generated.len() == GENERATED_CHARS
+                [GENERATED_CHARS, POPULATED_CHARS].contains(&generated.len())
                     && generated.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
             }),
         }

@@ -58,6 +58,10 @@ pub const SOURCES: &[Source] = &[
     source("storage-class", "plan/adapter/*/builder.go `DataVolumes`, `PopulatorVolumes`"),
     source("access-mode", "plan/adapter/*/builder.go `DataVolumes`; CDI's StorageProfile"),
     source("volume-mode", "plan/adapter/*/builder.go `DataVolumes`; CDI's StorageProfile"),
+    source(
+        "copy-offload",
+        "cmd/vsphere-copy-offload-populator; lib-volume-populator `updateProgress`; `PopulatorOffloadInfo`",
+    ),
     source("pvc-names", "plan/adapter/vsphere/builder.go `setPVCNameFromTemplate`; plan/adapter/ocp/builder.go")
         .by_version("to 2.12 for disks of vSphere and OpenShift (2.11) only"),
     source("guest-agent", "kubevirt/kubevirt: `AgentConnected` of the instance"),

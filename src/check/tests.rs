@@ -9,6 +9,8 @@ use crate::api::forklift::{NetworkDestination, Ref, StorageDestination};
 use crate::api::vm::*;
 use crate::config::Scenario;
 
+mod offload;
+
 const MAC_A: &str = "00:50:56:00:00:01";
 const MAC_B: &str = "00:50:56:00:00:02";
 const UUID: &str = "421e5a0b-7c11-2233-aabb-ccddeeff0011";
@@ -62,6 +64,7 @@ fn ran() -> Ran {
         marked: Ok(Vec::new()),
         earlier: Vec::new(),
         precopy_interval: None,
+        offload: None,
     }
 }
 
@@ -142,6 +145,7 @@ impl World {
             capacity_bytes: gib << 30,
             storage_id: "datastore-10".into(),
             storage_name: "datastore1".into(),
+            raw: false,
         };
         let before = SourceVm {
             id: "vm-1".into(),
@@ -292,7 +296,7 @@ impl World {
 fn a_healthy_vm_passes_every_check_and_each_check_speaks() {
     let findings = World::healthy().judge();
     // A cold migration has no cutover, and no step of a story is told here.
-    let silent = ["precopies", "cutover", "boot", "marker"];
+    let silent = ["precopies", "cutover", "boot", "marker", "copy-offload"];
     for check in CONTRACT.iter().map(|check| check.name).filter(|check| !silent.contains(check)) {
         let of_check: Vec<_> = findings.iter().filter(|finding| finding.check == *check).collect();
         assert!(!of_check.is_empty(), "{check} is silent");

@@ -130,9 +130,7 @@ fn skeleton(kind: SkeletonKind) -> Result<&'static str, Stop> {
         SkeletonKind::Warm => Ok(include_str!("skeletons/warm.yaml")),
         SkeletonKind::Hooks => Ok(include_str!("skeletons/hooks.yaml")),
         SkeletonKind::Lifecycle => Ok(include_str!("skeletons/lifecycle.yaml")),
-        SkeletonKind::Copyoffload => {
-            Err(Stop::usage(format!("{}: a scenario of it would be skipped everywhere", support::NO_COPYOFFLOAD)))
-        }
+        SkeletonKind::Copyoffload => Ok(include_str!("skeletons/copyoffload.yaml")),
     }
 }
 

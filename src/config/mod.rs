@@ -34,7 +34,8 @@ pub use fail_fast::FailFast;
 pub use known::defaults;
 pub use load::{Loaded, load, shipped_scenarios};
 pub use platforms::{
-    Credentials, GuestCredentials, OpenshiftConfig, Platform, PlatformConfig, ProviderProfile, Providers,
+    Copyoffload, Credentials, EsxiCloneMethod, GuestCredentials, OpenshiftConfig, Platform, PlatformConfig,
+    ProviderProfile, Providers,
 };
 pub use request::LoadRequest;
 pub use scenarios::steps;

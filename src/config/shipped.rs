@@ -24,5 +24,6 @@ pub(crate) const SCENARIOS: &[(&str, &str)] = shipped![
     "provider.yaml",
     "plans.yaml",
     "lifecycle.yaml",
-    "limits.yaml"
+    "limits.yaml",
+    "copyoffload.yaml"
 ];

@@ -1,7 +1,7 @@
 //! Scenario keys of the Python suite that have no type here: one table.
 //!
 //! A key that asks for something that is not built skips its scenario, with the reason; one that has no
-//! effect is told; a value that asks for nothing (`rdm_as_lun: false`) says nothing. One that a step can do
+//! effect is told; a value that asks for nothing (`clone_to_same_host: false`) says nothing. One that a step can do
 //! becomes that step. Source: peer.md §1.3.
 
 use std::collections::BTreeMap;
@@ -49,7 +49,6 @@ const TABLE: &[Key] = &[
     key(Place::Vm, "migrate_shared_disks", WhenFalse("leaving shared disks to another Plan")),
     key(Place::Vm, "target_esxi_host", Always("placing a clone on an ESXi host")),
     key(Place::Scenario, "migrate_shared_disks", WhenFalse("leaving shared disks to another Plan")),
-    key(Place::Scenario, "rdm_as_lun", WhenTrue("`rdmAsLun` of the Plan")),
     key(Place::Scenario, "clone_to_same_host", WhenTrue("placing clones on one ESXi host")),
     key(Place::Scenario, "pin_to_non_dedicated_host", WhenTrue("placing clones on an ESXi host")),
     key(Place::Scenario, "disable_drs_for_vms", WhenTrue("switching DRS off for a clone")),

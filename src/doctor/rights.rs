@@ -94,6 +94,10 @@ const RIGHTS: &[Right] = &[
         .without("what a migration left behind in its target namespace is not judged"),
     right(Everywhere, "", &["pods", "events"], &["list"]).without("a failed cell's artifacts lack pods and events"),
     right(Everywhere, "", &["pods/log"], &["get"]).without("a failed cell's artifacts lack logs"),
+    right(Everywhere, "", &["pods"], &["watch"])
+        .without("the logs of copy-offload's populators are not kept, and a copy that can't be proven fails"),
+    right(Everywhere, "forklift.konveyor.io", &["vspherexcopyvolumepopulators"], &["watch"])
+        .without("what copy-offload's populators tell is not kept, and a copy that can't be proven fails"),
     right(Everywhere, "batch", &["jobs"], &["list"]).without("a failed cell's artifacts lack hook Jobs"),
     right(Everywhere, "cdi.kubevirt.io", &["datavolumes"], &["list"])
         .without("a failed cell's artifacts lack DataVolumes"),

@@ -122,6 +122,7 @@ fn disk(device: &Value, collections: &Collections) -> Result<Option<SourceDisk>,
         capacity_bytes: number(volume, "Size") << 30,
         storage_id: type_.clone(),
         storage_name: type_,
+        raw: false,
     }))
 }
 

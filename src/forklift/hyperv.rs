@@ -94,6 +94,7 @@ impl Adapter for Hyperv {
             capacity_bytes: number(disk, "capacity"),
             storage_id: id_in(disk, "datastore").to_owned(),
             storage_name: storage_name(id_in(disk, "datastore")),
+            raw: false,
         });
         let cores = u32::try_from(number(vm, "cpuCount")).ok().filter(|cores| *cores > 0);
         let kind = match text(vm, "firmware").to_lowercase().as_str() {

@@ -14,6 +14,7 @@ mod hyperv;
 pub mod inventory;
 pub mod limited;
 pub mod maps;
+pub mod offload;
 mod openshift;
 mod openstack;
 mod ova;

@@ -229,6 +229,7 @@ mod tests {
             capacity_bytes: 1,
             storage_id: if storage == GLANCE { GLANCE.into() } else { format!("{storage}-id") },
             storage_name: storage.into(),
+            raw: false,
         };
         let nic = |mac: &str, network: &str| SourceNic {
             label: mac.into(),

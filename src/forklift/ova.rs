@@ -48,6 +48,7 @@ impl Adapter for Ova {
                 capacity_bytes: bytes(number(disk, "Capacity"), text(disk, "CapacityAllocationUnits"), 1)?,
                 storage_id: text(disk, "ID").to_owned(),
                 storage_name: text(disk, "Name").to_owned(),
+                raw: false,
             })
         };
         Ok(SourceVm {

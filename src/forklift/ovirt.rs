@@ -81,6 +81,7 @@ mod tests {
             capacity_bytes: 1,
             storage_id: "s1".into(),
             storage_name: "data0".into(),
+            raw: false,
         };
         let nic = |mac: &str, network: &str| SourceNic {
             label: "nic".into(),

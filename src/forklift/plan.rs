@@ -149,6 +149,7 @@ pub fn build(request: PlanRequest<'_>) -> Plan {
         enable_nested_virtualization: scenario.enable_nested_virtualization,
         skip_guest_conversion: scenario.skip_guest_conversion.then_some(true),
         use_compatibility_mode: scenario.use_compatibility_mode,
+        rdm_as_lun: scenario.rdm_as_lun.then_some(true),
         // Off is what it is by itself.
         xfs_compatibility: scenario.xfs_compatibility.filter(|on| *on),
         ..PlanSpec::default()

@@ -140,7 +140,7 @@ pub async fn create_remote_destination(
     create_and_wait(tracked, namespace, name, OPENSHIFT, url, reference, BTreeMap::new(), patience).await
 }
 
-pub(super) fn secret(
+pub fn secret(
     namespace: &str,
     name: &str,
     labels: BTreeMap<String, String>,

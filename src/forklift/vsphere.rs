@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::adapter::{Adapter, ProviderWiring, SourceRef, distinct, login_secret};
 use crate::api::vm::{Mac, Power, SourceNic, SourceVm};
-use crate::config::{PlatformConfig, ProviderProfile};
+use crate::config::{EsxiCloneMethod, PlatformConfig, ProviderProfile};
 
 pub(super) struct Vsphere;
 
@@ -24,6 +24,10 @@ impl Adapter for Vsphere {
             }
             let endpoint = if config.esxi { "esxi" } else { "vcenter" };
             settings.insert("sdkEndpoint".to_owned(), endpoint.to_owned());
+            let method = config.copyoffload.as_ref().and_then(|section| section.esxi_clone_method);
+            if method == Some(EsxiCloneMethod::Ssh) {
+                settings.insert("esxiCloneMethod".to_owned(), "ssh".to_owned());
+            }
         }
         ProviderWiring { secret, settings, url: profile.api_url.clone() }
     }

@@ -95,7 +95,7 @@ pub fn expand(
             if scenario.opt_in && !selection.names(scenario) {
                 continue;
             }
-            let scenario = Arc::new(for_platform(scenario, profile.platform));
+            let scenario = Arc::new(for_profile(for_platform(scenario, profile.platform), &profile));
             for class in &classes {
                 let cell = Cell {
                     id: CellId::new(&profile.name, &scenario.name, many.then_some(class.as_str())),
@@ -134,6 +134,23 @@ fn for_platform(scenario: &Scenario, platform: Platform) -> Scenario {
     }
     own
 }
+
+/// The scenario with what the profile's copy-offload section says of it: the name of every VM that says `clone: true`,
+/// and, as MTV would name a populator's claims after nothing else, a template for them.
+fn for_profile(mut scenario: Scenario, profile: &ProviderProfile) -> Scenario {
+    let Some(section) = support::offload_section(profile) else { return scenario };
+    let offloads = scenario.parts().iter().any(|part| part.scenario.copyoffload);
+    if let Some(name) = section.default_vm_name.as_ref().filter(|name| offloads && !name.is_empty()) {
+        scenario.virtual_machines.iter_mut().filter(|vm| vm.clone).for_each(|vm| vm.name.clone_from(name));
+    }
+    if offloads {
+        scenario.pvc_name_template.get_or_insert_with(|| OFFLOAD_CLAIMS.to_owned());
+    }
+    scenario
+}
+
+/// The suite's own word.
+const OFFLOAD_CLAIMS: &str = "pvc";
 
 fn known(kind: &'static str, wanted: &[String], names: &[&str]) -> Result<(), MatrixError> {
     for name in wanted {

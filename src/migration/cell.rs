@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::context::RunContext;
-use super::prepared::{Maps, NETWORK_MAP, Prepared, STORAGE_MAP};
+use super::prepared::{Maps, NETWORK_MAP, OFFLOAD_MAP, Prepared, STORAGE_MAP};
 use super::stages::StageRun;
 use super::story::{Cast, Role, tell};
 use super::{Failure, prepare};
 use crate::api::forklift::{ObjRef, PlanMap};
 use crate::api::vm::SourceVm;
 use crate::check::pvc_names;
+use crate::config::scenarios::plans::Part;
 use crate::config::steps::{Step, story};
 use crate::event::{Level, Problem, Stage, Verdict};
 use crate::forklift::plan::{PlanRequest, PlannedVm};
-use crate::forklift::{maps, plan};
+use crate::forklift::{MtvError, maps, offload, plan};
 use crate::matrix::Cell;
 
 /// How an attempt ended, teardown aside.
@@ -58,7 +59,7 @@ pub async fn run(context: &RunContext, cell: &Cell, attempt: u32) -> Outcome {
 /// `used_up`: set once MTV was told to migrate VMs that stay as they become.
 async fn attempt_stages(context: &RunContext, cell: &Cell, attempt: u32, used_up: &AtomicBool) -> Result<(), Failure> {
     let timeouts = &context.parts.settings.timeouts;
-    let parts = &context.parts;
+    let whole = &context.parts;
     for step in cell.scenario.steps.iter().flatten() {
         if let Step::Fault(fault) = step
             && let Some(why) = fault.what.unplayed(context, cell.profile.platform)
@@ -66,7 +67,7 @@ async fn attempt_stages(context: &RunContext, cell: &Cell, attempt: u32, used_up
             return Err(Failure::skipped(why));
         }
     }
-    let (events, span, asked) = (&parts.events, &parts.stage_span, &*parts.asked);
+    let (events, span, asked) = (&whole.events, &whole.stage_span, &*whole.asked);
     let run = StageRun { events, timeouts, span, cell: &cell.id, attempt, asked };
 
     let prepared = run.stage(Stage::Prepare, prepare::prepare(context, cell, attempt)).await?;
@@ -74,14 +75,30 @@ async fn attempt_stages(context: &RunContext, cell: &Cell, attempt: u32, used_up
     let tracked = context.tracked(Some(&cell.id));
 
     let storage = maps::storage_rows(&prepared.open.adapter.storages(&sources), &cell.storage_class);
-    let create = maps::create_storage_map(
-        &tracked,
-        &prepared.namespace,
-        STORAGE_MAP,
-        prepared.pair(),
-        storage.clone(),
-        context.patience(timeouts.storage_map),
-    );
+    let parts = cell.scenario.parts();
+    let offloads = |part: &Part| part.scenario.copyoffload && prepared.offload.is_some();
+    let offloaded = match &prepared.offload {
+        Some(own) => offload::rows(storage.clone(), &own.config),
+        None => Vec::new(),
+    };
+    // MTV copies by one way in each Plan, so that Plans of both kinds have maps of their own.
+    let both = parts.iter().any(offloads) && !parts.iter().all(offloads);
+    let map_of = |part: &Part| match offloads(part) {
+        true if both => (OFFLOAD_MAP, &offloaded),
+        true => (STORAGE_MAP, &offloaded),
+        false => (STORAGE_MAP, &storage),
+    };
+    let mut needed: Vec<_> = parts.iter().map(map_of).collect();
+    needed.sort_by_key(|(name, _)| *name);
+    needed.dedup_by_key(|(name, _)| *name);
+    let create = async {
+        for (name, rows) in needed {
+            let patience = context.patience(timeouts.storage_map);
+            maps::create_storage_map(&tracked, &prepared.namespace, name, prepared.pair(), rows.clone(), patience)
+                .await?;
+        }
+        Ok::<(), MtvError>(())
+    };
     run.stage(Stage::StorageMap, create).await?;
 
     let network = maps::network_rows(&prepared.networks, &prepared.nads);
@@ -96,14 +113,14 @@ async fn attempt_stages(context: &RunContext, cell: &Cell, attempt: u32, used_up
     run.stage(Stage::NetworkMap, create).await?;
 
     let chapters = story::chapters(&cell.scenario, context.parts.settings.boot);
-    let roles: Vec<Role> = cell
-        .scenario
-        .parts()
-        .into_iter()
+    let roles: Vec<Role> = parts
+        .iter()
         .map(|part| {
+            let (map, storage) = map_of(part);
+            let part = part.clone();
             let own = Cell { scenario: Arc::new(part.scenario.clone()), ..cell.clone() };
             let mine = prepared.part(&part);
-            let plan = build_plan(context, &own, &mine);
+            let plan = build_plan(context, &own, &mine, map);
             let maps = Maps { storage: storage.clone(), network: network.clone(), plan: plan.spec.clone() };
             Role { part, cell: own, prepared: mine, maps, plan }
         })
@@ -129,7 +146,7 @@ fn pvc_name_template(context: &RunContext, cell: &Cell, prepared: &Prepared) -> 
     }
 }
 
-fn build_plan(context: &RunContext, cell: &Cell, prepared: &Prepared) -> crate::api::forklift::Plan {
+fn build_plan(context: &RunContext, cell: &Cell, prepared: &Prepared, storage_map: &str) -> crate::api::forklift::Plan {
     plan::build(PlanRequest {
         scenario: &cell.scenario,
         namespace: &prepared.namespace,
@@ -138,7 +155,7 @@ fn build_plan(context: &RunContext, cell: &Cell, prepared: &Prepared) -> crate::
         provider: prepared.pair(),
         map: PlanMap {
             network: ObjRef::new(&prepared.namespace, NETWORK_MAP),
-            storage: ObjRef::new(&prepared.namespace, STORAGE_MAP),
+            storage: ObjRef::new(&prepared.namespace, storage_map),
         },
         vms: prepared
             .vms

@@ -7,9 +7,9 @@ use std::time::Duration;
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::Value;
 
-use super::artifacts;
 use super::context::RunContext;
 use super::prepared::{Maps, Prepared};
+use super::{artifacts, offload};
 use crate::api::condition::Conditions;
 use crate::api::forklift::{ForkliftController, Hook, Migration, Plan};
 use crate::api::names::LAB_CLOCK_SCALE;
@@ -17,6 +17,7 @@ use crate::check::{AskedHook, Evidence, Ran};
 use crate::cluster::objects::routes::{marked, whole};
 use crate::cluster::wait::{self, Poll};
 use crate::event::Level;
+use crate::forklift::offload::Populators;
 use crate::forklift::plan::playbook;
 use crate::matrix::Cell;
 
@@ -36,6 +37,7 @@ pub(super) async fn read(
     prepared: &Prepared,
     maps: &Maps,
     migrations: &[String],
+    populators: Option<&Populators>,
 ) -> Ran {
     let cluster = &context.parts.cluster;
     let namespace = Some(prepared.namespace.as_str());
@@ -73,7 +75,11 @@ pub(super) async fn read(
     };
     let sent = serde_json::to_value(&maps.plan).unwrap_or_default();
     let precopy_interval = if cell.scenario.warm_migration { precopy_interval(context).await } else { None };
-    Ran { sent, plan, migration, hooks, marked, earlier, precopy_interval }
+    let offload = match cell.scenario.copyoffload {
+        true => offload::left(prepared, populators, &uids).await,
+        false => None,
+    };
+    Ran { sent, plan, migration, hooks, marked, earlier, precopy_interval, offload }
 }
 
 fn uid_of(object: &Value) -> Option<String> {

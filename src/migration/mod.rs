@@ -14,6 +14,7 @@ mod execute;
 mod inside;
 pub mod levers;
 mod marker;
+mod offload;
 mod prepare;
 mod prepared;
 mod settle;

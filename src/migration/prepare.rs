@@ -10,16 +10,16 @@ use k8s_openapi::api::core::v1::Node;
 use serde_json::Value;
 
 use super::Failure;
-use super::adopt;
 use super::context::{OpenProfile, RunContext};
 use super::prepared::{Destination, Prepared, PreparedVm};
+use super::{adopt, offload};
 use crate::api::forklift::HookRef;
 use crate::api::multus::{NetworkAttachmentDefinition, NetworkAttachmentDefinitionSpec};
 use crate::api::names::{MAX_LABEL, dns_label, hash_chars};
 use crate::api::vm::SourceVm;
 use crate::cleanup::borrowed;
 use crate::cluster::{Tracked, WaitError};
-use crate::config::{PowerState, ScenarioVm};
+use crate::config::{Copyoffload, PowerState, ScenarioVm};
 use crate::event::{Level, Problem};
 use crate::forklift::{inventory, maps, plan};
 use crate::matrix::{Cell, support};
@@ -42,6 +42,7 @@ pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> 
     let run = &context.parts.run;
     let mut open = context.profile(&cell.profile).await?;
     let destination = context.destination(scenario.destination).await?;
+    let array = offload::possible(cell, &open, &destination.cluster).await?;
     if scenario.has_warm() {
         context.borrow_precopy_interval().await?;
     }
@@ -63,6 +64,10 @@ pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> 
     if let Some(tls) = scenario.provider_tls {
         open = context.own_source(&open, &cell.id, attempt, &namespace, tls).await?;
     }
+    let offload = match array {
+        Some(secret) => Some(offload::make_ready(context, cell, attempt, &open, secret).await?),
+        None => None,
+    };
     let mut vms = match &open.access {
         SourceAccess::Driver(driver) => {
             let clones = scenario.virtual_machines.iter().map(|wanted| clone_vm(context, cell, &open, driver, wanted));
@@ -110,6 +115,7 @@ pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> 
         target_labels,
         node_selector,
         labelled_node,
+        offload,
     })
 }
 
@@ -127,6 +133,8 @@ async fn clone_vm(
     let base = wanted.clone_name.as_deref().unwrap_or(&wanted.name);
     let name =
         if wanted.preserve_name_format { parts.run.clone_name_as_written(base) } else { parts.run.clone_name(base) };
+    // An array copies from its own datastores.
+    let primary = offload::asks(&cell.scenario).then_some(Copyoffload::PRIMARY);
     let request = CloneRequest {
         cell: &cell.id,
         run: &parts.run,
@@ -135,7 +143,7 @@ async fn clone_vm(
         warm: cell.scenario.has_warm(),
         disk_type: wanted.disk_type,
         add_disks: &wanted.add_disks,
-        target_storage: wanted.target_datastore_id.as_deref(),
+        target_storage: wanted.target_datastore_id.as_deref().or(primary),
         add_nic: wanted.add_nic.then_some(wanted.add_nic_start_connected == Some(true)),
     };
     let reference = driver.clone_vm(request, &parts.ledger).await?;

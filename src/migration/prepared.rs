@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::context::OpenProfile;
-use crate::api::forklift::{NetworkPair, ObjRef, Pair, PlanSpec, StoragePair};
+use crate::api::forklift::{NetworkPair, ObjRef, Pair, PlanSpec, StoragePair, XcopyConfig};
 use crate::api::vm::SourceVm;
+use crate::check::Array;
 use crate::cluster::Cluster;
 use crate::config::ScenarioVm;
 use crate::config::scenarios::plans::Part;
@@ -18,6 +19,8 @@ const MIGRATION: &str = "migration";
 
 /// Names of a cell's maps; they are alone in their namespace.
 pub(super) const STORAGE_MAP: &str = "storage-map";
+/// Of Plans that an array copies for, beside others.
+pub(super) const OFFLOAD_MAP: &str = "storage-map-offload";
 pub(super) const NETWORK_MAP: &str = "network-map";
 
 /// A source VM made ready for this cell.
@@ -41,6 +44,15 @@ pub(super) struct Destination {
     pub cluster: Cluster,
 }
 
+/// The array that copies a cell's disks.
+#[derive(Debug, Clone)]
+pub(super) struct Offloading {
+    /// For the StorageMap.
+    pub config: XcopyConfig,
+    /// For the checks.
+    pub array: Array,
+}
+
 /// What `prepare` leaves for the other stages.
 #[derive(Clone)]
 pub(super) struct Prepared {
@@ -62,6 +74,8 @@ pub(super) struct Prepared {
     pub target_labels: BTreeMap<String, String>,
     pub node_selector: BTreeMap<String, String>,
     pub labelled_node: Option<String>,
+    /// The array that copies, where a Plan asks for one.
+    pub offload: Option<Offloading>,
 }
 
 impl Prepared {

@@ -15,6 +15,7 @@ use crate::api::vm::{Power, SourceVm};
 use crate::check::{self, Evidence, ProviderFacts, Ran, power, snapshots};
 use crate::config::PowerState;
 use crate::event::{EventKind, Finding, Level, Outcome, Problem};
+use crate::forklift::offload::Populators;
 use crate::forklift::providers;
 use crate::matrix::Cell;
 use crate::source;
@@ -30,6 +31,8 @@ pub(super) struct Arrived<'a> {
     pub power_mark: Option<&'a str>,
     /// The names of the Migrations, the last one at the end.
     pub migrations: &'a [String],
+    /// What the populators of a copy-offload plan do.
+    pub populators: Option<&'a Populators>,
 }
 
 pub(super) async fn verify(
@@ -62,7 +65,7 @@ pub(super) async fn verify(
         let message = format!("{} is not verified: its migration left no VM", vm.reference.name);
         context.note(Some(&cell.id), Level::Info, message);
     }
-    let ran = super::evidence::read(context, cell, prepared, maps, arrived.migrations).await;
+    let ran = super::evidence::read(context, cell, prepared, maps, arrived.migrations, arrived.populators).await;
     let judge = with
         .into_iter()
         .map(|vm| judge_vm(context, cell, prepared, maps, arrived, &provider, &defaults, &ran, attempt, (vm, look)));

@@ -224,6 +224,12 @@ pub trait SourceDriver: Send + Sync {
         Ok(false)
     }
 
+    /// What speaks against letting an array copy from these storages, by id or name: that there is no such, or of a kind
+    /// that none copies from; and that there is no such LUN to map. Everything at once.
+    async fn offload_obstacles(&self, _storages: &[&str], _lun: Option<&str>) -> Result<Vec<String>, SourceError> {
+        Ok(vec![format!("no array copies from {}", self.platform())])
+    }
+
     /// The login into a guest that this driver made itself; `None`: the profile's logins hold.
     fn guest_login(&self, _: &VmRef) -> Option<Credentials> {
         None

@@ -28,6 +28,7 @@ const SECRETS: &[&str] = &[
     "lab-hyperv",
     "lab-ec2-secret",
     "lab-luks",
+    "lab-array",
     "WRONGPASSWORD",
 ];
 

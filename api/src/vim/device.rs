@@ -55,6 +55,10 @@ impl Disk {
     pub fn file_name(&self) -> Option<&str> {
         self.file.rsplit(['/', ' ', ']']).next().filter(|n| !n.is_empty())
     }
+    /// Whether it is a LUN that is mapped into the VM.
+    pub fn is_raw(&self) -> bool {
+        self.backing.starts_with("VirtualDiskRawDiskMapping")
+    }
     /// Whether the API can track its changed blocks.
     pub fn can_track_changes(&self) -> bool {
         !self.mode.starts_with("independent") && self.mode != "nonpersistent"

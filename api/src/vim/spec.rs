@@ -33,6 +33,34 @@ impl DiskBacking {
     }
 }
 
+/// A `VirtualDiskRawDiskMappingVer1BackingInfo`.
+#[derive(Debug, Clone)]
+pub struct RawBacking {
+    /// `[ds]`: the mapping file is named by the server on that datastore.
+    pub file_name: String,
+    pub datastore: MoRef,
+    /// `/vmfs/devices/disks/naa.…`
+    pub device: String,
+    /// The guest speaks to the LUN itself: no snapshots, and the disk is independent.
+    pub physical: bool,
+}
+
+impl RawBacking {
+    fn write(&self, w: &mut Writer) {
+        let (mode, disk_mode) = match self.physical {
+            true => ("physicalMode", "independent_persistent"),
+            false => ("virtualMode", "persistent"),
+        };
+        w.typed("backing", "VirtualDiskRawDiskMappingVer1BackingInfo", |w| {
+            w.text("fileName", &self.file_name)
+                .moref("datastore", &self.datastore)
+                .text("deviceName", &self.device)
+                .text("compatibilityMode", mode)
+                .text("diskMode", disk_mode);
+        });
+    }
+}
+
 /// Where one disk of a clone goes.
 #[derive(Debug, Clone)]
 pub struct DiskLocator {
@@ -88,6 +116,8 @@ impl RelocateSpec {
 pub enum DeviceChange {
     /// A new disk with a new file.
     AddDisk { key: i64, backing: DiskBacking, controller_key: i64, unit: i64, capacity_kb: u64 },
+    /// A LUN that is mapped into the VM; its mapping file lies on a datastore.
+    AddRawDisk { key: i64, backing: RawBacking, controller_key: i64, unit: i64 },
     /// The server chooses a new MAC for this network card (an element of `config.hardware.device`).
     RegenerateMac { card: Element },
     /// A further network card on the network of this one, of its kind.
@@ -102,6 +132,14 @@ impl DeviceChange {
                     w.text("key", key);
                     backing.write("backing", w);
                     w.text("controllerKey", controller_key).text("unitNumber", unit).text("capacityInKB", capacity_kb);
+                });
+            }
+            Self::AddRawDisk { key, backing, controller_key, unit } => {
+                w.text("operation", "add").text("fileOperation", "create").typed("device", "VirtualDisk", |w| {
+                    w.text("key", key);
+                    backing.write(w);
+                    // Its size is the LUN's; the schema wants one all the same.
+                    w.text("controllerKey", controller_key).text("unitNumber", unit).text("capacityInKB", 0);
                 });
             }
             Self::RegenerateMac { card } => {

@@ -218,6 +218,9 @@ pub struct Source {
     /// Disks, or volumes, that no VM has. Of oVirt and OpenStack.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub disks: Vec<Disk>,
+    /// Of vSphere: MTV's word for the storage array behind its datastores, e.g. `ontap`; that where it is unset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub array: Option<String>,
     pub vms: Vec<Vm>,
 }
 
@@ -246,6 +249,17 @@ pub struct Datastore {
     pub capacity: Size,
     #[serde(default = "free")]
     pub free: Size,
+    /// Of vSphere: a storage array copies disks off it (XCOPY); off: the ESXi host copies them itself.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub xcopy: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 fn capacity() -> Size {

@@ -45,6 +45,7 @@ fn recorded(kind: Kind, vms: &[SourceVm]) -> Source {
         for disk in vm.disks.iter().filter(|disk| disk.storage_name != IMAGE_STORAGE) {
             let name = &disk.storage_name;
             let store = || Datastore {
+                xcopy: true,
                 name: name.clone(),
                 kind: None,
                 role: None,

@@ -47,7 +47,7 @@ fn what_there_can_be_only_one_of_is_refused_twice() {
         world.hyperv.vms[0].nics = nic();
     });
     let paths: Vec<&str> = found.iter().map(|(path, _)| path.as_str()).collect();
-    assert_eq!(paths, ["vsphere.vms.13.name", "ovirt.vms.10.name", "hyperv.vms.0.nics.0.mac"], "{found:?}");
+    assert_eq!(paths, ["vsphere.vms.14.name", "ovirt.vms.10.name", "hyperv.vms.0.nics.0.mac"], "{found:?}");
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub(super) const SHORTEST: Duration = Duration::from_secs(4);
 pub(super) enum Who {
     Importer,
     Populator,
+    /// A populator that has an array copy.
+    Offload,
 }
 
 /// The pod that fills one claim.
@@ -46,6 +48,16 @@ impl Copier {
                     own.filter_map(|key| Some((key, claim.labels().get(key)?.clone()))).collect();
                 labels.insert("pvcName", claim.name_any());
                 (format!("populate-{uid}"), json!(labels), "populate")
+            }
+            Who::Offload => {
+                let own = claim.labels();
+                let mut labels = json!({"pvcName": claim.name_any()});
+                for key in ["migration", "vmID", "plan", "sourceHost"] {
+                    if let Some(value) = own.get(key) {
+                        labels[key] = json!(value);
+                    }
+                }
+                (format!("populate-{uid}"), labels, "populate")
             }
         };
         let owner =

@@ -12,3 +12,4 @@ pub mod mtv;
 pub mod objects;
 pub mod storage;
 pub mod workloads;
+mod xcopy;

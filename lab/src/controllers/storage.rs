@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::copiers::{Copier, SHORTEST, Who};
+use super::xcopy;
 use crate::clock::Clock;
+use crate::ports::GuestDirectory;
 
 /// After a failed write, in real time.
 const RETRY: Duration = Duration::from_millis(100);
@@ -32,6 +34,8 @@ const PROTECTION: &str = "kubernetes.io/pvc-protection";
 pub struct StorageOptions {
     pub client: Client,
     pub clock: Clock,
+    /// Knows off which datastores an array copies.
+    pub guests: Arc<dyn GuestDirectory>,
     /// Whether a kubelet plays the pods that copy; without one there are none.
     pub pods: bool,
     pub stop: CancellationToken,
@@ -118,7 +122,8 @@ async fn bind(claim: Arc<PersistentVolumeClaim>, options: Arc<StorageOptions>) -
         if !has_source(&options.client, &claim).await? {
             return Ok(Action::requeue(AWAITS));
         }
-        let populator = Copier::of(&options.client, &claim, Who::Populator);
+        let who = if xcopy::fills(&claim) { Who::Offload } else { Who::Populator };
+        let populator = Copier::of(&options.client, &claim, who);
         let time = options.clock.real(POPULATE).max(SHORTEST);
         match populator.age().await? {
             None => {
@@ -126,6 +131,8 @@ async fn bind(claim: Arc<PersistentVolumeClaim>, options: Arc<StorageOptions>) -
                 return Ok(Action::requeue(LOOK));
             }
             Some(age) if age < time => return Ok(Action::requeue(LOOK.min(time.saturating_sub(age)))),
+            // Its pod stays until MTV takes it away.
+            Some(_) if who == Who::Offload => xcopy::finish(&options, &claim).await?,
             Some(_) => populator.end().await?,
         }
     }

@@ -42,6 +42,8 @@ pub enum Conduct {
     WaitsForever,
     /// A disk that came while the VM was copied is left out.
     ForgetsDisks,
+    /// As many populators of one host at once as there are disks.
+    IgnoresPopulatorLimit,
 }
 
 /// Every one with its name on the command line, and the shipped scenarios that find it.
@@ -120,4 +122,9 @@ pub const CONDUCTS: &[(Conduct, &str, &[&str])] = &[
     (Conduct::GivesUpOnSource, "gives-up-on-source", &["lifecycle_source_cut_for_a_minute"]),
     (Conduct::WaitsForever, "waits-forever", &["lifecycle_credentials_expired"]),
     (Conduct::ForgetsDisks, "forgets-disks", &["lifecycle_disk_added_between_precopies"]),
+    (
+        Conduct::IgnoresPopulatorLimit,
+        "ignores-populator-limit",
+        &["test_copyoffload_populator_throttling_migration", "test_copyoffload_vm_populator_throttling_migration"],
+    ),
 ];

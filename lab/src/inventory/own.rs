@@ -96,6 +96,8 @@ pub struct VsphereDisk {
     /// `scsi`, `sata`, `ide`, `nvme`.
     pub bus: String,
     pub mode: String,
+    /// A LUN that is mapped into the VM.
+    pub raw: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

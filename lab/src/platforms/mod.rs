@@ -102,4 +102,7 @@ impl GuestDirectory for AllGuests {
     fn by_name(&self, name: &str) -> Option<GuestProfile> {
         self.0.iter().find_map(|directory| directory.by_name(name))
     }
+    fn xcopies(&self, datastore: &str) -> bool {
+        self.0.iter().all(|directory| directory.xcopies(datastore))
+    }
 }

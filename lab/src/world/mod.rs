@@ -24,6 +24,7 @@ mod touched;
 mod untidy;
 
 pub use change::{CloneOrder, DeviceChange, DiskPlacement, NicEdit, VmChange};
+pub use model::SPARE_LUN;
 pub use model::{
     Adapter, Controller, ControllerKind, Datastore, Disk, FolderKind, Host, Network, Nic, Snapshot, State, Vm,
 };
@@ -145,6 +146,10 @@ impl GuestDirectory for World {
     }
     fn by_name(&self, name: &str) -> Option<GuestProfile> {
         self.read(|state| state.vms.values().find(|vm| vm.name == name).map(|vm| profile(state, vm)))
+    }
+    fn xcopies(&self, datastore: &str) -> bool {
+        let called = |store: &&Datastore| store.id == datastore || store.name == datastore;
+        self.read(|state| state.datastores.iter().find(called).is_none_or(|store| store.xcopy))
     }
 }
 

@@ -58,6 +58,10 @@ pub struct Network {
     pub vlan: Option<i32>,
 }
 
+/// A LUN that every host sees and no datastore lies on, and its size.
+pub const SPARE_LUN: &str = "naa.600a098038303053453f463045727a77";
+pub(super) const SPARE_LUN_BYTES: i64 = 16 << 30;
+
 #[derive(Debug, Clone)]
 pub struct Datastore {
     pub id: String,
@@ -66,6 +70,8 @@ pub struct Datastore {
     pub kind: String,
     pub capacity: i64,
     pub free: i64,
+    /// A storage array copies its disks.
+    pub xcopy: bool,
 }
 
 #[derive(Debug, Clone)]

@@ -2,7 +2,9 @@
 
 use super::WorldError;
 use super::change::{DeviceChange, NicEdit, VmChange};
-use super::model::{Controller, ControllerKind, Disk, GuestAdapter, Nic, State, Vm, fresh_mac, fresh_uuid};
+use super::model::{
+    Controller, ControllerKind, Disk, GuestAdapter, Nic, SPARE_LUN, SPARE_LUN_BYTES, State, Vm, fresh_mac, fresh_uuid,
+};
 
 impl State {
     /// Changes a VM's configuration, all of it or nothing.
@@ -74,7 +76,13 @@ impl State {
                 let used = |unit: i32| vm.disks.iter().any(|disk| disk.controller == key && disk.unit == unit);
                 let reserved = |unit: i32| scsi && unit == 7;
                 let unit = (*unit).or_else(|| (0..16).find(|unit| !used(*unit) && !reserved(*unit)))?;
-                if used(unit) || reserved(unit) || *capacity <= 0 {
+                // A mapping is as big as its LUN.
+                let capacity = match raw {
+                    Some((device, _)) if device.ends_with(SPARE_LUN) => SPARE_LUN_BYTES,
+                    Some(_) => return None,
+                    None => *capacity,
+                };
+                if used(unit) || reserved(unit) || capacity <= 0 {
                     return None;
                 }
                 let base = if scsi { 2000 } else { 2000 + key };
@@ -88,7 +96,7 @@ impl State {
                     key: base + 16 * bus + unit,
                     controller: key,
                     unit,
-                    capacity: *capacity,
+                    capacity,
                     thin: *thin,
                     eager: *eager && !*thin,
                     mode: mode.clone(),

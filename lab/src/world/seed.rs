@@ -62,6 +62,7 @@ pub(super) fn state(source: &Source) -> State {
         kind: store.kind.clone().unwrap_or_else(|| "VMFS".to_owned()),
         capacity: store.capacity.signed(),
         free: store.free.signed(),
+        xcopy: store.xcopy && store.kind.as_deref().is_none_or(|kind| kind == "VMFS"),
     };
     state.datastores = source.datastores.iter().enumerate().map(store).collect();
     let host = |(index, host): (usize, &told::Host)| Host {

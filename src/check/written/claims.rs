@@ -46,7 +46,9 @@ pub(in crate::check) fn claims(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judg
 
 /// Whether the claims of this MTV say which Plan they are of. Of an unknown version nothing is asked.
 fn names_plan(facts: &Facts<'_>) -> bool {
-    let Some(since) = platform::of(facts.platform).claims_name_plan_since else { return true };
+    // A populator's claim, whoever's: 2.11.7 beside 2.12.5.
+    let since = platform::of(facts.platform).claims_name_plan_since.or(facts.scenario.copyoffload.then_some((2, 12)));
+    let Some(since) = since else { return true };
     facts.mtv_version.and_then(major_minor).is_some_and(|now| now >= since)
 }
 

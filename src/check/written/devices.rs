@@ -77,6 +77,12 @@ pub(in crate::check) fn disks(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judge
         // Of a disk whose source is known one bus is right, else any that the platform's disks may have.
         let source =
             claimed(target, &volumes, name).and_then(|disk| facts.before.disks.iter().find(|it| came_from(disk, it)));
+        if facts.scenario.rdm_as_lun && source.is_some_and(|source| source.raw) {
+            // `mapDisks` of vsphere/builder.go.
+            compared.same(&format!("{name} lun bus"), "scsi", text(disk, "/lun/bus"));
+            compared.none(&format!("{name} disk"), at(disk, "/disk"));
+            continue;
+        }
         let word = source.and_then(|source| devices.words.bus(source.interface.as_deref()?));
         let buses = word.as_ref().map_or(devices.buses, std::slice::from_ref);
         compared.holds(buses.contains(&bus), &format!("{name} bus"), &buses.join(" or "), || bus.to_owned());

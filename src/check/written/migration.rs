@@ -40,7 +40,7 @@ fn both<'a>(facts: &'a Facts<'_>) -> Result<(&'a Value, &'a Value), Vec<Judgemen
 }
 
 /// This VM's entry in a status.
-pub(super) fn own<'a>(facts: &Facts<'_>, vms: &'a [Value]) -> Option<&'a Value> {
+pub(in crate::check) fn own<'a>(facts: &Facts<'_>, vms: &'a [Value]) -> Option<&'a Value> {
     vms.iter().find(|vm| text(vm, "/id") == facts.before.id)
 }
 

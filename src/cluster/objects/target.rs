@@ -66,6 +66,22 @@ pub async fn storage_defaults(cluster: &Cluster, class: &str) -> Result<(Vec<Str
     Ok((strings(set.get("accessModes")), string(set.get("volumeMode"))))
 }
 
+/// Whether a storage class gives block devices of one node, by its StorageProfile.
+pub async fn gives_blocks(cluster: &Cluster, class: &str) -> Result<bool, ReadError> {
+    let Some(profile) = find::<StorageProfile>(cluster, None, class).await? else {
+        return Err(ReadError::Missing { what: format!("StorageProfile {class}") });
+    };
+    let sets = ["status", "spec"].into_iter().flat_map(|part| {
+        let sets = profile.data.pointer(&format!("/{part}/claimPropertySets")).and_then(Value::as_array);
+        sets.into_iter().flatten()
+    });
+    let fits = |set: &Value| {
+        let mode = string(set.get("volumeMode"));
+        mode.as_deref() == Some("Block") && strings(set.get("accessModes")).iter().any(|mode| mode == "ReadWriteOnce")
+    };
+    Ok(sets.into_iter().any(fits))
+}
+
 /// Disk name and claim of the VM's disks, in their order; CD-ROMs and disks without a claim are left out.
 fn disk_claims(vm: &Value) -> Vec<(Value, String)> {
     let volumes = array(vm, "/spec/template/spec/volumes");

@@ -4,6 +4,8 @@
 //! again where nothing can be watched. Both say what they wait for in [`WAITING`], if it is set.
 
 pub(crate) mod hub;
+pub mod logs;
+pub mod remembered;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -82,6 +82,11 @@ pub enum EsxiCloneMethod {
 }
 
 impl Copyoffload {
+    /// The key of the datastore that clones are put on where a scenario names none.
+    pub const PRIMARY: &'static str = "datastore_id";
+    /// The key of the datastore that no array copies from.
+    pub const NON_XCOPY: &'static str = "non_xcopy_datastore_id";
+
     /// The datastore that a scenario names by its key here.
     pub fn datastore(&self, key: &str) -> Option<&str> {
         let id = match key {
@@ -91,6 +96,19 @@ impl Copyoffload {
             _ => return None,
         };
         id.as_deref().filter(|id| !id.is_empty())
+    }
+
+    /// MTV's word for how its populator reaches the host that copies.
+    pub fn clone_method(&self) -> &'static str {
+        match self.esxi_clone_method {
+            Some(EsxiCloneMethod::Ssh) => "ssh",
+            Some(EsxiCloneMethod::Vib) | None => "vib",
+        }
+    }
+
+    /// Whether a scenario's word for a datastore is a key of this section, and no id.
+    pub fn is_key(word: &str) -> bool {
+        matches!(word, "datastore_id" | "secondary_datastore_id" | "non_xcopy_datastore_id")
     }
 }
 

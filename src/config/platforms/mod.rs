@@ -5,6 +5,7 @@
 //! work. A new platform is a file here, a variant of [`Platform`] and [`PlatformConfig`], and a line in
 //! [`entry`].
 
+mod arrays;
 mod copyoffload;
 mod ec2;
 mod hyperv;

@@ -26,7 +26,7 @@ pub(super) struct Keys {
     /// Opens encrypted disks (LUKS) of the VMs that a scenario says have one.
     #[schemars(with = "Option<String>")]
     luks_passphrase: Option<SecretString>,
-    /// Storage array of the copy-offload scenarios, which are skipped in this version; keys as in the Python
+    /// Storage array of the copy-offload scenarios, which are skipped without it; keys as in the Python
     /// suite. The datastores that it names can be used by `target_datastore_id` of a scenario.
     copyoffload: Option<Copyoffload>,
 }

@@ -147,9 +147,15 @@ pub struct Scenario {
     /// A remote destination of the scenario's own, by the token of an account that may do no more there than MTV needs.
     #[serde(default)]
     pub limited_destination: Option<LimitedDestination>,
-    /// Copy-offload plan (vSphere only).
+    /// The storage array copies the disks (vSphere only), and each disk has to prove it.
     #[serde(default)]
     pub copyoffload: bool,
+    /// What is expected of a copy-offload plan, where it is not the usual.
+    #[serde(default)]
+    pub offload: Offload,
+    /// `rdmAsLun` of the Plan: raw device mappings become LUNs of the VM.
+    #[serde(default)]
+    pub rdm_as_lun: bool,
     /// Cells of one group share the bound `max_concurrent` of the group.
     #[serde(default)]
     pub group: Option<String>,
@@ -279,6 +285,32 @@ pub enum ExpectedResult {
     #[default]
     Succeed,
     Fail,
+}
+
+/// What is expected of a copy-offload plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Offload {
+    /// Who copies each disk.
+    pub expect: Copier,
+    /// ESXi hosts that copy instead of the VM's own, by id; `profile` stands for those of the profile. From MTV 2.13 on.
+    pub migration_hosts: Vec<String>,
+    /// So many populators of one host, and no more, have run at the same time, as the scenario's own steps tell MTV.
+    #[schemars(range(min = 1, max = 1000))]
+    pub populators_in_flight: Option<u32>,
+}
+
+/// Who is expected to copy the disks of a copy-offload plan.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Copier {
+    /// The array, but for disks on the profile's `non_xcopy_datastore_id`: those the ESXi host copies itself.
+    #[default]
+    ByDatastore,
+    /// The array, every disk.
+    Array,
+    /// The ESXi host, every disk: MTV falls back to that without a word.
+    Host,
 }
 
 /// A hook: a built-in playbook that succeeds or fails, one of the user's, or a job of the Automation Platform.

@@ -58,6 +58,9 @@ pub struct PlanPart {
     /// Instead of the scenario's.
     #[serde(default)]
     pub run_preflight_inspection: Option<bool>,
+    /// Instead of the scenario's.
+    #[serde(default)]
+    pub copyoffload: Option<bool>,
 }
 
 /// Longest name of a Plan: names of objects are made with it.
@@ -94,6 +97,7 @@ impl Scenario {
         scenario.preserve_static_ips = plan.preserve_static_ips.unwrap_or(self.preserve_static_ips);
         scenario.target_power_state = plan.target_power_state.or(self.target_power_state);
         scenario.run_preflight_inspection = plan.run_preflight_inspection.or(self.run_preflight_inspection);
+        scenario.copyoffload = plan.copyoffload.unwrap_or(self.copyoffload);
         Part { name: Some(plan.name.clone()), members, scenario }
     }
 

@@ -39,7 +39,13 @@ fn the_defaults_load_alone_with_the_eight_scenarios_and_those_that_run_only_wher
     let tagged = |tag: &str| named.clone().filter(|one| one.tags.contains(&tag.to_owned())).count();
     let catalogue = tagged("tier1") + tagged("ova");
     assert!(tagged("lifecycle") > 7 && catalogue > 10, "{:?}", loaded.scenarios.keys());
-    assert_eq!(tagged("lifecycle") + tagged("alone") + catalogue, named.clone().count());
+    let offloaded = named.clone().filter(|one| one.copyoffload);
+    let alone = offloaded.clone().filter(|one| one.tags.contains(&"alone".to_owned())).count();
+    assert_eq!(offloaded.clone().count(), 30, "{:?}", loaded.scenarios.keys());
+    assert_eq!(
+        tagged("lifecycle") + tagged("alone") - alone + tagged("copyoffload") + catalogue,
+        named.clone().count()
+    );
     assert_eq!(loaded.settings.jobs, 4);
     assert_eq!(loaded.settings.timeouts.migrate, Duration::from_secs(3600));
     assert!(!loaded.settings.insecure_verify_skip);
@@ -538,7 +544,7 @@ n2: {virtual_machines: [{name: a}], per_nic_network_map: true}
 n3: {virtual_machines: [{name: a, luks: true, luks_passphrase: x}]}
 n4: {virtual_machines: [{name: a, migrate_shared_disks: true}], migrate_shared_disks: false}
 n5: {virtual_machines: [{name: a}], xfs_compatibility: true, xfs_check: {command: c, mount_point: m, expected_output: o}}
-n6: {virtual_machines: [{name: a}], rdm_as_lun: true, enable_nested_virtualization: false, run_preflight_inspection: true}
+n6: {virtual_machines: [{name: a}], clone_to_same_host: true, enable_nested_virtualization: false, run_preflight_inspection: true}
 n7: {virtual_machines: [{name: a, target_esxi_host: h}], clone_to_same_host: true}
 n8: {virtual_machines: [{name: a}], inventory_timeout: 300, guest_agent_timeout: 120, skip_clone: true}
 n9: {virtual_machines: [{name: a}], pvc_name_template: {vsphere: "{{.VmName}}", default: "x"}}

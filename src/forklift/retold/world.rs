@@ -185,7 +185,14 @@ fn complete(source: &mut Source) {
     }
     for name in stores {
         if !source.datastores.iter().any(|it| it.name == name) {
-            source.datastores.push(Datastore { name, kind: None, role: None, capacity: CAPACITY, free: FREE });
+            source.datastores.push(Datastore {
+                xcopy: true,
+                name,
+                kind: None,
+                role: None,
+                capacity: CAPACITY,
+                free: FREE,
+            });
         }
     }
 }

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 
 use super::{Cell, Decision};
 use crate::api::version::Version;
-use crate::config::{Platform, PlatformConfig, ProviderProfile, Scenario, ScenarioVm};
+use crate::config::{Copyoffload, Platform, PlatformConfig, ProviderProfile, Scenario, ScenarioVm};
 
 mod table;
 
@@ -119,15 +119,8 @@ fn needed_by(scenario: &Scenario) -> impl Iterator<Item = &'static Capability> {
     TABLE.iter().filter(|capability| (capability.needed)(scenario))
 }
 
-/// An ordinary migration under the name of a copy-offload scenario would be a false pass.
-pub const NO_COPYOFFLOAD: &str = "copy-offload is not built yet in this version";
-
 /// Why no profile of this platform can run this scenario, if none can.
 pub fn reason_on(platform: Platform, scenario: &Scenario) -> Option<String> {
-    without_profile(platform, scenario).or_else(|| scenario.copyoffload.then(|| NO_COPYOFFLOAD.to_owned()))
-}
-
-fn without_profile(platform: Platform, scenario: &Scenario) -> Option<String> {
     let wanted = &scenario.requires.platforms;
     if !wanted.is_empty() && !wanted.contains(&platform) {
         let names: Vec<&str> = wanted.iter().map(|p| p.name()).collect();
@@ -144,7 +137,7 @@ fn without_profile(platform: Platform, scenario: &Scenario) -> Option<String> {
 
 /// Why this profile can't run this scenario, if it can't.
 pub fn reason_against(profile: &ProviderProfile, scenario: &Scenario) -> Option<String> {
-    if let Some(reason) = without_profile(profile.platform, scenario) {
+    if let Some(reason) = reason_on(profile.platform, scenario) {
         return Some(reason);
     }
     if matches!(&profile.config, PlatformConfig::Vsphere(v) if v.esxi) {
@@ -157,11 +150,46 @@ pub fn reason_against(profile: &ProviderProfile, scenario: &Scenario) -> Option<
             vm.name, profile.name
         ));
     }
-    if scenario.copyoffload && !matches!(&profile.config, PlatformConfig::Vsphere(v) if v.copyoffload.is_some()) {
-        return Some(format!("profile `{}` has no copyoffload section", profile.name));
+    if scenario.copyoffload {
+        return match offload_section(profile) {
+            None => Some(format!("profile `{}` has no copyoffload section", profile.name)),
+            Some(section) => lacks_for_offload(section, scenario),
+        };
     }
-    scenario.copyoffload.then(|| NO_COPYOFFLOAD.to_owned())
+    None
 }
+
+/// The copy-offload section of a profile.
+pub fn offload_section(profile: &ProviderProfile) -> Option<&Copyoffload> {
+    match &profile.config {
+        PlatformConfig::Vsphere(config) => config.copyoffload.as_deref(),
+        _ => None,
+    }
+}
+
+/// What this scenario alone asks of the section, and it does not have: everything at once. What every copy-offload
+/// scenario needs is looked at when the cell begins, and is no reason to skip it.
+fn lacks_for_offload(section: &Copyoffload, scenario: &Scenario) -> Option<String> {
+    let disks = scenario.virtual_machines.iter().flat_map(|vm| &vm.add_disks);
+    let named = scenario.virtual_machines.iter().filter_map(|vm| vm.target_datastore_id.as_deref());
+    let named = named.chain(disks.clone().filter_map(|disk| disk.datastore_id.as_deref()));
+    let mut lacks: Vec<&str> =
+        named.filter(|word| Copyoffload::is_key(word) && section.datastore(word).is_none()).collect();
+    let no_lun = section.rdm_lun_uuid.as_deref().is_none_or(str::is_empty);
+    if no_lun && disks.clone().any(|disk| disk.rdm_type.is_some()) {
+        lacks.push("rdm_lun_uuid");
+    }
+    let by_profile = scenario.offload.migration_hosts.iter().any(|host| host == PROFILE_HOSTS);
+    if by_profile && section.dedicated_migration_hosts.is_empty() {
+        lacks.push("dedicated_migration_hosts");
+    }
+    lacks.sort_unstable();
+    lacks.dedup();
+    (!lacks.is_empty()).then(|| format!("the copyoffload section of the profile lacks {}", lacks.join(", ")))
+}
+
+/// Stands for the profile's hosts among a scenario's.
+pub const PROFILE_HOSTS: &str = "profile";
 
 /// What opens the encrypted disk of a VM: its own passphrase, else its profile's.
 pub fn passphrase<'a>(profile: &'a ProviderProfile, vm: &'a ScenarioVm) -> Option<&'a SecretString> {
@@ -220,4 +248,34 @@ pub fn not_judged(check: &str, platform: Platform, mtv_version: Option<&str>) ->
             _ => None,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_scenario_alone_asks_of_the_section_is_told_at_once_and_nothing_else() {
+        let lacks = |section: serde_json::Value, scenario: serde_json::Value| {
+            let mut scenario = scenario;
+            scenario["virtual_machines"][0]["name"] = "a".into();
+            let section = serde_json::from_value(section).unwrap();
+            lacks_for_offload(&section, &serde_json::from_value(scenario).unwrap())
+        };
+        let asks = serde_json::json!({"offload": {"migration_hosts": ["profile"]}, "virtual_machines": [
+            {"target_datastore_id": "non_xcopy_datastore_id", "add_disks": [{"rdm_type": "virtual"}, {"size_gb": 1,
+                "datastore_id": "datastore-7"}]}]});
+        let empty = serde_json::json!({"rdm_lun_uuid": ""});
+        assert_eq!(
+            lacks(empty, asks.clone()).as_deref(),
+            Some(
+                "the copyoffload section of the profile lacks dedicated_migration_hosts, non_xcopy_datastore_id, rdm_lun_uuid"
+            )
+        );
+        let whole = serde_json::json!({"rdm_lun_uuid": "naa.1", "non_xcopy_datastore_id": "datastore-3",
+            "dedicated_migration_hosts": ["host-1"]});
+        assert_eq!(lacks(whole, asks), None);
+        // A key that every such scenario needs is looked at when the cell begins.
+        assert_eq!(lacks(serde_json::json!({}), serde_json::json!({"virtual_machines": [{}]})), None);
+    }
 }

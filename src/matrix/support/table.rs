@@ -107,9 +107,24 @@ pub const TABLE: &[Capability] = &[
     },
     Capability {
         name: "copy-offload",
-        needed: |s| s.copyoffload,
+        needed: |s| s.parts().iter().any(|part| part.scenario.copyoffload),
         checks: &[],
         by: [Gated("2.9", COPY_OFFLOAD), No(OFFLOAD), No(OFFLOAD), No(OFFLOAD), No(OFFLOAD), No(OFFLOAD), No(OFFLOAD)],
+    },
+    Capability {
+        name: "ESXi hosts set aside for copy-offload",
+        needed: |s| !s.offload.migration_hosts.is_empty(),
+        checks: &[],
+        by: [
+            // An older MTV drops the key of the map without a word.
+            Since("2.13"),
+            No(OFFLOAD),
+            No(OFFLOAD),
+            No(OFFLOAD),
+            No(OFFLOAD),
+            No(OFFLOAD),
+            No(OFFLOAD),
+        ],
     },
     Capability {
         name: "skip_clone",

@@ -11,6 +11,7 @@ use super::super::Failure;
 use super::super::context::RunContext;
 use super::super::execute::{self, Migrated};
 use super::super::marker::Marker;
+use super::super::offload;
 use super::super::prepared::{Maps, Prepared, PreparedVm};
 use super::super::settle::Look;
 use super::super::verify::{self, Arrived};
@@ -20,6 +21,7 @@ use crate::api::vm::SourceVm;
 use crate::config::steps::{Faulty, Goal, Moment, Step, VmName, Wait};
 use crate::event::{EventKind, Level, Problem, Verdict};
 use crate::forklift::execution::{Ended, Execution};
+use crate::forklift::offload::Populators;
 use crate::forklift::{Patience, blame, hook_output, plan};
 use crate::matrix::Cell;
 
@@ -75,6 +77,8 @@ pub(in crate::migration) struct Told {
     pub(super) drained: Vec<String>,
     /// What was written into guests, by the id of the source VM; `Err`: why it came to nothing where the platform can.
     pub(super) markers: BTreeMap<String, Result<Marker, String>>,
+    /// What the populators of a copy-offload plan do, since the first Migration.
+    populators: Option<Populators>,
 }
 
 impl Acts for Actor<'_> {
@@ -248,6 +252,9 @@ impl Actor<'_> {
                 self.prepared.vms.iter().for_each(|vm| self.context.migrated(profile, &vm.reference.id));
             }
         }
+        if self.cell.scenario.copyoffload && self.told.populators.is_none() {
+            self.told.populators = Some(offload::follow(&self.prepared));
+        }
         self.told.migrations += 1;
         self.told.before = (self.told.end.take(), self.told.migrated.take());
         let (tracked, migration) = (self.tracked(), self.migration());
@@ -352,7 +359,8 @@ impl Actor<'_> {
         let power_mark = self.told.power_mark.as_deref();
         let migrations: Vec<String> =
             (1..=self.told.migrations.max(1)).map(|number| self.migration_of(number)).collect();
-        let arrived = Arrived { migrated, power_mark, migrations: &migrations };
+        let arrived =
+            Arrived { migrated, power_mark, migrations: &migrations, populators: self.told.populators.as_ref() };
         verify::verify(self.context, self.cell, self.attempt, &self.prepared, &self.maps, arrived, look).await
     }
 }

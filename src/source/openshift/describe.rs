@@ -162,6 +162,7 @@ fn source_vm(
             capacity_bytes: asked.and_then(|q| quantity::bytes(&q.0)).unwrap_or(0),
             storage_id: class.clone(),
             storage_name: class,
+            raw: false,
         }
     };
     SourceVm {

@@ -192,6 +192,7 @@ fn disks(parts: &Parts) -> Vec<SourceDisk> {
             capacity_bytes: parts.flavor.get("disk").and_then(Value::as_u64).unwrap_or_default() * GIB,
             storage_id: GLANCE.to_owned(),
             storage_name: GLANCE.to_owned(),
+            raw: false,
         });
     }
     disks.extend(parts.volumes.iter().map(|attached| {
@@ -205,6 +206,7 @@ fn disks(parts: &Parts) -> Vec<SourceDisk> {
             capacity_bytes: attached.volume.get("size").and_then(Value::as_u64).unwrap_or_default() * GIB,
             storage_id: known.map_or(storage, |t| text(t, "/id")).to_owned(),
             storage_name: storage.to_owned(),
+            raw: false,
         }
     }));
     disks

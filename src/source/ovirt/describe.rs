@@ -120,6 +120,7 @@ fn source_disk(attachment: &Value, domains: &BTreeMap<String, String>) -> Source
         capacity_bytes: parsed(disk, "provisioned_size").unwrap_or_default(),
         storage_name: domains.get(&storage_id).cloned().unwrap_or_default(),
         storage_id,
+        raw: false,
     }
 }
 

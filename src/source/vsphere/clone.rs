@@ -2,14 +2,14 @@
 
 use std::sync::PoisonError;
 
-use super::VsphereDriver;
+use super::{VsphereDriver, offload};
 use crate::api::vim::device::Hardware;
 use crate::api::vim::spec::{
-    CloneSpec, ConfigSpec, DeviceChange, DiskBacking, DiskLocator, Provisioning, RelocateSpec, Transform,
+    CloneSpec, ConfigSpec, DeviceChange, DiskBacking, DiskLocator, Provisioning, RawBacking, RelocateSpec, Transform,
 };
 use crate::api::vim::{Element, MoRef, ObjectContent, decode_name, envelope, op};
 use crate::config::Platform;
-use crate::config::scenarios::{AddDisk, DiskMode, DiskType};
+use crate::config::scenarios::{AddDisk, DiskMode, DiskType, RdmType};
 use crate::ledger::{Ledger, Thing, mark};
 use crate::source::slot::Sessions as _;
 use crate::source::{CloneRequest, SourceDriver, SourceError, VM, VmRef};
@@ -167,9 +167,7 @@ impl VsphereDriver {
         if self.config.esxi || !live.content.is_vcenter() {
             return Err(self.unsupported("cloning on an ESXi host itself (it has no CloneVM)"));
         }
-        if request.add_disks.iter().any(|d| d.rdm_type.is_some()) {
-            return Err(self.unsupported("adding a raw device mapping to a clone"));
-        }
+        let raw: Vec<RdmType> = request.add_disks.iter().filter_map(|disk| disk.rdm_type).collect();
         let base = self.require(request.base).await?;
         let object = self.props(&base, BASE).await?;
         let hardware = Hardware::of(&object.props);
@@ -185,6 +183,7 @@ impl VsphereDriver {
                 .refused(what, format!("{} has no configuration (missing vmx file)", request.base)));
         }
         let (datastore, host) = self.target(request, &object, &what).await?;
+        let map_on = datastore.clone();
         let pool = self.pool(&object, host.as_ref()).await?;
         let folder = object.moref("parent").ok_or_else(|| {
             self.session.refused(&what, format!("{} lies in a vApp: no folder to clone into", request.base))
@@ -225,7 +224,9 @@ impl VsphereDriver {
                 };
                 ledger.done(entry, Some(vm.id.clone()))?;
                 self.remember(&request.name, &vm);
-                return Ok(self.vm_ref(&request.name, &vm));
+                let made = self.vm_ref(&request.name, &vm);
+                self.map_luns(&made, &map_on, &raw).await?;
+                return Ok(made);
             }
             Err(error) => return Err(self.session.failed(&what, error)),
         };
@@ -245,7 +246,44 @@ impl VsphereDriver {
         ledger.done(entry, Some(vm.id.clone()))?;
         self.mark_by_id(request, &vm, ledger).await;
         self.remember(&request.name, &vm);
-        Ok(self.vm_ref(&request.name, &vm))
+        let made = self.vm_ref(&request.name, &vm);
+        self.map_luns(&made, &map_on, &raw).await?;
+        Ok(made)
+    }
+
+    async fn map_luns(&self, vm: &VmRef, datastore: &MoRef, kinds: &[RdmType]) -> Result<(), SourceError> {
+        for kind in kinds {
+            self.map_lun(vm, datastore, *kind).await?;
+        }
+        Ok(())
+    }
+
+    /// Maps the profile's LUN into a VM. Not while it is cloned: a clone's mapping is not the base's.
+    async fn map_lun(&self, vm: &VmRef, datastore: &MoRef, kind: RdmType) -> Result<(), SourceError> {
+        let what = format!("map a LUN into {}", vm.name);
+        let lun = self.config.copyoffload.as_ref().and_then(|section| section.rdm_lun_uuid.as_deref());
+        let Some(lun) = lun.filter(|lun| !lun.is_empty()) else {
+            return Err(self.session.refused(what, "the copyoffload section of the profile has no `rdm_lun_uuid`"));
+        };
+        let moref = Self::moref(vm);
+        let object = self.props(&moref, &["config.hardware.device"]).await?;
+        let hardware = Hardware::of(&object.props);
+        let places = hardware.free_scsi_units(1).unwrap_or_default();
+        let Some((controller, unit)) = places.first() else {
+            return Err(self.session.refused(what, "its SCSI controllers have no room for another disk"));
+        };
+        let named = self.by_id_or_name("Datastore", &datastore.id).await?;
+        let backing = RawBacking {
+            file_name: format!("[{}]", decode_name(named.text("name").unwrap_or_default())),
+            datastore: datastore.clone(),
+            device: format!("/vmfs/devices/disks/{}", offload::naa(lun)),
+            physical: kind == RdmType::Physical,
+        };
+        let change = DeviceChange::AddRawDisk { key: -101, backing, controller_key: controller.key, unit: *unit };
+        let spec = ConfigSpec { device_changes: vec![change], ..ConfigSpec::default() };
+        let limit = self.options.timeouts.clone;
+        let done = self.session.run_task("ReconfigVM_Task", &what, limit, |_| op::reconfigure(&moref, &spec)).await;
+        done.map(drop).map_err(|e| self.session.failed(&what, e))
     }
 
     /// Binds the clone's mark to its id, so that a copy of it proves nothing. Where the login may not do
@@ -343,7 +381,7 @@ impl VsphereDriver {
     ) -> Result<Vec<NewDisk>, SourceError> {
         let mut disks = Vec::new();
         let mut thick: std::collections::BTreeMap<String, (u64, u64)> = std::collections::BTreeMap::new();
-        for disk in request.add_disks {
+        for disk in request.add_disks.iter().filter(|disk| disk.rdm_type.is_none()) {
             let AddDisk { size_gb, provision_type, disk_mode, datastore_id, datastore_path, .. } = disk;
             let gib = u64::from(size_gb.unwrap_or_default());
             if gib == 0 {

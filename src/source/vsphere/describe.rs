@@ -78,6 +78,7 @@ pub(super) fn source_vm(vm: &ObjectContent, networks: &[Network], datastores: &B
                 capacity_bytes: disk.capacity_bytes,
                 storage_name: datastores.get(&storage_id).cloned().unwrap_or_default(),
                 storage_id,
+                raw: disk.is_raw(),
             }
         })
         .collect();

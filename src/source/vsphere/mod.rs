@@ -8,6 +8,7 @@ mod delete;
 mod describe;
 mod guest;
 mod lookup;
+mod offload;
 mod power;
 mod session;
 mod wait;
@@ -121,6 +122,10 @@ impl SourceDriver for VsphereDriver {
 
     async fn clone_vm(&self, request: CloneRequest<'_>, ledger: &Ledger) -> Result<VmRef, SourceError> {
         self.make_clone(&request, ledger).await
+    }
+
+    async fn offload_obstacles(&self, storages: &[&str], lun: Option<&str>) -> Result<Vec<String>, SourceError> {
+        self.obstacles(storages, lun).await
     }
 
     async fn set_power(&self, vm: &VmRef, on: bool) -> Result<String, SourceError> {

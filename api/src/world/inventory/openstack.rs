@@ -29,6 +29,7 @@ pub(super) fn source(listed: &Listed) -> Source {
         vms.iter().flat_map(|vm| list(vm, "/attachedVolumes")).map(|it| text(it, "/ID")).collect();
     let lone = known.volumes.iter().filter(|volume| !attached.contains(text(volume, "/id")));
     let kind = |name: &str| Datastore {
+        xcopy: true,
         name: name.to_owned(),
         kind: None,
         role: None,

@@ -48,6 +48,7 @@ fn domain(item: &Value, names: &Names) -> Datastore {
     let (available, rest) = (number(item, "/capacity"), item.pointer("/free").and_then(Value::as_i64));
     let used = rest.map_or(0, |rest| i64::try_from(available).unwrap_or(i64::MAX).saturating_sub(rest).max(0));
     Datastore {
+        xcopy: true,
         name: names.own(item),
         kind: told(item, "/storage/type"),
         role: told(item, "/type").filter(|role| role != DATA),

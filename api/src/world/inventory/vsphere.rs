@@ -84,6 +84,7 @@ fn host(item: &Value, names: &Names) -> Host {
 fn datastore(item: &Value, names: &Names) -> Datastore {
     let (capacity, free) = (number(item, "/capacity"), number(item, "/free"));
     Datastore {
+        xcopy: true,
         name: names.own(item),
         kind: told(item, "/type"),
         role: None,

@@ -1,6 +1,7 @@
 //! Executing a Plan for one Migration: every VM walks its phases, one writer tells the status.
 
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -13,7 +14,7 @@ use super::conditions::{durable, now, settle, write_status};
 use super::pipeline::{self, Path};
 use super::plan::{Resolved, content};
 use super::pods::{self, Worker, Workers};
-use super::{Mtv, flight, hooks, keys, migrations, provider, target, tidy, warm};
+use super::{Mtv, flight, hooks, keys, migrations, offload, provider, target, tidy, warm};
 use crate::api::condition::Condition;
 use crate::api::forklift::{Migration, Plan, PlanMigration, PlanStatus, Step, StepError, VmStatus, Warm};
 use crate::controllers::mtv::platform::PlatformClient;
@@ -66,6 +67,8 @@ pub(super) struct Run {
     pub target: kube::Client,
     /// This MTV waits for the reboots of Windows guests.
     windows_reboots: bool,
+    /// Populators let a storage array copy the disks (`SupportsVolumePopulators`).
+    pub offloads: bool,
     vms: Mutex<Vec<VmStatus>>,
     /// Rings when a VM's status changes.
     touched: tokio::sync::Notify,
@@ -86,6 +89,10 @@ pub(super) struct Walk<'a> {
     seat: Mutex<Option<flight::Seat>>,
     /// Rings when a step begins.
     begun: tokio::sync::Notify,
+    /// Its disks have been copied by populators.
+    offloaded: AtomicBool,
+    /// The first of a warm migration's snapshots.
+    pub snapshot: OnceLock<String>,
 }
 
 /// Runs to the end and leaves the Plan's and the Migration's status in their final state.
@@ -120,7 +127,10 @@ pub(super) async fn execute(
         mtv.clock.sleep(PHASE).await;
         return;
     }
+    let offloads =
+        offload::is_used(&resolved.storage) && mtv.switch("feature_copy_offload", mtv.version.at_least(11)).await;
     let run = Run {
+        offloads,
         mtv: mtv.clone(),
         plan: plan.clone(),
         migration: migration.clone(),
@@ -159,8 +169,16 @@ pub(super) async fn execute(
     let walks = async {
         let walks = vms.into_iter().enumerate().filter(|(_, vm)| run.takes_up(&before, &vm.id));
         join_all(walks.map(|(index, vm)| {
-            Walk { run: &run, index, vm, seat: Mutex::default(), begun: tokio::sync::Notify::default() }
-                .walk(before.migration)
+            Walk {
+                run: &run,
+                index,
+                vm,
+                seat: Mutex::default(),
+                begun: tokio::sync::Notify::default(),
+                offloaded: AtomicBool::new(false),
+                snapshot: OnceLock::new(),
+            }
+            .walk(before.migration)
         }))
         .await;
         done.cancel();
@@ -199,7 +217,9 @@ impl Run {
         Path {
             warm,
             raw,
-            v2v_transfer: !raw && self.resolved.kind.v2v_transfer(warm, self.resolved.destination.spec.url.is_empty()),
+            v2v_transfer: !raw
+                && !offload::is_used(&self.resolved.storage)
+                && self.resolved.kind.v2v_transfer(warm, self.resolved.destination.spec.url.is_empty()),
             pre_hook: has("PreHook"),
             post_hook: has("PostHook"),
             preflight: self.plan.spec.run_preflight_inspection.unwrap_or(true),
@@ -385,7 +405,7 @@ impl Walk<'_> {
         let kind = run.resolved.kind;
         let host = kind.host_of(&self.vm);
         // virt-v2v copies one disk after the other; importers all of a VM's at once, which hosts feel.
-        let by_disk = host.is_some() && !run.path(self.index, &self.vm).v2v_transfer;
+        let by_disk = host.is_some() && !run.offloads && !run.path(self.index, &self.vm).v2v_transfer;
         let cost = if by_disk { self.vm.disks.len().max(1) } else { 1 };
         let key = (run.resolved.source.uid().unwrap_or_default(), host.unwrap_or_default().to_owned());
         let seat = flight::take(&run.mtv, key, cost).await;
@@ -434,6 +454,9 @@ impl Walk<'_> {
             && let Err(error) = self.run.client.finish_copy(&self.vm).await
         {
             tracing::warn!(vm = self.vm.name, error, "the lab's MTV left something on the source");
+        }
+        if self.run.offloads {
+            offload::clean_up(&self).await;
         }
         let ended = match result {
             Ok(()) => durable("Succeeded", "The VM migration has SUCCEEDED."),
@@ -561,6 +584,10 @@ impl Walk<'_> {
 
     /// Copies the disks by pods where the platform has such.
     pub async fn copy(&self, step: &str, time: Duration) -> Result<(), Halt> {
+        // A warm migration's deltas come by importers.
+        if self.run.offloads && step == "DiskTransfer" && !self.offloaded.swap(true, Ordering::Relaxed) {
+            return offload::copy(self, step).await;
+        }
         let kind = self.run.resolved.kind;
         let worker = if kind.populates(self.run.plan.spec.warm) { Worker::Populator } else { Worker::Importer };
         let mut workers = if kind.copies_by_pods() { Some(Workers::start(self, worker).await) } else { None };
@@ -687,6 +714,31 @@ impl Walk<'_> {
     pub fn annotate(&self, name: &str, key: &str, value: &str) {
         self.step(name, |step| {
             step.annotations.insert(key.to_owned(), value.to_owned());
+        });
+    }
+
+    fn task(&self, step: &str, disk: &str, change: impl FnOnce(&mut Step)) {
+        self.step(step, |step| {
+            if let Some(task) = step.tasks.iter_mut().find(|task| task.name == disk) {
+                change(task);
+            }
+            step.progress.completed = step.tasks.iter().map(|task| task.progress.completed).sum();
+        });
+    }
+
+    /// Writes an annotation on the task of a disk.
+    pub fn annotate_task(&self, step: &str, disk: &str, key: &str, value: &str) {
+        self.task(step, disk, |task| {
+            task.annotations.insert(key.to_owned(), value.to_owned());
+        });
+    }
+
+    /// So much of a disk is copied.
+    pub fn task_progress(&self, step: &str, disk: &str, percent: u32) {
+        self.task(step, disk, |task| {
+            task.phase = "Running".to_owned();
+            task.started.get_or_insert_with(now);
+            task.progress.completed = task.progress.total * i64::from(percent) / 100;
         });
     }
 

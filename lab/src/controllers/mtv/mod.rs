@@ -14,6 +14,7 @@ mod keys;
 mod maps;
 mod migrations;
 mod networks;
+pub(super) mod offload;
 mod pipeline;
 mod plan;
 pub mod platform;
@@ -97,6 +98,8 @@ struct Mtv {
     pub flights: flight::Flights,
     /// Held by a migration where one Plan migrates after the other.
     pub alone: tokio::sync::Mutex<()>,
+    /// Held while a populator's claim is looked at: their controller has one worker.
+    pub populators: tokio::sync::Mutex<()>,
     /// Whether its pod is there: without it nothing goes on.
     pub up: tokio::sync::watch::Sender<bool>,
     /// What goes on after a migration has ended, as MTV's goroutines do: ended with the controllers.
@@ -141,6 +144,7 @@ pub async fn run(options: MtvOptions, db: Arc<InventoryDb>) {
         migrations: Migrations::default(),
         flights: flight::Flights::default(),
         alone: tokio::sync::Mutex::default(),
+        populators: tokio::sync::Mutex::default(),
         up: tokio::sync::watch::Sender::new(true),
         afterwards: TaskTracker::new(),
         stop: options.stop.clone(),

@@ -6,16 +6,16 @@ use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
-use super::again;
 use super::execute::Walk;
 use super::networks::Map;
 use super::plan::content;
 use super::pvc_name::{DiskVars, render};
 use super::sources::Shape;
 use super::{MtvVersion, validate};
+use super::{again, offload};
 use crate::api::cdi::{ClaimPropertySet, StorageProfile};
 use crate::api::condition::Conditions;
-use crate::api::forklift::{Plan, Ref};
+use crate::api::forklift::{Plan, Ref, StoragePair};
 use crate::api::kubevirt::VirtualMachine;
 use crate::api::openshift::ClusterVersion;
 use crate::defects::conduct::Conduct;
@@ -40,7 +40,7 @@ fn target_name(walk: &Walk<'_>) -> String {
 }
 
 /// The name of a disk's PVC: exact, or to be completed by the API server.
-fn pvc_name(walk: &Walk<'_>, disk: &InvDisk, index: usize) -> (Option<String>, Option<String>) {
+pub(super) fn pvc_name(walk: &Walk<'_>, disk: &InvDisk, index: usize) -> (Option<String>, Option<String>) {
     let spec = &walk.run.plan.spec;
     let populated = walk.run.resolved.kind.populates(spec.warm) && !walk.run.mtv.version.at_least(13);
     if let Some(own) = populated.then(|| walk.run.resolved.kind.claim_name(&walk.vm, disk)).flatten() {
@@ -99,8 +99,16 @@ async fn claim_properties(walk: &Walk<'_>, class: &str) -> ClaimPropertySet {
     })
 }
 
+/// The row of the StorageMap that speaks of a disk's storage.
+pub(super) fn row_of<'a>(walk: &'a Walk<'_>, disk: &InvDisk) -> Option<&'a StoragePair> {
+    walk.run.resolved.storage.spec.map.iter().find(|row| row_is(walk, &row.source, &disk.storage_id))
+}
+
 /// Creates one PVC a disk, in MTV's order.
 pub(super) async fn create_volumes(walk: &Walk<'_>) -> Result<(), String> {
+    if walk.run.offloads {
+        return offload::create_claims(walk).await;
+    }
     let mtv = &walk.run.mtv;
     let namespace = &walk.run.plan.spec.target_namespace;
     let api: Api<PersistentVolumeClaim> = Api::namespaced(walk.run.target.clone(), namespace);
@@ -210,7 +218,7 @@ fn marks(walk: &Walk<'_>, disk: &InvDisk, index: usize) -> (Value, Value) {
 }
 
 /// Bytes as Kubernetes writes them: in the largest binary unit that divides them.
-fn quantity(bytes: u64) -> String {
+pub(super) fn quantity(bytes: u64) -> String {
     let units = [("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)];
     let fits = |shift: u32| bytes > 0 && bytes.trailing_zeros() >= shift;
     match units.iter().find(|(_, shift)| fits(*shift)) {
@@ -312,9 +320,14 @@ async fn virtual_machine(walk: &Walk<'_>, volumes: &[PersistentVolumeClaim]) -> 
     if defect(Defect::SwappedDisks) && claims.len() > 1 {
         claims.swap(0, 1);
     }
+    let ordered = walk.run.resolved.kind.ordered(&vm.disks);
     let disks: Vec<Value> = (0..claims.len())
         .map(|i| {
-            let mut disk = json!({"name": format!("vol-{i}"), "disk": {"bus": "virtio"}});
+            let raw = ordered.get(i).and_then(|disk| disk.vsphere()).is_some_and(|own| own.raw);
+            let mut disk = match raw && spec.rdm_as_lun == Some(true) {
+                true => json!({"name": format!("vol-{i}"), "lun": {"bus": "scsi"}}),
+                false => json!({"name": format!("vol-{i}"), "disk": {"bus": "virtio"}}),
+            };
             if i == 0 {
                 disk["bootOrder"] = json!(1);
             }

@@ -22,6 +22,7 @@ const DELTA: Duration = Duration::from_secs(90);
 pub(super) async fn copy(walk: &Walk<'_>) -> Result<(), Halt> {
     walk.phase("CreateInitialSnapshot");
     let mut snapshot = walk.create_snapshot(SNAPSHOT).await?;
+    walk.snapshot.get_or_init(|| snapshot.clone());
     walk.phase("StoreInitialSnapshotDeltas");
     walk.rest(PHASE).await;
     walk.end("Initialize");

@@ -92,7 +92,13 @@ impl FarOpenshift {
             .boxed(),
         );
         // No kubelet plays pods over there.
-        let storage = StorageOptions { client: api.client(), clock: options.clock, pods: false, stop: stop.clone() };
+        let storage = StorageOptions {
+            client: api.client(),
+            clock: options.clock,
+            guests: machines.clone(),
+            pods: false,
+            stop: stop.clone(),
+        };
         tasks.spawn(storage::run(storage).boxed());
         let ca_pem = options.ca.ca_pem().to_owned();
         Ok(Self { api, token, ca_pem, machines, exports, stop, tasks, baseline })

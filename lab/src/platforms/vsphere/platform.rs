@@ -11,15 +11,19 @@ use crate::api::world::{Kind, LUKS, Vm};
 use crate::error::LabError;
 use crate::faults::Dialect;
 use crate::ports::GuestDirectory;
-use crate::world::World;
+use crate::world::{SPARE_LUN, World};
 
 /// The login; it guards nothing.
 const USER: &str = "administrator@vsphere.local";
 const PASSWORD: &str = "lab-vsphere";
+/// The array where a world names none.
+const ARRAY: &str = "ontap";
 
 /// The lab's vCenter.
 pub struct Vsphere {
     world: Arc<World>,
+    /// MTV's word for the array behind its datastores.
+    array: String,
     endpoint: VsphereEndpoint,
 }
 
@@ -36,7 +40,36 @@ impl Vsphere {
             levers: options.levers.clone(),
         };
         let endpoint = super::start(world.clone(), own, options.ca).await?;
-        Ok(Self { world, endpoint })
+        let array = options.world.vsphere.array.clone().unwrap_or_else(|| ARRAY.to_owned());
+        Ok(Self { world, array, endpoint })
+    }
+
+    /// The array that copies, and which datastores are its own, by the world's order. It has the keys of every vendor:
+    /// what is another's is passed over.
+    fn array_section(&self) -> Value {
+        let stores = self.world.read(|state| state.datastores.clone());
+        let mut own = stores.iter().filter(|store| store.xcopy).map(|store| store.id.clone());
+        let other = stores.iter().find(|store| store.kind == "VMFS" && !store.xcopy).map(|store| store.id.clone());
+        let host = self.world.read(|state| state.hosts.last().map(|host| host.id.clone()));
+        json!({
+            "storage_vendor_product": self.array,
+            "datastore_id": own.next(),
+            "secondary_datastore_id": own.next(),
+            "non_xcopy_datastore_id": other,
+            "storage_hostname": "array.lab.example",
+            "storage_username": "lab",
+            "storage_password": "lab-array",
+            "ontap_svm": "svm-lab",
+            "vantara_storage_id": "800000000001",
+            "vantara_storage_port": "23450",
+            "vantara_hostgroup_id_list": "CL1-A,1:CL2-A,1",
+            "pure_cluster_prefix": "px_lab",
+            "powerflex_system_id": "lab-system",
+            "powermax_symmetrix_id": "000000000001",
+            "storage_secret_extra": {"POWERMAX_PORT_GROUP_NAME": "lab-ports"},
+            "dedicated_migration_hosts": host.into_iter().collect::<Vec<_>>(),
+            "rdm_lun_uuid": SPARE_LUN,
+        })
     }
 }
 
@@ -55,6 +88,7 @@ impl LabPlatform for Vsphere {
             "guest_vm_win_user": "Administrator",
             "guest_vm_win_password": "lab-windows",
             "luks_passphrase": LUKS,
+            "copyoffload": self.array_section(),
         });
         vec![("vsphere".to_owned(), profile)]
     }

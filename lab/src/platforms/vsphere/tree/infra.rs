@@ -3,9 +3,9 @@
 use super::super::fault::entity;
 use super::super::value::{Obj, Ref, Val, member, mo, obj, objs, refs, strings};
 use super::Scope;
-use super::store::{datastore_property, network_property, switch_property};
+use super::store::{datastore_property, extent, network_property, switch_property};
 use crate::world::EntityKind;
-use crate::world::{FolderKind, Host, State, Vm};
+use crate::world::{FolderKind, Host, SPARE_LUN, State, Vm};
 
 pub(super) const GIB: i64 = 1 << 30;
 
@@ -261,6 +261,7 @@ fn host_property(state: &State, host: &Host, name: &str) -> Option<Val> {
                     "network",
                     obj("HostNetworkInfo").set("vnic", objs("HostVirtualNic", [nic("key-vim.host.VirtualNic-vmk0")])),
                 )
+                .set("storageDevice", obj("HostStorageDeviceInfo").set("scsiLun", luns(state)))
                 .set(
                     "virtualNicManagerInfo",
                     obj("HostVirtualNicManagerInfo").set("netConfig", objs("VirtualNicManagerNetConfig", [net_config])),
@@ -280,6 +281,23 @@ fn host_property(state: &State, host: &Host, name: &str) -> Option<Val> {
         }
         _ => return None,
     })
+}
+
+/// The LUNs of the datastores that are block storage, and one that nobody uses yet.
+fn luns(state: &State) -> Val {
+    let used = state.datastores.iter().filter(|store| store.kind == "VMFS").map(|store| extent(&store.id));
+    objs(
+        "ScsiLun",
+        used.chain([SPARE_LUN.to_owned()]).map(|name| {
+            obj("HostScsiDisk")
+                .set("deviceName", format!("/vmfs/devices/disks/{name}"))
+                .set("deviceType", "disk")
+                .set("uuid", format!("0200{}", name.trim_start_matches("naa.")))
+                .set("canonicalName", name)
+                .set("lunType", "disk")
+                .set("vendor", "LAB     ")
+        }),
+    )
 }
 
 fn host_runtime() -> Obj {

@@ -4,6 +4,11 @@ use super::super::value::{Val, mo, obj, objs, refs};
 use super::infra::{GIB, folder, hosts, network_ref, vms};
 use crate::world::{Datastore, FolderKind, Host, Network, State, Vm};
 
+/// The LUN that a datastore lies on.
+pub(super) fn extent(store: &str) -> String {
+    format!("naa.600a0980{}", store.replace("datastore-", ""))
+}
+
 pub(super) fn datastore_property(state: &State, store: &Datastore, name: &str) -> Option<Val> {
     let url = format!("ds:///vmfs/volumes/{}/", store.id);
     let holds = |vm: &Vm| vm.datastores().contains(&store.id);
@@ -39,9 +44,7 @@ pub(super) fn datastore_property(state: &State, store: &Datastore, name: &str) -
                     .set("remotePath", format!("/export/{}", store.name));
                 base("NasDatastoreInfo").set("nas", nas).into()
             } else {
-                let extent = obj("HostScsiDiskPartition")
-                    .set("diskName", format!("naa.600a0980{}", store.id.replace("datastore-", "")))
-                    .set("partition", 1);
+                let extent = obj("HostScsiDiskPartition").set("diskName", extent(&store.id)).set("partition", 1);
                 let vmfs = volume("HostVmfsVolume")
                     .set("blockSizeMb", 1)
                     .set("maxBlocks", 63_963_136)

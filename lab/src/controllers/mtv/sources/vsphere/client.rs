@@ -455,6 +455,7 @@ fn inv_vm(vm: &ObjectContent, networks: &[Network], revision: u64) -> InvVm {
                 controller_key: d.controller_key,
                 bus: hardware.controller(d.controller_key).map(|c| c.bus.name()).unwrap_or_default().to_owned(),
                 mode: d.mode.clone(),
+                raw: d.is_raw(),
             }),
         })
         .collect();

@@ -1,0 +1,360 @@
+//! One populator: waits for a place on its ESXi host, copies, tells of it in its log, and ends.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Event, Pod};
+use kube::ResourceExt;
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+
+use super::super::execute::{COPY, Walk};
+use super::log::{Begun, Log};
+use super::{Job, base_file, resource};
+use crate::api::forklift::ForkliftController;
+use crate::apiserver::LOG_ANNOTATION;
+use crate::controllers::copiers::node;
+use crate::defects::Defect;
+use crate::defects::conduct::Conduct;
+
+/// Simulated time until a claim that had no place is looked at again.
+const AGAIN: Duration = Duration::from_secs(10);
+/// Looks of the populator at its copy.
+const TICKS: u32 = 4;
+/// Populators of one host at once where nobody says it.
+const LIMIT: usize = 20;
+
+/// Vendors whose populator copies a raw mapping by the array's own means (`RDMCapable`).
+const RAW: &[&str] = &["flashsystem", "primera3par", "pureFlashArray", "vantara"];
+
+/// Why the populator does not even begin, in its own words; `None`: it does. Keys are those of the Secret.
+fn refusal(vendor: &str, has: impl Fn(&str) -> bool) -> Option<String> {
+    let unset = |key: &str| {
+        format!("Please set {key} in the pod environment or in the secret attached to the relevant storage map")
+    };
+    if !has("STORAGE_HOSTNAME") {
+        return Some("missing value for flag --storage-hostname".to_owned());
+    }
+    let login = has("STORAGE_USERNAME") && has("STORAGE_PASSWORD");
+    if !has("STORAGE_TOKEN") && !login {
+        return Some("either STORAGE_TOKEN or both STORAGE_USERNAME and STORAGE_PASSWORD must be provided".to_owned());
+    }
+    let lacks = |key: &'static str| (!has(key)).then_some(key);
+    match vendor {
+        "powermax" => {
+            let key = lacks("POWERMAX_SYMMETRIX_ID").or_else(|| lacks("POWERMAX_PORT_GROUP_NAME"))?;
+            Some(format!("failed to initialize PowerMax clonner with {}", unset(key)))
+        }
+        "pureFlashArray" => lacks("PURE_CLUSTER_PREFIX").map(|_| {
+            "failed to initialize Pure FlashArray clonner with clusterPrefix is missing and PURE_CLUSTER_PREFIX is not set."
+                .to_owned()
+        }),
+        "powerflex" => lacks("POWERFLEX_SYSTEM_ID").map(|key| {
+            format!(
+                "failed to initialize PowerFlex clonner with systemId is empty. Make sure to pass systemId using the env \
+                 variable {key:?}. The value can be taken from the vxflexos-config secret under the powerflex CSI deployment"
+            )
+        }),
+        "ontap" | "vantara" | "flashsystem" | "primera3par" | "powerstore" | "infinibox" => None,
+        other => Some(format!(
+            "Unsupported storage vendor {other} use one of [flashsystem vantara ontap primera3par pureFlashArray powerflex \
+             powermax powerstore infinibox]"
+        )),
+    }
+}
+
+/// A populator's pod and what it has said so far.
+struct Populator<'a> {
+    walk: &'a Walk<'a>,
+    job: &'a Job,
+    pods: Api<Pod>,
+    name: String,
+    log: Log,
+    file: String,
+}
+
+/// Runs it to its end; `Err` is what the Plan says of its failure.
+pub(super) async fn run(walk: &Walk<'_>, step: &str, job: &Job) -> Result<(), String> {
+    let namespace = &walk.run.plan.spec.target_namespace;
+    let pods: Api<Pod> = Api::namespaced(walk.run.target.clone(), namespace);
+    let uid = job.claim.uid().unwrap_or_default();
+    let file = base_file(&job.disk.source, walk.run.plan.spec.warm);
+    let log = Log::new(&job.claim.name_any(), &file);
+    let mut own = Populator { walk, job, pods, name: format!("populate-{uid}"), log, file };
+    own.take_place().await?;
+    let ended = own.copy(step).await;
+    if let Err(error) = &ended {
+        own.log.fails(error);
+        own.write().await;
+    }
+    own.end(if ended.is_ok() { "Succeeded" } else { "Failed" }).await;
+    ended.map_err(|_| format!("populator pod failed for PVC {uid}. Please check the pod logs"))
+}
+
+impl Populator<'_> {
+    /// Makes the pod, as soon as its host has room for it.
+    async fn take_place(&self) -> Result<(), String> {
+        let (host, claim) = (&self.job.host, &self.job.claim);
+        loop {
+            // One worker looks at claims, one after the other.
+            let turn = self.walk.run.mtv.populators.lock().await;
+            let limit = limit(self.walk).await;
+            let active = self.active().await;
+            if limit == 0 || active < limit || self.walk.behaves(Conduct::IgnoresPopulatorLimit) {
+                let made = self.pods.create(&PostParams::default(), &self.pod().await?).await;
+                made.map_err(|e| format!("Failed to create populator pod: {e}"))?;
+                let running = Patch::Merge(json!({"status": {"phase": "Running"}}));
+                let _ = self.pods.patch_status(&self.name, &PatchParams::default(), &running).await;
+                drop(turn);
+                self.tell("Normal", "PopulatorCreated", "Populator started".to_owned()).await;
+                return Ok(());
+            }
+            drop(turn);
+            let text = format!("Waiting for available populator slot on host {host} ({active}/{limit} in-flight)");
+            self.tell("Normal", "PopulatorThrottled", text).await;
+            tracing::debug!(claim = claim.name_any(), host, "a populator waits");
+            self.walk.rest(AGAIN).await;
+        }
+    }
+
+    /// Populators that are at work on the host, of any Plan.
+    async fn active(&self) -> usize {
+        let all: Api<Pod> = Api::all(self.walk.run.target.clone());
+        let on_host = ListParams::default().labels(&format!("sourceHost={}", self.job.host));
+        let list = all.list(&on_host).await.map(|list| list.items).unwrap_or_default();
+        let works = |pod: &&Pod| {
+            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default();
+            pod.name_any().starts_with("populate-") && !matches!(phase, "Succeeded" | "Failed")
+        };
+        list.iter().filter(works).count()
+    }
+
+    async fn pod(&self) -> Result<Pod, String> {
+        let (claim, version) = (&self.job.claim, self.walk.run.mtv.version);
+        let mut labels = json!({"pvcName": claim.name_any(), "migration": claim.labels().get("migration")});
+        if version.at_least(12) {
+            labels["vmID"] = json!(claim.labels().get("vmID"));
+            labels["plan"] = json!(claim.labels().get("plan"));
+        }
+        labels["sourceHost"] = json!(self.job.host);
+        let body = json!({
+            "metadata": {"name": self.name, "labels": labels, "ownerReferences": [
+                {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": claim.name_any(), "uid": claim.uid()}]},
+            "spec": {"restartPolicy": "Never", "serviceAccountName": super::ACCOUNT,
+                "nodeName": node(&self.walk.run.target).await,
+                "containers": [{"name": "populate", "image": "vsphere-copy-offload-populator",
+                    "ports": [{"name": "metrics", "containerPort": 8443}]}]},
+        });
+        serde_json::from_value(body).map_err(|e| e.to_string())
+    }
+
+    /// An event of the claim.
+    async fn tell(&self, type_: &str, reason: &str, message: String) {
+        let namespace = &self.walk.run.plan.spec.target_namespace;
+        let events: Api<Event> = Api::namespaced(self.walk.run.target.clone(), namespace);
+        let claim = &self.job.claim;
+        let now = super::super::conditions::now();
+        let event = json!({
+            "metadata": {"generateName": format!("{}.", claim.name_any()), "namespace": namespace},
+            "involvedObject": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": claim.name_any(),
+                "namespace": namespace, "uid": claim.uid()},
+            "type": type_, "reason": reason, "message": message, "count": 1, "firstTimestamp": now, "lastTimestamp": now,
+            "source": {"component": "populator-controller"},
+        });
+        if let Ok(event) = serde_json::from_value(event) {
+            let _ = events.create(&PostParams::default(), &event).await;
+        }
+    }
+
+    /// Shows the log so far.
+    async fn write(&self) {
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {LOG_ANNOTATION: self.log.text()}}}));
+        let _ = self.pods.patch(&self.name, &PatchParams::default(), &patch).await;
+    }
+
+    async fn end(&self, phase: &str) {
+        let now = super::super::conditions::now();
+        let code = i32::from(phase == "Failed");
+        let patch = Patch::Merge(
+            json!({"status": {"phase": phase, "containerStatuses": [{"name": "populate", "ready": false,
+            "restartCount": 0, "image": "", "imageID": "", "state": {"terminated": {"exitCode": code, "finishedAt": now}}}]}}),
+        );
+        let _ = self.pods.patch_status(&self.name, &PatchParams::default(), &patch).await;
+        let (type_, reason, message) = match code {
+            0 => ("Normal", "PopulatorFinished", "Populator finished".to_owned()),
+            _ => (
+                "Warning",
+                "PopulatorFailed",
+                format!(
+                    "VSphere xcopy populator failed (no retry): Please check the logs of the populator pod, {}/{}",
+                    self.walk.run.plan.spec.target_namespace, self.name
+                ),
+            ),
+        };
+        self.tell(type_, reason, message).await;
+    }
+
+    /// The controller writes what it has read of the pod's metrics.
+    async fn status(&self, status: Value) {
+        let namespace = &self.walk.run.plan.spec.target_namespace;
+        let api: Api<DynamicObject> = Api::namespaced_with(self.walk.run.target.clone(), namespace, &resource());
+        let patch = Patch::Merge(json!({"status": status}));
+        let _ = api.patch(&self.job.claim.name_any(), &PatchParams::default(), &patch).await;
+    }
+
+    async fn copy(&mut self, step: &str) -> Result<(), String> {
+        let (walk, job) = (self.walk, self.job);
+        let mtv = &walk.run.mtv;
+        let vendor = job.config.storage_vendor_product.as_str();
+        let has = |key: &str| job.secret.get(key).is_some_and(|value| !value.is_empty());
+        if let Some(why) = refusal(vendor, has) {
+            return Err(why);
+        }
+        self.log.plain(
+            "vsphere-copy-offload-populator.go:439",
+            match has("STORAGE_TOKEN") {
+                true => "Using token-based authentication for storage",
+                false => "Using username/password authentication for storage",
+            },
+        );
+        let raw = job.disk.vsphere().is_some_and(|own| own.raw);
+        let by_array = raw && RAW.contains(&vendor);
+        let kind = if raw { "rdm" } else { "vmdk" };
+        self.log.say("factory.go:52", "setup", "disk type detected", &[("type", kind.to_owned())]);
+        let using = if by_array { "using RDM populator" } else { "using VMDK/Xcopy populator" };
+        self.log.say("factory.go:66", "setup", using, &[]);
+        self.log.plain("vsphere-copy-offload-populator.go:205", "\"populator\" stage=\"setupTracing\"");
+        self.log.main("", "copy-offload started", "");
+        let method = match job.secret.get("ESXI_CLONE_METHOD").map(String::as_str) {
+            _ if by_array => "rdm",
+            Some("ssh") => "ssh",
+            _ => "vib",
+        };
+        let volume = job.claim.spec.as_ref().and_then(|spec| spec.volume_name.clone());
+        let volume = volume.unwrap_or_else(|| format!("pvc-{}", job.claim.uid().unwrap_or_default()));
+        self.began(method, &volume).await?;
+        let delta = file_is_delta(&self.file);
+        let used = !by_array
+            && !delta
+            && mtv.guests.xcopies(&job.disk.storage_id)
+            && !mtv.defects.has(Defect::OffloadFellBack);
+        let word = if used { "1" } else { "0" };
+        for tick in 1..=TICKS {
+            walk.rest(COPY / TICKS / if used { 4 } else { 1 }).await;
+            let percent = 100 * tick / TICKS;
+            self.log.looks(percent, used);
+            self.write().await;
+            let mut status = json!({"progress": percent.to_string()});
+            if mtv.version.at_least(12) && !mtv.defects.has(Defect::OffloadUntold) {
+                status["xcopyUsed"] = json!(word);
+                if method == "vib" {
+                    status["vibVersion"] = json!("1.0.0");
+                }
+                walk.annotate_task(step, &self.file, "xcopyUsed", word);
+            }
+            self.status(status).await;
+            walk.task_progress(step, &self.file, percent);
+        }
+        if method != "rdm" {
+            self.log.gives_back();
+        } else {
+            self.log.say("rdm_populator.go:58", "rdm", "RDM copy finished", &[]);
+        }
+        if mtv.defects.has(Defect::PopulatorLogCut) {
+            self.write().await;
+            return Ok(());
+        }
+        self.log.ends(mtv.version.at_least(12));
+        self.write().await;
+        if mtv.version.at_least(13) {
+            let protocol = if method == "rdm" { "n/a" } else { "iscsi" };
+            let bytes = go_float(job.disk.capacity_bytes);
+            let told = [
+                ("result", "success"),
+                ("copyDurationSeconds", "105"),
+                ("storageVendor", vendor),
+                ("cloneMethod", method),
+                ("storageProtocol", protocol),
+                ("provisionedBytes", bytes.as_str()),
+                ("allocatedBytes", bytes.as_str()),
+            ];
+            for (key, value) in told {
+                walk.annotate_task(step, &self.file, key, value);
+            }
+            self.status(Value::Object(told.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect())).await;
+        }
+        Ok(())
+    }
+
+    /// Up to the copy itself.
+    async fn began(&mut self, method: &str, volume: &str) -> Result<(), String> {
+        let (walk, job) = (self.walk, self.job);
+        let file = self.file.clone();
+        if method == "rdm" {
+            self.log.say(
+                "rdm_populator.go:46",
+                "rdm",
+                "RDM copy started",
+                &[("vm", walk.vm.id.clone()), ("source", file), ("target", volume.to_owned())],
+            );
+            self.log.main("xcopy.clone", "xcopy", "xcopyUsed=0");
+            self.write().await;
+            return Ok(());
+        }
+        let known = super::super::plan::content(&walk.run.mtv, &walk.run.resolved.source).await;
+        let found = known.as_ref().and_then(|known| known.hosts.iter().find(|own| own.id == job.host));
+        let Some(found) = found else {
+            return Err(format!("didn't find any host with id {}", job.host));
+        };
+        let claim = job.claim.uid().unwrap_or_default();
+        let (host_id, host_name) = (job.host.as_str(), found.name.as_str());
+        self.log.begins(&Begun { method, file: &file, volume, claim: &claim, host_id, host_name });
+        self.write().await;
+        Ok(())
+    }
+}
+
+/// Whether a snapshot lies above the disk: what vmkfstools reads through a chain it writes itself.
+pub(in crate::controllers) fn file_is_delta(file: &str) -> bool {
+    base_file(file, true) != file
+}
+
+/// A number of bytes as Go's `%g` writes a float with the shortest digits.
+fn go_float(bytes: u64) -> String {
+    let text = format!("{:e}", bytes as f64);
+    match text.split_once('e') {
+        Some((digits, power)) if bytes >= 1_000_000 => format!("{digits}e+{power:0>2}"),
+        _ => bytes.to_string(),
+    }
+}
+
+async fn limit(walk: &Walk<'_>) -> usize {
+    let api: Api<ForkliftController> = Api::namespaced(walk.run.mtv.client.clone(), &walk.run.mtv.namespace);
+    let controller = api.get_opt("forklift-controller").await.ok().flatten();
+    let told = controller.and_then(|c| c.spec.fields.get("controller_max_populator_inflight").cloned());
+    let number = told.and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok()));
+    number.and_then(|number| usize::try_from(number).ok()).unwrap_or(LIMIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_written_as_go_writes_them() {
+        assert_eq!((go_float(21_474_836_480).as_str(), go_float(4096).as_str()), ("2.147483648e+10", "4096"));
+    }
+
+    #[test]
+    fn a_vendor_without_its_own_keys_does_not_begin_and_says_so_in_the_populators_words() {
+        let with = |vendor: &str, keys: &[&str]| {
+            let base = ["STORAGE_HOSTNAME", "STORAGE_USERNAME", "STORAGE_PASSWORD"];
+            refusal(vendor, |key| base.contains(&key) || keys.contains(&key))
+        };
+        assert_eq!(with("ontap", &[]), None);
+        assert!(with("powermax", &["POWERMAX_SYMMETRIX_ID"]).is_some_and(|why| why.contains("PORT_GROUP_NAME")));
+        assert!(with("pureFlashArray", &[]).is_some() && with("pureFlashArray", &["PURE_CLUSTER_PREFIX"]).is_none());
+        assert!(with("netapp", &[]).is_some_and(|why| why.starts_with("Unsupported storage vendor netapp")));
+        assert!(refusal("ontap", |_| false).is_some_and(|why| why.contains("--storage-hostname")));
+        assert_eq!(refusal("ontap", |key| matches!(key, "STORAGE_HOSTNAME" | "STORAGE_TOKEN")), None);
+    }
+}

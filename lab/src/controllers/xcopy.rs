@@ -1,0 +1,59 @@
+//! The populator that has a storage array copy, beside the real Forklift: its controller is another executable than a
+//! build's folder has. It carries nothing; it says what the real one would say, and leaves its pod.
+
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
+use kube::ResourceExt;
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use serde_json::json;
+
+use super::mtv::offload::log::{Begun, Log};
+use super::mtv::offload::populator::file_is_delta;
+use super::mtv::offload::resource;
+use super::storage::{StorageOptions, tolerate};
+use crate::apiserver::LOG_ANNOTATION;
+
+/// Whether an array fills the claim.
+pub(super) fn fills(claim: &PersistentVolumeClaim) -> bool {
+    let of = claim.spec.as_ref().and_then(|spec| spec.data_source_ref.as_ref());
+    of.is_some_and(|of| of.kind == "VSphereXcopyVolumePopulator")
+}
+
+/// The datastore of `[datastore] folder/disk.vmdk`.
+fn datastore(path: &str) -> &str {
+    path.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or("", |(name, _)| name)
+}
+
+/// The copy is done: log, status and the pod's end.
+pub(super) async fn finish(options: &StorageOptions, claim: &PersistentVolumeClaim) -> Result<(), kube::Error> {
+    let namespace = claim.namespace().unwrap_or_default();
+    let (name, uid) = (claim.name_any(), claim.uid().unwrap_or_default());
+    let objects: Api<DynamicObject> = Api::namespaced_with(options.client.clone(), &namespace, &resource());
+    let Some(object) = objects.get_opt(&name).await? else { return Ok(()) };
+    let text = |pointer: &str| object.data.pointer(pointer).and_then(|value| value.as_str()).unwrap_or_default();
+    let secrets: Api<Secret> = Api::namespaced(options.client.clone(), &namespace);
+    let secret = secrets.get_opt(text("/spec/secretName")).await?.and_then(|secret| secret.data).unwrap_or_default();
+    let told = secret.get("ESXI_CLONE_METHOD").map(|value| String::from_utf8_lossy(&value.0).into_owned());
+    let method = told.filter(|method| method == "ssh").unwrap_or_else(|| "vib".to_owned());
+    let file = text("/spec/vmdkPath");
+    let used = !file_is_delta(file) && options.guests.xcopies(datastore(file));
+    let host = object.labels().get("sourceHost").cloned().unwrap_or_default();
+    let mut log = Log::new(&name, file);
+    log.main("", "copy-offload started", "");
+    let volume = format!("pvc-{uid}");
+    log.begins(&Begun { method: &method, file, volume: &volume, claim: &uid, host_id: &host, host_name: &host });
+    log.looks(100, used);
+    log.gives_back();
+    log.ends(true);
+    let pods: Api<Pod> = Api::namespaced(options.client.clone(), &namespace);
+    let pod = format!("populate-{uid}");
+    let written = Patch::Merge(json!({"metadata": {"annotations": {LOG_ANNOTATION: log.text()}}}));
+    tolerate(pods.patch(&pod, &PatchParams::default(), &written).await, 404)?;
+    let mut status = json!({"progress": "100", "xcopyUsed": if used { "1" } else { "0" }});
+    if method == "vib" {
+        status["vibVersion"] = json!("1.0.0");
+    }
+    let status = Patch::Merge(json!({ "status": status }));
+    tolerate(objects.patch(&name, &PatchParams::default(), &status).await, 404)?;
+    let ended = Patch::Merge(json!({"status": {"phase": "Succeeded"}}));
+    tolerate(pods.patch_status(&pod, &PatchParams::default(), &ended).await, 404)
+}
