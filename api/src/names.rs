@@ -189,6 +189,13 @@ impl fmt::Display for RunId {
 #[serde(transparent)]
 pub struct CellId(String);
 
+/// It hashes and compares as its text does.
+impl std::borrow::Borrow<str> for CellId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl CellId {
     /// The storage class is part of the id only where a run has more than one.
     pub fn new(profile: &str, scenario: &str, storage_class: Option<&str>) -> Self {

@@ -1,5 +1,6 @@
 //! The way of an event: numbered, dated, written to `events.jsonl`, told to the console.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -16,17 +17,39 @@ struct State {
     next: u64,
     writer: EventWriter,
     reporters: Vec<Box<dyn Reporter>>,
-    all: Vec<Event>,
+    /// What could not be written yet, in the order of the run.
+    unwritten: VecDeque<Event>,
     finished: bool,
-    /// The first failure to write; told once, at the end.
+    /// Why; told once, at the end.
     broken: Option<EventLogError>,
+}
+
+impl State {
+    /// Writes what waits: a volume that was full may have room again, and a log with a hole would tell another run.
+    fn write(&mut self) {
+        while let Some(event) = self.unwritten.pop_front() {
+            if let Err(error) = self.writer.append(&event) {
+                self.unwritten.push_front(event);
+                self.broken = Some(error);
+                return;
+            }
+        }
+        self.broken = None;
+    }
 }
 
 impl Bus {
     pub fn create(log: &Path, reporters: Vec<Box<dyn Reporter>>) -> Result<Self, EventLogError> {
         let writer = EventWriter::create(log)?;
         Ok(Self {
-            state: Mutex::new(State { next: 1, writer, reporters, all: Vec::new(), finished: false, broken: None }),
+            state: Mutex::new(State {
+                next: 1,
+                writer,
+                reporters,
+                unwritten: VecDeque::new(),
+                finished: false,
+                broken: None,
+            }),
         })
     }
 
@@ -43,7 +66,7 @@ impl Bus {
         }
     }
 
-    /// Ends the reporters; returns every event and whether the log is whole.
+    /// Ends the reporters; returns the events that the log lacks, and why.
     pub fn finish(&self) -> (Vec<Event>, Option<EventLogError>) {
         let mut state = self.state();
         // The log ends with the run: a signal while reports are written is no part of it.
@@ -53,7 +76,8 @@ impl Bus {
                 super::show::err(format_args!("warning: {error}"));
             }
         }
-        (std::mem::take(&mut state.all), state.broken.take())
+        state.write();
+        (std::mem::take(&mut state.unwritten).into(), state.broken.take())
     }
 }
 
@@ -65,13 +89,11 @@ impl EventSink for Bus {
         }
         let event = Event { seq: state.next, at: crate::clock::now(), kind: kind.bounded() };
         state.next += 1;
-        if let Err(error) = state.writer.append(&event) {
-            state.broken.get_or_insert(error);
-        }
         for reporter in &mut state.reporters {
             reporter.event(&event);
         }
-        state.all.push(event);
+        state.unwritten.push_back(event);
+        state.write();
     }
 }
 
@@ -84,7 +106,7 @@ mod tests {
     use crate::api::names::CellId;
     use crate::event::{Level, Problem, Stage, Verdict, VmProgress};
     use crate::report::console::{Console, Mode};
-    use crate::report::fixture;
+    use crate::report::{Reading, fixture};
 
     const SIZE: usize = 10_000_000;
 
@@ -152,9 +174,10 @@ mod tests {
         });
         let usual = events.into_iter().map(|event| event.kind);
         usual.chain(hostile(&cell.unwrap())).chain([end.kind]).for_each(|kind| bus.emit(kind));
-        let (all, broken) = bus.finish();
-        assert!(broken.is_none());
-        let written = crate::report::write_all_with(dir.path(), &all, "");
+        let (rest, broken) = bus.finish();
+        assert!(broken.is_none() && rest.is_empty());
+        let run = Reading::of_log(&dir.path().join("events.jsonl"), rest).unwrap();
+        let written = crate::report::write_all(dir.path(), &run);
         assert!(written.files.len() >= 5, "{:?}", written.files);
         let log = dir.path().join("events.jsonl");
         let sizes =

@@ -9,8 +9,7 @@ use super::tell::Tell;
 use super::{Stop, bundle_cmd, exit, print_text};
 use crate::event::Verdict;
 use crate::report::history::{CellHistory, History, Night, Standing, read_night};
-use crate::report::log::read_events;
-use crate::report::{self, Written, compare, console, merge};
+use crate::report::{self, Reading, Written, compare, console, merge};
 
 pub fn run(before: &ConfigArgs, args: ReportArgs) -> Result<u8, Stop> {
     match (args.command, args.dir) {
@@ -139,8 +138,8 @@ fn sign(night: &Night, id: &str) -> char {
 }
 
 fn again(dir: &Path) -> Result<u8, Stop> {
-    let events = read_events(&dir.join("events.jsonl")).map_err(Stop::usage)?;
-    let written = report::write_again(dir, &events);
+    let run = Reading::of_log(&dir.join("events.jsonl"), Vec::new()).map_err(Stop::usage)?;
+    let written = report::write_again(dir, &run);
     for file in &written.files {
         super::show::out(format_args!("{}", file.display()));
     }
@@ -155,16 +154,16 @@ fn join(args: &MergeArgs) -> Result<u8, Stop> {
     let joined = join_and_write(args);
     match &joined {
         Ok((merged, unwritten)) => {
-            let code = merged.model.end.as_ref().map_or(exit::ENVIRONMENT, |end| end.exit_code);
-            tell.run(&merged.model, &args.out, with_reports(code, unwritten), unwritten);
+            let code = merged.run.outline.end.as_ref().map_or(exit::ENVIRONMENT, |end| end.exit_code);
+            tell.run(&merged.run.outline, &args.out, with_reports(code, unwritten), unwritten);
         }
         Err(stop) => tell.stopped(stop),
     }
     let (merged, unwritten) = joined?;
     unwritten.iter().for_each(|why| super::show::err(format_args!("error: {why}")));
     let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    print_text(&format!("{}\nresults: {}\n", console::summary(&merged.model, color), args.out.display()));
-    Ok(with_reports(merged.model.end.as_ref().map_or(exit::ENVIRONMENT, |end| end.exit_code), &unwritten))
+    print_text(&format!("{}\nresults: {}\n", console::summary(&merged.run.outline, color), args.out.display()));
+    Ok(with_reports(merged.run.outline.end.as_ref().map_or(exit::ENVIRONMENT, |end| end.exit_code), &unwritten))
 }
 
 /// Why reports are missing.

@@ -24,8 +24,8 @@ use crate::event::{EventKind, Events, Level, ShardSet, Telemetry};
 use crate::lab::Lab;
 use crate::ledger::guard::Guard;
 use crate::net::pauses;
-use crate::report::live::{self, Taken};
-use crate::report::{self, History, RunModel, merge, metrics, rerun};
+use crate::report::live;
+use crate::report::{self, History, Reading, RunModel, Written, merge, metrics, rerun};
 use crate::tasks::{self, Task};
 
 /// How a run ended, and where its results are.
@@ -73,9 +73,9 @@ async fn run_with(
     };
     let otel = Otel::from_env();
     otel.warnings.iter().for_each(|warning| super::show::err(format_args!("warning: {warning}")));
-    let live = telemetry::start(&run, loaded.settings.trace);
     let pruned = retention::prune(&loaded.settings, set.as_ref(), args.select.rerun.as_deref());
     let dir = open_results(&loaded.settings.results, &run, set.as_ref())?;
+    let live = telemetry::start(&run, loaded.settings.trace, &dir);
     if let Some(lab) = lab {
         common::log_faults(lab, &dir);
     }
@@ -139,7 +139,8 @@ async fn run_with(
         keep_logs(&logs, &dir.join("artifacts/forklift"));
     }
     let leftovers = ran.as_ref().map_or(0, |ended| ended.summary.leftovers);
-    let Taken { lines: spans, dropped, folded } = live.take();
+    let mut spans = live.take();
+    let (dropped, folded) = spans.as_ref().map_or((0, 0), |taken| (taken.dropped, taken.folded()));
     if dropped > 0 {
         let message = format!("traces.jsonl lacks {dropped} spans of single requests: there were too many");
         events.emit(EventKind::Note { cell: None, level: Level::Warning, message });
@@ -151,11 +152,17 @@ async fn run_with(
     }
     events.emit(EventKind::RunFinished { verdict: exit::verdict(code), leftovers, exit_code: code, problem });
     drop(keys);
-    let (all, broken) = bus.finish();
-    let written = report::write_all_with(&dir, &all, &spans);
+    let (rest, broken) = bus.finish();
+    // What cannot be read again now can be read by nobody: the run is told by its exit code alone.
+    let (model, written) = match Reading::of_log(&dir.join("events.jsonl"), rest) {
+        Ok(reading) => {
+            let written = report::write_all_with(&dir, &reading, spans.as_mut());
+            (reading.outline, written)
+        }
+        Err(error) => (RunModel::default(), Written { files: Vec::new(), unwritten: vec![error.into()] }),
+    };
     drop(guard);
-    let again = set_id.is_none() && rerun::of(&all).is_some_and(|rest| !rest.again.is_empty());
-    let model = RunModel::from_events(&all);
+    let again = set_id.is_none() && rerun::of(&model).is_some_and(|rest| !rest.again.is_empty());
     let mut unwritten = report_cmd::unwritten(&written);
     unwritten.extend(broken.map(|error| error.to_string()));
     unwritten.iter().for_each(|why| super::show::err(format_args!("error: {why}")));
@@ -323,7 +330,7 @@ fn link(root: &Path, name: &str, to: &str) {
 fn merge_set(root: &Path, id: &str) {
     let joined = merge::find(&[root.to_owned()], Some(id)).and_then(|runs| merge::join(runs, false));
     let written = joined.and_then(|merged| {
-        let name = merged.model.run_name().to_owned();
+        let name = merged.run.outline.run_name().to_owned();
         merged.write(&root.join(&name)).map(|written| (name, report_cmd::unwritten(&written)))
     });
     // Standard output may be events alone.

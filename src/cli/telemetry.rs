@@ -1,6 +1,7 @@
 //! Where `tracing` goes: spans into the run's traces, and, only where asked for, lines to stderr.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -32,11 +33,11 @@ pub fn logs() {
     let _ = tracing_subscriber::registry().with(lines).try_init();
 }
 
-/// [`logs`], and collects the spans of `run`.
-pub fn start(run: &RunId, detail: TraceDetail) -> Live {
+/// [`logs`], and collects the spans of `run`, in `dir` where they are many.
+pub fn start(run: &RunId, detail: TraceDetail, dir: &Path) -> Live {
     let lines = wanted()
         .map(|filter| tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| Log).with_filter(filter));
-    let (spans, live) = live::layer(run, detail == TraceDetail::Folded);
+    let (spans, live) = live::layer(run, detail == TraceDetail::Folded, dir);
     let _ = tracing_subscriber::registry().with(spans).with(lines).try_init();
     live
 }

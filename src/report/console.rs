@@ -39,7 +39,7 @@ impl Console {
     /// progress lines go to the terminal's standard error, everything else to `out`.
     pub fn new(mode: Mode, color: bool, out: Box<dyn Write + Send>) -> Self {
         let display = (mode == Mode::Live).then(Display::new);
-        Self { mode, color, out, model: RunModel::default(), display, broken: None }
+        Self { mode, color, out, model: RunModel::outline(), display, broken: None }
     }
 
     /// Takes the redrawn lines away; the run goes on without this one.

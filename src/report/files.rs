@@ -4,9 +4,30 @@
 
 pub(super) use std::fs::File;
 use std::fs::{OpenOptions, Permissions};
-use std::io::{self, BufReader, ErrorKind, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, BufReader, BufWriter, ErrorKind, Write};
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use super::ReportError;
+
+/// Why a file was not filled: what is to stand in it could not be made, or could not be written.
+#[derive(Debug)]
+pub enum FillError {
+    Make(ReportError),
+    Write(io::Error),
+}
+
+impl From<io::Error> for FillError {
+    fn from(error: io::Error) -> Self {
+        Self::Write(error)
+    }
+}
+
+impl From<ReportError> for FillError {
+    fn from(error: ReportError) -> Self {
+        Self::Make(error)
+    }
+}
 
 /// The file's bytes; `None`: it is not there.
 pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
@@ -17,14 +38,16 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// The file's text; empty where there is none that can be read.
-pub(super) fn text(path: &Path) -> String {
-    std::fs::read_to_string(path).unwrap_or_default()
-}
-
 /// The file, to be read line by line.
 pub(super) fn open(path: &Path) -> io::Result<BufReader<File>> {
     File::open(path).map(BufReader::new)
+}
+
+/// That many bytes from there on.
+pub(super) fn read_at(file: &File, at: u64, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    file.read_exact_at(&mut bytes, at)?;
+    Ok(bytes)
 }
 
 /// A file to append to, which must not be there yet.
@@ -70,13 +93,24 @@ pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Writes the whole file, or leaves what was there. Two shards may join their set at the same time.
 pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    write_with(path, |out| out.write_all(content))
+}
+
+/// [`write`], of what `fill` writes piece by piece.
+pub(super) fn write_with<E: From<io::Error>>(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+) -> Result<(), E> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // As any other file: what the umask allows. Where it can't be written whole it goes, for half of a report takes
     // the room that the next one may need.
     let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(dir)?;
-    file.write_all(content)?;
+    let mut out = BufWriter::with_capacity(128 * 1024, &mut file);
+    fill(&mut out)?;
+    out.flush()?;
+    drop(out);
     file.as_file().sync_all()?;
-    file.persist(path)?;
+    file.persist(path).map_err(|error| error.error)?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@
 //! `rerunFailure` and `rerunError` where it did not.
 
 use std::collections::HashMap;
+use std::io::Write;
 
 use junit_report::{
     Duration, OffsetDateTime, Report, TestCase, TestCaseBuilder, TestResult, TestSuite, TestSuiteBuilder,
@@ -16,7 +17,9 @@ use junit_report::{
 use quick_xml::XmlVersion;
 use quick_xml::events::{BytesCData, BytesEnd, BytesStart, Event as Xml};
 
+use super::files::FillError;
 use super::model::{Attempt, CellModel, RunModel, StageModel, StepModel, span};
+use super::reading::Reading;
 use super::{ReportError, clean, trace};
 use crate::api::names::RunId;
 use crate::event::{Finding, Level, Outcome, Problem, Stage, Verdict};
@@ -275,23 +278,38 @@ fn put_again(writer: &mut quick_xml::Writer<Vec<u8>>, all: &[Again]) -> Written 
     Ok(())
 }
 
-/// Puts properties as the first child into each suite, in order, and what other attempts said as the last but its
-/// output into each case.
-fn with_extras(xml: &[u8], of_suites: &[Extras]) -> Result<Vec<u8>, quick_xml::Error> {
+/// Writes the suite of a report that holds one, `number` in the run: properties as its first child, and what other
+/// attempts said as the last but its output into each case.
+fn put_suite(
+    writer: &mut quick_xml::Writer<Vec<u8>>,
+    xml: &[u8],
+    number: usize,
+    extras: Option<&Extras>,
+) -> Result<(), quick_xml::Error> {
     let mut reader = quick_xml::Reader::from_reader(xml);
-    let mut writer = quick_xml::Writer::new(Vec::with_capacity(xml.len() * 2));
-    let mut suites = of_suites.iter();
-    let mut extras: Option<&Extras> = None;
     // Of the case that is being read: what is still to be put into it.
     let mut waiting: &[Again] = &[];
     loop {
         let event = reader.read_event()?;
         match &event {
-            Xml::Eof => return Ok(writer.into_inner()),
+            Xml::Eof => return Ok(()),
+            // The report's own, around all suites.
+            Xml::Decl(_) => continue,
+            Xml::Start(tag) if tag.name().as_ref() == b"testsuites" => continue,
+            Xml::End(tag) if tag.name().as_ref() == b"testsuites" => continue,
             Xml::Start(tag) if tag.name().as_ref() == b"testsuite" => {
-                extras = suites.next();
-                writer.write_event(event.borrow())?;
-                put_properties(&mut writer, extras.map_or(&[], |extras| &extras.properties))?;
+                let mut placed = BytesStart::new("testsuite");
+                let number = number.to_string();
+                for attribute in tag.attributes() {
+                    let attribute = attribute?;
+                    if attribute.key.as_ref() == b"id" {
+                        placed.push_attribute(("id", number.as_str()));
+                    } else {
+                        placed.push_attribute(attribute);
+                    }
+                }
+                writer.write_event(Xml::Start(placed))?;
+                put_properties(writer, extras.map_or(&[], |extras| &extras.properties))?;
                 continue;
             }
             Xml::Start(tag) | Xml::Empty(tag) if tag.name().as_ref() == b"testcase" => {
@@ -305,17 +323,17 @@ fn with_extras(xml: &[u8], of_suites: &[Extras]) -> Result<Vec<u8>, quick_xml::E
                     && !waiting.is_empty()
                 {
                     writer.write_event(Xml::Start(tag.borrow()))?;
-                    put_again(&mut writer, std::mem::take(&mut waiting))?;
+                    put_again(writer, std::mem::take(&mut waiting))?;
                     writer.write_event(Xml::End(BytesEnd::new("testcase")))?;
                     continue;
                 }
             }
             // In a case what it printed comes last; outside one nothing waits.
             Xml::Start(tag) if tag.name().as_ref() == b"system-out" => {
-                put_again(&mut writer, std::mem::take(&mut waiting))?;
+                put_again(writer, std::mem::take(&mut waiting))?;
             }
             Xml::End(tag) if tag.name().as_ref() == b"testcase" => {
-                put_again(&mut writer, std::mem::take(&mut waiting))?;
+                put_again(writer, std::mem::take(&mut waiting))?;
             }
             _ => {}
         }
@@ -397,21 +415,44 @@ fn run_suites(model: &RunModel) -> Vec<TestSuite> {
     suites
 }
 
-/// `junit.xml` as text.
-pub fn render(model: &RunModel) -> Result<String, ReportError> {
+/// A suite as XML, `number` in the run.
+fn suite_xml(suite: TestSuite, number: usize, extras: Option<&Extras>) -> Result<Vec<u8>, ReportError> {
     let fail = |message: String| ReportError::Render { what: "junit.xml", message };
     let mut report = Report::new();
-    let mut all = Vec::new();
-    for cell in &model.cells {
-        let (suite, extras) = suite(model, cell);
-        report.add_testsuite(suite);
-        all.push(extras);
+    report.add_testsuite(suite);
+    let mut xml = Vec::new();
+    report.write_xml(&mut xml).map_err(|error| fail(error.to_string()))?;
+    let mut writer = quick_xml::Writer::new(Vec::with_capacity(xml.len() * 2));
+    put_suite(&mut writer, &xml, number, extras).map_err(|error| fail(error.to_string()))?;
+    Ok(writer.into_inner())
+}
+
+/// `junit.xml`, a suite at a time.
+pub fn write(run: &Reading, out: &mut dyn Write) -> Result<(), FillError> {
+    let model = &run.outline;
+    let others = run_suites(model);
+    out.write_all(br#"<?xml version="1.0" encoding="utf-8"?>"#)?;
+    if model.cells.is_empty() && others.is_empty() {
+        return Ok(out.write_all(b"<testsuites/>")?);
     }
-    report.add_testsuites(run_suites(model));
+    out.write_all(b"<testsuites>")?;
+    for number in 0..model.cells.len() {
+        let Some(cell) = run.whole(number).map_err(ReportError::from)? else { continue };
+        let (suite, extras) = suite(model, &cell);
+        out.write_all(&suite_xml(suite, number, Some(&extras))?)?;
+    }
+    for (number, suite) in (model.cells.len()..).zip(others) {
+        out.write_all(&suite_xml(suite, number, None)?)?;
+    }
+    Ok(out.write_all(b"</testsuites>")?)
+}
+
+/// `junit.xml` as text.
+#[cfg(test)]
+fn render(model: &RunModel) -> Result<String, FillError> {
     let mut out = Vec::new();
-    report.write_xml(&mut out).map_err(|error| fail(error.to_string()))?;
-    let out = with_extras(&out, &all).map_err(|error| fail(error.to_string()))?;
-    String::from_utf8(out).map_err(|error| fail(error.to_string()))
+    write(&Reading::of_model(model.clone()), &mut out)?;
+    Ok(String::from_utf8_lossy(&out).into_owned())
 }
 
 #[cfg(test)]

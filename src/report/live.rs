@@ -6,6 +6,8 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Seek, Write};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,19 +17,23 @@ use opentelemetry::trace::{
 };
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracerProvider, SpanData, SpanExporter};
+use tempfile::SpooledTempFile;
 use tracing::{Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::registry::LookupSpan;
 
+use super::files::FillError;
+use super::model::RunModel;
 use super::trace::{self, SCOPE, SPANS_A_LINE};
 use crate::api::names::{CellId, RunId};
 use crate::event::Stage;
 
-/// Spans kept of one run; further ones are counted and dropped, so that a run of days cannot eat
-/// the memory of its pod.
-pub const MOST_SPANS: usize = 100_000;
+/// Spans kept of one run; further ones are counted and dropped, so that a run of days cannot fill its volume.
+pub const MOST_SPANS: usize = 1_000_000;
+/// Bytes of them in memory; more of them go to a file without a name, which is gone with the process.
+const HELD: usize = 1024 * 1024;
 
 /// The `tracing` span of a stage, which is not exported.
 const STAGE: &str = "stage";
@@ -82,24 +88,46 @@ fn is_small(span: &SpanData) -> bool {
 }
 
 /// What [`Live::take`] gives.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Taken {
-    /// For `traces.jsonl`.
-    pub lines: String,
+    lines: SpooledTempFile,
     /// Spans that the bound dropped.
     pub dropped: usize,
-    /// Short ones that were left out.
-    pub folded: usize,
+    above: HashMap<SpanId, SpanId>,
+    root: SpanId,
 }
 
-#[derive(Debug, Default)]
+impl Taken {
+    /// How many short ones were left out.
+    pub fn folded(&self) -> usize {
+        self.above.len()
+    }
+    /// Writes the lines for `traces.jsonl`, as [`trace::place`] places them.
+    pub(super) fn write(&mut self, model: &RunModel, out: &mut dyn Write) -> Result<(), FillError> {
+        self.lines.rewind()?;
+        let (above, root) = (&self.above, self.root);
+        // In place of a parent that was left out stands the next one above that was not.
+        let instead_of = |parent: &str| {
+            let mut at = *above.get(&SpanId::from_hex(parent).ok()?)?;
+            while let Some(next) = above.get(&at) {
+                at = *next;
+            }
+            // What no stage asked for is the run's own.
+            Some(if at == SpanId::INVALID { root } else { at }.to_string())
+        };
+        trace::place(model, BufReader::new(&mut self.lines).lines(), instead_of, out)
+    }
+}
+
+#[derive(Debug)]
 struct Kept {
     /// Not yet a line.
     spans: Vec<SpanData>,
-    lines: String,
+    lines: SpooledTempFile,
     count: usize,
     dropped: usize,
-    /// Parents of those that were left out: a child that stays goes to the next one above.
+    /// Parents of those that were left out. Whether a parent stays is known when it ends, and that is after its
+    /// children: who reads the lines puts the next one above in its place.
     folded: HashMap<SpanId, SpanId>,
 }
 
@@ -114,20 +142,22 @@ pub struct Live {
 }
 
 impl Live {
-    /// Ends the collection.
-    pub fn take(&self) -> Taken {
+    /// Ends the collection. `None`: somebody panicked while it went on.
+    pub fn take(&self) -> Option<Taken> {
         if let Some(provider) = &self.provider {
             let _ = provider.force_flush();
             let _ = provider.shutdown();
         }
-        let Ok(mut kept) = self.kept.lock() else { return Taken::default() };
-        kept.lift(trace::run_span(&self.run));
-        while !kept.spans.is_empty() {
-            if kept.write_line().is_err() {
-                break;
-            }
+        let mut kept = self.kept.lock().ok()?;
+        if kept.write_line().is_err() {
+            kept.dropped += kept.spans.len();
         }
-        Taken { lines: std::mem::take(&mut kept.lines), dropped: kept.dropped, folded: kept.folded.len() }
+        Some(Taken {
+            lines: std::mem::replace(&mut kept.lines, SpooledTempFile::new(HELD)),
+            dropped: kept.dropped,
+            above: std::mem::take(&mut kept.folded),
+            root: trace::run_span(&self.run),
+        })
     }
 
     /// Every span belongs to the run's trace; one that no stage asked for is the run's own.
@@ -143,22 +173,13 @@ impl Live {
 }
 
 impl Kept {
-    /// Gives each span the nearest parent that stays; what no stage asked for is the run's own, `root`.
-    fn lift(&mut self, root: SpanId) {
-        for span in &mut self.spans {
-            while let Some(above) = self.folded.get(&span.parent_span_id) {
-                span.parent_span_id = if *above == SpanId::INVALID { root } else { *above };
-            }
-        }
-    }
-
     fn write_line(&mut self) -> Result<(), String> {
         if self.spans.is_empty() {
             return Ok(());
         }
-        let rest = self.spans.split_off(self.spans.len().min(SPANS_A_LINE));
-        let line = trace::line(std::mem::replace(&mut self.spans, rest)).map_err(|error| error.to_string())?;
-        self.lines.push_str(&line);
+        let line = trace::line(self.spans.clone()).map_err(|error| error.to_string())?;
+        self.lines.write_all(line.as_bytes()).map_err(|error| error.to_string())?;
+        self.spans.clear();
         Ok(())
     }
 }
@@ -178,9 +199,12 @@ impl SpanExporter for Live {
             }
             kept.count += 1;
             kept.spans.push(self.adopt(span));
-            // Whether a parent stays is known when it ends, and that is after its children.
-            if !self.fold && kept.spans.len() >= SPANS_A_LINE {
-                kept.write_line().map_err(failed)?;
+            if kept.spans.len() >= SPANS_A_LINE {
+                // A volume without room costs spans, not the run.
+                if kept.write_line().is_err() {
+                    kept.dropped += kept.spans.len();
+                    kept.spans.clear();
+                }
             }
         }
         Ok(())
@@ -188,11 +212,14 @@ impl SpanExporter for Live {
 }
 
 /// A `tracing` layer for the spans of this program, and where they go. `fold`: short requests and waits are left out.
-pub fn layer<S>(run: &RunId, fold: bool) -> (impl Layer<S>, Live)
+/// What does not fit into memory goes to a file in `dir`.
+pub fn layer<S>(run: &RunId, fold: bool, dir: &Path) -> (impl Layer<S>, Live)
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
-    let mut live = Live { run: run.as_str().to_owned(), fold, kept: Arc::default(), provider: None };
+    let lines = SpooledTempFile::new_in(HELD, dir);
+    let kept = Kept { spans: Vec::new(), lines, count: 0, dropped: 0, folded: HashMap::new() };
+    let mut live = Live { run: run.as_str().to_owned(), fold, kept: Arc::new(Mutex::new(kept)), provider: None };
     let provider = SdkTracerProvider::builder()
         .with_resource(trace::resource())
         .with_id_generator(Ids::default())
@@ -210,17 +237,37 @@ where
     (layer, live)
 }
 
+/// One request outside of any stage, for tests of what is made of it.
+#[cfg(test)]
+pub(super) fn fixture() -> Taken {
+    use tracing_subscriber::layer::SubscriberExt;
+    let run = RunId::parse("mm-abcdefghij").expect("a run id");
+    let (layer, live) = layer(&run, false, Path::new("."));
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        tracing::info_span!("request", otel.name = "GET /outside").in_scope(|| {});
+    });
+    live.take().expect("nobody panicked")
+}
+
 #[cfg(test)]
 mod tests {
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
 
+    /// The lines as they come into `traces.jsonl`, how many were dropped and how many left out.
+    fn taken(live: &Live) -> (String, usize, usize) {
+        let mut taken = live.take().unwrap();
+        let mut out = Vec::new();
+        taken.write(&RunModel::default(), &mut out).unwrap();
+        (String::from_utf8(out).unwrap(), taken.dropped, taken.folded())
+    }
+
     #[test]
     fn a_request_in_a_stage_is_a_child_of_the_stage_and_one_outside_is_the_runs() {
         let run = RunId::parse("mm-abcdefghij").unwrap();
         let cell = CellId::new("vsphere", "cold", None);
-        let (layer, live) = layer(&run, false);
+        let (layer, live) = layer(&run, false, Path::new("."));
         let subscriber = tracing_subscriber::registry().with(layer);
         tracing::subscriber::with_default(subscriber, || {
             let stage = stage_spans(&run)(&cell, 1, Stage::Plan);
@@ -230,7 +277,7 @@ mod tests {
             drop(stage);
             tracing::info_span!("request", otel.name = "GET /outside").in_scope(|| {});
         });
-        let Taken { lines: text, dropped, folded } = live.take();
+        let (text, dropped, folded) = taken(&live);
         assert_eq!((dropped, folded), (0, 0));
         let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         let spans = line["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap();
@@ -246,7 +293,7 @@ mod tests {
     #[test]
     fn folded_short_requests_are_counted_and_steps_and_errors_stay() {
         let run = RunId::parse("mm-abcdefghij").unwrap();
-        let (layer, live) = layer(&run, true);
+        let (layer, live) = layer(&run, true, Path::new("."));
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             tracing::info_span!("wait", otel.name = "wait for a VM").in_scope(|| {
                 tracing::info_span!("request", otel.name = "GET /short").in_scope(|| {});
@@ -254,13 +301,13 @@ mod tests {
             });
             tracing::info_span!("step", otel.name = "step 2: boot").in_scope(|| {});
         });
-        let taken = live.take();
-        assert_eq!(taken.folded, 2);
-        let line: serde_json::Value = serde_json::from_str(taken.lines.lines().next().unwrap()).unwrap();
+        let (lines, _, folded) = taken(&live);
+        assert_eq!(folded, 2);
+        let line: serde_json::Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
         let spans = line["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap();
         let root = trace::run_span(run.as_str()).to_string();
         assert!(spans.iter().all(|span| span["parentSpanId"] == root), "none is the child of one that was left out");
-        assert!(taken.lines.contains("GET /bad") && taken.lines.contains("step 2: boot"), "{}", taken.lines);
-        assert!(!taken.lines.contains("GET /short"));
+        assert!(lines.contains("GET /bad") && lines.contains("step 2: boot"), "{lines}");
+        assert!(!lines.contains("GET /short"));
     }
 }

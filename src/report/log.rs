@@ -73,7 +73,7 @@ pub fn read_started(path: &Path) -> Result<Option<Event>, EventLogError> {
 }
 
 /// The event of a line.
-fn event_of(line: &[u8], path: &Path, number: usize) -> Result<Event, EventLogError> {
+pub(super) fn event_of(line: &[u8], path: &Path, number: usize) -> Result<Event, EventLogError> {
     let parsed = serde_json::from_slice::<Event>(line);
     let event = parsed.map_err(|source| EventLogError::Parse { path: path.to_owned(), line: number, source })?;
     match event.kind {

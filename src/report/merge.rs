@@ -6,13 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::{BufRead, Write};
 use std::path::{Component, Path, PathBuf};
 
 use jiff::Timestamp;
 
+use super::files::{self, FillError};
 use super::log::{EventLogError, read_events, read_started};
 use super::model::{RunModel, unstarted};
-use super::{ReportError, Written, files, trace, write_atomically, write_files};
+use super::{Reading, ReportError, Written, fill, trace, write_files};
 use crate::api::names::{CellId, RunId};
 use crate::event::{CellInfo, Event, EventKind, Problem, SCHEMA, ShardSet, Verdict, exit};
 
@@ -119,7 +121,7 @@ struct Part {
 /// A set joined.
 pub struct Merged {
     pub events: Vec<Event>,
-    pub model: RunModel,
+    pub run: Reading,
     parts: Vec<Part>,
 }
 
@@ -144,8 +146,8 @@ pub fn join(runs: Vec<ShardRun>, allow_missing: bool) -> Result<Merged, MergeErr
         return Err(MergeError::Missing { set: set_name(&set), what: missing });
     }
     let events = events(&set, &parts, &missing);
-    let model = RunModel::from_events(&events);
-    Ok(Merged { events, model, parts })
+    let run = Reading::of_events(&events);
+    Ok(Merged { events, run, parts })
 }
 
 /// The newest run of each shard. A run that began before the one before it had ended is no re-run.
@@ -346,29 +348,37 @@ impl Merged {
         for part in &self.parts {
             copy_artifacts(part, out)?;
         }
-        let mut log = String::new();
-        for event in &self.events {
-            let line = serde_json::to_string(event)
-                .map_err(|e| ReportError::Render { what: "events.jsonl", message: e.to_string() })?;
-            log.push_str(&line);
-            log.push('\n');
-        }
-        let events = write_atomically(&out.join("events.jsonl"), log.as_bytes())?;
-        let mut written = write_files(out, &self.model, self.traces());
+        let events = fill(&out.join("events.jsonl"), |log| {
+            for event in &self.events {
+                serde_json::to_writer(&mut *log, event)
+                    .map_err(|e| ReportError::Render { what: "events.jsonl", message: e.to_string() })?;
+                log.write_all(b"\n")?;
+            }
+            Ok(())
+        })?;
+        let mut written = write_files(out, &self.run, |out| self.traces(out));
         written.files.insert(0, events);
         Ok(written)
     }
 
     /// One trace: the set, below it the runs of its shards with all that they saw.
-    fn traces(&self) -> Result<String, ReportError> {
-        let mut out = trace::root(&self.model)?;
+    fn traces(&self, out: &mut dyn Write) -> Result<(), FillError> {
+        let model = &self.run.outline;
+        out.write_all(trace::root(model)?.as_bytes())?;
         for part in &self.parts {
-            let there = files::text(&part.run.dir.join("traces.jsonl"));
-            // A killed run has none.
-            let text = if there.is_empty() { trace::render(&RunModel::from_events(&part.events))? } else { there };
-            out.push_str(&trace::adopt(self.model.run_name(), part.run.run.as_str(), &text));
+            let name = part.run.run.as_str();
+            let mut made = Vec::new();
+            let lines: Box<dyn BufRead> = match files::open(&part.run.dir.join("traces.jsonl")) {
+                Ok(there) => Box::new(there),
+                // A killed run has none.
+                Err(_) => {
+                    trace::write(&RunModel::from_events(&part.events), &mut made)?;
+                    Box::new(made.as_slice())
+                }
+            };
+            trace::adopt(model.run_name(), name, lines.lines(), out)?;
         }
-        Ok(out)
+        Ok(())
     }
 }
 

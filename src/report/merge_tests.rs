@@ -94,11 +94,11 @@ fn merged(dirs: &[PathBuf], allow_missing: bool) -> Result<Merged, MergeError> {
 }
 
 fn verdicts(merged: &Merged) -> Vec<Verdict> {
-    merged.model.cells.iter().map(|cell| cell.final_verdict()).collect()
+    merged.run.outline.cells.iter().map(|cell| cell.final_verdict()).collect()
 }
 
 fn exit_code(merged: &Merged) -> u8 {
-    merged.model.end.as_ref().unwrap().exit_code
+    merged.run.outline.end.as_ref().unwrap().exit_code
 }
 
 const PASSED: Option<Verdict> = Some(Verdict::Passed);
@@ -115,10 +115,10 @@ fn a_whole_set_becomes_one_run_with_each_cell_from_its_owner() {
     let merged = merged(&[volume.path()], false).unwrap();
     assert_eq!(verdicts(&merged), [Verdict::Passed, Verdict::Passed, Verdict::Failed, Verdict::Passed]);
     assert_eq!(exit_code(&merged), exit::FAILED);
-    assert_eq!(merged.model.counts().skipped, 0, "what another shard ran is not skipped");
-    let classes: Vec<&str> = merged.model.cells.iter().map(|c| c.info.storage_class.as_str()).collect();
+    assert_eq!(merged.run.outline.counts().skipped, 0, "what another shard ran is not skipped");
+    let classes: Vec<&str> = merged.run.outline.cells.iter().map(|c| c.info.storage_class.as_str()).collect();
     assert_eq!(classes, ["class-of-0", "class-of-1", "class-of-2", "class-of-3"], "the owner knows the class");
-    assert_eq!(merged.model.preflight.len(), 1, "what all say alike is said once");
+    assert_eq!(merged.run.outline.preflight.len(), 1, "what all say alike is said once");
     let seqs: Vec<u64> = merged.events.iter().map(|e| e.seq).collect();
     assert_eq!(seqs, (1..=u64::try_from(seqs.len()).unwrap()).collect::<Vec<_>>());
     assert!(merged.events.is_sorted_by_key(|e| e.at));
@@ -138,8 +138,10 @@ fn a_whole_set_becomes_one_run_with_each_cell_from_its_owner() {
 fn one_trace_holds_all_shards_below_its_root() {
     let volume = Volume::new();
     let dirs: Vec<PathBuf> = (0..4).map(|index| volume.run(index, "a", 0, PASSED)).collect();
-    super::super::write_all(&dirs[1], &read_events(&dirs[1].join("events.jsonl")).unwrap());
-    let text = merged(&dirs, false).unwrap().traces().unwrap();
+    super::super::write_all(&dirs[1], &Reading::of_log(&dirs[1].join("events.jsonl"), Vec::new()).unwrap());
+    let mut text = Vec::new();
+    merged(&dirs, false).unwrap().traces(&mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
     let mut ids = Vec::new();
     let mut parents = Vec::new();
     let mut roots = 0;
@@ -174,7 +176,7 @@ fn a_missing_or_killed_shard_is_refused_by_name_unless_it_may_be_missing() {
 
     let partly = merged(&[volume.path()], true).unwrap();
     assert_eq!(verdicts(&partly), [Verdict::Passed, Verdict::Interrupted, Verdict::Errored, Verdict::Passed]);
-    let problem = partly.model.cells[2].problem().unwrap();
+    let problem = partly.run.outline.cells[2].problem().unwrap();
     assert!(problem.message.contains("missing"), "{problem:?}");
     assert_eq!(exit_code(&partly), exit::INTERRUPTED);
 

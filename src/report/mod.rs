@@ -19,17 +19,21 @@ pub mod log;
 pub mod merge;
 pub mod metrics;
 pub mod model;
+pub mod reading;
 pub mod rerun;
 pub mod summary;
 pub mod trace;
 mod waiting;
 
+use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
 use crate::event::Event;
+use files::FillError;
 
 pub use history::History;
 pub use model::RunModel;
+pub use reading::Reading;
 
 /// Why a report could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +46,8 @@ pub enum ReportError {
     Console(#[from] std::io::Error),
     #[error("failed to render {what}: {message}")]
     Render { what: &'static str, message: String },
+    #[error(transparent)]
+    Log(#[from] log::EventLogError),
 }
 
 /// Something that watches a run, one event at a time.
@@ -62,44 +68,49 @@ pub struct Written {
 
 /// Writes every report of a run into `dir`; each file appears whole or not at all, and none waits for another: a
 /// volume without room for the trace still holds the JUnit file.
-pub fn write_all(dir: &Path, events: &[Event]) -> Written {
-    write_all_with(dir, events, "")
+pub fn write_all(dir: &Path, run: &Reading) -> Written {
+    write_all_with(dir, run, None)
 }
 
-/// [`write_all`] with the lines of [`live::Live::take`] after those that events give.
-pub fn write_all_with(dir: &Path, events: &[Event], live_spans: &str) -> Written {
-    let model = RunModel::from_events(events);
-    write_files(dir, &model, trace::render(&model).map(|spans| spans + live_spans))
+/// [`write_all`] with the spans of [`live::Live::take`] after those that events give.
+pub fn write_all_with(dir: &Path, run: &Reading, live: Option<&mut live::Taken>) -> Written {
+    write_files(dir, run, |out| {
+        trace::write(&run.outline, out)?;
+        live.map_or(Ok(()), |live| live.write(&run.outline, out))
+    })
 }
 
 /// [`write_all`], but a `traces.jsonl` that is there and tells more than the events stays: spans of single
 /// requests are not events.
-pub fn write_again(dir: &Path, events: &[Event]) -> Written {
-    let model = RunModel::from_events(events);
-    let there = files::text(&dir.join("traces.jsonl"));
-    let traces = trace::render(&model).map(|again| {
-        let richer = trace::count(&there) > trace::count(&again);
-        if richer { there } else { again }
-    });
-    write_files(dir, &model, traces)
+pub fn write_again(dir: &Path, run: &Reading) -> Written {
+    let there = dir.join("traces.jsonl");
+    let richer = files::open(&there).is_ok_and(|lines| trace::count(lines.lines()) > trace::made(&run.outline));
+    write_files(dir, run, |out| match files::open(&there) {
+        Ok(lines) if richer => trace::place(&run.outline, lines.lines(), |_| None, out),
+        _ => trace::write(&run.outline, out),
+    })
 }
 
 /// The small ones that machines read come first.
-fn write_files(dir: &Path, model: &RunModel, traces: Result<String, ReportError>) -> Written {
-    let files = [
-        ("junit.xml", junit::render(model)),
-        ("run.json", summary::render(model)),
-        ("metrics.prom", Ok(metrics::render(model))),
-        ("report.html", html::render(model, &History::beside(dir))),
-        ("traces.jsonl", traces.map(|text| trace::placed(model, &text))),
-    ];
+fn write_files(
+    dir: &Path,
+    run: &Reading,
+    traces: impl FnOnce(&mut dyn Write) -> Result<(), FillError>,
+) -> Written {
+    let model = &run.outline;
     let mut all = Written::default();
-    for (name, content) in files {
-        match content.and_then(|content| write_atomically(&dir.join(name), content.as_bytes())) {
-            Ok(path) => all.files.push(path),
-            Err(error) => all.unwritten.push(error),
-        }
-    }
+    let mut note = |written| match written {
+        Ok(path) => all.files.push(path),
+        Err(error) => all.unwritten.push(error),
+    };
+    let text = |name, content: Result<String, ReportError>| {
+        content.and_then(|content| write_atomically(&dir.join(name), content.as_bytes()))
+    };
+    note(fill(&dir.join("junit.xml"), |out| junit::write(run, out)));
+    note(text("run.json", summary::render(model)));
+    note(text("metrics.prom", Ok(metrics::render(model))));
+    note(text("report.html", html::render(run, &History::beside(dir))));
+    note(fill(&dir.join("traces.jsonl"), traces));
     all
 }
 
@@ -110,6 +121,18 @@ pub fn write_index(results: &Path, history: &History) -> Result<PathBuf, ReportE
 
 fn write_atomically(path: &Path, content: &[u8]) -> Result<PathBuf, ReportError> {
     files::write(path, content).map_err(|source| ReportError::Write { path: path.to_owned(), source })?;
+    Ok(path.to_owned())
+}
+
+/// [`write_atomically`], piece by piece.
+fn fill(
+    path: &Path,
+    pieces: impl FnOnce(&mut dyn Write) -> Result<(), FillError>,
+) -> Result<PathBuf, ReportError> {
+    files::write_with(path, pieces).map_err(|error| match error {
+        FillError::Make(error) => error,
+        FillError::Write(source) => ReportError::Write { path: path.to_owned(), source },
+    })?;
     Ok(path.to_owned())
 }
 
@@ -159,10 +182,14 @@ pub(crate) fn clean(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn run() -> Reading {
+        Reading::of_events(&fixture::events())
+    }
+
     #[test]
     fn all_reports_are_written_and_no_temporary_file_stays() {
         let dir = tempfile::tempdir().unwrap();
-        let written = write_all(dir.path(), &fixture::events());
+        let written = write_all(dir.path(), &run());
         assert_eq!((written.files.len(), written.unwritten.len()), (5, 0));
         let mut names: Vec<_> =
             std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
@@ -173,27 +200,27 @@ mod tests {
     #[test]
     fn rendering_again_from_the_event_log_gives_the_same_bytes_without_the_live_spans() {
         let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        write_all_with(first.path(), &fixture::events(), "{\"resourceSpans\":[]}\n");
-        write_all(second.path(), &fixture::events());
+        write_all_with(first.path(), &run(), Some(&mut live::fixture()));
+        write_all(second.path(), &run());
         let read = |dir: &tempfile::TempDir, name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
         for name in ["junit.xml", "run.json", "report.html"] {
             assert_eq!(read(&first, name), read(&second, name), "{name}");
         }
         let (live, plain) = (read(&first, "traces.jsonl"), read(&second, "traces.jsonl"));
-        assert_eq!(live.strip_prefix(&plain), Some("{\"resourceSpans\":[]}\n"));
+        assert!(live.strip_prefix(&plain).is_some_and(|more| more.contains("GET /outside")), "{live}");
     }
 
     #[test]
     fn rendering_again_keeps_a_trace_that_tells_more_and_replaces_one_that_does_not() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("traces.jsonl");
-        let more = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"GET /"}]}]}]}"#.to_owned() + "\n";
-        write_all_with(dir.path(), &fixture::events(), &more);
-        write_again(dir.path(), &fixture::events());
-        assert!(std::fs::read_to_string(&path).unwrap().ends_with(&more));
+        write_all_with(dir.path(), &run(), Some(&mut live::fixture()));
+        write_again(dir.path(), &run());
+        let more = std::fs::read_to_string(&path).unwrap().lines().last().unwrap().to_owned();
+        assert!(more.contains("GET /outside"), "{more}");
         std::fs::write(&path, &more).unwrap();
-        write_again(dir.path(), &fixture::events());
-        assert!(!std::fs::read_to_string(&path).unwrap().contains(&more));
+        write_again(dir.path(), &run());
+        assert!(!std::fs::read_to_string(&path).unwrap().contains("GET /outside"));
     }
 
     #[test]
@@ -201,7 +228,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         // A directory in its place can't be replaced by a file.
         std::fs::create_dir_all(dir.path().join("run.json/x")).unwrap();
-        let written = write_all(dir.path(), &fixture::events());
+        let written = write_all(dir.path(), &run());
         assert_eq!((written.files.len(), written.unwritten.len()), (4, 1));
         assert!(written.unwritten[0].to_string().contains("run.json"), "{}", written.unwritten[0]);
         let stray = std::fs::read_dir(dir.path()).unwrap().flatten();

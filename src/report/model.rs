@@ -1,4 +1,8 @@
 //! One run as a value: the fold of its events that every report renders from.
+//!
+//! There are two of them. The whole has every line and every check; the outline has what a page about all cells needs,
+//! in a few kilobytes a cell, so that a run of ten thousand fits into a small pod. `reading.rs` makes a cell whole when
+//! it is its turn.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -96,7 +100,10 @@ pub struct Attempt {
     pub ended: Option<Timestamp>,
     pub stages: Vec<StageModel>,
     pub steps: Vec<StepModel>,
+    /// In an outline those that did not pass.
     pub findings: Vec<(Timestamp, Finding)>,
+    /// Checks that passed, in an outline, too.
+    pub passed: usize,
     pub progress: Vec<VmProgress>,
     /// What the stage at work was waiting for when it told that last, and when that was.
     pub waiting: Option<(Timestamp, String)>,
@@ -125,6 +132,8 @@ pub struct CellModel {
     pub skipped: Option<String>,
     /// Skipped, because this shard runs it.
     pub elsewhere: Option<String>,
+    /// Skipped once others had begun: `--fail-fast`.
+    pub left_out: bool,
     /// How a cell ended that never began, and why: the run ended first.
     pub unstarted: Option<(Verdict, Problem)>,
     pub attempts: Vec<Attempt>,
@@ -142,6 +151,7 @@ impl CellModel {
             info,
             skipped: None,
             elsewhere: None,
+            left_out: false,
             unstarted: None,
             attempts: Vec::new(),
             log: VecDeque::new(),
@@ -166,6 +176,10 @@ impl CellModel {
         let verdict = self.verdict();
         let decided = || self.attempts.iter().rev().find(|attempt| attempt.verdict == verdict);
         verdict.and_then(|_| decided()).or(self.attempts.last())
+    }
+    /// With what only the whole run knows of it, as `outline` has it.
+    pub(super) fn of_run(self, outline: &Self) -> Self {
+        Self { unstarted: outline.unstarted.clone(), left_out: outline.left_out, ..self }
     }
     /// For a run that is over: a cell without a verdict was interrupted.
     pub fn final_verdict(&self) -> Verdict {
@@ -217,9 +231,22 @@ impl CellModel {
     pub fn not_judged(&self) -> usize {
         self.findings().filter(|finding| matches!(finding.outcome, Outcome::NotJudged { .. })).count()
     }
+    /// Checks that passed in the attempt that decided.
+    pub fn checks_passed(&self) -> usize {
+        self.deciding().map_or(0, |attempt| attempt.passed)
+    }
 }
 
 impl Attempt {
+    /// What only a look at this one cell needs goes, now that it is over.
+    fn thin(&mut self) {
+        self.steps = Vec::new();
+        self.progress = Vec::new();
+        self.waiting = None;
+        self.transfers.values_mut().for_each(|transfer| transfer.samples = Vec::new());
+        self.stages.shrink_to_fit();
+        self.findings.shrink_to_fit();
+    }
     /// A transfer begins with the step that copies, and ends with that step or the first precopy.
     fn transfer(&mut self, at: Timestamp, vm: &VmProgress) {
         let copied = vm.precopies.is_some_and(|precopies| precopies > 0);
@@ -287,6 +314,10 @@ pub struct RunModel {
     pub demands: exit::Demands,
     /// Cells that passed in earlier runs and are not in this one.
     pub carried: Vec<Carried>,
+    /// An outline leaves out what only a look at one cell needs.
+    outline: bool,
+    /// A cell has begun.
+    begun: bool,
 }
 
 /// How many cells ended how.
@@ -318,6 +349,40 @@ impl RunModel {
             model.apply(event);
         }
         model
+    }
+
+    /// A run without the lines of its cells and the checks that passed, and of a cell that ended without its steps and
+    /// the curve of its transfers.
+    pub fn outline() -> Self {
+        Self { outline: true, ..Self::default() }
+    }
+
+    /// A whole run of one cell, beside the others of `self`: what it is told becomes the cell's.
+    pub(super) fn alone(&self, place: usize) -> Self {
+        let cells: Vec<CellModel> =
+            self.cells.get(place).map(|cell| CellModel::new(cell.info.clone())).into_iter().collect();
+        let places = cells.iter().map(|cell| (cell.info.id.clone(), 0)).collect();
+        Self { run: self.run.clone(), started: self.started, cells, places, ..Self::default() }
+    }
+
+    /// A check that passed, of which an outline needs no more than that.
+    pub(super) fn passed(&mut self, place: usize, attempt: u32, at: Timestamp) {
+        self.last = Some(at);
+        let attempts = self.cells.get_mut(place).map(|cell| cell.attempts.iter_mut());
+        if let Some(attempt) = attempts.and_then(|all| all.rev().find(|one| one.number == attempt)) {
+            attempt.passed += 1;
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn push(&mut self, cell: CellModel) {
+        self.places.insert(cell.info.id.clone(), self.cells.len());
+        self.cells.push(cell);
+    }
+
+    /// The cell's place in `cells`.
+    pub(super) fn place(&self, id: &str) -> Option<usize> {
+        self.places.get(id).copied()
     }
 
     pub fn counts(&self) -> Counts {
@@ -393,6 +458,9 @@ impl RunModel {
     }
 
     fn log(&mut self, cell: Option<&CellId>, at: Timestamp, level: Level, text: String) {
+        if self.outline && cell.is_some_and(|id| self.places.contains_key(id)) {
+            return;
+        }
         let line = LogLine { at, level, text };
         match cell.and_then(|id| self.cell_mut(id)) {
             Some(cell) => {
@@ -428,7 +496,9 @@ impl RunModel {
                 self.places = cells.iter().enumerate().map(|(place, cell)| (cell.id.clone(), place)).collect();
             }
             EventKind::CellSkipped { cell, reason, shard } => {
+                let left_out = self.begun;
                 if let Some(cell) = self.cell_mut(cell) {
+                    cell.left_out = left_out;
                     cell.skipped = Some(reason.clone());
                     cell.elsewhere.clone_from(shard);
                 }
@@ -439,6 +509,7 @@ impl RunModel {
                 }
             }
             EventKind::CellStarted { cell, attempt, namespace } => {
+                self.begun = true;
                 self.log(Some(cell), at, Level::Info, format!("attempt {attempt} starts in namespace {namespace}"));
                 if let Some(cell) = self.cell_mut(cell) {
                     cell.attempts.push(Attempt {
@@ -449,6 +520,7 @@ impl RunModel {
                         stages: Vec::new(),
                         steps: Vec::new(),
                         findings: Vec::new(),
+                        passed: 0,
                         progress: Vec::new(),
                         waiting: None,
                         transfers: BTreeMap::new(),
@@ -526,8 +598,13 @@ impl RunModel {
             }
             EventKind::Note { cell, level, message } => self.log(cell.as_ref(), at, *level, message.clone()),
             EventKind::CheckFinished { cell, attempt, finding } => {
+                let outline = self.outline;
                 if let Some(attempt) = self.attempt(cell, *attempt) {
-                    attempt.findings.push((at, finding.clone()));
+                    let passed = matches!(finding.outcome, Outcome::Passed { .. });
+                    attempt.passed += usize::from(passed);
+                    if !(passed && outline) {
+                        attempt.findings.push((at, finding.clone()));
+                    }
                 }
             }
             EventKind::Artifact { cell, path, what } => {
@@ -540,10 +617,14 @@ impl RunModel {
                 self.leftovers.push(leftover);
             }
             EventKind::CellFinished { cell, attempt, verdict, problem, .. } => {
+                let outline = self.outline;
                 if let Some(attempt) = self.attempt(cell, *attempt) {
                     attempt.ended = Some(at);
                     attempt.verdict = Some(*verdict);
                     attempt.problem.clone_from(problem);
+                    if outline {
+                        attempt.thin();
+                    }
                 }
                 // Only seen when the cell looked at its source: as good as never begun.
                 if *verdict == Verdict::Skipped

@@ -6,9 +6,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::RunModel;
-use super::log::{EventLogError, read_events};
+use super::log::EventLogError;
+use super::reading::Reading;
 use crate::api::names::CellId;
-use crate::event::{Carried, Event, EventKind, Verdict};
+use crate::event::{Carried, Verdict};
 
 /// The rest of a run.
 #[derive(Debug, Default)]
@@ -36,14 +37,15 @@ pub fn rest(dir: &Path) -> Result<Rest, RerunError> {
     if !super::files::is_file(&log) {
         return Err(RerunError::NoRun(dir.to_owned()));
     }
-    of(&read_events(&log)?).ok_or_else(|| RerunError::Empty(dir.to_owned()))
+    of(&Reading::of_log(&log, Vec::new())?.outline).ok_or_else(|| RerunError::Empty(dir.to_owned()))
 }
 
-/// Of a run by its events; `None`: they begin with no run.
-pub fn of(events: &[Event]) -> Option<Rest> {
-    let model = RunModel::from_events(events);
+/// Of a run; `None`: its events began with none.
+pub fn of(model: &RunModel) -> Option<Rest> {
     let run = model.run.clone()?;
-    let mut rest = Rest { again: left_out(events), carried: model.carried.clone() };
+    // What `--fail-fast` left out was to run; what can't run is skipped before any began.
+    let left_out = model.cells.iter().filter(|cell| cell.left_out).map(|cell| cell.info.id.clone());
+    let mut rest = Rest { again: left_out.collect(), carried: model.carried.clone() };
     for cell in &model.cells {
         match cell.final_verdict() {
             Verdict::Passed => rest.carried.push(Carried { cell: cell.info.id.clone(), run: run.clone() }),
@@ -56,21 +58,16 @@ pub fn of(events: &[Event]) -> Option<Rest> {
     Some(rest)
 }
 
-/// Cells that were to run and were skipped once others ran: `--fail-fast`. What can't run is skipped before any.
-fn left_out(events: &[Event]) -> BTreeSet<CellId> {
-    let late = events.iter().skip_while(|event| !matches!(event.kind, EventKind::CellStarted { .. }));
-    let skipped = late.filter_map(|event| match &event.kind {
-        EventKind::CellSkipped { cell, .. } => Some(cell.clone()),
-        _ => None,
-    });
-    skipped.collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::api::names::RunId;
+    use crate::event::{Event, EventKind};
     use crate::report::fixture;
+
+    fn of(events: &[Event]) -> Option<Rest> {
+        super::of(&RunModel::from_events(events))
+    }
 
     #[test]
     fn what_did_not_pass_is_run_again_and_what_passed_in_any_run_is_carried() {

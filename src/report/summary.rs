@@ -119,10 +119,10 @@ struct Leftover<'a> {
 }
 
 fn cell(cell: &CellModel) -> Cell<'_> {
-    let mut checks = Checks::default();
+    let mut checks = Checks { passed: cell.checks_passed(), ..Checks::default() };
     for finding in cell.findings() {
         match finding.outcome {
-            Outcome::Passed { .. } => checks.passed += 1,
+            Outcome::Passed { .. } => {}
             Outcome::Failed { .. } => checks.failed += 1,
             Outcome::NotJudged { .. } => checks.not_judged += 1,
         }

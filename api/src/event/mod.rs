@@ -172,6 +172,12 @@ pub enum Outcome {
     NotJudged { because: String },
 }
 
+impl Outcome {
+    pub fn passed(&self) -> bool {
+        matches!(self, Self::Passed { .. })
+    }
+}
+
 /// What a cell is, for reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CellInfo {
@@ -413,6 +419,29 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// The cell that it is of; `None`: the run's own.
+    pub fn cell(&self) -> Option<&CellId> {
+        match self {
+            Self::CellSkipped { cell, .. }
+            | Self::CellUnstarted { cell, .. }
+            | Self::CellStarted { cell, .. }
+            | Self::StageStarted { cell, .. }
+            | Self::StageRunning { cell, .. }
+            | Self::StageFinished { cell, .. }
+            | Self::StepStarted { cell, .. }
+            | Self::StepFinished { cell, .. }
+            | Self::Progress { cell, .. }
+            | Self::Artifact { cell, .. }
+            | Self::CheckFinished { cell, .. }
+            | Self::CellFinished { cell, .. } => Some(cell),
+            Self::Note { cell, .. } | Self::Retried { cell, .. } | Self::Leftover { cell, .. } => cell.as_ref(),
+            Self::RunStarted { .. }
+            | Self::Preflight { .. }
+            | Self::Interrupted { .. }
+            | Self::RunFinished { .. } => None,
+        }
+    }
+
     /// The event with its texts bounded and without the user info of URLs: what comes from outside may be of
     /// any length, and a URL may hold a password.
     #[must_use]

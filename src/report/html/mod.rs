@@ -4,9 +4,9 @@
 //! every value by its type; the one script is inline, allowed by its hash, and only hides and shows what the
 //! page holds already: without it the page says the same.
 //!
-//! Bounds: the log and the passed checks of a cell that passed are folded to counts when there are more than
-//! [`DETAILED`] cells, and the timeline shows [`TIMELINE`] cells at most, the bad ones first. A cause names a dozen cells
-//! and folds the others; the first cells that did not pass are open, however many there are.
+//! Bounds: of more than [`DETAILED`] cells that many are told in full, those first that the causes name; of the other bad
+//! ones what did not pass is told, of the rest a line. The timeline shows [`TIMELINE`] cells at most, the bad ones first. A
+//! cause names a dozen cells and folds the others; the first cells that did not pass are open, however many there are.
 
 mod timeline;
 mod view;
@@ -16,14 +16,13 @@ use base64::Engine as _;
 use sha2::{Digest as _, Sha256};
 
 use super::history::History;
-use super::model::RunModel;
-use super::{ReportError, clean};
+use super::{Reading, ReportError, clean};
 use view::Page;
 
 const STYLE: &str = include_str!("report.css");
 const SCRIPT: &str = include_str!("report.js");
 
-/// Runs with more cells than this show passed cells by a line each.
+/// Cells that a page tells in full.
 pub const DETAILED: usize = 150;
 /// Rows of the timeline.
 pub const TIMELINE: usize = 120;
@@ -71,8 +70,8 @@ fn policy(script: &str) -> String {
 }
 
 /// The whole page. `history` is what earlier runs in the same results directory said; empty where there are none.
-pub fn render(model: &RunModel, history: &History) -> Result<String, ReportError> {
-    let page = ReportPage { style: STYLE, script: SCRIPT, policy: policy(SCRIPT), page: Page::new(model, history) };
+pub fn render(run: &Reading, history: &History) -> Result<String, ReportError> {
+    let page = ReportPage { style: STYLE, script: SCRIPT, policy: policy(SCRIPT), page: Page::new(run, history)? };
     let rendered = page.render().map(|page| page + "\n");
     rendered.map_err(|error| ReportError::Render { what: "report.html", message: error.to_string() })
 }
@@ -96,9 +95,10 @@ pub fn render_index(history: &History) -> Result<String, ReportError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::RunModel;
 
     fn page() -> String {
-        render(&RunModel::from_events(&crate::report::fixture::events()), &History::default()).unwrap()
+        render(&Reading::of_events(&crate::report::fixture::events()), &History::default()).unwrap()
     }
 
     #[test]
@@ -131,14 +131,7 @@ mod tests {
 
     #[test]
     fn a_cause_of_many_cells_names_a_dozen_and_only_the_first_cells_are_open() {
-        let mut model = RunModel::from_events(&crate::report::fixture::events());
-        let broken = model.cells.iter().find(|cell| cell.name() == "vsphere/broken").unwrap().clone();
-        for n in 0..40 {
-            let mut more = broken.clone();
-            more.info.id = crate::api::names::CellId::new(&format!("vsphere-{n}"), "broken", None);
-            model.cells.push(more);
-        }
-        let page = render(&model, &History::default()).unwrap();
+        let page = render(&Reading::of_model(with_broken(40)), &History::default()).unwrap();
         let causes = page.split("id=\"causes\"").nth(1).unwrap().split("</section>").next().unwrap();
         let (named, folded) = causes.split_once("<details class=\"more\">").unwrap();
         assert_eq!(named.matches("<li><a href=\"#cell-").count(), 12, "{named}");
@@ -146,6 +139,29 @@ mod tests {
         assert!(named.contains("<small>41 cells"), "{named}");
         assert_eq!(folded.matches("<li><a href=\"#cell-").count(), 29);
         assert_eq!(page.matches(" open><summary>").count(), 20);
+    }
+
+    /// A run with that many cells more that are broken alike.
+    fn with_broken(times: usize) -> RunModel {
+        let mut model = RunModel::from_events(&crate::report::fixture::events());
+        let broken = model.cells.iter().find(|cell| cell.name() == "vsphere/broken").unwrap().clone();
+        for n in 0..times {
+            let mut more = broken.clone();
+            more.info.id = crate::api::names::CellId::new(&format!("vsphere-{n}"), "broken", None);
+            model.push(more);
+        }
+        model
+    }
+
+    #[test]
+    fn of_a_large_run_a_bounded_number_of_cells_is_told_in_full_and_each_bad_one_says_what_did_not_pass() {
+        let model = with_broken(2 * DETAILED);
+        let bad = model.counts().failed;
+        let page = render(&Reading::of_model(model), &History::default()).unwrap();
+        assert_eq!(page.matches("<table class=\"story\">").count(), DETAILED);
+        let cells = page.split("id=\"cells\"").nth(1).unwrap();
+        assert_eq!(cells.matches("<pre tabindex=\"0\" aria-label=\"Log\">").count(), DETAILED);
+        assert_eq!(cells.matches("<span class=\"pill failed\">failed</span></td><td>disk-count").count(), bad);
     }
 
     #[test]

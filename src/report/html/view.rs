@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::cause::{Cause, causes, rank};
 use super::super::duration_text;
+use super::super::Reading;
 use super::super::history::{self, CellHistory, History, Night, Past, Standing};
+use super::super::log::EventLogError;
 use super::super::model::{Attempt, CellModel, RunModel, Transfer, span};
 use super::timeline::Timeline;
 use super::{DETAILED, Text};
@@ -150,7 +152,7 @@ pub struct CellView {
     pub artifacts: Vec<Place>,
     pub log: Vec<String>,
     pub again: Option<Text>,
-    /// Only a line: the page is too large for the details of what passed.
+    /// The page is too large for all that this cell did: of a bad one what did not pass, of another a line.
     pub brief: bool,
 }
 
@@ -427,7 +429,8 @@ fn curve(vm: &str, transfer: &Transfer, last: Option<jiff::Timestamp>) -> Curve 
     }
 }
 
-fn attempt_view(model: &RunModel, attempt: &Attempt) -> AttemptView {
+/// `brief`: what did not pass alone.
+fn attempt_view(model: &RunModel, attempt: &Attempt, brief: bool) -> AttemptView {
     let own = attempt.problem.as_ref();
     // The attempt's problem is some stage's, with more places to look at: it is not told again.
     let more = attempt.stages.iter().filter_map(|stage| stage.problem.as_ref());
@@ -437,8 +440,12 @@ fn attempt_view(model: &RunModel, attempt: &Attempt) -> AttemptView {
         verdict: attempt.verdict.map_or("interrupted", |verdict| verdict.name()),
         namespace: Text::new(&attempt.namespace),
         problems: own.into_iter().chain(more).map(problem_view).collect(),
-        steps: story(attempt, model.last),
-        curves: attempt.transfers.iter().map(|(vm, transfer)| curve(vm, transfer, model.last)).collect(),
+        steps: if brief { Vec::new() } else { story(attempt, model.last) },
+        curves: if brief {
+            Vec::new()
+        } else {
+            attempt.transfers.iter().map(|(vm, transfer)| curve(vm, transfer, model.last)).collect()
+        },
         vms: vm_checks(attempt),
     }
 }
@@ -462,7 +469,6 @@ fn cell_view(
 ) -> CellView {
     let verdict = cell.final_verdict();
     let good = matches!(verdict, Verdict::Passed | Verdict::Skipped);
-    let brief = brief && good;
     let told = history.map(|history| {
         let mut text = history.standing.to_string();
         if history.flaky_rate > 0.0 {
@@ -490,10 +496,10 @@ fn cell_view(
         unstarted: cell.unstarted.as_ref().map(|(_, problem)| problem_view(problem)),
         history: told,
         not_judged: cell.not_judged(),
-        attempts: if brief {
+        attempts: if brief && good {
             Vec::new()
         } else {
-            cell.attempts.iter().rev().map(|one| attempt_view(model, one)).collect()
+            cell.attempts.iter().rev().map(|one| attempt_view(model, one, brief)).collect()
         },
         artifacts: cell.artifacts.iter().map(|one| place(&one.path, &one.what)).collect(),
         log: if brief || (good && model.cells.len() > DETAILED / 4) { Vec::new() } else { log.collect() },
@@ -502,18 +508,44 @@ fn cell_view(
     }
 }
 
+/// Places of the cells that are told in full: all of a small run; of a large one those that its causes name, in turn,
+/// then the other bad ones, [`DETAILED`] in all.
+fn told_in_full(model: &RunModel, found: &[Cause<'_>]) -> BTreeSet<usize> {
+    if model.cells.len() <= DETAILED {
+        return (0..model.cells.len()).collect();
+    }
+    let named = (0..LINKS).flat_map(|turn| found.iter().filter_map(move |cause| cause.cells.get(turn)));
+    let others = found.iter().flat_map(|cause| cause.cells.iter().skip(LINKS));
+    let mut places = BTreeSet::new();
+    for cell in named.chain(others) {
+        if places.len() >= DETAILED {
+            break;
+        }
+        places.extend(model.place(cell.name()));
+    }
+    places
+}
+
 impl<'a> Page<'a> {
-    pub fn new(model: &'a RunModel, history: &History) -> Self {
+    pub fn new(run: &'a Reading, history: &History) -> Result<Self, EventLogError> {
+        let model = &run.outline;
         let anchors: BTreeMap<&str, String> =
             model.cells.iter().enumerate().map(|(at, cell)| (cell.name(), format!("cell-{at}"))).collect();
         let anchor = |cell: &CellModel| anchors.get(cell.name()).cloned().unwrap_or_default();
         let histories = history.of_all(model);
         let found = causes(model);
-        let brief = model.cells.len() > DETAILED;
-        let mut cells: Vec<&CellModel> = model.cells.iter().collect();
-        cells.sort_by_key(|cell| (rank(cell.final_verdict()), !cell.flaky()));
+        let full = told_in_full(model, &found);
+        let mut order: Vec<(usize, &CellModel)> = model.cells.iter().enumerate().collect();
+        order.sort_by_key(|(_, cell)| (rank(cell.final_verdict()), !cell.flaky()));
+        let mut cells = Vec::with_capacity(order.len());
+        for (at, (place, cell)) in order.into_iter().enumerate() {
+            let history = histories.get(cell.name());
+            let whole = if full.contains(&place) { run.whole(place)? } else { None };
+            let told = whole.as_deref().unwrap_or(cell);
+            cells.push(cell_view(model, told, anchor(cell), history, whole.is_none(), at < OPEN));
+        }
         let fixed = histories.values().filter(|history| matches!(history.standing, Standing::Fixed { .. }));
-        Self {
+        Ok(Self {
             run: model.run_name(),
             verdict: model.end.as_ref().map_or("interrupted", |end| end.verdict.name()),
             headline: headline(model, &found, &histories),
@@ -537,12 +569,8 @@ impl<'a> Page<'a> {
                 .collect(),
             matrix: matrix(model, &anchors),
             timeline: Timeline::new(model, anchor),
-            cells: cells
-                .into_iter()
-                .enumerate()
-                .map(|(at, cell)| cell_view(model, cell, anchor(cell), histories.get(cell.name()), brief, at < OPEN))
-                .collect(),
-        }
+            cells,
+        })
     }
 }
 
