@@ -2,6 +2,7 @@
 //!
 //! Knows layers and names, not what a key means.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -34,12 +35,12 @@ impl Assembled {
 const KEPT: &[&str] = &["destination", "tags", "requires", "opt_in"];
 
 /// Later items of one name replace earlier ones; paths reach into what is there.
-pub(crate) fn assemble(
+pub(crate) fn assemble<'s>(
     gathered: &mut Gathered,
     items: &[Item],
     kind: Kind,
     noun: &str,
-    schema_of: impl Fn(&Node) -> Option<Value>,
+    schema_of: impl Fn(&Node) -> Option<Cow<'s, Value>>,
 ) -> BTreeMap<String, Assembled> {
     let mut all: BTreeMap<String, Assembled> = BTreeMap::new();
     for item in items.iter().filter(|i| i.kind == kind) {

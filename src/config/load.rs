@@ -1,5 +1,6 @@
 //! From a request to typed configuration: gather, name every problem, merge, type.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -290,7 +291,7 @@ fn provider_file(
 
 fn scenarios(gathered: &mut Gathered, items: &[Item], provenance: &mut BTreeMap<String, Origin>) -> Scenarios {
     let schema = known::scenario();
-    let all = assemble(gathered, items, Kind::Scenario, "scenario", |_| Some(schema.clone()));
+    let all = assemble(gathered, items, Kind::Scenario, "scenario", |_| Some(Cow::Borrowed(&schema)));
     let mut out = Scenarios::new();
     for (name, mut found) in all {
         let key = format!("scenarios.{name}");
@@ -346,7 +347,9 @@ fn scenarios(gathered: &mut Gathered, items: &[Item], provenance: &mut BTreeMap<
 }
 
 fn profiles(gathered: &mut Gathered, items: &[Item], provenance: &mut BTreeMap<String, Origin>) -> Providers {
-    let mut all = assemble(gathered, items, Kind::Provider, "profile", platforms::schema_of);
+    let mut all = assemble(gathered, items, Kind::Provider, "profile", |node| {
+        platforms::schema_of(node).map(Cow::Owned)
+    });
     let mut out = Providers::new();
     for (name, found) in &mut all {
         copyoffload_variables(gathered, name, found);

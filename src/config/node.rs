@@ -2,6 +2,7 @@
 //!
 //! Knows YAML and JSON, nothing of what the keys mean. No `Debug`: a node may hold a secret.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::Deserialize;
@@ -174,11 +175,15 @@ impl Node {
     fn duplicates(&self, out: &mut Vec<ParseError>) {
         match &self.data {
             Data::Map(entries) => {
-                for (n, entry) in entries.iter().enumerate() {
-                    if let Some(first) = entries.iter().take(n).find(|e| e.key == entry.key) {
-                        let (key, first, line) = (&entry.key, first.line, entry.line);
+                let mut lines = HashMap::with_capacity(entries.len());
+                for entry in entries {
+                    let (key, line) = (entry.key.as_str(), entry.line);
+                    // The first one is named, however many follow.
+                    if let Some(first) = lines.get(key) {
                         let message = format!("{TWICE}`{key}` in line {first} and in line {line}");
                         out.push(ParseError { line, message });
+                    } else {
+                        lines.insert(key, line);
                     }
                     entry.node.duplicates(out);
                 }

@@ -3,7 +3,8 @@
 //! Plays the engine's rule on the cells' expected times: the longest begins first, as many at once as the run and each
 //! profile allow. What only turns up in a run (MTV's own limits, retries) is not in it.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::{Cell, Decision};
@@ -36,7 +37,7 @@ pub fn forecast(cells: &[Cell], jobs: usize, max_concurrent: usize) -> Option<Fo
             (cell.id.as_str(), cell.profile.name.as_str(), own, cell.expected)
         })
         .collect();
-    all.sort_by_key(|(id, .., expected)| (std::cmp::Reverse(*expected), *id));
+    all.sort_by_key(|(id, .., expected)| (Reverse(*expected), *id));
     let (longest, .., last) = *all.first()?;
     let takes = play(&all, jobs.max(1));
     if takes <= last {
@@ -57,24 +58,42 @@ pub fn forecast(cells: &[Cell], jobs: usize, max_concurrent: usize) -> Option<Fo
     Some(Forecast { takes, bound: Bound::Profile { name: name.to_owned(), max_concurrent } })
 }
 
-/// Ends of cells at work, by the clock of the play.
+/// One profile's cells while they are played.
+struct Queue {
+    /// Place in the order of all, and expected time.
+    waiting: VecDeque<(usize, Duration)>,
+    free: usize,
+}
+
+/// When the last of the cells ends, by the clock of the play.
 fn play(cells: &[(&str, &str, usize, Duration)], jobs: usize) -> Duration {
-    let mut waiting: Vec<_> = cells.to_vec();
-    let mut at_work: Vec<(Duration, &str)> = Vec::new();
-    let mut now = Duration::ZERO;
-    while !waiting.is_empty() || !at_work.is_empty() {
-        let next = waiting.iter().position(|(_, profile, own, _)| {
-            at_work.len() < jobs && at_work.iter().filter(|(_, other)| other == profile).count() < *own
+    let mut queues: Vec<Queue> = Vec::new();
+    let mut of_profile: HashMap<&str, usize> = HashMap::new();
+    for (place, (_, profile, own, expected)) in cells.iter().enumerate() {
+        let number = *of_profile.entry(profile).or_insert_with(|| {
+            queues.push(Queue { waiting: VecDeque::new(), free: *own });
+            queues.len() - 1
         });
-        if let Some(next) = next {
-            let (_, profile, _, expected) = waiting.remove(next);
-            at_work.push((now + expected, profile));
+        queues.get_mut(number).into_iter().for_each(|queue| queue.waiting.push_back((place, *expected)));
+    }
+    // Ends of cells at work, the first one on top, and whose they are.
+    let mut at_work: BinaryHeap<Reverse<(Duration, usize)>> = BinaryHeap::new();
+    let mut now = Duration::ZERO;
+    loop {
+        let fronts = queues.iter_mut().enumerate().filter(|(_, queue)| queue.free > 0);
+        let fronts = fronts.filter_map(|(number, queue)| Some((queue.waiting.front()?.0, number, queue)));
+        let next = fronts.min_by_key(|(place, ..)| *place).filter(|_| at_work.len() < jobs);
+        if let Some((_, number, queue)) = next {
+            if let Some((_, expected)) = queue.waiting.pop_front() {
+                queue.free -= 1;
+                at_work.push(Reverse((now + expected, number)));
+            }
             continue;
         }
-        let Some(first) = (0..at_work.len()).min_by_key(|n| at_work.get(*n).map(|(end, _)| *end)) else { break };
-        now = at_work.swap_remove(first).0;
+        let Some(Reverse((end, number))) = at_work.pop() else { return now };
+        now = end;
+        queues.get_mut(number).into_iter().for_each(|queue| queue.free += 1);
     }
-    now
 }
 
 #[cfg(test)]
