@@ -337,7 +337,8 @@ impl Ledger {
 
     /// Likewise, of one cell only (`None`: what belongs to the run itself).
     pub fn open_entries_of(&self, cell: Option<&CellId>) -> Vec<OpenEntry> {
-        self.open_entries().into_iter().filter(|e| e.cell.as_ref() == cell).collect()
+        let of_cell = |entry: &&OpenEntry| entry.cell.as_ref() == cell;
+        self.state.lock().map(|s| s.entries.values().rev().filter(of_cell).cloned().collect()).unwrap_or_default()
     }
 
     fn write(&self, make: impl FnOnce(&mut State) -> Line) -> Result<(), LedgerError> {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kube::Resource;
-use kube::api::{ApiResource, DynamicObject, TypeMeta};
+use kube::api::{ApiResource, DynamicObject};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -126,9 +126,12 @@ where
 
 /// A dynamic object as `K`. Items of lists come without their type.
 pub(crate) fn parse<K: DeserializeOwned>(object: &DynamicObject, kind: &ApiResource) -> Result<K, serde_json::Error> {
-    let mut object = object.clone();
-    object.types.get_or_insert_with(|| TypeMeta { api_version: kind.api_version.clone(), kind: kind.kind.clone() });
-    serde_json::from_value(serde_json::to_value(object)?)
+    let mut value = serde_json::to_value(object)?;
+    if let (None, Some(fields)) = (&object.types, value.as_object_mut()) {
+        fields.insert("apiVersion".to_owned(), kind.api_version.clone().into());
+        fields.insert("kind".to_owned(), kind.kind.clone().into());
+    }
+    serde_json::from_value(value)
 }
 
 /// [`until`] for a kind known only at run time.
