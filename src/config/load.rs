@@ -347,9 +347,8 @@ fn scenarios(gathered: &mut Gathered, items: &[Item], provenance: &mut BTreeMap<
 }
 
 fn profiles(gathered: &mut Gathered, items: &[Item], provenance: &mut BTreeMap<String, Origin>) -> Providers {
-    let mut all = assemble(gathered, items, Kind::Provider, "profile", |node| {
-        platforms::schema_of(node).map(Cow::Owned)
-    });
+    let mut all =
+        assemble(gathered, items, Kind::Provider, "profile", |node| platforms::schema_of(node).map(Cow::Owned));
     let mut out = Providers::new();
     for (name, found) in &mut all {
         copyoffload_variables(gathered, name, found);

@@ -404,7 +404,10 @@ mod tests {
         for name in ["mm-aaaaaaaaaa", "mm-bbbbbbbbbb", "mm-cccccccccc", "artifacts"] {
             std::fs::create_dir(dir(name)).unwrap();
         }
-        crate::report::write_all(&dir("mm-aaaaaaaaaa"), &crate::report::Reading::of_events(&crate::report::fixture::events()));
+        crate::report::write_all(
+            &dir("mm-aaaaaaaaaa"),
+            &crate::report::Reading::of_events(&crate::report::fixture::events()),
+        );
         std::fs::write(dir("mm-bbbbbbbbbb").join("run.json"), "{").unwrap();
         let history = History::read(results.path(), 0).unwrap();
         assert_eq!(history.nights.len(), 1);

@@ -92,11 +92,7 @@ pub fn write_again(dir: &Path, run: &Reading) -> Written {
 }
 
 /// The small ones that machines read come first.
-fn write_files(
-    dir: &Path,
-    run: &Reading,
-    traces: impl FnOnce(&mut dyn Write) -> Result<(), FillError>,
-) -> Written {
+fn write_files(dir: &Path, run: &Reading, traces: impl FnOnce(&mut dyn Write) -> Result<(), FillError>) -> Written {
     let model = &run.outline;
     let mut all = Written::default();
     let mut note = |written| match written {
@@ -125,10 +121,7 @@ fn write_atomically(path: &Path, content: &[u8]) -> Result<PathBuf, ReportError>
 }
 
 /// [`write_atomically`], piece by piece.
-fn fill(
-    path: &Path,
-    pieces: impl FnOnce(&mut dyn Write) -> Result<(), FillError>,
-) -> Result<PathBuf, ReportError> {
+fn fill(path: &Path, pieces: impl FnOnce(&mut dyn Write) -> Result<(), FillError>) -> Result<PathBuf, ReportError> {
     files::write_with(path, pieces).map_err(|error| match error {
         FillError::Make(error) => error,
         FillError::Write(source) => ReportError::Write { path: path.to_owned(), source },

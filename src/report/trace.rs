@@ -301,8 +301,7 @@ pub(super) fn line(spans: Vec<SpanData>) -> Result<String, ReportError> {
 
 fn line_of(spans: Vec<SpanData>, resource: &Resource) -> Result<String, ReportError> {
     let resource = resource.into();
-    let request =
-        ExportTraceServiceRequest { resource_spans: group_spans_by_resource_and_scope(spans, &resource) };
+    let request = ExportTraceServiceRequest { resource_spans: group_spans_by_resource_and_scope(spans, &resource) };
     let text = serde_json::to_string(&request);
     text.map(|text| text + "\n")
         .map_err(|error| ReportError::Render { what: "traces.jsonl", message: error.to_string() })
@@ -418,9 +417,13 @@ mod tests {
 
     /// The spans of all lines.
     fn spans(model: &RunModel) -> Vec<serde_json::Value> {
-        let lines = render(model).lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()).collect();
+        let lines =
+            render(model).lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()).collect();
         let lines: Vec<serde_json::Value> = lines;
-        lines.into_iter().flat_map(|mut line| spans_of(&mut line).map(|span| span.clone()).collect::<Vec<_>>()).collect()
+        lines
+            .into_iter()
+            .flat_map(|mut line| spans_of(&mut line).map(|span| span.clone()).collect::<Vec<_>>())
+            .collect()
     }
 
     #[test]

@@ -435,10 +435,9 @@ impl EventKind {
             | Self::CheckFinished { cell, .. }
             | Self::CellFinished { cell, .. } => Some(cell),
             Self::Note { cell, .. } | Self::Retried { cell, .. } | Self::Leftover { cell, .. } => cell.as_ref(),
-            Self::RunStarted { .. }
-            | Self::Preflight { .. }
-            | Self::Interrupted { .. }
-            | Self::RunFinished { .. } => None,
+            Self::RunStarted { .. } | Self::Preflight { .. } | Self::Interrupted { .. } | Self::RunFinished { .. } => {
+                None
+            }
         }
     }
 

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::Reading;
 use super::super::cause::{Cause, causes, rank};
 use super::super::duration_text;
-use super::super::Reading;
 use super::super::history::{self, CellHistory, History, Night, Past, Standing};
 use super::super::log::EventLogError;
 use super::super::model::{Attempt, CellModel, RunModel, Transfer, span};

@@ -25,7 +25,7 @@ fn shown<'a>(object: &'a ObjectContent, name: &'a str) -> Shown<'a> {
 impl VsphereDriver {
     /// The claimed VM and whose it is. Of several with its name the one that is proven.
     pub(super) async fn claimed(&self, claim: &Claim<'_>) -> Result<Option<(MoRef, Judgement)>, SourceError> {
-        let mut candidates = self.refresh().await?.remove(claim.name).unwrap_or_default();
+        let mut candidates = self.refresh().await?.get(claim.name).cloned().unwrap_or_default();
         // One that somebody renamed is still the one with the id.
         if let Some(id) = claim.id.filter(|id| candidates.iter().all(|vm| vm.id != *id)) {
             candidates.push(MoRef::new("VirtualMachine", id));
@@ -88,7 +88,7 @@ impl VsphereDriver {
             }
         }
         self.forget(name);
-        match self.refresh().await?.remove(name).filter(|left| left.contains(&vm)) {
+        match self.refresh().await?.get(name).filter(|left| left.contains(&vm)) {
             None => Ok(true),
             Some(_) => Err(self.session.refused(what, format!("{vm} is still there after it was destroyed"))),
         }

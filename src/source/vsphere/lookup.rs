@@ -1,6 +1,8 @@
 //! Finding things by exact name: one listing, kept, refreshed on a miss.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::VsphereDriver;
 use crate::api::vim::device::Network;
@@ -11,9 +13,43 @@ use crate::source::{SourceError, VmRef};
 /// VMs by name; names are unique within a folder only.
 pub(super) type Index = HashMap<String, Vec<MoRef>>;
 
+/// One listing for all who ask while another is under way: a thousand cells that begin at once would each hold a thousand
+/// names of their own. Each gets a listing that began after it asked.
+#[derive(Debug)]
+pub(super) struct Listings<T> {
+    begun: AtomicU64,
+    /// The newest that ended, by its number.
+    newest: tokio::sync::Mutex<Option<(u64, Arc<T>)>>,
+}
+
+impl<T> Default for Listings<T> {
+    fn default() -> Self {
+        Self { begun: AtomicU64::new(0), newest: tokio::sync::Mutex::new(None) }
+    }
+}
+
+impl<T> Listings<T> {
+    async fn share<E>(&self, list: impl Future<Output = Result<T, E>>) -> Result<Arc<T>, E> {
+        let asked = self.begun.load(Ordering::SeqCst);
+        // Held while it lists: who comes meanwhile waits for the next one, and that is for all of them.
+        let mut newest = self.newest.lock().await;
+        if let Some((_, listed)) = newest.as_ref().filter(|(number, _)| *number > asked) {
+            return Ok(listed.clone());
+        }
+        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let listed = Arc::new(list.await?);
+        *newest = Some((number, listed.clone()));
+        Ok(listed)
+    }
+}
+
 impl VsphereDriver {
     /// Reads the names of all VMs and templates.
-    pub(super) async fn refresh(&self) -> Result<Index, SourceError> {
+    pub(super) async fn refresh(&self) -> Result<Arc<Index>, SourceError> {
+        self.listings.share(self.list_names()).await
+    }
+
+    async fn list_names(&self) -> Result<Index, SourceError> {
         let props = vec![PropertySpec { kind: "VirtualMachine", paths: &["name"] }];
         let objects = self.session.list(props).await.map_err(|e| self.session.failed("list the VMs", e))?;
         let mut index = Index::new();
@@ -46,8 +82,7 @@ impl VsphereDriver {
 
     /// The VM of that name, by a fresh listing.
     pub(super) async fn find_fresh(&self, name: &str) -> Result<Option<MoRef>, SourceError> {
-        let mut index = self.refresh().await?;
-        let mut found = index.remove(name).unwrap_or_default();
+        let mut found = self.refresh().await?.get(name).cloned().unwrap_or_default();
         match found.len() {
             0 | 1 => Ok(found.pop()),
             n => {
@@ -154,5 +189,45 @@ impl VsphereDriver {
 
     pub(super) fn vm_ref(&self, name: &str, vm: &MoRef) -> VmRef {
         VmRef { id: vm.id.clone(), name: name.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::net::pauses::pause;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_while_a_listing_goes_shares_the_next_one_and_nobody_gets_one_from_before() {
+        let listings = Listings::default();
+        let made = AtomicU64::new(0);
+        let ask = |after: u64| {
+            let (listings, made) = (&listings, &made);
+            async move {
+                pause(Duration::from_secs(after)).await;
+                let list = async {
+                    pause(Duration::from_secs(10)).await;
+                    Ok::<_, Infallible>(made.fetch_add(1, Ordering::SeqCst) + 1)
+                };
+                *listings.share(list).await.unwrap()
+            }
+        };
+        let (first, second, third, late) = tokio::join!(ask(0), ask(1), ask(2), ask(15));
+        assert_eq!((first, second, third), (1, 2, 2), "a listing that had begun may lack what was made since");
+        assert_eq!(late, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listing_that_failed_is_nobody_elses_answer() {
+        let listings = Listings::<u8>::default();
+        let failing = listings.share(async {
+            pause(Duration::from_secs(10)).await;
+            Err("the network is down")
+        });
+        let (failed, other) = tokio::join!(failing, listings.share(async { Ok::<_, &str>(7) }));
+        assert_eq!((failed, other.as_deref()), (Err("the network is down"), Ok(&7)));
     }
 }

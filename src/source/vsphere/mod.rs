@@ -38,6 +38,7 @@ pub struct VsphereDriver {
     config: VsphereConfig,
     session: Session,
     index: Mutex<lookup::Index>,
+    listings: lookup::Listings<lookup::Index>,
     /// Clones that this process asked for and did not see end: what a dropped cell leaves behind.
     cloning: Mutex<HashMap<String, MoRef>>,
 }
@@ -57,6 +58,7 @@ impl VsphereDriver {
             profile,
             options,
             index: Mutex::default(),
+            listings: lookup::Listings::default(),
             cloning: Mutex::default(),
         })
     }
@@ -178,9 +180,9 @@ impl SourceDriver for VsphereDriver {
 
     async fn list_by_prefix(&self, prefix: &str) -> Result<Vec<VmRef>, SourceError> {
         let mut found: Vec<VmRef> = Vec::new();
-        for (name, vms) in self.refresh().await? {
+        for (name, vms) in self.refresh().await?.iter() {
             if name.starts_with(prefix) {
-                found.extend(vms.iter().map(|vm| self.vm_ref(&name, vm)));
+                found.extend(vms.iter().map(|vm| self.vm_ref(name, vm)));
             }
         }
         found.sort_by(|a, b| a.name.cmp(&b.name));
