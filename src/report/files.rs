@@ -50,6 +50,14 @@ pub(super) fn read_at(file: &File, at: u64, length: usize) -> io::Result<Vec<u8>
     Ok(bytes)
 }
 
+/// What grows as a run goes and is read once, at its end.
+pub(super) type Spool = tempfile::SpooledTempFile;
+
+/// In memory up to a megabyte, then in a file of `dir` without a name, which is gone with the process.
+pub(super) fn spool(dir: &Path) -> Spool {
+    tempfile::spooled_tempfile_in(1024 * 1024, dir)
+}
+
 /// A file to append to, which must not be there yet.
 pub(super) fn create_log(path: &Path) -> io::Result<File> {
     OpenOptions::new().create_new(true).append(true).open(path)

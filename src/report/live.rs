@@ -17,14 +17,13 @@ use opentelemetry::trace::{
 };
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracerProvider, SpanData, SpanExporter};
-use tempfile::SpooledTempFile;
 use tracing::{Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::files::FillError;
+use super::files::{self, FillError, Spool};
 use super::model::RunModel;
 use super::trace::{self, SCOPE, SPANS_A_LINE};
 use crate::api::names::{CellId, RunId};
@@ -32,8 +31,6 @@ use crate::event::Stage;
 
 /// Spans kept of one run; further ones are counted and dropped, so that a run of days cannot fill its volume.
 pub const MOST_SPANS: usize = 1_000_000;
-/// Bytes of them in memory; more of them go to a file without a name, which is gone with the process.
-const HELD: usize = 1024 * 1024;
 
 /// The `tracing` span of a stage, which is not exported.
 const STAGE: &str = "stage";
@@ -90,7 +87,7 @@ fn is_small(span: &SpanData) -> bool {
 /// What [`Live::take`] gives.
 #[derive(Debug)]
 pub struct Taken {
-    lines: SpooledTempFile,
+    lines: Spool,
     /// Spans that the bound dropped.
     pub dropped: usize,
     above: HashMap<SpanId, SpanId>,
@@ -123,7 +120,8 @@ impl Taken {
 struct Kept {
     /// Not yet a line.
     spans: Vec<SpanData>,
-    lines: SpooledTempFile,
+    /// `None`: taken already.
+    lines: Option<Spool>,
     count: usize,
     dropped: usize,
     /// Parents of those that were left out. Whether a parent stays is known when it ends, and that is after its
@@ -153,7 +151,7 @@ impl Live {
             kept.dropped += kept.spans.len();
         }
         Some(Taken {
-            lines: std::mem::replace(&mut kept.lines, SpooledTempFile::new(HELD)),
+            lines: kept.lines.take()?,
             dropped: kept.dropped,
             above: std::mem::take(&mut kept.folded),
             root: trace::run_span(&self.run),
@@ -178,7 +176,8 @@ impl Kept {
             return Ok(());
         }
         let line = trace::line(self.spans.clone()).map_err(|error| error.to_string())?;
-        self.lines.write_all(line.as_bytes()).map_err(|error| error.to_string())?;
+        let lines = self.lines.as_mut().ok_or("the collection has ended")?;
+        lines.write_all(line.as_bytes()).map_err(|error| error.to_string())?;
         self.spans.clear();
         Ok(())
     }
@@ -217,7 +216,7 @@ pub fn layer<S>(run: &RunId, fold: bool, dir: &Path) -> (impl Layer<S>, Live)
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
-    let lines = SpooledTempFile::new_in(HELD, dir);
+    let lines = Some(files::spool(dir));
     let kept = Kept { spans: Vec::new(), lines, count: 0, dropped: 0, folded: HashMap::new() };
     let mut live = Live { run: run.as_str().to_owned(), fold, kept: Arc::new(Mutex::new(kept)), provider: None };
     let provider = SdkTracerProvider::builder()
