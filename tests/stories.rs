@@ -178,7 +178,8 @@ fn what_copy_offload_lacks_is_told_at_once_and_nothing_is_cloned() {
 #[test]
 fn populators_of_one_host_wait_for_one_another_where_the_limit_is_two() {
     let place = Place::new();
-    let args = "run --lab -p vsphere --lab-mtv-version 2.12 --results results -s";
+    // MTV tells whole seconds: who waited for whom must take more than one.
+    let args = "run --lab --lab-clock-scale 100 -p vsphere --lab-mtv-version 2.12 --results results -s";
     let ended = place.run(&format!("{args} test_copyoffload_vm_populator_throttling_migration")).exits(0);
     ended.says("1 passed").says("hold nothing that this run made");
     assert!(place.results().text("events.jsonl").contains("2 of 6 on host-"), "the peak of six populators is two");
@@ -294,8 +295,12 @@ fn a_marker_that_the_platform_can_write_and_did_not_is_not_judged_whatever_the_c
         assert_eq!(marker[0]["outcome"], "not-judged", "{marker:?}");
         marker[0]["because"].as_str().unwrap().to_owned()
     };
-    // Its guest has no time to tell anything.
-    let late = run("--set timeouts.guest_info=1ms");
+    // Its guest tells nothing of itself.
+    place.write(
+        "world.yaml",
+        "vsphere: {vms: [{name: mtv-tests-rhel8, os: rhel8, power: 'on', guest: {tools: stopped}}]}\n",
+    );
+    let late = run("--world world.yaml --set timeouts.guest_info=1s");
     assert!(late.contains("no marker was written") && late.contains("gave up"), "{late}");
     assert!(run("--set boot=false").contains("`boot` is switched off"));
 }

@@ -19,7 +19,9 @@ use serde_json::{Value, json};
 use super::proof::Consent;
 use crate::api::names::{CellId, RunId, hash_chars};
 use crate::clock;
-use crate::cluster::apply::{ApplyError, code_of, dynamic_api, field, guarded, is_definite, merge_for, read};
+use crate::cluster::apply::{
+    ApplyError, code_of, dynamic_api, field, guarded, is_absent, is_definite, merge_for, read,
+};
 use crate::cluster::{Cluster, Poll, Tracked, wait};
 use crate::ledger::{EntryId, Thing};
 
@@ -290,6 +292,8 @@ pub(super) async fn give_back(
             Err(error) if code_of(&error) == Some(409) => {
                 last = Some(ApplyError::request("give back", thing, &error));
             }
+            // It went between the look and the write, and its field with it.
+            Err(error) if is_absent(&error) => return Ok(true),
             Err(error) => return Err(ApplyError::request("give back", thing, &error)),
         }
     }

@@ -226,6 +226,22 @@ async fn of_runs_that_borrow_the_same_field_the_last_to_end_restores_it() {
     assert_eq!(look(), (json!("theirs"), 0));
 }
 
+#[tokio::test]
+async fn an_object_that_goes_while_its_field_is_given_back_has_taken_the_field_with_it() {
+    let (cluster, _, kept) = shared("before");
+    let dir = tempfile::tempdir().unwrap();
+    let run = tracked(&cluster, &dir, "run");
+    lend(&run, "ours").await.unwrap();
+    let there = kept.lock().unwrap().clone();
+    let (going, _) = mock(move |method, _| match method {
+        &Method::GET => (200, there.clone()),
+        _ => (404, Value::Null),
+    });
+    let entry = run.ledger.open_entries().remove(0);
+    undone(&going, &run.ledger, &entry).await.unwrap();
+    assert!(run.ledger.open_entries().is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_needs_another_value_waits_for_those_who_hold_it_and_the_first_value_comes_back() {
     let (cluster, look, _) = shared("1");
