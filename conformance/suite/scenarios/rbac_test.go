@@ -120,6 +120,13 @@ func measureRights(t *testing.T, cluster *harness.Cluster, lab *harness.Lab, kub
 	}
 	harness.Command(t, 0, append([]string{"clean", "--results", failed.Dir}, access...)...)
 	nothingLeft(t, cluster, failed.Run)
+	// What populators tell is watched from the migration on.
+	offloaded := harness.Run(t, harness.OnCluster(kubeconfig, defective.Providers, "-p", "vsphere", "-s", "test_copyoffload_thin_migration")...)
+	report(t, "copy-offload", offloaded)
+	if offloaded.ExitCode != 1 {
+		t.Errorf("exit code %d of a copy-offload run with a defect\n%s", offloaded.ExitCode, offloaded.Output)
+	}
+	nothingLeft(t, cluster, offloaded.Run)
 	lost := kept("test_post_hook_retain_failed_vm")
 	// Without its ledger, a clone on a source platform is listed; it goes when that is asked for.
 	harness.Command(t, 4, append([]string{"clean", "--run-id", lost.Run}, access...)...)

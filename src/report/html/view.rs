@@ -371,9 +371,11 @@ fn check_view(finding: &Finding) -> CheckView {
     }
 }
 
-fn vm_checks(attempt: &Attempt) -> Vec<VmChecks> {
+/// `brief`: what failed alone.
+fn vm_checks(attempt: &Attempt, brief: bool) -> Vec<VmChecks> {
     let mut vms: Vec<VmChecks> = Vec::new();
-    for (_, finding) in &attempt.findings {
+    let told = |finding: &Finding| !brief || matches!(finding.outcome, Outcome::Failed { .. });
+    for (_, finding) in attempt.findings.iter().filter(|(_, finding)| told(finding)) {
         let name = Text::new(&finding.vm);
         let at = vms.iter().position(|vm| vm.vm == name).unwrap_or_else(|| {
             vms.push(VmChecks { vm: name, notable: Vec::new(), passed: Vec::new() });
@@ -446,7 +448,7 @@ fn attempt_view(model: &RunModel, attempt: &Attempt, brief: bool) -> AttemptView
         } else {
             attempt.transfers.iter().map(|(vm, transfer)| curve(vm, transfer, model.last)).collect()
         },
-        vms: vm_checks(attempt),
+        vms: vm_checks(attempt, brief),
     }
 }
 
@@ -501,7 +503,12 @@ fn cell_view(
         } else {
             cell.attempts.iter().rev().map(|one| attempt_view(model, one, brief)).collect()
         },
-        artifacts: cell.artifacts.iter().map(|one| place(&one.path, &one.what)).collect(),
+        // Where they are stands with the problem.
+        artifacts: if brief && !good {
+            Vec::new()
+        } else {
+            cell.artifacts.iter().map(|one| place(&one.path, &one.what)).collect()
+        },
         log: if brief || (good && model.cells.len() > DETAILED / 4) { Vec::new() } else { log.collect() },
         again: (!good).then(|| Text::new(&again(cell))),
         brief,
