@@ -120,25 +120,36 @@ impl Follower {
     }
 }
 
-/// Reads a whole log. A last line without an end is what a killed run leaves, and is dropped.
-pub fn read_events(path: &Path) -> Result<Vec<Event>, EventLogError> {
+/// Takes a log line by line, with its number and its end. A last line without an end that is no event is what a killed
+/// run leaves, and is dropped. Gives the file back.
+pub(super) fn each_line(
+    path: &Path,
+    mut line: impl FnMut(&[u8], usize) -> Result<(), EventLogError>,
+) -> Result<File, EventLogError> {
     let read_error = |source| EventLogError::Read { path: path.to_owned(), source };
     let mut reader = files::open(path).map_err(read_error)?;
-    let mut events = Vec::new();
-    let mut line = String::new();
+    let mut text = Vec::new();
     let mut number = 0;
-    while reader.read_line(&mut line).map_err(read_error)? > 0 {
+    while reader.read_until(b'\n', &mut text).map_err(read_error)? > 0 {
         number += 1;
-        let whole = line.ends_with('\n');
-        if !line.trim().is_empty() {
-            match event_of(line.as_bytes(), path, number) {
-                Ok(event) => events.push(event),
-                Err(EventLogError::Parse { .. }) if !whole => break,
-                Err(error) => return Err(error),
-            }
+        match line(&text, number) {
+            Err(EventLogError::Parse { .. }) if !text.ends_with(b"\n") => break,
+            taken => taken?,
         }
-        line.clear();
+        text.clear();
     }
+    Ok(reader.into_inner())
+}
+
+/// Reads a whole log, as [`each_line`] does.
+pub fn read_events(path: &Path) -> Result<Vec<Event>, EventLogError> {
+    let mut events = Vec::new();
+    each_line(path, |line, number| {
+        if !line.trim_ascii().is_empty() {
+            events.push(event_of(line, path, number)?);
+        }
+        Ok(())
+    })?;
     Ok(events)
 }
 

@@ -4,13 +4,12 @@
 //! would be a gigabyte. Knows events and the model; the disk is `files.rs`'s.
 
 use std::borrow::Cow;
-use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::files::{self, File};
-use super::log::{EventLogError, event_of};
+use super::log::{EventLogError, each_line, event_of};
 use super::model::{CellModel, RunModel};
 use crate::event::Event;
 
@@ -33,7 +32,7 @@ enum Cells {
 struct Line {
     at: u64,
     length: u32,
-    number: u32,
+    number: usize,
 }
 
 #[derive(Debug)]
@@ -75,34 +74,22 @@ impl Reading {
     /// Of a log. A last line without an end is what a killed run leaves, and is dropped. `rest` are events that were
     /// told and could not be written any more.
     pub fn of_log(path: &Path, rest: Vec<Event>) -> Result<Self, EventLogError> {
-        let read_error = |source| EventLogError::Read { path: path.to_owned(), source };
         let mut outline = RunModel::outline();
         let mut lines: Vec<Vec<Line>> = Vec::new();
-        let mut reader = files::open(path).map_err(read_error)?;
-        let mut text = Vec::new();
-        let (mut at, mut number) = (0, 0_u32);
-        while reader.read_until(b'\n', &mut text).map_err(read_error)? > 0 {
-            number += 1;
-            let length = text.len();
-            let line = Line { at, length: u32::try_from(length).unwrap_or(u32::MAX), number };
-            at += length as u64;
-            if !text.trim_ascii().is_empty() {
-                match take(&mut outline, &text, path, number as usize) {
-                    Ok(Some(place)) => {
-                        if lines.len() <= place {
-                            lines.resize(outline.cells.len(), Vec::new());
-                        }
-                        lines.get_mut(place).into_iter().for_each(|of_cell| of_cell.push(line));
-                    }
-                    Ok(None) => {}
-                    Err(EventLogError::Parse { .. }) if !text.ends_with(b"\n") => break,
-                    Err(error) => return Err(error),
+        let mut at = 0;
+        let file = each_line(path, |text, number| {
+            let line = Line { at, length: u32::try_from(text.len()).unwrap_or(u32::MAX), number };
+            at += text.len() as u64;
+            if let Some(place) = take(&mut outline, text, path, number)? {
+                if lines.len() <= place {
+                    lines.resize(outline.cells.len(), Vec::new());
                 }
+                lines.get_mut(place).into_iter().for_each(|of_cell| of_cell.push(line));
             }
-            text.clear();
-        }
+            Ok(())
+        })?;
         rest.iter().for_each(|event| outline.apply(event));
-        let log = Log { path: path.to_owned(), file: reader.into_inner(), lines, rest };
+        let log = Log { path: path.to_owned(), file, lines, rest };
         Ok(Self { outline, cells: Cells::Logged(log) })
     }
 
@@ -114,7 +101,9 @@ impl Reading {
         for line in log.lines.get(place).into_iter().flatten() {
             alone.apply(&log.event(*line)?);
         }
-        log.rest.iter().for_each(|event| alone.apply(event));
+        // Its own alone: the start of the run would make all cells of it.
+        let own = log.rest.iter().filter(|event| event.kind.cell() == Some(&cell.info.id));
+        own.for_each(|event| alone.apply(event));
         Ok(alone.cells.into_iter().next().map(|whole| Cow::Owned(whole.of_run(cell))))
     }
 }
@@ -123,12 +112,15 @@ impl Log {
     fn event(&self, line: Line) -> Result<Event, EventLogError> {
         let read_error = |source| EventLogError::Read { path: self.path.clone(), source };
         let text = files::read_at(&self.file, line.at, line.length as usize).map_err(read_error)?;
-        event_of(&text, &self.path, line.number as usize)
+        event_of(&text, &self.path, line.number)
     }
 }
 
 /// Takes a line into the outline, and says which cell it is of.
 fn take(outline: &mut RunModel, text: &[u8], path: &Path, number: usize) -> Result<Option<usize>, EventLogError> {
+    if text.trim_ascii().is_empty() {
+        return Ok(None);
+    }
     // Most lines are checks that passed and notes: an outline counts the first and leaves out the second.
     if let Ok(head) = serde_json::from_slice::<Head<'_>>(text)
         && let Some(place) = head.cell.and_then(|cell| outline.place(cell))
@@ -170,16 +162,19 @@ mod tests {
 
     #[test]
     fn a_run_read_from_its_log_has_the_same_reports_as_one_in_memory() {
-        let (held, read) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let held = tempfile::tempdir().unwrap();
         let events = fixture::events();
         report::write_all(held.path(), &Reading::of_events(&events));
-        // The last two could not be written.
-        let (written, rest) = events.split_at(events.len() - 2);
-        let log = logged(read.path(), written);
-        report::write_all(read.path(), &Reading::of_log(&log, rest.to_vec()).unwrap());
-        for name in ["junit.xml", "run.json", "metrics.prom", "report.html", "traces.jsonl"] {
-            let of = |dir: &tempfile::TempDir| std::fs::read_to_string(dir.path().join(name)).unwrap();
-            assert_eq!(of(&held), of(&read), "{name}");
+        // All was written, the last two were not, nothing was.
+        for written in [events.len(), events.len() - 2, 0] {
+            let read = tempfile::tempdir().unwrap();
+            let (written, rest) = events.split_at(written);
+            let log = logged(read.path(), written);
+            report::write_all(read.path(), &Reading::of_log(&log, rest.to_vec()).unwrap());
+            for name in ["junit.xml", "run.json", "metrics.prom", "report.html", "traces.jsonl"] {
+                let of = |dir: &tempfile::TempDir| std::fs::read_to_string(dir.path().join(name)).unwrap();
+                assert_eq!(of(&held), of(&read), "{name}, {} not written", rest.len());
+            }
         }
     }
 

@@ -140,17 +140,16 @@ async fn read(api: Api<Pod>, known: Shared, uid: String, name: String) -> (Strin
     let params = LogParams { follow: true, ..LogParams::default() };
     let failed = match api.log_stream(&name, &params).await {
         Ok(mut stream) => {
-            let (mut text, mut line) = (Vec::new(), Vec::new());
+            let (mut length, mut line) = (0, Vec::new());
             loop {
                 line.clear();
                 match stream.read_until(b'\n', &mut line).await {
                     Ok(0) => break None,
                     Err(error) => break Some(error.to_string()),
-                    Ok(_) if text.len() + line.len() > LONGEST => break None,
+                    Ok(_) if length + line.len() > LONGEST => break None,
                     Ok(_) => {}
                 }
-                text.extend_from_slice(&line);
-                keep(&known, &uid, &text);
+                length = keep(&known, &uid, length, &String::from_utf8_lossy(&line));
             }
         }
         Err(error) => Some(retry::short(&error)),
@@ -161,14 +160,17 @@ async fn read(api: Api<Pod>, known: Shared, uid: String, name: String) -> (Strin
     (uid, name)
 }
 
-/// A log that is read again begins anew; it is only kept where it says more than what is known.
-fn keep(known: &Shared, uid: &str, text: &[u8]) {
+/// Keeps one more line of a log of which `length` bytes were read, and says how many that are now. A log that is read
+/// again begins anew: only what goes beyond the known is taken.
+fn keep(known: &Shared, uid: &str, length: usize, line: &str) -> usize {
     let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(seen) = known.pods.get_mut(uid) else { return };
-    let text = String::from_utf8_lossy(text);
-    if text.len() > seen.log.len() {
-        seen.log = text.into_owned();
+    let now = length + line.len();
+    if let Some(seen) = known.pods.get_mut(uid) {
+        // A line that was cut off when it was read before is completed.
+        let have = seen.log.len().saturating_sub(length);
+        seen.log.push_str(line.get(have..).unwrap_or_default());
     }
+    now
 }
 
 #[cfg(test)]
@@ -189,9 +191,11 @@ mod tests {
         assert_eq!(tell(Event::Apply(pod("other", "1", "Running"))), None);
         assert_eq!(tell(Event::Apply(pod("populate-a", "2", "Pending"))), None, "it has no log yet");
         assert!(tell(Event::Apply(pod("populate-a", "2", "Running"))).is_some());
-        keep(&known, "2", b"one\ntwo\n");
-        // A stream that is opened again begins with what is known.
-        keep(&known, "2", b"one\n");
+        let read = keep(&known, "2", 0, "one\n");
+        keep(&known, "2", read, "tw");
+        // A stream that is opened again begins with what is known, and goes on.
+        let again = keep(&known, "2", 0, "one\n");
+        keep(&known, "2", again, "two\n");
         assert_eq!(tell(Event::Delete(pod("populate-a", "2", "Running"))), None);
         let known = known.lock().unwrap();
         let seen = &known.pods["2"];
