@@ -25,7 +25,7 @@ fn scenarios_of_the_suite_pass_on_the_platforms_and_releases_that_have_what_they
         let results = place.results();
         results.are_whole_and_tell_no_secret();
     };
-    run("-p vsphere -t tier1 --lab-mtv-version 2.12", "15 passed, 3 skipped");
+    run("-p vsphere -t tier1 --lab-mtv-version 2.12", "16 passed, 3 skipped");
     // From 2.13 on.
     run("-p vsphere -s test_resume_conversion_warm -s added_nic_disconnected --lab-mtv-version 2.13", "2 passed");
     let elsewhere =
@@ -99,4 +99,37 @@ fn a_configuration_of_the_suite_is_imported_and_runs() {
         "tests_params = {\"a\": {\"virtual_machines\": [{\"name\": \"x\"}], \"vm_target_namespace\": f\"n-{uuid}\"}}\n",
     );
     place.run("scenario import odd.py").exits(2).says("odd.py:1: `a.vm_target_namespace`: no literal, left out");
+}
+
+#[test]
+fn what_jira_tells_closed_is_known_no_more_and_a_jira_that_tells_nothing_changes_nothing() {
+    let place = Place::new();
+    let issues = ["MTV-101", "MTV-102", "MTV-103", "MTV-104", "MTV-105", "a place in pkg/controller"];
+    let scenario = |(n, id): (usize, &&str)| {
+        let vms = "virtual_machines: [{name: mtv-tests-rhel8}]";
+        format!("issue{}:\n  tags: [mine]\n  {vms}\n  known_issues: [{{id: {id}, summary: broken}}]\n", n + 1)
+    };
+    let text: Vec<String> = issues.iter().enumerate().map(scenario).collect();
+    place.write("own/scenarios/mine.yaml", &text.concat());
+    let list =
+        |more: &str| place.run(&format!("--config own list --lab -p vsphere -t mine --output wide {more}")).exits(0);
+    let lines = |out: &str, n: usize| out.lines().find(|line| line.contains(&format!("issue{n} "))).unwrap().to_owned();
+    // MTV-103 is fixed in 2.11.4 and 2.12.9.
+    let told = list("--lab-mtv-version 2.11.5");
+    let told = told.says("MTV-101 Closed, known no more; MTV-102 In Progress; MTV-103 Closed, fixed in 2.11.4, 2.12.9");
+    let told = told.says("MTV-104 Closed as Won't Do; MTV-105 not told (HTTP 404 Not Found), as its scenario says");
+    for (n, runs) in [(1, true), (2, false), (3, true), (4, false), (5, false), (6, false)] {
+        let line = lines(&told.out, n);
+        assert_eq!(line.contains("known issue"), !runs, "{n}: {line}");
+    }
+    let older = lines(&list("--lab-mtv-version 2.12.5").out, 3);
+    assert!(older.contains("known issue MTV-103: broken (fixed in 2.12.9"), "{older}");
+    for (set, why) in [("jira_token=wrong", "HTTP 401"), ("jira_url=http://127.0.0.1:9", "known issues are as the")] {
+        let told = list(&format!("--set {set}")).says("tells nothing").says(why);
+        assert!((1..=6).all(|n| lines(&told.out, n).contains("known issue")), "{}", told.out);
+    }
+    let run = "--config own run --lab -p vsphere --results results -s issue1 -s issue2";
+    place.run(run).exits(0).says("1 passed, 1 skipped");
+    assert!(place.results().text("events.jsonl").contains("MTV-101 Closed, known no more"));
+    place.results().are_whole_and_tell_no_secret();
 }

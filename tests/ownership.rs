@@ -389,3 +389,48 @@ fn a_cell_that_errs_first_and_then_passes_is_flaky_and_that_fails_a_run_that_ask
     assert_eq!((&cell["verdict"], &cell["flaky"]), (&json!("passed"), &json!(true)), "{cell:#}");
     assert_eq!(cell["attempt_verdicts"], json!(["errored", "passed"]));
 }
+
+/// What the StorageProfile of `nfs` asks for and tells, and how many hold it.
+fn nfs(lab: &LabServer) -> (Value, Value, usize) {
+    with_api(lab, async |client| {
+        let gvk = kube::core::GroupVersionKind::gvk("cdi.kubevirt.io", "v1beta1", "StorageProfile");
+        let api: Api<kube::api::DynamicObject> = Api::all_with(client, &kube::core::ApiResource::from_gvk(&gvk));
+        let there = api.get("nfs").await.unwrap();
+        let held = there.metadata.annotations.unwrap_or_default();
+        let held = held.keys().filter(|key| key.starts_with("mtv-matrix.io/borrowed-")).count();
+        let told = there.data["status"]["claimPropertySets"].clone();
+        (there.data["spec"]["claimPropertySets"].clone(), told, held)
+    })
+}
+
+#[test]
+fn the_storage_profile_of_nfs_is_lent_while_a_run_lasts_and_comes_back_without_its_ledger_too() {
+    let place = Place::new();
+    let lab = LabServer::start(&place, CLOCK);
+    let before = nfs(&lab);
+    let many = json!([{"accessModes": ["ReadWriteMany"], "volumeMode": "Filesystem"}]);
+    assert_eq!(before, (Value::Null, many, 0));
+    let cold = |results: &str, more: &str| {
+        let args = format!("--set storage_class=nfs {more} run --results {results} -s {COLD}");
+        Running::start(&mut lab.command(&place, &args))
+    };
+    let said = "set to ReadWriteOnce, Filesystem for this run";
+    cold("one", "").end().exits(0).says("StorageProfile nfs of").says(said);
+    assert_eq!(nfs(&lab), before);
+    let own = cold("two", "--set borrow_nfs_profile=false").end().exits(0);
+    assert!(!own.out.contains(said), "{}", own.out);
+
+    let mut killed = cold("results", "");
+    killed.until(said);
+    killed.signal("KILL");
+    killed.end();
+    let once = json!([{"accessModes": ["ReadWriteOnce"], "volumeMode": "Filesystem"}]);
+    assert_eq!(nfs(&lab), (once.clone(), once, 1));
+    let id = place.results().run_id();
+    fs::remove_file(place.results().dir.join("ledger.jsonl")).unwrap();
+    clean(&lab, &place, &format!("--run-id {id} --yes"))
+        .exits(0)
+        .says("removed setting /spec/claimPropertySets of StorageProfile nfs");
+    assert_eq!(nfs(&lab), before);
+    lab.ends_clean();
+}

@@ -14,6 +14,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -311,7 +312,79 @@ fn a_bundle_holds_a_run_and_none_of_the_secrets_that_were_planted_in_it() {
     for file in ["events.jsonl", "ledger.jsonl", "report.html", "junit.xml", "artifacts/pod.log", "BUNDLE.txt"] {
         assert!(names.contains(&format!("{run}/{file}")), "{file}: {names:?}");
     }
-    assert!(names.iter().any(|name| name.ends_with("-plans.yaml")), "{names:?}");
+    let plan = |name: &&String| name.contains("/forklift.konveyor.io/plans/");
+    assert!(names.iter().any(|name| plan(&name)), "{names:?}");
     said.says("places masked: ");
     place.run("report bundle results/latest --out bundle.tar.gz").exits(2).says("exists already");
+}
+
+/// Every object of a kind, as `omc get ALIAS -A` finds it: the definitions in the folder tell group, plural and scope; Kubernetes'
+/// own kinds it knows by itself.
+fn omc_get(root: &Path, alias: &str) -> Vec<Value> {
+    let parsed = |path: &Path| -> Value { serde_saphyr::from_str(&fs::read_to_string(path).unwrap()).unwrap() };
+    let entries = |path: &Path| -> Vec<PathBuf> {
+        let listed = fs::read_dir(path).into_iter().flatten();
+        listed.map(|entry| entry.unwrap().path()).collect()
+    };
+    let definitions = root.join("cluster-scoped-resources/apiextensions.k8s.io/customresourcedefinitions");
+    let known = entries(&definitions).iter().map(|path| parsed(path)).find_map(|definition| {
+        let spec = &definition["spec"];
+        let named = |key: &str| spec["names"][key].as_str().unwrap_or_default().to_lowercase();
+        let meant = [named("plural"), named("singular"), named("kind")].iter().any(|name| name == alias);
+        let group = spec["group"].as_str().unwrap_or_default().to_owned();
+        meant.then(|| (group, named("plural"), spec["scope"] == "Namespaced"))
+    });
+    let (group, plural, namespaced) = known.unwrap_or_else(|| match alias {
+        // The lab's API server has these without a definition.
+        "virtualmachines" => ("kubevirt.io".to_owned(), alias.to_owned(), true),
+        "clusterserviceversions" => ("operators.coreos.com".to_owned(), alias.to_owned(), true),
+        "jobs" => ("batch".to_owned(), alias.to_owned(), true),
+        "deployments" => ("apps".to_owned(), alias.to_owned(), true),
+        "nodes" => ("core".to_owned(), alias.to_owned(), false),
+        "storageclasses" => ("storage.k8s.io".to_owned(), alias.to_owned(), false),
+        _ => ("core".to_owned(), alias.to_owned(), true),
+    });
+    let places =
+        if namespaced { entries(&root.join("namespaces")) } else { vec![root.join("cluster-scoped-resources")] };
+    let mut all = Vec::new();
+    for place in places {
+        let list = place.join(format!("{group}/{plural}.yaml"));
+        if list.is_file() {
+            all.extend(parsed(&list)["items"].as_array().unwrap().clone());
+        } else {
+            all.extend(entries(&place.join(format!("{group}/{plural}"))).iter().map(|path| parsed(path)));
+        }
+    }
+    all
+}
+
+#[test]
+fn what_a_failed_cell_leaves_is_a_must_gather_that_tells_of_mtv_and_the_cluster_too_and_no_secret() {
+    let place = Place::new();
+    place
+        .run(&format!("run --lab -p vsphere --lab-clock-scale 1500 --defect wrong-cpu --results results -s {COLD}"))
+        .exits(1);
+    let results = place.results();
+    results.are_whole_and_tell_no_secret();
+    let cell = results.cell(&format!("vsphere/{COLD}"));
+    let told: Vec<&str> = cell["artifacts"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
+    let root = told.iter().find_map(|path| path.strip_suffix("/cluster-scoped-resources")).unwrap();
+    let root = results.dir.join(root);
+    let one = |alias: &str| {
+        let all = omc_get(&root, alias);
+        assert!(!all.is_empty(), "no {alias} in {}", root.display());
+        all[0].clone()
+    };
+    for alias in ["plans", "migration", "storagemaps", "networkmaps", "virtualmachines", "persistentvolumeclaims"] {
+        assert!(one(alias)["metadata"]["name"].is_string(), "{alias}");
+    }
+    assert_eq!(one("clusterserviceversions")["kind"], "ClusterServiceVersion");
+    assert!(one("forkliftcontrollers")["spec"].is_object() && one("deployments")["spec"].is_object());
+    assert!(one("nodes")["metadata"]["name"].is_string() && one("storageclasses")["provisioner"].is_string());
+    assert!(omc_get(&root, "providers").iter().any(|provider| provider["metadata"]["name"] == "host"));
+    assert!(omc_get(&root, "secrets").is_empty() && omc_get(&root, "configmaps").is_empty());
+    let version: Value = serde_json::from_str(&fs::read_to_string(root.join("versions.json")).unwrap()).unwrap();
+    assert!(version["mtv"].as_str().is_some_and(|mtv| mtv.starts_with("2.11")), "{version}");
+    let version = root.join("cluster-scoped-resources/config.openshift.io/clusterversions/version.yaml");
+    assert!(fs::read_to_string(version).unwrap().contains("state: Completed"));
 }

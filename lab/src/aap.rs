@@ -63,19 +63,9 @@ impl Aap {
         stop: &CancellationToken,
         tasks: &TaskTracker,
     ) -> Result<Self, LabError> {
-        let listener = serve::bind("automation platform", listen, 0).await?;
-        let failed =
-            |e: std::io::Error| LabError::Start { part: "automation platform".to_owned(), cause: e.to_string() };
-        let url = format!("http://{}", listener.local_addr().map_err(failed)?);
         let token = format!("lab-aap-{}", crate::api::names::random_chars(24));
         let shared = Arc::new(Shared { token, clock, jobs: Mutex::default() });
-        let stopped = stop.clone().cancelled_owned();
-        let app = router(shared.clone());
-        tasks.spawn(async move {
-            if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(stopped).await {
-                tracing::warn!(%error, "the lab's automation platform ended");
-            }
-        });
+        let url = serve::plain("automation platform", listen, router(shared.clone()), stop, tasks).await?;
         Ok(Self { url, shared })
     }
 

@@ -58,6 +58,7 @@ mod gate;
 mod guests;
 mod host;
 mod inventory;
+pub mod jira;
 pub mod levers;
 mod monitoring;
 mod options;
@@ -86,6 +87,7 @@ pub struct Lab {
     faults: Faults,
     levers: Levers,
     aap: aap::Aap,
+    jira: jira::Jira,
 }
 
 impl Lab {
@@ -171,6 +173,7 @@ impl Lab {
             &faults.at("monitoring", Dialect::Rest),
         )?];
         let aap = aap::Aap::start(options.listen, clock, &stop, &controllers).await?;
+        let jira = jira::Jira::start(options.listen, &stop, &controllers).await?;
         let mut further = vec![aap.url().to_owned()];
         if exports {
             let own = ExportOptions { client: host.client(), clock, ca: &ca, listen: options.listen };
@@ -263,6 +266,7 @@ impl Lab {
             faults,
             levers,
             aap,
+            jira,
         })
     }
 
@@ -297,6 +301,10 @@ impl Lab {
     /// The Automation Platform that hooks may use.
     pub fn aap(&self) -> &aap::Aap {
         &self.aap
+    }
+    /// The Jira that known issues may be asked of.
+    pub fn jira(&self) -> &jira::Jira {
+        &self.jira
     }
     /// A `providers.json` with the lab's profiles.
     pub fn providers_json(&self) -> String {

@@ -55,6 +55,26 @@ pub async fn bind(part: &str, address: IpAddr, port: u16) -> Result<TcpListener,
     })
 }
 
+/// Serves `router` on a free port without TLS, and without faults, until `stop`; its URL.
+pub async fn plain(
+    part: &str,
+    listen: IpAddr,
+    router: Router,
+    stop: &CancellationToken,
+    tasks: &TaskTracker,
+) -> Result<String, LabError> {
+    let listener = bind(part, listen, 0).await?;
+    let failed = |e: std::io::Error| LabError::Start { part: part.to_owned(), cause: e.to_string() };
+    let url = format!("http://{}", listener.local_addr().map_err(failed)?);
+    let (stopped, part) = (stop.clone().cancelled_owned(), part.to_owned());
+    tasks.spawn(async move {
+        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
+            tracing::warn!(%error, part, "an endpoint of the lab ended");
+        }
+    });
+    Ok(url)
+}
+
 /// Serves `router` over TLS until the endpoint is stopped. HTTP/1.1 upgrades work.
 pub fn https(part: &str, listener: TcpListener, tls: Arc<ServerConfig>, router: Router) -> Result<Endpoint, LabError> {
     https_with(part, listener, tls, router, &At::default())

@@ -12,6 +12,7 @@ use kube::api::{ApiResource, DynamicObject, ListParams};
 use super::borrowed;
 use super::kept::{self, Unknown};
 use super::proof::{self, Judgement};
+use crate::api::cdi::StorageProfile;
 use crate::api::forklift::{ForkliftController, Hook, Migration, NetworkMap, Plan, Provider, StorageMap};
 use crate::api::multus::NetworkAttachmentDefinition;
 use crate::api::names::{RUN_LABEL, RunId};
@@ -64,7 +65,7 @@ pub(super) async fn find_by_run(cluster: &Cluster, run: &RunId, mtv_namespace: O
         })
         .collect();
     // What the shipped roles allow: MTV's own switches are readable in its namespace alone.
-    let mut lenders = vec![(ApiResource::erase::<Node>(&()), None)];
+    let mut lenders = vec![(ApiResource::erase::<Node>(&()), None), (ApiResource::erase::<StorageProfile>(&()), None)];
     lenders.extend(mtv_namespace.map(|namespace| (ApiResource::erase::<ForkliftController>(&()), Some(namespace))));
     for (kind, namespace) in lenders {
         match dynamic_api(cluster, &kind, namespace).list(&ListParams::default()).await {

@@ -82,6 +82,8 @@ fn lab_settings(lab: &Lab) -> Vec<(&'static str, Value)> {
         ("remote_ocp_cluster", json!("127.0.0.1")),
         ("aap_url", json!(lab.aap().url())),
         ("aap_token", json!(lab.aap().token())),
+        ("jira_url", json!(lab.jira().url())),
+        ("jira_token", json!(lab.jira().token())),
         // Wall-clock minutes would make a simulated warm migration wait for real.
         ("cutover_after_precopies", json!(2)),
     ]

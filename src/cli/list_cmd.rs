@@ -9,7 +9,7 @@ use super::{Stop, common, exit, explain, print_text, support_grid};
 use crate::api::version::Version;
 use crate::cluster::ClusterError;
 use crate::config::{Loaded, nearest};
-use crate::doctor::versions;
+use crate::doctor::{self, versions};
 use crate::engine;
 use crate::lab::Lab;
 use crate::matrix::forecast::{Bound, Forecast, forecast};
@@ -70,7 +70,11 @@ struct Listed {
 
 async fn listed(config: &ConfigArgs, args: &ListArgs, lab: Option<&Lab>) -> Result<Listed, Stop> {
     let flags = args.jobs.map(|jobs| ("jobs".to_owned(), serde_json::json!(jobs), "--jobs".to_owned()));
-    let loaded = common::load(config, flags.into_iter().collect(), lab)?;
+    let mut loaded = common::load(config, flags.into_iter().collect(), lab)?;
+    let issues = if args.offline { None } else { doctor::issues::ask(&mut loaded).await };
+    if let Some(issues) = issues {
+        super::show::err(issues.line);
+    }
     let mut cells = common::cells(&loaded, &args.select)?;
     let by = match &args.mtv_version {
         Some(version) => {

@@ -19,6 +19,7 @@ use super::{Stop, again, common, earlier, exit, grow, report_cmd, retention, tel
 use crate::api::names::{RunId, dns_label};
 use crate::cluster::{Cluster, ClusterError};
 use crate::config::{Keep, Loaded};
+use crate::doctor;
 use crate::engine::{self, StopTokens};
 use crate::event::{EventKind, Events, Level, ShardSet, Telemetry};
 use crate::lab::Lab;
@@ -52,7 +53,8 @@ async fn run_with(
     signals: Signals,
     tell: &Tell,
 ) -> Result<Ended, Stop> {
-    let loaded = common::load(config, flags(args), lab)?;
+    let mut loaded = common::load(config, flags(args), lab)?;
+    let issues = doctor::issues::ask(&mut loaded).await;
     let rest = common::rest(&args.select)?;
     let (cells, set) = common::selected(&loaded, &args.select, rest.as_ref())?;
     let carried = rest.map(|rest| rest.carried).unwrap_or_default();
@@ -92,6 +94,10 @@ async fn run_with(
             super::show::err(&message);
         }
         events.emit(EventKind::Note { cell: None, level, message });
+    }
+    if let Some(issues) = issues {
+        let level = if issues.doubtful { Level::Warning } else { Level::Info };
+        events.emit(EventKind::Note { cell: None, level, message: issues.line });
     }
     for message in grown {
         events.emit(EventKind::Note { cell: None, level: Level::Info, message });

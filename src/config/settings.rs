@@ -51,6 +51,14 @@ pub struct Settings {
     /// Its API token.
     #[schemars(with = "Option<String>")]
     pub aap_token: Option<SecretString>,
+    /// A Jira that is asked for the state of each known issue of the scenarios that has a key there; empty: a known issue is
+    /// as its scenario says.
+    pub jira_url: String,
+    /// With it the token goes as a password (Jira Cloud: the account's address); unset: as a bearer token.
+    pub jira_username: Option<String>,
+    /// Its API token.
+    #[schemars(with = "Option<String>")]
+    pub jira_token: Option<SecretString>,
     /// Pod security level that the cells' namespaces enforce (`pod-security.kubernetes.io/enforce`);
     /// unset: the cluster's own. Pods that MTV runs there must meet it.
     pub pod_security_enforce: Option<PodSecurity>,
@@ -72,6 +80,9 @@ pub struct Settings {
     /// Minutes between precopies, set on the ForkliftController for the run and given back.
     #[schemars(range(min = 1, max = 1440))]
     pub snapshots_interval: u32,
+    /// Where `storage_class` has `nfs`, its StorageProfile says ReadWriteOnce and Filesystem for the run, and is given back
+    /// (the Python suite does so).
+    pub borrow_nfs_profile: bool,
     /// Warm: cut over this many minutes after the Migration is created, unless `cutover_after_precopies` is set.
     #[schemars(range(min = 0, max = 43_200))]
     pub mins_before_cutover: u32,

@@ -4,7 +4,7 @@ use base64::Engine as _;
 
 use super::node;
 use super::scenarios::steps::order;
-use super::scenarios::{Destination, HookPlan, PowerState, Scenario, plans};
+use super::scenarios::{Destination, DiskController, HookPlan, PowerState, Scenario, plans};
 
 /// Complaints as (path inside the scenario, sentence).
 pub(crate) fn scenario(name: &str, s: &Scenario) -> Vec<(Vec<String>, String)> {
@@ -38,6 +38,9 @@ pub(crate) fn scenario(name: &str, s: &Scenario) -> Vec<(Vec<String>, String)> {
         }
         for (d, disk) in vm.add_disks.iter().enumerate() {
             let path = ["virtual_machines", &n, "add_disks", &d.to_string()];
+            if disk.rdm_type.is_some() && disk.controller.is_some_and(|it| it != DiskController::Scsi) {
+                say(&path, format!("a raw device mapping of VM `{}` hangs on a SCSI controller", vm.name));
+            }
             if disk.rdm_type.is_none() && disk.size_gb.is_none_or(|gb| gb == 0) {
                 say(&path, format!("`size_gb` is required for an added disk of VM `{}` unless it is an RDM", vm.name));
             }

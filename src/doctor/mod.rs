@@ -6,6 +6,7 @@
 
 mod cluster;
 mod inventory;
+pub mod issues;
 mod mtv;
 mod results;
 mod rights;
@@ -131,6 +132,7 @@ pub async fn examine_all(cluster: &Cluster, loaded: &Loaded) -> Report {
     report.probes.extend(rights);
     report.probes.extend(profiles);
     report.probes.extend(sources);
+    report.probes.extend(issues::look(loaded).await.map(issues::Told::probe));
     report.probes.push(results::probe(&settings.results));
     report.probes.push(stale);
     report

@@ -88,8 +88,11 @@ const RIGHTS: &[Right] = &[
         .without("scenarios with `target_node_selector` can't label a node"),
     right(Everywhere, "", &["persistentvolumeclaims"], &["get", "list"]),
     right(Everywhere, "storage.k8s.io", &["storageclasses"], &["get", "list"]),
-    right(Everywhere, "cdi.kubevirt.io", &["storageprofiles"], &["get"])
+    right(Everywhere, "cdi.kubevirt.io", &["storageprofiles"], &["get", "list"])
         .without("modes of disks whose map names none are not judged"),
+    right(Everywhere, "cdi.kubevirt.io", &["storageprofiles"], &["patch"])
+        .named(&["nfs"])
+        .without("disks of the class `nfs` get the modes that CDI knows"),
     right(Everywhere, "", &["configmaps"], &["list"])
         .without("what a migration left behind in its target namespace is not judged"),
     right(Everywhere, "", &["pods", "events"], &["list"]).without("a failed cell's artifacts lack pods and events"),
@@ -107,9 +110,10 @@ const RIGHTS: &[Right] = &[
         .named(&["version"])
         .without("OpenShift's version, which some checks go by, is unknown"),
     right(Everywhere, "apiextensions.k8s.io", &["customresourcedefinitions"], &["get"])
-        .named(&["plans.forklift.konveyor.io", "conversions.forklift.konveyor.io"])
-        .without("MTV's version is known by OLM alone"),
+        .named(&forklift::DEFINITIONS)
+        .without("MTV's version is known by OLM alone, and tools for must-gathers do not know the kinds of artifacts"),
     right(Mtv, "apps", &["deployments"], &["get"]),
+    right(Mtv, "apps", &["deployments"], &["list"]).without("a failed cell's artifacts lack MTV's Deployments"),
     right(Mtv, "operators.coreos.com", &["subscriptions"], &["list"]).without("MTV's version is guessed from its CRDs"),
     right(Mtv, "operators.coreos.com", &["clusterserviceversions"], &["get", "list"])
         .without("MTV's version is guessed from its CRDs"),

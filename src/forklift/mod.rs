@@ -38,6 +38,30 @@ pub const WAITED_FOR: [(&str, &str); 4] = [
     ("VSphereXcopyVolumePopulator", "vspherexcopyvolumepopulators"),
 ];
 
+/// Group, version, kind and plural of what tells the cluster's version.
+pub const CLUSTER_VERSION: (&str, &str, &str, &str) =
+    ("config.openshift.io", "v1", "ClusterVersion", "clusterversions");
+/// Definitions of the kinds that a failed cell's artifacts hold: their readers ask them for names and scopes.
+pub const DEFINITIONS: [&str; 17] = [
+    "plans.forklift.konveyor.io",
+    "migrations.forklift.konveyor.io",
+    "storagemaps.forklift.konveyor.io",
+    "networkmaps.forklift.konveyor.io",
+    "hooks.forklift.konveyor.io",
+    "providers.forklift.konveyor.io",
+    "conversions.forklift.konveyor.io",
+    "forkliftcontrollers.forklift.konveyor.io",
+    "ovirtvolumepopulators.forklift.konveyor.io",
+    "openstackvolumepopulators.forklift.konveyor.io",
+    "vspherexcopyvolumepopulators.forklift.konveyor.io",
+    "virtualmachines.kubevirt.io",
+    "virtualmachineinstances.kubevirt.io",
+    "datavolumes.cdi.kubevirt.io",
+    "network-attachment-definitions.k8s.cni.cncf.io",
+    "clusterserviceversions.operators.coreos.com",
+    "subscriptions.operators.coreos.com",
+];
+
 use adapter::Adapter;
 
 use crate::cluster::ApplyError;

@@ -176,6 +176,19 @@ fn the_mtv_version_decides_late() {
     let power = "`target_power_state` needs MTV 2.10 or newer, v2.9.3 is installed";
     assert_eq!(decided("v2.9.3"), ["needs MTV 2.10 or newer, v2.9.3 is installed", "run", power]);
     assert!(decided("2.9.2")[1].starts_with("known issue MTV-1: broken"));
+
+    // A fix that older releases have, too.
+    let mut loaded = loaded;
+    let warm = loaded.scenarios.get_mut("test_sanity_warm_mtv_migration").unwrap();
+    warm.known_issues[0].fixed_in = Some("2.13.0".to_owned());
+    warm.known_issues[0].backports = vec!["2.11.4".to_owned()];
+    let runs = |version: &str| {
+        let mut all = cells(&loaded, &Selection::default()).unwrap();
+        decide_version(&mut all, version);
+        reason(&all, "vsphere/test_sanity_warm_mtv_migration") == "run"
+    };
+    let versions = ["2.10.9", "2.11.3", "2.11.4", "2.12.9", "2.13.0"];
+    assert_eq!(versions.map(runs), [false, false, true, false, true]);
 }
 
 #[test]

@@ -13,9 +13,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, OnceCell};
 
 use super::Failure;
-use crate::api::forklift::ForkliftController;
 use crate::api::names::{CellId, RunId};
-use crate::cleanup::{borrowed, kept};
+use crate::cleanup::kept;
 use crate::cluster::{Cluster, Tracked, target};
 use crate::config::scenarios::{CaKey, Destination, LimitedDestination, ProviderTls};
 use crate::config::{ProviderProfile, Settings};
@@ -57,7 +56,7 @@ pub struct OpenDestination {
 }
 
 /// Something made once, by the first that asks.
-struct Shared<T>(std::sync::Mutex<Arc<OnceCell<Result<T, Failure>>>>);
+pub(super) struct Shared<T>(std::sync::Mutex<Arc<OnceCell<Result<T, Failure>>>>);
 
 impl<T> Default for Shared<T> {
     fn default() -> Self {
@@ -71,7 +70,7 @@ impl<T: Clone> Shared<T> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    async fn get_or_make(&self, make: impl AsyncFnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    pub(super) async fn get_or_make(&self, make: impl AsyncFnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
         let cell = self.cell();
         cell.get_or_init(|| make()).await.clone()
     }
@@ -123,7 +122,9 @@ pub struct RunContext {
     opened: BTreeMap<String, Shared<OpenProfile>>,
     local: Shared<OpenDestination>,
     remote: Shared<OpenDestination>,
-    precopy: Shared<()>,
+    pub(super) precopy: Shared<()>,
+    /// By cluster.
+    pub(super) nfs: Mutex<BTreeMap<String, Arc<Shared<()>>>>,
     /// By cluster and class.
     defaults: tokio::sync::Mutex<BTreeMap<(String, String), OnceDefaults>>,
     /// VMs of platforms without a driver that this run has migrated, by profile and id.
@@ -150,6 +151,7 @@ impl RunContext {
             local: Shared::default(),
             remote: Shared::default(),
             precopy: Shared::default(),
+            nfs: Mutex::default(),
             defaults: tokio::sync::Mutex::default(),
             migrated: Mutex::default(),
         }
@@ -228,6 +230,9 @@ impl RunContext {
         self.local.forget_failure();
         self.remote.forget_failure();
         self.precopy.forget_failure();
+        if let Ok(nfs) = self.nfs.lock() {
+            nfs.values().for_each(|shared| shared.forget_failure());
+        }
     }
 
     async fn open_profile(&self, profile: &Arc<ProviderProfile>) -> Result<OpenProfile, Failure> {
@@ -449,30 +454,6 @@ impl RunContext {
         let (tracked, namespace) = (self.tracked(None), parts.run.namespace());
         let provider = providers::create_remote_destination(&tracked, &namespace, &name, remote, patience).await?;
         Ok(OpenDestination { shared: Some(provider), cluster: parts.cluster.clone() })
-    }
-
-    /// Sets the precopy interval for the run; given back at its end from the ledger.
-    pub async fn borrow_precopy_interval(&self) -> Result<(), Failure> {
-        let set = async || {
-            let settings = &self.parts.settings;
-            let minutes = settings.snapshots_interval;
-            let borrowed = borrowed::borrow::<ForkliftController>(
-                &self.tracked(None),
-                Some(&settings.mtv_namespace),
-                "forklift-controller",
-                "/spec/controller_precopy_interval",
-                serde_json::json!(minutes),
-                settings.timeouts.prepare,
-            )
-            .await?;
-            if borrowed.is_some() {
-                let message =
-                    format!("precopy interval of {} set to {minutes} minutes for this run", settings.mtv_namespace);
-                self.note(None, Level::Info, message);
-            }
-            Ok(())
-        };
-        self.precopy.get_or_make(set).await
     }
 
     /// What CDI gives a class where a map names no modes.

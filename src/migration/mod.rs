@@ -12,6 +12,7 @@ pub mod context;
 mod evidence;
 mod execute;
 mod inside;
+mod lent;
 pub mod levers;
 mod marker;
 mod offload;

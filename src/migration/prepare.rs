@@ -46,6 +46,7 @@ pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> 
     if scenario.has_warm() {
         context.borrow_precopy_interval().await?;
     }
+    context.borrow_nfs_profile(&destination.cluster, &cell.storage_class).await?;
 
     let tracked = context.tracked(Some(&cell.id));
     let namespace = cell.id.namespace(run, attempt);

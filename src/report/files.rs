@@ -99,6 +99,21 @@ pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
+/// Likewise, with all that a directory holds. Links are left out: they may lead elsewhere.
+pub(super) fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(from) {
+        Ok(about) if about.is_dir() => {
+            for entry in std::fs::read_dir(from)? {
+                let entry = entry?;
+                copy_all(&entry.path(), &to.join(entry.file_name()))?;
+            }
+            Ok(())
+        }
+        Ok(about) if about.is_symlink() => Ok(()),
+        _ => copy(from, to),
+    }
+}
+
 /// Writes the whole file, or leaves what was there. Two shards may join their set at the same time.
 pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     write_with(path, |out| out.write_all(content))

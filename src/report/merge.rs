@@ -391,7 +391,7 @@ fn copy_artifacts(part: &Part, out: &Path) -> Result<(), MergeError> {
             continue;
         }
         let (from, to) = (part.run.dir.join(path), out.join(path));
-        files::copy(&from, &to).map_err(|source| MergeError::Read { path: from, source })?;
+        files::copy_all(&from, &to).map_err(|source| MergeError::Read { path: from, source })?;
     }
     Ok(())
 }

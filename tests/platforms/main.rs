@@ -20,6 +20,7 @@ mod ova;
 mod ovirt;
 mod sdk_openstack;
 mod sdk_ovirt;
+mod vsphere;
 mod worlds;
 
 use std::fs;

@@ -249,10 +249,10 @@ fn artifacts(place: &Place, results: &str) -> String {
 
 /// The step at which the Plan of a folder's Plans failed.
 fn failed_at(folder: &str) -> String {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let plans = entries.filter(|path| path.to_string_lossy().ends_with("-plans.yaml"));
-    let text: String = plans.map(|path| fs::read_to_string(path).unwrap()).collect();
-    let plan: Value = serde_saphyr::from_str(text.split("---\n").next().unwrap()).unwrap();
+    let namespaces = fs::read_dir(Path::new(folder).join("namespaces")).unwrap().map(|entry| entry.unwrap().path());
+    let plans = namespaces.map(|path| path.join("forklift.konveyor.io/plans")).find(|path| path.is_dir()).unwrap();
+    let plan = fs::read_dir(plans).unwrap().next().unwrap().unwrap().path();
+    let plan: Value = serde_saphyr::from_str(&fs::read_to_string(plan).unwrap()).unwrap();
     let pipeline = plan["status"]["migration"]["vms"][0]["pipeline"].as_array().unwrap().clone();
     pipeline.iter().find(|step| !step["error"].is_null()).map(|step| step["name"].as_str().unwrap().to_owned()).unwrap()
 }

@@ -4,6 +4,11 @@ use super::MoRef;
 use super::property::Props;
 use super::xml::Element;
 
+/// Controllers of one bus that a VM may have.
+const CONTROLLERS: i64 = 4;
+/// Key of the first controller that a request adds; the server gives it another.
+const ADDED_CONTROLLER: i64 = -71;
+
 /// What kind of bus a controller drives, as MTV's inventory names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bus {
@@ -24,11 +29,34 @@ impl Bus {
             Self::Usb => "usb",
         }
     }
+
+    /// Units of one controller that disks are put on: as many as every version of virtual hardware has.
+    fn units(self) -> i64 {
+        match self {
+            Self::Scsi => 16,
+            Self::Sata => 30,
+            Self::Nvme => 15,
+            Self::Ide | Self::Usb => 0,
+        }
+    }
+
+    /// The controller that is added where a VM has none.
+    fn kind(self) -> Option<&'static str> {
+        match self {
+            Self::Scsi => Some("ParaVirtualSCSIController"),
+            Self::Sata => Some("VirtualAHCIController"),
+            Self::Nvme => Some("VirtualNVMEController"),
+            Self::Ide | Self::Usb => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Controller {
+    /// Negative: added by the same request.
     pub key: i64,
+    /// Its type, e.g. `ParaVirtualSCSIController`.
+    pub kind: String,
     pub bus: Bus,
     pub bus_number: i64,
     /// The unit that the controller itself takes (SCSI: 7).
@@ -137,6 +165,7 @@ impl Hardware {
         if let Some(bus) = bus_of(kind) {
             self.controllers.push(Controller {
                 key,
+                kind: kind.to_owned(),
                 bus,
                 bus_number: device.parse_at("busNumber").unwrap_or_default(),
                 own_unit: device.parse_at("scsiCtlrUnitNumber").or((bus == Bus::Scsi).then_some(7)),
@@ -174,16 +203,48 @@ impl Hardware {
         self.controllers.iter().find(|c| c.key == key)
     }
 
-    /// Free places for `count` further disks on SCSI controllers, lowest first; `None` when there
-    /// are not enough.
-    pub fn free_scsi_units(&self, count: usize) -> Option<Vec<(&Controller, i64)>> {
-        let scsi = self.controllers.iter().filter(|c| c.bus == Bus::Scsi);
-        let free: Vec<_> = scsi
-            .flat_map(|c| (0..16).map(move |unit| (c, unit)))
-            .filter(|(c, unit)| Some(*unit) != c.own_unit && *unit != 7 && !self.used_units.contains(&(c.key, *unit)))
-            .take(count)
-            .collect();
-        (free.len() == count).then_some(free)
+    /// The bus that a disk goes to where nobody says: SCSI where there is one, else that of the first disk.
+    pub fn usual_bus(&self) -> Bus {
+        let first = || self.disks.first().and_then(|disk| self.controller(disk.controller_key)).map(|it| it.bus);
+        if self.controllers.iter().any(|controller| controller.bus == Bus::Scsi) {
+            return Bus::Scsi;
+        }
+        first().filter(|bus| bus.units() > 0).unwrap_or(Bus::Scsi)
+    }
+
+    /// Free places for further disks on these buses, lowest first. Where a bus is full a controller is added, as far as a VM
+    /// may have one more: its key is negative, and whoever takes the place adds it. `Err`: this bus has no room.
+    pub fn places(&self, wanted: &[Bus]) -> Result<Vec<(Controller, i64)>, Bus> {
+        let (mut controllers, mut used) = (self.controllers.clone(), self.used_units.clone());
+        let mut places = Vec::new();
+        for &bus in wanted {
+            let free = |controller: &Controller, used: &[(i64, i64)]| {
+                let taken = |unit: i64| Some(unit) == controller.own_unit || used.contains(&(controller.key, unit));
+                (0..bus.units()).find(|unit| !taken(*unit))
+            };
+            let of_bus = || controllers.iter().filter(|controller| controller.bus == bus);
+            let found = of_bus().find_map(|controller| free(controller, &used).map(|unit| (controller.clone(), unit)));
+            let (controller, unit) = match found {
+                Some(found) => found,
+                None => {
+                    let number = (0..CONTROLLERS).find(|n| !of_bus().any(|it| it.bus_number == *n)).ok_or(bus)?;
+                    let kind = of_bus().next().map(|it| it.kind.clone()).or_else(|| bus.kind().map(str::to_owned));
+                    let added = i64::try_from(controllers.iter().filter(|it| it.key < 0).count()).unwrap_or_default();
+                    let controller = Controller {
+                        key: ADDED_CONTROLLER - added,
+                        kind: kind.ok_or(bus)?,
+                        bus,
+                        bus_number: number,
+                        own_unit: (bus == Bus::Scsi).then_some(7),
+                    };
+                    controllers.push(controller.clone());
+                    (controller, 0)
+                }
+            };
+            used.push((controller.key, unit));
+            places.push((controller, unit));
+        }
+        Ok(places)
     }
 
     /// `scsi0:1.ctkEnabled` for a disk at this place; `None` for a bus without change tracking.
@@ -307,10 +368,34 @@ mod tests {
     fn free_units_skip_seven_and_what_is_taken() {
         let disks: String = (0..6).map(|u| disk(2000 + u, 1000, u)).collect();
         let hw = hardware(&format!("{SCSI}{disks}"));
-        let units: Vec<i64> = hw.free_scsi_units(3).unwrap().iter().map(|(_, u)| *u).collect();
+        let units: Vec<i64> = hw.places(&[Bus::Scsi; 3]).unwrap().iter().map(|(_, u)| *u).collect();
         assert_eq!(units, [6, 8, 9]);
-        assert!(hw.free_scsi_units(10).is_none());
-        assert!(hardware("").free_scsi_units(1).is_none());
+    }
+
+    #[test]
+    fn where_a_bus_is_full_or_missing_a_controller_is_added_and_a_vm_has_four_of_each() {
+        let disks: String = (0..6).map(|u| disk(2000 + u, 1000, u)).collect();
+        let hw = hardware(&format!("{SCSI}{disks}"));
+        let mut wanted = vec![Bus::Scsi; 11];
+        wanted.extend([Bus::Nvme, Bus::Sata, Bus::Nvme]);
+        let places = hw.places(&wanted).unwrap();
+        let told: Vec<_> = places[8..].iter().map(|(c, unit)| (c.key, c.kind.as_str(), c.bus_number, *unit)).collect();
+        assert_eq!(
+            told,
+            [
+                (1000, "ParaVirtualSCSIController", 0, 15),
+                (-71, "ParaVirtualSCSIController", 1, 0),
+                (-71, "ParaVirtualSCSIController", 1, 1),
+                (-72, "VirtualNVMEController", 0, 0),
+                (-73, "VirtualAHCIController", 0, 0),
+                (-72, "VirtualNVMEController", 0, 1),
+            ]
+        );
+        // 9 are free on the first, 15 on each of three more.
+        assert_eq!(hw.places(&[Bus::Scsi; 54]).unwrap().len(), 54);
+        assert_eq!(hw.places(&[Bus::Scsi; 55]), Err(Bus::Scsi));
+        assert_eq!(hardware("").places(&[Bus::Ide]), Err(Bus::Ide));
+        assert_eq!((hw.usual_bus(), hardware("").usual_bus()), (Bus::Scsi, Bus::Scsi));
     }
 
     #[test]

@@ -114,6 +114,8 @@ impl RelocateSpec {
 /// A change of one device.
 #[derive(Debug, Clone)]
 pub enum DeviceChange {
+    /// A controller for disks of the same request, which call it by this key.
+    AddController { key: i64, kind: String, bus_number: i64, scsi: bool },
     /// A new disk with a new file.
     AddDisk { key: i64, backing: DiskBacking, controller_key: i64, unit: i64, capacity_kb: u64 },
     /// A LUN that is mapped into the VM; its mapping file lies on a datastore.
@@ -127,6 +129,14 @@ pub enum DeviceChange {
 impl DeviceChange {
     fn write(&self, w: &mut Writer) {
         w.node("deviceChange", |w| match self {
+            Self::AddController { key, kind, bus_number, scsi } => {
+                w.text("operation", "add").typed("device", kind, |w| {
+                    w.text("key", key).text("busNumber", bus_number);
+                    if *scsi {
+                        w.text("sharedBus", "noSharing");
+                    }
+                });
+            }
             Self::AddDisk { key, backing, controller_key, unit, capacity_kb } => {
                 w.text("operation", "add").text("fileOperation", "create").typed("device", "VirtualDisk", |w| {
                     w.text("key", key);

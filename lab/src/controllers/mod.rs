@@ -11,5 +11,6 @@ pub mod kubevirt;
 pub mod mtv;
 pub mod objects;
 pub mod storage;
+mod storage_profiles;
 pub mod workloads;
 mod xcopy;

@@ -59,7 +59,12 @@ pub async fn run(options: StorageOptions) {
         .boxed();
     tokio::select! {
         () = stop.cancelled() => {},
-        _ = futures::future::join3(claims, volumes, super::datavolumes::run(context).boxed()) => {},
+        _ = futures::future::join4(
+            claims,
+            volumes,
+            super::storage_profiles::run(context.client.clone()).boxed(),
+            super::datavolumes::run(context).boxed(),
+        ) => {},
     }
 }
 

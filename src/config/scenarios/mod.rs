@@ -259,6 +259,9 @@ pub struct KnownIssue {
     /// First MTV version that has the fix; unset: open.
     #[serde(default)]
     pub fixed_in: Option<String>,
+    /// Older releases that have it, too; not written in the file: Jira tells it.
+    #[serde(skip)]
+    pub backports: Vec<String>,
     /// One sentence.
     pub summary: String,
 }
@@ -332,7 +335,8 @@ pub struct HookPlan {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScenarioVm {
-    /// Source VM, or template on platforms that clone from one.
+    /// Source VM, or template on platforms that clone from one. Where several have the name, on vSphere: its path in the
+    /// inventory (`/Datacenter/vm/folder/name`) or its id (`vm-123`).
     pub name: String,
     /// Power of the clone before migration; also the expected power afterwards, unless
     /// `target_power_state` says otherwise.
@@ -406,6 +410,10 @@ pub struct AddDisk {
     /// `persistent` (default), `independent_persistent` or `independent_nonpersistent`.
     #[serde(default)]
     pub disk_mode: Option<DiskMode>,
+    /// The controller that it hangs on: `scsi` (default, where the VM has one), `sata` or `nvme`; one more is added where
+    /// there is none or it is full.
+    #[serde(default)]
+    pub controller: Option<DiskController>,
     /// Storage of the disk, where it is another than the clone's.
     #[serde(default)]
     pub datastore_id: Option<String>,
@@ -415,6 +423,14 @@ pub struct AddDisk {
     /// A raw device mapping: `virtual` or `physical`.
     #[serde(default)]
     pub rdm_type: Option<RdmType>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DiskController {
+    Scsi,
+    Sata,
+    Nvme,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]

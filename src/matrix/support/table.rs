@@ -30,6 +30,7 @@ const NO_CLONE: &str = "its VMs can't be cloned, so the VM that the scenario nam
 const CLONES: &str = "only clones are migrated here, never the VM itself";
 const DNS_NAMES: &str = "a cluster's VM has a DNS name in any case";
 const VSPHERE_DISKS: &str = "shaping the disks of a clone is not built for this platform";
+const VSPHERE_BUSES: &str = "choosing the controller of an added disk is built for vSphere only";
 const VSPHERE_ADDS: &str = "adding a disk to a VM that is there already is built for vSphere only";
 const VSPHERE_SNAPSHOTS: &str = "making snapshots before a migration is built for vSphere and oVirt only";
 const A_FILE: &str = "an OVA is a file and does not run";
@@ -143,6 +144,12 @@ pub const TABLE: &[Capability] = &[
         needed: |s| vms(s, |vm| !vm.add_disks.is_empty() || vm.target_datastore_id.is_some()),
         checks: &[],
         by: [Yes, Yes, Yes, No(VSPHERE_DISKS), No(NO_CLONE), No(NO_CLONE), No(NO_CLONE)],
+    },
+    Capability {
+        name: "added disks on a controller of their own",
+        needed: |s| vms(s, |vm| vm.add_disks.iter().any(|disk| disk.controller.is_some())),
+        checks: &[],
+        by: [Yes, No(VSPHERE_BUSES), No(VSPHERE_BUSES), No(VSPHERE_DISKS), No(NO_CLONE), No(NO_CLONE), No(NO_CLONE)],
     },
     Capability {
         name: "a disk type",

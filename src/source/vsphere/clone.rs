@@ -3,13 +3,13 @@
 use std::sync::PoisonError;
 
 use super::{VsphereDriver, offload};
-use crate::api::vim::device::Hardware;
+use crate::api::vim::device::{Bus, Hardware};
 use crate::api::vim::spec::{
     CloneSpec, ConfigSpec, DeviceChange, DiskBacking, DiskLocator, Provisioning, RawBacking, RelocateSpec, Transform,
 };
 use crate::api::vim::{Element, MoRef, ObjectContent, decode_name, envelope, op};
 use crate::config::Platform;
-use crate::config::scenarios::{AddDisk, DiskMode, DiskType, RdmType};
+use crate::config::scenarios::{AddDisk, DiskController, DiskMode, DiskType, RdmType};
 use crate::ledger::{Ledger, Thing, mark};
 use crate::source::slot::Sessions as _;
 use crate::source::{CloneRequest, SourceDriver, SourceError, VM, VmRef};
@@ -47,12 +47,22 @@ fn mode(mode: Option<DiskMode>) -> &'static str {
     }
 }
 
+fn bus(controller: DiskController) -> Bus {
+    match controller {
+        DiskController::Scsi => Bus::Scsi,
+        DiskController::Sata => Bus::Sata,
+        DiskController::Nvme => Bus::Nvme,
+    }
+}
+
 /// A disk to add, its datastore resolved.
 #[derive(Debug, Clone)]
 struct NewDisk {
     gib: u64,
     provisioning: Provisioning,
     mode: &'static str,
+    /// `None`: where its VM has others.
+    bus: Option<Bus>,
     datastore: MoRef,
     datastore_name: String,
     /// Directory on the datastore.
@@ -90,7 +100,7 @@ fn config(
     Ok(spec)
 }
 
-/// Puts the disks to add into a specification, where the controllers have room. `Err`: they have none.
+/// Puts the disks to add into a specification, and the controllers that they need. `Err`: there is no room.
 fn add(
     spec: &mut ConfigSpec,
     hardware: &Hardware,
@@ -98,12 +108,27 @@ fn add(
     new_disks: &[NewDisk],
     tracked: bool,
 ) -> Result<(), String> {
-    let places = hardware
-        .free_scsi_units(new_disks.len())
-        .ok_or_else(|| format!("its SCSI controllers have no room for {} further disks", new_disks.len()))?;
+    let wanted: Vec<Bus> = new_disks.iter().map(|disk| disk.bus.unwrap_or_else(|| hardware.usual_bus())).collect();
+    let places =
+        hardware.places(&wanted).map_err(|bus| format!("it can't have so many disks on {} controllers", bus.name()))?;
+    let mut added: Vec<i64> = Vec::new();
+    for (controller, _) in places.iter().filter(|(controller, _)| controller.key < 0) {
+        if !added.contains(&controller.key) {
+            added.push(controller.key);
+            spec.device_changes.push(DeviceChange::AddController {
+                key: controller.key,
+                kind: controller.kind.clone(),
+                bus_number: controller.bus_number,
+                scsi: controller.bus == Bus::Scsi,
+            });
+        }
+    }
     for ((disk, (controller, unit)), key) in new_disks.iter().zip(&places).zip((i64::MIN..=-101).rev()) {
         let file_name = match &disk.path {
-            Some(path) => format!("[{}] {}/{name}_disk_{unit}.vmdk", disk.datastore_name, path.trim_matches('/')),
+            Some(path) => {
+                let place = format!("{}{}-{unit}", controller.bus.name(), controller.bus_number);
+                format!("[{}] {}/{name}_disk_{place}.vmdk", disk.datastore_name, path.trim_matches('/'))
+            }
             // Without a name the server puts it beside the VM, whatever `datastore` says.
             None => format!("[{}]", disk.datastore_name),
         };
@@ -268,8 +293,9 @@ impl VsphereDriver {
         let moref = Self::moref(vm);
         let object = self.props(&moref, &["config.hardware.device"]).await?;
         let hardware = Hardware::of(&object.props);
-        let places = hardware.free_scsi_units(1).unwrap_or_default();
-        let Some((controller, unit)) = places.first() else {
+        // The one added controller would be of this request alone, and a LUN is mapped where there is one.
+        let places = hardware.places(&[Bus::Scsi]).unwrap_or_default();
+        let Some((controller, unit)) = places.first().filter(|(controller, _)| controller.key >= 0) else {
             return Err(self.session.refused(what, "its SCSI controllers have no room for another disk"));
         };
         let named = self.by_id_or_name("Datastore", &datastore.id).await?;
@@ -360,6 +386,7 @@ impl VsphereDriver {
             gib,
             provisioning: Provisioning::Thin,
             mode: mode(None),
+            bus: None,
             datastore,
             datastore_name: decode_name(named.text("name").unwrap_or_default()),
             path: None,
@@ -382,7 +409,7 @@ impl VsphereDriver {
         let mut disks = Vec::new();
         let mut thick: std::collections::BTreeMap<String, (u64, u64)> = std::collections::BTreeMap::new();
         for disk in request.add_disks.iter().filter(|disk| disk.rdm_type.is_none()) {
-            let AddDisk { size_gb, provision_type, disk_mode, datastore_id, datastore_path, .. } = disk;
+            let AddDisk { size_gb, provision_type, disk_mode, datastore_id, datastore_path, controller, .. } = disk;
             let gib = u64::from(size_gb.unwrap_or_default());
             if gib == 0 {
                 return Err(self.session.refused(what, "a disk to add has no size_gb"));
@@ -406,6 +433,7 @@ impl VsphereDriver {
                 gib,
                 provisioning,
                 mode: mode(*disk_mode),
+                bus: controller.map(bus),
                 datastore: datastore.obj,
                 datastore_name,
                 path: datastore_path.clone().filter(|p| !p.is_empty()),

@@ -87,13 +87,61 @@ impl VsphereDriver {
             0 | 1 => Ok(found.pop()),
             n => {
                 let ids: Vec<&str> = found.iter().map(|m| m.id.as_str()).collect();
-                let cause = format!("{n} VMs have this name ({}); names must be unique to be found", ids.join(", "));
+                let cause = format!(
+                    "{n} VMs have this name ({}): write the id, or the path (/Datacenter/vm/folder/name), of the one that is meant",
+                    ids.join(", ")
+                );
                 Err(self.session.refused(format!("find VM {name}"), cause))
             }
         }
     }
 
-    /// The VM of that name; what is known already is verified by one cheap read.
+    /// The VM that is meant by its path in the inventory, or by its id, where no VM has that for a name.
+    async fn by_path_or_id(&self, meant: &str) -> Result<Option<MoRef>, SourceError> {
+        let is_id =
+            meant.strip_prefix("vm-").is_some_and(|id| !id.is_empty() && id.chars().all(|c| c.is_ascii_digit()));
+        if is_id {
+            let vm = MoRef::new("VirtualMachine", meant);
+            return match self.props(&vm, &["name"]).await {
+                Ok(_) => Ok(Some(vm)),
+                Err(SourceError::NotFound { .. }) => Ok(None),
+                Err(error) => Err(error),
+            };
+        }
+        if !meant.starts_with('/') {
+            return Ok(None);
+        }
+        let index = self.index.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        // A name may hold a slash, too.
+        let named = index.into_iter().filter(|(name, _)| meant.ends_with(&format!("/{name}")));
+        for vm in named.flat_map(|(_, vms)| vms) {
+            if self.path_of(&vm).await? == meant {
+                return Ok(Some(vm));
+            }
+        }
+        Ok(None)
+    }
+
+    /// `/Datacenter/vm/folder/name`: what is above it, without the root folder.
+    async fn path_of(&self, vm: &MoRef) -> Result<String, SourceError> {
+        let mut path = String::new();
+        let mut above = Some(vm.clone());
+        while let Some(object) = above {
+            let of_vapp = if object.kind == "VirtualMachine" {
+                &["name", "parent", "parentVApp"][..]
+            } else {
+                &["name", "parent"]
+            };
+            let read = self.props(&object, of_vapp).await?;
+            above = read.moref("parent").or_else(|| read.moref("parentVApp"));
+            if above.is_some() {
+                path = format!("/{}{path}", decode_name(read.text("name").unwrap_or_default()));
+            }
+        }
+        Ok(path)
+    }
+
+    /// The VM of that name, or what is meant by its path or id; what is known already is verified by one cheap read.
     pub(super) async fn find_vm(&self, name: &str) -> Result<Option<MoRef>, SourceError> {
         if let Some(vm) = self.known(name) {
             match self.props(&vm, &["name"]).await {
@@ -102,7 +150,10 @@ impl VsphereDriver {
                 Err(error) => return Err(error),
             }
         }
-        self.find_fresh(name).await
+        match self.find_fresh(name).await? {
+            Some(vm) => Ok(Some(vm)),
+            None => self.by_path_or_id(name).await,
+        }
     }
 
     /// Likewise, or an error that names similar VMs.

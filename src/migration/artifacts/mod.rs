@@ -1,50 +1,32 @@
-//! What a person needs to diagnose a failed cell without its cluster: the objects as YAML, the
-//! events, the pods' logs.
+//! What a person needs to diagnose a failed cell without its cluster, in the layout of a must-gather ([`gather`]): the
+//! objects of its namespaces and of MTV's, their events, the pods' logs, what MTV's inventory showed, the versions.
 //!
 //! Best effort and bounded in time and size: a failure to collect is a note, never a verdict.
 //! Secrets are never read here.
+
+mod gather;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, DynamicObject, ListParams, LogParams};
-use kube::core::{ApiResource, GroupVersionKind, TypeMeta};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use self::gather::{Gathered, OF_CLUSTER, OF_MTV};
 use super::context::RunContext;
 use crate::api::world::Kind;
 use crate::api::world::inventory::collections;
-use crate::cluster::Cluster;
 use crate::event::{EventKind, Level};
-use crate::forklift::{WAITED_FOR, inventory};
+use crate::forklift::inventory;
 use crate::matrix::Cell;
 
 /// Longest time to spend on one cell.
-const LIMIT: Duration = Duration::from_secs(30);
-/// Lines of each container's log.
-const LOG_LINES: i64 = 2_000;
+const LIMIT: Duration = Duration::from_secs(60);
+/// Where another cluster's things are, in the same layout.
+const REMOTE: &str = "remote/";
 
-/// Group, version, kind, plural of what is written down.
-const KINDS: &[(&str, &str, &str, &str)] = &[
-    ("forklift.konveyor.io", "v1beta1", "Plan", "plans"),
-    ("forklift.konveyor.io", "v1beta1", "Migration", "migrations"),
-    ("forklift.konveyor.io", "v1beta1", "StorageMap", "storagemaps"),
-    ("forklift.konveyor.io", "v1beta1", "NetworkMap", "networkmaps"),
-    ("forklift.konveyor.io", "v1beta1", "Hook", "hooks"),
-    ("forklift.konveyor.io", "v1beta1", "Provider", "providers"),
-    ("k8s.cni.cncf.io", "v1", "NetworkAttachmentDefinition", "network-attachment-definitions"),
-    ("kubevirt.io", "v1", "VirtualMachine", "virtualmachines"),
-    ("kubevirt.io", "v1", "VirtualMachineInstance", "virtualmachineinstances"),
-    ("cdi.kubevirt.io", "v1beta1", "DataVolume", "datavolumes"),
-    ("batch", "v1", "Job", "jobs"),
-    ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
-    ("", "v1", "Pod", "pods"),
-    ("", "v1", "Event", "events"),
-];
-
-/// Writes the artifacts of one attempt and tells of each file by an event.
+/// Writes the artifacts of one attempt and tells of each file by an event; of what is about MTV and the cluster by one for
+/// the folder.
 pub async fn collect(context: &RunContext, cell: &Cell, attempt: u32) {
     if tokio::time::timeout(LIMIT, collect_all(context, cell, attempt)).await.is_err() {
         context.note(
@@ -63,44 +45,96 @@ async fn collect_all(context: &RunContext, cell: &Cell, attempt: u32) {
         namespaces.insert(1, cell.id.extra_namespace(run, name, attempt));
     }
     let relative = format!("artifacts/{}/attempt-{attempt}", cell.id.slug());
-    let dir = context.parts.results.join(&relative);
-    if let Err(error) = std::fs::create_dir_all(&dir) {
-        context.note(Some(&cell.id), Level::Warning, format!("failed to make {}: {error}", dir.display()));
+    let folder = Folder { context, cell, dir: context.parts.results.join(&relative), relative };
+    if let Err(error) = std::fs::create_dir_all(&folder.dir) {
+        let message = format!("failed to make {}: {error}", folder.dir.display());
+        context.note(Some(&cell.id), Level::Warning, message);
         return;
     }
+    let mut unread = Vec::new();
     let other = context.other_cluster();
-    let other = other.as_ref().map(|cluster| ("remote-", cluster));
-    let clusters: Vec<(&str, &Cluster)> = std::iter::once(("", &context.parts.cluster)).chain(other).collect();
-    for (which, cluster) in &clusters {
-        // What a step of the pipeline waits for says why it failed; the Plan says only that it did.
-        let waited_for = WAITED_FOR.iter().map(|(kind, plural)| ("forklift.konveyor.io", "v1beta1", *kind, *plural));
-        for (group, version, kind, plural) in KINDS.iter().copied().chain(waited_for) {
-            let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
-            for namespace in &namespaces {
-                let api: Api<DynamicObject> = Api::namespaced_with(cluster.client(), namespace, &resource);
-                // A kind that this cluster does not have is no loss.
-                let Ok(list) = api.list(&ListParams::default()).await else { continue };
-                if list.items.is_empty() {
-                    continue;
-                }
-                let whole = |mut object: DynamicObject| {
-                    // Items of a list do not tell their kind, and who reads the file wants to know.
-                    let types = TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() };
-                    object.types.get_or_insert(types);
-                    yaml(&object)
-                };
-                let text = list.items.into_iter().map(whole).collect::<Vec<_>>().join("---\n");
-                let file = format!("{which}{namespace}-{plural}.yaml");
-                save(context, cell, &dir, &relative, &file, kind, &text);
-            }
+    let kinds = gather::of_cell();
+    let mut begun = None;
+    // What is of the cell comes first: where time runs out, that is there.
+    for (root, cluster) in [("", Some(&context.parts.cluster)), (REMOTE, other.as_ref())] {
+        let Some(cluster) = cluster else { continue };
+        for name in &namespaces {
+            let (itself, since) = gather::namespace(cluster, name).await;
+            begun = begun.or(since);
+            folder.keep(root, itself, true, &mut unread);
+            folder.keep(root, gather::objects(cluster, &kinds, Some(name)).await, true, &mut unread);
         }
     }
     if let Some(view) = inventory_view(context, &cell.profile.name).await {
-        save(context, cell, &dir, &relative, "inventory.json", "MTV's inventory", &view);
+        save(context, cell, &folder.dir, &folder.relative, "inventory.json", "MTV's inventory", &view);
     }
-    for (which, cluster) in &clusters {
-        for namespace in &namespaces {
-            save_logs(context, cell, &dir, &relative, (which, cluster), namespace).await;
+    let parts = &context.parts;
+    let versions = json!({"mtv": parts.mtv_version, "ocp": parts.ocp_version,
+        "mtv-matrix": env!("CARGO_PKG_VERSION"), "run": run, "cell": cell.id, "attempt": attempt});
+    let versions = serde_json::to_string_pretty(&versions).unwrap_or_default();
+    save(context, cell, &folder.dir, &folder.relative, "versions.json", "versions", &versions);
+    for (root, cluster) in [("", Some(&context.parts.cluster)), (REMOTE, other.as_ref())] {
+        let Some(cluster) = cluster else { continue };
+        for name in &namespaces {
+            folder.keep(root, gather::logs(cluster, name, None).await, true, &mut unread);
+        }
+    }
+    let (cluster, mtv) = (&parts.cluster, parts.settings.mtv_namespace.as_str());
+    folder.keep("", gather::namespace(cluster, mtv).await.0, false, &mut unread);
+    folder.keep("", gather::objects(cluster, &OF_MTV, Some(mtv)).await, false, &mut unread);
+    // The attempt's namespace is the first that it makes: what MTV told before is of others.
+    folder.keep("", gather::logs(cluster, mtv, begun).await, false, &mut unread);
+    folder.tell(&format!("namespaces/{mtv}"), "MTV's own namespace");
+    for (root, cluster) in [("", Some(cluster)), (REMOTE, other.as_ref())] {
+        let Some(cluster) = cluster else { continue };
+        folder.keep(root, gather::objects(cluster, &OF_CLUSTER, None).await, false, &mut unread);
+        folder.keep(root, gather::definitions(cluster).await, false, &mut unread);
+        folder.tell(&format!("{root}cluster-scoped-resources"), "the cluster");
+    }
+    unread.sort();
+    unread.dedup();
+    if !unread.is_empty() {
+        let message = format!("artifacts lack what could not be read: {}", unread.join("; "));
+        context.note(Some(&cell.id), Level::Warning, message);
+    }
+}
+
+/// Where one attempt's files go.
+struct Folder<'a> {
+    context: &'a RunContext,
+    cell: &'a Cell,
+    dir: std::path::PathBuf,
+    /// To the results.
+    relative: String,
+}
+
+impl Folder<'_> {
+    /// Writes what was read below `root`; `told`: each file has an event.
+    fn keep(&self, root: &str, gathered: Gathered, told: bool, unread: &mut Vec<String>) {
+        unread.extend(gathered.unread);
+        for file in gathered.files {
+            let path = format!("{root}{}", file.path);
+            let place = self.dir.join(&path);
+            let written = place.parent().map_or(Ok(()), std::fs::create_dir_all);
+            match written.and_then(|()| std::fs::write(&place, &file.text)) {
+                Ok(()) if told => self.tell(&path, &file.what),
+                Ok(()) => {}
+                Err(error) => {
+                    let message = format!("failed to write {}/{path}: {error}", self.relative);
+                    self.context.note(Some(&self.cell.id), Level::Warning, message);
+                }
+            }
+        }
+    }
+
+    /// Tells of a file, or of a folder that is there.
+    fn tell(&self, path: &str, what: &str) {
+        if self.dir.join(path).exists() {
+            self.context.parts.events.emit(EventKind::Artifact {
+                cell: self.cell.id.clone(),
+                path: format!("{}/{path}", self.relative),
+                what: what.to_owned(),
+            });
         }
     }
 }
@@ -160,41 +194,6 @@ pub(super) fn hide_user_data(value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(hide_user_data),
         _ => {}
-    }
-}
-
-fn yaml(object: &DynamicObject) -> String {
-    let mut object = object.clone();
-    object.metadata.managed_fields = None;
-    hide_user_data(&mut object.data);
-    serde_saphyr::to_string(&object).unwrap_or_else(|error| format!("# failed to write as YAML: {error}\n"))
-}
-
-async fn save_logs(
-    context: &RunContext,
-    cell: &Cell,
-    dir: &Path,
-    relative: &str,
-    (which, cluster): (&str, &Cluster),
-    namespace: &str,
-) {
-    let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
-    let Ok(list) = pods.list(&ListParams::default()).await else { return };
-    for pod in list.items {
-        let Some(name) = pod.metadata.name else { continue };
-        let containers = pod.spec.map(|s| s.containers).unwrap_or_default();
-        for container in containers {
-            let params = LogParams {
-                container: Some(container.name.clone()),
-                tail_lines: Some(LOG_LINES),
-                ..LogParams::default()
-            };
-            let Ok(text) = pods.logs(&name, &params).await else { continue };
-            if !text.is_empty() {
-                let file = format!("{which}{namespace}-{name}-{}.log", container.name);
-                save(context, cell, dir, relative, &file, "log", &text);
-            }
-        }
     }
 }
 
