@@ -163,3 +163,86 @@ fn a_migration_applied_by_hand_runs_and_bad_ones_say_why() {
     let vm = lab.kubectl(&["get", "vm", "mtv-tests-rhel8", "-n", "mig", "-o", "yaml"]);
     assert!(vm.contains("kind: VirtualMachine"), "{vm}");
 }
+
+/// A vCenter, maps, and a Plan `p` for `mtv-tests-rhel8` into the namespace `mig-target`, which nobody made.
+fn planned(lab: &Server, vm_more: &str) {
+    lab.kubectl(&["create", "namespace", "mig"]);
+    lab.apply(&provider("vc", &lab.vsphere(), "lab-vsphere"));
+    lab.kubectl(&["wait", "--for=condition=Ready", "provider/vc", "-n", "mig", "--timeout=10s"]);
+    lab.apply(&format!(
+        "apiVersion: forklift.konveyor.io/v1beta1\nkind: StorageMap\nmetadata: {{name: m, namespace: mig}}\nspec: {{{PAIR}, map: [{{source: {{name: datastore1}}, destination: {{storageClass: nfs}}}}]}}\n---\napiVersion: forklift.konveyor.io/v1beta1\nkind: NetworkMap\nmetadata: {{name: m, namespace: mig}}\nspec: {{{PAIR}, map: [{{source: {{name: VM Network}}, destination: {{type: pod}}}}]}}\n---\napiVersion: forklift.konveyor.io/v1beta1\nkind: Plan\nmetadata: {{name: p, namespace: mig}}\nspec: {{{PAIR}, targetNamespace: mig-target, map: {{storage: {{name: m, namespace: mig}}, network: {{name: m, namespace: mig}}}}, vms: [{{name: mtv-tests-rhel8{vm_more}}}]}}\n"
+    ));
+    lab.kubectl(&["wait", "--for=condition=Ready", "plan/p", "-n", "mig", "--timeout=10s"]);
+}
+
+fn migrate(lab: &Server, name: &str, ends: &str) {
+    lab.apply(&format!(
+        "apiVersion: forklift.konveyor.io/v1beta1\nkind: Migration\nmetadata: {{name: {name}, namespace: mig}}\nspec: {{plan: {{name: p, namespace: mig}}}}\n"
+    ));
+    let (condition, migration) = (format!("--for=condition={ends}"), format!("migration/{name}"));
+    lab.kubectl(&["wait", &condition, &migration, "-n", "mig", "--timeout=15s"]);
+}
+
+#[test]
+fn mtv_makes_the_target_namespace_and_its_pods_leave_logs() {
+    if no_kubectl() {
+        return;
+    }
+    let lab = Server::start();
+    planned(&lab, "");
+    assert!(lab.try_kubectl(&["get", "namespace", "mig-target"]).unwrap_err().contains("NotFound"));
+    migrate(&lab, "go", "Succeeded");
+    lab.kubectl(&["get", "vm", "mtv-tests-rhel8", "-n", "mig-target"]);
+    let row = lab.kubectl(&["get", "plans", "-n", "mig"]);
+    let words = |line: usize| row.lines().nth(line).unwrap_or_default().split_whitespace().collect::<Vec<_>>();
+    assert_eq!(words(0), ["NAME", "READY", "EXECUTING", "SUCCEEDED", "FAILED", "AGE"]);
+    assert_eq!(words(1)[..3], ["p", "True", "True"]);
+    let log = lab.kubectl(&["logs", "-l", "forklift.app=virt-v2v", "-n", "mig-target", "--tail=-1"]);
+    for line in ["Converting Red Hat Enterprise Linux 8", "Copying disk 1/1", "Finishing off"] {
+        assert!(log.contains(line), "{line} is missing: {log}");
+    }
+    lab.kubectl(&["get", "configmap", "kube-root-ca.crt", "-n", "mig-target"]);
+}
+
+#[test]
+fn a_plan_remembers_each_migration_of_it() {
+    if no_kubectl() {
+        return;
+    }
+    let lab = Server::start();
+    lab.kubectl(&["create", "namespace", "hooks"]);
+    // A playbook that fails: `- hosts: localhost`, `tasks: [{fail: {}}]`.
+    lab.apply("apiVersion: forklift.konveyor.io/v1beta1\nkind: Hook\nmetadata: {name: h, namespace: hooks}\nspec: {image: quay.io/lab/hook, playbook: LSBob3N0czogbG9jYWxob3N0CiAgdGFza3M6IFt7ZmFpbDoge319XQo=}\n");
+    planned(&lab, ", hooks: [{step: PreHook, hook: {name: h, namespace: hooks}}]");
+    migrate(&lab, "first", "Failed");
+    migrate(&lab, "second", "Failed");
+    let history = "jsonpath={.status.migration.history[*].migration.name}";
+    assert_eq!(lab.kubectl(&["get", "plan", "p", "-n", "mig", "-o", history]), "first second");
+    let ends = "jsonpath={.status.migration.history[*].conditions[*].type}";
+    assert_eq!(lab.kubectl(&["get", "plan", "p", "-n", "mig", "-o", ends]), "Failed Failed");
+}
+
+#[test]
+fn workloads_come_up_and_end_and_what_kubectl_makes_is_made() {
+    if no_kubectl() {
+        return;
+    }
+    let lab = Server::start();
+    let make = |args: &[&str]| lab.kubectl(&[&["create", "-n", "default"], args].concat());
+    make(&["deployment", "web", "--image=nginx", "--replicas=2"]);
+    make(&["job", "once", "--image=busybox", "--", "true"]);
+    make(&["quota", "q", "--hard=pods=10"]);
+    make(&["cronjob", "nightly", "--image=busybox", "--schedule=0 1 * * *", "--", "true"]);
+    make(&["poddisruptionbudget", "pdb", "--selector=app=web", "--min-available=1"]);
+    make(&["priorityclass", "high", "--value=5"]);
+    assert!(make(&["token", "default"]).len() > 20);
+    lab.kubectl(&["wait", "--for=condition=Available", "deployment/web", "--timeout=10s"]);
+    lab.kubectl(&["rollout", "status", "deployment/web", "--timeout=10s"]);
+    lab.kubectl(&["wait", "--for=condition=Complete", "job/once", "--timeout=10s"]);
+    let nodes = lab.kubectl(&["get", "pods", "-l", "app=web", "-o", "jsonpath={.items[*].spec.nodeName}"]);
+    assert_eq!(nodes, "worker-0 worker-0");
+    lab.apply("apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: data}\nspec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n");
+    lab.kubectl(&["wait", "--for=jsonpath={.status.phase}=Bound", "pvc/data", "--timeout=10s"]);
+    let class = lab.kubectl(&["get", "pvc", "data", "-o", "jsonpath={.spec.storageClassName}"]);
+    assert_eq!(class, "ocs-storagecluster-ceph-rbd-virtualization");
+}

@@ -202,7 +202,7 @@ func TestKubectlSaysTheSameOfBothServers(t *testing.T) {
 	path := harness.Tool(t, "kubectl", harness.KubernetesVersion())
 	listed := listedDifferences(t)
 	cluster := harness.Start(t)
-	lab := harness.StartLab(t)
+	lab := harness.StartLab(t, "--without", "nodes")
 	real := newSide(t, "real", cluster.URL, cluster.Token, cluster.CAFile)
 	embedded := newSide(t, "lab", lab.URL, lab.Token, lab.CAFile)
 	for _, on := range []*side{real, embedded} {
@@ -223,7 +223,7 @@ func TestKubectlSaysTheSameOfBothServers(t *testing.T) {
 func TestThePythonClientWorksTheSameOnBothServers(t *testing.T) {
 	python := harness.Python(t)
 	cluster := harness.Start(t)
-	lab := harness.StartLab(t)
+	lab := harness.StartLab(t, "--without", "nodes")
 	real := newSide(t, "real", cluster.URL, cluster.Token, cluster.CAFile)
 	embedded := newSide(t, "lab", lab.URL, lab.Token, lab.CAFile)
 	for _, on := range []*side{real, embedded} {
@@ -270,7 +270,7 @@ func vsphere(t *testing.T, lab *harness.Lab) *url.URL {
 
 func TestGovcManagesTheLabsVirtualMachines(t *testing.T) {
 	path := harness.Tool(t, "govc", harness.Version("govc", "github.com/vmware/govmomi"))
-	lab := harness.StartLab(t)
+	lab := harness.StartLab(t, "--without", "nodes")
 	endpoint := vsphere(t, lab)
 	password, _ := endpoint.User.Password()
 	env := []string{
@@ -338,7 +338,7 @@ func TestGovcManagesTheLabsVirtualMachines(t *testing.T) {
 
 func TestPyvmomiManagesTheLabsVirtualMachines(t *testing.T) {
 	python := harness.Python(t)
-	lab := harness.StartLab(t)
+	lab := harness.StartLab(t, "--without", "nodes")
 	endpoint := vsphere(t, lab)
 	password, _ := endpoint.User.Password()
 	script := filepath.Join(harness.Root(), "conformance", "python", "vsphere.py")

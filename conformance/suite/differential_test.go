@@ -38,7 +38,7 @@ type found struct {
 func TestTheEmbeddedServerAnswersAsTheRealOne(t *testing.T) {
 	listed := listedDifferences(t)
 	cluster := harness.Start(t)
-	lab := harness.StartLab(t)
+	lab := harness.StartLab(t, "--without", "nodes")
 	real := newSide(t, "real", cluster.URL, cluster.Token, cluster.CAFile)
 	embedded := newSide(t, "lab", lab.URL, lab.Token, lab.CAFile)
 	for _, on := range []*side{real, embedded} {

@@ -6,16 +6,24 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::apiserver::ApiServer;
+use super::controllers::namespaces;
 
 /// Kinds that come and go by themselves.
 const TRANSIENT: [&str; 2] = ["Event", "Lease"];
-/// What MTV makes for its populators once, and keeps (`ensurePopulatorServiceAccount`, vsphere/builder.go).
-const KEPT: [&str; 4] =
-    ["populator-pv-reader", "populator-pv-reader-binding", "populator-lease-reader", "populator-lease-reader-binding"];
+/// What MTV makes for its populators once, and keeps (`ensurePopulatorServiceAccount`, vsphere/builder.go), and what a
+/// cluster keeps by itself.
+const KEPT: [&str; 5] = [
+    "populator-pv-reader",
+    "populator-pv-reader-binding",
+    "populator-lease-reader",
+    "populator-lease-reader-binding",
+    // Every namespace has it, and it goes with the namespace.
+    namespaces::ROOT_CA,
+];
 /// Metadata that the server counts.
 const COUNTED: [&str; 3] = ["resourceVersion", "managedFields", "generation"];
 
-/// Whether MTV made it once, and keeps it.
+/// Whether MTV or the cluster made it once, and keeps it.
 pub(super) fn is_kept(name: &str) -> bool {
     KEPT.contains(&name)
 }

@@ -23,6 +23,7 @@ use controllers::kubelet::{self, KubeletOptions, Pods};
 use controllers::kubevirt::exports::{self, ExportOptions};
 use controllers::kubevirt::{self, KubevirtOptions, Subresources};
 use controllers::mtv::{self, Clusters, MtvOptions, MtvVersion};
+use controllers::namespaces;
 use controllers::storage::{self, StorageOptions};
 use controllers::workloads;
 use defects::Defects;
@@ -182,15 +183,16 @@ impl Lab {
             endpoints.push(endpoint);
         }
         let pods = Arc::new(Pods::default());
-        // Beside the lab's own MTV no pod is needed. And the lab's API server is held against a real one that has no
-        // kubelet beside it (conformance/).
-        if !matches!(options.mtv, Mtv::Own) {
+        // On a cluster from outside pods are its own affair, where no real Forklift needs them.
+        let own_mtv = matches!(options.mtv, Mtv::Own);
+        if options.nodes && (host.is_own() || !own_mtv) {
             controllers.spawn(
                 kubelet::run(KubeletOptions {
                     client: host.client(),
                     clock,
                     guests: directory.clone(),
                     pods: pods.clone(),
+                    others_migrate: own_mtv,
                     stop: stop.clone(),
                 })
                 .boxed(),
@@ -247,6 +249,9 @@ impl Lab {
             .boxed(),
         );
         controllers.spawn(workloads::run(host.client(), stop.clone()).boxed());
+        if options.nodes && host.is_own() {
+            controllers.spawn(namespaces::run(host.client(), ca.ca_pem().to_owned(), stop.clone()).boxed());
+        }
         let pods = !matches!(options.mtv, Mtv::Own);
         controllers.spawn(
             storage::run(StorageOptions { client: host.client(), clock, guests: directory, pods, stop: stop.clone() })

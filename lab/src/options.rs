@@ -30,6 +30,8 @@ pub struct LabOptions {
     pub faults: Option<FaultOptions>,
     /// Which MTV there is.
     pub mtv: Mtv,
+    /// Whether pods live and namespaces get a cluster's CA. Without, the API server stands alone.
+    pub nodes: bool,
     /// What the platforms and the cluster hold; `None`: the shipped world. Its references were checked.
     pub world: Option<Box<World>>,
 }
@@ -59,6 +61,7 @@ impl Default for LabOptions {
             on: None,
             faults: None,
             mtv: Mtv::Own,
+            nodes: true,
             world: None,
         }
     }

@@ -573,7 +573,20 @@ pub struct CleanArgs {
     pub output: Output,
 }
 
+/// What somebody who has never seen the lab does next.
+const LAB_NEXT: &str = "\
+The lab is a cluster-admin's OpenShift with MTV and OpenShift Virtualization, on loopback. It prints the next commands
+with its own addresses; in short:
+
+  export KUBECONFIG=lab/kubeconfig
+  kubectl get providers -A
+  oc login https://127.0.0.1:PORT -u kubeadmin -p lab-admin --certificate-authority=lab/ca.pem
+
+User kubeadmin, password lab-admin. The logins of its vSphere, oVirt, OpenStack … and of their guests are in
+lab/providers.json. A migration by hand, with plain YAML, is told in docs/lab.md.";
+
 #[derive(Debug, ClapArgs)]
+#[command(after_help = LAB_NEXT)]
 pub struct LabServerArgs {
     /// Port of the API server; 0 picks a free one.
     #[arg(long, default_value_t = 0)]
@@ -591,6 +604,7 @@ pub struct LabServerArgs {
     /// 2.9 to 2.12, or 2.13 for upstream's main.
     #[arg(long, value_name = "X.Y")]
     pub mtv_version: Option<String>,
+    /// A way in which migrations go wrong although MTV says Succeeded; `--defect help` lists them.
     #[arg(long, value_name = "NAME")]
     pub defect: Vec<String>,
     /// As `--lab-weather` of `run`.
@@ -600,19 +614,22 @@ pub struct LabServerArgs {
     pub faults: FaultArgs,
     /// The real Forklift in place of the lab's MTV: a folder with its executables and `crds/`;
     /// MTV_FORKLIFT_DIR too.
-    #[arg(long, value_name = "DIR", conflicts_with = "without")]
+    #[arg(long, value_name = "DIR")]
     pub forklift: Option<PathBuf>,
     /// What the lab holds: VMs, hosts, datastores, networks, storage classes. `mtv-matrix config world` prints the
     /// shipped one.
     #[arg(long, value_name = "FILE")]
     pub world: Option<PathBuf>,
-    /// Leave a part of the lab out: somebody else runs it on the same API server.
-    #[arg(long, value_enum, requires = "on")]
-    pub without: Option<LabPart>,
+    /// Leave a part of the lab out.
+    #[arg(long, value_enum, value_name = "PART", value_delimiter = ',')]
+    pub without: Vec<LabPart>,
 }
 
 /// A part of the lab that may be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LabPart {
+    /// Somebody else runs it, on the same API server: with `--on`, instead of `--forklift`.
     Mtv,
+    /// Pods stay Pending, and namespaces have no kube-root-ca.crt, as on an API server that stands alone.
+    Nodes,
 }

@@ -20,9 +20,15 @@ pub async fn run(args: &LabServerArgs) -> Result<u8, Stop> {
     }
     options.world = args.world.as_deref().map(common::world).transpose()?;
     common::play(&mut options);
-    options.mtv = match args.without {
-        Some(LabPart::Mtv) => Mtv::Elsewhere,
-        None => common::mtv(args.forklift.as_deref(), args.mtv_version.as_deref(), Some(args.dir.join("forklift")))?,
+    let without = |part| args.without.contains(&part);
+    options.nodes = !without(LabPart::Nodes);
+    options.mtv = if without(LabPart::Mtv) {
+        if args.on.is_none() || args.forklift.is_some() {
+            return Err(Stop::usage("--without mtv goes with --on KUBECONFIG, and without --forklift"));
+        }
+        Mtv::Elsewhere
+    } else {
+        common::mtv(args.forklift.as_deref(), args.mtv_version.as_deref(), Some(args.dir.join("forklift")))?
     };
     if let (Mtv::Own, Some(version)) = (&options.mtv, &args.mtv_version) {
         options.mtv_version.clone_from(version);
@@ -35,10 +41,14 @@ pub async fn run(args: &LabServerArgs) -> Result<u8, Stop> {
         super::show::out(format_args!("  Forklift {label} is its MTV; logs are in {}", logs.display()));
     }
     super::show::out(format_args!("  export KUBECONFIG={}", kubeconfig.display()));
-    if let Some((user, password)) = lab.login() {
-        super::show::out(format_args!("  a login through its OAuth: user {user}, password {password}"));
-    }
     super::show::out(format_args!("  kubectl get providers -A"));
+    if let Some((user, password)) = lab.login() {
+        super::show::out(format_args!(
+            "  oc login {} -u {user} -p {password} --certificate-authority={}",
+            lab.url(),
+            args.dir.join("ca.pem").display()
+        ));
+    }
     super::show::out(format_args!(
         "  mtv-matrix --providers-json {} run --storage-class {} --set cutover_after_precopies=2 --set remote_ocp_cluster=127.0.0.1",
         args.dir.join("providers.json").display(),

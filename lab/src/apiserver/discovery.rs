@@ -49,6 +49,7 @@ fn subresources(def: &ResourceDef) -> Vec<Below> {
     }
     match (def.group.as_str(), def.plural.as_str()) {
         ("", "pods") => {
+            add("binding", &["create"], Some(("", "v1", "Binding")));
             add("eviction", &["create"], Some(("policy", "v1", "Eviction")));
             add("log", &["get"], None);
         }

@@ -196,6 +196,7 @@ pub(super) fn post(state: &State, call: &Call) -> Result<Response, ApiError> {
     match (call.target.name.as_deref(), call.def.plural.as_str(), path.as_slice()) {
         (None, _, _) => {}
         (Some(_), "pods", ["eviction"]) => return evict(state, call),
+        (Some(_), "pods", ["binding"]) => return bind(state, call),
         (Some(_), "serviceaccounts", ["token"]) => {
             return auth::service_account_token(state, &call.key()?, call.json()?);
         }
@@ -230,10 +231,30 @@ fn requested(body: &mut Value, user: &User) {
     }
 }
 
+fn done() -> Response {
+    let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+    json_response(201, &body)
+}
+
 fn evict(state: &State, call: &Call) -> Result<Response, ApiError> {
     state.delete(&call.def, &call.key()?, &DeleteOptions::default())?;
-    let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
-    Ok(json_response(201, &body))
+    Ok(done())
+}
+
+/// A scheduler's word: on which node the pod runs.
+fn bind(state: &State, call: &Call) -> Result<Response, ApiError> {
+    let (body, key) = (call.json()?, call.key()?);
+    let node = body["target"]["name"].as_str().unwrap_or_default();
+    state.update(&call.def, &key, Part::Main, &Write::inside(Verb::Patch), |pod| {
+        if let Some(has) = pod["spec"]["nodeName"].as_str().filter(|has| !has.is_empty()) {
+            let why = format!("pod {} is already assigned to node \"{has}\"", key.name);
+            return Err(ApiError::conflict(&call.def, &key.name, &why));
+        }
+        let mut bound = pod.clone();
+        bound["spec"]["nodeName"] = json!(node);
+        Ok(bound)
+    })?;
+    Ok(done())
 }
 
 pub(super) fn put(state: &State, call: &Call) -> Result<Response, ApiError> {

@@ -9,6 +9,7 @@ mod http_source;
 pub mod kubelet;
 pub mod kubevirt;
 pub mod mtv;
+pub mod namespaces;
 pub mod objects;
 pub mod storage;
 mod storage_profiles;

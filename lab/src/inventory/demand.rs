@@ -7,9 +7,13 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+/// Real time after a look for which a collector asks as often as it can: who looks waits for something.
+const EAGER: Duration = Duration::from_secs(5);
 /// Real time for which a look counts: longer than a VM takes to be made, so that its parts are seen
-/// one by one as they come.
+/// one by one as they come. Pauses grow with the time since the look: a tenth of it.
 const BUSY: Duration = Duration::from_secs(120);
+/// The longest of them.
+const SLOWEST: Duration = Duration::from_secs(5);
 /// Real time between two questions of a collector that nobody looks at: doubled from the first to the
 /// last.
 const IDLE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -34,22 +38,23 @@ impl Demand {
         self.bell.notify_one();
     }
 
-    fn is_busy(&self) -> bool {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).elapsed() < BUSY
+    fn since(&self) -> Duration {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
     /// Returns at once while somebody looks; else when somebody does, or after a pause that grows.
     pub async fn pace(&self, pause: &mut Duration) {
-        if self.is_busy() {
-            *pause = Duration::ZERO;
-            return;
-        }
-        *pause = (*pause * 2).clamp(IDLE.0, IDLE.1);
+        let since = self.since();
+        *pause = match since {
+            _ if since < EAGER => return *pause = Duration::ZERO,
+            _ if since < BUSY => (since / 10).min(SLOWEST),
+            _ => (*pause * 2).clamp(IDLE.0, IDLE.1),
+        };
         loop {
             tokio::select! {
                 () = tokio::time::sleep(*pause) => return,
                 // A bell from before the last question says nothing new.
-                () = self.bell.notified() => if self.is_busy() { return },
+                () = self.bell.notified() => if self.since() < EAGER { return },
             }
         }
     }
@@ -68,7 +73,13 @@ mod tests {
         let begun = Instant::now();
         demand.pace(&mut pause).await;
         assert_eq!(begun.elapsed(), Duration::ZERO, "it was made because somebody wants it");
-        tokio::time::sleep(BUSY).await;
+        let mut questions = 0;
+        while begun.elapsed() < BUSY {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            demand.pace(&mut pause).await;
+            questions += 1;
+        }
+        assert!((40..80).contains(&questions), "{questions} in two minutes: often at first, then ever more seldom");
         let begun = Instant::now();
         for _ in 0..20 {
             demand.pace(&mut pause).await;

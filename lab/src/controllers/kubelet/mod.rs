@@ -1,5 +1,5 @@
 //! The simulated kubelet: pods get an address, and live as their containers would, so that who waits
-//! for a Deployment or a Job sees it become ready. No scheduler: pods have no node.
+//! for a Deployment or a Job sees it become ready. The scheduler is one worker for all.
 //!
 //! Which program a pod runs is told by its containers ([`program`]); what the program does while it
 //! runs is a file of its own ([`v2v`], [`playbook`]). Ports of pods are served through [`Pods`],
@@ -17,12 +17,13 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::copiers::node;
 use super::objects::{Restart, one_task_each};
 use crate::clock::Clock;
 use crate::ports::GuestDirectory;
@@ -31,6 +32,7 @@ mod inspection;
 pub(in crate::controllers) mod playbook;
 mod program;
 mod v2v;
+pub(in crate::controllers) mod v2v_log;
 
 use program::Program;
 
@@ -49,6 +51,8 @@ pub struct KubeletOptions {
     pub clock: Clock,
     pub guests: Arc<dyn GuestDirectory>,
     pub pods: Arc<Pods>,
+    /// Pods that migrate are played by somebody else: the lab's own MTV tells of its own.
+    pub others_migrate: bool,
     pub stop: CancellationToken,
 }
 
@@ -159,10 +163,16 @@ async fn live(options: &KubeletOptions, pod: Pod) -> Result<(), kube::Error> {
     if !matches!(phase, "" | "Pending") || pod.metadata.deletion_timestamp.is_some() {
         return Ok(());
     }
+    if options.others_migrate && Program::migrates(&pod) {
+        return Ok(());
+    }
     let namespace = pod.namespace().unwrap_or_default();
     let api: Api<Pod> = Api::namespaced(options.client.clone(), &namespace);
     let name = pod.name_any();
     let status = Status { api: &api, name: &name, pod: &pod, started: now() };
+    if !Program::migrates(&pod) {
+        schedule(options, &pod, &api).await?;
+    }
     status.write("Pending", None, None).await?;
     claims_bound(options, &pod, &namespace).await?;
     options.clock.sleep(STARTS).await;
@@ -172,6 +182,22 @@ async fn live(options: &KubeletOptions, pod: Pod) -> Result<(), kube::Error> {
     let ended = program.run(options, &pod, &ports).await?;
     let phase = if ended == Ended::Well { "Succeeded" } else { "Failed" };
     status.write(phase, Some(ports.address), Some(&ended)).await
+}
+
+/// Gives it a node, where it has none. Pods that migrate are left as they are: nobody looks where they run.
+async fn schedule(options: &KubeletOptions, pod: &Pod, api: &Api<Pod>) -> Result<(), kube::Error> {
+    if pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some()) {
+        return Ok(());
+    }
+    let Some(node) = node(&options.client).await else { return Ok(()) };
+    let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod.name_any()},
+        "target": {"apiVersion": "v1", "kind": "Node", "name": node}});
+    let bound: Result<Value, _> =
+        api.create_subresource("binding", &pod.name_any(), &PostParams::default(), &binding).await;
+    match bound {
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        bound => bound.map(drop),
+    }
 }
 
 /// A pod does not start before its volumes are there.

@@ -51,6 +51,13 @@ impl Program {
         }
     }
 
+    /// Whether the pod copies or converts a guest, or runs a hook: work of a migration.
+    pub fn migrates(pod: &Pod) -> bool {
+        let first = pod.spec.as_ref().and_then(|spec| spec.containers.first());
+        let copies = first.is_some_and(|first| matches!(first.name.as_str(), "importer" | "populate"));
+        copies || !matches!(Self::of(pod), Self::Service | Self::Short)
+    }
+
     pub async fn run(self, options: &KubeletOptions, pod: &Pod, ports: &Ports) -> Result<Ended, kube::Error> {
         match self {
             Self::VirtV2v => Ok(v2v::run(options, pod, ports).await),
@@ -99,6 +106,12 @@ mod tests {
             "env": [{"name": "VMI_NAME", "value": "w"}, {"name": "VMI_NAMESPACE", "value": "n"}]});
         let expected = Program::WaitForReboot { namespace: "n".to_owned(), vmi: "w".to_owned() };
         assert_eq!(program(wait, "Never"), expected);
+        let migrates = |name: &str| {
+            let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": name}]}});
+            Program::migrates(&serde_json::from_value(pod).unwrap())
+        };
+        assert!(["virt-v2v", "hook", "importer", "populate"].into_iter().all(migrates));
+        assert!(!migrates("nginx"));
         assert_eq!(program(json!({"name": "validator"}), "OnFailure"), Program::Short);
         assert_eq!(program(json!({"name": "server"}), "Always"), Program::Service);
         assert_eq!(program(json!({"name": "importer"}), "OnFailure"), Program::Service);

@@ -10,11 +10,15 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::routing::{get, post};
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
+use super::v2v_log::{Job, Until};
 use super::{Ended, KubeletOptions, Ports};
 use crate::api::world::Failure;
+use crate::apiserver::LOG_ANNOTATION;
 use crate::ports::GuestProfile;
 
 /// Simulated time that virt-v2v works.
@@ -48,6 +52,13 @@ fn told(pod: &Pod) -> Told {
 pub async fn run(options: &KubeletOptions, pod: &Pod, ports: &Ports) -> Ended {
     let told = told(pod);
     let guest = options.guests.by_name(&told.vm);
+    let job = Job {
+        vm: &told.vm,
+        system: guest.as_ref().map_or("", |guest| guest.pretty_name.as_str()),
+        disks: told.disks.max(1),
+        in_place: told.in_place,
+    };
+    print(options, pod, &job.log(Until::Begun)).await;
     let time = options.clock.real(WORK).max(if told.in_place { Duration::ZERO } else { SHORTEST });
     let began = Instant::now();
     let disks = told.disks.max(1);
@@ -59,6 +70,7 @@ pub async fn run(options: &KubeletOptions, pod: &Pod, ports: &Ports) -> Ended {
     let here = |fails: &&Failure| fails.is_in("ImageConversion") || fails.is_in("DiskTransferV2v");
     if let Some(fails) = guest.as_ref().and_then(|guest| guest.fails.as_ref()).filter(here) {
         tokio::time::sleep(time / 2).await;
+        print(options, pod, &job.log(Until::Failed(&fails.error))).await;
         return Ended::Badly(fails.error.clone());
     }
     tokio::time::sleep(time).await;
@@ -66,7 +78,15 @@ pub async fn run(options: &KubeletOptions, pod: &Pod, ports: &Ports) -> Ended {
     // The server of results comes up when virt-v2v has ended; before that its port is closed.
     ports.open(ANSWERS, answers(vm(disks, guest.as_ref()).to_string(), inspection(guest.as_ref()), gone.clone()));
     gone.notified().await;
+    print(options, pod, &job.log(Until::Done)).await;
     Ended::Well
+}
+
+/// A pod whose log is not there migrates all the same.
+async fn print(options: &KubeletOptions, pod: &Pod, text: &str) {
+    let pods: Api<Pod> = Api::namespaced(options.client.clone(), &pod.namespace().unwrap_or_default());
+    let log = json!({"metadata": {"annotations": {LOG_ANNOTATION: text}}});
+    let _ = pods.patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(log)).await;
 }
 
 fn answers(vm: String, inspection: String, gone: Arc<Notify>) -> Router {

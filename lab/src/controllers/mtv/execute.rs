@@ -127,6 +127,12 @@ pub(super) async fn execute(
         mtv.clock.sleep(PHASE).await;
         return;
     }
+    if let Err(error) = target::ensure_namespace(&target, &plan.spec.target_namespace).await {
+        // MTV gives it back to its queue and comes again.
+        tracing::warn!(plan = plan.name_any(), %error, "the lab's MTV has no target namespace");
+        mtv.clock.sleep(PHASE).await;
+        return;
+    }
     let offloads =
         offload::is_used(&resolved.storage) && mtv.switch("feature_copy_offload", mtv.version.at_least(11)).await;
     let run = Run {
@@ -320,7 +326,7 @@ impl Run {
 
     async fn write(&self, conditions: &[Condition], vms: &[VmStatus], started: &str, end: Option<&str>) {
         let old = self.plan.status.clone().unwrap_or_default();
-        let history = json!({
+        let executed = json!({
             "conditions": conditions.iter().filter(|c| c.durable == Some(true)).collect::<Vec<_>>(),
             "migration": snapshot(self.migration.as_ref()),
             "plan": snapshot(&self.plan),
@@ -330,13 +336,17 @@ impl Run {
                 "destination": snapshot(&self.resolved.destination),
             },
         });
+        // The last one is this execution's; those of before stay as they ended (`NewSnapshot`).
+        let mut history = old.migration.map(|migration| migration.history).unwrap_or_default();
+        history.retain(|entry| entry.pointer("/migration/uid") != executed.pointer("/migration/uid"));
+        history.push(executed);
         let status = PlanStatus {
             conditions: settle(conditions.to_vec(), &old.conditions),
             observed_generation: self.plan.metadata.generation.unwrap_or_default(),
             migration: Some(PlanMigration {
                 started: Some(started.to_owned()),
                 completed: end.map(|_| now()),
-                history: vec![history],
+                history,
                 vms: vms.to_vec(),
             }),
         };
@@ -462,7 +472,7 @@ impl Walk<'_> {
             Ok(()) => durable("Succeeded", "The VM migration has SUCCEEDED."),
             Err(Halt::Failed(reason)) => {
                 self.fail(&reason);
-                pods::fail(&self).await;
+                pods::fail(&self, &reason).await;
                 warm::remove_snapshots(&self).await;
                 durable("Failed", "The VM migration has FAILED.")
             }

@@ -11,15 +11,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::Mtv;
 use super::conditions::{condition, settle, write_status};
-use super::plan::content;
+use super::patience::{Look, Patience};
+use super::plan::seen;
 use crate::api::condition::{Condition, Conditions};
 use crate::api::forklift::{MapStatus, NetworkMap, NetworkPair, ObjRef, Pair, Provider, Ref, StorageMap, StoragePair};
 use crate::api::multus::NetworkAttachmentDefinition;
 use crate::controllers::objects::{Restart, one_task_each};
 use crate::inventory::model::Inventory;
-
-/// Real pause between two looks of a map that is not ready.
-pub(super) const AGAIN: std::time::Duration = std::time::Duration::from_millis(150);
 
 /// What the two kinds of map differ in.
 trait MtvMap:
@@ -208,13 +206,13 @@ fn resolve<'a>(reference: &Ref, known: impl Iterator<Item = (&'a str, &'a str)>)
 }
 
 /// What holds of a map now, `Ready` where nothing speaks against it.
-async fn judge<K: MtvMap>(mtv: &Mtv, map: &K) -> MapStatus {
+async fn judge<K: MtvMap>(mtv: &Mtv, map: &K, look: Look) -> MapStatus {
     let mut status =
         MapStatus { observed_generation: map.meta().generation.unwrap_or_default(), ..MapStatus::default() };
     match pair(mtv, map.providers()).await {
         Err(bad) => status.conditions = bad,
         Ok((source, destination)) => {
-            let content = content(mtv, &source).await;
+            let content = seen(mtv, &source, look).await;
             let known = content.as_deref().map(K::known).unwrap_or_default();
             let there = mtv.clusters.of(&destination).await.unwrap_or_else(|_| mtv.client.clone());
             let sees = Networks::of(&destination, &mtv.namespace);
@@ -244,16 +242,20 @@ async fn judge<K: MtvMap>(mtv: &Mtv, map: &K) -> MapStatus {
 /// Looks at a map until it is ready; its status is written when it changes.
 async fn reconcile<K: MtvMap>(mtv: Arc<Mtv>, map: K) {
     let mut last = map.known_status().cloned().unwrap_or_default();
+    let (mut patience, mut look) = (Patience::default(), Look::Now);
     loop {
-        let mut status = judge(&mtv, &map).await;
+        let mut status = judge(&mtv, &map, look).await;
         status.conditions = settle(status.conditions, &last.conditions);
         if status == last || write_status(&mtv.client, &map, &status).await {
+            if status != last {
+                patience = Patience::default();
+            }
             last = status;
             if last.conditions.holds("Ready") {
                 return;
             }
         }
-        tokio::time::sleep(AGAIN).await;
+        look = patience.again().await;
     }
 }
 

@@ -15,6 +15,7 @@ mod maps;
 mod migrations;
 mod networks;
 pub(super) mod offload;
+mod patience;
 mod pipeline;
 mod plan;
 pub mod platform;

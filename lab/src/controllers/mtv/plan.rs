@@ -8,7 +8,8 @@ use kube::api::Api;
 use tokio_util::sync::CancellationToken;
 
 use super::conditions::{condition, settle, write_status};
-use super::maps::{AGAIN, pair};
+use super::maps::pair;
+use super::patience::{Look, Patience};
 use super::sources::{self, Source};
 use super::validate::{self, View};
 use super::{Mtv, execute, target};
@@ -69,6 +70,8 @@ async fn live(mtv: Arc<Mtv>, plan: Plan) {
     let (namespace, name) = (plan.namespace().unwrap_or_default(), plan.name_any());
     let api: Api<Plan> = Api::namespaced(mtv.client.clone(), &namespace);
     let bell = mtv.migrations.bell(&namespace, &name);
+    let mut patience = Patience::default();
+    let mut look = Look::Now;
     loop {
         // Asked for before looking, so that a Migration made meanwhile is not missed.
         let rung = bell.notified();
@@ -82,7 +85,7 @@ async fn live(mtv: Arc<Mtv>, plan: Plan) {
             archive(&mtv, &plan, old).await;
             return;
         }
-        let (conditions, resolved) = validate_plan(&mtv, &plan, &old).await;
+        let (conditions, resolved) = validate_plan(&mtv, &plan, &old, look).await;
         let ready = conditions.holds("Ready");
         let status = PlanStatus {
             conditions: settle(conditions, &old.conditions),
@@ -91,21 +94,30 @@ async fn live(mtv: Arc<Mtv>, plan: Plan) {
         };
         if status != old {
             write_status(&mtv.client, &plan, &status).await;
+            patience = Patience::default();
         }
         let pending = mtv.migrations.pending(&namespace, &name);
         match (resolved, pending) {
             (Some(resolved), Some(migration)) if ready => {
                 execute::execute(&mtv, &plan, &migration, resolved, status.conditions).await;
+                patience = Patience::default();
+                look = Look::Now;
             }
             _ if ready || status.conditions.holds("Succeeded") => {
                 // Nothing to do until a Migration comes or the spec changes. What the Plan refers to may
                 // change, too: that is noticed by a look around.
                 tokio::select! {
-                    () = rung => {}
-                    () = tokio::time::sleep(LOOK_AROUND) => {}
+                    () = rung => look = Look::Now,
+                    () = tokio::time::sleep(LOOK_AROUND) => look = Look::Around,
                 }
             }
-            _ => tokio::time::sleep(AGAIN).await,
+            _ => tokio::select! {
+                () = rung => {
+                    patience = Patience::default();
+                    look = Look::Now;
+                }
+                next = patience.again() => look = next,
+            },
         }
     }
 }
@@ -130,7 +142,7 @@ async fn archive(mtv: &Mtv, plan: &Plan, mut status: PlanStatus) {
 }
 
 /// The conditions that hold now, and what the Plan refers to when nothing speaks against it.
-async fn validate_plan(mtv: &Mtv, plan: &Plan, old: &PlanStatus) -> (Vec<Condition>, Option<Resolved>) {
+async fn validate_plan(mtv: &Mtv, plan: &Plan, old: &PlanStatus, look: Look) -> (Vec<Condition>, Option<Resolved>) {
     let mut conditions: Vec<Condition> = old.conditions.iter().filter(|c| c.durable == Some(true)).cloned().collect();
     let ended = old.conditions.holds("Succeeded") && !mtv.defects.behaves(Conduct::RunsArrivedAgain);
     if ended {
@@ -145,7 +157,7 @@ async fn validate_plan(mtv: &Mtv, plan: &Plan, old: &PlanStatus) -> (Vec<Conditi
     };
     conditions.extend(static_ips_on_pod_network(mtv, plan, &resolved));
     conditions.extend(hook_conditions(mtv, plan).await);
-    conditions.extend(vm_conditions(mtv, plan, &resolved, old).await);
+    conditions.extend(vm_conditions(mtv, plan, &resolved, old, look).await);
     if conditions.blockers().is_empty() {
         conditions.push(condition("Ready", "Required", "", "The migration plan is ready."));
         (conditions, Some(resolved))
@@ -266,8 +278,8 @@ async fn hook_conditions(mtv: &Mtv, plan: &Plan) -> Vec<Condition> {
     bad
 }
 
-async fn vm_conditions(mtv: &Mtv, plan: &Plan, resolved: &Resolved, old: &PlanStatus) -> Vec<Condition> {
-    let Some(inventory) = content(mtv, &resolved.source).await else {
+async fn vm_conditions(mtv: &Mtv, plan: &Plan, resolved: &Resolved, old: &PlanStatus, look: Look) -> Vec<Condition> {
+    let Some(inventory) = seen(mtv, &resolved.source, look).await else {
         // MTV fails the reconcile and comes again; a runner sees a Plan without `Ready`.
         return vec![condition(
             "SourceProviderNotReady",
@@ -306,9 +318,17 @@ async fn vm_conditions(mtv: &Mtv, plan: &Plan, resolved: &Resolved, old: &PlanSt
 
 /// What the inventory holds of a provider: collected before, or asked now.
 pub(super) async fn content(mtv: &Mtv, provider: &Provider) -> Option<Arc<Inventory>> {
+    seen(mtv, provider, Look::Now).await
+}
+
+pub(super) async fn seen(mtv: &Mtv, provider: &Provider, look: Look) -> Option<Arc<Inventory>> {
     if sources::of(&provider.spec.type_).is_some_and(Source::live) {
         let client = super::provider::connect(mtv, provider).await.ok()?;
         return client.collect().await.ok().map(Arc::new);
     }
-    mtv.db.content(&provider.uid().unwrap_or_default())
+    let uid = provider.uid().unwrap_or_default();
+    match look {
+        Look::Now => mtv.db.content(&uid),
+        Look::Around => mtv.db.content_as_it_is(&uid),
+    }
 }

@@ -19,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 use super::Mtv;
 use super::execute::{Halt, Walk};
 use super::target;
+use crate::apiserver::LOG_ANNOTATION;
 use crate::controllers::copiers::node;
+use crate::controllers::kubelet::v2v_log::{Job, Until};
 use crate::defects::conduct::Conduct;
 
 /// Simulated time until a new pod of the controller works.
@@ -63,6 +65,9 @@ impl Workers {
             }
             let Ok(pod) = serde_json::from_value(body) else { continue };
             if let Some(made) = make(walk, &pod).await {
+                if worker == Worker::VirtV2v {
+                    print(walk, &made.name_any(), Until::Begun).await;
+                }
                 workers.pods.push(Pod { metadata: made.metadata, ..pod });
             }
         }
@@ -108,6 +113,7 @@ impl Workers {
         for pod in &self.pods {
             let name = pod.name_any();
             if self.worker == Worker::VirtV2v {
+                print(walk, &name, Until::Done).await;
                 tell(&api, &name, "Succeeded").await;
             } else {
                 let _ = api.delete(&name, &DeleteParams::default().grace_period(0)).await;
@@ -117,15 +123,29 @@ impl Workers {
 }
 
 /// The VM has failed: so has what converted it.
-pub(super) async fn fail(walk: &Walk<'_>) {
+pub(super) async fn fail(walk: &Walk<'_>, reason: &str) {
     let api = api(walk);
     let selector =
         format!("forklift.app=virt-v2v,migration={},vmID={}", walk.run.migration.uid().unwrap_or_default(), walk.vm.id);
     for pod in api.list(&ListParams::default().labels(&selector)).await.into_iter().flat_map(|list| list.items) {
         if pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running") {
+            print(walk, &pod.name_any(), Until::Failed(reason)).await;
             tell(&api, &pod.name_any(), "Failed").await;
         }
     }
+}
+
+/// What virt-v2v has printed until now.
+async fn print(walk: &Walk<'_>, pod: &str, until: Until<'_>) {
+    let guest = walk.guest();
+    let job = Job {
+        vm: &walk.vm.name,
+        system: guest.as_ref().map_or("", |guest| guest.pretty_name.as_str()),
+        disks: walk.vm.disks.len(),
+        in_place: !walk.has("DiskTransferV2v"),
+    };
+    let log = json!({"metadata": {"annotations": {LOG_ANNOTATION: job.log(until)}}});
+    let _ = api(walk).patch(pod, &PatchParams::default(), &Patch::Merge(log)).await;
 }
 
 fn api(walk: &Walk<'_>) -> Api<Pod> {

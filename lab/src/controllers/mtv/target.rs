@@ -1,6 +1,6 @@
 //! What MTV makes in the target namespace: volumes and the VirtualMachine.
 
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -32,6 +32,18 @@ pub(super) fn labels(walk: &Walk<'_>) -> Value {
         labels["plan-namespace"] = json!(plan.namespace());
     }
     labels
+}
+
+/// The Plan's target namespace, made where it is not there (`ensureNamespace`, `pkg/controller/plan/util.go`).
+pub(super) async fn ensure_namespace(there: &kube::Client, name: &str) -> Result<(), kube::Error> {
+    let namespace = Namespace {
+        metadata: kube::api::ObjectMeta { name: Some(name.to_owned()), ..Default::default() },
+        ..Namespace::default()
+    };
+    match Api::all(there.clone()).create(&PostParams::default(), &namespace).await {
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        made => made.map(drop),
+    }
 }
 
 fn target_name(walk: &Walk<'_>) -> String {
