@@ -11,7 +11,7 @@
 
 mod common;
 
-use common::Place;
+use common::{LabServer, Place, RUN, Running};
 
 #[test]
 fn scenarios_of_the_suite_pass_on_the_platforms_and_releases_that_have_what_they_are_about() {
@@ -25,7 +25,7 @@ fn scenarios_of_the_suite_pass_on_the_platforms_and_releases_that_have_what_they
         let results = place.results();
         results.are_whole_and_tell_no_secret();
     };
-    run("-p vsphere -t tier1 --lab-mtv-version 2.12", "16 passed, 3 skipped");
+    run("-p vsphere -t tier1 --lab-mtv-version 2.12", "21 passed, 4 skipped");
     // From 2.13 on.
     run("-p vsphere -s test_resume_conversion_warm -s added_nic_disconnected --lab-mtv-version 2.13", "2 passed");
     let elsewhere =
@@ -132,4 +132,58 @@ fn what_jira_tells_closed_is_known_no_more_and_a_jira_that_tells_nothing_changes
     place.run(run).exits(0).says("1 passed, 1 skipped");
     assert!(place.results().text("events.jsonl").contains("MTV-101 Closed, known no more"));
     place.results().are_whole_and_tell_no_secret();
+}
+
+#[test]
+fn mtv_inspects_a_vm_by_itself_and_what_it_leaves_or_does_not_tell_is_red() {
+    let place = Place::new();
+    let lab = "run --lab -p vsphere --lab-mtv-version 2.12 --results results";
+    place.run(&format!("{lab} -t deep_inspection -j 4")).exits(0).says("4 passed").says("hold nothing");
+    let told = place.results().text("events.jsonl");
+    assert!(told.contains("inspected: Red Hat Enterprise Linux 8"), "the result is told");
+    assert!(told.contains("its pod and its snapshot are gone"), "so is the end of a canceled one");
+    place.results().are_whole_and_tell_no_secret();
+    // A refusal that is not expected, and one that does not come.
+    let own = |name: &str, steps: &str| {
+        format!("{name}:\n  tags: [mine]\n  virtual_machines: [{{name: mtv-tests-rhel8}}]\n  steps: [{steps}]\n")
+    };
+    let steps =
+        [own("refused", "inspect: {vddk: false}"), own("taken", "inspect: {condition: VDDKImageNotSet, timeout: 5s}")];
+    place.write("own/scenarios/mine.yaml", &steps.concat());
+    place.run(&format!("--config own {lab} -t mine")).exits(1).says("2 failed").says("hold nothing");
+    let said = |cell: &str| place.results().cell(&format!("vsphere/{cell}"))["problem"].to_string();
+    assert!(said("refused").contains("VDDKImageNotSet: The `vddkImage` field is required"), "{}", said("refused"));
+    assert!(said("taken").contains("did not end within 5s"), "{}", said("taken"));
+    let older = place.run(&format!("{lab} -s test_standalone_di_vsphere").replace("2.12", "2.11")).exits(5);
+    older.says("needs MTV 2.12");
+}
+
+#[test]
+fn a_plan_outlives_an_upgrade_by_the_users_command_and_a_command_that_brings_nothing_is_told() {
+    let place = Place::new();
+    let lab = LabServer::start(&place, "--clock-scale 1500");
+    // As an operator's update shows: another version of its ClusterServiceVersion.
+    let csv = "apis/operators.coreos.com/v1alpha1/namespaces/openshift-mtv/clusterserviceversions/mtv-operator.v2.11.0";
+    let script = format!(
+        "#!/bin/sh\necho from $MTV_FROM to $MTV_VERSION\n[ -z \"$MTV_VERSION\" ] && echo nothing to do && exit 3\n\
+         curl -sSk -X PATCH -H 'content-type: application/merge-patch+json' -H 'authorization: Bearer {}' \
+         -d '{{\"spec\": {{\"version\": \"2.11.3\"}}}}' {}/{csv}\n",
+        lab.token(),
+        lab.url
+    );
+    let script = place.write("upgrade.sh", &script);
+    let run = |more: &str| {
+        let set = format!("--set upgrade_command=[sh,{}] {more}", script.display());
+        let args = format!("{set} run --results results --allow-disruptive -s test_upgrade_cold_migration {RUN}");
+        let command = &mut lab.command(&place, &args);
+        Running::start(command).end()
+    };
+    run("").exits(3).says("ended with exit status: 3; its last words: from 2.11.0 to ").says("nothing to do");
+    run("--set upgrade_to=2.11.3").exits(0).says("1 passed");
+    assert!(place.results().text("events.jsonl").contains("MTV 2.11.0 became 2.11.3"));
+    let log = place.results().cell("vsphere/test_upgrade_cold_migration")["artifacts"].to_string();
+    assert!(log.contains("upgrade.log"), "{log}");
+    let unset = Running::start(&mut lab.command(&place, "run --results results -s test_upgrade_cold_migration")).end();
+    unset.exits(5).says("`upgrade_command` is not set");
+    lab.ends_clean();
 }

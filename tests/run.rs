@@ -490,14 +490,12 @@ fn an_unknown_scenario_key_is_the_matter_of_who_selects_it() {
     place.run("list --lab -c .").exits(2).says(told);
     place.run(&format!("list --lab -c . -s {COLD}")).exits(0).says(&format!("{told} (the scenario is not selected)"));
     // What can't be done skips its own scenario.
-    place
-        .write("scenarios/own.yaml", "mine: {virtual_machines: [{name: mtv-tests-rhel8}], clone_to_same_host: true}\n");
-    let listed = place.run("list --lab -c . -s mine").exits(0);
-    assert!(
-        listed.out.contains("skip: `clone_to_same_host` asks for placing clones on one ESXi host, which is not built"),
-        "{}",
-        listed.out
+    place.write(
+        "scenarios/own.yaml",
+        "mine: {virtual_machines: [{name: mtv-tests-rhel8}], pvc_name_template: {vsphre: x}}\n",
     );
+    let listed = place.run("list --lab -c . -s mine").exits(0);
+    assert!(listed.out.contains("skip: `pvc_name_template` names `vsphre`, which is no platform"), "{}", listed.out);
     // A variable that is no text is told, and no panic.
     let mut command = place.command("list --lab -s mine -c .");
     command.env("MTV_JOBS", std::ffi::OsStr::from_bytes(b"\xff")).env("OTHER", std::ffi::OsStr::from_bytes(b"\xff"));

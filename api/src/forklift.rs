@@ -288,6 +288,9 @@ pub struct PlanVm {
     /// A Secret with keys that open encrypted disks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub luks: Option<ObjRef>,
+    /// Overrides the Plan's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub migrate_shared_disks: Option<bool>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -516,4 +519,111 @@ pub struct HookStatus {
 #[serde(transparent, default)]
 pub struct ForkliftControllerSpec {
     pub fields: serde_json::Value,
+}
+
+/// What MTV converts or inspects in a pod (2.12 and later). MTV makes its own; one of the user's inspects a VM deeply.
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "forklift.konveyor.io",
+    version = "v1beta1",
+    kind = "Conversion",
+    namespaced,
+    status = "ConversionStatus",
+    schema = "disabled"
+)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConversionSpec {
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// The source VM.
+    pub vm: Ref,
+    pub connection: Connection,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub target_namespace: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vddk_image: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, String>,
+}
+
+/// The Secret by which its pod reaches the source.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Connection {
+    pub secret: ObjRef,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConversionStatus {
+    pub conditions: Vec<Condition>,
+    pub observed_generation: i64,
+    /// `Pending`, `Running`, `Succeeded`, `Failed`, `Canceled`.
+    pub phase: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub stage: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// The pod that works for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<ObjRef>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completion_time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<ConversionSnapshot>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inspection_result: Option<InspectionResult>,
+}
+
+/// The snapshot that is inspected.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConversionSnapshot {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub moref: String,
+    /// MTV made it, and removes it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub owned: bool,
+}
+
+/// What an inspection found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct InspectionResult {
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub all_checks_passed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub os_info: Option<OsInfo>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub concerns: Vec<InspectionConcern>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub filesystems: Vec<InspectionFilesystem>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OsInfo {
+    pub name: String,
+    pub distro: String,
+    pub version: String,
+    pub arch: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct InspectionConcern {
+    pub id: String,
+    pub category: String,
+    pub label: String,
+    pub message: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct InspectionFilesystem {
+    pub device: String,
+    #[serde(rename = "type")]
+    pub type_: String,
 }

@@ -150,6 +150,9 @@ pub struct SourceDisk {
     /// A LUN that is mapped into the VM (vSphere only).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub raw: bool,
+    /// Other VMs may write to it at the same time (vSphere only).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -146,6 +146,7 @@ impl World {
             storage_id: "datastore-10".into(),
             storage_name: "datastore1".into(),
             raw: false,
+            shared: false,
         };
         let before = SourceVm {
             id: "vm-1".into(),

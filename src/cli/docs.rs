@@ -11,10 +11,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::api::version::Version;
 use crate::check;
 use crate::config::platforms::{self, Platform};
+use crate::config::scenarios::Destination;
+use crate::config::steps::Step;
 use crate::config::{self, known};
-use crate::matrix::support::{PLATFORMS, TABLE};
+use crate::matrix;
+use crate::matrix::support::{self, PLATFORMS, TABLE};
 
 const BEGIN: &str = "<!-- table: ";
 const END: &str = "<!-- end of table -->";
@@ -206,12 +210,73 @@ fn steps() -> String {
     out
 }
 
+/// Every shipped scenario: what it proves, what it needs, its story, where it can be, since when, how long it takes.
 fn scenarios() -> String {
-    let mut out = "| shipped | tags | what it does |\n|---|---|---|\n".to_owned();
+    let mut out = "| shipped | tags | what it proves | story | needs | where | MTV | expected |\n".to_owned();
+    out.push_str("|---|---|---|---|---|---|---|---|\n");
     for scenario in config::shipped_scenarios().unwrap_or_default().values() {
-        out.push_str(&format!("| `{}` | {} | {} |\n", scenario.name, scenario.tags.join(", "), scenario.description));
+        let platforms: Vec<_> =
+            PLATFORMS.into_iter().filter(|platform| support::reason_on(*platform, scenario).is_none()).collect();
+        let names: Vec<&str> = platforms.iter().map(|platform| platform.name()).collect();
+        let place = if names.len() == PLATFORMS.len() { "everywhere".to_owned() } else { names.join(", ") };
+        let mut releases: Vec<Option<Version>> =
+            platforms.iter().map(|platform| support::since(*platform, scenario)).collect();
+        releases.sort();
+        let from =
+            releases.first().copied().flatten().map(|from| format!("{}.{}{}", from.major, from.minor, patch(from)));
+        let before = scenario.requires.before_mtv_version.as_ref().map(|end| format!("before {end}"));
+        let release =
+            [from.map(|from| format!("{from}+")), before].into_iter().flatten().collect::<Vec<_>>().join(", ");
+        let story = match &scenario.steps {
+            None => "migrate, verify".to_owned(),
+            Some(steps) => steps.iter().map(|step| step.name()).collect::<Vec<_>>().join(", "),
+        };
+        out.push_str(&format!(
+            "| `{}` | {} | {} | {story} | {} | {place} | {release} | {} |\n",
+            scenario.name,
+            scenario.tags.join(", "),
+            scenario.description,
+            needs(scenario).join(", "),
+            config::duration::show(matrix::expected(scenario)),
+        ));
     }
     out
+}
+
+fn patch(version: Version) -> String {
+    if version.patch == 0 { String::new() } else { format!(".{}", version.patch) }
+}
+
+/// What must be given beside a platform: VMs, settings, keys of the profile.
+fn needs(scenario: &config::Scenario) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    let mut add = |one: String| {
+        if !all.contains(&one) {
+            all.push(one);
+        }
+    };
+    let vms = &scenario.virtual_machines;
+    for vm in vms {
+        let count = vms.iter().filter(|other| other.name == vm.name).count();
+        add(if count > 1 { format!("{} ({count} times)", vm.name) } else { vm.name.clone() });
+    }
+    let steps = || scenario.steps.iter().flatten();
+    let hooks = [&scenario.pre_hook, &scenario.post_hook];
+    for (asked, what) in [
+        (scenario.destination == Destination::Remote, "`remote_ocp_cluster`"),
+        (hooks.into_iter().flatten().any(|hook| hook.aap_job_template_id.is_some()), "`aap_url`, `aap_token`"),
+        (steps().any(|step| matches!(step, Step::Upgrade(_))), "`upgrade_command`"),
+        (steps().any(|step| matches!(step, Step::Inspect(inspect) if inspect.vddk)), "a VDDK image"),
+        (scenario.parts().iter().any(|part| part.scenario.copyoffload), "`copyoffload`"),
+        (vms.iter().any(|vm| vm.luks && vm.luks_passphrase.is_none()), "`luks_passphrase`"),
+        (scenario.runs_alone(), "`--allow-disruptive`"),
+        (scenario.opt_in, "to be named"),
+    ] {
+        if asked {
+            add(what.to_owned());
+        }
+    }
+    all
 }
 
 fn support() -> String {

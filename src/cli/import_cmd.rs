@@ -168,7 +168,7 @@ mod tests {
     const SUITE: &str = "global config\n\nstorage = 3\ntests_params: dict = {\n    \"test_cold\": {\n        \"virtual_machines\": [\n            \
                          {\"name\": \"a\", \"source_vm_power\": \"on\", \"add_disks\": [{\"size_gb\": 30, \"disk_mode\": \"persistent\"}]},\n            \
                          {\"name\": \"b c\"},\n        ],\n        \"warm_migration\": False,\n        \"target_labels\": {\"x\": None},\n    },\n    \
-                         \"test_new\": {\"virtual_machines\": [{\"name\": \"a\"}], \"clone_to_same_host\": True, \"vm_target_namespace\": f\"x-{n}\"},\n    \
+                         \"test_new\": {\"virtual_machines\": [{\"name\": \"a\"}], \"pvc_name_template\": {\"vsphre\": \"x\"}, \"vm_target_namespace\": f\"x-{n}\"},\n    \
                          \"test_odd\": 3,\n}\n\nfor _dir in dir():\n    val = locals()[_dir]\n";
 
     #[test]
@@ -176,7 +176,7 @@ mod tests {
         let made = import("config.py", SUITE).unwrap();
         let expected = "# From config.py, by `mtv-matrix scenario import`.\n\ntest_cold:\n  virtual_machines:\n    - name: a\n      \
                         source_vm_power: \"on\"\n      add_disks:\n        - size_gb: 30\n          disk_mode: persistent\n    - name: \"b c\"\n  \
-                        warm_migration: false\n  target_labels:\n    x: null\n\ntest_new:\n  virtual_machines:\n    - name: a\n  clone_to_same_host: true\n";
+                        warm_migration: false\n  target_labels:\n    x: null\n\ntest_new:\n  virtual_machines:\n    - name: a\n  pvc_name_template:\n    vsphre: x\n";
         assert_eq!(made.yaml, expected);
         let read = scenario_texts(&[("s.yaml".to_owned(), made.yaml)]);
         assert!(read.problems.is_empty(), "{:?}", read.problems);
@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(made.left_out[1], "config.py:14: `test_odd` is no dict");
         assert_eq!(made.notes.len(), 1, "{:?}", made.notes);
         assert!(
-            made.notes[0].starts_with("config.py:13: `test_new`: will be skipped: `clone_to_same_host` asks for"),
+            made.notes[0].starts_with("config.py:13: `test_new`: will be skipped: `pvc_name_template` names `vsphre`"),
             "{:?}",
             made.notes
         );

@@ -51,6 +51,11 @@ pub struct Settings {
     /// Its API token.
     #[schemars(with = "Option<String>")]
     pub aap_token: Option<SecretString>,
+    /// What the step `upgrade` runs: a program and its arguments, which bring MTV to another release. It gets `MTV_FROM`,
+    /// `MTV_VERSION` (`upgrade_to`) and `MTV_NAMESPACE`. Empty: scenarios with such a step are skipped.
+    pub upgrade_command: Vec<String>,
+    /// The MTV that it must bring, e.g. `2.12.5`; unset: any other than before.
+    pub upgrade_to: Option<String>,
     /// A Jira that is asked for the state of each known issue of the scenarios that has a key there; empty: a known issue is
     /// as its scenario says.
     pub jira_url: String,

@@ -1,8 +1,7 @@
 //! Scenario keys of the Python suite that have no type here: one table.
 //!
-//! A key that asks for something that is not built skips its scenario, with the reason; one that has no
-//! effect is told; a value that asks for nothing (`clone_to_same_host: false`) says nothing. One that a step can do
-//! becomes that step. Source: peer.md §1.3.
+//! A key that has no effect is told; one that a step can do becomes that step; a value that asks for something that is not
+//! there skips its scenario, with the reason. Source: peer.md §1.3.
 
 use std::collections::BTreeMap;
 
@@ -12,48 +11,8 @@ use super::errors::nearest;
 use super::node::{Data, Node};
 use super::platforms::Platform;
 
-/// Where a key stands.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Scenario,
-    Vm,
-    Hook,
-}
-
-/// What a key's value means.
-#[derive(Clone, Copy)]
-enum Effect {
-    /// None at all: use something else.
-    Idle(&'static str),
-    /// Asks for something where it is true, or no boolean.
-    WhenTrue(&'static str),
-    /// Asks for something where it is false: true is what MTV does anyway.
-    WhenFalse(&'static str),
-    /// Asks for something, whatever it says.
-    Always(&'static str),
-}
-
-struct Key {
-    place: Place,
-    name: &'static str,
-    effect: Effect,
-}
-
-const fn key(place: Place, name: &'static str, effect: Effect) -> Key {
-    Key { place, name, effect }
-}
-
-use Effect::{Always, Idle, WhenFalse, WhenTrue};
-
-const TABLE: &[Key] = &[
-    key(Place::Vm, "migrate_shared_disks", WhenFalse("leaving shared disks to another Plan")),
-    key(Place::Vm, "target_esxi_host", Always("placing a clone on an ESXi host")),
-    key(Place::Scenario, "migrate_shared_disks", WhenFalse("leaving shared disks to another Plan")),
-    key(Place::Scenario, "clone_to_same_host", WhenTrue("placing clones on one ESXi host")),
-    key(Place::Scenario, "pin_to_non_dedicated_host", WhenTrue("placing clones on an ESXi host")),
-    key(Place::Scenario, "disable_drs_for_vms", WhenTrue("switching DRS off for a clone")),
-    key(Place::Scenario, "inventory_timeout", Idle("set `timeouts.inventory`")),
-];
+/// Keys of a scenario without effect, and what to write instead.
+const IDLE: &[(&str, &str)] = &[("inventory_timeout", "set `timeouts.inventory`")];
 
 /// What the suite's keys of a scenario come to.
 #[derive(Default)]
@@ -69,24 +28,13 @@ pub(crate) struct Asked {
 /// Takes the suite's keys out of a scenario.
 pub(crate) fn scenario(node: &mut Node) -> Asked {
     let mut out = Asked::default();
-    take(node, Place::Scenario, &[], &mut out);
+    for (name, instead) in IDLE {
+        if node.take(name).is_some_and(|entry| !entry.node.is_null()) {
+            out.idle.push((vec![(*name).to_owned()], format!("`{name}` has no effect; {instead}")));
+        }
+    }
     templates(node, &mut out);
     xfs_check(node, &mut out);
-    if let Some(Data::Seq(vms)) = data(node, "virtual_machines") {
-        for (n, vm) in vms.iter_mut().enumerate() {
-            take(vm, Place::Vm, &["virtual_machines", &n.to_string()], &mut out);
-        }
-    }
-    for hook in ["pre_hook", "post_hook"] {
-        let Data::Map(entries) = &mut node.data else { continue };
-        let Some(entry) = entries.iter_mut().find(|e| e.key == hook) else { continue };
-        let before = out.not_built.len();
-        take(&mut entry.node, Place::Hook, &[hook], &mut out);
-        if out.not_built.len() > before && entry.node.entries().is_empty() {
-            // Nothing is left that could be judged.
-            node.take(hook);
-        }
-    }
     out.not_built.dedup();
     out
 }
@@ -94,36 +42,6 @@ pub(crate) fn scenario(node: &mut Node) -> Asked {
 fn data<'a>(node: &'a mut Node, key: &str) -> Option<&'a mut Data> {
     let Data::Map(entries) = &mut node.data else { return None };
     entries.iter_mut().find(|e| e.key == key).map(|e| &mut e.node.data)
-}
-
-fn take(node: &mut Node, place: Place, at: &[&str], out: &mut Asked) {
-    for row in TABLE.iter().filter(|row| row.place == place) {
-        let Some(entry) = node.take(row.name) else { continue };
-        let value = entry.node.to_json();
-        let truth = match &value {
-            Value::Bool(truth) => Some(*truth),
-            Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
-            Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
-            _ => None,
-        };
-        let asks = match row.effect {
-            _ if value.is_null() => None,
-            Idle(instead) => {
-                let path = at.iter().map(|p| (*p).to_owned()).chain([row.name.to_owned()]).collect();
-                out.idle.push((path, format!("`{}` has no effect; {instead}", row.name)));
-                None
-            }
-            WhenTrue(what) => (truth != Some(false)).then_some(what),
-            WhenFalse(what) => (truth != Some(true)).then_some(what),
-            Always(what) => Some(what),
-        };
-        if let Some(what) = asks {
-            let reason = format!("`{}` asks for {what}, which is not built", row.name);
-            if !out.not_built.contains(&reason) {
-                out.not_built.push(reason);
-            }
-        }
-    }
 }
 
 /// The suite's check of a file system: a command, where it is mounted, and what the output must hold.
@@ -188,21 +106,10 @@ pub fn template_for(templates: &BTreeMap<String, String>, platform: Platform) ->
 
 /// Adds the suite's keys to the schema of scenario files.
 pub(crate) fn extend(schema: &mut Value) {
-    for row in TABLE {
-        let definition = match row.place {
-            Place::Scenario => "Scenario",
-            Place::Vm => "ScenarioVm",
-            Place::Hook => "HookPlan",
-        };
-        let text = match row.effect {
-            Idle(instead) => format!("No effect; {instead}."),
-            WhenTrue(what) => format!("True asks for {what}, which is not built: the scenario is skipped."),
-            WhenFalse(what) => format!("False asks for {what}, which is not built: the scenario is skipped."),
-            Always(what) => format!("Asks for {what}, which is not built: the scenario is skipped."),
-        };
-        let properties = schema.pointer_mut(&format!("/$defs/{definition}/properties")).and_then(Value::as_object_mut);
-        if let Some(properties) = properties {
-            properties.insert(row.name.to_owned(), json!({"description": text, "deprecated": true}));
+    if let Some(properties) = schema.pointer_mut("/$defs/Scenario/properties").and_then(Value::as_object_mut) {
+        for (name, instead) in IDLE {
+            let text = format!("No effect; {instead}.");
+            properties.insert((*name).to_owned(), json!({"description": text, "deprecated": true}));
         }
     }
     if let Some(properties) = schema.pointer_mut("/$defs/Scenario/properties").and_then(Value::as_object_mut) {

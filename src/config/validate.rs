@@ -29,6 +29,10 @@ pub(crate) fn scenario(name: &str, s: &Scenario) -> Vec<(Vec<String>, String)> {
             );
             say(&["virtual_machines", &n], text);
         }
+        let shares = vm.migrate_shared_disks.is_some();
+        if shares && s.virtual_machines.iter().filter(|vm| vm.migrate_shared_disks == Some(true)).count() != 1 {
+            say(&["virtual_machines", &n], "of VMs that share disks one has `migrate_shared_disks: true`".to_owned());
+        }
         if vm.add_nic && vm.add_nic_start_connected.is_none() {
             let text = "`add_nic` needs `add_nic_start_connected`: true or false".to_owned();
             say(&["virtual_machines", &n], text);

@@ -106,6 +106,10 @@ const RIGHTS: &[Right] = &[
         .without("a failed cell's artifacts lack DataVolumes"),
     right(Everywhere, "forklift.konveyor.io", &WAITED_FOR, &["list"])
         .without("a failed cell's artifacts lack what a step of MTV's pipeline waits for"),
+    right(Everywhere, "forklift.konveyor.io", &["conversions"], &["get", "watch", "create"])
+        .without("scenarios that inspect VMs by themselves can't be told"),
+    right(Everywhere, "forklift.konveyor.io", &["conversions/status"], &["patch"])
+        .without("an inspection can't be canceled"),
     right(Everywhere, "config.openshift.io", &["clusterversions"], &["get"])
         .named(&["version"])
         .without("OpenShift's version, which some checks go by, is unknown"),

@@ -53,6 +53,10 @@ pub trait Adapter: Send + Sync {
     }
     /// `ca_pem` is given exactly when the platform wants a CA and TLS is verified, or it always wants one.
     fn wire(&self, profile: &ProviderProfile, insecure: bool, ca_pem: Option<&str>) -> ProviderWiring;
+    /// The image by which MTV's pods read its disks, where the platform has such.
+    fn vddk_image<'a>(&self, _profile: &'a ProviderProfile) -> Option<&'a str> {
+        None
+    }
     /// Host and port whose certificate is fetched when the profile pins no CA.
     fn tls_endpoint(&self, profile: &ProviderProfile) -> (String, u16) {
         let url = url::Url::parse(&profile.api_url).ok();

@@ -123,6 +123,7 @@ fn disk(device: &Value, collections: &Collections) -> Result<Option<SourceDisk>,
         storage_id: type_.clone(),
         storage_name: type_,
         raw: false,
+        shared: false,
     }))
 }
 

@@ -95,6 +95,7 @@ impl Adapter for Hyperv {
             storage_id: id_in(disk, "datastore").to_owned(),
             storage_name: storage_name(id_in(disk, "datastore")),
             raw: false,
+            shared: false,
         });
         let cores = u32::try_from(number(vm, "cpuCount")).ok().filter(|cores| *cores > 0);
         let kind = match text(vm, "firmware").to_lowercase().as_str() {

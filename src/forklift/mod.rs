@@ -11,6 +11,7 @@ pub mod execution;
 mod goals;
 pub mod hook_output;
 mod hyperv;
+pub mod inspection;
 pub mod inventory;
 pub mod limited;
 pub mod maps;

@@ -230,6 +230,7 @@ mod tests {
             storage_id: if storage == GLANCE { GLANCE.into() } else { format!("{storage}-id") },
             storage_name: storage.into(),
             raw: false,
+            shared: false,
         };
         let nic = |mac: &str, network: &str| SourceNic {
             label: mac.into(),

@@ -49,6 +49,7 @@ impl Adapter for Ova {
                 storage_id: text(disk, "ID").to_owned(),
                 storage_name: text(disk, "Name").to_owned(),
                 raw: false,
+                shared: false,
             })
         };
         Ok(SourceVm {

@@ -82,6 +82,7 @@ mod tests {
             storage_id: "s1".into(),
             storage_name: "data0".into(),
             raw: false,
+            shared: false,
         };
         let nic = |mac: &str, network: &str| SourceNic {
             label: "nic".into(),

@@ -92,6 +92,7 @@ pub struct PlannedVm {
     /// Of the source VM, where the platform has such.
     pub namespace: Option<String>,
     pub target_power_state: Option<&'static str>,
+    pub migrate_shared_disks: Option<bool>,
     /// The Secret that opens its encrypted disks.
     pub luks: Option<ObjRef>,
 }
@@ -133,6 +134,7 @@ pub fn build(request: PlanRequest<'_>) -> Plan {
                 target_name: vm.target_name,
                 target_power_state: vm.target_power_state.map(str::to_owned),
                 luks: vm.luks,
+                migrate_shared_disks: vm.migrate_shared_disks,
             })
             .collect(),
         warm: scenario.warm_migration,
@@ -146,6 +148,7 @@ pub fn build(request: PlanRequest<'_>) -> Plan {
         pvc_name_template: request.pvc_name_template,
         target_power_state: scenario.target_power_state.map(|p| p.name().to_owned()),
         run_preflight_inspection: scenario.run_preflight_inspection,
+        migrate_shared_disks: scenario.migrate_shared_disks,
         enable_nested_virtualization: scenario.enable_nested_virtualization,
         skip_guest_conversion: scenario.skip_guest_conversion.then_some(true),
         use_compatibility_mode: scenario.use_compatibility_mode,
@@ -225,6 +228,7 @@ mod tests {
             target_name: None,
             namespace: namespace.map(str::to_owned),
             target_power_state: None,
+            migrate_shared_disks: None,
             luks: None,
         };
         let plan = built_with(serde_json::json!({"virtual_machines": [{"name": "a"}]}), vec![vm(Some("n")), vm(None)]);

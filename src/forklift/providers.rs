@@ -140,6 +140,17 @@ pub async fn create_remote_destination(
     create_and_wait(tracked, namespace, name, OPENSHIFT, url, reference, BTreeMap::new(), patience).await
 }
 
+/// Creates a Secret with a way in to a platform.
+pub async fn create_secret(
+    tracked: &Tracked,
+    namespace: &str,
+    name: &str,
+    data: BTreeMap<String, SecretString>,
+) -> Result<(), MtvError> {
+    tracked.create(secret(namespace, name, BTreeMap::new(), data)).await?;
+    Ok(())
+}
+
 pub fn secret(
     namespace: &str,
     name: &str,

@@ -15,6 +15,13 @@ impl Adapter for Vsphere {
         true
     }
 
+    fn vddk_image<'a>(&self, profile: &'a ProviderProfile) -> Option<&'a str> {
+        match &profile.config {
+            PlatformConfig::Vsphere(config) => config.vddk_init_image.as_deref(),
+            _ => None,
+        }
+    }
+
     fn wire(&self, profile: &ProviderProfile, insecure: bool, ca_pem: Option<&str>) -> ProviderWiring {
         let secret = login_secret(profile, insecure, ca_pem);
         let mut settings = BTreeMap::new();

@@ -8,6 +8,7 @@ use super::expected::expected;
 use super::{Cell, Decision, Filter, glob, support};
 use crate::api::names::CellId;
 use crate::config::scenarios::Destination;
+use crate::config::steps::Step;
 use crate::config::{Platform, ProviderProfile, Providers, Scenario, Scenarios, Settings, nearest, suite};
 
 /// Which cells are wanted; an empty list means all.
@@ -175,6 +176,11 @@ fn decide(settings: &Settings, profile: &ProviderProfile, scenario: &Scenario) -
     let aap = [&scenario.pre_hook, &scenario.post_hook].into_iter().flatten().any(|h| h.aap_job_template_id.is_some());
     if aap && settings.aap_url.is_empty() {
         return Decision::Skip("`aap_url` is not set".into());
+    }
+    if scenario.steps.iter().flatten().any(|step| matches!(step, Step::Upgrade(_)))
+        && settings.upgrade_command.is_empty()
+    {
+        return Decision::Skip("`upgrade_command` is not set".into());
     }
     if let Some(step) = scenario.steps.iter().flatten().find(|step| step.is_disruptive())
         && !settings.allow_disruptive

@@ -21,7 +21,7 @@ const HOOK: u64 = 2;
 const BOOT: u64 = 3;
 
 /// `expected_duration`, else an estimate.
-pub(super) fn expected(scenario: &Scenario) -> Duration {
+pub fn expected(scenario: &Scenario) -> Duration {
     scenario.expected_duration.unwrap_or_else(|| {
         let vms = &scenario.virtual_machines;
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);

@@ -15,6 +15,7 @@ mod tests;
 mod version;
 
 pub use expand::{MatrixError, Selection, expand};
+pub use expected::expected;
 pub use filter::Filter;
 pub use shard::Shard;
 pub use support::decide_gates;

@@ -167,6 +167,7 @@ fn build_plan(context: &RunContext, cell: &Cell, prepared: &Prepared, storage_ma
                 namespace: prepared.open.adapter.namespace_of(&vm.before),
                 target_power_state: vm.wanted.target_power_state.map(crate::config::PowerState::name),
                 luks: vm.luks.clone(),
+                migrate_shared_disks: vm.wanted.migrate_shared_disks,
             })
             .collect(),
         hooks: prepared.hooks.clone(),

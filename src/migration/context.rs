@@ -19,7 +19,7 @@ use crate::cluster::{Cluster, Tracked, target};
 use crate::config::scenarios::{CaKey, Destination, LimitedDestination, ProviderTls};
 use crate::config::{ProviderProfile, Settings};
 use crate::event::{EventKind, Events, Level, Problem, Stage};
-use crate::forklift::adapter::Adapter;
+use crate::forklift::adapter::{Adapter, ProviderWiring};
 use crate::forklift::inventory::Inventory;
 use crate::forklift::providers::{self, HostProvider, ReadyProvider, RemoteDestination};
 use crate::forklift::{Patience, adapter, limited};
@@ -127,6 +127,8 @@ pub struct RunContext {
     pub(super) nfs: Mutex<BTreeMap<String, Arc<Shared<()>>>>,
     /// By cluster and class.
     defaults: tokio::sync::Mutex<BTreeMap<(String, String), OnceDefaults>>,
+    /// The MTV that a story has brought.
+    upgraded: Mutex<Option<String>>,
     /// VMs of platforms without a driver that this run has migrated, by profile and id.
     migrated: Mutex<BTreeSet<(String, String)>>,
 }
@@ -153,7 +155,21 @@ impl RunContext {
             precopy: Shared::default(),
             nfs: Mutex::default(),
             defaults: tokio::sync::Mutex::default(),
+            upgraded: Mutex::default(),
             migrated: Mutex::default(),
+        }
+    }
+
+    /// The MTV that is installed now.
+    pub fn mtv_version(&self) -> Option<String> {
+        let upgraded = self.upgraded.lock().ok().and_then(|upgraded| upgraded.clone());
+        upgraded.or_else(|| self.parts.mtv_version.clone())
+    }
+
+    /// From now on it is this one.
+    pub(super) fn upgraded(&self, now: String) {
+        if let Ok(mut upgraded) = self.upgraded.lock() {
+            *upgraded = Some(now);
         }
     }
 
@@ -390,6 +406,14 @@ impl RunContext {
         let message = format!("destination Provider {name} by ServiceAccount {target}/{name} of few rights{scc}");
         self.note(Some(cell), Level::Info, message);
         Ok(provider)
+    }
+
+    /// What a Secret with the way in to an open profile holds.
+    pub(super) async fn wiring(&self, open: &OpenProfile) -> Result<ProviderWiring, Failure> {
+        let (adapter, profile) = (open.adapter, &open.profile);
+        let wanted = adapter.always_wants_ca() || (adapter.wants_ca(profile) && !open.insecure);
+        let ca = if wanted { Some(self.ca_of(profile, adapter, open.access.driver()).await?) } else { None };
+        Ok(adapter.wire(profile, open.insecure, ca.as_deref()))
     }
 
     /// A source Provider for one attempt at a cell, which verifies the platform as its scenario says; the runner's own

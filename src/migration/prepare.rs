@@ -70,10 +70,7 @@ pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> 
         None => None,
     };
     let mut vms = match &open.access {
-        SourceAccess::Driver(driver) => {
-            let clones = scenario.virtual_machines.iter().map(|wanted| clone_vm(context, cell, &open, driver, wanted));
-            try_join_all(clones).await?
-        }
+        SourceAccess::Driver(driver) => clone_all(context, cell, &open, driver).await?,
         SourceAccess::InventoryOnly => adopt::adopt_vms(context, cell, &open).await?,
     };
     give_keys(&tracked, &open, &namespace, &mut vms).await?;
@@ -91,7 +88,7 @@ pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> 
         }
     };
     let sources: Vec<_> = vms.iter().map(|vm| vm.before.clone()).collect();
-    let row_a_nic = maps::row_a_nic(scenario, context.parts.mtv_version.as_deref());
+    let row_a_nic = maps::row_a_nic(scenario, context.mtv_version().as_deref());
     let networks = maps::landings(open.adapter.networks(&sources), &sources, row_a_nic);
     let nads = create_nads(context, cell, attempt, maps::nads_needed(&networks), &there, network_namespace).await?;
     let hooks = create_hooks(context, cell, &namespace).await?;
@@ -120,6 +117,59 @@ pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> 
     })
 }
 
+/// Clones every VM, all at the same time; where they must share the first one's host that one comes before the others.
+async fn clone_all(
+    context: &RunContext,
+    cell: &Cell,
+    open: &OpenProfile,
+    driver: &Arc<dyn SourceDriver>,
+) -> Result<Vec<PreparedVm>, Failure> {
+    let scenario = &cell.scenario;
+    let storage = |vm: &ScenarioVm| match &vm.target_datastore_id {
+        Some(named) => Some(named.clone()),
+        None => offload::asks(scenario).then(|| Copyoffload::PRIMARY.to_owned()),
+    };
+    let mut host = None;
+    if scenario.pin_to_non_dedicated_host {
+        let section = support::offload_section(&open.profile);
+        let dedicated = section.map(|section| section.dedicated_migration_hosts.clone()).unwrap_or_default();
+        let wanted = scenario.virtual_machines.first().and_then(storage);
+        host = Some(driver.host_beside(&dedicated, wanted.as_deref()).await?);
+    }
+    let mut vms = Vec::new();
+    let mut left = scenario.virtual_machines.as_slice();
+    if let (true, Some((first, others))) = (scenario.clone_to_same_host, left.split_first()) {
+        let made = clone_vm(context, cell, open, driver, first, host.as_deref()).await?;
+        host = driver.host_of(&made.reference).await?.or(host);
+        vms.push(made);
+        left = others;
+    }
+    let clones = left.iter().map(|wanted| clone_vm(context, cell, open, driver, wanted, host.as_deref()));
+    vms.extend(try_join_all(clones).await?);
+    share(context, cell, open, driver, &mut vms).await?;
+    Ok(vms)
+}
+
+/// Gives the disks of the VM that owns them to those that only use them: clones have copies.
+async fn share(
+    context: &RunContext,
+    cell: &Cell,
+    open: &OpenProfile,
+    driver: &Arc<dyn SourceDriver>,
+    vms: &mut [PreparedVm],
+) -> Result<(), Failure> {
+    let owner = vms.iter().find(|vm| vm.wanted.migrate_shared_disks == Some(true)).map(|vm| vm.reference.clone());
+    let Some(owner) = owner else { return Ok(()) };
+    for vm in vms.iter_mut().filter(|vm| vm.wanted.migrate_shared_disks == Some(false)) {
+        let count = driver.share_disks(&owner, &vm.reference).await?;
+        let message = format!("{} uses {count} disks of {}", vm.reference.name, owner.name);
+        context.note(Some(&cell.id), Level::Info, message);
+        vm.before = driver.describe(&vm.reference).await?;
+        in_inventory(context, cell, open, driver, &vm.reference, &vm.before).await?;
+    }
+    Ok(())
+}
+
 /// Clones one VM, brings it into the state that the scenario asks for, reads it, and waits until
 /// MTV's inventory sees it so.
 async fn clone_vm(
@@ -128,7 +178,9 @@ async fn clone_vm(
     open: &OpenProfile,
     driver: &Arc<dyn SourceDriver>,
     wanted: &ScenarioVm,
+    host: Option<&str>,
 ) -> Result<PreparedVm, Failure> {
+    let host = wanted.host().or(host);
     let parts = &context.parts;
     let timeouts = &parts.settings.timeouts;
     let base = wanted.clone_name.as_deref().unwrap_or(&wanted.name);
@@ -145,10 +197,15 @@ async fn clone_vm(
         disk_type: wanted.disk_type,
         add_disks: &wanted.add_disks,
         target_storage: wanted.target_datastore_id.as_deref().or(primary),
+        host,
         add_nic: wanted.add_nic.then_some(wanted.add_nic_start_connected == Some(true)),
     };
     let reference = driver.clone_vm(request, &parts.ledger).await?;
-    context.note(Some(&cell.id), Level::Info, format!("cloned {} as {}", wanted.name, reference.name));
+    let place = host.map(|host| format!(" on host {host}")).unwrap_or_default();
+    context.note(Some(&cell.id), Level::Info, format!("cloned {} as {}{place}", wanted.name, reference.name));
+    if cell.scenario.disable_drs_for_vms {
+        driver.stay(&reference).await?;
+    }
 
     for number in 1..=wanted.snapshots {
         driver.snapshot(&reference, &format!("mtv-matrix-{number}")).await?;

@@ -191,7 +191,7 @@ async fn judge_vm(
         plan: prepared.plan.clone(),
         flags: context.parts.flags.clone(),
         ocp_version: context.parts.ocp_version.clone(),
-        mtv_version: context.parts.mtv_version.clone(),
+        mtv_version: context.mtv_version(),
         ran: ran.clone(),
     };
     if look == Look::Arrived && context.parts.settings.keep_evidence {
@@ -228,11 +228,12 @@ pub(super) fn target_name(migrated: &Migrated, vm: &PreparedVm) -> String {
 
 /// The power that the migrated VM is to settle in; where nobody knows it, the source's.
 fn expected_power(context: &RunContext, cell: &Cell, vm: &PreparedVm) -> Power {
+    let mtv_version = context.mtv_version();
     let rule = power::PowerRule {
         scenario: &cell.scenario,
         vm: &vm.wanted,
         before: &vm.before,
-        mtv_version: context.parts.mtv_version.as_deref(),
+        mtv_version: mtv_version.as_deref(),
         flags: &context.parts.flags,
     };
     match power::expected(&rule) {

@@ -153,4 +153,17 @@ mod tests {
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
         assert!(write(&dir.path().join("none/run.json"), b"new").is_err());
     }
+
+    #[test]
+    fn a_folder_is_copied_with_all_that_it_holds_and_no_link_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        std::fs::create_dir_all(from.join("namespaces/mtv")).unwrap();
+        std::fs::write(from.join("namespaces/mtv/plan.yaml"), "kind: Plan\n").unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", from.join("namespaces/link")).unwrap();
+        copy_all(&from, &to).unwrap();
+        assert_eq!(std::fs::read_to_string(to.join("namespaces/mtv/plan.yaml")).unwrap(), "kind: Plan\n");
+        assert!(!to.join("namespaces/link").exists());
+        copy_all(&dir.path().join("none"), &to).unwrap();
+    }
 }

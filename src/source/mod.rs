@@ -109,6 +109,8 @@ pub struct CloneRequest<'a> {
     pub disk_type: Option<DiskType>,
     pub add_disks: &'a [AddDisk],
     pub target_storage: Option<&'a str>,
+    /// The host that it is put on, by id or name.
+    pub host: Option<&'a str>,
     /// One more NIC, and whether it is connected when the VM starts.
     pub add_nic: Option<bool>,
 }
@@ -222,6 +224,38 @@ pub trait SourceDriver: Send + Sync {
     /// Whether somebody powered the VM off by force, without asking its guest, since that mark.
     async fn forced_off_since(&self, _vm: &VmRef, _mark: &str) -> Result<bool, SourceError> {
         Ok(false)
+    }
+
+    /// The id of the host that a VM is on; `None` where the platform does not tell.
+    async fn host_of(&self, _vm: &VmRef) -> Result<Option<String>, SourceError> {
+        Ok(None)
+    }
+
+    /// The id of a host that works and sees this storage (by id or name; `None`: any), and is none of these (by id or name).
+    async fn host_beside(&self, _others: &[String], _storage: Option<&str>) -> Result<String, SourceError> {
+        Err(SourceError::Unsupported {
+            profile: self.platform().name().to_owned(),
+            platform: self.platform(),
+            what: "choosing a host".to_owned(),
+        })
+    }
+
+    /// Gives `other` the disks of `owner` that several VMs may write to, in place of its own of that kind, which are copies.
+    async fn share_disks(&self, _owner: &VmRef, other: &VmRef) -> Result<usize, SourceError> {
+        Err(SourceError::Unsupported {
+            profile: self.platform().name().to_owned(),
+            platform: self.platform(),
+            what: format!("sharing disks with {}", other.name),
+        })
+    }
+
+    /// Keeps whoever balances the hosts from moving a VM.
+    async fn stay(&self, vm: &VmRef) -> Result<(), SourceError> {
+        Err(SourceError::Unsupported {
+            profile: self.platform().name().to_owned(),
+            platform: self.platform(),
+            what: format!("keeping {} on its host", vm.name),
+        })
     }
 
     /// What speaks against letting an array copy from these storages, by id or name: that there is no such, or of a kind

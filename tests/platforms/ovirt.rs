@@ -78,6 +78,7 @@ impl World {
     async fn clone(&self, driver: &dyn SourceDriver, base: &str, name: &str) -> Result<source::VmRef, SourceError> {
         let (cell, run) = (CellId::new("rhv", "s", None), self.ledger.run().clone());
         let request = CloneRequest {
+            host: None,
             add_nic: None,
             cell: &cell,
             run: &run,

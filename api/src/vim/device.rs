@@ -76,6 +76,8 @@ pub struct Disk {
     pub mode: String,
     /// Type of the backing, e.g. `VirtualDiskFlatVer2BackingInfo`.
     pub backing: String,
+    /// Several VMs may write to it (`sharingMultiWriter`).
+    pub shared: bool,
 }
 
 impl Disk {
@@ -182,6 +184,7 @@ impl Hardware {
                 capacity_bytes: device.parse_at("capacityInBytes").unwrap_or(kib.saturating_mul(1024)),
                 mode: device.text_at("backing/diskMode").unwrap_or_default().to_owned(),
                 backing: device.at("backing").and_then(|b| b.xsi_type.clone()).unwrap_or_default(),
+                shared: device.text_at("backing/sharing").is_some_and(|sharing| sharing == "sharingMultiWriter"),
             });
         } else if kind == "VirtualTPM" {
             self.tpm = true;

@@ -135,6 +135,20 @@ pub fn reconfigure(vm: &MoRef, spec: &ConfigSpec) -> String {
     request("ReconfigVM_Task", vm, |w| spec.write("spec", w))
 }
 
+/// An override of a cluster's DRS: it leaves this VM alone.
+pub fn without_drs(cluster: &MoRef, vm: &MoRef) -> String {
+    request("ReconfigureComputeResource_Task", cluster, |w| {
+        w.typed("spec", "ClusterConfigSpecEx", |w| {
+            w.node("drsVmConfigSpec", |w| {
+                w.text("operation", "add").node("info", |w| {
+                    w.moref("key", vm).text("enabled", false);
+                });
+            });
+        })
+        .text("modify", true);
+    })
+}
+
 pub fn power_on(vm: &MoRef) -> String {
     request("PowerOnVM_Task", vm, |_| ())
 }

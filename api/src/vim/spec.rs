@@ -118,6 +118,10 @@ pub enum DeviceChange {
     AddController { key: i64, kind: String, bus_number: i64, scsi: bool },
     /// A new disk with a new file.
     AddDisk { key: i64, backing: DiskBacking, controller_key: i64, unit: i64, capacity_kb: u64 },
+    /// A disk whose file is there already and another VM's, too; both may write to it.
+    ShareDisk { key: i64, file_name: String, datastore: MoRef, controller_key: i64, unit: i64, capacity_kb: u64 },
+    /// A disk goes, and its file with it.
+    DestroyDisk { key: i64 },
     /// A LUN that is mapped into the VM; its mapping file lies on a datastore.
     AddRawDisk { key: i64, backing: RawBacking, controller_key: i64, unit: i64 },
     /// The server chooses a new MAC for this network card (an element of `config.hardware.device`).
@@ -142,6 +146,24 @@ impl DeviceChange {
                     w.text("key", key);
                     backing.write("backing", w);
                     w.text("controllerKey", controller_key).text("unitNumber", unit).text("capacityInKB", capacity_kb);
+                });
+            }
+            Self::ShareDisk { key, file_name, datastore, controller_key, unit, capacity_kb } => {
+                w.text("operation", "add").typed("device", "VirtualDisk", |w| {
+                    w.text("key", key);
+                    w.typed("backing", "VirtualDiskFlatVer2BackingInfo", |w| {
+                        w.text("fileName", file_name)
+                            .moref("datastore", datastore)
+                            .text("diskMode", "persistent")
+                            .text("sharing", "sharingMultiWriter");
+                    });
+                    w.text("controllerKey", controller_key).text("unitNumber", unit).text("capacityInKB", capacity_kb);
+                });
+            }
+            Self::DestroyDisk { key } => {
+                w.text("operation", "remove").text("fileOperation", "destroy").typed("device", "VirtualDisk", |w| {
+                    // The schema wants a size of everything that is a disk.
+                    w.text("key", key).text("capacityInKB", 0);
                 });
             }
             Self::AddRawDisk { key, backing, controller_key, unit } => {

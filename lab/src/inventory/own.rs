@@ -98,6 +98,8 @@ pub struct VsphereDisk {
     pub mode: String,
     /// A LUN that is mapped into the VM.
     pub raw: bool,
+    /// Several VMs write to it.
+    pub shared: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -40,6 +40,10 @@ pub enum DeviceChange {
         datastore: Option<String>,
         path: Option<String>,
         raw: Option<(String, bool)>,
+        /// Several VMs write to it.
+        shared: bool,
+        /// Its file is there already.
+        there: bool,
     },
     EditDisk {
         key: i32,

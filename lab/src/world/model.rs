@@ -242,6 +242,8 @@ pub struct Vm {
     pub annotation: String,
     pub os: GuestOs,
     pub change_tracking: bool,
+    /// Its cluster's DRS leaves it where it is.
+    pub without_drs: bool,
     pub extra_config: Vec<(String, String)>,
     pub controllers: Vec<Controller>,
     pub disks: Vec<Disk>,

@@ -67,7 +67,19 @@ impl State {
                 vm.controllers.push(Controller { key: base + bus, bus: *bus, kind: *kind });
                 temporary.push((*key, base + bus));
             }
-            DeviceChange::AddDisk { controller, unit, capacity, thin, eager, mode, datastore, path, raw } => {
+            DeviceChange::AddDisk {
+                controller,
+                unit,
+                capacity,
+                thin,
+                eager,
+                mode,
+                datastore,
+                path,
+                raw,
+                shared,
+                there,
+            } => {
                 let asked = controller.or_else(|| vm.controllers.first().map(|known| known.key))?;
                 let key = temporary.iter().find(|(from, _)| *from == asked).map_or(asked, |(_, to)| *to);
                 let (bus, scsi) = vm.controllers.iter().find(|known| known.key == key).map(|known| {
@@ -92,6 +104,13 @@ impl State {
                 let name = &vm.name;
                 let file =
                     if number == 0 { format!("{name}/{name}.vmdk") } else { format!("{name}/{name}_{number}.vmdk") };
+                let same = |disk: &&Disk| disk.datastore == datastore && Some(&disk.path) == path.as_ref();
+                let known = self.vms.values().flat_map(|vm| &vm.disks).find(same);
+                // Whoever names a file that is there means that very disk.
+                if *there && known.is_none() {
+                    return None;
+                }
+                let uuid = known.filter(|_| *there).map_or_else(fresh_uuid, |disk| disk.uuid.clone());
                 vm.disks.push(Disk {
                     key: base + 16 * bus + unit,
                     controller: key,
@@ -102,9 +121,9 @@ impl State {
                     mode: mode.clone(),
                     datastore,
                     path: path.clone().unwrap_or(file),
-                    uuid: fresh_uuid(),
+                    uuid,
                     raw: raw.clone(),
-                    shared: false,
+                    shared: *shared,
                     encrypted: false,
                     change_id: None,
                 });

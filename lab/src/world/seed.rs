@@ -278,6 +278,7 @@ fn add(state: &mut State, vm: &told::Vm, number: usize, taken: &mut BTreeSet<Str
         memory_mb: i32::try_from(vm.memory.whole_mib()).unwrap_or(i32::MAX),
         annotation: vm.notes.clone(),
         change_tracking: vm.change_tracking,
+        without_drs: false,
         extra_config: extra.into_iter().collect(),
         controllers: controllers.all,
         disks,

@@ -19,6 +19,15 @@ pub(in crate::check) fn claims(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judg
             all.wrong(name, "the claim of a disk", "no such PersistentVolumeClaim");
             continue;
         };
+        let shared = facts.before.disks.iter().any(|source| source.shared && came_from(disk, source));
+        if shared {
+            all.same(&format!("{name} label shareable"), "true", text(claim, "/metadata/labels/shareable"));
+            if facts.vm.migrate_shared_disks == Some(false) {
+                // It is that of the VM that owns the disk, and judged there.
+                all.same(&format!("{name} phase"), "Bound", text(claim, "/status/phase"));
+                continue;
+            }
+        }
         let mut one = Compared::default();
         one.same("name", name, text(claim, "/metadata/name"));
         one.same("namespace", text(vm, "/metadata/namespace"), text(claim, "/metadata/namespace"));

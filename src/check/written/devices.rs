@@ -86,7 +86,16 @@ pub(in crate::check) fn disks(facts: &Facts<'_>, target: &TargetVm) -> Vec<Judge
         let word = source.and_then(|source| devices.words.bus(source.interface.as_deref()?));
         let buses = word.as_ref().map_or(devices.buses, std::slice::from_ref);
         compared.holds(buses.contains(&bus), &format!("{name} bus"), &buses.join(" or "), || bus.to_owned());
-        for key in ["lun", "cdrom", "shareable", "disk/readonly", "cache", "io", "blockSize", "tag"] {
+        // `mapDisks` of vsphere/builder.go.
+        let shared = source.is_some_and(|source| source.shared);
+        if shared {
+            compared.holds(at(disk, "/shareable") == &Value::Bool(true), &format!("{name} shareable"), "true", || {
+                super::shown(at(disk, "/shareable"))
+            });
+            compared.same(&format!("{name} cache"), "none", text(disk, "/cache"));
+        }
+        let unset = ["lun", "cdrom", "disk/readonly", "io", "blockSize", "tag"];
+        for key in unset.into_iter().chain(["shareable", "cache"].into_iter().filter(|_| !shared)) {
             compared.none(&format!("{name} {key}"), at(disk, &format!("/{key}")));
         }
         serial(facts, target, disk, name, &volumes, &mut serials, &mut compared);

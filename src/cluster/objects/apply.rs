@@ -235,6 +235,23 @@ where
     wait::parse::<K>(&changed, &kind).map_err(|e| ApplyError::Malformed { thing: described, cause: e.to_string() })
 }
 
+/// Merges `patch` into the status of an object that this run has made.
+pub async fn patch_status<K>(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+    name: &str,
+    patch: &Value,
+) -> Result<(), ApplyError>
+where
+    K: Resource<DynamicType = ()>,
+{
+    let kind = ApiResource::erase::<K>(&());
+    let api = dynamic_api(cluster, &kind, namespace);
+    let changed = api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+    let described = || format!("the status of {} {}", kind.kind, place(namespace, name));
+    changed.map(drop).map_err(|e| ApplyError::request("change", &described(), &e))
+}
+
 /// Objects of a kind with a label selector; `namespace` `None`: of all namespaces.
 pub async fn list_labelled<K>(cluster: &Cluster, namespace: Option<&str>, selector: &str) -> Result<Vec<K>, ApplyError>
 where

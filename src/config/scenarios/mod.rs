@@ -153,6 +153,18 @@ pub struct Scenario {
     /// What is expected of a copy-offload plan, where it is not the usual.
     #[serde(default)]
     pub offload: Offload,
+    /// Every clone is put on the ESXi host that the first one has got.
+    #[serde(default)]
+    pub clone_to_same_host: bool,
+    /// Every clone is put on one ESXi host that is none of the profile's `dedicated_migration_hosts`.
+    #[serde(default)]
+    pub pin_to_non_dedicated_host: bool,
+    /// DRS leaves the clones where they are.
+    #[serde(default)]
+    pub disable_drs_for_vms: bool,
+    /// `migrateSharedDisks` of the Plan; unset: MTV's default, which is on.
+    #[serde(default)]
+    pub migrate_shared_disks: Option<bool>,
     /// `rdmAsLun` of the Plan: raw device mappings become LUNs of the VM.
     #[serde(default)]
     pub rdm_as_lun: bool,
@@ -367,6 +379,13 @@ pub struct ScenarioVm {
     /// Storage of the clone: a datastore by id, or by its key in the profile's `copyoffload`.
     #[serde(default)]
     pub target_datastore_id: Option<String>,
+    /// The ESXi host of the clone, by name or id.
+    #[serde(default)]
+    pub target_esxi_host: Option<String>,
+    /// Of VMs that write to the same disks, on vSphere: the one that has `true` owns them, and its disks are given to the
+    /// clones of those that have `false`. Each is `migrateSharedDisks` of the VM in the Plan.
+    #[serde(default)]
+    pub migrate_shared_disks: Option<bool>,
     /// Whether the guest is Windows, where the platform does not tell it (Hyper-V).
     #[serde(default)]
     pub win_os: Option<bool>,
@@ -386,6 +405,13 @@ pub struct ScenarioVm {
     /// Whether the added NIC is connected when the VM starts. Required with `add_nic`.
     #[serde(default)]
     pub add_nic_start_connected: Option<bool>,
+}
+
+impl ScenarioVm {
+    /// The host that its clone is put on, where the scenario says.
+    pub fn host(&self) -> Option<&str> {
+        self.target_esxi_host.as_deref()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]

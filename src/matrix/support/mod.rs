@@ -135,6 +135,15 @@ pub fn reason_on(platform: Platform, scenario: &Scenario) -> Option<String> {
     })
 }
 
+/// The first MTV that can run this scenario with this platform; `None`: any.
+pub fn since(platform: Platform, scenario: &Scenario) -> Option<Version> {
+    let by_capability = needed_by(scenario).filter_map(|capability| match capability.on(platform) {
+        Support::Since(since) | Support::Gated(since, _) => Version::parse(since),
+        _ => None,
+    });
+    by_capability.chain(scenario.requires.min_mtv_version.as_deref().and_then(Version::parse)).max()
+}
+
 /// Why this profile can't run this scenario, if it can't.
 pub fn reason_against(profile: &ProviderProfile, scenario: &Scenario) -> Option<String> {
     if let Some(reason) = reason_on(profile.platform, scenario) {

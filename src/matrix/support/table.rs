@@ -25,12 +25,15 @@ const LIVE: Gate = Gate { key: "feature_ocp_live_migration", on_since: "2.11" };
 
 const NO_WARM: &str = "MTV copies VMs of this platform only while they are off";
 const OFFLOAD: &str = "the storage arrays that MTV offloads to are vSphere's";
+const NOT_INSPECTED: &str = "MTV inspects VMs of vSphere only";
 const ONLY_LIVE: &str = "MTV migrates live between OpenShift clusters only";
 const NO_CLONE: &str = "its VMs can't be cloned, so the VM that the scenario names is migrated as it is";
 const CLONES: &str = "only clones are migrated here, never the VM itself";
 const DNS_NAMES: &str = "a cluster's VM has a DNS name in any case";
 const VSPHERE_DISKS: &str = "shaping the disks of a clone is not built for this platform";
 const VSPHERE_BUSES: &str = "choosing the controller of an added disk is built for vSphere only";
+const VSPHERE_HOSTS: &str = "choosing the hosts of clones is built for vSphere only";
+const VSPHERE_SHARES: &str = "MTV knows shared disks of vSphere only";
 const VSPHERE_ADDS: &str = "adding a disk to a VM that is there already is built for vSphere only";
 const VSPHERE_SNAPSHOTS: &str = "making snapshots before a migration is built for vSphere and oVirt only";
 const A_FILE: &str = "an OVA is a file and does not run";
@@ -128,6 +131,20 @@ pub const TABLE: &[Capability] = &[
         ],
     },
     Capability {
+        name: "an inspection by itself",
+        needed: |s| s.steps.iter().flatten().any(|step| matches!(step, Step::Inspect(_))),
+        checks: &[],
+        by: [
+            Since("2.12"),
+            No(NOT_INSPECTED),
+            No(NOT_INSPECTED),
+            No(NOT_INSPECTED),
+            No(NOT_INSPECTED),
+            No(NOT_INSPECTED),
+            No(NOT_INSPECTED),
+        ],
+    },
+    Capability {
         name: "skip_clone",
         needed: |s| s.skip_clone,
         checks: &[],
@@ -156,6 +173,29 @@ pub const TABLE: &[Capability] = &[
         needed: |s| vms(s, |vm| vm.disk_type.is_some()),
         checks: &[],
         by: [Yes, Yes, No(VSPHERE_DISKS), No(VSPHERE_DISKS), No(NO_CLONE), No(NO_CLONE), No(NO_CLONE)],
+    },
+    Capability {
+        name: "clones on chosen hosts",
+        needed: |s| {
+            let whole = s.clone_to_same_host || s.pin_to_non_dedicated_host || s.disable_drs_for_vms;
+            whole || vms(s, |vm| vm.target_esxi_host.is_some())
+        },
+        checks: &[],
+        by: [Yes, No(VSPHERE_HOSTS), No(VSPHERE_HOSTS), No(VSPHERE_HOSTS), No(NO_CLONE), No(NO_CLONE), No(NO_CLONE)],
+    },
+    Capability {
+        name: "disks that VMs share",
+        needed: |s| vms(s, |vm| vm.migrate_shared_disks.is_some()),
+        checks: &[],
+        by: [
+            Since("2.11"),
+            No(VSPHERE_SHARES),
+            No(VSPHERE_SHARES),
+            No(VSPHERE_SHARES),
+            No(NO_CLONE),
+            No(NO_CLONE),
+            No(NO_CLONE),
+        ],
     },
     Capability {
         name: "an added NIC",

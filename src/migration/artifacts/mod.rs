@@ -44,7 +44,7 @@ async fn collect_all(context: &RunContext, cell: &Cell, attempt: u32) {
     if let Some(name) = &cell.scenario.vm_target_namespace {
         namespaces.insert(1, cell.id.extra_namespace(run, name, attempt));
     }
-    let relative = format!("artifacts/{}/attempt-{attempt}", cell.id.slug());
+    let relative = folder_of(cell, attempt);
     let folder = Folder { context, cell, dir: context.parts.results.join(&relative), relative };
     if let Err(error) = std::fs::create_dir_all(&folder.dir) {
         let message = format!("failed to make {}: {error}", folder.dir.display());
@@ -69,7 +69,7 @@ async fn collect_all(context: &RunContext, cell: &Cell, attempt: u32) {
         save(context, cell, &folder.dir, &folder.relative, "inventory.json", "MTV's inventory", &view);
     }
     let parts = &context.parts;
-    let versions = json!({"mtv": parts.mtv_version, "ocp": parts.ocp_version,
+    let versions = json!({"mtv": context.mtv_version(), "ocp": parts.ocp_version,
         "mtv-matrix": env!("CARGO_PKG_VERSION"), "run": run, "cell": cell.id, "attempt": attempt});
     let versions = serde_json::to_string_pretty(&versions).unwrap_or_default();
     save(context, cell, &folder.dir, &folder.relative, "versions.json", "versions", &versions);
@@ -195,6 +195,28 @@ pub(super) fn hide_user_data(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(hide_user_data),
         _ => {}
     }
+}
+
+impl RunContext {
+    /// The path of an artifact that somebody else writes; its folder is made.
+    pub(super) fn artifact(&self, cell: &Cell, attempt: u32, file: &str) -> Result<std::path::PathBuf, String> {
+        let dir = self.parts.results.join(folder_of(cell, attempt));
+        std::fs::create_dir_all(&dir).map_err(|error| format!("failed to make {}: {error}", dir.display()))?;
+        Ok(dir.join(file))
+    }
+
+    /// Tells of it, once it is written.
+    pub(super) fn tell_artifact(&self, cell: &Cell, attempt: u32, file: &str, what: &str) {
+        self.parts.events.emit(EventKind::Artifact {
+            cell: cell.id.clone(),
+            path: format!("{}/{file}", folder_of(cell, attempt)),
+            what: what.to_owned(),
+        });
+    }
+}
+
+fn folder_of(cell: &Cell, attempt: u32) -> String {
+    format!("artifacts/{}/attempt-{attempt}", cell.id.slug())
 }
 
 /// Writes one file into `dir`, which is `relative` to the results. A failure is a note, never a verdict.

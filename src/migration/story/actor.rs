@@ -61,6 +61,8 @@ pub(in crate::migration) struct Actor<'a> {
 pub(in crate::migration) struct Told {
     /// The Plan that was made last; MTV puts it on what it makes.
     pub(super) plan_uid: String,
+    /// Conversions made so far.
+    pub(super) inspections: u32,
     /// Migrations made so far.
     migrations: u32,
     /// How the last one ended, where that was seen.
@@ -177,6 +179,8 @@ impl Actor<'_> {
             Step::ReadMarker(read) => self.read_markers(read).await,
             Step::Run(run) => self.run(run).await,
             Step::Shutdown(step) => self.shut_down(step.vm.as_ref(), limit).await,
+            Step::Inspect(inspect) => self.inspect(inspect, limit).await,
+            Step::Upgrade(_) => self.upgrade(limit).await,
         }
     }
 

@@ -9,8 +9,10 @@ mod cast;
 mod disturb;
 mod expectations;
 mod guests;
+mod inspect;
 mod killed;
 mod together;
+mod upgrade;
 
 pub(super) use cast::{Cast, Role};
 
@@ -63,6 +65,7 @@ fn blames_mtv(step: &Step) -> bool {
         | Step::Resume(_)
         | Step::Kill(_)
         | Step::Archive(_)
+        | Step::Inspect(_)
         | Step::Absent(_) => true,
         // Ready is waited for with an eye on who is to blame; what is expected instead is MTV's alone to say.
         Step::Validate(validate) => validate.condition.is_some(),
@@ -79,6 +82,7 @@ fn blames_mtv(step: &Step) -> bool {
         | Step::ReadMarker(_)
         | Step::Run(_)
         | Step::Shutdown(_)
+        | Step::Upgrade(_)
         | Step::Verify(_)
         | Step::Boot(_) => false,
     }

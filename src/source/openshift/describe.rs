@@ -163,6 +163,7 @@ fn source_vm(
             storage_id: class.clone(),
             storage_name: class,
             raw: false,
+            shared: false,
         }
     };
     SourceVm {

@@ -193,6 +193,7 @@ fn disks(parts: &Parts) -> Vec<SourceDisk> {
             storage_id: GLANCE.to_owned(),
             storage_name: GLANCE.to_owned(),
             raw: false,
+            shared: false,
         });
     }
     disks.extend(parts.volumes.iter().map(|attached| {
@@ -207,6 +208,7 @@ fn disks(parts: &Parts) -> Vec<SourceDisk> {
             storage_id: known.map_or(storage, |t| text(t, "/id")).to_owned(),
             storage_name: storage.to_owned(),
             raw: false,
+            shared: false,
         }
     }));
     disks

@@ -121,6 +121,7 @@ fn source_disk(attachment: &Value, domains: &BTreeMap<String, String>) -> Source
         storage_name: domains.get(&storage_id).cloned().unwrap_or_default(),
         storage_id,
         raw: false,
+        shared: false,
     }
 }
 

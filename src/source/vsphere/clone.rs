@@ -327,7 +327,7 @@ impl VsphereDriver {
     }
 
     /// A datastore's key in the copy-offload section stands for its id; anything else for itself.
-    fn resolve<'a>(&'a self, wanted: &'a str) -> &'a str {
+    pub(super) fn resolve<'a>(&'a self, wanted: &'a str) -> &'a str {
         self.config.copyoffload.as_ref().and_then(|section| section.datastore(wanted)).unwrap_or(wanted)
     }
 
@@ -338,11 +338,15 @@ impl VsphereDriver {
         base: &ObjectContent,
         what: &str,
     ) -> Result<(MoRef, Option<MoRef>), SourceError> {
+        let asked = match request.host {
+            Some(host) => Some(self.by_id_or_name("HostSystem", host).await?.obj),
+            None => None,
+        };
         let Some(wanted) = request.target_storage.map(|w| self.resolve(w)) else {
             let first = base.morefs("datastore").into_iter().next();
             let first =
                 first.ok_or_else(|| self.session.refused(what, format!("{} has no datastore", request.base)))?;
-            return Ok((first, None));
+            return Ok((first, asked));
         };
         let datastore = self.by_id_or_name("Datastore", wanted).await?.obj;
         let host = match &self.config.copyoffload {
@@ -351,9 +355,10 @@ impl VsphereDriver {
             }
             _ => None,
         };
-        let host = match host {
-            Some(host) => Some(self.by_id_or_name("HostSystem", host).await?.obj),
-            None => None,
+        let host = match (asked, host) {
+            (Some(asked), _) => Some(asked),
+            (None, Some(host)) => Some(self.by_id_or_name("HostSystem", host).await?.obj),
+            (None, None) => None,
         };
         Ok((datastore, host))
     }

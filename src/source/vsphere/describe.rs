@@ -79,6 +79,7 @@ pub(super) fn source_vm(vm: &ObjectContent, networks: &[Network], datastores: &B
                 storage_name: datastores.get(&storage_id).cloned().unwrap_or_default(),
                 storage_id,
                 raw: disk.is_raw(),
+                shared: disk.shared,
             }
         })
         .collect();

@@ -9,8 +9,10 @@ mod describe;
 mod guest;
 mod lookup;
 mod offload;
+mod placement;
 mod power;
 mod session;
+mod shared;
 mod wait;
 
 use std::collections::{BTreeMap, HashMap};
@@ -146,6 +148,23 @@ impl SourceDriver for VsphereDriver {
             .await
             .map_err(|e| self.session.failed(&what, e))?;
         Ok(())
+    }
+
+    async fn host_of(&self, vm: &VmRef) -> Result<Option<String>, SourceError> {
+        let object = self.props(&Self::moref(vm), &["runtime.host"]).await?;
+        Ok(object.moref("runtime.host").map(|host| host.id))
+    }
+
+    async fn host_beside(&self, others: &[String], storage: Option<&str>) -> Result<String, SourceError> {
+        self.another_host(others, storage).await
+    }
+
+    async fn share_disks(&self, owner: &VmRef, other: &VmRef) -> Result<usize, SourceError> {
+        self.share(owner, other).await
+    }
+
+    async fn stay(&self, vm: &VmRef) -> Result<(), SourceError> {
+        self.without_drs(vm).await
     }
 
     async fn add_disk(&self, vm: &VmRef, gib: u64) -> Result<(), SourceError> {

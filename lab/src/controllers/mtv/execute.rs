@@ -20,7 +20,7 @@ use crate::api::forklift::{Migration, Plan, PlanMigration, PlanStatus, Step, Ste
 use crate::controllers::mtv::platform::PlatformClient;
 use crate::defects::Defect;
 use crate::defects::conduct::Conduct;
-use crate::inventory::model::InvVm;
+use crate::inventory::model::{InvDisk, InvVm};
 use crate::ports::GuestProfile;
 
 /// Simulated time of a short phase.
@@ -84,7 +84,10 @@ fn snapshot<K: kube::Resource>(object: &K) -> Value {
 pub(super) struct Walk<'a> {
     pub run: &'a Run,
     pub index: usize,
+    /// Without the disks that another VM brings.
     pub vm: Arc<InvVm>,
+    /// Those.
+    pub shared: Vec<InvDisk>,
     /// While its disks are copied.
     seat: Mutex<Option<flight::Seat>>,
     /// Rings when a step begins.
@@ -148,6 +151,8 @@ pub(super) async fn execute(
         touched: tokio::sync::Notify::new(),
     };
     let sources = vms.clone();
+    let (vms, mut shared): (Vec<_>, Vec<_>) =
+        vms.into_iter().enumerate().map(|(index, vm)| run.without_shared(index, vm)).unzip();
     let before = Before::of(plan);
     if run.resumes() {
         let all: Vec<(&str, bool)> = vms
@@ -179,6 +184,7 @@ pub(super) async fn execute(
                 run: &run,
                 index,
                 vm,
+                shared: shared.get_mut(index).map(std::mem::take).unwrap_or_default(),
                 seat: Mutex::default(),
                 begun: tokio::sync::Notify::default(),
                 offloaded: AtomicBool::new(false),
@@ -217,6 +223,24 @@ pub(super) async fn execute(
 }
 
 impl Run {
+    /// Whether disks that several VMs write to come with this one (`shouldMigrateSharedDisks`, vsphere/builder.go).
+    fn migrates_shared(&self, index: usize) -> bool {
+        let own = self.plan.spec.vms.get(index).and_then(|vm| vm.migrate_shared_disks);
+        own.or(self.plan.spec.migrate_shared_disks).unwrap_or(true)
+    }
+
+    /// The VM as it is migrated, and the disks that another brings (`RemoveSharedDisks`).
+    fn without_shared(&self, index: usize, vm: Arc<InvVm>) -> (Arc<InvVm>, Vec<InvDisk>) {
+        let is_shared = |disk: &InvDisk| disk.vsphere().is_some_and(|own| own.shared);
+        if self.migrates_shared(index) || !vm.disks.iter().any(is_shared) {
+            return (vm, Vec::new());
+        }
+        let mut own = (*vm).clone();
+        let shared;
+        (shared, own.disks) = std::mem::take(&mut own.disks).into_iter().partition(is_shared);
+        (Arc::new(own), shared)
+    }
+
     fn path(&self, index: usize, vm: &InvVm) -> Path {
         let has = |step: &str| self.plan.spec.vms.get(index).is_some_and(|vm| vm.hooks.iter().any(|h| h.step == step));
         let (warm, raw) = (self.plan.spec.warm, self.is_raw());
@@ -225,6 +249,8 @@ impl Run {
             raw,
             v2v_transfer: !raw
                 && !offload::is_used(&self.resolved.storage)
+                // It would copy them, too (`ShouldUseV2vForTransfer`).
+                && self.migrates_shared(index)
                 && self.resolved.kind.v2v_transfer(warm, self.resolved.destination.spec.url.is_empty()),
             pre_hook: has("PreHook"),
             post_hook: has("PostHook"),

@@ -5,6 +5,7 @@
 
 mod again;
 pub mod conditions;
+mod conversions;
 mod execute;
 mod feed;
 mod flight;
@@ -158,6 +159,7 @@ pub async fn run(options: MtvOptions, db: Arc<InventoryDb>) {
         hooks::run(mtv.clone(), stop.clone()).boxed(),
         plan::run(mtv.clone(), stop.clone()).boxed(),
         migrations::run(mtv.clone(), stop.clone()).boxed(),
+        conversions::run(mtv.clone(), stop.clone()).boxed(),
         pods::controller(mtv.clone(), stop).boxed(),
     );
     mtv.afterwards.close();

@@ -153,6 +153,9 @@ pub(super) async fn create_volumes(walk: &Walk<'_>) -> Result<(), String> {
         let (name, generate) = pvc_name(walk, disk, index);
         let (mut labels, annotations) = marks(walk, disk, index);
         labels["lab.mtv-matrix.io/disk-index"] = json!(index.to_string());
+        if disk.vsphere().is_some_and(|own| own.shared) {
+            labels[SHAREABLE] = json!("true");
+        }
         let claim = json!({
             "apiVersion": "v1", "kind": "PersistentVolumeClaim",
             "metadata": {
@@ -270,7 +273,7 @@ pub(super) async fn create_vm(walk: &Walk<'_>) -> Result<(), String> {
     all_claimed(walk).await?;
     let namespace = &walk.run.plan.spec.target_namespace;
     let volumes = own_volumes(walk).await?;
-    let body = virtual_machine(walk, &volumes).await;
+    let body = virtual_machine(walk, &volumes, &shared_volumes(walk).await?).await;
     let api: Api<VirtualMachine> = Api::namespaced(walk.run.target.clone(), namespace);
     let vm = serde_json::from_value(body).map_err(|e| e.to_string())?;
     let made = api.create(&PostParams::default(), &vm).await.map_err(|e| format!("failed to create the VM: {e}"))?;
@@ -308,7 +311,8 @@ async fn came_later(walk: &Walk<'_>) -> Option<String> {
         OwnDisk::Vsphere(own) => Some(own.key),
         _ => None,
     };
-    let known = |disk: &&InvDisk| key(disk).is_none() || walk.vm.disks.iter().any(|own| key(own) == key(disk));
+    let own = walk.vm.disks.iter().chain(&walk.shared);
+    let known = |disk: &&InvDisk| key(disk).is_none() || own.clone().any(|own| key(own) == key(disk));
     now.disks.iter().find(|disk| !known(disk)).map(|disk| disk.source.clone())
 }
 
@@ -318,7 +322,29 @@ async fn ocp_version(walk: &Walk<'_>) -> String {
     found.map(|s| s.desired.version).unwrap_or_default()
 }
 
-async fn virtual_machine(walk: &Walk<'_>, volumes: &[PersistentVolumeClaim]) -> Value {
+/// The claims of disks that another VM has brought, with their disks (`findSharedPVCs`, vsphere/utils.go); one that is
+/// missing is left out without a word.
+async fn shared_volumes(walk: &Walk<'_>) -> Result<Vec<(InvDisk, String)>, String> {
+    if walk.shared.is_empty() {
+        return Ok(Vec::new());
+    }
+    let namespace = &walk.run.plan.spec.target_namespace;
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(walk.run.target.clone(), namespace);
+    let selector = format!("{SHAREABLE}=true");
+    let claims = api.list(&ListParams::default().labels(&selector)).await.map_err(|e| e.to_string())?.items;
+    let of = |disk: &InvDisk| {
+        let told = |claim: &&PersistentVolumeClaim| {
+            claim.annotations().get("forklift.konveyor.io/disk-source").is_some_and(|source| *source == disk.source)
+        };
+        Some((disk.clone(), claims.iter().find(told)?.name_any()))
+    };
+    Ok(walk.shared.iter().filter_map(of).collect())
+}
+
+/// The label of claims whose disk several VMs write to.
+const SHAREABLE: &str = "shareable";
+
+async fn virtual_machine(walk: &Walk<'_>, volumes: &[PersistentVolumeClaim], shared: &[(InvDisk, String)]) -> Value {
     let (mtv, vm, spec) = (&walk.run.mtv, &walk.vm, &walk.run.plan.spec);
     let defect = |d| mtv.defects.has(d);
     let name = target_name(walk);
@@ -332,14 +358,28 @@ async fn virtual_machine(walk: &Walk<'_>, volumes: &[PersistentVolumeClaim]) -> 
     if defect(Defect::SwappedDisks) && claims.len() > 1 {
         claims.swap(0, 1);
     }
-    let ordered = walk.run.resolved.kind.ordered(&vm.disks);
+    let mut ordered = walk.run.resolved.kind.ordered(&vm.disks);
+    if !shared.is_empty() {
+        let mut by_disk: Vec<(InvDisk, String)> =
+            ordered.into_iter().zip(claims).chain(shared.iter().cloned()).collect();
+        let all: Vec<InvDisk> = by_disk.iter().map(|(disk, _)| disk.clone()).collect();
+        ordered = walk.run.resolved.kind.ordered(&all);
+        let place = |disk: &InvDisk| ordered.iter().position(|one| one == disk);
+        by_disk.sort_by_key(|(disk, _)| place(disk));
+        claims = by_disk.into_iter().map(|(_, claim)| claim).collect();
+    }
     let disks: Vec<Value> = (0..claims.len())
         .map(|i| {
-            let raw = ordered.get(i).and_then(|disk| disk.vsphere()).is_some_and(|own| own.raw);
+            let own = ordered.get(i).and_then(|disk| disk.vsphere());
+            let (raw, shared) = (own.is_some_and(|own| own.raw), own.is_some_and(|own| own.shared));
             let mut disk = match raw && spec.rdm_as_lun == Some(true) {
                 true => json!({"name": format!("vol-{i}"), "lun": {"bus": "scsi"}}),
                 false => json!({"name": format!("vol-{i}"), "disk": {"bus": "virtio"}}),
             };
+            if shared {
+                disk["shareable"] = json!(true);
+                disk["cache"] = json!("none");
+            }
             if i == 0 {
                 disk["bootOrder"] = json!(1);
             }

@@ -119,6 +119,23 @@ impl Service {
                 let name = method.string("newName").ok_or_else(|| invalid_argument("newName"))?;
                 Job::new("Rename_Task", RECONFIGURE, move |state| state.rename(&vm, &name).map(|()| None))
             }
+            ("ClusterComputeResource", "ReconfigureComputeResource_Task") => {
+                let spec = method.child("spec").ok_or_else(|| invalid_argument("spec"))?;
+                let overrides = spec.all("drsVmConfigSpec").filter_map(|one| {
+                    let info = one.child("info")?;
+                    Some((info.string("key")?, info.flag("enabled").unwrap_or(true)))
+                });
+                let overrides: Vec<(String, bool)> = overrides.collect();
+                // The world's one cluster is nobody's to hold; what is changed is of these VMs.
+                let Some((first, _)) = overrides.first().cloned() else { return Err(invalid_argument("spec")) };
+                let job = Job::new("ReconfigureComputeResource_Task", RECONFIGURE, move |state| {
+                    for (vm, enabled) in &overrides {
+                        state.vm_mut(vm)?.without_drs = !enabled;
+                    }
+                    Ok(None)
+                });
+                return self.run(&first, &user, job);
+            }
             ("VirtualMachine", "MarkAsTemplate" | "MarkAsVirtualMachine" | "UnregisterVM") => {
                 return self.at_once(&id, method);
             }

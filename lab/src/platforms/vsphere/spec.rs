@@ -96,7 +96,7 @@ fn device_change(state: &State, change: &Node) -> Result<DeviceChange, Fault> {
         ("add", _, Some(kind)) => {
             DeviceChange::AddController { key, bus: device.number("busNumber").unwrap_or(0), kind }
         }
-        ("add", ..) if kind == "VirtualDisk" => add_disk(device),
+        ("add", ..) if kind == "VirtualDisk" => add_disk(device, change.text("fileOperation") == Some("create")),
         _ if kind == "VirtualDisk" => DeviceChange::EditDisk {
             key,
             capacity: capacity(device).filter(|bytes| *bytes > 0),
@@ -111,7 +111,7 @@ fn capacity(device: &Node) -> Option<i64> {
     device.number::<i64>("capacityInBytes").filter(|bytes| *bytes > 0).or(kib)
 }
 
-fn add_disk(device: &Node) -> DeviceChange {
+fn add_disk(device: &Node, create: bool) -> DeviceChange {
     let backing = device.child("backing").cloned().unwrap_or_default();
     let physical = backing.text("compatibilityMode") == Some("physicalMode");
     // `[ds] dir/x.vmdk`; a name without a path leaves the choice to the platform.
@@ -127,6 +127,8 @@ fn add_disk(device: &Node) -> DeviceChange {
         datastore: backing.string("datastore"),
         path: (!path.is_empty() && !path.starts_with('[')).then(|| path.to_owned()),
         raw: backing.string("deviceName").map(|device| (device, physical)),
+        shared: backing.text("sharing") == Some("sharingMultiWriter"),
+        there: !create,
     }
 }
 

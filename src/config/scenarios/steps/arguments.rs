@@ -575,6 +575,33 @@ impl Kind {
     pub const ALL: [Self; 6] = [Self::Vms, Self::Pods, Self::Pvcs, Self::DataVolumes, Self::Secrets, Self::Jobs];
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Inspect {
+    /// The condition that the Conversion is to get instead of inspecting, e.g. `VDDKImageNotSet`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+    /// Whether the Conversion names the profile's `vddk_init_image`.
+    #[serde(skip_serializing_if = "Clone::clone")]
+    pub vddk: bool,
+    /// Cancels it once its snapshot and its pod are there, which then must go.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cancel: bool,
+    /// One VM; unset: all of them, one after the other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vm: Option<VmName>,
+    /// How long the step may take.
+    #[serde(with = "limit", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<duration::DurationText>")]
+    pub timeout: Option<Duration>,
+}
+
+impl Default for Inspect {
+    fn default() -> Self {
+        Self { condition: None, vddk: true, cancel: false, vm: None, timeout: None }
+    }
+}
+
 /// A regular expression, checked when it is read.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]

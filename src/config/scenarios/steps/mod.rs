@@ -81,6 +81,10 @@ pub enum Step {
     Run(Run),
     /// Shuts migrated VMs down gently.
     Shutdown(OfVms),
+    /// Has MTV inspect source VMs deeply (a Conversion of type DeepInspection, MTV 2.12 and later), and judges what it tells.
+    Inspect(Inspect),
+    /// Runs `upgrade_command` of the settings, which brings MTV to another release, and waits until that is there.
+    Upgrade(Plain),
 }
 
 impl Step {
@@ -112,6 +116,8 @@ impl Step {
             Self::ReadMarker(_) => "read-marker",
             Self::Run(_) => "run",
             Self::Shutdown(_) => "shutdown",
+            Self::Inspect(_) => "inspect",
+            Self::Upgrade(_) => "upgrade",
         }
     }
 
@@ -123,6 +129,7 @@ impl Step {
             | Self::Resume(plain)
             | Self::Archive(plain)
             | Self::Verify(plain)
+            | Self::Upgrade(plain)
             | Self::Boot(plain) => plain.timeout,
             Self::Validate(step) => step.timeout,
             Self::Start(step) => step.timeout,
@@ -141,6 +148,7 @@ impl Step {
             Self::WriteMarker(step) | Self::Shutdown(step) => step.timeout,
             Self::ReadMarker(step) => step.timeout,
             Self::Run(step) => step.timeout,
+            Self::Inspect(step) => step.timeout,
         }
     }
 
@@ -171,6 +179,8 @@ impl Step {
             | Self::WriteMarker(_)
             | Self::ReadMarker(_)
             | Self::Run(_)
+            | Self::Inspect(_)
+            | Self::Upgrade(_)
             | Self::Shutdown(_) => None,
         }
     }
@@ -189,6 +199,7 @@ impl Step {
             Self::Run(step) => step.vm.iter().collect(),
             Self::Kill(step) => step.vm.iter().collect(),
             Self::Fault(step) => step.vm.iter().collect(),
+            Self::Inspect(step) => step.vm.iter().collect(),
             Self::Create(_)
             | Self::Validate(_)
             | Self::Migrate(_)
@@ -201,6 +212,7 @@ impl Step {
             | Self::Absent(_)
             | Self::Patch(_)
             | Self::Verify(_)
+            | Self::Upgrade(_)
             | Self::Boot(_) => Vec::new(),
         }
     }
@@ -211,6 +223,7 @@ impl Step {
             Self::Patch(patch) => patch.what.is_shared(),
             Self::Kill(kill) => kill.what == Killed::Controller,
             Self::Fault(fault) => fault.what.is_of_the_lab(),
+            Self::Upgrade(_) => true,
             _ => false,
         }
     }
@@ -230,6 +243,8 @@ impl Step {
             | Self::Snapshot(_)
             | Self::AddDisk(_)
             | Self::WriteMarker(_)
+            | Self::Inspect(_)
+            | Self::Upgrade(_)
             | Self::Fault(_) => false,
             Self::Patch(patch) => patch.what.is_of_a_plan(),
             _ => true,
@@ -243,9 +258,14 @@ impl Step {
         }
         match self {
             Self::Create(_) | Self::Validate(_) | Self::Start(_) => (timeouts.plan, "`timeouts.plan`"),
-            Self::Migrate(_) | Self::Retry(_) | Self::Resume(_) | Self::Wait(_) | Self::Cutover(_) | Self::Kill(_) => {
-                (timeouts.migrate, "`timeouts.migrate`")
-            }
+            Self::Migrate(_)
+            | Self::Retry(_)
+            | Self::Resume(_)
+            | Self::Wait(_)
+            | Self::Cutover(_)
+            | Self::Kill(_)
+            | Self::Inspect(_)
+            | Self::Upgrade(_) => (timeouts.migrate, "`timeouts.migrate`"),
             // An end is waited for; everything else is there already, or comes with MTV's next look.
             Self::Expect(expect) if expect.ended.is_some() => (timeouts.migrate, "`timeouts.migrate`"),
             Self::Cancel(_) | Self::Expect(_) | Self::Archive(_) | Self::Delete(_) | Self::Absent(_) => {
@@ -273,6 +293,8 @@ impl Step {
             | Self::AddDisk(_)
             | Self::WriteMarker(_)
             | Self::Patch(_)
+            | Self::Upgrade(_)
+            | Self::Inspect(_)
             | Self::Fault(_) => Stage::Plan,
             Self::Migrate(_)
             | Self::Start(_)

@@ -86,6 +86,9 @@ fn own(scenario: &Scenario, step: &Step) -> Vec<String> {
             }
         }
     }
+    if matches!(step, Step::Inspect(inspect) if inspect.cancel && inspect.condition.is_some()) {
+        out.push("one that is refused can't be canceled: write `cancel` or `condition`".to_owned());
+    }
     if matches!(step, Step::Fault(fault) if fault.over && fault.lasts.is_some()) {
         out.push("what is over does not last: write one of the two".to_owned());
     }
@@ -156,6 +159,8 @@ impl<'a> Walk<'a> {
             | Step::AddDisk(_)
             | Step::WriteMarker(_)
             | Step::Patch(_)
+            | Step::Inspect(_)
+            | Step::Upgrade(_)
             | Step::Fault(_) => {}
             Step::Kill(kill) if kill.what == Killed::Controller => {}
             Step::Start(start) if start.again && (!self.started || self.running) => {

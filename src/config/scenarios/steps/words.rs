@@ -125,6 +125,20 @@ impl Step {
                 }
             }
             Self::Shutdown(step) => write!(f, "shut {} down", of(step.vm.as_ref(), "migrated VM", "the migrated VMs")),
+            Self::Inspect(inspect) => {
+                write!(f, "have MTV inspect {}", of(inspect.vm.as_ref(), "source VM", "the source VMs"))?;
+                if !inspect.vddk {
+                    f.write_str(" without a VDDK image")?;
+                }
+                if inspect.cancel {
+                    f.write_str(", and cancel that while it looks")?;
+                }
+                match &inspect.condition {
+                    Some(condition) => write!(f, ": the Conversion gets the condition {condition}"),
+                    None => Ok(()),
+                }
+            }
+            Self::Upgrade(_) => f.write_str("bring MTV to another release by `upgrade_command`"),
             Self::Boot(_) => f.write_str("boot the migrated VMs, look at their guests, shut them down again"),
         }
     }

@@ -183,10 +183,18 @@ fn cluster_property(state: &State, name: &str) -> Option<Val> {
                         .set("enabled", true)
                         .set("defaultVmBehavior", member("DrsBehavior", "fullyAutomated")),
                 )
+                .set(
+                    "drsVmConfig",
+                    objs("ClusterDrsVmConfigInfo", state.vms.values().filter(|vm| vm.without_drs).map(override_of)),
+                )
                 .into()
         }
         _ => return None,
     })
+}
+
+fn override_of(vm: &Vm) -> Obj {
+    obj("ClusterDrsVmConfigInfo").set("key", mo("VirtualMachine", &vm.id)).set("enabled", false)
 }
 
 fn host_property(state: &State, host: &Host, name: &str) -> Option<Val> {

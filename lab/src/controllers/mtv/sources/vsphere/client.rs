@@ -450,6 +450,7 @@ fn inv_vm(vm: &ObjectContent, networks: &[Network], revision: u64) -> InvVm {
             storage_id: d.datastore.as_ref().map(|d| d.id.clone()).unwrap_or_default(),
             capacity_bytes: d.capacity_bytes,
             own: OwnDisk::Vsphere(VsphereDisk {
+                shared: d.shared,
                 key: d.key,
                 unit_number: d.unit,
                 controller_key: d.controller_key,

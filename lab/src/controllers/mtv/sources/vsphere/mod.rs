@@ -99,6 +99,10 @@ impl Source for Vsphere {
                 add("VMHasSnapshots", "Critical", "NotValid", message, item(vm));
             }
         }
+        let shared: Vec<&InvDisk> = vm.disks.iter().filter(|d| d.vsphere().is_some_and(|own| own.shared)).collect();
+        if !shared.is_empty() {
+            shared_disks(view, vm, &shared, add);
+        }
         if view.version.at_least(11) && vm.power_on && !own.tools_running {
             add("GuestToolsIssue", "Critical", "NotValid", "VMware Tools issues detected.", item(vm));
         }
@@ -144,6 +148,23 @@ impl Source for Vsphere {
                 }
             }
         }
+    }
+}
+
+/// `SharedDisks` of vsphere/validator.go: they are not copied warm, and not while a VM that has them runs.
+fn shared_disks(view: &View<'_>, vm: &InvVm, shared: &[&InvDisk], add: &mut Add<'_>) {
+    if view.plan.spec.warm {
+        let message = "The shared disks cannot be used with warm migration";
+        return add(&format!("SharedWarnDisks-{}", vm.id), "Warn", "NotValid", message, item(vm));
+    }
+    let has = |other: &&std::sync::Arc<InvVm>| {
+        other.power_on && other.disks.iter().any(|disk| shared.iter().any(|one| one.source == disk.source))
+    };
+    let running: Vec<String> = view.inventory.vms.iter().filter(has).map(|vm| format!("'{}'", vm.name)).collect();
+    if !running.is_empty() {
+        let names = running.join(", ");
+        let message = format!("Virtual Machines {names} are running with attached shared disk, please power them off");
+        add(&format!("SharedDisks-{}", vm.id), "Critical", "NotValid", &message, item(vm));
     }
 }
 

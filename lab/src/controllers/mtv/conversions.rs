@@ -1,0 +1,256 @@
+//! Conversions that somebody makes by hand: deep inspections, from MTV 2.12 on (`pkg/controller/conversion`).
+//!
+//! One makes a snapshot of the VM, lets a pod look at it, tells what that found, and removes the snapshot again. Those that
+//! MTV makes for its migrations are played where those are.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::conditions::{condition, now, settle, write_status};
+use super::platform::PlatformClient;
+use super::{Mtv, provider, sources};
+use crate::api::condition::Condition;
+use crate::api::forklift::{
+    Conversion, ConversionSnapshot, ConversionStatus, InspectionConcern, InspectionFilesystem, InspectionResult,
+    ObjRef, OsInfo, Provider,
+};
+use crate::controllers::objects::{Restart, one_task_each};
+
+const DEEP: &str = "DeepInspection";
+/// As MTV calls it (`pkg/controller/conversion/client.go`).
+const SNAPSHOT: &str = "forklift-deep-inspection";
+/// Simulated time that the pod looks at all disks: so long that who wants to cancel it can, however fast the clock is.
+const LOOKS: Duration = Duration::from_secs(1200);
+/// How often a running one is looked at, simulated.
+const AGAIN: Duration = Duration::from_secs(10);
+
+pub(super) async fn run(mtv: Arc<Mtv>, stop: CancellationToken) {
+    if !mtv.version.at_least(12) {
+        stop.cancelled().await;
+        return;
+    }
+    let api: Api<Conversion> = Api::all(mtv.client.clone());
+    let worker = mtv.clone();
+    let work = move |conversion| reconcile(worker.clone(), conversion);
+    one_task_each(api, Restart::OnNewGeneration, stop, work, |_| {}).await;
+}
+
+async fn reconcile(mtv: Arc<Mtv>, conversion: Conversion) {
+    let ended = |phase: &str| matches!(phase, "Succeeded" | "Failed" | "Canceled");
+    if conversion.spec.type_ != DEEP || conversion.status.as_ref().is_some_and(|status| ended(&status.phase)) {
+        return;
+    }
+    let mut status = ConversionStatus {
+        observed_generation: conversion.metadata.generation.unwrap_or_default(),
+        phase: "Pending".to_owned(),
+        ..ConversionStatus::default()
+    };
+    status.conditions = refusals(&conversion);
+    if !status.conditions.is_empty() {
+        write_status(&mtv.client, &conversion, &status).await;
+        return;
+    }
+    let work = Inspection { mtv: &mtv, conversion: &conversion };
+    if let Err(why) = work.inspect(&mut status).await {
+        let message = format!("The conversion has failed: {why}");
+        status.phase = "Failed".to_owned();
+        end(&mut status, &message, condition("ConversionFailed", "Critical", "", message.clone()));
+        write_status(&mtv.client, &conversion, &status).await;
+    }
+}
+
+/// What speaks against it (`validation.go`).
+fn refusals(conversion: &Conversion) -> Vec<Condition> {
+    let spec = &conversion.spec;
+    let mut all = Vec::new();
+    let mut refuse = |type_: &str, message: &str| all.push(condition(type_, "Critical", "NotSet", message));
+    if spec.target_namespace.is_empty() {
+        refuse("TargetNamespaceNotSet", "The `targetNamespace` field is required.");
+    }
+    if spec.vm.id.is_none() && spec.vm.name.is_none() {
+        refuse("VMNotSet", "The `VM` reference is not set.");
+    }
+    if spec.connection.secret.name.as_deref().unwrap_or_default().is_empty() {
+        refuse("ConnectionNotSet", "The `Connection.Secret` is required.");
+    }
+    if spec.vddk_image.as_deref().unwrap_or_default().is_empty() {
+        refuse("VDDKImageNotSet", "The `vddkImage` field is required when `type` is DeepInspection.");
+    }
+    all
+}
+
+fn end(status: &mut ConversionStatus, message: &str, condition: Condition) {
+    status.message = message.to_owned();
+    status.completion_time = Some(now());
+    status.conditions = settle(vec![condition], &status.conditions);
+}
+
+struct Inspection<'a> {
+    mtv: &'a Mtv,
+    conversion: &'a Conversion,
+}
+
+impl Inspection<'_> {
+    async fn tell(&self, status: &mut ConversionStatus, stage: &str, message: &str) {
+        status.stage = stage.to_owned();
+        status.message = message.to_owned();
+        let advice = condition("Advisory", "Advisory", "", message);
+        status.conditions = settle(vec![advice], &status.conditions);
+        write_status(&self.mtv.client, self.conversion, status).await;
+    }
+
+    async fn inspect(&self, status: &mut ConversionStatus) -> Result<(), String> {
+        let spec = &self.conversion.spec;
+        let vm = spec.vm.id.as_deref().unwrap_or_default();
+        let platform = self.connect().await?;
+        status.phase = "Running".to_owned();
+        status.start_time = Some(now());
+        status.snapshot = Some(ConversionSnapshot { owned: true, ..ConversionSnapshot::default() });
+        self.tell(status, "CreatingSnapshot", "Creating vSphere snapshot.").await;
+        let moref = platform.create_snapshot(vm, SNAPSHOT).await?;
+        status.snapshot = Some(ConversionSnapshot { moref: moref.clone(), owned: true });
+        let done = self.look(status, platform.as_ref(), vm, &moref).await;
+        // Whatever the pod came to, the snapshot goes.
+        let removed = platform.remove_snapshot(vm, &moref).await;
+        platform.logout().await;
+        let canceled = done?;
+        removed?;
+        status.snapshot = None;
+        if canceled {
+            let message = "The conversion has been canceled.";
+            status.phase = "Canceled".to_owned();
+            end(status, message, condition("ConversionCanceled", "Advisory", "", message));
+        } else {
+            let message = "The conversion has completed successfully.";
+            (status.phase, status.stage) = ("Succeeded".to_owned(), "Finished".to_owned());
+            end(status, message, condition("Ready", "Required", "", message));
+        }
+        write_status(&self.mtv.client, self.conversion, status).await;
+        Ok(())
+    }
+
+    /// Makes the pod and waits until it has looked. True: it was canceled meanwhile.
+    async fn look(
+        &self,
+        status: &mut ConversionStatus,
+        platform: &dyn PlatformClient,
+        vm: &str,
+        moref: &str,
+    ) -> Result<bool, String> {
+        let spec = &self.conversion.spec;
+        self.tell(status, "CreatingPod", "Creating the conversion pod.").await;
+        let pods: Api<Pod> = Api::namespaced(self.mtv.client.clone(), &spec.target_namespace);
+        let secret = spec.connection.secret.name.as_deref().unwrap_or_default();
+        let body = json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"generateName": "deep-inspection-", "labels": {"forklift.app": "deep-inspection",
+                "conversion": self.conversion.name_any(), "conversion-type": DEEP}},
+            "spec": {"restartPolicy": "Never",
+                "initContainers": [{"name": "vddk-side-car", "image": spec.vddk_image}],
+                "containers": [{"name": "deep-inspection", "image": "lab.example/deep-inspection:latest",
+                    "env": [{"name": "VM_MOREF", "value": vm}, {"name": "SNAPSHOT_MOREF", "value": moref}],
+                    "volumeMounts": [{"name": "connection-secret", "mountPath": "/etc/secret", "readOnly": true}]}],
+                "volumes": [{"name": "connection-secret", "secret": {"secretName": secret}}]}});
+        let body: Pod = serde_json::from_value(body).map_err(|error| error.to_string())?;
+        let made = pods.create(&PostParams::default(), &body).await.map_err(|error| error.to_string())?;
+        let name = made.name_any();
+        let phase = |phase: &'static str| {
+            let (pods, name) = (&pods, &name);
+            async move {
+                let patch = json!({"status": {"phase": phase}});
+                let _ = pods.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+            }
+        };
+        phase("Running").await;
+        status.pod = Some(ObjRef::new(&spec.target_namespace, &name));
+        self.tell(status, "PodRunning", "Conversion pod is running.").await;
+        let mut looked = Duration::ZERO;
+        while looked < LOOKS {
+            self.mtv.clock.sleep(AGAIN).await;
+            looked += AGAIN;
+            if self.is_canceled().await {
+                let _ = pods.delete(&name, &DeleteParams::default().grace_period(0)).await;
+                return Ok(true);
+            }
+        }
+        self.tell(status, "FetchingResults", "Fetching inspection results from pod.").await;
+        status.inspection_result = Some(self.result(platform, vm).await?);
+        phase("Succeeded").await;
+        self.tell(status, "RemovingSnapshot", "Removing vSphere snapshot.").await;
+        Ok(false)
+    }
+
+    /// Whoever cancels it writes its phase.
+    async fn is_canceled(&self) -> bool {
+        let namespace = self.conversion.namespace().unwrap_or_default();
+        let api: Api<Conversion> = Api::namespaced(self.mtv.client.clone(), &namespace);
+        let there = api.get_opt(&self.conversion.name_any()).await.ok().flatten();
+        there.and_then(|there| there.status).is_some_and(|status| status.phase == "Canceled")
+    }
+
+    /// By the connection's Secret alone: no Provider is named.
+    async fn connect(&self) -> Result<Arc<dyn PlatformClient>, String> {
+        let secret = &self.conversion.spec.connection.secret;
+        let (namespace, name) =
+            (secret.namespace.as_deref().unwrap_or_default(), secret.name.as_deref().unwrap_or_default());
+        if namespace.is_empty() {
+            return Err("Connection.Secret.Namespace not set on Conversion CR".to_owned());
+        }
+        let api: Api<Secret> = Api::namespaced(self.mtv.client.clone(), namespace);
+        let secret = api.get(name).await.map_err(|error| error.to_string())?;
+        let data = secret.data.unwrap_or_default();
+        let text = |key: &str| data.get(key).map(|value| String::from_utf8_lossy(&value.0).into_owned());
+        for key in ["url", "user", "password"] {
+            if text(key).unwrap_or_default().is_empty() {
+                return Err(format!("connection secret is missing required key '{key}'"));
+            }
+        }
+        let mut provider = Provider::new("", Default::default());
+        provider.spec.type_ = "vsphere".to_owned();
+        provider.spec.url = text("url").unwrap_or_default();
+        let login = provider::login(&provider, &data);
+        let source = sources::of("vsphere").ok_or("vsphere is not played")?;
+        source.connect(self.mtv, &login).await.map_err(|error| match error {
+            super::platform::ConnectError::Auth(why) | super::platform::ConnectError::Failed(why) => why,
+        })
+    }
+
+    /// What is on the disks of this VM.
+    async fn result(&self, platform: &dyn PlatformClient, vm: &str) -> Result<InspectionResult, String> {
+        let inventory = platform.collect().await?;
+        let found = inventory.vms.iter().find(|known| known.id == vm).ok_or_else(|| format!("VM {vm} not found"))?;
+        let guest = found.nics.iter().find_map(|nic| self.mtv.guests.by_mac(&nic.mac));
+        let Some(guest) = guest else { return Ok(InspectionResult::default()) };
+        let version = guest.pretty_name.split(' ').find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+        let version = version.unwrap_or_default().split('.').next().unwrap_or_default().to_owned();
+        let fails = guest.fails.as_ref().filter(|fails| fails.is_in("PreflightInspection"));
+        let concern = |error: &str| InspectionConcern {
+            id: "guest.inspection".to_owned(),
+            category: "Critical".to_owned(),
+            label: "Guest inspection".to_owned(),
+            message: error.to_owned(),
+        };
+        let filesystem =
+            |device: &str, type_: &str| InspectionFilesystem { device: device.to_owned(), type_: type_.to_owned() };
+        let (distro, filesystems) = match guest.windows {
+            true => ("windows", vec![filesystem("/dev/sda1", "ntfs"), filesystem("/dev/sda2", "ntfs")]),
+            false => ("rhel", vec![filesystem("/dev/sda1", "xfs"), filesystem("/dev/rhel/root", "xfs")]),
+        };
+        Ok(InspectionResult {
+            all_checks_passed: fails.is_none(),
+            os_info: Some(OsInfo {
+                name: guest.pretty_name.clone(),
+                distro: distro.to_owned(),
+                version,
+                arch: "x86_64".to_owned(),
+            }),
+            concerns: fails.map(|fails| concern(&fails.error)).into_iter().collect(),
+            filesystems,
+        })
+    }
+}
