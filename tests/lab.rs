@@ -9,6 +9,7 @@
 )]
 #![expect(clippy::unwrap_used, reason = "a test's panic is its report")]
 
+use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -198,10 +199,33 @@ fn mtv_makes_the_target_namespace_and_its_pods_leave_logs() {
     assert_eq!(words(0), ["NAME", "READY", "EXECUTING", "SUCCEEDED", "FAILED", "AGE"]);
     assert_eq!(words(1)[..3], ["p", "True", "True"]);
     let log = lab.kubectl(&["logs", "-l", "forklift.app=virt-v2v", "-n", "mig-target", "--tail=-1"]);
+    let pods = lab.kubectl(&["get", "pods", "-n", "mig-target"]);
+    assert!(pods.contains("Completed"), "{pods}");
     for line in ["Converting Red Hat Enterprise Linux 8", "Copying disk 1/1", "Finishing off"] {
         assert!(log.contains(line), "{line} is missing: {log}");
     }
+    let reasons = lab.kubectl(&["get", "events", "-n", "mig-target", "-o", "jsonpath={.items[*].reason}"]);
+    assert!(reasons.contains("Scheduled") && reasons.contains("Started"), "{reasons}");
     lab.kubectl(&["get", "configmap", "kube-root-ca.crt", "-n", "mig-target"]);
+}
+
+#[test]
+fn a_log_is_followed_until_its_pod_has_ended() {
+    if no_kubectl() {
+        return;
+    }
+    let lab = Server::start();
+    lab.apply("apiVersion: v1\nkind: Pod\nmetadata: {name: p, annotations: {lab.mtv-matrix.io/log: \"one\\n\"}}\nspec: {restartPolicy: Always, containers: [{name: c, image: i}]}\n");
+    lab.kubectl(&["wait", "--for=condition=Ready", "pod/p", "--timeout=10s"]);
+    let mut follower = Command::new("kubectl");
+    follower.args(["logs", "-f", "p"]).env("KUBECONFIG", lab.file("kubeconfig")).env("HOME", lab.dir.path());
+    let mut follower = follower.stdout(Stdio::piped()).spawn().unwrap();
+    let mut told = std::io::BufReader::new(follower.stdout.take().unwrap()).lines();
+    assert_eq!(told.next().unwrap().unwrap(), "one", "what is there");
+    lab.kubectl(&["annotate", "pod", "p", "--overwrite", "lab.mtv-matrix.io/log=one\ntwo\n"]);
+    assert_eq!(told.next().unwrap().unwrap(), "two", "what is added");
+    lab.kubectl(&["delete", "pod", "p", "--timeout=10s"]);
+    assert!(told.next().is_none() && follower.wait().unwrap().success(), "it ends with the pod");
 }
 
 #[test]
@@ -245,4 +269,33 @@ fn workloads_come_up_and_end_and_what_kubectl_makes_is_made() {
     lab.kubectl(&["wait", "--for=jsonpath={.status.phase}=Bound", "pvc/data", "--timeout=10s"]);
     let class = lab.kubectl(&["get", "pvc", "data", "-o", "jsonpath={.spec.storageClassName}"]);
     assert_eq!(class, "ocs-storagecluster-ceph-rbd-virtualization");
+}
+
+#[test]
+fn a_running_vm_is_paused_goes_on_and_moves_to_another_node() {
+    if no_kubectl() {
+        return;
+    }
+    let lab = Server::start();
+    let base = "/apis/subresources.kubevirt.io/v1";
+    let listed = lab.kubectl(&["get", "--raw", base]);
+    assert!(listed.contains("\"virtualmachineinstances/pause\"") && listed.contains("\"virtualmachines/migrate\""));
+    lab.apply("apiVersion: kubevirt.io/v1\nkind: VirtualMachine\nmetadata: {name: v}\nspec: {runStrategy: Always, template: {spec: {domain: {devices: {}, memory: {guest: 1Gi}}}}}\n");
+    let field = |at: &str| lab.kubectl(&["get", "vmi", "v", "-o", &format!("jsonpath={{{at}}}")]);
+    lab.kubectl(&["wait", "--for=condition=Ready", "vm/v", "--timeout=10s"]);
+    std::fs::write(lab.file("empty"), "{}").unwrap();
+    let put = |path: &str| {
+        let raw = format!("{base}/namespaces/default/{path}");
+        lab.try_kubectl(&["replace", "--raw", &raw, "-f", lab.file("empty").to_str().unwrap()])
+    };
+    put("virtualmachineinstances/v/pause").unwrap();
+    lab.kubectl(&["wait", "--for=jsonpath={.status.printableStatus}=Paused", "vm/v", "--timeout=10s"]);
+    assert!(put("virtualmachineinstances/v/pause").unwrap_err().contains("VMI is already paused"));
+    put("virtualmachineinstances/v/unpause").unwrap();
+    lab.kubectl(&["wait", "--for=condition=Ready", "vm/v", "--timeout=10s"]);
+    let from = field(".status.nodeName");
+    put("virtualmachines/v/migrate").unwrap();
+    lab.kubectl(&["wait", "--for=jsonpath={.status.phase}=Succeeded", "vmim", "--all", "--timeout=10s"]);
+    assert_ne!(field(".status.nodeName"), from);
+    assert_eq!(field(".status.migrationState.completed"), "true");
 }

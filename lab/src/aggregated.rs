@@ -15,14 +15,13 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::apiserver::subresources::{Serving, respond};
+use super::apiserver::subresources::{GROUP, Serving, resource_list, respond};
 use super::outside::{FIELD_MANAGER, soon};
 use super::serve::{self, Endpoint};
 use crate::error::LabError;
 use crate::pki::LabCa;
 use crate::ports::KubevirtSubresources;
 
-const GROUP: &str = "subresources.kubevirt.io";
 const VERSION: &str = "v1";
 const NAMESPACE: &str = "openshift-cnv";
 const SERVICE: &str = "virt-api";
@@ -110,7 +109,7 @@ async fn answer(serving: Serving, request: Request<Body>) -> Response {
     match parts.as_slice() {
         ["apis"] => Json(json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": [group()]})).into_response(),
         ["apis", GROUP] => Json(group()).into_response(),
-        ["apis", GROUP, VERSION] => Json(resources()).into_response(),
+        ["apis", GROUP, VERSION] => Json(resource_list(VERSION)).into_response(),
         ["apis", GROUP, VERSION, "namespaces", namespace, rest @ ..] => {
             respond(&serving, namespace, rest, request).await
         }
@@ -121,22 +120,4 @@ async fn answer(serving: Serving, request: Request<Body>) -> Response {
 fn group() -> Value {
     let version = json!({"groupVersion": format!("{GROUP}/{VERSION}"), "version": VERSION});
     json!({"kind": "APIGroup", "apiVersion": "v1", "name": GROUP, "versions": [version], "preferredVersion": version})
-}
-
-fn resources() -> Value {
-    let resource = |name: &str, verb: &str| json!({"name": name, "singularName": "", "namespaced": true, "kind": "", "verbs": [verb]});
-    let all = [
-        ("virtualmachineinstances/portforward", "get"),
-        ("virtualmachineinstances/guestosinfo", "get"),
-        ("virtualmachineinstances/userlist", "get"),
-        ("virtualmachineinstances/filesystemlist", "get"),
-        ("virtualmachines/portforward", "get"),
-        ("virtualmachines/expand-spec", "get"),
-        ("virtualmachines/expand-spec", "get"),
-        ("virtualmachines/start", "update"),
-        ("virtualmachines/stop", "update"),
-        ("virtualmachines/restart", "update"),
-    ];
-    let all: Vec<Value> = all.iter().map(|(name, verb)| resource(name, verb)).collect();
-    json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": format!("{GROUP}/{VERSION}"), "resources": all})
 }

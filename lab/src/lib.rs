@@ -67,6 +67,7 @@ mod outside;
 pub mod pki;
 pub mod platforms;
 mod ports;
+mod scratch;
 mod seed;
 pub mod serve;
 pub mod weather;
@@ -193,6 +194,7 @@ impl Lab {
                     guests: directory.clone(),
                     pods: pods.clone(),
                     others_migrate: own_mtv,
+                    events: options.events,
                     stop: stop.clone(),
                 })
                 .boxed(),

@@ -32,6 +32,8 @@ pub struct LabOptions {
     pub mtv: Mtv,
     /// Whether pods live and namespaces get a cluster's CA. Without, the API server stands alone.
     pub nodes: bool,
+    /// Whether Kubernetes' events are told of pods. They stay for as long as the lab does.
+    pub events: bool,
     /// What the platforms and the cluster hold; `None`: the shipped world. Its references were checked.
     pub world: Option<Box<World>>,
 }
@@ -62,6 +64,7 @@ impl Default for LabOptions {
             faults: None,
             mtv: Mtv::Own,
             nodes: true,
+            events: false,
             world: None,
         }
     }

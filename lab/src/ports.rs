@@ -37,6 +37,14 @@ pub trait KubevirtSubresources: Send + Sync {
     ) -> Result<Box<dyn GuestStream>, SubresourceError>;
     /// `start`, `stop` or `restart` of a VirtualMachine.
     async fn power(&self, namespace: &str, name: &str, verb: &str) -> Result<(), SubresourceError>;
+    /// What is done besides power: to an instance `pause`, `softreboot` …, to a VirtualMachine `migrate`, `addvolume` …
+    async fn act(
+        &self,
+        namespace: &str,
+        name: &str,
+        verb: &str,
+        body: &serde_json::Value,
+    ) -> Result<(), SubresourceError>;
     /// `guestosinfo`, `userlist`, `filesystemlist` of a VMI.
     async fn guest_info(&self, namespace: &str, name: &str, what: &str) -> Result<serde_json::Value, SubresourceError>;
     /// The VirtualMachine with its instance type and preference merged in.

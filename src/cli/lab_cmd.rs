@@ -21,6 +21,7 @@ pub async fn run(args: &LabServerArgs) -> Result<u8, Stop> {
     options.world = args.world.as_deref().map(common::world).transpose()?;
     common::play(&mut options);
     let without = |part| args.without.contains(&part);
+    options.events = true;
     options.nodes = !without(LabPart::Nodes);
     options.mtv = if without(LabPart::Mtv) {
         if args.on.is_none() || args.forklift.is_some() {

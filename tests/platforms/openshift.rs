@@ -54,6 +54,15 @@ fn a_running_vm_is_judged_whole_and_its_generated_password_logs_in() {
     assert!(checks(&place, "failed").is_empty());
 }
 
+/// Every file below a folder, one after the other.
+fn text_below(folder: &std::path::Path) -> String {
+    let entries = fs::read_dir(folder).unwrap().flatten();
+    entries
+        .map(|entry| entry.path())
+        .map(|path| if path.is_dir() { text_below(&path) } else { fs::read_to_string(path).unwrap() })
+        .collect()
+}
+
 #[test]
 fn what_goes_wrong_with_a_clusters_vm_is_found_and_artifacts_keep_its_password() {
     let found = [
@@ -73,14 +82,7 @@ fn what_goes_wrong_with_a_clusters_vm_is_found_and_artifacts_keep_its_password()
         let failed = checks(&place, "failed");
         assert_eq!(failed.iter().map(String::as_str).collect::<Vec<_>>(), [*check], "{defect}");
         let cell = place.results().cell(&format!("openshift/{ON}"));
-        let mut told = String::new();
-        for artifact in fs::read_dir(place.results().dir.join("artifacts")).unwrap().flatten() {
-            for attempt in fs::read_dir(artifact.path()).unwrap().flatten() {
-                for file in fs::read_dir(attempt.path()).unwrap().flatten() {
-                    told.push_str(&fs::read_to_string(file.path()).unwrap());
-                }
-            }
-        }
+        let told = text_below(&place.results().dir.join("artifacts"));
         assert!(told.contains("userData") || *check == "target-exists", "{defect}: no VM in {cell:#}");
         assert!(!told.contains("cloud-config") && !told.contains("chpasswd"), "{defect}: a password is told");
     };

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::error::{ApiError, json_response, text_response, typed_response};
 use super::resources::{Registry, ResourceDef, StatusMode};
+use super::subresources as kubevirt;
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
@@ -86,8 +87,9 @@ fn aggregated_resource(def: &ResourceDef) -> Value {
     resource
 }
 
-fn aggregated(registry: &Registry, core: bool) -> Response {
+fn aggregated(registry: &Registry, core: bool, virtual_machines: bool) -> Response {
     let groups = registry.groups().into_iter().filter(|(name, _)| name.is_empty() == core);
+    let more = (virtual_machines && !core).then(kubevirt::aggregated_item);
     let items: Vec<Value> = groups
         .map(|(name, versions)| {
             let versions: Vec<Value> = versions
@@ -101,6 +103,7 @@ fn aggregated(registry: &Registry, core: bool) -> Response {
             let metadata = if core { json!({}) } else { json!({ "name": name }) };
             json!({"metadata": metadata, "versions": versions})
         })
+        .chain(more)
         .collect();
     let list = json!({
         "kind": "APIGroupDiscoveryList",
@@ -113,7 +116,7 @@ fn aggregated(registry: &Registry, core: bool) -> Response {
 
 pub(super) fn core_versions(registry: &Registry, accept: &str) -> Response {
     if wants_aggregated(accept) {
-        return aggregated(registry, true);
+        return aggregated(registry, true, false);
     }
     json_response(200, &json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}))
 }
@@ -125,14 +128,38 @@ fn group_document(name: &str, versions: &[String]) -> Value {
     json!({"name": name, "versions": all, "preferredVersion": preferred})
 }
 
-pub(super) fn groups(registry: &Registry, accept: &str) -> Response {
+/// `virtual_machines`: whether somebody answers for KubeVirt's subresources.
+pub(super) fn groups(registry: &Registry, virtual_machines: bool, accept: &str) -> Response {
     if wants_aggregated(accept) {
-        return aggregated(registry, false);
+        return aggregated(registry, false, virtual_machines);
     }
     let groups = registry.groups();
-    let groups: Vec<Value> =
-        groups.iter().filter(|(name, _)| !name.is_empty()).map(|(n, versions)| group_document(n, versions)).collect();
+    let own = groups.iter().filter(|(name, _)| !name.is_empty()).map(|(n, versions)| group_document(n, versions));
+    let groups: Vec<Value> = own.chain(virtual_machines.then(virtual_machine_group)).collect();
     json_response(200, &json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}))
+}
+
+fn virtual_machine_group() -> Value {
+    group_document(kubevirt::GROUP, &kubevirt::VERSIONS.map(str::to_owned))
+}
+
+/// What virt-api says of itself: its group, a version's resources, its version.
+pub(super) fn of_virtual_machines(path: &[&str]) -> Option<Response> {
+    Some(match path {
+        [] => {
+            let mut group = virtual_machine_group();
+            group["kind"] = json!("APIGroup");
+            group["apiVersion"] = json!("v1");
+            json_response(200, &group)
+        }
+        [version] if kubevirt::VERSIONS.contains(version) => json_response(200, &kubevirt::resource_list(version)),
+        [version, "version"] if kubevirt::VERSIONS.contains(version) => {
+            let told = json!({"gitVersion": "v1.6.2", "gitCommit": "", "gitTreeState": "clean",
+                "buildDate": "2025-01-01T00:00:00Z", "goVersion": "go1.24", "compiler": "gc", "platform": "linux/amd64"});
+            json_response(200, &told)
+        }
+        _ => return None,
+    })
 }
 
 pub(super) fn group(registry: &Registry, name: &str) -> Result<Response, ApiError> {

@@ -32,6 +32,7 @@ mod discovery;
 mod error;
 mod events;
 mod gc;
+mod logs;
 mod managers;
 mod oauth;
 mod openapi;
@@ -46,7 +47,6 @@ mod rbac;
 mod render;
 mod request;
 mod resource_handlers;
-pub(crate) use resource_handlers::LOG_ANNOTATION;
 mod resources;
 mod router;
 mod rules;
@@ -64,6 +64,7 @@ mod webhooks;
 mod websocket;
 mod write;
 
+pub(crate) use logs::LOG_ANNOTATION;
 pub(crate) use schema::QUANTITY;
 
 /// A struct of Kubernetes' own by its short name (`core.v1.Affinity`), as a CustomResourceDefinition

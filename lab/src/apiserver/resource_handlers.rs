@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderValue, header};
 use serde_json::{Value, json};
 
-use super::error::{ApiError, bare_response, json_response, text_response, typed_response};
+use super::error::{ApiError, json_response, typed_response};
 use super::patch::{PatchKind, patched};
 use super::prepare::check_types;
 use super::rbac::User;
@@ -20,7 +20,7 @@ use super::selectors::Selector;
 use super::store::{ObjectKey, metadata};
 use super::webhooks::Admission;
 use super::write::{DeleteOptions, Part, Verb, Write, key};
-use super::{State, apply, auth, options, paging, scale, watch};
+use super::{State, apply, auth, logs, options, paging, scale, watch};
 
 /// A request for a resource, read completely.
 pub(super) struct Call {
@@ -132,12 +132,8 @@ pub(super) fn get(state: &State, call: &Call) -> Result<Response, ApiError> {
     if part == Part::Scale {
         return Ok(json_response(200, &scale::of(&call.def, &object)));
     }
-    if call.def.plural == "pods" && call.target.subresource == ["log"] {
-        let log = object["metadata"]["annotations"][LOG_ANNOTATION].as_str().unwrap_or_default();
-        if log.is_empty() && object["spec"]["nodeName"].as_str().is_none_or(str::is_empty) {
-            return Ok(bare_response(204));
-        }
-        return Ok(text_response(200, tail(log, call.query.number("tailLines")?)));
+    if log {
+        return logs::read(state, &call.def, &key, &object, &call.query);
     }
     Ok(call.answer(200, &object))
 }
@@ -153,15 +149,6 @@ fn sorted(value: &Value) -> Value {
         Value::Array(list) => list.iter().map(sorted).collect(),
         other => other.clone(),
     }
-}
-
-/// A pod's log in the lab is this annotation.
-pub(crate) const LOG_ANNOTATION: &str = "lab.mtv-matrix.io/log";
-
-fn tail(log: &str, lines: Option<u64>) -> String {
-    let Some(lines) = lines.and_then(|l| usize::try_from(l).ok()) else { return log.to_owned() };
-    let all: Vec<&str> = log.split_inclusive('\n').collect();
-    all.get(all.len().saturating_sub(lines)..).unwrap_or_default().concat()
 }
 
 fn list(state: &State, call: &Call) -> Result<Response, ApiError> {

@@ -74,7 +74,10 @@ async fn route(state: &Arc<State>, request: Request<Body>, inside: bool) -> Resu
     let accept = request.headers().get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     match parts.as_slice() {
         ["api"] => Ok(discovery::core_versions(&state.registry, &accept)),
-        ["apis"] => Ok(discovery::groups(&state.registry, &accept)),
+        ["apis"] => Ok(discovery::groups(&state.registry, state.subresources().is_some(), &accept)),
+        ["apis", subresources::GROUP, rest @ ..] if rest.len() < 3 && state.subresources().is_some() => {
+            discovery::of_virtual_machines(rest).ok_or_else(ApiError::no_page)
+        }
         ["apis", group] => discovery::group(&state.registry, group),
         ["api", "v1"] => discovery::resources(&state.registry, "", "v1"),
         ["apis", group, version] => discovery::resources(&state.registry, group, version),

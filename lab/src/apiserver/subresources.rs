@@ -8,9 +8,10 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::BodyExt as _;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -24,10 +25,68 @@ use super::State;
 use super::error::{ApiError, json_response, text_response};
 use crate::ports::{GuestStream, KubevirtSubresources, SubresourceError};
 
+/// The group, and its versions.
+pub(crate) const GROUP: &str = "subresources.kubevirt.io";
+pub(crate) const VERSIONS: [&str; 2] = ["v1", "v1alpha3"];
+/// What virt-api lists of what the lab serves; port-forwards to VMs and volumes of VMs are served and not listed there
+/// either.
+const LISTED: [(&str, &[&str]); 2] = [
+    (
+        "virtualmachineinstances",
+        &[
+            "portforward",
+            "pause",
+            "unpause",
+            "freeze",
+            "unfreeze",
+            "reset",
+            "softreboot",
+            "guestosinfo",
+            "userlist",
+            "filesystemlist",
+        ],
+    ),
+    ("virtualmachines", &["start", "stop", "restart", "migrate", "expand-spec"]),
+];
+/// The largest body, in bytes.
+const BODY_LIMIT: usize = 1024 * 1024;
 const PROTOCOL: &str = "plain.kubevirt.io";
 /// virt-api pings once a second.
 const PING_EVERY: Duration = Duration::from_secs(1);
 const BUFFER: usize = 32 * 1024;
+
+/// The `APIResourceList` of a version, with neither kinds nor verbs, as virt-api's.
+pub(crate) fn resource_list(version: &str) -> Value {
+    let row = |name: String| json!({"name": name, "singularName": "", "namespaced": true, "kind": "", "verbs": null});
+    let all = LISTED.iter().flat_map(|(parent, below)| below.iter().map(move |name| row(format!("{parent}/{name}"))));
+    json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": format!("{GROUP}/{version}"),
+        "resources": all.collect::<Vec<_>>()})
+}
+
+/// The same for aggregated discovery: parents are made up.
+pub(super) fn aggregated_item() -> Value {
+    let nothing = json!({"group": "", "version": "", "kind": ""});
+    let below = |name: &&str| json!({"subresource": name, "responseKind": nothing, "verbs": []});
+    let parent = |(parent, names): &(&str, &[&str])| {
+        json!({"resource": parent, "responseKind": nothing, "scope": "Namespaced", "singularResource": "", "verbs": [],
+            "subresources": names.iter().map(below).collect::<Vec<_>>()})
+    };
+    let resources: Vec<Value> = LISTED.iter().map(parent).collect();
+    let version = |version| json!({"version": version, "freshness": "Current", "resources": resources});
+    json!({"metadata": {"name": GROUP}, "versions": VERSIONS.map(version)})
+}
+
+/// What a client sent, empty where it sent nothing.
+async fn sent(request: Request<Body>) -> Result<Value, ApiError> {
+    let read = http_body_util::Limited::new(request.into_body(), BODY_LIMIT).collect().await;
+    let bytes = read.map_err(|e| ApiError::bad_request(e.to_string()))?.to_bytes();
+    if bytes.is_empty() {
+        return Ok(json!({}));
+    }
+    let yaml = || std::str::from_utf8(&bytes).ok().and_then(|text| serde_saphyr::from_str(text).ok());
+    let unread = || ApiError::bad_request("Can not unmarshal Request body to struct");
+    serde_json::from_slice(&bytes).ok().or_else(yaml).ok_or_else(unread)
+}
 
 fn status(error: &SubresourceError, name: &str, kind: &str) -> Response {
     let body = json!({
@@ -88,6 +147,27 @@ async fn answer(
                 Ok(()) => text_response(202, ""),
                 Err(e) => status(&e, name, kind),
             })
+        }
+        (&Method::PUT, [verb @ ("migrate" | "addvolume" | "removevolume" | "memorydump" | "removememorydump")])
+            if kind == "virtualmachine" =>
+        {
+            let body = sent(request).await?;
+            Ok(match hook.act(namespace, name, verb, &body).await {
+                Ok(()) => text_response(202, ""),
+                Err(e) => status(&e, name, kind),
+            })
+        }
+        (&Method::PUT, [verb @ ("pause" | "unpause" | "freeze" | "unfreeze" | "reset" | "softreboot")])
+            if kind == "virtualmachineinstance" =>
+        {
+            Ok(match hook.act(namespace, name, verb, &Value::Null).await {
+                Ok(()) => text_response(200, ""),
+                Err(e) => status(&e, name, kind),
+            })
+        }
+        // Of a VM's instance volumes are plugged by way of the VM.
+        (&Method::PUT, ["addvolume" | "removevolume"]) => {
+            Err(ApiError::bad_request(format!("VMI {namespace}/{name} is owned by a VM")))
         }
         (&Method::GET, ["expand-spec"]) if kind == "virtualmachine" => {
             Ok(match hook.expand_spec(namespace, name).await {

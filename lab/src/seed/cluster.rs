@@ -13,6 +13,8 @@ const NAMESPACES: &[&str] = &[
     "default",
     "kube-system",
     "kube-public",
+    "kube-node-lease",
+    "openshift",
     "openshift-mtv",
     "openshift-cnv",
     "openshift-monitoring",

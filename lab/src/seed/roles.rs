@@ -52,7 +52,20 @@ const EVERYDAY: &[(&str, &[&str])] = &[
             "virtualmachines/start",
             "virtualmachines/stop",
             "virtualmachines/restart",
+            "virtualmachines/addvolume",
+            "virtualmachines/removevolume",
+            "virtualmachines/expand-spec",
+            "virtualmachines/portforward",
             "virtualmachineinstances/portforward",
+            "virtualmachineinstances/pause",
+            "virtualmachineinstances/unpause",
+            "virtualmachineinstances/freeze",
+            "virtualmachineinstances/unfreeze",
+            "virtualmachineinstances/reset",
+            "virtualmachineinstances/softreboot",
+            "virtualmachineinstances/guestosinfo",
+            "virtualmachineinstances/userlist",
+            "virtualmachineinstances/filesystemlist",
         ],
     ),
     ("cdi.kubevirt.io", &["datasources", "datavolumes"]),
@@ -80,6 +93,23 @@ fn role(name: &str, rules: Vec<Value>) -> (&'static str, Value) {
     )
 }
 
+/// What KubeVirt's operator brings: what a project's admin, editor and viewer may do with VMs, and who may move them.
+fn virtualization() -> [(&'static str, Value); 4] {
+    let of = |wanted: &'static str| EVERYDAY.iter().filter(move |(group, _)| group.ends_with(wanted)).copied();
+    let all: Vec<_> = of("kubevirt.io").collect();
+    let vms: Vec<_> = of("kubevirt.io").filter(|(group, _)| *group == "kubevirt.io").collect();
+    let moves: [(&str, &[&str]); 2] = [
+        ("subresources.kubevirt.io", &["virtualmachines/migrate"]),
+        ("kubevirt.io", &["virtualmachineinstancemigrations"]),
+    ];
+    [
+        role("kubevirt.io:admin", rules(&all, &WRITE)),
+        role("kubevirt.io:edit", rules(&all, &WRITE)),
+        role("kubevirt.io:view", rules(&vms, &READ)),
+        role("kubevirt.io:migrate", rules(&moves, &WRITE)),
+    ]
+}
+
 /// Plural and object.
 pub fn objects() -> Vec<(&'static str, Value)> {
     let (view, edit) = (rules(EVERYDAY, &READ), [rules(EVERYDAY, &WRITE), rules(SECRETS, &WRITE)].concat());
@@ -103,6 +133,7 @@ pub fn objects() -> Vec<(&'static str, Value)> {
         role("basic-user", vec![oneself, project(&["list", "watch"]), requests(&["list"])]),
         role("system:auth-delegator", vec![tokens, reviews(&["create"])]),
     ];
+    all.extend(virtualization());
     all.push((
         "clusterrolebindings",
         json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "cluster-admin"},

@@ -28,7 +28,7 @@ pub use model::SPARE_LUN;
 pub use model::{
     Adapter, Controller, ControllerKind, Datastore, Disk, FolderKind, Host, Network, Nic, Snapshot, State, Vm,
 };
-pub use task::{EntityKind, Task, TaskState};
+pub use task::{EntityKind, Found, Task, TaskState};
 use touched::Waiting;
 pub use touched::{Interest, Subscription};
 
@@ -53,6 +53,8 @@ pub enum WorldError {
     BadDevice { index: usize },
     #[error("the operation is not allowed in the current state of {vm}")]
     BadState { vm: String },
+    #[error("File {path} was not found")]
+    NoFile { path: String },
     #[error("the task was canceled by a user")]
     Canceled,
     /// In the words of vCenter.

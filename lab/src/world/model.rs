@@ -249,6 +249,8 @@ pub struct Vm {
     pub disks: Vec<Disk>,
     pub nics: Vec<Nic>,
     pub powered_on: bool,
+    /// Off, with its memory on disk.
+    pub suspended: bool,
     pub tools_running: bool,
     pub host: String,
     /// Nothing for a template.
@@ -269,7 +271,11 @@ pub struct Vm {
 
 impl Vm {
     pub fn power(&self) -> &'static str {
-        if self.powered_on { "poweredOn" } else { "poweredOff" }
+        match (self.powered_on, self.suspended) {
+            (true, _) => "poweredOn",
+            (false, true) => "suspended",
+            (false, false) => "poweredOff",
+        }
     }
 
     /// Change tracking by flag or by extra configuration.

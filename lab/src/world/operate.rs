@@ -59,9 +59,34 @@ impl State {
             started: None,
             completed,
             reserves: None,
+            found: Vec::new(),
         };
         self.tasks.insert(id.clone(), task);
         Ok(id)
+    }
+
+    /// A task that looks through a datastore.
+    pub fn open_search(&mut self, operation: &'static str, datastore: &str, user: &str) -> String {
+        let id = self.fresh_id("task");
+        let entity_name = self.datastore(datastore).map(|store| store.name.clone()).unwrap_or_default();
+        let task = Task {
+            id: id.clone(),
+            operation,
+            entity: (EntityKind::Datastore, datastore.to_owned()),
+            entity_name,
+            user: user.to_owned(),
+            state: TaskState::Running,
+            progress: None,
+            cancelable: false,
+            cancelled: false,
+            queued: now(),
+            started: Some(now()),
+            completed: None,
+            reserves: None,
+            found: Vec::new(),
+        };
+        self.tasks.insert(id.clone(), task);
+        id
     }
 
     /// Ends a task and gives the VM free.
@@ -202,7 +227,8 @@ impl State {
         if vm.template {
             return Err(WorldError::BadState { vm: vm.name.clone() });
         }
-        if vm.powered_on == on {
+        // One that sleeps can be switched off.
+        if vm.powered_on == on && (on || !vm.suspended) {
             let requested = if on { "poweredOn" } else { "poweredOff" };
             return Err(WorldError::WrongPower { vm: vm.name.clone(), requested, existing: vm.power() });
         }
@@ -214,6 +240,7 @@ impl State {
         self.check_power(id, on)?;
         let vm = self.vm_mut(id)?;
         vm.powered_on = on;
+        vm.suspended = false;
         vm.tools_running = false;
         for nic in &mut vm.nics {
             nic.connected = on && nic.start_connected;
@@ -222,6 +249,63 @@ impl State {
             vm.boots += 1;
         }
         Ok(vm.boots)
+    }
+
+    /// Starts a running guest anew, as its reset button does; the answer is the number of this boot.
+    pub fn reset(&mut self, id: &str) -> Result<u64, WorldError> {
+        self.check_running(id)?;
+        let vm = self.vm_mut(id)?;
+        vm.tools_running = false;
+        vm.boots += 1;
+        Ok(vm.boots)
+    }
+
+    pub fn check_running(&self, id: &str) -> Result<(), WorldError> {
+        let vm = self.vm(id)?;
+        if vm.powered_on {
+            return Ok(());
+        }
+        Err(WorldError::WrongPower { vm: vm.name.clone(), requested: "poweredOn", existing: vm.power() })
+    }
+
+    /// Puts a running guest to sleep.
+    pub fn suspend(&mut self, id: &str) -> Result<(), WorldError> {
+        self.check_running(id)?;
+        self.set_power(id, false)?;
+        self.vm_mut(id)?.suspended = true;
+        Ok(())
+    }
+
+    /// Takes the VM back to a snapshot: its disks, and off, because no snapshot of the lab holds memory.
+    pub fn revert(&mut self, snapshot: &str) -> Result<(), WorldError> {
+        let gone = || WorldError::Gone { kind: EntityKind::Snapshot, id: snapshot.to_owned() };
+        let (owner, disks) =
+            self.snapshot(snapshot).map(|(vm, it)| (vm.id.clone(), it.disks.clone())).ok_or_else(gone)?;
+        if self.vm(&owner)?.powered_on || self.vm(&owner)?.suspended {
+            self.set_power(&owner, false)?;
+        }
+        let vm = self.vm_mut(&owner)?;
+        vm.disks = disks.into_iter().map(|disk| Disk { change_id: None, ..disk }).collect();
+        vm.current_snapshot = Some(snapshot.to_owned());
+        vm.revision += 1;
+        Ok(())
+    }
+
+    /// A folder below another of its kind.
+    pub fn create_folder(&mut self, parent: &str, name: &str) -> Result<String, WorldError> {
+        let gone = || WorldError::Gone { kind: EntityKind::Folder, id: parent.to_owned() };
+        let kind = self.folders.get(parent).map(|folder| folder.kind).ok_or_else(gone)?;
+        if name.is_empty() {
+            return Err(WorldError::BadName { name: name.to_owned() });
+        }
+        let same = |folder: &&Folder| folder.parent.as_deref() == Some(parent) && folder.name == name;
+        if let Some(taken) = self.folders.values().find(same) {
+            return Err(WorldError::NameTaken { name: name.to_owned(), id: taken.id.clone() });
+        }
+        let id = self.fresh_id("group-v");
+        let folder = Folder { id: id.clone(), name: name.to_owned(), kind, parent: Some(parent.to_owned()) };
+        self.folders.insert(id.clone(), folder);
+        Ok(id)
     }
 
     /// The guest's tools answer, if it is still the same boot.

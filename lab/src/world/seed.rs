@@ -293,6 +293,7 @@ fn add(state: &mut State, vm: &told::Vm, number: usize, taken: &mut BTreeSet<Str
         busy: None,
         created: now(),
         boots: u64::from(on),
+        suspended: false,
         revision: 1,
         change_sequence: 0,
         os,

@@ -60,6 +60,18 @@ pub struct Task {
     pub completed: Option<String>,
     /// Name that the operation will give to a new VM: taken from now on.
     pub reserves: Option<(String, String)>,
+    /// What a search of a datastore has found.
+    pub found: Vec<Found>,
+}
+
+/// A folder of a datastore, and what lies in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    pub datastore: String,
+    /// `[datastore] folder/`.
+    pub folder: String,
+    /// Name, size in bytes, and whether it is a folder.
+    pub files: Vec<(String, i64, bool)>,
 }
 
 impl Task {

@@ -77,6 +77,7 @@ fn same_names(state: &mut State) {
         powered_on: false,
         tools_running: false,
         boots: 0,
+        suspended: false,
         ..first
     };
     for disk in &mut twin.disks {

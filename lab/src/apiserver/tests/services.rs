@@ -179,6 +179,9 @@ impl KubevirtSubresources for Echo {
     async fn power(&self, _: &str, _: &str, _: &str) -> Result<(), SubresourceError> {
         Ok(())
     }
+    async fn act(&self, _: &str, _: &str, _: &str, _: &Value) -> Result<(), SubresourceError> {
+        Ok(())
+    }
     async fn expand_spec(&self, namespace: &str, name: &str) -> Result<Value, SubresourceError> {
         Ok(json!({"metadata": {"namespace": namespace, "name": name}}))
     }

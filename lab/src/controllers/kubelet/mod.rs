@@ -28,6 +28,7 @@ use super::objects::{Restart, one_task_each};
 use crate::clock::Clock;
 use crate::ports::GuestDirectory;
 
+mod events;
 mod inspection;
 pub(in crate::controllers) mod playbook;
 mod program;
@@ -53,6 +54,8 @@ pub struct KubeletOptions {
     pub pods: Arc<Pods>,
     /// Pods that migrate are played by somebody else: the lab's own MTV tells of its own.
     pub others_migrate: bool,
+    /// Whether events are told of pods that come up.
+    pub events: bool,
     pub stop: CancellationToken,
 }
 
@@ -164,6 +167,10 @@ async fn live(options: &KubeletOptions, pod: Pod) -> Result<(), kube::Error> {
         return Ok(());
     }
     if options.others_migrate && Program::migrates(&pod) {
+        if options.events {
+            let node = node(&options.client).await.unwrap_or_default();
+            events::came_up(&options.client, &pod, &node).await;
+        }
         return Ok(());
     }
     let namespace = pod.namespace().unwrap_or_default();
@@ -179,6 +186,10 @@ async fn live(options: &KubeletOptions, pod: Pod) -> Result<(), kube::Error> {
     let program = Program::of(&pod);
     let ports = Ports { pods: options.pods.clone(), address: options.pods.address() };
     status.write("Running", Some(ports.address), None).await?;
+    if options.events {
+        let node = node(&options.client).await.unwrap_or_default();
+        events::came_up(&options.client, &pod, &node).await;
+    }
     let ended = program.run(options, &pod, &ports).await?;
     let phase = if ended == Ended::Well { "Succeeded" } else { "Failed" };
     status.write(phase, Some(ports.address), Some(&ended)).await

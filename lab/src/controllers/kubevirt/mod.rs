@@ -24,9 +24,11 @@ use crate::guests::view;
 use crate::ports::GuestDirectory;
 use crate::weather::{Sky, Weather};
 
+mod acts;
 pub mod expand;
 pub mod exports;
 pub mod json;
+mod migrations;
 pub mod nodes;
 mod subresources;
 mod users;
@@ -51,7 +53,7 @@ pub struct KubevirtOptions {
 }
 
 struct Context {
-    options: KubevirtOptions,
+    options: Arc<KubevirtOptions>,
     vm_users: Arc<Users>,
     vmi_users: Arc<Users>,
     /// When an instance was first seen in its phase.
@@ -71,7 +73,9 @@ pub fn vmi_resource() -> ApiResource {
 
 /// Runs until `stop`.
 pub async fn run(options: KubevirtOptions) {
+    let options = Arc::new(options);
     let (client, stop) = (options.client.clone(), options.stop.clone());
+    let moves = migrations::run(options.clone()).boxed();
     let (vm_users, vmi_users) = (Arc::<Users>::default(), Arc::<Users>::default());
     let context = Arc::new(Context {
         options,
@@ -100,7 +104,7 @@ pub async fn run(options: KubevirtOptions) {
         .boxed();
     tokio::select! {
         () = stop.cancelled() => {},
-        _ = futures::future::join(vm_loop, vmi_loop) => {},
+        _ = futures::future::join3(vm_loop, vmi_loop, moves) => {},
     }
 }
 
@@ -118,6 +122,21 @@ fn unless_gone<T>(result: Result<T, kube::Error>) -> Result<(), kube::Error> {
     match result {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         other => other.map(drop),
+    }
+}
+
+/// An instance has no status subresource; a server that has one ignores the first write.
+async fn write_vmi_status(api: &Api<DynamicObject>, name: &str, status: &Value) -> Result<(), kube::Error> {
+    let patch = Patch::Merge(json!({ "status": status }));
+    let ignored = |written: &DynamicObject| {
+        let written = value(written);
+        let took =
+            |(field, wanted): (&String, &Value)| wanted.is_null() || written["status"].get(field) == Some(wanted);
+        !status.as_object().into_iter().flatten().all(took)
+    };
+    match api.patch(name, &PatchParams::default(), &patch).await {
+        Ok(written) if ignored(&written) => unless_gone(api.patch_status(name, &PatchParams::default(), &patch).await),
+        other => unless_gone(other),
     }
 }
 
@@ -214,14 +233,7 @@ async fn reconcile_vmi(object: Arc<DynamicObject>, context: Arc<Context>) -> Res
         vmi::Step::Rest => Ok(Action::await_change()),
         vmi::Step::Wait(simulated) => Ok(Action::requeue(options.clock.real(simulated).max(Duration::from_millis(1)))),
         vmi::Step::Status(status) => {
-            // An instance has no status subresource; a server that has one ignores the first write.
-            let patch = Patch::Merge(json!({"status": status}));
-            match api.patch(&name, &PatchParams::default(), &patch).await {
-                Ok(written) if json::text(&value(&written), "/status/phase") != json::text(&status, "/phase") => {
-                    unless_gone(api.patch_status(&name, &PatchParams::default(), &patch).await)?;
-                }
-                other => unless_gone(other)?,
-            }
+            write_vmi_status(&api, &name, &status).await?;
             Ok(Action::await_change())
         }
         vmi::Step::Release => {

@@ -7,6 +7,7 @@ use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 
+use super::acts::Acts;
 use super::json::text;
 use super::{expand, value, vm, vm_resource, vmi, vmi_resource};
 use crate::guests::{Guests, os_info};
@@ -18,15 +19,15 @@ pub struct Subresources {
     guests: Arc<Guests>,
 }
 
-fn refusal(code: u16, reason: &str, message: impl Into<String>) -> SubresourceError {
+pub(super) fn refusal(code: u16, reason: &str, message: impl Into<String>) -> SubresourceError {
     SubresourceError { code, reason: reason.to_owned(), message: message.into() }
 }
 
-fn conflict(kind: &str, name: &str, why: &str) -> SubresourceError {
+pub(super) fn conflict(kind: &str, name: &str, why: &str) -> SubresourceError {
     refusal(409, "Conflict", format!("Operation cannot be fulfilled on {kind}.kubevirt.io \"{name}\": {why}"))
 }
 
-fn internal(error: impl std::fmt::Display) -> SubresourceError {
+pub(super) fn internal(error: impl std::fmt::Display) -> SubresourceError {
     refusal(500, "InternalError", format!("Internal error occurred: {error}"))
 }
 
@@ -55,6 +56,9 @@ impl KubevirtSubresources for Subresources {
         if text(&vmi, "/status/phase") != "Running" {
             return Err(conflict(kind, name, "VMI is not running"));
         }
+        if vm::condition(&vmi, "Paused").is_some() {
+            return Err(conflict(kind, name, "VMI is paused"));
+        }
         let address = text(&vmi, "/status/interfaces/0/ipAddress");
         if port != 22 {
             return Err(internal(format!("dialing VM: dial tcp {address}:{port}: connect: connection refused")));
@@ -79,6 +83,18 @@ impl KubevirtSubresources for Subresources {
         }
         .map(drop)
         .map_err(internal)
+    }
+
+    async fn act(&self, namespace: &str, name: &str, verb: &str, body: &Value) -> Result<(), SubresourceError> {
+        let acts = Acts { client: &self.client, namespace, name };
+        match verb {
+            "migrate" => acts.migrate(body).await,
+            "addvolume" | "removevolume" => acts.volume(verb == "addvolume", body).await,
+            "memorydump" | "removememorydump" => {
+                Err(refusal(400, "BadRequest", "memory is not dumped in this lab: its guests have none"))
+            }
+            _ => acts.instance(verb).await,
+        }
     }
 
     async fn expand_spec(&self, namespace: &str, name: &str) -> Result<Value, SubresourceError> {

@@ -75,3 +75,41 @@ fn an_instance_that_a_disk_ties_to_its_node_says_why_it_cannot_be_migrated_live(
     assert!(condition["message"].as_str().unwrap().contains("PVC disk is not shared"));
     assert_eq!(super::vmi::live_migratable(None)["status"], "True");
 }
+
+#[test]
+fn an_instance_is_paused_once_and_goes_on_once() {
+    use super::acts::on_instance;
+    let mut running = vmi("Running");
+    running["status"]["conditions"] =
+        json!([{"type": "Ready", "status": "True"}, {"type": "AgentConnected", "status": "True"}]);
+    assert_eq!(on_instance(&vmi("Pending"), "pause", NOW), Err("VMI is not running"));
+    assert_eq!(on_instance(&running, "unpause", NOW), Err("VMI is not paused"));
+    let paused = on_instance(&running, "pause", NOW).unwrap();
+    running["status"]["conditions"] = paused["conditions"].clone();
+    assert_eq!(on_instance(&running, "pause", NOW), Err("VMI is already paused"));
+    assert_eq!(on_instance(&running, "softreboot", NOW), Err("VMI is paused"));
+    let shown = decide(&vm("Always"), Some(&running), Claims::Bound, NOW);
+    assert_eq!((&shown.status["printableStatus"], shown.status.get("ready")), (&json!("Paused"), None));
+    let on = on_instance(&running, "unpause", NOW).unwrap();
+    let kinds: Vec<&Value> = on["conditions"].as_array().unwrap().iter().map(|c| &c["type"]).collect();
+    assert_eq!(kinds, ["Ready", "AgentConnected"]);
+}
+
+#[test]
+fn a_volume_is_plugged_in_and_only_such_a_one_is_plugged_out() {
+    use super::acts::with_volume;
+    let mut machine = vm("Always");
+    machine["spec"]["template"]["spec"]["volumes"] =
+        json!([{"name": "root", "persistentVolumeClaim": {"claimName": "r"}}]);
+    let more = json!({"name": "data", "disk": {"disk": {"bus": "scsi"}}, "volumeSource": {"persistentVolumeClaim": {"claimName": "d"}}});
+    let with = with_volume(&machine, true, &more).unwrap();
+    assert_eq!(
+        with["volumes"][1],
+        json!({"name": "data", "persistentVolumeClaim": {"claimName": "d", "hotpluggable": true}})
+    );
+    assert_eq!(with_volume(&machine, true, &json!({"name": "data"})).unwrap_err().0, 400);
+    machine["spec"]["template"]["spec"]["volumes"] = with["volumes"].clone();
+    assert_eq!(with_volume(&machine, true, &more).unwrap_err().0, 409);
+    assert_eq!(with_volume(&machine, false, &json!({"name": "root"})).unwrap_err().0, 409);
+    assert_eq!(with_volume(&machine, false, &json!({"name": "data"})).unwrap()["volumes"].as_array().unwrap().len(), 1);
+}

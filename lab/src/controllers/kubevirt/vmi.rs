@@ -255,6 +255,13 @@ fn running(vmi: &Value, around: &Around<'_>, agent: bool) -> Value {
         live_migratable(around.tied_by.as_deref()),
         json!({"type": "StorageLiveMigratable", "status": "True", "lastProbeTime": null, "lastTransitionTime": null}),
     ];
+    // Who paused it takes that back.
+    if let Some(paused) = super::vm::condition(vmi, "Paused") {
+        conditions.push(paused.clone());
+        if let (Some(before), Some(ready)) = (super::vm::condition(vmi, "Ready"), conditions.first_mut()) {
+            *ready = before.clone();
+        }
+    }
     if agent {
         if let (Some(before), Some(ready)) = (super::vm::condition(vmi, "Ready"), conditions.first_mut()) {
             *ready = before.clone();

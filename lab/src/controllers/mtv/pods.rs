@@ -160,8 +160,21 @@ async fn make(walk: &Walk<'_>, pod: &Pod) -> Option<Pod> {
     Some(made)
 }
 
+/// As a kubelet tells it, in short.
 async fn tell(api: &Api<Pod>, name: &str, phase: &str) {
-    let patch = Patch::Merge(json!({"status": {"phase": phase}}));
+    let Ok(pod) = api.get(name).await else { return };
+    let now = super::conditions::now();
+    let state = match phase {
+        "Running" => json!({"running": {"startedAt": now}}),
+        "Succeeded" => json!({"terminated": {"exitCode": 0, "reason": "Completed", "finishedAt": now}}),
+        _ => json!({"terminated": {"exitCode": 1, "reason": "Error", "finishedAt": now}}),
+    };
+    let containers = pod.spec.map(|spec| spec.containers).unwrap_or_default().into_iter().map(|container| {
+        json!({"name": container.name, "image": container.image, "imageID": "", "ready": phase == "Running",
+            "restartCount": 0, "state": state})
+    });
+    let containers: Vec<Value> = containers.collect();
+    let patch = Patch::Merge(json!({"status": {"phase": phase, "containerStatuses": containers}}));
     let _ = api.patch_status(name, &PatchParams::default(), &patch).await;
 }
 

@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use super::roster::{Machine, Roster};
 use super::{LabPlatform, PlatformOptions};
 use crate::api::world::{Kind, Vm};
 use crate::error::LabError;
 use crate::ports::GuestDirectory;
+use crate::scratch::Scratch;
 
 mod ovf;
 
@@ -30,14 +30,14 @@ pub struct Ova {
 
 /// A directory that goes when the lab does.
 struct Share {
-    dir: TempDir,
+    dir: Scratch,
     /// Names and contents as written.
     files: Mutex<Vec<(PathBuf, String)>>,
 }
 
 impl Share {
     fn write(roster: &Roster) -> std::io::Result<Self> {
-        let dir = tempfile::Builder::new().prefix("mtv-matrix-lab-ova-").tempdir()?;
+        let dir = Scratch::new("ova")?;
         let share = Self { dir, files: Mutex::default() };
         share.add(roster, &roster.machines())?;
         Ok(share)

@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::VsphereOptions;
 use super::fault::{Fault, fault, invalid_argument, invalid_login, not_authenticated, object_gone};
 use super::session::{Session, View, below, reference};
-use super::tree::{Scope, content, option_values, service_ref, settings, user_session};
+use super::tree::{Scope, content, managers, option_values, service_ref, settings, user_session};
 use super::value::{Ref, Val, mo, time};
 use super::xml::Node;
 use crate::levers::Lever;
@@ -131,6 +131,9 @@ impl Service {
             "HasPrivilegeOnEntity" => {
                 let granted = method.all("privId").map(|_| Val::Bool(true)).collect();
                 Ok(Val::Array("boolean", granted).into())
+            }
+            name if managers::METHODS.contains(&name) => {
+                self.with_scope(&key, |scope| managers::answer(scope, method)).map(Answer::from)
             }
             name if super::collect::METHODS.contains(&name) => self.collect(&key, method),
             _ => self.operate(&key, method),

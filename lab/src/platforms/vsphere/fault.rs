@@ -102,7 +102,11 @@ impl From<WorldError> for Fault {
                         .set("existingState", member("VirtualMachinePowerState", existing)),
                     text: format!(
                         "The attempted operation cannot be performed in the current state ({}).",
-                        if *existing == "poweredOn" { "Powered on" } else { "Powered off" }
+                        match *existing {
+                            "poweredOn" => "Powered on",
+                            "suspended" => "Suspended",
+                            _ => "Powered off",
+                        }
                     ),
                 };
             }
@@ -114,6 +118,7 @@ impl From<WorldError> for Fault {
                 .set("deviceIndex", i32::try_from(*index).unwrap_or_default()),
             WorldError::BadState { .. } => obj("InvalidState"),
             WorldError::Canceled => obj("RequestCanceled"),
+            WorldError::NoFile { path } => obj("FileNotFound").set("file", path),
             WorldError::NoSpace { datastore } => {
                 obj("NoDiskSpace").set("file", "").set("datastore", datastore.as_str())
             }

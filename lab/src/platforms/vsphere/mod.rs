@@ -23,6 +23,7 @@ use crate::levers::Levers;
 use crate::pki::LabCa;
 use crate::world::World;
 
+mod browse;
 mod collect;
 mod collector;
 mod dispatch;

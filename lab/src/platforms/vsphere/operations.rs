@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::browse::Search;
 use super::dispatch::{Answer, Service, this};
 use super::fault::{Fault, fault, invalid_argument, object_gone};
 use super::session::reference;
@@ -76,6 +77,51 @@ impl Service {
             }
             ("VirtualMachine", "PowerOnVM_Task") => self.power_job(id.clone(), true),
             ("VirtualMachine", "PowerOffVM_Task") => self.power_job(id.clone(), false),
+            ("VirtualMachine", "ResetVM_Task") => {
+                let (service, checked) = (self.clone(), id.clone());
+                Job::new("ResetVM_Task", POWER, move |state| {
+                    let boot = state.reset(&vm)?;
+                    service.boot(&vm, boot);
+                    Ok(None)
+                })
+                .check(move |state| state.check_running(&checked))
+            }
+            ("VirtualMachine", "SuspendVM_Task") => {
+                let checked = id.clone();
+                Job::new("SuspendVM_Task", POWER, move |state| state.suspend(&vm).map(|()| None))
+                    .check(move |state| state.check_running(&checked))
+            }
+            ("VirtualMachine", "RebootGuest") => {
+                let boot = self.world.change(|state| match state.vm(&id) {
+                    Ok(vm) if vm.powered_on && !vm.tools_running => Err(WorldError::NoTools { vm: vm.name.clone() }),
+                    _ => state.reset(&id),
+                })?;
+                self.boot(&id, boot);
+                return Ok(Answer::default());
+            }
+            ("VirtualMachine", "RevertToCurrentSnapshot_Task") => {
+                let current = self.world.read(|state| state.vm(&id).ok().and_then(|vm| vm.current_snapshot.clone()));
+                let current =
+                    current.ok_or_else(|| fault("NotFound", "The virtual machine has no current snapshot."))?;
+                Job::new("RevertToCurrentSnapshot_Task", SNAPSHOT, move |state| state.revert(&current).map(|()| None))
+            }
+            ("VirtualMachineSnapshot", "RevertToSnapshot_Task") => {
+                let owner = self.world.read(|state| state.snapshot(&id).map(|(vm, _)| vm.id.clone()));
+                let owner = owner.ok_or_else(|| object_gone(object))?;
+                let snapshot = id.clone();
+                let job =
+                    Job::new("RevertToSnapshot_Task", SNAPSHOT, move |state| state.revert(&snapshot).map(|()| None));
+                return self.run(&owner, &user, job);
+            }
+            ("Folder", "CreateFolder") => {
+                let name = method.string("name").ok_or_else(|| invalid_argument("name"))?;
+                let made = self.world.change(|state| state.create_folder(&id, &name))?;
+                return Ok(Val::Ref(mo("Folder", &made)).into());
+            }
+            ("HostDatastoreBrowser", "SearchDatastore_Task" | "SearchDatastoreSubFolders_Task") => {
+                let search = self.world.read(|state| Search::of(state, &id, method))?;
+                return Ok(self.search(search, &method.name, &user));
+            }
             ("VirtualMachine", "ShutdownGuest") => return self.shutdown_guest(&id),
             ("VirtualMachine", "CreateSnapshot_Task" | "CreateSnapshotEx_Task") => {
                 let name = method.string("name").ok_or_else(|| invalid_argument("name"))?;
@@ -187,6 +233,26 @@ impl Service {
             Ok(None)
         })
         .check(move |state| state.check_power(&checked, on))
+    }
+
+    fn search(self: &Arc<Self>, search: Search, method: &str, user: &str) -> Answer {
+        let deep = method == "SearchDatastoreSubFolders_Task";
+        let operation = if deep { "SearchDatastoreSubFolders_Task" } else { "SearchDatastore_Task" };
+        let task = self.world.change(|state| state.open_search(operation, search.datastore(), user));
+        let (service, id) = (self.clone(), task.clone());
+        self.tasks.spawn(async move {
+            if !service.pass(RECONFIGURE).await {
+                return;
+            }
+            service.world.change(|state| {
+                let found = search.run(state);
+                if let (Ok(found), Some(task)) = (&found, state.tasks.get_mut(&id)) {
+                    task.found.clone_from(found);
+                }
+                state.close_task(&id, found.map(|_| None));
+            });
+        });
+        Val::Ref(mo("Task", &task)).into()
     }
 
     /// The guest comes up; its tools answer a while later.

@@ -10,6 +10,8 @@ use super::{VsphereEndpoint, VsphereOptions, start};
 use crate::pki::LabCa;
 use crate::world::World;
 
+mod tools;
+
 const PASSWORD: &str = "lab <&> vsphere";
 
 struct Client {

@@ -10,6 +10,7 @@ use crate::world::State;
 
 mod device;
 mod infra;
+pub mod managers;
 mod service;
 mod store;
 mod vm;
@@ -148,6 +149,17 @@ fn own_names(kind: &str) -> &'static [&'static str] {
             &["sessionList", "currentSession", "message", "messageLocaleList", "supportedLocaleList", "defaultLocale"]
         }
         "AuthorizationManager" => &["privilegeList", "roleList", "description"],
+        "PerformanceManager" => &["description", "historicalInterval", "perfCounter"],
+        "LicenseManager" => &[
+            "source",
+            "sourceAvailable",
+            "diagnostics",
+            "featureInfo",
+            "licensedEdition",
+            "licenses",
+            "licenseAssignmentManager",
+            "evaluation",
+        ],
         "OptionManager" => &["supportedOption", "setting"],
         "CustomFieldsManager" => &["field"],
         "ExtensionManager" => &["extensionList"],
@@ -210,6 +222,7 @@ impl Scope<'_> {
             | "EventManager"
             | "GuestOperationsManager"
             | "PropertyCollector" => service::property(self, object, name),
+            "PerformanceManager" | "LicenseManager" => managers::property(self, object, name),
             _ => infra::property(self, object, name),
         }
     }

@@ -1,5 +1,6 @@
 //! Properties of the service's own objects: content, sessions, tasks, views, options.
 
+use super::super::browse;
 use super::super::fault::{Fault, entity};
 use super::super::session::Session;
 use super::super::value::{Obj, Ref, Val, member, mo, obj, objs, refs, strings, time};
@@ -9,7 +10,7 @@ use crate::world::{Task, TaskState};
 pub const API_VERSION: &str = "8.0.3.0";
 
 /// What MTV asks for before it calls a provider fit.
-const PRIVILEGES: &[&str] = &[
+pub(super) const PRIVILEGES: &[&str] = &[
     "System.Anonymous",
     "System.Read",
     "System.View",
@@ -29,10 +30,13 @@ const MANAGERS: &[(&str, &str, &str)] = &[
     ("setting", "OptionManager", "VpxSettings"),
     ("sessionManager", "SessionManager", "SessionManager"),
     ("authorizationManager", "AuthorizationManager", "AuthorizationManager"),
+    ("perfManager", "PerformanceManager", "PerfMgr"),
     ("eventManager", "EventManager", "EventManager"),
     ("taskManager", "TaskManager", "TaskManager"),
     ("extensionManager", "ExtensionManager", "ExtensionManager"),
     ("customFieldsManager", "CustomFieldsManager", "CustomFieldsManager"),
+    ("diagnosticManager", "DiagnosticManager", "DiagMgr"),
+    ("licenseManager", "LicenseManager", "LicenseManager"),
     ("searchIndex", "SearchIndex", "SearchIndex"),
     ("fileManager", "FileManager", "FileManager"),
     ("virtualDiskManager", "VirtualDiskManager", "virtualDiskManager"),
@@ -90,7 +94,11 @@ fn task_info(task: &Task) -> Obj {
     let (state, result, error) = match &task.state {
         TaskState::Queued => ("queued", None, None),
         TaskState::Running => ("running", None, None),
-        TaskState::Success(made) => ("success", made.as_ref().map(|(kind, id)| entity(*kind, id)), None),
+        TaskState::Success(_) if !task.found.is_empty() => {
+            let deep = task.operation == "SearchDatastoreSubFolders_Task";
+            ("success", Some(browse::result(&task.found, deep)), None)
+        }
+        TaskState::Success(made) => ("success", made.as_ref().map(|(kind, id)| Val::Ref(entity(*kind, id))), None),
         TaskState::Error(error) => ("error", None, Some(Fault::from(error.clone()).localized())),
     };
     let description = match task.operation {
@@ -102,6 +110,12 @@ fn task_info(task: &Task) -> Obj {
         "RemoveSnapshot_Task" => "vm.Snapshot.remove",
         "RemoveAllSnapshots_Task" => "VirtualMachine.removeAllSnapshots",
         "Rename_Task" => "ManagedEntity.rename",
+        "ResetVM_Task" => "VirtualMachine.reset",
+        "SuspendVM_Task" => "VirtualMachine.suspend",
+        "RevertToSnapshot_Task" => "vm.Snapshot.revert",
+        "RevertToCurrentSnapshot_Task" => "VirtualMachine.revertToCurrentSnapshot",
+        "SearchDatastore_Task" => "host.DatastoreBrowser.search",
+        "SearchDatastoreSubFolders_Task" => "host.DatastoreBrowser.searchSubFolders",
         _ => "ManagedEntity.destroy",
     };
     let info = obj("TaskInfo")
@@ -162,6 +176,7 @@ pub(super) fn property(scope: &Scope<'_>, object: &Ref, name: &str) -> Option<Va
             };
             objs("AuthorizationPrivilege", PRIVILEGES.iter().map(privilege))
         }
+        ("AuthorizationManager", "roleList") => return super::managers::property(scope, object, name),
         ("AuthorizationManager", "description") => obj("AuthorizationDescription").into(),
         ("OptionManager", "setting") => option_values(if object.id == "VpxSettings" { settings() } else { Vec::new() }),
         ("CustomFieldsManager", "field") => Val::Array("CustomFieldDef", Vec::new()),

@@ -1,0 +1,123 @@
+//! `pods/NAME/log`: what stands in the pod's annotation; `follow` tells what is added until the pod has ended.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio_util::sync::CancellationToken;
+
+use super::State;
+use super::error::{ApiError, bare_response, text_response, typed_response};
+use super::request::Query;
+use super::resources::ResourceDef;
+use super::store::{Change, ChangeKind, ObjectKey};
+
+/// A pod's log in the lab is this annotation.
+pub(crate) const LOG_ANNOTATION: &str = "lab.mtv-matrix.io/log";
+
+fn log_of(pod: &Value) -> &str {
+    pod["metadata"]["annotations"][LOG_ANNOTATION].as_str().unwrap_or_default()
+}
+
+fn is_over(pod: &Value) -> bool {
+    matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
+}
+
+fn tail(log: &str, lines: Option<u64>) -> &str {
+    let Some(lines) = lines.and_then(|l| usize::try_from(l).ok()) else { return log };
+    let all: Vec<&str> = log.split_inclusive('\n').collect();
+    let skipped: usize = all[..all.len().saturating_sub(lines)].iter().map(|line| line.len()).sum();
+    log.get(skipped..).unwrap_or_default()
+}
+
+/// A log that is being read.
+struct Following {
+    key: ObjectKey,
+    /// What comes first.
+    head: Option<Bytes>,
+    told: usize,
+    live: broadcast::Receiver<Arc<Change>>,
+    over: bool,
+    stop: CancellationToken,
+}
+
+impl Following {
+    async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
+        if let Some(head) = self.head.take().filter(|head| !head.is_empty()) {
+            return Some((Ok(head), self));
+        }
+        while !self.over {
+            let change = tokio::select! {
+                change = self.live.recv() => match change {
+                    Ok(change) => change,
+                    // What was missed is in the next change, too.
+                    Err(RecvError::Lagged(_)) => continue,
+                    Err(RecvError::Closed) => return None,
+                },
+                () = self.stop.cancelled() => return None,
+            };
+            let named = |field: &str| change.object["metadata"][field].as_str().unwrap_or_default();
+            if named("name") != self.key.name || named("namespace") != self.key.namespace {
+                continue;
+            }
+            self.over = change.kind == ChangeKind::Deleted || is_over(&change.object);
+            let log = log_of(&change.object);
+            // One that is written anew begins anew.
+            let more = log.get(self.told..).unwrap_or(log).to_owned();
+            self.told = log.len();
+            if !more.is_empty() {
+                return Some((Ok(more.into()), self));
+            }
+        }
+        None
+    }
+}
+
+pub(super) fn read(
+    state: &State,
+    def: &ResourceDef,
+    key: &ObjectKey,
+    pod: &Value,
+    query: &Query,
+) -> Result<Response, ApiError> {
+    let log = log_of(pod);
+    let lines = query.number("tailLines")?;
+    let follows = query.flag("follow") && !is_over(pod);
+    if log.is_empty() && pod["spec"]["nodeName"].as_str().is_none_or(str::is_empty) && !follows {
+        return Ok(bare_response(204));
+    }
+    if !follows {
+        return Ok(text_response(200, tail(log, lines).to_owned()));
+    }
+    let subscribed = state.store.subscribe(&def.storage, Some(&key.namespace), Some(state.store.version()));
+    let Ok(subscription) = subscribed else { return Ok(text_response(200, tail(log, lines).to_owned())) };
+    // As it is now that changes are told: what came in between is in it.
+    let now = state.store.get(key);
+    let log = now.as_deref().map_or(log, log_of);
+    let following = Following {
+        key: key.clone(),
+        head: Some(tail(log, lines).to_owned().into()),
+        told: log.len(),
+        live: subscription.live,
+        over: now.as_deref().is_none_or(is_over),
+        stop: state.store.stop.clone(),
+    };
+    let body = Body::from_stream(futures::stream::unfold(following, Following::next));
+    Ok(typed_response(200, "text/plain", body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tail_has_the_last_lines() {
+        assert_eq!(tail("a\nb\nc\n", Some(2)), "b\nc\n");
+        assert_eq!(tail("a\nb", Some(1)), "b");
+        assert_eq!((tail("a\n", Some(9)), tail("a\n", None), tail("a\n", Some(0))), ("a\n", "a\n", ""));
+    }
+}
