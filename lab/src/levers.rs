@@ -127,6 +127,9 @@ impl<D: GuestDirectory> GuestDirectory for Levered<D> {
     fn by_name(&self, name: &str) -> Option<GuestProfile> {
         self.with(self.inner.by_name(name))
     }
+    fn by_id(&self, id: &str) -> Option<GuestProfile> {
+        self.with(self.inner.by_id(id))
+    }
     fn xcopies(&self, datastore: &str) -> bool {
         self.inner.xcopies(datastore)
     }

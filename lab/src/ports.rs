@@ -92,6 +92,11 @@ pub trait GuestDirectory: Send + Sync {
         let _ = name;
         None
     }
+    /// The guest of the VM of this id, where a platform is asked by id.
+    fn by_id(&self, id: &str) -> Option<GuestProfile> {
+        let _ = id;
+        None
+    }
     /// Whether a storage array copies disks off this datastore (its id or name); a platform that does not know it says nothing
     /// against it.
     fn xcopies(&self, datastore: &str) -> bool {

@@ -102,6 +102,9 @@ impl GuestDirectory for AllGuests {
     fn by_name(&self, name: &str) -> Option<GuestProfile> {
         self.0.iter().find_map(|directory| directory.by_name(name))
     }
+    fn by_id(&self, id: &str) -> Option<GuestProfile> {
+        self.0.iter().find_map(|directory| directory.by_id(id))
+    }
     fn xcopies(&self, datastore: &str) -> bool {
         self.0.iter().all(|directory| directory.xcopies(datastore))
     }

@@ -149,6 +149,9 @@ impl GuestDirectory for World {
     fn by_name(&self, name: &str) -> Option<GuestProfile> {
         self.read(|state| state.vms.values().find(|vm| vm.name == name).map(|vm| profile(state, vm)))
     }
+    fn by_id(&self, id: &str) -> Option<GuestProfile> {
+        self.read(|state| state.vms.get(id).map(|vm| profile(state, vm)))
+    }
     fn xcopies(&self, datastore: &str) -> bool {
         let called = |store: &&Datastore| store.id == datastore || store.name == datastore;
         self.read(|state| state.datastores.iter().find(called).is_none_or(|store| store.xcopy))

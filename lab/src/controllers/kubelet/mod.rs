@@ -29,7 +29,7 @@ use crate::clock::Clock;
 use crate::ports::GuestDirectory;
 
 mod events;
-mod inspection;
+pub mod inspection;
 pub(in crate::controllers) mod playbook;
 mod program;
 mod v2v;

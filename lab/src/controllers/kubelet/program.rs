@@ -61,7 +61,11 @@ impl Program {
     pub async fn run(self, options: &KubeletOptions, pod: &Pod, ports: &Ports) -> Result<Ended, kube::Error> {
         match self {
             Self::VirtV2v => Ok(v2v::run(options, pod, ports).await),
-            Self::DeepInspection => Ok(inspection::run(options, ports).await),
+            Self::DeepInspection => {
+                let first = pod.spec.as_ref().and_then(|spec| spec.containers.first());
+                let vm = first.map(|first| env(first, "VM_MOREF")).unwrap_or_default();
+                Ok(inspection::run(options, vm, ports).await)
+            }
             Self::Hook { config_map } => playbook::run(options, pod, &config_map).await,
             Self::WaitForReboot { namespace, vmi } => reboot(options, &namespace, &vmi).await,
             Self::Service => std::future::pending().await,

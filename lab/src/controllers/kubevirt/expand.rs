@@ -9,17 +9,21 @@ use serde_json::{Value, json};
 use super::json::text;
 
 /// A matcher of the VM's spec: `instancetype` or `preference`.
-async fn matched(client: &Client, vm: &Value, matcher: &str, usual: &str) -> Result<Option<Value>, kube::Error> {
+/// The kind that is meant, and whether it is of the cluster. KubeVirt takes it in any case and number: MTV writes
+/// `virtualmachineclusterpreference`.
+fn kind_of(said: &str, what: &str) -> (String, bool) {
+    let of_cluster = said.is_empty() || said.to_lowercase().contains("cluster");
+    (format!("VirtualMachine{}{what}", if of_cluster { "Cluster" } else { "" }), of_cluster)
+}
+
+async fn matched(client: &Client, vm: &Value, matcher: &str, what: &str) -> Result<Option<Value>, kube::Error> {
     let name = text(vm, &format!("/spec/{matcher}/name"));
     if name.is_empty() {
         return Ok(None);
     }
-    let kind = match text(vm, &format!("/spec/{matcher}/kind")) {
-        "" => usual,
-        kind => kind,
-    };
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("instancetype.kubevirt.io", "v1beta1", kind));
-    let api: Api<DynamicObject> = if kind.contains("Cluster") {
+    let (kind, of_cluster) = kind_of(text(vm, &format!("/spec/{matcher}/kind")), what);
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("instancetype.kubevirt.io", "v1beta1", &kind));
+    let api: Api<DynamicObject> = if of_cluster {
         Api::all_with(client.clone(), &resource)
     } else {
         Api::namespaced_with(client.clone(), text(vm, "/metadata/namespace"), &resource)
@@ -29,8 +33,8 @@ async fn matched(client: &Client, vm: &Value, matcher: &str, usual: &str) -> Res
 
 /// The VM with what it refers to merged in and the matchers removed.
 pub async fn expanded(client: &Client, vm: &Value) -> Result<Value, kube::Error> {
-    let instancetype = matched(client, vm, "instancetype", "VirtualMachineClusterInstancetype").await?;
-    let preference = matched(client, vm, "preference", "VirtualMachineClusterPreference").await?;
+    let instancetype = matched(client, vm, "instancetype", "Instancetype").await?;
+    let preference = matched(client, vm, "preference", "Preference").await?;
     Ok(merge(vm, instancetype.as_ref(), preference.as_ref()))
 }
 
@@ -76,6 +80,22 @@ pub fn merge(vm: &Value, instancetype: Option<&Value>, preference: Option<&Value
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kind_is_taken_in_any_case_and_number() {
+        for said in [
+            "",
+            "VirtualMachineClusterPreference",
+            "virtualmachineclusterpreference",
+            "virtualmachineclusterpreferences",
+        ] {
+            assert_eq!(kind_of(said, "Preference"), ("VirtualMachineClusterPreference".to_owned(), true), "{said}");
+        }
+        assert_eq!(
+            kind_of("virtualmachineinstancetype", "Instancetype"),
+            ("VirtualMachineInstancetype".to_owned(), false)
+        );
+    }
 
     #[test]
     fn an_instance_type_gives_cpu_and_memory_and_a_preference_their_shape_and_the_firmware() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::conditions::{condition, now, settle, write_status};
@@ -20,6 +20,7 @@ use crate::api::forklift::{
     Conversion, ConversionSnapshot, ConversionStatus, InspectionConcern, InspectionFilesystem, InspectionResult,
     ObjRef, OsInfo, Provider,
 };
+use crate::controllers::kubelet::inspection;
 use crate::controllers::objects::{Restart, one_task_each};
 
 const DEEP: &str = "DeepInspection";
@@ -226,31 +227,30 @@ impl Inspection<'_> {
         let found = inventory.vms.iter().find(|known| known.id == vm).ok_or_else(|| format!("VM {vm} not found"))?;
         let guest = found.nics.iter().find_map(|nic| self.mtv.guests.by_mac(&nic.mac));
         let Some(guest) = guest else { return Ok(InspectionResult::default()) };
-        let version = guest.pretty_name.split(' ').find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
-        let version = version.unwrap_or_default().split('.').next().unwrap_or_default().to_owned();
-        let fails = guest.fails.as_ref().filter(|fails| fails.is_in("PreflightInspection"));
-        let concern = |error: &str| InspectionConcern {
-            id: "guest.inspection".to_owned(),
-            category: "Critical".to_owned(),
-            label: "Guest inspection".to_owned(),
-            message: error.to_owned(),
+        let seen = inspection::seen(&guest);
+        let text = |at: &str| seen.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let concern = |one: &Value| InspectionConcern {
+            id: field(one, "id"),
+            category: field(one, "category"),
+            label: field(one, "label"),
+            message: field(one, "message"),
         };
-        let filesystem =
-            |device: &str, type_: &str| InspectionFilesystem { device: device.to_owned(), type_: type_.to_owned() };
-        let (distro, filesystems) = match guest.windows {
-            true => ("windows", vec![filesystem("/dev/sda1", "ntfs"), filesystem("/dev/sda2", "ntfs")]),
-            false => ("rhel", vec![filesystem("/dev/sda1", "xfs"), filesystem("/dev/rhel/root", "xfs")]),
-        };
+        let filesystem = |one: &Value| InspectionFilesystem { device: field(one, "device"), type_: field(one, "type") };
+        let all = |at: &str| seen[at].as_array().cloned().unwrap_or_default();
         Ok(InspectionResult {
-            all_checks_passed: fails.is_none(),
+            all_checks_passed: seen["passed"] == true,
             os_info: Some(OsInfo {
-                name: guest.pretty_name.clone(),
-                distro: distro.to_owned(),
-                version,
-                arch: "x86_64".to_owned(),
+                name: text("/os_info/name"),
+                distro: text("/os_info/distro"),
+                version: text("/os_info/major_version"),
+                arch: text("/os_info/architecture"),
             }),
-            concerns: fails.map(|fails| concern(&fails.error)).into_iter().collect(),
-            filesystems,
+            concerns: all("all_concerns").iter().map(concern).collect(),
+            filesystems: all("filesystems").iter().map(filesystem).collect(),
         })
     }
+}
+
+fn field(of: &Value, key: &str) -> String {
+    of[key].as_str().unwrap_or_default().to_owned()
 }
