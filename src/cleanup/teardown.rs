@@ -247,6 +247,11 @@ impl Undo<'_> {
                 let because = format!("its migration could not be cancelled: {because}");
                 Some((entry.id, Leftover::left(entry, because)))
             };
+            // Where each Migration was answered for and is seen to be over, there is nothing to ask.
+            let unanswered = entries.iter().any(|entry| !entry.done && inner_namespace(&entry.thing).is_some_and(|at| at.1 == *namespace));
+            if !unanswered && execution::rests(self.cluster, namespace, name) {
+                return None;
+            }
             match undo::judge(self.cluster, self.ledger, &entry.thing).await {
                 Ok(Some(Judgement::Ours)) => {}
                 Ok(Some(Judgement::Unproven(_))) if self.consent == Consent::Unproven => {}

@@ -160,6 +160,7 @@ async fn remove(cluster: &Cluster, object: &Object<'_>, ledger: &Ledger, how: Ho
             Judgement::Foreign(why) => return Err(ApplyError::NotOurs { thing, why }),
         }
         uid = there.uid();
+        cluster.hub().told(kind, &there);
         // A second DELETE of a namespace on its way out is answered 409.
         if there.metadata.deletion_timestamp.is_some() {
             conflict = None;
@@ -189,11 +190,13 @@ async fn remove(cluster: &Cluster, object: &Object<'_>, ledger: &Ledger, how: Ho
     if let Some(conflict) = conflict {
         return Err(conflict);
     }
-    // Most objects are gone with the answer; one read is cheaper than a watch.
-    match read(&api, name).await {
-        Ok(None) => return Ok(true),
-        Ok(Some(now)) if now.uid() != uid => return Ok(true),
-        _ => {}
+    // Most objects are gone with the answer; one read is cheaper than a watch that is not there yet.
+    if !cluster.hub().is_wide(kind, namespace, name) {
+        match read(&api, name).await {
+            Ok(None) => return Ok(true),
+            Ok(Some(now)) if now.uid() != uid => return Ok(true),
+            _ => {}
+        }
     }
     let what = format!("{thing} to be gone");
     let gone = wait::until_dynamic(cluster, kind, namespace, name, &what, how.limit, |seen| match seen {
@@ -202,6 +205,7 @@ async fn remove(cluster: &Cluster, object: &Object<'_>, ledger: &Ledger, how: Ho
         Some(seen) => Poll::NotYet(why_it_stays(seen)),
     });
     gone.await?;
+    cluster.hub().gone(kind, namespace, name);
     Ok(true)
 }
 

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use kube::api::ApiResource;
 
 use super::ready::{self, Look, Patience};
 use super::status::{conditions, ended, vms};
@@ -234,6 +235,26 @@ fn rfc3339(at: Timestamp) -> String {
     at.round(jiff::Unit::Second).unwrap_or(at).to_string()
 }
 
+/// Whether a Plan of this run's and all Migrations of it are seen to be at rest, without asking anybody. `false`: it
+/// runs, or nobody can tell.
+pub fn rests(cluster: &Cluster, namespace: &str, plan: &str) -> bool {
+    let kind = ApiResource::erase::<Plan>(&());
+    let Some(Ok(found)) = cluster.hub().seen(&kind, Some(namespace), plan).map(|seen| wait::parse::<Plan>(&seen, &kind))
+    else {
+        return false;
+    };
+    let kind = ApiResource::erase::<Migration>(&());
+    let Some(all) = cluster.hub().seen_in(&kind, namespace) else { return false };
+    let over = |migration: &Migration| migration.spec.plan.name.as_deref() != Some(plan) || is_over(migration);
+    !conditions(&found).holds("Executing")
+        && all.iter().all(|migration| wait::parse(migration, &kind).is_ok_and(|migration| over(&migration)))
+}
+
+fn is_over(migration: &Migration) -> bool {
+    let conditions = migration.status.as_ref().map_or(&[][..], |status| status.conditions.as_slice());
+    ["Succeeded", "Failed", "Canceled"].iter().any(|end| conditions.holds(end))
+}
+
 /// Cancels every VM of a running Migration and waits until MTV says so. A migration that has ended
 /// (or that never began) is left as it is.
 pub async fn cancel(cluster: &Cluster, namespace: &str, plan: &str, limit: Duration) -> Result<(), WaitError> {
@@ -252,10 +273,7 @@ pub async fn cancel(cluster: &Cluster, namespace: &str, plan: &str, limit: Durat
         .items
         .iter()
         .filter(|m| m.spec.plan.name.as_deref() == Some(plan))
-        .filter(|m| {
-            let conditions = m.status.as_ref().map_or(&[][..], |s| s.conditions.as_slice());
-            !["Succeeded", "Failed", "Canceled"].iter().any(|end| conditions.holds(end))
-        })
+        .filter(|migration| !is_over(migration))
         .collect();
     if running.is_empty() || ended(&found).is_some() {
         return Ok(());

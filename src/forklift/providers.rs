@@ -13,6 +13,7 @@ use super::adapter::ProviderWiring;
 use super::inventory::ProviderPath;
 use super::ready::{self, Conditioned, Look, Patience};
 use crate::api::forklift::{ObjRef, Provider, ProviderSpec};
+use crate::cluster::objects::routes;
 use crate::cluster::wait::{self, Poll};
 use crate::cluster::{Cluster, Tracked};
 
@@ -206,8 +207,7 @@ fn ready_provider(namespace: &str, name: &str, provider: &Provider) -> ReadyProv
 /// whether the Provider carries `ConnectionInsecure`; the error is why one of them could not be read.
 pub async fn read_tls_choice(cluster: &Cluster, provider: &ObjRef) -> (Result<String, String>, bool) {
     let (namespace, name) = (provider.namespace.clone().unwrap_or_default(), provider.name.clone().unwrap_or_default());
-    let providers: kube::Api<Provider> = kube::Api::namespaced(cluster.client(), &namespace);
-    let insecure_condition = match providers.get(&name).await {
+    let insecure_condition = match routes::get::<Provider>(cluster, Some(&namespace), &name).await {
         Ok(found) => found
             .status
             .is_some_and(|s| crate::api::condition::Conditions::holds(s.conditions.as_slice(), "ConnectionInsecure")),

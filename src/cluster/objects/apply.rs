@@ -110,6 +110,7 @@ impl Tracked {
         let api = dynamic_api(&self.cluster, &kind, namespace.as_deref());
 
         let entry = self.ledger.intent(self.cell.as_ref(), thing)?;
+        self.cluster.hub().own(self.ledger.run().as_str(), &kind, namespace.as_deref(), &name);
         let made = match strict::create(&api, &body, &described, self.cluster.request_timeout()).await {
             Ok(made) => made,
             Err(error) if code_of(&error) == Some(409) => self.adopt(&api, &name, &described, entry, &error).await?,
@@ -121,6 +122,7 @@ impl Tracked {
             }
         };
         self.ledger.done(entry, made.uid())?;
+        self.cluster.hub().told(&kind, &made);
         wait::parse::<K>(&made, &kind).map_err(|e| malformed(format!("the answer can't be read: {e}")))
     }
 
@@ -232,6 +234,7 @@ where
         .patch(name, &PatchParams::default(), &Patch::Merge(patch))
         .await
         .map_err(|e| ApplyError::request("change", &described, &e))?;
+    cluster.hub().told(&kind, &changed);
     wait::parse::<K>(&changed, &kind).map_err(|e| ApplyError::Malformed { thing: described, cause: e.to_string() })
 }
 

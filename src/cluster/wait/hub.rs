@@ -1,10 +1,12 @@
-//! Shared watches: one watcher a kind and namespace, however many wait on its objects.
+//! Shared watches: few watchers, however many wait on their objects.
 //!
-//! A watch begins with its first waiter and ends with its last. Errors never end it: it pauses and
-//! goes on, and tells waiters what is wrong.
+//! What this run has made bears its label, so that one watch of a kind, over all namespaces, tells of it: it goes on
+//! for as long as the connection, costs a cell nothing, and what it has told can be read without a request. Anything
+//! else is watched by kind and namespace, from its first waiter to its last. Errors never end a watch: it pauses and
+//! goes on, and tells waiters what is wrong. Who waits for one object wakes for that one.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, Weak};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -13,6 +15,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::api::names::RUN_LABEL;
 use crate::cluster::retry;
 use crate::net::pauses::{Pauses, pause};
 use crate::tasks::{self, Task};
@@ -20,19 +23,45 @@ use crate::tasks::{self, Task};
 /// The server ends a watch after this time, in seconds, and it is begun again. One that is not ended then
 /// is dead ([`crate::cluster::connect`]): so a silent one is found within a minute.
 const WATCH_SECONDS: u32 = 45;
+/// A kind that is missing or forbidden may still appear: rights of a new namespace come late.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the answer to a write of our own is believed that no watch has confirmed.
+const TOLD_HOLDS: Duration = Duration::from_secs(15);
 
-type Key = (String, String, Option<String>);
+/// API version and plural.
+type Kind = (String, String);
+/// Namespace, empty where there is none, and name.
+type Name = (String, String);
+
+fn kind_of(kind: &ApiResource) -> Kind {
+    (kind.api_version.clone(), kind.plural.clone())
+}
+
+fn name_in(namespace: Option<&str>, name: &str) -> Name {
+    (namespace.unwrap_or_default().to_owned(), name.to_owned())
+}
 
 /// All watches of one cluster.
 #[derive(Default)]
 pub(crate) struct Hub {
-    watches: Mutex<HashMap<Key, Weak<Shared>>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    narrow: HashMap<(Kind, Option<String>), Weak<Shared>>,
+    /// The run that makes objects here: its label selects what a wide watch tells.
+    run: Option<String>,
+    wide: HashMap<Kind, Arc<Shared>>,
+    /// Kinds that may not be watched over all namespaces.
+    refused: HashSet<Kind>,
+    /// What the run has made here.
+    own: BTreeSet<(Name, Kind)>,
 }
 
 /// One running watch and what it knows.
-pub(crate) struct Shared {
+struct Shared {
     known: Arc<Mutex<Known>>,
-    changes: watch::Receiver<u64>,
     _task: Task<()>,
 }
 
@@ -40,154 +69,376 @@ pub(crate) struct Shared {
 struct Known {
     /// The first complete list has come.
     synced: bool,
-    objects: HashMap<String, Arc<DynamicObject>>,
-    arriving: HashMap<String, Arc<DynamicObject>>,
+    objects: BTreeMap<Name, Slot>,
+    arriving: BTreeMap<Name, Slot>,
+    /// The newest version that was seen, where versions are numbers.
+    seen: u64,
     /// Since when nothing works, and the last error.
-    trouble: Option<(Instant, String, bool)>,
+    trouble: Option<Trouble>,
+    waiters: HashMap<About, watch::Sender<()>>,
+}
+
+struct Trouble {
+    since: Instant,
+    error: String,
+    /// The status of a refusal that repeating does not cure.
+    refused: Option<u16>,
+}
+
+struct Slot {
+    object: Arc<DynamicObject>,
+    /// When the answer to a write told of it; `None`: the watch did.
+    told: Option<Instant>,
+}
+
+/// What a waiter looks at.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum About {
+    Object(Name),
+    All,
 }
 
 /// What the hub knows about one object now.
 pub(crate) enum View {
     /// The first list has not come yet; the error so far.
     Unknown(Option<String>),
-    /// The object, as it was told last; [`Shared::silence`] says since when nobody has told anything.
+    /// The object, as it was told last; [`Joined::silence`] says since when nobody has told anything.
     Known(Option<Arc<DynamicObject>>),
     /// The server has refused this kind for a while: missing kind, or not allowed.
     Refused(String),
+    /// It may not be watched over all namespaces: [`Hub::join`] again.
+    TooWide,
 }
 
-/// A kind that is missing or forbidden may still appear: rights of a new namespace come late.
-const REFUSAL_PATIENCE: Duration = Duration::from_secs(10);
+/// A part in a watch.
+pub(crate) struct Joined {
+    shared: Arc<Shared>,
+    about: About,
+    wide: bool,
+    changes: watch::Receiver<()>,
+}
 
 impl Hub {
-    /// Joins the watch of `kind` in `namespace`, or begins it.
-    pub(crate) fn join(&self, client: &kube::Client, kind: &ApiResource, namespace: Option<&str>) -> Arc<Shared> {
-        let key = (kind.api_version.clone(), kind.plural.clone(), namespace.map(str::to_owned));
-        let mut watches = match self.watches.lock() {
-            Ok(watches) => watches,
-            // The map is only ever replaced as a whole entry: a panic elsewhere leaves it usable.
-            Err(poisoned) => poisoned.into_inner(),
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Entries are only ever put in and taken out as a whole: a panic elsewhere leaves them usable.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This object is about to be made by `run`, with its label.
+    pub(crate) fn own(&self, run: &str, kind: &ApiResource, namespace: Option<&str>, name: &str) {
+        let mut state = self.state();
+        // A connection serves one run; another's objects have other labels.
+        if state.run.get_or_insert_with(|| run.to_owned()) == run {
+            state.own.insert((name_in(namespace, name), kind_of(kind)));
+        }
+    }
+
+    /// It is gone, with what was in it where it was a namespace.
+    pub(crate) fn gone(&self, kind: &ApiResource, namespace: Option<&str>, name: &str) {
+        let mut state = self.state();
+        state.own.remove(&(name_in(namespace, name), kind_of(kind)));
+        if kind.plural == "namespaces" {
+            state.own.retain(|(at, _)| at.0 != name);
+        }
+    }
+
+    /// What the API server answered to a write of our own: who looks next sees at least that.
+    pub(crate) fn told(&self, kind: &ApiResource, object: &DynamicObject) {
+        let wide = self.state().wide.get(&kind_of(kind)).cloned();
+        if let Some(wide) = wide {
+            wide.known().told(object.clone());
+        }
+    }
+
+    /// The object as a wide watch tells it now; `None` where none tells of it, or where that one is in trouble.
+    pub(crate) fn seen(&self, kind: &ApiResource, namespace: Option<&str>, name: &str) -> Option<Arc<DynamicObject>> {
+        let name = name_in(namespace, name);
+        let wide = self.state().wide.get(&kind_of(kind)).cloned()?;
+        let known = wide.known();
+        if !known.synced || known.trouble.is_some() {
+            return None;
+        }
+        known.find(&name)
+    }
+
+    /// All of a kind in a namespace that this run has made; `None` as in [`Hub::seen`].
+    pub(crate) fn seen_in(&self, kind: &ApiResource, namespace: &str) -> Option<Vec<Arc<DynamicObject>>> {
+        let wide = self.state().wide.get(&kind_of(kind)).cloned()?;
+        let known = wide.known();
+        if !known.synced || known.trouble.is_some() {
+            return None;
+        }
+        let from = (namespace.to_owned(), String::new());
+        let here = known.objects.range(from..).take_while(|(at, _)| at.0 == namespace);
+        Some(here.filter(|(_, slot)| slot.holds()).map(|(_, slot)| Arc::clone(&slot.object)).collect())
+    }
+
+    /// Joins the watch that tells of this object, or begins one.
+    pub(crate) fn join(
+        &self,
+        client: &kube::Client,
+        kind: &ApiResource,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Joined {
+        let key = kind_of(kind);
+        let mut state = self.state();
+        let about = name_in(namespace, name);
+        let own = state.own.contains(&(about.clone(), key.clone())) && !state.refused.contains(&key);
+        let run = state.run.clone().filter(|_| own);
+        let Some(run) = run else {
+            let shared = state.narrow(client, kind, namespace);
+            return Joined::new(shared, About::Object(about), false);
         };
-        watches.retain(|_, weak| weak.strong_count() > 0);
-        if let Some(shared) = watches.get(&key).and_then(Weak::upgrade) {
+        let begin = || {
+            let api: Api<DynamicObject> = Api::all_with(client.clone(), kind);
+            Shared::begin(api, watcher::Config::default().labels(&format!("{RUN_LABEL}={run}")))
+        };
+        let shared = Arc::clone(state.wide.entry(key).or_insert_with(begin));
+        Joined::new(shared, About::Object(about), true)
+    }
+
+    /// Joins the watch of all objects of a kind in a namespace, whoever made them, or begins it.
+    pub(crate) fn join_all(&self, client: &kube::Client, kind: &ApiResource, namespace: Option<&str>) -> Joined {
+        Joined::new(self.state().narrow(client, kind, namespace), About::All, false)
+    }
+
+    /// Whether a wide watch tells of this object, or will when it is waited for.
+    pub(crate) fn is_wide(&self, kind: &ApiResource, namespace: Option<&str>, name: &str) -> bool {
+        let (state, kind) = (self.state(), kind_of(kind));
+        !state.refused.contains(&kind) && state.own.contains(&(name_in(namespace, name), kind))
+    }
+
+    /// This kind may not be watched over all namespaces.
+    pub(crate) fn too_wide(&self, kind: &ApiResource) {
+        let mut state = self.state();
+        state.refused.insert(kind_of(kind));
+        state.wide.remove(&kind_of(kind));
+    }
+}
+
+impl State {
+    fn narrow(&mut self, client: &kube::Client, kind: &ApiResource, namespace: Option<&str>) -> Arc<Shared> {
+        let key = (kind_of(kind), namespace.map(str::to_owned));
+        self.narrow.retain(|_, weak| weak.strong_count() > 0);
+        if let Some(shared) = self.narrow.get(&key).and_then(Weak::upgrade) {
             return shared;
         }
         let api: Api<DynamicObject> = match namespace {
             Some(namespace) => Api::namespaced_with(client.clone(), namespace, kind),
             None => Api::all_with(client.clone(), kind),
         };
-        let known = Arc::new(Mutex::new(Known::default()));
-        let (changed, changes) = watch::channel(0);
-        let task = tasks::own(run(api, Arc::clone(&known), changed));
-        let shared = Arc::new(Shared { known, changes, _task: task });
-        watches.insert(key, Arc::downgrade(&shared));
+        let shared = Shared::begin(api, watcher::Config::default());
+        self.narrow.insert(key, Arc::downgrade(&shared));
         shared
     }
 }
 
 impl Shared {
-    /// Wakes at every change of the watch.
-    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.clone()
+    fn begin(api: Api<DynamicObject>, config: watcher::Config) -> Arc<Self> {
+        let known = Arc::new(Mutex::new(Known::default()));
+        let task = tasks::own(run(api, config.timeout(WATCH_SECONDS), Arc::clone(&known)));
+        Arc::new(Self { known, _task: task })
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Joined {
+    fn new(shared: Arc<Shared>, about: About, wide: bool) -> Self {
+        let mut known = shared.known();
+        known.waiters.retain(|_, waiters| waiters.receiver_count() > 0);
+        let changes = known.waiters.entry(about.clone()).or_insert_with(|| watch::channel(()).0).subscribe();
+        drop(known);
+        Self { shared, about, wide, changes }
+    }
+
+    /// Waits for the next change of what is looked at; what comes from here on counts. `false`: the watch has ended.
+    pub(crate) async fn changed(&mut self) -> bool {
+        self.changes.changed().await.is_ok()
+    }
+
+    /// What came so far was looked at.
+    pub(crate) fn mark(&mut self) {
+        self.changes.mark_unchanged();
     }
 
     /// Since when nobody answers, and the last error; `None` while the watch works.
     pub(crate) fn silence(&self) -> Option<(Duration, String)> {
-        let known = self.known.lock().ok()?;
-        known.trouble.as_ref().map(|(since, error, _)| (since.elapsed(), error.clone()))
+        self.shared.known().trouble.as_ref().map(|trouble| (trouble.since.elapsed(), trouble.error.clone()))
     }
 
-    /// Everything of the kind in its namespace, as told last; `None` while nobody has told anything.
+    /// Everything that the watch tells of, as told last; `None` while nobody has told anything.
     pub(crate) fn all(&self) -> Option<Vec<Arc<DynamicObject>>> {
-        let known = self.known.lock().ok()?;
-        known.synced.then(|| known.objects.values().cloned().collect())
+        let known = self.shared.known();
+        let all = known.objects.values().filter(|slot| slot.holds()).map(|slot| Arc::clone(&slot.object));
+        known.synced.then(|| all.collect())
     }
 
-    pub(crate) fn view(&self, name: &str) -> View {
-        let Ok(known) = self.known.lock() else { return View::Unknown(None) };
-        if let Some((since, error, true)) = &known.trouble
-            && since.elapsed() >= REFUSAL_PATIENCE
-        {
-            return View::Refused(error.clone());
+    /// The object that was asked for; of all of them, whether anything is known.
+    pub(crate) fn view(&self) -> View {
+        let known = self.shared.known();
+        if let Some(trouble) = known.trouble.as_ref().filter(|trouble| trouble.refused.is_some()) {
+            if self.wide && trouble.refused == Some(403) {
+                return View::TooWide;
+            }
+            if trouble.since.elapsed() >= REFUSAL_PATIENCE {
+                return View::Refused(trouble.error.clone());
+            }
         }
-        if known.synced {
-            return View::Known(known.objects.get(name).cloned());
+        if !known.synced {
+            return View::Unknown(known.trouble.as_ref().map(|trouble| trouble.error.clone()));
         }
-        View::Unknown(known.trouble.as_ref().map(|(_, error, _)| error.clone()))
+        View::Known(match &self.about {
+            About::Object(name) => known.find(name),
+            About::All => None,
+        })
     }
 }
 
-async fn run(api: Api<DynamicObject>, known: Arc<Mutex<Known>>, changed: watch::Sender<u64>) {
-    let begin = || watcher(api.clone(), watcher::Config::default().timeout(WATCH_SECONDS)).boxed();
+impl Slot {
+    fn holds(&self) -> bool {
+        self.told.is_none_or(|told| told.elapsed() < TOLD_HOLDS)
+    }
+}
+
+/// The version of an object as a number: etcd's are. `None`: nobody can say which of two is older.
+fn version(object: &DynamicObject) -> Option<u64> {
+    object.metadata.resource_version.as_deref()?.parse().ok()
+}
+
+impl Known {
+    fn find(&self, name: &Name) -> Option<Arc<DynamicObject>> {
+        self.objects.get(name).filter(|slot| slot.holds()).map(|slot| Arc::clone(&slot.object))
+    }
+
+    fn wake(&self, about: &About) {
+        if let Some(waiters) = self.waiters.get(about) {
+            waiters.send_replace(());
+        }
+    }
+
+    fn wake_all(&self) {
+        self.waiters.values().for_each(|waiters| waiters.send_replace(()));
+    }
+
+    fn told(&mut self, mut object: DynamicObject) {
+        // What the watch has passed it knows, the object's end, too.
+        if version(&object).is_none_or(|version| version <= self.seen) {
+            return;
+        }
+        object.metadata.managed_fields = None;
+        let name = name_of(&object);
+        let older = |slot: &Slot| version(&slot.object) >= version(&object);
+        if !self.objects.get(&name).is_some_and(older) {
+            self.objects.insert(name.clone(), Slot { object: Arc::new(object), told: Some(Instant::now()) });
+            self.wake(&About::Object(name));
+        }
+    }
+
+    fn take(&mut self, event: Event<DynamicObject>) {
+        let recovered = match event {
+            // The start of a list is no success yet.
+            Event::Init => {
+                self.arriving.clear();
+                return;
+            }
+            Event::InitApply(object) => {
+                let (name, slot) = self.slot(object);
+                self.arriving.insert(name, slot);
+                self.trouble.take()
+            }
+            Event::InitDone => {
+                let before = std::mem::replace(&mut self.objects, std::mem::take(&mut self.arriving));
+                // The list may have been made before an answer that came meanwhile.
+                let told = before.into_iter().filter(|(_, slot)| slot.told.is_some() && slot.holds());
+                for (name, slot) in told.filter(|(_, slot)| version(&slot.object) > Some(self.seen)) {
+                    self.objects.insert(name, slot);
+                }
+                self.synced = true;
+                self.trouble = None;
+                return self.wake_all();
+            }
+            Event::Apply(object) => {
+                let (name, slot) = self.slot(object);
+                // The answer to a write of our own may be newer than what was on its way.
+                let newer = |there: &Slot| there.told.is_some() && version(&there.object) > version(&slot.object);
+                if !self.objects.get(&name).is_some_and(newer) {
+                    self.objects.insert(name.clone(), slot);
+                }
+                self.wake(&About::Object(name));
+                self.wake(&About::All);
+                self.trouble.take()
+            }
+            Event::Delete(object) => {
+                let (name, slot) = self.slot(object);
+                let another = |there: &Slot| there.told.is_some() && there.object.metadata.uid != slot.object.metadata.uid;
+                if !self.objects.get(&name).is_some_and(another) {
+                    self.objects.remove(&name);
+                }
+                self.wake(&About::Object(name));
+                self.wake(&About::All);
+                self.trouble.take()
+            }
+        };
+        if recovered.is_some() {
+            self.wake_all();
+        }
+    }
+
+    /// What the watch tells. Who wrote which field is nobody's business here, and the half of an object.
+    fn slot(&mut self, mut object: DynamicObject) -> (Name, Slot) {
+        object.metadata.managed_fields = None;
+        self.seen = self.seen.max(version(&object).unwrap_or_default());
+        (name_of(&object), Slot { object: Arc::new(object), told: None })
+    }
+
+    fn failed(&mut self, error: &watcher::Error) {
+        let (error, refused) = describe(error);
+        let since = self.trouble.as_ref().filter(|trouble| trouble.refused == refused).map(|trouble| trouble.since);
+        self.trouble = Some(Trouble { since: since.unwrap_or_else(Instant::now), error, refused });
+        self.wake_all();
+    }
+}
+
+fn name_of(object: &DynamicObject) -> Name {
+    name_in(object.metadata.namespace.as_deref(), object.metadata.name.as_deref().unwrap_or_default())
+}
+
+async fn run(api: Api<DynamicObject>, config: watcher::Config, known: Arc<Mutex<Known>>) {
+    let begin = || watcher(api.clone(), config.clone()).boxed();
     let mut stream = begin();
     let mut pauses = Pauses::endless();
     while let Some(event) = stream.next().await {
-        let failed = match event {
+        match event {
             Ok(event) => {
                 pauses.reset();
-                take(&known, event);
-                None
+                known.lock().unwrap_or_else(PoisonError::into_inner).take(event);
             }
-            Err(error) => Some(error),
-        };
-        let rest = failed.map(|error| {
-            let (text, refused) = describe(&error);
-            if let Ok(mut known) = known.lock() {
-                let since = match &known.trouble {
-                    Some((since, _, was)) if *was == refused => *since,
-                    _ => Instant::now(),
-                };
-                known.trouble = Some((since, text, refused));
+            Err(error) => {
+                known.lock().unwrap_or_else(PoisonError::into_inner).failed(&error);
+                pause(pauses.next(None).unwrap_or_default()).await;
+                // Listed again: what happened in the gap is not to depend on what the server still remembers.
+                stream = begin();
             }
-            pauses.next(None).unwrap_or_default()
-        });
-        changed.send_modify(|n| *n = n.wrapping_add(1));
-        if let Some(rest) = rest {
-            pause(rest).await;
-            // Listed again: what happened in the gap is not to depend on what the server still remembers.
-            stream = begin();
         }
     }
 }
 
-fn take(known: &Mutex<Known>, event: Event<DynamicObject>) {
-    let Ok(mut known) = known.lock() else { return };
-    let named = |object: DynamicObject| (object.metadata.name.clone().unwrap_or_default(), Arc::new(object));
-    match event {
-        // The start of a list is no success yet.
-        Event::Init => {
-            known.arriving.clear();
-            return;
-        }
-        Event::InitApply(object) => {
-            let (name, object) = named(object);
-            known.arriving.insert(name, object);
-        }
-        Event::InitDone => {
-            known.objects = std::mem::take(&mut known.arriving);
-            known.synced = true;
-        }
-        Event::Apply(object) => {
-            let (name, object) = named(object);
-            known.objects.insert(name, object);
-        }
-        Event::Delete(object) => {
-            let (name, _) = named(object);
-            known.objects.remove(&name);
-        }
-    }
-    known.trouble = None;
-}
-
-/// The error in words, and whether it is a refusal that repeating does not cure.
-fn describe(error: &watcher::Error) -> (String, bool) {
+/// The error in words, and the status of a refusal that repeating does not cure.
+fn describe(error: &watcher::Error) -> (String, Option<u16>) {
     match error {
         watcher::Error::InitialListFailed(e) | watcher::Error::WatchStartFailed(e) | watcher::Error::WatchFailed(e) => {
-            let refused = matches!(e, kube::Error::Api(s) if matches!(s.code, 400 | 401 | 403 | 404 | 405));
+            let refused = match e {
+                kube::Error::Api(status) if matches!(status.code, 400 | 401 | 403 | 404 | 405) => Some(status.code),
+                _ => None,
+            };
             (retry::short(e), refused)
         }
-        watcher::Error::WatchError(status) => (format!("{} ({})", status.message, status.code), false),
-        other => (other.to_string(), false),
+        watcher::Error::WatchError(status) => (format!("{} ({})", status.message, status.code), None),
+        other => (other.to_string(), None),
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use kube::Resource;
 use kube::api::{ApiResource, DynamicObject};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -20,7 +21,7 @@ use super::Cluster;
 use crate::event::Problem;
 pub use crate::net::Poll;
 use crate::net::poll::{self, Ended, tenths};
-use hub::{Shared, View};
+use hub::{Joined, View};
 
 tokio::task_local! {
     /// What the current task waits for and what it saw last, for a caller that reports slowness:
@@ -126,12 +127,19 @@ where
 
 /// A dynamic object as `K`. Items of lists come without their type.
 pub(crate) fn parse<K: DeserializeOwned>(object: &DynamicObject, kind: &ApiResource) -> Result<K, serde_json::Error> {
-    let mut value = serde_json::to_value(object)?;
-    if let (None, Some(fields)) = (&object.types, value.as_object_mut()) {
-        fields.insert("apiVersion".to_owned(), kind.api_version.clone().into());
-        fields.insert("kind".to_owned(), kind.kind.clone().into());
-    }
-    serde_json::from_value(value)
+    let (api_version, kind) = match &object.types {
+        Some(types) => (types.api_version.as_str(), types.kind.as_str()),
+        None => (kind.api_version.as_str(), kind.kind.as_str()),
+    };
+    let head = [
+        ("apiVersion", Value::from(api_version)),
+        ("kind", Value::from(kind)),
+        ("metadata", serde_json::to_value(&object.metadata)?),
+    ];
+    // What the object says is not copied to be read.
+    let fields = object.data.as_object().into_iter().flatten().map(|(key, value)| (key.as_str(), value));
+    let fields = head.iter().map(|(key, value)| (*key, value)).chain(fields);
+    K::deserialize(serde::de::value::MapDeserializer::new(fields))
 }
 
 /// [`until`] for a kind known only at run time.
@@ -145,12 +153,20 @@ pub async fn until_dynamic<T>(
     look: impl FnMut(Option<&DynamicObject>) -> Poll<T> + Send,
 ) -> Result<T, WaitError> {
     let mut look = look;
-    let seen = move |shared: &Shared| match shared.view(name) {
+    let join = || {
+        // May none be watched over all namespaces, the next is of this one.
+        cluster.hub().join(&cluster.client(), kind, namespace, name)
+    };
+    let seen = move |joined: &Joined| match joined.view() {
+        View::TooWide => {
+            cluster.hub().too_wide(kind);
+            Seen::Elsewhere
+        }
         View::Refused(cause) => Seen::Refused(cause),
         View::Unknown(trouble) => Seen::Unknown(trouble),
         View::Known(object) => Seen::Looked(look(object.as_deref())),
     };
-    watch(cluster, kind, namespace, what, limit, seen).instrument(span(what)).await
+    watch(join, what, limit, seen).instrument(span(what)).await
 }
 
 /// Waits until `look`, given all objects of a kind in a namespace, says done or failed.
@@ -162,39 +178,43 @@ pub async fn until_some<T>(
     limit: Duration,
     mut look: impl FnMut(&[Arc<DynamicObject>]) -> Poll<T> + Send,
 ) -> Result<T, WaitError> {
-    let seen = move |shared: &Shared| match (shared.all(), shared.view("")) {
+    let join = || cluster.hub().join_all(&cluster.client(), kind, namespace);
+    let seen = move |joined: &Joined| match (joined.all(), joined.view()) {
         (_, View::Refused(cause)) => Seen::Refused(cause),
         (Some(all), _) => Seen::Looked(look(&all)),
         (None, View::Unknown(trouble)) => Seen::Unknown(trouble),
-        (None, View::Known(_)) => Seen::Unknown(None),
+        (None, View::Known(_) | View::TooWide) => Seen::Unknown(None),
     };
-    watch(cluster, kind, namespace, what, limit, seen).instrument(span(what)).await
+    watch(join, what, limit, seen).instrument(span(what)).await
 }
 
 /// What a look at a shared watch gives.
 enum Seen<T> {
+    /// Nothing is to be seen here: joined again.
+    Elsewhere,
     Refused(String),
     Unknown(Option<String>),
     Looked(Poll<T>),
 }
 
 async fn watch<T>(
-    cluster: &Cluster,
-    kind: &ApiResource,
-    namespace: Option<&str>,
+    join: impl Fn() -> Joined + Send,
     what: &str,
     limit: Duration,
-    mut look: impl FnMut(&Shared) -> Seen<T> + Send,
+    mut look: impl FnMut(&Joined) -> Seen<T> + Send,
 ) -> Result<T, WaitError> {
     let begun = Instant::now();
     let deadline = begun + limit;
-    let shared = cluster.hub().join(&cluster.client(), kind, namespace);
-    let mut changes = shared.changes();
+    let mut joined = join();
     let mut last = "nothing yet".to_owned();
     say(what, &last, None);
     loop {
-        changes.mark_unchanged();
-        match look(&shared) {
+        joined.mark();
+        match look(&joined) {
+            Seen::Elsewhere => {
+                joined = join();
+                continue;
+            }
             Seen::Refused(cause) => return Err(WaitError::Watch { what: what.to_owned(), cause }),
             Seen::Unknown(trouble) => {
                 if let Some(trouble) = trouble {
@@ -207,16 +227,16 @@ async fn watch<T>(
                 Poll::NotYet(seen) => last = seen,
             },
         }
-        let silent = silence(shared.silence());
+        let silent = silence(joined.silence());
         say(what, &last, silent.as_deref());
-        match tokio::time::timeout_at(deadline, changes.changed()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => {
+        match tokio::time::timeout_at(deadline, joined.changed()).await {
+            Ok(true) => {}
+            Ok(false) => {
                 let cause = "the watch ended".to_owned();
                 return Err(WaitError::Watch { what: what.to_owned(), cause });
             }
             // What was seen last is no evidence when nobody has answered since.
-            Err(_) => match silence(shared.silence()) {
+            Err(_) => match silence(joined.silence()) {
                 Some(cause) => {
                     let cause = format!("{cause}; last seen before: {last}");
                     return Err(WaitError::Watch { what: what.to_owned(), cause });

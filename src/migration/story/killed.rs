@@ -184,7 +184,7 @@ async fn working(
     let pods = resource("v1", "Pod", "pods");
     let claims = ApiResource::erase::<PersistentVolumeClaim>(&());
     // The claims come and go while it is waited for: a populator's pod is called after its own.
-    let known = cluster.hub().join(&cluster.client(), &claims, Some(namespace));
+    let known = cluster.hub().join_all(&cluster.client(), &claims, Some(namespace));
     let found = wait::until_some(cluster, &pods, Some(namespace), what, limit, |all| {
         let of = known.all().unwrap_or_default();
         let claims: BTreeSet<String> = of.iter().filter(|claim| is_of(claim, vms)).filter_map(|c| c.uid()).collect();
