@@ -248,7 +248,9 @@ impl Undo<'_> {
                 Some((entry.id, Leftover::left(entry, because)))
             };
             // Where each Migration was answered for and is seen to be over, there is nothing to ask.
-            let unanswered = entries.iter().any(|entry| !entry.done && inner_namespace(&entry.thing).is_some_and(|at| at.1 == *namespace));
+            let unanswered = entries
+                .iter()
+                .any(|entry| !entry.done && inner_namespace(&entry.thing).is_some_and(|at| at.1 == *namespace));
             if !unanswered && execution::rests(self.cluster, namespace, name) {
                 return None;
             }

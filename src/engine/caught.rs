@@ -7,14 +7,17 @@ use std::panic::AssertUnwindSafe;
 use futures::FutureExt;
 
 use crate::event::Problem;
+use crate::tasks::boxed;
 
 /// What `work` came to; a panic in it becomes a problem. What it shared is guarded by locks that are read again
 /// after a panic, or by the ledger.
-pub(super) async fn caught<T>(what: &str, work: impl Future<Output = T>) -> Result<T, Problem> {
-    AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| {
-        let mut problem = Problem::new(format!("mtv-matrix broke while {what}: {}", words(&*panic)));
-        problem.details.push("this is a bug of mtv-matrix: standard error has the place in its code".to_owned());
-        problem
+pub(super) fn caught<T>(what: &str, work: impl Future<Output = T>) -> impl Future<Output = Result<T, Problem>> {
+    AssertUnwindSafe(boxed(work)).catch_unwind().map(move |done| {
+        done.map_err(|panic| {
+            let mut problem = Problem::new(format!("mtv-matrix broke while {what}: {}", words(&*panic)));
+            problem.details.push("this is a bug of mtv-matrix: standard error has the place in its code".to_owned());
+            problem
+        })
     })
 }
 

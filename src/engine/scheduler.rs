@@ -23,6 +23,7 @@ use crate::event::{EventKind, Events, Verdict};
 use crate::matrix::{Cell, Decision};
 use crate::migration::Outcome;
 use crate::net;
+use crate::tasks::boxed;
 
 /// Bounds and choices of a run, from the settings.
 #[derive(Debug, Clone)]
@@ -237,7 +238,7 @@ impl<W: Work> Scheduler<W> {
         if keep {
             self.work.keep(cell);
         } else {
-            ended.leftovers += self.work.teardown(cell, attempt).await;
+            ended.leftovers += boxed(self.work.teardown(cell, attempt)).await;
         }
         ended.tried = Verdict::of_attempts(ended.tried.into_iter().chain([outcome.verdict]));
         ended.verdict = ended.tried.unwrap_or(outcome.verdict);

@@ -239,7 +239,8 @@ fn rfc3339(at: Timestamp) -> String {
 /// runs, or nobody can tell.
 pub fn rests(cluster: &Cluster, namespace: &str, plan: &str) -> bool {
     let kind = ApiResource::erase::<Plan>(&());
-    let Some(Ok(found)) = cluster.hub().seen(&kind, Some(namespace), plan).map(|seen| wait::parse::<Plan>(&seen, &kind))
+    let Some(Ok(found)) =
+        cluster.hub().seen(&kind, Some(namespace), plan).map(|seen| wait::parse::<Plan>(&seen, &kind))
     else {
         return false;
     };

@@ -17,6 +17,7 @@ use crate::event::{Level, Problem, Stage, Verdict};
 use crate::forklift::plan::{PlanRequest, PlannedVm};
 use crate::forklift::{MtvError, maps, offload, plan};
 use crate::matrix::Cell;
+use crate::tasks::boxed;
 
 /// How an attempt ended, teardown aside.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,7 +49,7 @@ pub async fn run(context: &RunContext, cell: &Cell, attempt: u32) -> Outcome {
             Outcome { verdict: Verdict::Skipped, problem: Some(failure.problem), repeatable: false }
         }
         Err(mut failure) => {
-            super::artifacts::collect(context, cell, attempt).await;
+            boxed(super::artifacts::collect(context, cell, attempt)).await;
             failure.problem.look_at.push(format!("artifacts/{}", cell.id.slug()));
             let repeatable = !used_up.load(Ordering::Relaxed) && failure.verdict != Verdict::Blocked;
             Outcome { verdict: failure.verdict, problem: Some(failure.problem), repeatable }

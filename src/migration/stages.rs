@@ -14,6 +14,7 @@ use crate::cluster::wait::{WAITING, Waiting};
 use crate::config::Timeouts;
 use crate::event::{EventKind, Events, Problem, Stage, Verdict};
 use crate::net::pauses;
+use crate::tasks::boxed;
 
 /// The deadline of a stage.
 pub fn limit(stage: Stage, timeouts: &Timeouts) -> Duration {
@@ -103,23 +104,31 @@ pub struct StageRun<'a> {
 
 impl StageRun<'_> {
     /// Runs `work` as a stage that has a deadline of its own.
-    pub async fn stage<T, E: Into<Failure>>(
+    pub fn stage<T, E: Into<Failure>>(
         self,
         stage: Stage,
         work: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, Failure> {
-        let (what, set_by) = (format!("stage {stage}"), format!("`timeouts.{}`", stage.name().replace('-', "_")));
-        let limit = limit(stage, self.timeouts);
-        let bound = Bound { what: &what, limit, set_by: &set_by, blames_mtv: false };
-        self.open_stage(stage, bound.on(async { work.await.map_err(Into::into) })).await
+    ) -> impl Future<Output = Result<T, Failure>> {
+        let work = boxed(work);
+        let bound = async move {
+            let (what, set_by) = (format!("stage {stage}"), format!("`timeouts.{}`", stage.name().replace('-', "_")));
+            let limit = limit(stage, self.timeouts);
+            let bound = Bound { what: &what, limit, set_by: &set_by, blames_mtv: false };
+            bound.on(async { work.await.map_err(Into::into) }).await
+        };
+        self.open_stage(stage, bound)
     }
 
     /// Runs `work` as a stage that lasts as long as its steps. Spans made by `work` are children of the stage's.
-    pub(super) async fn open_stage<T>(
+    pub(super) fn open_stage<T>(
         self,
         stage: Stage,
         work: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, Failure> {
+    ) -> impl Future<Output = Result<T, Failure>> {
+        boxed(self.opened(stage, boxed(work)))
+    }
+
+    async fn opened<T>(self, stage: Stage, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let Self { events, cell, attempt, .. } = self;
         events.emit(EventKind::StageStarted { cell: cell.clone(), attempt, stage });
         let mut open = Open::new(|verdict, problem| {
@@ -136,7 +145,17 @@ impl StageRun<'_> {
     }
 
     /// Runs `work` as one step of a stage. `told`: its number and words, where it has events of its own.
-    pub(super) async fn step<T>(
+    pub(super) fn step<T>(
+        self,
+        stage: Stage,
+        told: Option<(u32, String)>,
+        bound: Bound<'_>,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> impl Future<Output = Result<T, Failure>> {
+        self.stepped(stage, told, bound, boxed(work))
+    }
+
+    async fn stepped<T>(
         self,
         stage: Stage,
         told: Option<(u32, String)>,

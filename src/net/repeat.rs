@@ -55,7 +55,7 @@ pub fn action(name: &str) -> Repeat {
 
 /// By the name of a SOAP operation of vSphere.
 pub fn soap(operation: &str) -> Repeat {
-    const SAFE: [&str; 17] = [
+    const SAFE: [&str; 18] = [
         "Login",
         "Logout",
         "CurrentTime",
@@ -67,6 +67,7 @@ pub fn soap(operation: &str) -> Repeat {
         "DestroyView",
         "CreatePropertyCollector",
         "DestroyPropertyCollector",
+        "DestroyPropertyFilter",
         "CreateFilter",
         "CancelTask",
         "PowerOnVM_Task",

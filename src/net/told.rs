@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::tasks::boxed;
+
 /// A request that is sent again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retry {
@@ -23,9 +25,9 @@ tokio::task_local! {
     static TELLER: Teller;
 }
 
-/// Runs `work`; `teller` hears of every request that it sends again.
-pub async fn scope<T>(teller: Teller, work: impl Future<Output = T>) -> T {
-    TELLER.scope(teller, work).await
+/// Runs `work`; `teller` hears of every request that it sends again. Boxed, as in [`crate::tasks::boxed`].
+pub fn scope<T>(teller: Teller, work: impl Future<Output = T>) -> impl Future<Output = T> {
+    TELLER.scope(teller, boxed(work))
 }
 
 /// For work that goes on in a task of its own: the teller of this one.

@@ -109,6 +109,10 @@ pub fn destroy_property_collector(collector: &MoRef) -> String {
     request("DestroyPropertyCollector", collector, |_| ())
 }
 
+pub fn destroy_property_filter(filter: &MoRef) -> String {
+    request("DestroyPropertyFilter", filter, |_| ())
+}
+
 pub fn create_filter(collector: &MoRef, spec: &FilterSpec<'_>) -> String {
     request("CreateFilter", collector, |w| {
         spec.write("spec", w);

@@ -374,7 +374,8 @@ impl Known {
             }
             Event::Delete(object) => {
                 let (name, slot) = self.slot(object);
-                let another = |there: &Slot| there.told.is_some() && there.object.metadata.uid != slot.object.metadata.uid;
+                let another =
+                    |there: &Slot| there.told.is_some() && there.object.metadata.uid != slot.object.metadata.uid;
                 if !self.objects.get(&name).is_some_and(another) {
                     self.objects.remove(&name);
                 }

@@ -173,7 +173,10 @@ async fn what_the_run_made_is_told_by_one_watch_of_its_label_that_goes_on_withou
     assert_eq!(hub.seen_in(&kind(), "ns").unwrap().len(), 2);
     assert_eq!(hub.seen_in(&kind(), "n").unwrap().len(), 0);
     let queries = script.lock().unwrap().queries.clone();
-    assert!(queries.iter().all(|query| query.starts_with("/api/v1/secrets?") && query.contains("run-id%3Drun")), "{queries:?}");
+    assert!(
+        queries.iter().all(|query| query.starts_with("/api/v1/secrets?") && query.contains("run-id%3Drun")),
+        "{queries:?}"
+    );
     // What others made has not its label, and is watched where it is.
     let mut foreign = hub.join(&client, &kind(), Some("ns"), "b");
     until(&mut foreign, is_there).await;

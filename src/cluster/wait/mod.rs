@@ -21,6 +21,7 @@ use super::Cluster;
 use crate::event::Problem;
 pub use crate::net::Poll;
 use crate::net::poll::{self, Ended, tenths};
+use crate::tasks::boxed;
 use hub::{Joined, View};
 
 tokio::task_local! {
@@ -261,7 +262,7 @@ where
     F: Future<Output = Poll<T>> + Send,
 {
     let look = || {
-        let looking = attempt();
+        let looking = boxed(attempt());
         async { Ok::<_, std::convert::Infallible>(looking.await) }
     };
     poll::until(Instant::now() + limit, &|last| say(what, last, None), look).await.map_err(|ended| match ended {

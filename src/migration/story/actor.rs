@@ -24,6 +24,7 @@ use crate::forklift::execution::{Ended, Execution};
 use crate::forklift::offload::Populators;
 use crate::forklift::{Patience, blame, hook_output, plan};
 use crate::matrix::Cell;
+use crate::tasks::boxed;
 
 /// How a Migration begins.
 enum Begins {
@@ -87,7 +88,7 @@ impl Acts for Actor<'_> {
     async fn act(&mut self, step: &Step) -> Result<(), Failure> {
         let done = self.perform(step).await;
         match done {
-            Err(failure) if failure.verdict == Verdict::Failed => Err(self.with_evidence(failure).await),
+            Err(failure) if failure.verdict == Verdict::Failed => Err(boxed(self.with_evidence(failure)).await),
             done => done,
         }
     }
@@ -119,6 +120,7 @@ impl Actor<'_> {
         // The step's own bound ends it and says so in its words; what waits inside only has to end some time.
         let limit = step.deadline(&self.context.parts.settings.timeouts).0 + BEYOND;
         let patience = self.context.patience(limit);
+        // Each on the heap while it lasts: the longest of all kinds would be held for every cell.
         match step {
             Step::Create(_) => {
                 let made = self.tracked().create(self.plan.clone()).await?;
@@ -133,9 +135,9 @@ impl Actor<'_> {
                 }
                 Ok(())
             }
-            Step::Migrate(_) => self.migrate(patience).await,
-            Step::Start(start) => self.start(start.cutover).await,
-            Step::Wait(wait) => self.wait(wait, patience).await,
+            Step::Migrate(_) => boxed(self.migrate(patience)).await,
+            Step::Start(start) => boxed(self.start(start.cutover)).await,
+            Step::Wait(wait) => boxed(self.wait(wait, patience)).await,
             Step::Cutover(cutover) => {
                 if let Some(count) = cutover.after_precopies {
                     let goal = Goal::Precopies(count);
@@ -143,16 +145,16 @@ impl Actor<'_> {
                 }
                 Ok(self.execution(&self.tracked(), &self.migration()).cut_over(cutover.at).await?)
             }
-            Step::Cancel(cancel) => self.cancel(&cancel.vms, patience).await,
-            Step::Expect(expect) => self.expect(expect, patience).await,
+            Step::Cancel(cancel) => boxed(self.cancel(&cancel.vms, patience)).await,
+            Step::Expect(expect) => boxed(self.expect(expect, patience)).await,
             Step::Retry(_) => {
                 self.told.claims = Some(self.claims(&[]).await?);
-                self.run_to_end(patience).await.map(drop)
+                boxed(self.run_to_end(patience)).await.map(drop)
             }
             Step::Resume(_) => {
                 self.told.claims = Some(self.claims(&[]).await?);
                 self.begin(Begins::Resumed).await?;
-                self.end(patience).await.map(drop)
+                boxed(self.end(patience)).await.map(drop)
             }
             Step::Archive(_) => {
                 self.told.claims = Some(self.claims(&[]).await?);
@@ -161,26 +163,26 @@ impl Actor<'_> {
             }
             Step::Delete(delete) => {
                 self.told.claims = Some(self.claims(&[]).await?);
-                self.delete(delete.what, limit).await
+                boxed(self.delete(delete.what, limit)).await
             }
-            Step::Power(power) => self.switch(power).await,
-            Step::Absent(absent) => self.absent(&absent.kinds, limit).await,
-            Step::Verify(_) => self.look(Look::Arrived).await,
-            Step::Boot(_) => self.look(Look::Booted).await,
-            Step::Snapshot(snapshot) => self.snapshot(snapshot).await,
-            Step::AddDisk(disk) => self.add_disk(disk).await,
-            Step::Patch(patch) => self.patch(patch).await,
-            Step::Kill(kill) => self.kill(kill, limit).await,
-            Step::Fault(fault) if fault.what == Faulty::Quota => self.quota(fault, limit).await,
-            Step::Fault(fault) if fault.what == Faulty::Drain => self.drain(fault, limit).await,
+            Step::Power(power) => boxed(self.switch(power)).await,
+            Step::Absent(absent) => boxed(self.absent(&absent.kinds, limit)).await,
+            Step::Verify(_) => boxed(self.look(Look::Arrived)).await,
+            Step::Boot(_) => boxed(self.look(Look::Booted)).await,
+            Step::Snapshot(snapshot) => boxed(self.snapshot(snapshot)).await,
+            Step::AddDisk(disk) => boxed(self.add_disk(disk)).await,
+            Step::Patch(patch) => boxed(self.patch(patch)).await,
+            Step::Kill(kill) => boxed(self.kill(kill, limit)).await,
+            Step::Fault(fault) if fault.what == Faulty::Quota => boxed(self.quota(fault, limit)).await,
+            Step::Fault(fault) if fault.what == Faulty::Drain => boxed(self.drain(fault, limit)).await,
             // The lab's own are all Plans' and so the cast's.
             Step::Fault(_) => Ok(()),
-            Step::WriteMarker(step) => self.write_markers(step.vm.as_ref()).await,
-            Step::ReadMarker(read) => self.read_markers(read).await,
-            Step::Run(run) => self.run(run).await,
-            Step::Shutdown(step) => self.shut_down(step.vm.as_ref(), limit).await,
-            Step::Inspect(inspect) => self.inspect(inspect, limit).await,
-            Step::Upgrade(_) => self.upgrade(limit).await,
+            Step::WriteMarker(step) => boxed(self.write_markers(step.vm.as_ref())).await,
+            Step::ReadMarker(read) => boxed(self.read_markers(read)).await,
+            Step::Run(run) => boxed(self.run(run)).await,
+            Step::Shutdown(step) => boxed(self.shut_down(step.vm.as_ref(), limit)).await,
+            Step::Inspect(inspect) => boxed(self.inspect(inspect, limit)).await,
+            Step::Upgrade(_) => boxed(self.upgrade(limit)).await,
         }
     }
 

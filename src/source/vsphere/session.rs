@@ -1,6 +1,7 @@
 //! One logged-in session, shared by all calls of a profile: transport, login, renewal.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -58,6 +59,32 @@ pub(super) struct Live {
     pub(super) collector: MoRef,
     /// The user as the server names it in tasks.
     pub(super) user: String,
+    made: Mutex<Made>,
+}
+
+/// What was made in a session and is used again: it goes with the session.
+#[derive(Debug, Default)]
+struct Made {
+    /// Views of the whole inventory, by the kinds that they hold.
+    views: HashMap<String, MoRef>,
+    /// Collectors without a filter, which nobody uses.
+    collectors: Vec<MoRef>,
+}
+
+impl Live {
+    fn made(&self) -> MutexGuard<'_, Made> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A collector that is free.
+    pub(super) fn free_collector(&self) -> Option<MoRef> {
+        self.made().collectors.pop()
+    }
+
+    /// This one has no filter any more.
+    pub(super) fn give_back(&self, collector: MoRef) {
+        self.made().collectors.push(collector);
+    }
 }
 
 #[derive(Debug)]
@@ -238,13 +265,26 @@ impl Session {
         let kinds: Vec<&str> = props.iter().map(|p| p.kind).collect();
         let manager =
             |live: &Live| live.content.view_manager.clone().unwrap_or_else(|| MoRef::new("ViewManager", "ViewManager"));
-        let values =
-            self.call(|live| op::create_container_view(&manager(live), &live.content.root_folder, &kinds)).await?;
-        let view = envelope::reference("CreateContainerView", values)
-            .map_err(|e| CallError::Source(self.unreachable(e.to_string())))?;
+        let known = self.live().await?.made().views.get(&kinds.join(",")).cloned();
+        let view = match known {
+            Some(view) => view,
+            None => {
+                let make = |live: &Live| op::create_container_view(&manager(live), &live.content.root_folder, &kinds);
+                let values = self.call(make).await?;
+                let view = envelope::reference("CreateContainerView", values)
+                    .map_err(|e| CallError::Source(self.unreachable(e.to_string())))?;
+                let before = self.live().await?.made().views.insert(kinds.join(","), view.clone());
+                // Somebody else made one, too. It would live as long as the session; failing to drop it harms nobody.
+                if let Some(before) = before {
+                    let _ = self.call(|_| op::destroy_view(&before)).await;
+                }
+                view
+            }
+        };
         let read = self.read(&FilterSpec { props, select: property::Select::View(&view) }).await;
-        // The view would live as long as the session; failing to drop it harms nobody.
-        let _ = self.call(|_| op::destroy_view(&view)).await;
+        if read.is_err() {
+            self.live().await?.made().views.retain(|_, made| *made != view);
+        }
         read
     }
 }
@@ -281,7 +321,7 @@ impl Sessions for Session {
             })?;
         let user = values.first().and_then(|s| s.text_at("userName")).unwrap_or(&login.username).to_owned();
         let cookie = cookie.ok_or_else(|| self.unreachable("the login was answered without a session cookie"))?;
-        Ok(Live { http, cookie, collector: content.property_collector.clone(), content, user })
+        Ok(Live { http, cookie, collector: content.property_collector.clone(), content, user, made: Mutex::default() })
     }
 
     async fn logout(&self, live: &Live) {

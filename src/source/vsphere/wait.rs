@@ -57,30 +57,48 @@ impl Session {
         deadline: Instant,
         look: &mut impl FnMut(&BTreeMap<MoRef, Props>) -> Poll<T>,
     ) -> Result<Waited<T>, CallError> {
-        let values = self.steady(live, op::create_property_collector(&live.collector), Duration::ZERO).await?;
-        let collector = envelope::reference("CreatePropertyCollector", values)
-            .map_err(|e| CallError::Source(self.unreachable(e.to_string())))?;
-        let result = self.poll_collector(live, &collector, objects, paths, deadline, look).await;
-        // Filters go with their collector; a collector that stays goes with the session.
-        let _ = self.post(live, op::destroy_property_collector(&collector), Duration::ZERO).await;
-        result
+        let reference = |what: &str, values| {
+            envelope::reference(what, values).map_err(|e| CallError::Source(self.unreachable(e.to_string())))
+        };
+        let collector = match live.free_collector() {
+            Some(free) => free,
+            None => {
+                let make = op::create_property_collector(&live.collector);
+                reference("CreatePropertyCollector", self.steady(live, make, Duration::ZERO).await?)?
+            }
+        };
+        let polled = async {
+            let spec = watched(objects, paths);
+            let filter = self.steady(live, op::create_filter(&collector, &spec), Duration::ZERO).await?;
+            let found = self.poll_collector(live, &collector, deadline, look).await?;
+            Ok((found, reference("CreateFilter", filter)))
+        };
+        // A collector whose filter is gone serves the next wait; one that stays goes with the session.
+        match polled.await {
+            Ok((found, Ok(filter))) => {
+                if self.post(live, op::destroy_property_filter(&filter), Duration::ZERO).await.is_ok() {
+                    live.give_back(collector);
+                }
+                Ok(found)
+            }
+            Ok((found, Err(_))) => {
+                let _ = self.post(live, op::destroy_property_collector(&collector), Duration::ZERO).await;
+                Ok(found)
+            }
+            Err(error) => {
+                let _ = self.post(live, op::destroy_property_collector(&collector), Duration::ZERO).await;
+                Err(error)
+            }
+        }
     }
 
     async fn poll_collector<T>(
         &self,
         live: &Live,
         collector: &MoRef,
-        objects: &[MoRef],
-        paths: &[&str],
         deadline: Instant,
         look: &mut impl FnMut(&BTreeMap<MoRef, Props>) -> Poll<T>,
     ) -> Result<Waited<T>, CallError> {
-        let mut kinds: Vec<&str> = objects.iter().map(|o| o.kind.as_str()).collect();
-        kinds.sort_unstable();
-        kinds.dedup();
-        let props = kinds.into_iter().map(|kind| PropertySpec { kind, paths }).collect();
-        let spec = FilterSpec { props, select: Select::Objects(objects) };
-        self.steady(live, op::create_filter(collector, &spec), Duration::ZERO).await?;
         let mut known: BTreeMap<MoRef, Props> = BTreeMap::new();
         let mut version = String::new();
         loop {
@@ -151,6 +169,15 @@ impl Session {
     pub(super) fn timeout(&self, what: &str, waited: Duration, last: String) -> SourceError {
         SourceError::Timeout { profile: self.profile_name().to_owned(), what: what.to_owned(), waited, last }
     }
+}
+
+/// These properties of these objects.
+fn watched<'a>(objects: &'a [MoRef], paths: &'a [&'a str]) -> FilterSpec<'a> {
+    let mut kinds: Vec<&str> = objects.iter().map(|o| o.kind.as_str()).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let props = kinds.into_iter().map(|kind| PropertySpec { kind, paths }).collect();
+    FilterSpec { props, select: Select::Objects(objects) }
 }
 
 fn apply(update: &ObjectUpdate, known: &mut BTreeMap<MoRef, Props>) {
