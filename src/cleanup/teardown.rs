@@ -149,8 +149,8 @@ impl Undo<'_> {
         let elsewhere = |entry: &OpenEntry| {
             !batch.contains(&entry.id) && inner_namespace(&entry.thing).is_none_or(|(_, namespace)| namespace != home)
         };
-        let home_is_needed = leftovers.iter().any(|left: &Leftover| left.standing != Standing::NotOurs)
-            || self.ledger.open_entries().iter().any(elsewhere);
+        let home_is_needed =
+            leftovers.iter().any(|left: &Leftover| left.standing != Standing::NotOurs) || self.ledger.holds(elsewhere);
         if home_is_needed {
             let because = "it holds what proves the rest to be the run's";
             leftovers.extend(last.iter().map(|entry| Leftover::left(entry, because)));
@@ -169,8 +169,7 @@ impl Undo<'_> {
             }
         }
         // What is gone all the same had nothing to cancel.
-        let open: BTreeSet<EntryId> = self.ledger.open_entries().into_iter().map(|entry| entry.id).collect();
-        leftovers.extend(uncancelled.into_iter().filter(|(id, _)| open.contains(id)).map(|(_, left)| left));
+        leftovers.extend(uncancelled.into_iter().filter(|(id, _)| self.ledger.is_open(*id)).map(|(_, left)| left));
         leftovers
     }
 

@@ -94,7 +94,7 @@ impl Work for Migrations {
     /// By itself it is for a run that could not begin.
     async fn close(&self) -> u32 {
         let ledger = &self.context.parts.ledger;
-        let keeps = ledger.open_entries().iter().any(|e| e.kept);
+        let keeps = ledger.holds(|e| e.kept);
         let mut entries = ledger.open_entries_of(None);
         if keeps {
             // Kept plans still refer to the run's Providers; shared settings are given back all the same.
@@ -154,7 +154,7 @@ impl Migrations {
     /// What was verified to be gone and is there again: somebody's controller may have made it anew.
     async fn last_look(&self, told: &[Leftover]) -> Vec<Leftover> {
         let parts = &self.context.parts;
-        if parts.ledger.open_entries().iter().any(|entry| entry.cell.is_some()) {
+        if parts.ledger.holds(|entry| entry.cell.is_some()) {
             // A cell's teardown has told of what it left.
             return Vec::new();
         }

@@ -235,7 +235,7 @@ async fn execute(request: &Request<'_>, cells: &[Cell], context: Arc<RunContext>
         summary,
         interrupted: stop.cancel.is_cancelled(),
         aborted: stop.abort.is_cancelled(),
-        keeps: context.parts.ledger.open_entries().iter().any(|e| e.kept),
+        keeps: context.parts.ledger.holds(|e| e.kept),
         of_a_set: request.set.is_some(),
         demands: match &request.set {
             Some(_) => Demands { flaky_fails: demands(settings).flaky_fails, ..Demands::default() },

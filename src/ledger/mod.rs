@@ -228,7 +228,7 @@ impl Ledger {
             last_line: None,
             state: Mutex::new(State { file, whole: 0, next: 1, entries: BTreeMap::new() }),
         };
-        ledger.write(|_| Line::Opened { version: VERSION, run: run.clone(), at: clock::now(), secret })?;
+        ledger.write(|_| Line::Opened { version: VERSION, run: run.clone(), at: clock::now(), secret }, |_| ())?;
         begun.persist_noclobber(path).map_err(|refused| write_error(refused.error))?;
         // Its name is to outlive a crash, too. Some file systems can't sync a directory.
         let _ = File::open(dir).and_then(|dir| dir.sync_all());
@@ -281,53 +281,52 @@ impl Ledger {
 
     /// Writes down that `thing` is about to be created. Nothing is created when this fails.
     pub fn intent(&self, cell: Option<&CellId>, thing: Thing) -> Result<EntryId, LedgerError> {
-        let mut given = EntryId(0);
-        self.write(|state| {
-            given = EntryId(state.next);
+        let at = clock::now();
+        let line = |state: &State| Line::Intent {
+            entry: EntryId(state.next),
+            at,
+            cell: cell.cloned(),
+            thing: Box::new(thing.clone()),
+        };
+        self.write(line, |state| {
+            let id = EntryId(state.next);
             state.next += 1;
-            let at = clock::now();
-            let entry = OpenEntry {
-                id: given,
-                cell: cell.cloned(),
-                thing: thing.clone(),
-                done: false,
-                platform_id: None,
-                kept: false,
-                at,
-            };
-            state.entries.insert(given, entry);
-            Line::Intent { entry: given, at, cell: cell.cloned(), thing: Box::new(thing.clone()) }
-        })?;
-        Ok(given)
+            let (cell, thing) = (cell.cloned(), thing.clone());
+            state.entries.insert(id, OpenEntry { id, cell, thing, done: false, platform_id: None, kept: false, at });
+            id
+        })
     }
 
     /// Writes down that it exists now.
     pub fn done(&self, id: EntryId, platform_id: Option<String>) -> Result<(), LedgerError> {
-        self.write(|state| {
-            if let Some(entry) = state.entries.get_mut(&id) {
-                entry.done = true;
-                entry.platform_id.clone_from(&platform_id);
-            }
-            Line::Done { entry: id, at: clock::now(), platform_id }
-        })
+        let line = Line::Done { entry: id, at: clock::now(), platform_id: platform_id.clone() };
+        self.write(
+            |_| line,
+            |state| {
+                if let Some(entry) = state.entries.get_mut(&id) {
+                    (entry.done, entry.platform_id) = (true, platform_id);
+                }
+            },
+        )
     }
 
     /// Writes down that it was verified to be gone (or, for a setting, given back).
     pub fn gone(&self, id: EntryId) -> Result<(), LedgerError> {
-        self.write(|state| {
-            state.entries.remove(&id);
-            Line::Gone { entry: id, at: clock::now() }
-        })
+        let line = Line::Gone { entry: id, at: clock::now() };
+        self.write(|_| line, |state| drop(state.entries.remove(&id)))
     }
 
     /// Writes down that it stays because the user asked for it.
     pub fn kept(&self, id: EntryId) -> Result<(), LedgerError> {
-        self.write(|state| {
-            if let Some(entry) = state.entries.get_mut(&id) {
-                entry.kept = true;
-            }
-            Line::Kept { entry: id, at: clock::now() }
-        })
+        let line = Line::Kept { entry: id, at: clock::now() };
+        self.write(
+            |_| line,
+            |state| {
+                if let Some(entry) = state.entries.get_mut(&id) {
+                    entry.kept = true;
+                }
+            },
+        )
     }
 
     /// Everything not gone, newest intent first: the order in which to undo.
@@ -341,7 +340,22 @@ impl Ledger {
         self.state.lock().map(|s| s.entries.values().rev().filter(of_cell).cloned().collect()).unwrap_or_default()
     }
 
-    fn write(&self, make: impl FnOnce(&mut State) -> Line) -> Result<(), LedgerError> {
+    /// Whether anything is open that `is`.
+    pub fn holds(&self, is: impl FnMut(&OpenEntry) -> bool) -> bool {
+        self.state.lock().is_ok_and(|state| state.entries.values().any(is))
+    }
+
+    /// Whether this entry is open.
+    pub fn is_open(&self, id: EntryId) -> bool {
+        self.state.lock().is_ok_and(|state| state.entries.contains_key(&id))
+    }
+
+    /// Writes a line; what it says is so once the file says it.
+    fn write<T>(
+        &self,
+        make: impl FnOnce(&State) -> Line,
+        apply: impl FnOnce(&mut State) -> T,
+    ) -> Result<T, LedgerError> {
         let write_error = |source| LedgerError::Write { path: self.path.clone(), source };
         let mut state = self
             .state
@@ -351,19 +365,17 @@ impl Ledger {
         if state.file.seek(SeekFrom::End(0)).map_err(write_error)? != state.whole {
             state.file.set_len(state.whole).map_err(write_error)?;
         }
-        let known = (state.next, state.entries.clone());
-        let line = make(&mut state);
+        let line = make(&state);
         let mut bytes = serde_json::to_vec(&line).map_err(|e| write_error(e.into()))?;
         bytes.push(b'\n');
         let written = state.file.write_all(&bytes).and_then(|()| state.file.sync_data());
         if let Err(source) = written {
-            // The file does not say it, so it is not so. Cut back now where that is possible.
-            (state.next, state.entries) = known;
+            // Cut back now where that is possible.
             let _ = state.file.set_len(state.whole);
             return Err(write_error(source));
         }
         state.whole += bytes.len() as u64;
-        Ok(())
+        Ok(apply(&mut state))
     }
 }
 
