@@ -300,6 +300,7 @@ fn luns(state: &State) -> Val {
             obj("HostScsiDisk")
                 .set("deviceName", format!("/vmfs/devices/disks/{name}"))
                 .set("deviceType", "disk")
+                .set("key", format!("key-vim.host.ScsiDisk-0200{}", name.trim_start_matches("naa.")))
                 .set("uuid", format!("0200{}", name.trim_start_matches("naa.")))
                 .set("canonicalName", name)
                 .set("lunType", "disk")

@@ -249,6 +249,7 @@ const HOST_PATHS: &[&str] = &[
     "config.network.vnic",
     "summary.config.sslThumbprint",
     "summary.managementServerIp",
+    "config.storageDevice.scsiLun",
     "summary.runtime.inMaintenanceMode",
     "summary.hardware.numCpuPkgs",
     "summary.hardware.numCpuCores",

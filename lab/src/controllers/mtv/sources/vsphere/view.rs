@@ -193,10 +193,23 @@ pub(super) fn host(objects: &Objects, host: &ObjectContent) -> Value {
         "productName": text("config.product.name"), "productVersion": text("config.product.version"),
         "networking": {"pNICs": null, "vNICs": nics.iter().map(vnic).collect::<Value>(), "portGroups": null, "switches": null},
         "networks": references(&host.morefs("network")), "datastores": references(&host.morefs("datastore")),
-        "vms": null, "networkAdapters": nics.iter().map(adapter).collect::<Value>(), "hostScsiDisks": null,
+        "vms": null, "networkAdapters": nics.iter().map(adapter).collect::<Value>(), "hostScsiDisks": scsi_disks(host),
         "advancedOptions": null,
     });
     with(base(objects, host), more)
+}
+
+/// The SCSI disks that a host sees; `null` where it tells of none.
+fn scsi_disks(host: &ObjectContent) -> Value {
+    let luns = host.props.get("config.storageDevice.scsiLun").map_or(&[][..], |luns| luns.children.as_slice());
+    let told = |lun: &Element, key: &str| lun.text_at(key).unwrap_or_default().trim().to_owned();
+    let disk = |lun: &Element| {
+        json!({
+            "canonicalName": lun.text_at("canonicalName").unwrap_or_default(), "vendor": told(lun, "vendor"),
+            "model": "", "key": told(lun, "key"),
+        })
+    };
+    if luns.is_empty() { Value::Null } else { luns.iter().map(disk).collect() }
 }
 
 /// The network cards of a VM, as devices.
