@@ -49,6 +49,13 @@ impl Adapter for Vsphere {
         if disks != live.disks.len() {
             return Err(format!("the inventory shows {disks} disks, the platform {}", live.disks.len()));
         }
+        // One that was put in the place of another changes no number.
+        let file_of = |disk: &'_ Value| disk.get("file")?.as_str()?.rsplit(['/', ' ', ']']).next().map(str::to_owned);
+        let files: BTreeSet<String> = list("disks").iter().filter_map(file_of).collect();
+        let shared = live.disks.iter().filter(|disk| disk.shared).filter_map(|disk| disk.file_name.as_deref());
+        if let Some(file) = shared.into_iter().find(|file| !files.contains(file)) {
+            return Err(format!("the inventory does not show the shared disk {file}"));
+        }
         let known: BTreeSet<Mac> =
             list("nics").iter().filter_map(|n| n.get("mac").and_then(Value::as_str)).map(Mac::new).collect();
         let wanted: BTreeSet<Mac> = live.nics.iter().map(|n| n.mac.clone()).collect();
@@ -87,5 +94,49 @@ impl Adapter for Vsphere {
 
     fn networks(&self, vms: &[SourceVm]) -> Vec<SourceRef> {
         distinct(vms.iter().flat_map(|vm| vm.nics.iter().map(|n| (n.network_id.clone(), n.network_name.clone()))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::vm::{GuestOs, SourceDisk};
+
+    #[test]
+    fn a_shared_disk_in_the_place_of_a_copy_changes_no_number_and_is_waited_for_all_the_same() {
+        let disk = |file: &str, shared| SourceDisk {
+            id: file.into(),
+            label: "Hard disk".into(),
+            file_name: Some(file.into()),
+            interface: None,
+            capacity_bytes: 1,
+            storage_id: String::new(),
+            storage_name: String::new(),
+            raw: false,
+            shared,
+        };
+        let live = SourceVm {
+            id: "vm-1".into(),
+            uuid: None,
+            name: "a".into(),
+            power: Power::Off,
+            os: GuestOs::Linux,
+            cpu: None,
+            memory_mib: None,
+            firmware: None,
+            nics: Vec::new(),
+            disks: vec![disk("a.vmdk", false), disk("owners_1.vmdk", true)],
+            snapshots: Vec::new(),
+            guest_agent_running: None,
+        };
+        let seen = |second: &str| {
+            json!({"id": "vm-1", "powerState": "poweredOff", "nics": [],
+                "disks": [{"file": "[nfs] a/a.vmdk"}, {"file": second}]})
+        };
+        assert_eq!(Vsphere.complete(&seen("[nfs] owners/owners_1.vmdk"), &live), Ok(()));
+        let early = Vsphere.complete(&seen("[nfs] a/a_1.vmdk"), &live).unwrap_err();
+        assert!(early.contains("owners_1.vmdk"), "{early}");
     }
 }

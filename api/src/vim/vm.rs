@@ -150,6 +150,30 @@ pub enum TaskState {
     Error(Fault),
 }
 
+impl TaskState {
+    /// What tells how a task ends; its progress, which changes all the while, is not among them.
+    pub const PATHS: &'static [&'static str] = &["info.state", "info.result", "info.error"];
+
+    /// From [`TaskState::PATHS`]; `None`: nothing is told.
+    pub fn of(props: &Props) -> Option<Self> {
+        let state = props.get("info.state")?.text.as_str();
+        Some(Self::parse(Some(state), props.get("info.result"), props.get("info.error"), None))
+    }
+
+    fn parse(state: Option<&str>, result: Option<&Element>, error: Option<&Element>, percent: Option<u8>) -> Self {
+        match state {
+            Some("success") => Self::Success(result.cloned()),
+            Some("error") => Self::Error(error.map(Fault::localized).unwrap_or_else(|| Fault {
+                kind: String::new(),
+                text: String::new(),
+                detail: Box::default(),
+            })),
+            Some("running") => Self::Running { percent },
+            _ => Self::Queued,
+        }
+    }
+}
+
 /// The property `info` of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskInfo {
@@ -167,16 +191,8 @@ pub struct TaskInfo {
 impl TaskInfo {
     pub fn parse(info: &Element) -> Self {
         let text = |path: &str| info.text_at(path).unwrap_or_default().to_owned();
-        let state = match info.text_at("state") {
-            Some("success") => TaskState::Success(info.child("result").cloned()),
-            Some("error") => TaskState::Error(info.child("error").map(Fault::localized).unwrap_or_else(|| Fault {
-                kind: String::new(),
-                text: String::new(),
-                detail: Box::default(),
-            })),
-            Some("running") => TaskState::Running { percent: info.parse_at("progress") },
-            _ => TaskState::Queued,
-        };
+        let (result, error) = (info.child("result"), info.child("error"));
+        let state = TaskState::parse(info.text_at("state"), result, error, info.parse_at("progress"));
         Self {
             name: text("name"),
             description_id: text("descriptionId"),

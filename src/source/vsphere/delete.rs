@@ -25,6 +25,20 @@ fn shown<'a>(object: &'a ObjectContent, name: &'a str) -> Shown<'a> {
 impl VsphereDriver {
     /// The claimed VM and whose it is. Of several with its name the one that is proven.
     pub(super) async fn claimed(&self, claim: &Claim<'_>) -> Result<Option<(MoRef, Judgement)>, SourceError> {
+        // What the run wrote down is found by its id; names are listed where that one is not there, or not proven.
+        if let Some(id) = claim.id.filter(|_| claim.written) {
+            let vm = MoRef::new("VirtualMachine", id);
+            match self.props(&vm, SHOWN).await {
+                Ok(object) => {
+                    let name = decode_name(object.text("name").unwrap_or_default());
+                    if claim.judge(shown(&object, &name)) == Judgement::Ours {
+                        return Ok(Some((vm, Judgement::Ours)));
+                    }
+                }
+                Err(SourceError::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
         let mut candidates = self.refresh().await?.get(claim.name).cloned().unwrap_or_default();
         // One that somebody renamed is still the one with the id.
         if let Some(id) = claim.id.filter(|id| candidates.iter().all(|vm| vm.id != *id)) {
@@ -88,9 +102,10 @@ impl VsphereDriver {
             }
         }
         self.forget(name);
-        match self.refresh().await?.get(name).filter(|left| left.contains(&vm)) {
-            None => Ok(true),
-            Some(_) => Err(self.session.refused(what, format!("{vm} is still there after it was destroyed"))),
+        match self.props(&vm, &["name"]).await {
+            Err(SourceError::NotFound { .. }) => Ok(true),
+            Ok(_) => Err(self.session.refused(what, format!("{vm} is still there after it was destroyed"))),
+            Err(error) => Err(error),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Finding things by exact name: one listing, kept, refreshed on a miss.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -204,25 +204,28 @@ impl VsphereDriver {
         self.session.read(&spec).await.map_err(|e| self.session.failed("read names", e))
     }
 
-    /// The networks that a VM refers to.
-    pub(super) async fn networks(&self, refs: &[MoRef]) -> Result<Vec<Network>, SourceError> {
-        let props = vec![
-            PropertySpec { kind: "Network", paths: &["name"] },
-            PropertySpec { kind: "DistributedVirtualPortgroup", paths: &["key"] },
-            PropertySpec { kind: "OpaqueNetwork", paths: &["summary"] },
-        ];
-        Ok(self.props_of(refs, props).await?.iter().map(Network::from_object).collect())
-    }
-
-    /// Names of datastores by id.
-    pub(super) async fn datastore_names(
+    /// The networks and the datastores that a VM refers to, in one read: these by id.
+    pub(super) async fn surroundings(
         &self,
-        refs: &[MoRef],
-    ) -> Result<std::collections::BTreeMap<String, String>, SourceError> {
-        let props = vec![PropertySpec { kind: "Datastore", paths: &["name"] }];
-        let objects = self.props_of(refs, props).await?;
+        networks: &[MoRef],
+        datastores: &[MoRef],
+    ) -> Result<(Vec<Network>, BTreeMap<String, String>), SourceError> {
+        let mut props = Vec::new();
+        // A specification of a kind that no object is of is refused.
+        if !networks.is_empty() {
+            props.push(PropertySpec { kind: "Network", paths: &["name"] });
+            props.push(PropertySpec { kind: "DistributedVirtualPortgroup", paths: &["key"] });
+            props.push(PropertySpec { kind: "OpaqueNetwork", paths: &["summary"] });
+        }
+        if !datastores.is_empty() {
+            props.push(PropertySpec { kind: "Datastore", paths: &["name"] });
+        }
+        let refs: Vec<MoRef> = networks.iter().chain(datastores).cloned().collect();
+        let objects = self.props_of(&refs, props).await?;
+        let (stores, nets): (Vec<_>, Vec<_>) = objects.iter().partition(|object| object.obj.kind == "Datastore");
         let name = |o: &ObjectContent| decode_name(o.text("name").unwrap_or_default());
-        Ok(objects.iter().map(|o| (o.obj.id.clone(), name(o))).collect())
+        let stores = stores.into_iter().map(|o| (o.obj.id.clone(), name(o))).collect();
+        Ok((nets.into_iter().map(Network::from_object).collect(), stores))
     }
 
     /// An object of a kind by its id or its exact name.

@@ -107,7 +107,7 @@ impl SourceDriver for VsphereDriver {
     async fn networks_of(&self, base: &str) -> Result<Vec<SourceNetwork>, SourceError> {
         let vm = self.require(base).await?;
         let object = self.props(&vm, &["config.hardware.device", "network"]).await?;
-        let networks = self.networks(&object.morefs("network")).await?;
+        let (networks, _) = self.surroundings(&object.morefs("network"), &[]).await?;
         let mut found: Vec<SourceNetwork> = Vec::new();
         for nic in Hardware::of(&object.props).nics {
             let Some(network) = nic.backing.find(&networks) else {
@@ -179,8 +179,7 @@ impl SourceDriver for VsphereDriver {
                 why.unwrap_or_else(|| "it has no configuration: inaccessible, orphaned or still being made".to_owned());
             return Err(self.session.refused(format!("read VM {}", vm.name), cause));
         }
-        let networks = self.networks(&object.morefs("network")).await?;
-        let datastores = self.datastore_names(&object.morefs("datastore")).await?;
+        let (networks, datastores) = self.surroundings(&object.morefs("network"), &object.morefs("datastore")).await?;
         Ok(describe::source_vm(&object, &networks, &datastores))
     }
 

@@ -135,21 +135,29 @@ impl Session {
     /// Waits for a task; its result, where it has one.
     pub(super) async fn finish(&self, task: &MoRef, what: &str, limit: Duration) -> Result<Option<Element>, CallError> {
         let waited = self
-            .wait_for(std::slice::from_ref(task), &["info"], limit, |known| {
-                let Some(info) = known.get(task).and_then(|props| props.get("info")).map(TaskInfo::parse) else {
-                    return Poll::NotYet("the task tells nothing".to_owned());
-                };
-                match info.state {
-                    TaskState::Success(result) => Poll::Done(Ok(result)),
-                    TaskState::Error(fault) => Poll::Done(Err(fault)),
-                    state => Poll::NotYet(state.to_string()),
+            .wait_for(std::slice::from_ref(task), TaskState::PATHS, limit, |known| {
+                match known.get(task).and_then(TaskState::of) {
+                    Some(TaskState::Success(result)) => Poll::Done(Ok(result)),
+                    Some(TaskState::Error(fault)) => Poll::Done(Err(fault)),
+                    Some(state) => Poll::NotYet(state.to_string()),
+                    None => Poll::NotYet("the task tells nothing".to_owned()),
                 }
             })
             .await?;
         match waited {
             Waited::Done(result) => result.map_err(CallError::Refused),
-            Waited::Timeout { last } => Err(CallError::Source(self.timeout(what, limit, last))),
+            Waited::Timeout { last } => {
+                let last = self.progress(task).await.unwrap_or(last);
+                Err(CallError::Source(self.timeout(what, limit, last)))
+            }
         }
+    }
+
+    /// How far a task is, for who gives up on it. While it is waited for nobody asks: each percent would be an answer.
+    async fn progress(&self, task: &MoRef) -> Option<String> {
+        let props = vec![PropertySpec { kind: &task.kind, paths: &["info"] }];
+        let read = self.read(&FilterSpec { props, select: Select::Objects(std::slice::from_ref(task)) }).await.ok()?;
+        read.first()?.props.get("info").map(|info| TaskInfo::parse(info).state.to_string())
     }
 
     /// Starts a task and waits for it.
