@@ -53,7 +53,7 @@ impl Adapter for Vsphere {
         let file_of = |disk: &'_ Value| disk.get("file")?.as_str()?.rsplit(['/', ' ', ']']).next().map(str::to_owned);
         let files: BTreeSet<String> = list("disks").iter().filter_map(file_of).collect();
         let shared = live.disks.iter().filter(|disk| disk.shared).filter_map(|disk| disk.file_name.as_deref());
-        if let Some(file) = shared.into_iter().find(|file| !files.contains(file)) {
+        if let Some(file) = shared.into_iter().find(|file| !files.contains(*file)) {
             return Err(format!("the inventory does not show the shared disk {file}"));
         }
         let known: BTreeSet<Mac> =
