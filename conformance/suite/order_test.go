@@ -23,13 +23,15 @@ import (
 
 // Requests that the recorded runs need not send, and why. Their bytes are in the unit tests of op.rs.
 var unsent = map[string]string{
-	"ReconfigVM_Task":              "only where a clone is marked by its id, or a story adds a disk; its specification is that of a clone, which is checked",
-	"CancelTask":                   "only when a cell is cancelled",
-	"ShutdownGuest":                "only where a scenario asks for a graceful end",
-	"MakeDirectory":                "only where a clone's folder is missing",
-	"ContinueRetrievePropertiesEx": "only with more objects than a page holds",
-	"StartProgramInGuest":          "only where a story leaves a marker in a guest, and the shipped ones that do run only where they are named",
-	"ListProcessesInGuest":         "likewise, for its end",
+	"ReconfigVM_Task":                 "only where a clone is marked by its id, or a story adds a disk; its specification is that of a clone, which is checked",
+	"DestroyView":                     "only where two listings that begin at once have each made a view",
+	"ReconfigureComputeResource_Task": "only where a scenario keeps a clone from moving (`disable_drs_for_vms`), which the recorded ones don't",
+	"CancelTask":                      "only when a cell is cancelled",
+	"ShutdownGuest":                   "only where a scenario asks for a graceful end",
+	"MakeDirectory":                   "only where a clone's folder is missing",
+	"ContinueRetrievePropertiesEx":    "only with more objects than a page holds",
+	"StartProgramInGuest":             "only where a story leaves a marker in a guest, and the shipped ones that do run only where they are named",
+	"ListProcessesInGuest":            "likewise, for its end",
 }
 
 // recorder passes everything to a vSphere endpoint and keeps the requests' bodies.

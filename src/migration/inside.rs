@@ -69,10 +69,29 @@ enum Tried {
 }
 
 impl Inside<'_> {
+    /// Waits while the VM is on its way to run or to be off: one that MTV made a moment ago is neither yet. One that does not
+    /// get there is told by what is seen next.
+    async fn comes_to_rest(&self) {
+        const ON_ITS_WAY: [&str; 5] = ["", "Provisioning", "Starting", "Stopping", "WaitingForVolumeBinding"];
+        let (cluster, namespace, name) =
+            (&self.prepared.destination.cluster, self.prepared.target_namespace.as_str(), self.name);
+        let limit = self.context.parts.settings.timeouts.power;
+        let what = format!("VirtualMachine {namespace}/{name} to run or to be off");
+        let rests = wait::until(cluster, Some(namespace), name, &what, limit, |found: Option<&VirtualMachine>| {
+            let Some(found) = found else { return Poll::Done(()) };
+            let status = found.status.as_ref().map_or("", |status| status.printable_status.as_str());
+            if ON_ITS_WAY.contains(&status) { Poll::NotYet(status.to_owned()) } else { Poll::Done(()) }
+        });
+        if let Err(error) = rests.await {
+            self.context.note(Some(&self.cell.id), Level::Warning, error.to_string());
+        }
+    }
+
     async fn once(&self, may_start: bool) -> Result<Tried, String> {
         let Self { context, cell, prepared, name, command, login } = *self;
         let (cluster, namespace) = (&prepared.destination.cluster, prepared.target_namespace.as_str());
         let timeouts = &context.parts.settings.timeouts;
+        self.comes_to_rest().await;
         let Some(found) = target::read_target(cluster, namespace, name).await.map_err(String::from)? else {
             return Ok(Tried::Ran(Ran::Failed(format!("there is no VirtualMachine {namespace}/{name}"))));
         };
