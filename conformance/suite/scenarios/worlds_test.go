@@ -29,6 +29,7 @@ var passing = []string{"revision", "revisionValidated", "selfLink", "thumbprint"
 
 // What of a vCenter a world does not hold, or vcsim does not tell, by path; why.
 var unheld = []struct{ path, why string }{
+	{`^/hosts/[^/]+/hostScsiDisks`, "a recorded world holds no LUNs: its hosts see those of the lab's own datastores"},
 	{`^/clusters/[^/]+/drs`, "a world has one datacenter with one cluster, which balances its hosts"},
 	{`^/folders/templates$`, "the lab has a folder for templates"},
 	{`^/folders/vm/children$`, "that folder"},

@@ -203,10 +203,11 @@ impl Hub {
         Joined::new(self.state().narrow(client, kind, namespace), About::All, false)
     }
 
-    /// Whether a wide watch tells of this object, or will when it is waited for.
+    /// Whether a wide watch that runs tells of this object. One is not begun to see a single thing go: the rights of a run
+    /// hold no watch of Secrets.
     pub(crate) fn is_wide(&self, kind: &ApiResource, namespace: Option<&str>, name: &str) -> bool {
         let (state, kind) = (self.state(), kind_of(kind));
-        !state.refused.contains(&kind) && state.own.contains(&(name_in(namespace, name), kind))
+        state.wide.contains_key(&kind) && state.own.contains(&(name_in(namespace, name), kind))
     }
 
     /// This kind may not be watched over all namespaces.
