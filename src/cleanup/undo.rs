@@ -64,7 +64,9 @@ async fn once(cluster: &Cluster, ledger: &Ledger, entry: &OpenEntry, how: How) -
         Thing::Object { api_version, kind, plural, namespace, name, cluster: at } => {
             same_cluster(cluster, at, &described)?;
             let object = Object { kind: resource(api_version, kind, plural), namespace: namespace.as_deref(), name };
-            remove(cluster, &object, ledger, how).await
+            let removed = remove(cluster, &object, ledger, how).await?;
+            cluster.hub().gone(&object.kind, object.namespace, name);
+            Ok(removed)
         }
         Thing::Setting { api_version, kind, plural, namespace, name, pointer, before, after, holder, cluster: at } => {
             same_cluster(cluster, at, &described)?;
@@ -205,7 +207,6 @@ async fn remove(cluster: &Cluster, object: &Object<'_>, ledger: &Ledger, how: Ho
         Some(seen) => Poll::NotYet(why_it_stays(seen)),
     });
     gone.await?;
-    cluster.hub().gone(kind, namespace, name);
     Ok(true)
 }
 

@@ -251,7 +251,8 @@ pub fn rests(cluster: &Cluster, namespace: &str, plan: &str) -> bool {
         && all.iter().all(|migration| wait::parse(migration, &kind).is_ok_and(|migration| over(&migration)))
 }
 
-fn is_over(migration: &Migration) -> bool {
+/// Whether a Migration has ended, however.
+pub fn is_over(migration: &Migration) -> bool {
     let conditions = migration.status.as_ref().map_or(&[][..], |status| status.conditions.as_slice());
     ["Succeeded", "Failed", "Canceled"].iter().any(|end| conditions.holds(end))
 }

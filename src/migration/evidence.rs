@@ -17,6 +17,7 @@ use crate::check::{AskedHook, Evidence, Ran};
 use crate::cluster::objects::routes::{marked, whole};
 use crate::cluster::wait::{self, Poll};
 use crate::event::Level;
+use crate::forklift::execution;
 use crate::forklift::offload::Populators;
 use crate::forklift::plan::playbook;
 use crate::matrix::Cell;
@@ -110,11 +111,7 @@ async fn settle(context: &RunContext, cell: &Cell, prepared: &Prepared, name: &s
     let ended = wait::until(cluster, Some(namespace), name, &what, SETTLES, |found: Option<&Migration>| {
         let Some(found) = found else { return Poll::Done(()) };
         let conditions = found.status.as_ref().map_or(&[][..], |status| status.conditions.as_slice());
-        if ["Succeeded", "Failed", "Canceled"].iter().any(|end| conditions.holds(end)) {
-            Poll::Done(())
-        } else {
-            Poll::NotYet(conditions.summary())
-        }
+        if execution::is_over(found) { Poll::Done(()) } else { Poll::NotYet(conditions.summary()) }
     });
     if let Err(error) = ended.await {
         context.note(Some(&cell.id), Level::Warning, error.to_string());

@@ -17,39 +17,36 @@ pub async fn route_url(cluster: &Cluster, namespace: &str, name: &str) -> Result
     Ok(format!("https://{}", route.spec.host))
 }
 
-/// The object of this kind and name, as the run's own watch tells it where there is one; `Err` says that it is not there, or why it can't be read.
+/// The object of this kind and name; `Err` says that it is not there, or why it can't be read.
 pub(crate) async fn get<K>(cluster: &Cluster, namespace: Option<&str>, name: &str) -> Result<K, ReadError>
 where
     K: kube::Resource<DynamicType = ()> + serde::de::DeserializeOwned,
 {
     let what = || described::<K>(namespace, name);
     let kind = ApiResource::erase::<K>(&());
-    let there = match cluster.hub().seen(&kind, namespace, name) {
-        Some(seen) => seen,
-        None => match find::<K>(cluster, namespace, name).await? {
-            Some(found) => Arc::new(found),
-            None => return Err(ReadError::Missing { what: what() }),
-        },
-    };
+    let there = find::<K>(cluster, namespace, name).await?.ok_or_else(|| ReadError::Missing { what: what() })?;
     wait::parse::<K>(&there, &kind).map_err(|e| ReadError::unreadable(what(), e))
 }
 
-/// The object as it stands, or `None`.
+/// The object as it stands, or `None`: of what the run has made as its own watch tells it, without a request.
 pub(super) async fn find<K>(
     cluster: &Cluster,
     namespace: Option<&str>,
     name: &str,
-) -> Result<Option<DynamicObject>, ReadError>
+) -> Result<Option<Arc<DynamicObject>>, ReadError>
 where
     K: kube::Resource<DynamicType = ()>,
 {
-    let api = dynamic_api(cluster, &ApiResource::erase::<K>(&()), namespace);
+    let kind = ApiResource::erase::<K>(&());
+    if let Some(seen) = cluster.hub().seen(&kind, namespace, name) {
+        return Ok(Some(seen));
+    }
     let failed = |e: kube::Error| ReadError::failed(described::<K>(namespace, name), retry::short(&e));
-    read(&api, name).await.map_err(failed)
+    let found = read(&dynamic_api(cluster, &kind, namespace), name).await.map_err(failed)?;
+    Ok(found.map(Arc::new))
 }
 
-/// The object as it stands, every field of it but who wrote which, or `None`. Of what the run has made and watches
-/// anyway no request is needed.
+/// The object as it stands, every field of it but who wrote which, or `None`.
 pub async fn whole<K>(
     cluster: &Cluster,
     namespace: Option<&str>,
@@ -58,19 +55,10 @@ pub async fn whole<K>(
 where
     K: kube::Resource<DynamicType = ()>,
 {
+    let Some(found) = find::<K>(cluster, namespace, name).await? else { return Ok(None) };
+    let mut found = DynamicObject::clone(&found);
     let kind = ApiResource::erase::<K>(&());
-    let found = match cluster.hub().seen(&kind, namespace, name) {
-        Some(seen) => {
-            let mut seen = DynamicObject::clone(&seen);
-            let types = kube::core::TypeMeta { api_version: kind.api_version.clone(), kind: kind.kind.clone() };
-            seen.types.get_or_insert(types);
-            seen
-        }
-        None => match find::<K>(cluster, namespace, name).await? {
-            Some(found) => found,
-            None => return Ok(None),
-        },
-    };
+    found.types.get_or_insert(kube::core::TypeMeta { api_version: kind.api_version, kind: kind.kind });
     let unreadable = |error| ReadError::unreadable(described::<K>(namespace, name), error);
     serde_json::to_value(found).map(Some).map_err(unreadable)
 }

@@ -154,10 +154,7 @@ pub async fn until_dynamic<T>(
     look: impl FnMut(Option<&DynamicObject>) -> Poll<T> + Send,
 ) -> Result<T, WaitError> {
     let mut look = look;
-    let join = || {
-        // May none be watched over all namespaces, the next is of this one.
-        cluster.hub().join(&cluster.client(), kind, namespace, name)
-    };
+    let join = || cluster.hub().join(&cluster.client(), kind, namespace, name);
     let seen = move |joined: &Joined| match joined.view() {
         View::TooWide => {
             cluster.hub().too_wide(kind);

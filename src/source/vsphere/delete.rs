@@ -28,15 +28,8 @@ impl VsphereDriver {
         // What the run wrote down is found by its id; names are listed where that one is not there, or not proven.
         if let Some(id) = claim.id.filter(|_| claim.written) {
             let vm = MoRef::new("VirtualMachine", id);
-            match self.props(&vm, SHOWN).await {
-                Ok(object) => {
-                    let name = decode_name(object.text("name").unwrap_or_default());
-                    if claim.judge(shown(&object, &name)) == Judgement::Ours {
-                        return Ok(Some((vm, Judgement::Ours)));
-                    }
-                }
-                Err(SourceError::NotFound { .. }) => {}
-                Err(error) => return Err(error),
+            if self.judged(&vm, claim).await? == Some(Judgement::Ours) {
+                return Ok(Some((vm, Judgement::Ours)));
             }
         }
         let mut candidates = self.refresh().await?.get(claim.name).cloned().unwrap_or_default();
@@ -46,19 +39,25 @@ impl VsphereDriver {
         }
         let mut found: Option<(MoRef, Judgement)> = None;
         for vm in candidates {
-            let object = match self.props(&vm, SHOWN).await {
-                Ok(object) => object,
-                Err(SourceError::NotFound { .. }) => continue,
-                Err(error) => return Err(error),
-            };
-            let name = decode_name(object.text("name").unwrap_or_default());
-            let judgement = claim.judge(shown(&object, &name));
+            let Some(judgement) = self.judged(&vm, claim).await? else { continue };
             if judgement == Judgement::Ours {
                 return Ok(Some((vm, judgement)));
             }
             found.get_or_insert((vm, judgement));
         }
         Ok(found)
+    }
+
+    /// Whose the VM is; `None`: it is not there.
+    async fn judged(&self, vm: &MoRef, claim: &Claim<'_>) -> Result<Option<Judgement>, SourceError> {
+        match self.props(vm, SHOWN).await {
+            Ok(object) => {
+                let name = decode_name(object.text("name").unwrap_or_default());
+                Ok(Some(claim.judge(shown(&object, &name))))
+            }
+            Err(SourceError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) async fn delete(&self, claim: &Claim<'_>) -> Result<bool, SourceError> {

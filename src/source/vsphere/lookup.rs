@@ -210,16 +210,12 @@ impl VsphereDriver {
         networks: &[MoRef],
         datastores: &[MoRef],
     ) -> Result<(Vec<Network>, BTreeMap<String, String>), SourceError> {
-        let mut props = Vec::new();
-        // A specification of a kind that no object is of is refused.
-        if !networks.is_empty() {
-            props.push(PropertySpec { kind: "Network", paths: &["name"] });
-            props.push(PropertySpec { kind: "DistributedVirtualPortgroup", paths: &["key"] });
-            props.push(PropertySpec { kind: "OpaqueNetwork", paths: &["summary"] });
-        }
-        if !datastores.is_empty() {
-            props.push(PropertySpec { kind: "Datastore", paths: &["name"] });
-        }
+        let props = vec![
+            PropertySpec { kind: "Network", paths: &["name"] },
+            PropertySpec { kind: "DistributedVirtualPortgroup", paths: &["key"] },
+            PropertySpec { kind: "OpaqueNetwork", paths: &["summary"] },
+            PropertySpec { kind: "Datastore", paths: &["name"] },
+        ];
         let refs: Vec<MoRef> = networks.iter().chain(datastores).cloned().collect();
         let objects = self.props_of(&refs, props).await?;
         let (stores, nets): (Vec<_>, Vec<_>) = objects.iter().partition(|object| object.obj.kind == "Datastore");
