@@ -5,18 +5,17 @@
 //! else is watched by kind and namespace, from its first waiter to its last. Errors never end a watch: it pauses and
 //! goes on, and tells waiters what is wrong. Who waits for one object wakes for that one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use futures::StreamExt;
 use kube::api::{Api, ApiResource, DynamicObject};
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, watcher};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
+use super::known::{About, Known, Name, name_in};
 use crate::api::names::RUN_LABEL;
-use crate::cluster::retry;
 use crate::net::pauses::{Pauses, pause};
 use crate::tasks::{self, Task};
 
@@ -25,20 +24,12 @@ use crate::tasks::{self, Task};
 const WATCH_SECONDS: u32 = 45;
 /// A kind that is missing or forbidden may still appear: rights of a new namespace come late.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(10);
-/// How long the answer to a write of our own is believed that no watch has confirmed.
-const TOLD_HOLDS: Duration = Duration::from_secs(15);
 
 /// API version and plural.
 type Kind = (String, String);
-/// Namespace, empty where there is none, and name.
-type Name = (String, String);
 
 fn kind_of(kind: &ApiResource) -> Kind {
     (kind.api_version.clone(), kind.plural.clone())
-}
-
-fn name_in(namespace: Option<&str>, name: &str) -> Name {
-    (namespace.unwrap_or_default().to_owned(), name.to_owned())
 }
 
 /// All watches of one cluster.
@@ -63,39 +54,6 @@ struct State {
 struct Shared {
     known: Arc<Mutex<Known>>,
     _task: Task<()>,
-}
-
-#[derive(Default)]
-struct Known {
-    /// The first complete list has come.
-    synced: bool,
-    objects: BTreeMap<Name, Slot>,
-    arriving: BTreeMap<Name, Slot>,
-    /// The newest version that was seen, where versions are numbers.
-    seen: u64,
-    /// Since when nothing works, and the last error.
-    trouble: Option<Trouble>,
-    waiters: HashMap<About, watch::Sender<()>>,
-}
-
-struct Trouble {
-    since: Instant,
-    error: String,
-    /// The status of a refusal that repeating does not cure.
-    refused: Option<u16>,
-}
-
-struct Slot {
-    object: Arc<DynamicObject>,
-    /// When the answer to a write told of it; `None`: the watch did.
-    told: Option<Instant>,
-}
-
-/// What a waiter looks at.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum About {
-    Object(Name),
-    All,
 }
 
 /// What the hub knows about one object now.
@@ -150,27 +108,21 @@ impl Hub {
         }
     }
 
-    /// The object as a wide watch tells it now; `None` where none tells of it, or where that one is in trouble.
-    pub(crate) fn seen(&self, kind: &ApiResource, namespace: Option<&str>, name: &str) -> Option<Arc<DynamicObject>> {
-        let name = name_in(namespace, name);
+    /// What a wide watch knows of a kind; `None` where there is none, or where it is in trouble.
+    fn trusted<T>(&self, kind: &ApiResource, look: impl FnOnce(&Known) -> T) -> Option<T> {
         let wide = self.state().wide.get(&kind_of(kind)).cloned()?;
         let known = wide.known();
-        if !known.synced || known.trouble.is_some() {
-            return None;
-        }
-        known.find(&name)
+        (known.synced && known.trouble.is_none()).then(|| look(&known))
+    }
+
+    /// The object as a wide watch tells it now; `None` where none tells of it, or where that one is in trouble.
+    pub(crate) fn seen(&self, kind: &ApiResource, namespace: Option<&str>, name: &str) -> Option<Arc<DynamicObject>> {
+        self.trusted(kind, |known| known.find(&name_in(namespace, name)))?
     }
 
     /// All of a kind in a namespace that this run has made; `None` as in [`Hub::seen`].
     pub(crate) fn seen_in(&self, kind: &ApiResource, namespace: &str) -> Option<Vec<Arc<DynamicObject>>> {
-        let wide = self.state().wide.get(&kind_of(kind)).cloned()?;
-        let known = wide.known();
-        if !known.synced || known.trouble.is_some() {
-            return None;
-        }
-        let from = (namespace.to_owned(), String::new());
-        let here = known.objects.range(from..).take_while(|(at, _)| at.0 == namespace);
-        Some(here.filter(|(_, slot)| slot.holds()).map(|(_, slot)| Arc::clone(&slot.object)).collect())
+        self.trusted(kind, |known| known.all_in(namespace))
     }
 
     /// Joins the watch that tells of this object, or begins one.
@@ -274,8 +226,7 @@ impl Joined {
     /// Everything that the watch tells of, as told last; `None` while nobody has told anything.
     pub(crate) fn all(&self) -> Option<Vec<Arc<DynamicObject>>> {
         let known = self.shared.known();
-        let all = known.objects.values().filter(|slot| slot.holds()).map(|slot| Arc::clone(&slot.object));
-        known.synced.then(|| all.collect())
+        known.synced.then(|| known.all())
     }
 
     /// The object that was asked for; of all of them, whether anything is known.
@@ -299,116 +250,6 @@ impl Joined {
     }
 }
 
-impl Slot {
-    fn holds(&self) -> bool {
-        self.told.is_none_or(|told| told.elapsed() < TOLD_HOLDS)
-    }
-}
-
-/// The version of an object as a number: etcd's are. `None`: nobody can say which of two is older.
-fn version(object: &DynamicObject) -> Option<u64> {
-    object.metadata.resource_version.as_deref()?.parse().ok()
-}
-
-impl Known {
-    fn find(&self, name: &Name) -> Option<Arc<DynamicObject>> {
-        self.objects.get(name).filter(|slot| slot.holds()).map(|slot| Arc::clone(&slot.object))
-    }
-
-    fn wake(&self, about: &About) {
-        if let Some(waiters) = self.waiters.get(about) {
-            waiters.send_replace(());
-        }
-    }
-
-    fn wake_all(&self) {
-        self.waiters.values().for_each(|waiters| waiters.send_replace(()));
-    }
-
-    fn told(&mut self, mut object: DynamicObject) {
-        // What the watch has passed it knows, the object's end, too.
-        if version(&object).is_none_or(|version| version <= self.seen) {
-            return;
-        }
-        object.metadata.managed_fields = None;
-        let name = name_of(&object);
-        let older = |slot: &Slot| version(&slot.object) >= version(&object);
-        if !self.objects.get(&name).is_some_and(older) {
-            self.objects.insert(name.clone(), Slot { object: Arc::new(object), told: Some(Instant::now()) });
-            self.wake(&About::Object(name));
-        }
-    }
-
-    fn take(&mut self, event: Event<DynamicObject>) {
-        let recovered = match event {
-            // The start of a list is no success yet.
-            Event::Init => {
-                self.arriving.clear();
-                return;
-            }
-            Event::InitApply(object) => {
-                let (name, slot) = self.slot(object);
-                self.arriving.insert(name, slot);
-                self.trouble.take()
-            }
-            Event::InitDone => {
-                let before = std::mem::replace(&mut self.objects, std::mem::take(&mut self.arriving));
-                // The list may have been made before an answer that came meanwhile.
-                let told = before.into_iter().filter(|(_, slot)| slot.told.is_some() && slot.holds());
-                for (name, slot) in told.filter(|(_, slot)| version(&slot.object) > Some(self.seen)) {
-                    self.objects.insert(name, slot);
-                }
-                self.synced = true;
-                self.trouble = None;
-                return self.wake_all();
-            }
-            Event::Apply(object) => {
-                let (name, slot) = self.slot(object);
-                // The answer to a write of our own may be newer than what was on its way.
-                let newer = |there: &Slot| there.told.is_some() && version(&there.object) > version(&slot.object);
-                if !self.objects.get(&name).is_some_and(newer) {
-                    self.objects.insert(name.clone(), slot);
-                }
-                self.wake(&About::Object(name));
-                self.wake(&About::All);
-                self.trouble.take()
-            }
-            Event::Delete(object) => {
-                let (name, slot) = self.slot(object);
-                let another =
-                    |there: &Slot| there.told.is_some() && there.object.metadata.uid != slot.object.metadata.uid;
-                if !self.objects.get(&name).is_some_and(another) {
-                    self.objects.remove(&name);
-                }
-                self.wake(&About::Object(name));
-                self.wake(&About::All);
-                self.trouble.take()
-            }
-        };
-        if recovered.is_some() {
-            self.wake_all();
-        }
-    }
-
-    /// What the watch tells. Who wrote which field is nobody's business here, and the half of an object.
-    fn slot(&mut self, mut object: DynamicObject) -> (Name, Slot) {
-        object.metadata.managed_fields = None;
-        self.seen = self.seen.max(version(&object).unwrap_or_default());
-        (name_of(&object), Slot { object: Arc::new(object), told: None })
-    }
-
-    fn failed(&mut self, error: &watcher::Error) {
-        let (error, refused) = describe(error);
-        let since = self.trouble.as_ref().filter(|trouble| trouble.refused == refused).map(|trouble| trouble.since);
-        self.trouble = Some(Trouble { since: since.unwrap_or_else(Instant::now), error, refused });
-        self.wake_all();
-    }
-}
-
-fn name_of(object: &DynamicObject) -> Name {
-    name_in(object.metadata.namespace.as_deref(), object.metadata.name.as_deref().unwrap_or_default())
-}
-
 async fn run(api: Api<DynamicObject>, config: watcher::Config, known: Arc<Mutex<Known>>) {
     let begin = || watcher(api.clone(), config.clone()).boxed();
     let mut stream = begin();
@@ -426,21 +267,6 @@ async fn run(api: Api<DynamicObject>, config: watcher::Config, known: Arc<Mutex<
                 stream = begin();
             }
         }
-    }
-}
-
-/// The error in words, and the status of a refusal that repeating does not cure.
-fn describe(error: &watcher::Error) -> (String, Option<u16>) {
-    match error {
-        watcher::Error::InitialListFailed(e) | watcher::Error::WatchStartFailed(e) | watcher::Error::WatchFailed(e) => {
-            let refused = match e {
-                kube::Error::Api(status) if matches!(status.code, 400 | 401 | 403 | 404 | 405) => Some(status.code),
-                _ => None,
-            };
-            (retry::short(e), refused)
-        }
-        watcher::Error::WatchError(status) => (format!("{} ({})", status.message, status.code), None),
-        other => (other.to_string(), None),
     }
 }
 

@@ -11,6 +11,9 @@ use kube::client::Body;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::cluster::wait::known::{TOLD_HOLDS, version};
+use kube::runtime::watcher::Event;
+use tokio::time::Instant;
 
 /// How often the server was asked for a list, and what it answers to it and to a watch.
 #[derive(Default)]

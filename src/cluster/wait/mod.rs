@@ -4,6 +4,7 @@
 //! again where nothing can be watched. Both say what they wait for in [`WAITING`], if it is set.
 
 pub(crate) mod hub;
+mod known;
 pub mod logs;
 pub mod remembered;
 
