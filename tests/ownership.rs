@@ -37,6 +37,38 @@ fn kept(lab: &LabServer, place: &Place) -> String {
     place.results().run_id()
 }
 
+/// Root's keys on every ESXi host of the lab, by SSH as an administrator reads them.
+fn keys_on_hosts(lab: &LabServer) -> String {
+    struct AnyHost;
+    impl russh::client::Handler for AnyHost {
+        type Error = russh::Error;
+        async fn check_server_key(&mut self, _: &russh::keys::PublicKeyOrCertificate) -> Result<bool, Self::Error> {
+            Ok(true)
+        }
+    }
+    let providers: Value = serde_json::from_str(&fs::read_to_string(&lab.providers).unwrap()).unwrap();
+    let section = &providers["vsphere"]["copyoffload"];
+    let text = |key: &str| section[key].as_str().unwrap().to_owned();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut all = String::new();
+        for (host, at) in section["esxi_ssh_endpoints"].as_object().unwrap() {
+            let mut ssh = russh::client::connect(Default::default(), at.as_str().unwrap(), AnyHost).await.unwrap();
+            assert!(ssh.authenticate_password(text("esxi_user"), text("esxi_password")).await.unwrap().success());
+            let mut channel = ssh.channel_open_session().await.unwrap();
+            channel.exec(true, "cat /etc/ssh/keys-root/authorized_keys").await.unwrap();
+            all.push_str(&format!("# {host}\n"));
+            while let Some(message) = channel.wait().await {
+                if let russh::ChannelMsg::Data { data } = message {
+                    all.push_str(&String::from_utf8_lossy(&data));
+                }
+            }
+            all.push_str(if all.ends_with('\n') { "" } else { "\n" });
+        }
+        all
+    })
+}
+
 /// Speaks to the lab's API server as somebody with a kubeconfig does.
 fn with_api<T>(lab: &LabServer, work: impl AsyncFnOnce(Client) -> T) -> T {
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -432,5 +464,66 @@ fn the_storage_profile_of_nfs_is_lent_while_a_run_lasts_and_comes_back_without_i
         .exits(0)
         .says("removed setting /spec/claimPropertySets of StorageProfile nfs");
     assert_eq!(nfs(&lab), before);
+    lab.ends_clean();
+}
+
+#[test]
+fn mtvs_key_is_on_the_host_while_it_copies_and_goes_with_the_cell_after_a_crash_by_clean_and_no_other_key_does() {
+    const OFFLOAD: &str = "test_copyoffload_thin_migration";
+    let place = Place::new();
+    let world = place.write("world.yaml", "vsphere: {esxi_clone_method: ssh}\n");
+    let lab = LabServer::start(&place, &format!("--clock-scale 400 --world {}", world.display()));
+    let before = keys_on_hosts(&lab);
+    assert!(before.contains("admin@jump.lab.example"), "{before}");
+    let run = |results: &str| {
+        let args = format!("run --results {results} -p vsphere -s {OFFLOAD}");
+        Running::start(&mut lab.command(&place, &args))
+    };
+    // The lab's populator comes by its key alone: a cell that passes had it there.
+    let said = "MTV's key is on host esxi-";
+    run("one").end().exits(0).says(said).says("1 passed");
+    assert_eq!(keys_on_hosts(&lab), before);
+
+    for without_ledger in [false, true] {
+        let _ = fs::remove_dir_all(place.path("results"));
+        let mut killed = run("results");
+        killed.until(said);
+        killed.signal("KILL");
+        killed.end();
+        let id = place.results().run_id();
+        let there = keys_on_hosts(&lab);
+        let ours: Vec<&str> = there.lines().filter(|line| line.contains(&format!(" mtv-matrix run {id} "))).collect();
+        assert_eq!(ours.len(), 1, "{there}");
+        assert!(ours[0].starts_with("command=\"sh -c 'DS=$(echo "), "{}", ours[0]);
+        assert!(before.lines().all(|line| there.lines().any(|other| other == line)), "{there}");
+        let args = if without_ledger {
+            fs::remove_file(place.results().dir.join("ledger.jsonl")).unwrap();
+            clean(&lab, &place, &format!("--run-id {id}")).says("no ledger of ours knows it");
+            format!("--run-id {id} --yes")
+        } else {
+            "--results results".to_owned()
+        };
+        clean(&lab, &place, &args).exits(0).says(&format!("removed authorized-key {id}-key-host-"));
+        assert_eq!(keys_on_hosts(&lab), before);
+    }
+    lab.ends_clean();
+}
+
+#[test]
+fn a_host_as_the_source_has_its_clones_made_by_its_vcenter_and_taken_away_after_a_crash_too() {
+    let place = Place::new();
+    let world = place.write("world.yaml", "vsphere: {esxi_endpoint: esxi-2.lab.example}\n");
+    let lab = LabServer::start(&place, &format!("--clock-scale 600 --world {}", world.display()));
+    let run = |results: &str| {
+        let args = format!("run --results {results} -p esxi -s {COLD} -s {WARM}");
+        Running::start(&mut lab.command(&place, &args))
+    };
+    run("one").end().exits(0).says("2 passed").says("esxi: VMware ESXi 8.0.3");
+    let mut killed = run("results");
+    killed.until(" cloned mtv-tests-rhel8 as ");
+    killed.signal("KILL");
+    killed.end();
+    let id = place.results().run_id();
+    clean(&lab, &place, "--results results").exits(0).says(&format!("removed VM {id}-mtv-tests-rhel8-"));
     lab.ends_clean();
 }

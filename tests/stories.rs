@@ -10,7 +10,7 @@
 
 mod common;
 
-use common::Place;
+use common::{Place, Running};
 
 #[test]
 fn every_lifecycle_scenario_passes_and_nothing_of_it_is_left() {
@@ -173,6 +173,21 @@ fn what_copy_offload_lacks_is_told_at_once_and_nothing_is_cloned() {
         ended.says("1 blocked").says("`storage_vendor_product: netapp` is none of flashsystem, infinibox, ontap");
     let told = told.says("the StorageProfile of nfs has no set of ReadWriteOnce and Block");
     assert!(!told.out.contains("cloned"), "{}", told.out);
+}
+
+#[test]
+fn a_host_that_lets_nobody_in_ends_its_cells_before_they_migrate() {
+    let place = Place::new();
+    place.write("world.yaml", "vsphere: {esxi_clone_method: ssh}\n");
+    let args = "run --lab --world world.yaml -p vsphere --results results -s test_copyoffload_thin_migration";
+    let with = |password: &str| {
+        let mut command = place.command(args);
+        command.env("COPYOFFLOAD_ESXI_PASSWORD", password);
+        Running::start(&mut command).end()
+    };
+    let ended = with("wrong").exits(3).says("refused the login of root").says("the password is wrong");
+    let ended = ended.says("hold nothing that this run made");
+    assert!(!ended.out.contains("migrate …"), "{}", ended.out);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::api::world::Failure;
 use crate::clock::Clock;
+use crate::esxi::EsxiHost;
 use crate::faults::Faults;
 use crate::ports::{GuestDirectory, GuestProfile};
 
@@ -132,6 +133,9 @@ impl<D: GuestDirectory> GuestDirectory for Levered<D> {
     }
     fn xcopies(&self, datastore: &str) -> bool {
         self.inner.xcopies(datastore)
+    }
+    fn esxi(&self, host: &str) -> Option<Arc<EsxiHost>> {
+        self.inner.esxi(host)
     }
 }
 

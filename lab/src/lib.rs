@@ -53,6 +53,7 @@ pub mod clock;
 mod controllers;
 pub mod defects;
 mod error;
+pub mod esxi;
 pub mod faults;
 pub mod forklift;
 mod gate;

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::api::world::Failure;
+use crate::esxi::EsxiHost;
 
 /// A byte stream to a guest's port.
 pub trait GuestStream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -102,6 +104,11 @@ pub trait GuestDirectory: Send + Sync {
     fn xcopies(&self, datastore: &str) -> bool {
         let _ = datastore;
         true
+    }
+    /// The ESXi host of this id or name, where the platform has such.
+    fn esxi(&self, host: &str) -> Option<Arc<EsxiHost>> {
+        let _ = host;
+        None
     }
 }
 

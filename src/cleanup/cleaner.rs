@@ -241,15 +241,20 @@ impl Cleaner<'_> {
         for (profile, driver) in &self.drivers {
             let platform = driver.platform().name().to_owned();
             let prefix = run.clone_prefix();
-            let listed =
-                futures::future::try_join(driver.list_by_prefix(&prefix), driver.list_items_by_prefix(&prefix));
-            let (vms, items) = match listed.await {
-                Ok(found) => found,
-                Err(error) => {
-                    cleaned.unasked([(format!("profile {profile}"), error.to_string())]);
-                    continue;
-                }
-            };
+            let (vms, items) =
+                futures::future::join(driver.list_by_prefix(&prefix), driver.list_items_by_prefix(&prefix)).await;
+            let mut unasked = Vec::new();
+            let vms = vms.unwrap_or_else(|error| {
+                unasked.push((format!("profile {profile}"), error.to_string()));
+                Vec::new()
+            });
+            let items = items.unwrap_or_else(|error| {
+                unasked.push((format!("profile {profile}, what is no VM"), error.to_string()));
+                Vec::new()
+            });
+            // A platform that can't be asked at all is one line.
+            unasked.truncate(1);
+            cleaned.unasked(unasked);
             let vms = vms.into_iter().map(|vm| Thing::SourceVm {
                 profile: profile.clone(),
                 platform: platform.clone(),

@@ -376,6 +376,11 @@ fn profiles(gathered: &mut Gathered, items: &[Item], provenance: &mut BTreeMap<S
             gathered.problems.push(Problem { origin, message: format!("profile `{name}`: {message}") });
         }
     }
+    for (name, message) in platforms::find_cloners(&mut out) {
+        let Some(found) = all.get(&name) else { continue };
+        let origin = found.origin_of(&["clone_provider".to_owned()]);
+        gathered.problems.push(Problem { origin, message: format!("profile `{name}`: `clone_provider`: {message}") });
+    }
     out
 }
 

@@ -71,6 +71,24 @@ fn an_encrypted_disk_without_a_passphrase_skips_its_cell_and_one_of_the_vm_or_of
 }
 
 #[test]
+fn a_host_as_the_source_needs_a_vcenter_that_clones_for_it() {
+    let selection = Selection { scenarios: vec!["test_sanity_cold_mtv_migration".to_owned()], ..Selection::default() };
+    let asked = |cloner: bool| {
+        let mut given = loaded(&[]);
+        let vcenter = given.providers["vsphere"].clone();
+        if let Some(profile) = given.providers.get_mut("vsphere")
+            && let crate::config::PlatformConfig::Vsphere(config) = &mut profile.config
+        {
+            config.esxi = true;
+            config.cloner = cloner.then(|| std::sync::Arc::new(vcenter));
+        }
+        reason(&cells(&given, &selection).unwrap(), "vsphere/test_sanity_cold_mtv_migration").to_owned()
+    };
+    assert!(asked(false).contains("no vCenter is named by `clone_provider`"));
+    assert_eq!(asked(true), "run");
+}
+
+#[test]
 fn storage_classes_multiply_and_are_named_only_where_there_are_several() {
     let one = cells(&loaded(&["storage_class=nfs"]), &Selection::default()).unwrap();
     assert_eq!((one.len(), one[0].storage_class.as_str()), (24, "nfs"));

@@ -1,22 +1,22 @@
 //! Copy-offload for one cell: what must be given before anything is made, the array's Secret, and the populators' traces.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use secrecy::SecretString;
 
 use super::Failure;
 use super::context::{OpenProfile, RunContext};
-use super::prepared::{Offloading, Prepared};
+use super::prepared::{Offloading, Prepared, PreparedVm};
 use crate::api::forklift::XcopyConfig;
 use crate::check::{Array, Offloaded};
 use crate::cluster::{Cluster, target};
 use crate::config::{Copyoffload, Scenario};
-use crate::event::Problem;
-use crate::forklift::offload::Populators;
+use crate::event::{Level, Problem};
+use crate::forklift::offload::{self as forklift_offload, Populators};
 use crate::forklift::providers;
 use crate::matrix::{Cell, support};
-use crate::source::SourceAccess;
+use crate::source::{KeyRequest, SourceAccess, SourceError};
 
 /// How long logs that are just being read are waited for.
 const READ: Duration = Duration::from_secs(10);
@@ -48,6 +48,7 @@ pub(super) async fn possible(
     if primary.is_none() {
         wrong.push(format!("`{}` is missing", Copyoffload::PRIMARY));
     }
+    wrong.extend(section.host_login().and_then(Result::err));
     if let SourceAccess::Driver(driver) = &open.access {
         let vms = &cell.scenario.virtual_machines;
         let disks = vms.iter().flat_map(|vm| &vm.add_disks);
@@ -115,6 +116,42 @@ pub(super) async fn make_ready(
             hosts,
         },
     })
+}
+
+/// Lets the populators in on the hosts that copy, where they come by SSH: those of the VMs, and those that are set aside.
+pub(super) async fn let_in(
+    context: &RunContext,
+    cell: &Cell,
+    open: &OpenProfile,
+    offload: &Offloading,
+    vms: &[PreparedVm],
+) -> Result<(), Failure> {
+    let section = support::offload_section(&open.profile);
+    let (Some(Ok(_)), SourceAccess::Driver(driver)) = (section.and_then(Copyoffload::host_login), &open.access) else {
+        return Ok(());
+    };
+    let parts = &context.parts;
+    let mut hosts = BTreeSet::new();
+    for vm in vms {
+        hosts.extend(driver.host_of(&vm.reference).await?);
+    }
+    let of_vms = hosts.len();
+    hosts.extend(offload.config.dedicated_migration_hosts.iter().cloned());
+    let set_aside = hosts.len() > of_vms;
+    let line =
+        forklift_offload::key_line(&parts.cluster, &open.provider.reference, parts.settings.timeouts.prepare).await?;
+    for host in &hosts {
+        let request = KeyRequest { cell: &cell.id, run: &parts.run, host, line: &line };
+        match driver.let_in(&request, &parts.ledger).await {
+            Ok(name) => context.note(Some(&cell.id), Level::Info, format!("MTV's key is on host {name}")),
+            // MTV has to say that there is none.
+            Err(error @ SourceError::NotFound { .. }) if set_aside => {
+                context.note(Some(&cell.id), Level::Warning, format!("no key of MTV's there: {error}"));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Follows the populators of the cell's migrations from now on.

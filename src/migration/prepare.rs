@@ -73,6 +73,9 @@ pub(super) async fn prepare(context: &RunContext, cell: &Cell, attempt: u32) -> 
         SourceAccess::Driver(driver) => clone_all(context, cell, &open, driver).await?,
         SourceAccess::InventoryOnly => adopt::adopt_vms(context, cell, &open).await?,
     };
+    if let Some(offload) = &offload {
+        offload::let_in(context, cell, &open, offload, &vms).await?;
+    }
     give_keys(&tracked, &open, &namespace, &mut vms).await?;
     let network_namespace = scenario.multus_namespace.as_deref().unwrap_or(&target_namespace);
     let provider = match (scenario.limited_destination, destination.shared) {

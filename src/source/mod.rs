@@ -13,8 +13,9 @@ use async_trait::async_trait;
 use crate::api::names::{CellId, RunId};
 use crate::api::vm::{Power, SourceVm};
 use crate::cluster::Cluster;
+use crate::config::platforms::VsphereConfig;
 use crate::config::scenarios::{AddDisk, DiskType};
-use crate::config::{Credentials, Platform, ProviderProfile, Timeouts};
+use crate::config::{Credentials, Platform, PlatformConfig, ProviderProfile, Timeouts};
 use crate::ledger::mark::{Claim, Judgement, Shown};
 use crate::ledger::{Ledger, LedgerError};
 
@@ -113,6 +114,17 @@ pub struct CloneRequest<'a> {
     pub host: Option<&'a str>,
     /// One more NIC, and whether it is connected when the VM starts.
     pub add_nic: Option<bool>,
+}
+
+/// A key to let in on a host while a cell migrates.
+#[derive(Debug, Clone)]
+pub struct KeyRequest<'a> {
+    pub cell: &'a CellId,
+    pub run: &'a RunId,
+    /// The host, by id or name.
+    pub host: &'a str,
+    /// As `authorized_keys` has it: options, type, key.
+    pub line: &'a str,
 }
 
 /// A network of a VM or template, known before a clone exists.
@@ -264,6 +276,16 @@ pub trait SourceDriver: Send + Sync {
         Ok(vec![format!("no array copies from {}", self.platform())])
     }
 
+    /// Lets a key in on a host; its entry is in the ledger before, and [`SourceDriver::delete_item`] takes it away again.
+    /// The host's name.
+    async fn let_in(&self, request: &KeyRequest<'_>, _ledger: &Ledger) -> Result<String, SourceError> {
+        Err(SourceError::Unsupported {
+            profile: self.platform().name().to_owned(),
+            platform: self.platform(),
+            what: format!("letting a key in on host {}", request.host),
+        })
+    }
+
     /// The login into a guest that this driver made itself; `None`: the profile's logins hold.
     fn guest_login(&self, _: &VmRef) -> Option<Credentials> {
         None
@@ -328,7 +350,12 @@ pub struct DriverOptions {
 /// The driver of a profile. No connection is made yet.
 pub fn driver(profile: &Arc<ProviderProfile>, options: &DriverOptions) -> Result<Arc<dyn SourceDriver>, SourceError> {
     match profile.platform {
-        Platform::Vsphere => Ok(Arc::new(vsphere::VsphereDriver::new(profile.clone(), options.clone())?)),
+        Platform::Vsphere => match &profile.config {
+            PlatformConfig::Vsphere(VsphereConfig { esxi: true, cloner: Some(cloner), .. }) => {
+                Ok(Arc::new(vsphere::host::HostDriver::new(profile.clone(), cloner, options.clone())?))
+            }
+            _ => Ok(Arc::new(vsphere::VsphereDriver::new(profile.clone(), options.clone())?)),
+        },
         Platform::Ovirt => Ok(Arc::new(ovirt::OvirtDriver::new(profile.clone(), options.clone())?)),
         Platform::Openshift => Ok(Arc::new(openshift::OpenshiftDriver::new(profile.clone(), options.clone())?)),
         Platform::Openstack => Ok(Arc::new(openstack::OpenstackDriver::new(profile.clone(), options.clone())?)),

@@ -221,6 +221,12 @@ pub struct Source {
     /// Of vSphere: MTV's word for the storage array behind its datastores, e.g. `ontap`; that where it is unset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub array: Option<String>,
+    /// Of vSphere: the name of a host that is a source by itself, too: profile `esxi`, whose clones vCenter makes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub esxi_endpoint: Option<String>,
+    /// Of vSphere: how MTV's populators reach the ESXi hosts, `vib` (default) or `ssh`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub esxi_clone_method: Option<String>,
     pub vms: Vec<Vm>,
 }
 

@@ -1,13 +1,15 @@
 //! The populator that has a storage array copy, beside the real Forklift: its controller is another executable than a
 //! build's folder has. It carries nothing; it says what the real one would say, and leaves its pod.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
 use kube::ResourceExt;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::json;
 
-use super::mtv::offload::log::{Begun, Log};
-use super::mtv::offload::populator::file_is_delta;
+use super::mtv::offload::log::{Begun, Log, device};
+use super::mtv::offload::populator::{file_is_delta, reach};
 use super::mtv::offload::resource;
 use super::storage::{StorageOptions, tolerate};
 use crate::apiserver::LOG_ANNOTATION;
@@ -23,6 +25,21 @@ fn datastore(path: &str) -> &str {
     path.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or("", |(name, _)| name)
 }
 
+/// The host copies for the populator's key; whether by XCOPY.
+async fn by_ssh(
+    log: &mut Log,
+    options: &StorageOptions,
+    keys: &BTreeMap<String, String>,
+    host: &str,
+    file: &str,
+    claim: &str,
+) -> Result<bool, String> {
+    let copying = reach(log, options.guests.as_ref(), keys, host, file, claim).await?;
+    let used = copying.look().await?;
+    copying.clean().await?;
+    Ok(used)
+}
+
 /// The copy is done: log, status and the pod's end.
 pub(super) async fn finish(options: &StorageOptions, claim: &PersistentVolumeClaim) -> Result<(), kube::Error> {
     let namespace = claim.namespace().unwrap_or_default();
@@ -34,18 +51,36 @@ pub(super) async fn finish(options: &StorageOptions, claim: &PersistentVolumeCla
     let secret = secrets.get_opt(text("/spec/secretName")).await?.and_then(|secret| secret.data).unwrap_or_default();
     let told = secret.get("ESXI_CLONE_METHOD").map(|value| String::from_utf8_lossy(&value.0).into_owned());
     let method = told.filter(|method| method == "ssh").unwrap_or_else(|| "vib".to_owned());
+    let keys = secret.into_iter().map(|(k, v)| (k, String::from_utf8_lossy(&v.0).into_owned())).collect();
     let file = text("/spec/vmdkPath");
-    let used = !file_is_delta(file) && options.guests.xcopies(datastore(file));
+    let mut used = !file_is_delta(file) && options.guests.xcopies(datastore(file));
     let host = object.labels().get("sourceHost").cloned().unwrap_or_default();
     let mut log = Log::new(&name, file);
     log.main("", "copy-offload started", "");
     let volume = format!("pvc-{uid}");
     log.begins(&Begun { method: &method, file, volume: &volume, claim: &uid, host_id: &host, host_name: &host });
+    let copied = match method.as_str() {
+        "ssh" => by_ssh(&mut log, options, &keys, &host, file, &uid).await,
+        _ => {
+            log.clones(file, &device(&uid), &uid);
+            Ok(used)
+        }
+    };
+    let pods: Api<Pod> = Api::namespaced(options.client.clone(), &namespace);
+    let pod = format!("populate-{uid}");
+    match copied {
+        Ok(really) => used = really,
+        Err(why) => {
+            log.fails(&why);
+            let written = Patch::Merge(json!({"metadata": {"annotations": {LOG_ANNOTATION: log.text()}}}));
+            tolerate(pods.patch(&pod, &PatchParams::default(), &written).await, 404)?;
+            let ended = Patch::Merge(json!({"status": {"phase": "Failed"}}));
+            return tolerate(pods.patch_status(&pod, &PatchParams::default(), &ended).await, 404);
+        }
+    }
     log.looks(100, used);
     log.gives_back();
     log.ends(true);
-    let pods: Api<Pod> = Api::namespaced(options.client.clone(), &namespace);
-    let pod = format!("populate-{uid}");
     let written = Patch::Merge(json!({"metadata": {"annotations": {LOG_ANNOTATION: log.text()}}}));
     tolerate(pods.patch(&pod, &PatchParams::default(), &written).await, 404)?;
     let mut status = json!({"progress": "100", "xcopyUsed": if used { "1" } else { "0" }});

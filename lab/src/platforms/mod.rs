@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::clock::Clock;
 use crate::api::world::{Kind, Vm, World};
 use crate::error::LabError;
+use crate::esxi::EsxiHost;
 use crate::faults::Faults;
 use crate::levers::Levers;
 use crate::pki::LabCa;
@@ -107,5 +108,8 @@ impl GuestDirectory for AllGuests {
     }
     fn xcopies(&self, datastore: &str) -> bool {
         self.0.iter().all(|directory| directory.xcopies(datastore))
+    }
+    fn esxi(&self, host: &str) -> Option<Arc<EsxiHost>> {
+        self.0.iter().find_map(|directory| directory.esxi(host))
     }
 }

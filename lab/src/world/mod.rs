@@ -4,10 +4,13 @@
 //! done to them; it knows no protocol, and it keeps no time: whoever serves it says when an
 //! operation ends.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::api::world::Source;
+use crate::esxi::{EsxiHost, EsxiHosts};
 use crate::ports::{GuestDirectory, GuestNic, GuestProfile};
 use crate::weather::Sky;
 
@@ -68,6 +71,8 @@ pub struct World {
     waiting: Waiting,
     requests: AtomicU64,
     baseline: Mutex<baseline::Baseline>,
+    /// The hosts' own sshd, where it runs.
+    esxi: OnceLock<EsxiHosts>,
 }
 
 impl World {
@@ -84,7 +89,13 @@ impl World {
         state.sky = sky.clone();
         state.record();
         let baseline = Mutex::new(baseline::Baseline::of(&state));
-        Arc::new(Self { state: Mutex::new(state), waiting: Waiting::default(), requests: AtomicU64::new(0), baseline })
+        Arc::new(Self {
+            state: Mutex::new(state),
+            waiting: Waiting::default(),
+            requests: AtomicU64::new(0),
+            baseline,
+            esxi: OnceLock::new(),
+        })
     }
 
     /// Adds VMs that were there from the start, as far as anybody asks for what was left behind.
@@ -135,7 +146,25 @@ impl World {
     /// What differs from the start: further VMs, missing VMs, snapshots, power, folders.
     pub fn baseline_diff(&self) -> Vec<String> {
         let baseline = self.baseline.lock().unwrap_or_else(PoisonError::into_inner);
-        self.read(|state| baseline.diff(state))
+        let mut left = self.read(|state| baseline.diff(state));
+        left.extend(self.esxi().map(EsxiHosts::leftovers).unwrap_or_default());
+        left
+    }
+
+    /// The hosts' sshd, where it runs.
+    pub fn esxi(&self) -> Option<&EsxiHosts> {
+        self.esxi.get()
+    }
+
+    /// Starts the sshd of each host.
+    pub async fn start_esxi(&self, listen: IpAddr) -> std::io::Result<()> {
+        let (hosts, stores): (Vec<_>, BTreeSet<_>) = self.read(|state| {
+            let stores = state.datastores.iter().filter(|store| store.xcopy).map(|store| store.name.clone()).collect();
+            (state.hosts.iter().map(|host| (host.id.clone(), host.name.clone())).collect(), stores)
+        });
+        let own = EsxiHosts::start(listen, &hosts, &stores).await?;
+        let _ = self.esxi.set(own);
+        Ok(())
     }
 }
 
@@ -155,6 +184,9 @@ impl GuestDirectory for World {
     fn xcopies(&self, datastore: &str) -> bool {
         let called = |store: &&Datastore| store.id == datastore || store.name == datastore;
         self.read(|state| state.datastores.iter().find(called).is_none_or(|store| store.xcopy))
+    }
+    fn esxi(&self, host: &str) -> Option<Arc<EsxiHost>> {
+        self.esxi.get()?.host(host)
     }
 }
 

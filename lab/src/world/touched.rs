@@ -60,6 +60,11 @@ impl<T> Tracked<T> {
         self.items.remove(id)
     }
 
+    /// Leaves out what is not wanted, for who is shown a part: nothing counts as touched.
+    pub fn keep(&mut self, wanted: impl Fn(&T) -> bool) {
+        self.items.retain(|_, item| wanted(item));
+    }
+
     pub(super) fn take_touched(&mut self) -> BTreeSet<String> {
         std::mem::take(&mut self.touched)
     }

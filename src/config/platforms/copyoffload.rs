@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
 use super::keys::text_or_number;
+use crate::config::Credentials;
 
 /// As given; what a vendor needs is asked for where it is used.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -64,11 +65,13 @@ pub struct Copyoffload {
     pub esxi_clone_method: Option<EsxiCloneMethod>,
     /// ESXi host that clones are placed on, and that SSH goes to.
     pub esxi_host: Option<String>,
-    /// Login of the ESXi host.
+    /// Login of the ESXi hosts, for `ssh`: MTV's key is put into their `authorized_keys` while a cell migrates.
     pub esxi_user: Option<String>,
-    /// Password of the ESXi host.
+    /// Password of the ESXi hosts.
     #[schemars(with = "Option<String>")]
     pub esxi_password: Option<SecretString>,
+    /// Where the sshd of an ESXi host is, by the host's id or name, as `address:port`; unset: the host's name in vCenter, port 22.
+    pub esxi_ssh_endpoints: BTreeMap<String, String>,
     /// NAA id of the LUN for raw device mappings.
     pub rdm_lun_uuid: Option<String>,
 }
@@ -104,6 +107,22 @@ impl Copyoffload {
             Some(EsxiCloneMethod::Ssh) => "ssh",
             Some(EsxiCloneMethod::Vib) | None => "vib",
         }
+    }
+
+    /// User and password for the hosts' sshd, where MTV's key is to be put there; `Err`: what is missing for it.
+    pub fn host_login(&self) -> Option<Result<Credentials, String>> {
+        if self.esxi_clone_method != Some(EsxiCloneMethod::Ssh) {
+            return None;
+        }
+        let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+        let password = self.esxi_password.clone().filter(|password| !password.expose_secret().is_empty());
+        Some(match (given(&self.esxi_user), password) {
+            (Some(username), Some(password)) => Ok(Credentials { username, password }),
+            _ => Err(
+                "`esxi_clone_method: ssh` needs `esxi_user` and `esxi_password`: MTV's key has to get onto the hosts"
+                    .to_owned(),
+            ),
+        })
     }
 
     /// Whether a scenario's word for a datastore is a key of this section, and no id.

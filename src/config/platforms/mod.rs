@@ -31,6 +31,7 @@ use keys::{Check, Common, Keys, Parts};
 pub use openshift::OpenshiftConfig;
 pub use openstack::{OpenstackAuth, OpenstackConfig};
 pub use vsphere::VsphereConfig;
+pub(crate) use vsphere::find_cloners;
 
 use super::errors::{hint, nearest};
 use super::node::{Data, Node};

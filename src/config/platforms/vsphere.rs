@@ -1,12 +1,14 @@
 //! vSphere: vCenter, or an ESXi host addressed directly.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::PlatformConfig;
 use super::copyoffload::Copyoffload;
 use super::keys::{Check, Common, Parts, given, given_secret};
+use super::{PlatformConfig, ProviderProfile};
 
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -20,9 +22,11 @@ pub(super) struct Keys {
     api_url: Option<String>,
     /// `vddkInitImage` of the Provider.
     vddk_init_image: Option<String>,
-    /// `vcenter` (default) or `esxi`: a host addressed directly. It can't clone in this version, so its cells
-    /// are skipped.
+    /// `vcenter` (default) or `esxi`: a host addressed directly. A host can't clone, so that its cells are skipped where no
+    /// `clone_provider` is named.
     endpoint_type: Option<EndpointType>,
+    /// With `endpoint_type: esxi`: the profile of the vCenter that the host belongs to, which makes the clones on it.
+    clone_provider: Option<String>,
     /// Opens encrypted disks (LUKS) of the VMs that a scenario says have one.
     #[schemars(with = "Option<String>")]
     luks_passphrase: Option<SecretString>,
@@ -44,13 +48,17 @@ pub struct VsphereConfig {
     pub vddk_init_image: Option<String>,
     /// An ESXi host addressed directly, instead of a vCenter.
     pub esxi: bool,
+    /// Name of the profile that clones for it.
+    pub clone_provider: Option<String>,
+    /// That profile.
+    pub cloner: Option<Arc<ProviderProfile>>,
     pub luks_passphrase: Option<SecretString>,
     /// Environment overrides are applied.
     pub copyoffload: Option<Box<Copyoffload>>,
 }
 
 impl super::keys::Keys for Keys {
-    const IDLE: &'static [&'static str] = &["clone_provider"];
+    const IDLE: &'static [&'static str] = &[];
 
     fn profile(self, _: &Common, check: &mut Check) -> Parts {
         Parts {
@@ -62,8 +70,28 @@ impl super::keys::Keys for Keys {
                 vddk_init_image: given(self.vddk_init_image),
                 luks_passphrase: given_secret(self.luks_passphrase),
                 esxi: self.endpoint_type == Some(EndpointType::Esxi),
+                clone_provider: given(self.clone_provider),
+                cloner: None,
                 copyoffload: self.copyoffload.map(Box::new),
             }),
         }
     }
+}
+
+/// Looks up the profiles that clone for others. What is wrong, by profile.
+pub(crate) fn find_cloners(all: &mut super::Providers) -> Vec<(String, String)> {
+    let known = all.clone();
+    let mut wrong = Vec::new();
+    for (name, profile) in all.iter_mut() {
+        let PlatformConfig::Vsphere(config) = &mut profile.config else { continue };
+        let Some(cloner) = config.clone_provider.clone().filter(|_| config.esxi) else { continue };
+        match known.get(&cloner) {
+            Some(found) if matches!(&found.config, PlatformConfig::Vsphere(theirs) if !theirs.esxi) => {
+                config.cloner = Some(Arc::new(found.clone()));
+            }
+            Some(_) => wrong.push((name.clone(), format!("`{cloner}` is no vCenter"))),
+            None => wrong.push((name.clone(), format!("there is no profile `{cloner}`"))),
+        }
+    }
+    wrong
 }

@@ -1,5 +1,6 @@
 //! Loading as a whole: layers, places, refusals.
 
+mod suite;
 pub(super) mod valid;
 
 use std::path::Path;

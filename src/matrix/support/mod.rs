@@ -149,8 +149,10 @@ pub fn reason_against(profile: &ProviderProfile, scenario: &Scenario) -> Option<
     if let Some(reason) = reason_on(profile.platform, scenario) {
         return Some(reason);
     }
-    if matches!(&profile.config, PlatformConfig::Vsphere(v) if v.esxi) {
-        return Some("an ESXi host addressed directly can't clone VMs".to_owned());
+    if matches!(&profile.config, PlatformConfig::Vsphere(v) if v.esxi && v.cloner.is_none()) {
+        return Some(
+            "an ESXi host addressed directly can't clone VMs, and no vCenter is named by `clone_provider`".to_owned(),
+        );
     }
     let lacks_key = |vm: &&ScenarioVm| vm.luks && passphrase(profile, vm).is_none();
     if let Some(vm) = scenario.virtual_machines.iter().find(lacks_key) {

@@ -6,7 +6,9 @@
 mod clone;
 mod delete;
 mod describe;
+mod esxi;
 mod guest;
+pub mod host;
 mod lookup;
 mod offload;
 mod placement;
@@ -21,7 +23,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{About, CloneRequest, DriverOptions, SourceDriver, SourceError, SourceNetwork, VmRef};
+use super::{
+    About, CloneRequest, DriverOptions, KeyRequest, SourceDriver, SourceError, SourceItem, SourceNetwork, VmRef,
+};
 use crate::api::vim::device::Hardware;
 use crate::api::vim::{MoRef, op};
 use crate::api::vm::{Power, SourceVm};
@@ -43,6 +47,8 @@ pub struct VsphereDriver {
     listings: lookup::Listings<lookup::Index>,
     /// Clones that this process asked for and did not see end: what a dropped cell leaves behind.
     cloning: Mutex<HashMap<String, MoRef>>,
+    /// Held while a host's keys are changed, by the host's id.
+    keys: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl VsphereDriver {
@@ -62,6 +68,7 @@ impl VsphereDriver {
             index: Mutex::default(),
             listings: lookup::Listings::default(),
             cloning: Mutex::default(),
+            keys: Mutex::default(),
         })
     }
 
@@ -192,7 +199,25 @@ impl SourceDriver for VsphereDriver {
         self.delete(claim).await
     }
 
-    async fn judge(&self, _: Option<&str>, claim: &Claim<'_>) -> Result<Option<Judgement>, SourceError> {
+    async fn let_in(&self, request: &KeyRequest<'_>, ledger: &Ledger) -> Result<String, SourceError> {
+        self.add_key(request, ledger).await
+    }
+
+    async fn delete_item(&self, kind: &str, claim: &Claim<'_>) -> Result<bool, SourceError> {
+        if kind != esxi::KIND {
+            return Err(self.unsupported(format!("removing {kind} {}", claim.name)));
+        }
+        self.remove_key(claim).await
+    }
+
+    async fn list_items_by_prefix(&self, prefix: &str) -> Result<Vec<SourceItem>, SourceError> {
+        self.keys_like(prefix).await
+    }
+
+    async fn judge(&self, kind: Option<&str>, claim: &Claim<'_>) -> Result<Option<Judgement>, SourceError> {
+        if kind == Some(esxi::KIND) {
+            return self.judge_key(claim).await;
+        }
         Ok(self.claimed(claim).await?.map(|(_, judgement)| judgement))
     }
 

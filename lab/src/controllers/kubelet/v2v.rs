@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::routing::{get, post};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -27,6 +27,11 @@ const WORK: Duration = Duration::from_secs(600);
 const SHORTEST: Duration = Duration::from_millis(1500);
 const METRICS: u16 = 2112;
 const ANSWERS: u16 = 8080;
+/// Where virt-v2v looks for keys of encrypted disks.
+const KEYS: &str = "/etc/luks";
+/// In libguestfs' words.
+const NO_KEY: &str = "could not find key to open LUKS encrypted /dev/sda3.\n\nTry using --key on the command line.\n\n\
+                      Original error: cryptsetup_open: cryptsetup exited with status 2: No key available with this passphrase. (0)";
 
 /// What a pod was told about its VM.
 struct Told {
@@ -73,6 +78,13 @@ pub async fn run(options: &KubeletOptions, pod: &Pod, ports: &Ports) -> Ended {
         print(options, pod, &job.log(Until::Failed(&fails.error))).await;
         return Ended::Badly(fails.error.clone());
     }
+    if let Some(passphrase) = guest.as_ref().and_then(|guest| guest.luks.as_deref())
+        && !keys(options, pod).await.iter().any(|key| key.trim_end() == passphrase)
+    {
+        tokio::time::sleep(time / 10).await;
+        print(options, pod, &job.log(Until::Failed(NO_KEY))).await;
+        return Ended::Badly(NO_KEY.to_owned());
+    }
     tokio::time::sleep(time).await;
     let gone = Arc::new(Notify::new());
     // The server of results comes up when virt-v2v has ended; before that its port is closed.
@@ -80,6 +92,22 @@ pub async fn run(options: &KubeletOptions, pod: &Pod, ports: &Ports) -> Ended {
     gone.notified().await;
     print(options, pod, &job.log(Until::Done)).await;
     Ended::Well
+}
+
+/// Every file of the folder of keys is one to try (`AddLUKSKeys`): the values of the Secret that is mounted there.
+async fn keys(options: &KubeletOptions, pod: &Pod) -> Vec<String> {
+    let Some(name) = keys_secret(pod) else { return Vec::new() };
+    let api: Api<Secret> = Api::namespaced(options.client.clone(), &pod.namespace().unwrap_or_default());
+    let data = api.get_opt(&name).await.ok().flatten().and_then(|secret| secret.data).unwrap_or_default();
+    data.values().map(|value| String::from_utf8_lossy(&value.0).into_owned()).collect()
+}
+
+fn keys_secret(pod: &Pod) -> Option<String> {
+    let spec = pod.spec.as_ref()?;
+    let mounts = spec.containers.first()?.volume_mounts.as_deref().unwrap_or_default();
+    let mount = mounts.iter().find(|mount| mount.mount_path == KEYS)?;
+    let volume = spec.volumes.as_deref().unwrap_or_default().iter().find(|volume| volume.name == mount.name)?;
+    volume.secret.as_ref()?.secret_name.clone()
 }
 
 /// A pod whose log is not there migrates all the same.
@@ -156,6 +184,19 @@ fn linux(pretty_name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_are_those_of_the_secret_that_is_mounted_where_virt_v2v_looks() {
+        let pod = |path: &str| -> Pod {
+            let pod = json!({"spec": {"containers": [{"name": "virt-v2v",
+                "volumeMounts": [{"name": "other", "mountPath": "/x"}, {"name": "luks", "mountPath": path}]}],
+                "volumes": [{"name": "other", "secret": {"secretName": "login"}},
+                    {"name": "luks", "secret": {"secretName": "keys"}}]}});
+            serde_json::from_value(pod).unwrap()
+        };
+        assert_eq!(keys_secret(&pod("/etc/luks")).as_deref(), Some("keys"));
+        assert_eq!(keys_secret(&pod("/mnt")), None);
+    }
 
     #[test]
     fn progress_is_told_of_each_disk_as_the_monitor_does() {

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use kube::api::{Api, ObjectMeta, PostParams};
+use russh::keys::{Algorithm, PrivateKey};
 use tokio_util::sync::CancellationToken;
 
 use super::Mtv;
@@ -262,21 +263,17 @@ async fn flip_tls_choice(mtv: &Mtv, provider: &Provider) {
 
 /// The two key Secrets that MTV makes for every vSphere Provider, whether it can connect or not.
 pub(super) async fn ensure_ssh_keys(mtv: &Mtv, provider: &Provider) {
-    let Ok(pair) = rcgen::KeyPair::generate() else { return };
+    // MTV's is an RSA key of 2048 bits, which takes long to find; whoever uses it takes either.
+    let Ok(key) = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519) else { return };
+    let (Ok(private), Ok(public)) = (key.to_openssh(Default::default()), key.public_key().to_openssh()) else { return };
     let namespace = provider.namespace().unwrap_or_default();
     let api: Api<Secret> = Api::namespaced(mtv.client.clone(), &namespace);
     let name = provider.name_any();
     let name = name.get(..228.min(name.len())).unwrap_or_default();
     for (half, key, value) in [
-        ("private", "private-key", pair.serialize_pem()),
-        (
-            "public",
-            "public-key",
-            format!(
-                "ecdsa-sha2-nistp256 {} forklift",
-                base64::Engine::encode(&base64::engine::general_purpose::STANDARD, pair.public_key_raw())
-            ),
-        ),
+        ("private", "private-key", private.to_string()),
+        // As `ssh.MarshalAuthorizedKey` writes it: without a comment, with the end of a line.
+        ("public", "public-key", format!("{}\n", public.trim_end())),
     ] {
         let labels = [
             ("app.kubernetes.io/name", "forklift"),

@@ -61,6 +61,11 @@ impl Service {
         Self { world, options, stop, tasks, instance, sessions: Mutex::default(), processes: Default::default() }
     }
 
+    /// A host alone has no id of its own.
+    fn told_instance(&self) -> &str {
+        if self.options.agent.is_some() { "" } else { &self.instance }
+    }
+
     pub fn accepts(&self, user: &str, password: &str) -> bool {
         let right = user.eq_ignore_ascii_case(&self.options.username) && password == self.options.password;
         right && !self.options.levers.is_pulled(Lever::SourceLogin)
@@ -83,7 +88,10 @@ impl Service {
     }
 
     pub fn scoped<T>(&self, session: &Session, look: impl FnOnce(&Scope<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
-        self.world.read(|state| look(&Scope { state, session: Some(session), instance: &self.instance }))
+        self.world.read(|state| match &self.options.agent {
+            None => look(&Scope { state, session: Some(session), instance: &self.instance }),
+            Some(agent) => look(&Scope { state: &agent.of(state), session: Some(session), instance: "" }),
+        })
     }
 
     /// Answers one call.
@@ -95,7 +103,7 @@ impl Service {
         }
         let cookie = cookie.filter(|key| self.sessions().contains_key(key));
         match method.name.as_str() {
-            "RetrieveServiceContent" => return Ok(Val::Obj(content(&self.instance)).into()),
+            "RetrieveServiceContent" => return Ok(Val::Obj(content(self.told_instance())).into()),
             "Login" => return self.login(cookie, method),
             "CurrentTime" => return Ok(time(&jiff::Timestamp::now().to_string()).into()),
             _ => {}
@@ -125,6 +133,9 @@ impl Service {
             }
             "FindByInventoryPath" | "FindByUuid" | "FindAllByUuid" | "FindChild" | "FindByIp" | "FindByDnsName" => {
                 self.with_scope(&key, |scope| search(scope, method))
+            }
+            "CloneVM_Task" | "CreateFolder" | "RelocateVM_Task" if self.options.agent.is_some() => {
+                Err(fault("NotSupported", "The operation is not supported on the object."))
             }
             "StartProgramInGuest" | "ListProcessesInGuest" => self.in_guest(method),
             "QueryOptions" => query_options(method),

@@ -23,6 +23,7 @@ use crate::levers::Levers;
 use crate::pki::LabCa;
 use crate::world::World;
 
+pub mod agent;
 mod browse;
 mod collect;
 mod collector;
@@ -40,6 +41,7 @@ mod tree;
 mod value;
 mod xml;
 
+use agent::Agent;
 use dispatch::Service;
 
 /// How the endpoint is served.
@@ -52,6 +54,8 @@ pub struct VsphereOptions {
     pub clock: Clock,
     pub faults: At,
     pub levers: Levers,
+    /// A host's own API instead of vCenter's.
+    pub agent: Option<Agent>,
 }
 
 /// A running endpoint.
@@ -122,7 +126,11 @@ fn cookie(headers: &HeaderMap) -> Option<String> {
 
 async fn soap(Extract(service): Extract<Arc<Service>>, headers: HeaderMap, body: Bytes) -> Response {
     service.world.count_request();
-    let outcome = match xml::method(&String::from_utf8_lossy(&body)) {
+    let mut asked = String::from_utf8_lossy(&body).into_owned();
+    if let Some(agent) = &service.options.agent {
+        asked = agent.inward(&asked);
+    }
+    let outcome = match xml::method(&asked) {
         Ok(method) => service.call(cookie(&headers), &method).await.map(|answer| (method.name, answer)),
         Err(cause) => Err(fault::fault("InvalidRequest", format!("The request is not understood: {cause}"))),
     };
@@ -132,6 +140,10 @@ async fn soap(Extract(service): Extract<Arc<Service>>, headers: HeaderMap, body:
             (StatusCode::OK, body, answer.session)
         }
         Err(fault) => (StatusCode::INTERNAL_SERVER_ERROR, fault.xml(), None),
+    };
+    let body = match &service.options.agent {
+        Some(agent) => agent.outward(&body),
+        None => body,
     };
     let mut response =
         (status, [(header::CONTENT_TYPE, "text/xml; charset=utf-8")], xml::envelope(&body)).into_response();

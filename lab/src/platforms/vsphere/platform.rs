@@ -6,9 +6,11 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::super::{LabPlatform, PlatformOptions};
+use super::agent::Agent;
 use super::{VsphereEndpoint, VsphereOptions};
 use crate::api::world::{Kind, LUKS, Vm};
 use crate::error::LabError;
+use crate::esxi;
 use crate::faults::Dialect;
 use crate::ports::GuestDirectory;
 use crate::world::{SPARE_LUN, World};
@@ -24,7 +26,41 @@ pub struct Vsphere {
     world: Arc<World>,
     /// MTV's word for the array behind its datastores.
     array: String,
+    /// MTV's word for how its populators reach the hosts.
+    method: Option<String>,
     endpoint: VsphereEndpoint,
+    /// A host that is reached directly, too.
+    host: Option<Host>,
+}
+
+/// A host's own API.
+struct Host {
+    name: String,
+    endpoint: VsphereEndpoint,
+}
+
+impl Host {
+    async fn start(world: &Arc<World>, name: &str, options: &PlatformOptions<'_>) -> Result<Self, LabError> {
+        let id = world.read(|state| state.hosts.iter().find(|host| host.name == name).map(|host| host.id.clone()));
+        let Some(host) = id else {
+            return Err(LabError::Start {
+                part: "world".to_owned(),
+                cause: format!("`esxi_endpoint`: no host {name}"),
+            });
+        };
+        let own = VsphereOptions {
+            listen: options.listen,
+            port: 0,
+            username: esxi::USER.to_owned(),
+            password: esxi::PASSWORD.to_owned(),
+            clock: options.clock,
+            faults: options.faults.at("esxi", Dialect::Soap),
+            levers: options.levers.clone(),
+            agent: Some(Agent { host }),
+        };
+        let endpoint = super::start(world.clone(), own, options.ca).await?;
+        Ok(Self { name: name.to_owned(), endpoint })
+    }
 }
 
 impl Vsphere {
@@ -38,10 +74,19 @@ impl Vsphere {
             clock: options.clock,
             faults: options.faults.at("vsphere", Dialect::Soap),
             levers: options.levers.clone(),
+            agent: None,
         };
         let endpoint = super::start(world.clone(), own, options.ca).await?;
+        let failed =
+            |e: std::io::Error| LabError::Start { part: "the ESXi hosts' sshd".to_owned(), cause: e.to_string() };
+        world.start_esxi(options.listen).await.map_err(failed)?;
         let array = options.world.vsphere.array.clone().unwrap_or_else(|| ARRAY.to_owned());
-        Ok(Self { world, array, endpoint })
+        let method = options.world.vsphere.esxi_clone_method.clone();
+        let host = match &options.world.vsphere.esxi_endpoint {
+            Some(name) => Some(Host::start(&world, name, options).await?),
+            None => None,
+        };
+        Ok(Self { world, array, method, endpoint, host })
     }
 
     /// The array that copies, and which datastores are its own, by the world's order. It has the keys of every vendor:
@@ -68,6 +113,10 @@ impl Vsphere {
             "powermax_symmetrix_id": "000000000001",
             "storage_secret_extra": {"POWERMAX_PORT_GROUP_NAME": "lab-ports"},
             "dedicated_migration_hosts": host.into_iter().collect::<Vec<_>>(),
+            "esxi_clone_method": self.method.as_deref().unwrap_or("vib"),
+            "esxi_user": esxi::USER,
+            "esxi_password": esxi::PASSWORD,
+            "esxi_ssh_endpoints": self.world.esxi().map(|hosts| hosts.addresses()).unwrap_or_default(),
             "rdm_lun_uuid": SPARE_LUN,
         })
     }
@@ -90,7 +139,18 @@ impl LabPlatform for Vsphere {
             "luks_passphrase": LUKS,
             "copyoffload": self.array_section(),
         });
-        vec![("vsphere".to_owned(), profile)]
+        let mut all = vec![("vsphere".to_owned(), profile.clone())];
+        if let Some(host) = &self.host {
+            let mut own = profile;
+            own["endpoint_type"] = json!("esxi");
+            own["clone_provider"] = json!("vsphere");
+            own["api_url"] = json!(host.endpoint.url());
+            own["username"] = json!(esxi::USER);
+            own["password"] = json!(esxi::PASSWORD);
+            own["copyoffload"]["esxi_host"] = json!(host.name);
+            all.push(("esxi".to_owned(), own));
+        }
+        all
     }
 
     fn guests(&self) -> Arc<dyn GuestDirectory> {
@@ -113,6 +173,12 @@ impl LabPlatform for Vsphere {
     }
 
     async fn stop(&self) {
+        if let Some(host) = &self.host {
+            host.endpoint.stop().await;
+        }
+        if let Some(hosts) = self.world.esxi() {
+            hosts.stop().await;
+        }
         self.endpoint.stop().await;
     }
 }

@@ -40,6 +40,7 @@ impl Client {
             clock: Clock::new(scale),
             faults: Default::default(),
             levers: crate::levers::Levers::none(),
+            agent: None,
         };
         let endpoint = start(world.clone(), options, &ca).await.unwrap();
         let http = reqwest::Client::builder()

@@ -98,8 +98,8 @@ impl Log {
         }
         let id = shown.to_lowercase().replace(':', "-");
         let group = format!("xcopy-{id}");
-        let lun = format!("naa.600a0980{}", claim.replace('-', ""));
-        let device = format!("/vmfs/devices/disks/{lun}");
+        let device = device(claim);
+        let lun = device.rsplit('/').next().unwrap_or_default().to_owned();
         let grouped = |key: &'static str, value: &str| [("initiator_group", group.clone()), (key, value.to_owned())];
         self.say("remote_esxcli.go:131", setup, "initiator group", &[("group", group.clone())]);
         self.say("remote_esxcli.go:162", setup, "resolving PV to LUN", &[("pv", volume.to_owned())]);
@@ -107,10 +107,51 @@ impl Log {
         self.say("remote_esxcli.go:206", map, "volume mapped to initiator group", &grouped("device", &device));
         self.say("remote_esxcli.go:209", "xcopy.rescan", "rescanning host for device", &[("device", lun)]);
         self.say("host_lease.go:209", "lease", "lease acquired", &[("slot", "0".to_owned()), ("host", id)]);
-        self.say("remote_esxcli.go:218", "xcopy.rescan", "device visible on ESXi", &[("device", device.clone())]);
-        let ends = [("source", file.to_owned()), ("target", device)];
+        self.say("remote_esxcli.go:218", "xcopy.rescan", "device visible on ESXi", &[("device", device)]);
+    }
+
+    /// The populator's way to the host by SSH: its key is there. `uploads`: the script had to be brought.
+    pub(in crate::controllers) fn reaches(&mut self, host: &str, script: (&str, &str), datastore: &str, uploads: bool) {
+        let at = || [("host", host.to_owned())];
+        self.say("ssh_client.go:163", "ssh", "enabling SSH access on ESXi host", &at());
+        self.say("ssh_client.go:175", "ssh", "ESXi version detected", &[("version", ESXI.to_owned())]);
+        self.say("ssh_client.go:184", "ssh", "SSH connectivity test passed, keys already configured", &[]);
+        self.say("secure_script.go:61", "secure-script", "ensuring secure script on ESXi", &at());
+        let (name, version) = script;
+        let path = format!("/vmfs/volumes/{datastore}/{name}");
+        if uploads {
+            let (brings, brought) = ("uploading embedded script to datastore", "uploaded embedded script to datastore");
+            self.say("secure_script.go:116", "secure-script", brings, &[("script", name.to_owned())]);
+            self.say("secure_script.go:126", "secure-script", brought, &[("path", path.clone())]);
+            let told = [("host", host.to_owned()), ("path", path)];
+            self.say("secure_script.go:88", "secure-script", "uploaded secure script to ESXi", &told);
+        } else {
+            let told = [("version", version.to_owned())];
+            self.say("secure_script.go:69", "secure-script", "script version matches, skipping upload", &told);
+        }
+        self.say("ssh_client.go:73", "xcopy.setup.ssh", "connected to SSH server", &at());
+    }
+
+    /// Nobody has put its key there: what a person is to do.
+    pub(in crate::controllers) fn lacks_key(&mut self, host: &str, public_key: &str) {
+        let instructions = format!(
+            "Manual SSH key installation required. Add this line to /etc/ssh/keys-root/authorized_keys on the ESXi \
+             host:\n\n  {public_key}\n\nSteps:\n1. SSH to the ESXi host: ssh root@{host}"
+        );
+        self.say("ssh_client.go:163", "ssh", "enabling SSH access on ESXi host", &[("host", host.to_owned())]);
+        let told = [
+            "err=\"manual SSH key configuration required\"".to_owned(),
+            "logger=\"copy-offload.ssh\"".to_owned(),
+            format!("instructions={}", quoted(&instructions)),
+        ];
+        self.write('E', "ssh_client.go:200", "SSH key setup", &told);
+    }
+
+    /// The copy begins.
+    pub(in crate::controllers) fn clones(&mut self, source: &str, device: &str, task: &str) {
+        let ends = [("source", source.to_owned()), ("target", device.to_owned())];
         self.say("task_executor.go:89", "xcopy.clone", "starting clone task", &ends);
-        self.say("task_executor.go:95", "xcopy.clone", "clone task started", &[("task_id", claim.to_owned())]);
+        self.say("task_executor.go:95", "xcopy.clone", "clone task started", &[("task_id", task.to_owned())]);
     }
 
     /// One look at the copy.
@@ -134,6 +175,14 @@ impl Log {
         self.main("", "copy-offload finished, waiting for metrics scrape", "duration=\"1m45s\"");
         self.main("", "metrics scraped after completion, exiting", "");
     }
+}
+
+/// The release of the lab's hosts.
+pub(in crate::controllers) const ESXI: &str = "8.0.3";
+
+/// The device that an array gives a host for a claim.
+pub(in crate::controllers) fn device(claim: &str) -> String {
+    format!("/vmfs/devices/disks/naa.600a0980{}", claim.replace('-', ""))
 }
 
 /// Where main says it; the line's number is no part of what anybody reads.

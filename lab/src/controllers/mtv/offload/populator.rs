@@ -1,5 +1,6 @@
 //! One populator: waits for a place on its ESXi host, copies, tells of it in its log, and ends.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Event, Pod};
@@ -8,13 +9,15 @@ use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use super::super::execute::{COPY, Walk};
-use super::log::{Begun, Log};
+use super::log::{Begun, ESXI, Log, device};
 use super::{Job, base_file, resource};
 use crate::api::forklift::ForkliftController;
 use crate::apiserver::LOG_ANNOTATION;
 use crate::controllers::copiers::node;
 use crate::defects::Defect;
 use crate::defects::conduct::Conduct;
+use crate::esxi::client::{Executor, script};
+use crate::ports::GuestDirectory;
 
 /// Simulated time until a claim that had no place is looked at again.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -231,16 +234,20 @@ impl Populator<'_> {
         };
         let volume = job.claim.spec.as_ref().and_then(|spec| spec.volume_name.clone());
         let volume = volume.unwrap_or_else(|| format!("pvc-{}", job.claim.uid().unwrap_or_default()));
-        self.began(method, &volume).await?;
+        let by_ssh = self.began(method, &volume).await?;
         let delta = file_is_delta(&self.file);
         let used = !by_array
             && !delta
             && mtv.guests.xcopies(&job.disk.storage_id)
             && !mtv.defects.has(Defect::OffloadFellBack);
-        let word = if used { "1" } else { "0" };
+        let mut used = used;
         for tick in 1..=TICKS {
             walk.rest(COPY / TICKS / if used { 4 } else { 1 }).await;
             let percent = 100 * tick / TICKS;
+            if let Some(copying) = &by_ssh {
+                used = copying.look().await? && !mtv.defects.has(Defect::OffloadFellBack);
+            }
+            let word = if used { "1" } else { "0" };
             self.log.looks(percent, used);
             self.write().await;
             let mut status = json!({"progress": percent.to_string()});
@@ -253,6 +260,9 @@ impl Populator<'_> {
             }
             self.status(status).await;
             walk.task_progress(step, &self.file, percent);
+        }
+        if let Some(copying) = &by_ssh {
+            copying.clean().await?;
         }
         if method != "rdm" {
             self.log.gives_back();
@@ -286,7 +296,7 @@ impl Populator<'_> {
     }
 
     /// Up to the copy itself.
-    async fn began(&mut self, method: &str, volume: &str) -> Result<(), String> {
+    async fn began(&mut self, method: &str, volume: &str) -> Result<Option<Copying>, String> {
         let (walk, job) = (self.walk, self.job);
         let file = self.file.clone();
         if method == "rdm" {
@@ -298,7 +308,7 @@ impl Populator<'_> {
             );
             self.log.main("xcopy.clone", "xcopy", "xcopyUsed=0");
             self.write().await;
-            return Ok(());
+            return Ok(None);
         }
         let known = super::super::plan::content(&walk.run.mtv, &walk.run.resolved.source).await;
         let found = known.as_ref().and_then(|known| known.hosts.iter().find(|own| own.id == job.host));
@@ -308,9 +318,77 @@ impl Populator<'_> {
         let claim = job.claim.uid().unwrap_or_default();
         let (host_id, host_name) = (job.host.as_str(), found.name.as_str());
         self.log.begins(&Begun { method, file: &file, volume, claim: &claim, host_id, host_name });
+        let by_ssh = match method {
+            "ssh" => {
+                Some(reach(&mut self.log, walk.run.mtv.guests.as_ref(), &job.secret, host_id, &file, &claim).await?)
+            }
+            _ => {
+                self.log.clones(&file, &device(&claim), &claim);
+                None
+            }
+        };
         self.write().await;
-        Ok(())
+        Ok(by_ssh)
     }
+}
+
+/// A copy that a host does for a populator's key.
+pub(in crate::controllers) struct Copying {
+    executor: Executor,
+    datastore: String,
+    task: String,
+}
+
+impl Copying {
+    pub(in crate::controllers) async fn look(&self) -> Result<bool, String> {
+        self.executor.look(&self.datastore, &self.task).await
+    }
+
+    pub(in crate::controllers) async fn clean(&self) -> Result<(), String> {
+        self.executor.clean(&self.datastore, &self.task).await
+    }
+}
+
+/// Goes to the host by the key of the Secret (`EnableSSHAccess`, `ensureSecureScript`) and has it begin.
+pub(in crate::controllers) async fn reach(
+    log: &mut Log,
+    guests: &dyn GuestDirectory,
+    secret: &BTreeMap<String, String>,
+    host: &str,
+    file: &str,
+    claim: &str,
+) -> Result<Copying, String> {
+    let key = |name: &str| {
+        let text = secret.get(name).map(String::as_str).unwrap_or_default();
+        let bytes = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let (private, public) = (key("SSH_PRIVATE_KEY"), key("SSH_PUBLIC_KEY"));
+    if private.is_empty() || public.is_empty() {
+        return Err(
+            "SSH keys not found in environment variables - ensure provider controller has set SSH_PRIVATE_KEY and \
+                    SSH_PUBLIC_KEY"
+                .to_owned(),
+        );
+    }
+    let Some(there) = guests.esxi(host) else { return Err("failed to get host IP address".to_owned()) };
+    let Some(executor) = Executor::connect(&there, &private).await else {
+        log.lacks_key(&there.name, public.trim());
+        return Err(format!(
+            "failed to enable SSH access: manual SSH key configuration required for ESXi {ESXI} - see logs for instructions"
+        ));
+    };
+    let (datastore, path) = file.strip_prefix('[').and_then(|rest| rest.split_once("] ")).unwrap_or_default();
+    let (name, version) = script();
+    let uploads = executor.version(datastore).await.as_deref() != Some(version);
+    if uploads {
+        there.upload(datastore, name);
+    }
+    log.reaches(&there.name, (name, version), datastore, uploads);
+    let (source, target) = (format!("/vmfs/volumes/{datastore}/{path}"), device(claim));
+    let task = executor.clone_disk(datastore, &source, &target).await?;
+    log.clones(&source, &target, &task);
+    Ok(Copying { executor, datastore: datastore.to_owned(), task })
 }
 
 /// Whether a snapshot lies above the disk: what vmkfstools reads through a chain it writes itself.

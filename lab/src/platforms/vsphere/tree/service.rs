@@ -47,21 +47,28 @@ pub fn service_ref(kind: &str) -> Ref {
     MANAGERS.iter().find(|(_, known, _)| *known == kind).map_or_else(|| mo(kind, kind), |(_, kind, id)| mo(kind, id))
 }
 
+/// `instance`: empty of a host alone.
 pub fn about(instance: &str) -> Obj {
-    obj("AboutInfo")
-        .set("name", "VMware vCenter Server")
-        .set("fullName", "VMware vCenter Server 8.0.3 build-24322831")
+    let alone = instance.is_empty();
+    let (name, product, kind) = match alone {
+        true => ("VMware ESXi", "embeddedEsx", "HostAgent"),
+        false => ("VMware vCenter Server", "vpx", "VirtualCenter"),
+    };
+    let about = obj("AboutInfo")
+        .set("name", name)
+        .set("fullName", format!("{name} 8.0.3 build-24322831"))
         .set("vendor", "VMware, Inc.")
         .set("version", "8.0.3")
         .set("build", "24322831")
         .set("localeVersion", "INTL")
         .set("localeBuild", "000")
-        .set("osType", "linux-x64")
-        .set("productLineId", "vpx")
-        .set("apiType", "VirtualCenter")
-        .set("apiVersion", API_VERSION)
-        .set("instanceUuid", instance)
-        .set("licenseProductName", "VMware VirtualCenter Server")
+        .set("osType", if alone { "vmnix-x86" } else { "linux-x64" })
+        .set("productLineId", product)
+        .set("apiType", kind)
+        .set("apiVersion", API_VERSION);
+    let about = if alone { about } else { about.set("instanceUuid", instance) };
+    about
+        .set("licenseProductName", if alone { "VMware ESX Server" } else { "VMware VirtualCenter Server" })
         .set("licenseProductVersion", "8.0")
 }
 
