@@ -42,6 +42,8 @@ fn scenario_for(defect: &str) -> &'static str {
     match defect {
         // MTV makes snapshots for warm migrations only.
         "leftover-snapshot" | "wrong-firmware" => WARM,
+        // A second NIC with a static address, and without a default route.
+        "gained-gateway" => WARM,
         "wrong-network" | "no-guest-agent" => TWO_NICS,
         // Nobody starts a VM that MTV has started already.
         "does-not-start" | "lost-data" | "altered-data" => SANITY,

@@ -191,6 +191,18 @@ fn a_host_that_lets_nobody_in_ends_its_cells_before_they_migrate() {
 }
 
 #[test]
+fn an_array_that_does_not_know_the_login_fails_the_migration_at_the_transfer() {
+    let place = Place::new();
+    let args = "run --lab -p vsphere --set providers.vsphere.copyoffload.storage_password=nonsense --results results";
+    let ended = place.run(&format!("{args} -s test_copyoffload_thin_migration")).exits(1);
+    ended
+        .says("1 failed")
+        .says("failed at DiskTransfer")
+        .says("populator pod failed for PVC")
+        .says("hold nothing that this run made");
+}
+
+#[test]
 fn populators_of_one_host_wait_for_one_another_where_the_limit_is_two() {
     let place = Place::new();
     // MTV tells whole seconds: who waited for whom must take more than one.

@@ -53,6 +53,10 @@ pub enum Defect {
     LoginRefused,
     /// The guest came up with DHCP instead of its static address.
     LostStaticIp,
+    /// The guest has no default route any more.
+    LostGateway,
+    /// A NIC that had no default route has one, too (needs a VM with two static NICs).
+    GainedGateway,
     /// The guest has no DNS server any more.
     LostDns,
     /// The VM runs on another worker than the selector says.
@@ -100,6 +104,8 @@ pub const CATALOGUE: &[(Defect, &str, &str)] = &[
     (Defect::NoGuestAgent, "no-guest-agent", "guest-agent"),
     (Defect::LoginRefused, "login-refused", "ssh-login"),
     (Defect::LostStaticIp, "lost-static-ip", "static-ip"),
+    (Defect::LostGateway, "lost-gateway", "static-ip"),
+    (Defect::GainedGateway, "gained-gateway", "static-ip"),
     (Defect::LostDns, "lost-dns", "dns"),
     (Defect::WrongNode, "wrong-node", "node-placement"),
     (Defect::LostLabel, "lost-label", "labels"),

@@ -19,6 +19,7 @@ use crate::faults::{Dialect, Faults};
 use crate::options::LabOptions;
 use crate::pki::LabCa;
 use crate::ports::KubevirtSubresources;
+use crate::state::Kept;
 
 /// A login of the lab's own server; it guards nothing.
 const CLUSTER_USER: &str = "kubeadmin";
@@ -32,12 +33,19 @@ pub enum Host {
 }
 
 impl Host {
-    pub async fn start(options: &LabOptions, ca: &LabCa, faults: &Faults) -> Result<Self, LabError> {
+    pub async fn start(
+        options: &LabOptions,
+        kept: Option<&Kept>,
+        ca: &LabCa,
+        faults: &Faults,
+    ) -> Result<Self, LabError> {
         if let Some(kubeconfig) = &options.on {
             return Ok(Self::Outside(Box::new(Outside::connect(kubeconfig).await?)));
         }
-        let token = format!("sha256~lab-{}", crate::api::names::random_chars(24));
+        let before = kept.and_then(|kept| kept.token()).map(str::to_owned);
+        let token = before.unwrap_or_else(|| format!("sha256~lab-{}", crate::api::names::random_chars(24)));
         let api_options = ApiServerOptions {
+            part: "API server",
             listen: options.listen,
             port: options.port,
             kubernetes_version: KUBERNETES_VERSION.to_owned(),
@@ -47,7 +55,11 @@ impl Host {
             inventory: None,
             faults: faults.at("api", Dialect::Kubernetes),
         };
-        Ok(Self::Embedded { api: Arc::new(ApiServer::start(api_options, ca).await?), token })
+        let api = ApiServer::start(api_options, ca).await?;
+        if let Some(objects) = kept.and_then(Kept::api) {
+            api.restore(objects);
+        }
+        Ok(Self::Embedded { api: Arc::new(api), token })
     }
 
     /// Whether the API server is the lab's own.
@@ -164,6 +176,14 @@ impl Host {
         match self {
             Self::Embedded { api, .. } => census::of(api, ""),
             Self::Outside(_) => BTreeMap::new(),
+        }
+    }
+
+    /// What a lab that is kept begins with; nothing of a cluster from outside.
+    pub fn kept(&self) -> Option<Value> {
+        match self {
+            Self::Embedded { api, .. } => Some(api.kept()),
+            Self::Outside(_) => None,
         }
     }
 

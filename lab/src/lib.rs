@@ -25,6 +25,7 @@ use controllers::kubevirt::{self, KubevirtOptions, Subresources};
 use controllers::mtv::{self, Clusters, MtvOptions, MtvVersion};
 use controllers::namespaces;
 use controllers::storage::{self, StorageOptions};
+use controllers::told::Teller;
 use controllers::workloads;
 use defects::Defects;
 use faults::{Dialect, Faults};
@@ -40,6 +41,7 @@ use platforms::{AllGuests, LabPlatform, PlatformOptions};
 use ports::GuestDirectory;
 use seed::SeedOptions;
 use serve::Endpoint;
+use state::Kept;
 use weather::Sky;
 
 /// MTV's own namespace.
@@ -71,11 +73,13 @@ mod ports;
 mod scratch;
 mod seed;
 pub mod serve;
+mod state;
 pub mod weather;
 mod world;
 
 /// A running lab.
 pub struct Lab {
+    kept: Option<Kept>,
     world: World,
     ca: LabCa,
     clock: Clock,
@@ -96,6 +100,13 @@ pub struct Lab {
 impl Lab {
     /// Starts every part; returns when clients can connect.
     pub async fn start(options: LabOptions) -> Result<Self, LabError> {
+        let Some(dir) = options.state.clone() else { return Self::begin(options, None).await };
+        let kept = Kept::open(&dir)?;
+        let ports = kept.ports();
+        state::PORTS.scope(ports, Self::begin(options, Some(kept)).boxed()).await
+    }
+
+    async fn begin(options: LabOptions, kept: Option<Kept>) -> Result<Self, LabError> {
         let defects = Defects::parse(&options.defects)?;
         let sky = Sky::parse(&options.weather)?;
         let version = MtvVersion::parse(&options.mtv_version)
@@ -104,13 +115,14 @@ impl Lab {
             World::shipped().map_err(|e| LabError::Start { part: "world".to_owned(), cause: e.to_string() })?;
         let world = options.world.as_deref().unwrap_or(&shipped).clone();
         let clock = Clock::new(options.clock_scale);
-        let ca = LabCa::new()?;
+        let key = kept.as_ref().and_then(Kept::ca_key);
+        let ca = key.map_or_else(LabCa::new, LabCa::kept)?;
         let stop = CancellationToken::new();
         let controllers = TaskTracker::new();
 
         let faults = Faults::new(options.faults);
         let levers = Levers::new(faults.clone(), clock);
-        let host = Host::start(&options, &ca, &faults).await?;
+        let host = Host::start(&options, kept.as_ref(), &ca, &faults).await?;
 
         let (listen, cluster) = (options.listen, host.client());
         // The lab's own MTV reads a cluster's VMs without.
@@ -154,6 +166,7 @@ impl Lab {
             inventory_addr: inventory_addr.clone(),
             thanos_addr: thanos_addr.clone(),
             own_server: host.is_own(),
+            api_url: host.url(),
             cluster: world.cluster.clone(),
         };
         match options.mtv {
@@ -184,6 +197,7 @@ impl Lab {
             further.push(format!("https://{}", endpoint.addr()));
             endpoints.push(endpoint);
         }
+        let events = Teller::new(&host.client(), options.events && host.is_own());
         let pods = Arc::new(Pods::default());
         // On a cluster from outside pods are its own affair, where no real Forklift needs them.
         let own_mtv = matches!(options.mtv, Mtv::Own);
@@ -195,7 +209,7 @@ impl Lab {
                     guests: directory.clone(),
                     pods: pods.clone(),
                     others_migrate: own_mtv,
-                    events: options.events,
+                    events: events.clone(),
                     stop: stop.clone(),
                 })
                 .boxed(),
@@ -215,6 +229,7 @@ impl Lab {
                     clusters,
                     defects: defects.clone(),
                     guests: directory.clone(),
+                    events: events.clone(),
                     stop: stop.clone(),
                 };
                 controllers.spawn(mtv::run(options, db).boxed());
@@ -247,20 +262,29 @@ impl Lab {
                 defects,
                 sky,
                 guests: directory.clone(),
+                events: events.clone(),
                 stop: stop.clone(),
             })
             .boxed(),
         );
-        controllers.spawn(workloads::run(host.client(), stop.clone()).boxed());
+        controllers.spawn(workloads::run(host.client(), events.clone(), stop.clone()).boxed());
         if options.nodes && host.is_own() {
             controllers.spawn(namespaces::run(host.client(), ca.ca_pem().to_owned(), stop.clone()).boxed());
         }
         let pods = !matches!(options.mtv, Mtv::Own);
         controllers.spawn(
-            storage::run(StorageOptions { client: host.client(), clock, guests: directory, pods, stop: stop.clone() })
-                .boxed(),
+            storage::run(StorageOptions {
+                client: host.client(),
+                clock,
+                guests: directory,
+                pods,
+                events,
+                stop: stop.clone(),
+            })
+            .boxed(),
         );
         Ok(Self {
+            kept,
             world,
             ca,
             clock,
@@ -386,7 +410,7 @@ impl Lab {
         let platforms = self.platforms.iter().map(|p| p.requests()).map(|(name, count)| (name.to_owned(), count));
         std::iter::once(("api_requests".to_owned(), self.host.request_count())).chain(platforms).collect()
     }
-    /// Stops every task and waits for them.
+    /// Stops every task and waits for them; a lab that is kept is written before.
     pub async fn stop(self) {
         if let Some(forklift) = &self.forklift {
             forklift.stop().await;
@@ -399,6 +423,12 @@ impl Lab {
         }
         for platform in &self.platforms {
             platform.stop().await;
+        }
+        // Nobody works on it any more.
+        if let (Some(kept), Some(objects)) = (&self.kept, self.host.kept())
+            && let Err(error) = kept.write(self.host.token(), self.ca.key_pem(), objects)
+        {
+            tracing::error!(%error, "the lab is not kept");
         }
         self.host.stop().await;
     }

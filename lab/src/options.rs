@@ -34,6 +34,8 @@ pub struct LabOptions {
     pub nodes: bool,
     /// Whether Kubernetes' events are told of pods. They stay for as long as the lab does.
     pub events: bool,
+    /// A folder that the lab is kept in from one start to the next.
+    pub state: Option<PathBuf>,
     /// What the platforms and the cluster hold; `None`: the shipped world. Its references were checked.
     pub world: Option<Box<World>>,
 }
@@ -65,6 +67,7 @@ impl Default for LabOptions {
             mtv: Mtv::Own,
             nodes: true,
             events: false,
+            state: None,
             world: None,
         }
     }

@@ -8,7 +8,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::error::LabError;
 
-/// A CA made anew for every lab; its key never leaves the process.
+/// A CA made anew for every lab; its key leaves the process only where a lab is kept.
 pub struct LabCa {
     issuer: Issuer<'static, KeyPair>,
     der: CertificateDer<'static>,
@@ -21,7 +21,20 @@ fn failed(cause: impl std::fmt::Display) -> LabError {
 
 impl LabCa {
     pub fn new() -> Result<Self, LabError> {
-        let key = KeyPair::generate().map_err(failed)?;
+        Self::of(KeyPair::generate().map_err(failed)?)
+    }
+
+    /// The CA that a lab before had: who trusted it, trusts this one.
+    pub fn kept(key_pem: &str) -> Result<Self, LabError> {
+        Self::of(KeyPair::from_pem(key_pem).map_err(failed)?)
+    }
+
+    /// Its key, for a lab that is kept.
+    pub fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
+    fn of(key: KeyPair) -> Result<Self, LabError> {
         let mut params = CertificateParams::new(Vec::<String>::new()).map_err(failed)?;
         params.distinguished_name.push(DnType::CommonName, "mtv-matrix lab CA");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -37,6 +37,8 @@ pub trait KubevirtSubresources: Send + Sync {
         name: &str,
         port: u16,
     ) -> Result<Box<dyn GuestStream>, SubresourceError>;
+    /// Opens the serial `console` or the `vnc` screen of a running VMI.
+    async fn screen(&self, namespace: &str, name: &str, what: &str) -> Result<Box<dyn GuestStream>, SubresourceError>;
     /// `start`, `stop` or `restart` of a VirtualMachine.
     async fn power(&self, namespace: &str, name: &str, verb: &str) -> Result<(), SubresourceError>;
     /// What is done besides power: to an instance `pause`, `softreboot` …, to a VirtualMachine `migrate`, `addvolume` …

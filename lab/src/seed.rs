@@ -32,6 +32,8 @@ pub struct SeedOptions {
     pub thanos_addr: String,
     /// The API server is the lab's own. A real one makes its own `kubernetes` Service, in its own network.
     pub own_server: bool,
+    /// The API server's own URL.
+    pub api_url: String,
     /// Nodes, storage classes, and settings of MTV.
     pub cluster: Cluster,
 }
@@ -107,6 +109,7 @@ mod tests {
             inventory_addr: "127.0.0.1:1".to_owned(),
             thanos_addr: "127.0.0.1:2".to_owned(),
             own_server: true,
+            api_url: "https://127.0.0.1:3".to_owned(),
             cluster: crate::api::world::World::shipped().unwrap().cluster,
         }
     }

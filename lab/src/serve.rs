@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::error::LabError;
 use crate::faults::{At, Cuttable, Injector};
+use crate::state;
 
 /// A running HTTPS endpoint; dropping it stops it, [`Endpoint::stop`] also waits.
 pub struct Endpoint {
@@ -49,10 +50,23 @@ impl Drop for Endpoint {
 
 /// Binds `address:port` (0: a free port) before the router exists, so that it may know its own port.
 pub async fn bind(part: &str, address: IpAddr, port: u16) -> Result<TcpListener, LabError> {
-    TcpListener::bind((address, port)).await.map_err(|e| LabError::Start {
+    // A lab that is kept has the ports that it had, where nobody took them.
+    let before = if port == 0 { state::port_of(part) } else { 0 };
+    let bound = match TcpListener::bind((address, before.max(port))).await {
+        Err(error) if before != 0 => {
+            tracing::warn!(%error, part, before, "the port of before is taken");
+            TcpListener::bind((address, port)).await
+        }
+        bound => bound,
+    };
+    let listener = bound.map_err(|e| LabError::Start {
         part: part.to_owned(),
         cause: format!("cannot listen on {address}:{port}: {e}"),
-    })
+    })?;
+    if let Ok(bound) = listener.local_addr() {
+        state::remember(part, bound.port());
+    }
+    Ok(listener)
 }
 
 /// Serves `router` on a free port without TLS, and without faults, until `stop`; its URL.

@@ -620,6 +620,10 @@ pub struct LabServerArgs {
     /// shipped one.
     #[arg(long, value_name = "FILE")]
     pub world: Option<PathBuf>,
+    /// Keep the lab's cluster in this folder, and begin with what is there: objects, ports, the admin's token, the CA. Written when
+    /// the lab ends; what was done on the platforms is not kept.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["on", "forklift"])]
+    pub state: Option<PathBuf>,
     /// Leave a part of the lab out.
     #[arg(long, value_enum, value_name = "PART", value_delimiter = ',')]
     pub without: Vec<LabPart>,

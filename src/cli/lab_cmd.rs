@@ -13,6 +13,7 @@ pub async fn run(args: &LabServerArgs) -> Result<u8, Stop> {
         defects: args.defect.clone(),
         weather: args.weather.clone(),
         faults: args.faults.options(),
+        state: args.state.clone(),
         ..LabOptions::default()
     };
     if let Some(scale) = args.clock_scale {

@@ -53,6 +53,8 @@ fn subresources(def: &ResourceDef) -> Vec<Below> {
             add("binding", &["create"], Some(("", "v1", "Binding")));
             add("eviction", &["create"], Some(("policy", "v1", "Eviction")));
             add("log", &["get"], None);
+            add("attach", &["create", "get"], Some(("", "v1", "PodAttachOptions")));
+            add("exec", &["create", "get"], Some(("", "v1", "PodExecOptions")));
         }
         ("", "namespaces") => add("finalize", &["update"], None),
         ("", "services") => add("proxy", &["get"], Some(("", "v1", "ServiceProxyOptions"))),

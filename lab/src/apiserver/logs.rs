@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
 use serde_json::Value;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
@@ -75,6 +76,22 @@ impl Following {
         }
         None
     }
+}
+
+/// What a pod prints from now on.
+pub(super) fn follow(state: &State, key: &ObjectKey, pod: &Value) -> Option<impl Stream<Item = Bytes> + use<>> {
+    let storage = &key.storage;
+    let subscription = state.store.subscribe(storage, Some(&key.namespace), Some(state.store.version())).ok()?;
+    let following = Following {
+        key: key.clone(),
+        head: None,
+        told: log_of(pod).len(),
+        live: subscription.live,
+        over: is_over(pod),
+        stop: state.store.stop.clone(),
+    };
+    let bytes = |printed: Result<Bytes, Infallible>| std::future::ready(printed.ok());
+    Some(futures::stream::unfold(following, Following::next).filter_map(bytes))
 }
 
 pub(super) fn read(

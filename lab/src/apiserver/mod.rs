@@ -27,13 +27,16 @@ mod auth;
 mod builtin;
 mod classes;
 mod columns;
+mod containers;
 mod defaults;
 mod discovery;
 mod error;
 mod events;
 mod gc;
+mod kept;
 mod logs;
 mod managers;
+mod metrics;
 mod oauth;
 mod openapi;
 mod options;
@@ -78,6 +81,8 @@ const FIRST_NAMESPACES: [&str; 2] = ["default", "kube-system"];
 
 /// How the server is started.
 pub struct ApiServerOptions {
+    /// By which its port is remembered.
+    pub part: &'static str,
     pub listen: IpAddr,
     /// 0 picks a free one.
     pub port: u16,
@@ -123,6 +128,7 @@ struct State {
     requests: AtomicU64,
     webhook_clients: webhooks::Clients,
     tasks: TaskTracker,
+    containers: containers::Remembered,
 }
 
 impl State {
@@ -147,7 +153,7 @@ fn failed(cause: impl std::fmt::Display) -> LabError {
 
 impl ApiServer {
     pub async fn start(options: ApiServerOptions, ca: &LabCa) -> Result<Self, LabError> {
-        let listener = serve::bind("API server", options.listen, options.port).await?;
+        let listener = serve::bind(options.part, options.listen, options.port).await?;
         let address = listener.local_addr().map_err(failed)?;
         let (store, inbox) = store::Store::new();
         let state = Arc::new(State {
@@ -161,6 +167,7 @@ impl ApiServer {
             requests: AtomicU64::new(0),
             webhook_clients: webhooks::Clients::default(),
             tasks: TaskTracker::new(),
+            containers: containers::Remembered::default(),
         });
         state.tasks.spawn(gc::run(state.clone(), inbox));
         let namespaces = state.registry.find("", "v1", "namespaces").ok_or_else(|| failed("no namespaces"))?;

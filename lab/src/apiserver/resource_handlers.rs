@@ -20,7 +20,7 @@ use super::selectors::Selector;
 use super::store::{ObjectKey, metadata};
 use super::webhooks::Admission;
 use super::write::{DeleteOptions, Part, Verb, Write, key};
-use super::{State, apply, auth, logs, options, paging, scale, watch};
+use super::{State, apply, auth, logs, metrics, options, paging, scale, watch};
 
 /// A request for a resource, read completely.
 pub(super) struct Call {
@@ -52,7 +52,7 @@ impl Call {
         }
         Ok(key(&self.def, self.namespace(), self.name()?))
     }
-    fn renderer(&self) -> Renderer {
+    pub fn renderer(&self) -> Renderer {
         Renderer::new(self.def.clone(), self.form, self.query.get("includeObject").unwrap_or_default())
     }
     fn answer(&self, code: u16, object: &Value) -> Response {
@@ -109,6 +109,9 @@ impl Call {
 pub(super) fn get(state: &State, call: &Call) -> Result<Response, ApiError> {
     if call.def.review {
         return Err(ApiError::method_not_allowed());
+    }
+    if call.def.group == metrics::GROUP {
+        return metrics::answer(state, call);
     }
     // Asked before a project is: whether the user may.
     if call.def.plural == "projectrequests" {
@@ -176,6 +179,9 @@ fn list(state: &State, call: &Call) -> Result<Response, ApiError> {
 }
 
 pub(super) fn post(state: &State, call: &Call) -> Result<Response, ApiError> {
+    if call.def.group == metrics::GROUP {
+        return Err(ApiError::not_supported(&call.def, "create"));
+    }
     if call.def.review {
         return Ok(json_response(201, &auth::review(state, &call.def, call.json()?, &call.user)?));
     }

@@ -128,6 +128,9 @@ impl ResourceDef {
         if self.review {
             return &["create"];
         }
+        if self.group == "metrics.k8s.io" {
+            return &["get", "list"];
+        }
         if self.is_namespaces() {
             return &["create", "delete", "get", "list", "patch", "update", "watch"];
         }

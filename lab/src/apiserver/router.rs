@@ -16,7 +16,9 @@ use super::request::{Form, Query, Target};
 use super::schema::prune;
 use super::webhooks::Admission;
 use super::websocket::Upgrade;
-use super::{InProcess, State, auth, discovery, oauth, openapi, proxy, resource_handlers, subresources, webhooks};
+use super::{
+    InProcess, State, auth, containers, discovery, oauth, openapi, proxy, resource_handlers, subresources, webhooks,
+};
 
 /// The largest body that a real API server takes, in bytes.
 const BODY_LIMIT: usize = 3 * 1024 * 1024;
@@ -150,6 +152,12 @@ async fn resource(
         name: if verb == "create" { "" } else { target.name.as_deref().unwrap_or_default() },
     };
     state.authorize(user, &def, &wish)?;
+    if group.is_empty() && target.plural == "pods" && matches!(below, "exec" | "attach") {
+        let (namespace, name) = (target.namespace.as_deref(), target.name.as_deref().unwrap_or_default());
+        let key = super::write::key(&def, namespace, name);
+        let pod = state.store.get(&key).ok_or_else(|| ApiError::not_found(&def, name))?;
+        return containers::serve(state, &key, &pod, &query, &mut request, below == "attach");
+    }
     let upgrade = if verb == "watch" { Upgrade::of(&mut request) } else { None };
     let (parts, body) = request.into_parts();
     let content_type =

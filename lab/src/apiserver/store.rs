@@ -387,6 +387,40 @@ impl Store {
         Ok(Subscription { version, initial, missed, live: bucket.live.subscribe() })
     }
 
+    /// Puts objects where another server had them; no watch can begin before.
+    pub fn restore(&self, version: u64, all: Vec<(ObjectKey, Arc<Value>)>) {
+        let mut guard = self.lock();
+        let objects = &mut *guard;
+        objects.version = objects.version.max(version);
+        let version = objects.version;
+        let mut work = Vec::new();
+        for (key, object) in &all {
+            if let Some(before) = objects.get(key).map(|before| metadata(before, "uid").to_owned()) {
+                objects.uids.remove(&before);
+            }
+            objects.uids.insert(metadata(object, "uid").to_owned(), key.clone());
+        }
+        for (key, object) in all {
+            // Owners are all there: nothing is without one that was not before.
+            work.extend(objects.index(&key, None, Some(&object)));
+            if is_deleting(&object) {
+                work.push(if key.storage == namespaces() {
+                    Work::Namespace(key.name.clone())
+                } else {
+                    Work::Foreground(key.clone())
+                });
+            }
+            let bucket = objects.bucket(&key.storage);
+            bucket.forgotten = version;
+            bucket.objects.insert((key.namespace, key.name), object);
+        }
+        drop(guard);
+        for item in work {
+            // The collector stops with the server.
+            let _ = self.work.send(item);
+        }
+    }
+
     /// Forgets the changes so far, as a compaction does: older watches get 410.
     pub fn compact(&self) {
         let mut objects = self.lock();

@@ -35,6 +35,8 @@ const LISTED: [(&str, &[&str]); 2] = [
         "virtualmachineinstances",
         &[
             "portforward",
+            "console",
+            "vnc",
             "pause",
             "unpause",
             "freeze",
@@ -194,6 +196,18 @@ async fn answer(
             };
             match hook.portforward(namespace, name, port).await {
                 Ok(guest) => Ok(switch(serving, upgrade, guest, &accept)),
+                Err(e) => Ok(status(&e, name, kind)),
+            }
+        }
+        (&Method::GET, [what @ ("console" | "vnc")]) if kind == "virtualmachineinstance" => {
+            let Some(accept) = accept_key(request.headers()) else {
+                return Err(ApiError::bad_request("unable to upgrade: the client is not using the websocket protocol"));
+            };
+            let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
+                return Err(ApiError::bad_request("unable to upgrade: this connection cannot be upgraded"));
+            };
+            match hook.screen(namespace, name, what).await {
+                Ok(screen) => Ok(switch(serving, upgrade, screen, &accept)),
                 Err(e) => Ok(status(&e, name, kind)),
             }
         }

@@ -18,6 +18,9 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::State;
 
+/// A socket that a client went on by.
+pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
 /// A browser cannot set headers, so its token is the end of a sub-protocol's name.
 const BEARER: &str = "base64url.bearer.authorization.k8s.io.";
 
@@ -53,41 +56,58 @@ impl Upgrade {
         Some(Self { on: request.extensions_mut().remove::<OnUpgrade>()?, accept, protocol })
     }
 
-    /// Sends a response's lines as frames; a refusal stays as it is.
-    pub fn answer(self, state: &Arc<State>, response: Response) -> Response {
-        if response.status() != StatusCode::OK {
-            return response;
-        }
-        let stop = state.store.stop.clone();
-        let body = response.into_body();
-        let on = self.on;
+    /// Takes the wish out of a request, where one of these protocols is offered: the first of ours.
+    pub fn to_one_of(request: &mut Request<Body>, ours: &[&str]) -> Option<Self> {
+        let offered: Vec<String> = protocols(request.headers()).map(str::to_owned).collect();
+        let chosen = ours.iter().find(|own| offered.iter().any(|offer| offer == *own))?;
+        Some(Self { protocol: Some((*chosen).to_owned()), ..Self::of(request)? })
+    }
+
+    /// Switches, and lets `serve` speak with the client until it is done.
+    pub fn switch<F>(self, state: &Arc<State>, serve: impl FnOnce(Socket) -> F + Send + 'static) -> Response
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let (stop, on) = (state.store.stop.clone(), self.on);
         state.tasks.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = async {
                     if let Ok(upgraded) = on.await {
-                        speak(upgraded, body).await;
+                        serve(WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await).await;
                     }
                 } => {}
             }
         });
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        let headers = response.headers_mut();
-        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        for (name, value) in [("sec-websocket-accept", Some(self.accept)), ("sec-websocket-protocol", self.protocol)] {
-            if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
-                headers.insert(name, value);
-            }
+        switching(self.accept, self.protocol)
+    }
+
+    /// Sends a response's lines as frames; a refusal stays as it is.
+    pub fn answer(self, state: &Arc<State>, response: Response) -> Response {
+        if response.status() != StatusCode::OK {
+            return response;
         }
-        response
+        let body = response.into_body();
+        self.switch(state, |socket| speak(socket, body))
     }
 }
 
+fn switching(accept: String, protocol: Option<String>) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    for (name, value) in [("sec-websocket-accept", Some(accept)), ("sec-websocket-protocol", protocol)] {
+        if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
+            headers.insert(name, value);
+        }
+    }
+    response
+}
+
 /// Until the body ends or the client goes.
-async fn speak(upgraded: Upgraded, body: Body) {
-    let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
+async fn speak(socket: Socket, body: Body) {
     let (mut to_client, mut from_client) = socket.split();
     let mut lines = body.into_data_stream();
     let outbound = async {

@@ -9,7 +9,9 @@ use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
+use super::copy_log::{Copies, CopyLog};
 use super::storage::tolerate;
+use crate::apiserver::LOG_ANNOTATION;
 
 /// When the pod began, in milliseconds since 1970: a pod's own times are whole seconds.
 const BEGAN: &str = "lab.mtv-matrix.io/began";
@@ -62,10 +64,13 @@ impl Copier {
         };
         let owner =
             json!([{"apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": claim.name_any(), "uid": uid}]);
-        let body = json!({"apiVersion": "v1", "kind": "Pod",
+        let mut body = json!({"apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": name, "labels": labels, "ownerReferences": owner,
                 "annotations": {BEGAN: jiff::Timestamp::now().as_millisecond().to_string()}},
             "spec": {"restartPolicy": "OnFailure", "containers": [{"name": container, "image": container}]}});
+        if let Some(log) = copies(claim, who) {
+            body["metadata"]["annotations"][LOG_ANNOTATION] = json!(log.text());
+        }
         Self { api: Api::namespaced(client.clone(), &namespace), body, name }
     }
 
@@ -93,6 +98,30 @@ impl Copier {
     pub async fn end(&self) -> Result<(), kube::Error> {
         tolerate(self.api.delete(&self.name, &DeleteParams::default().grace_period(0)).await, 404)
     }
+}
+
+/// What the pod of a claim prints when it begins; a populator that has an array copy writes its own.
+fn copies(claim: &PersistentVolumeClaim, who: Who) -> Option<CopyLog> {
+    let told = |key: &str| claim.annotations().get(&format!("cdi.kubevirt.io/storage.import.{key}")).cloned();
+    let label = |key: &str| claim.labels().get(key).cloned();
+    let copies = match who {
+        Who::Offload => return None,
+        Who::Importer => match told("backingFile") {
+            Some(file) => Copies::Vddk { file, url: told("endpoint").unwrap_or_default() },
+            None => Copies::Http { url: told("endpoint").unwrap_or_default() },
+        },
+        Who::Populator => match (label("diskID"), label("imageID")) {
+            (Some(disk), _) => Copies::Ovirt { disk },
+            (None, image) => Copies::Openstack { image: image.unwrap_or_default() },
+        },
+    };
+    Some(CopyLog::begun(copies, requested(claim)))
+}
+
+/// The size that a claim asks for, in bytes.
+pub(super) fn requested(claim: &PersistentVolumeClaim) -> u64 {
+    let asked = claim.spec.as_ref().and_then(|spec| spec.resources.as_ref()?.requests.as_ref()?.get("storage"));
+    asked.and_then(|quantity| crate::api::quantity::bytes(&quantity.0)).unwrap_or_default()
 }
 
 /// A worker that takes pods, always the same one while it does.

@@ -11,14 +11,15 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::api::storage::v1::StorageClass;
-use kube::ResourceExt;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::watcher;
+use kube::{Resource as _, ResourceExt};
 use serde_json::{Value, json};
 
 use super::copiers::{Copier, SHORTEST, Who};
 use super::storage::{StorageOptions, retry, tolerate};
+use super::told::Teller;
 use crate::api::cdi::StorageProfile;
 
 /// Simulated time of a clone, of a whole import, and of what changed since a checkpoint.
@@ -69,7 +70,7 @@ fn checkpoint(dv: &Value) -> Option<&Value> {
     dv.pointer("/spec/checkpoints")?.as_array()?.last()
 }
 
-fn resource(kind: &str) -> ApiResource {
+pub(super) fn resource(kind: &str) -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk("cdi.kubevirt.io", "v1beta1", kind))
 }
 
@@ -102,7 +103,12 @@ struct Stage<'a> {
     percent: Option<f64>,
 }
 
-async fn write(api: &Api<DynamicObject>, dv: &DynamicObject, stage: Stage<'_>) -> Result<(), kube::Error> {
+async fn write(
+    api: &Api<DynamicObject>,
+    dv: &DynamicObject,
+    events: &Teller,
+    stage: Stage<'_>,
+) -> Result<(), kube::Error> {
     let same = text(&dv.data, "/status/phase") == stage.phase;
     if same && stage.percent.is_none() {
         return Ok(());
@@ -130,7 +136,48 @@ async fn write(api: &Api<DynamicObject>, dv: &DynamicObject, stage: Stage<'_>) -
         status["conditions"] = json!([bound, condition("Ready", done, "", ""), condition("Running", running, why, "")]);
     }
     let patch = Patch::Merge(json!({"status": status}));
-    tolerate(api.patch_status(&dv.name_any(), &PatchParams::default(), &patch).await, 404)
+    tolerate(api.patch_status(&dv.name_any(), &PatchParams::default(), &patch).await, 404)?;
+    if !same {
+        tell(events, dv, stage.phase).await;
+    }
+    Ok(())
+}
+
+/// CDI's words for a phase that begins.
+async fn tell(events: &Teller, dv: &DynamicObject, phase: &str) {
+    let name = dv.name_any();
+    let clones = Filling::of(&dv.data) == Filling::Clone;
+    let from = || {
+        let named = |part| text(&dv.data, &format!("/spec/sourceRef/{part}")).to_owned();
+        format!("{}/{}", named("namespace"), named("name"))
+    };
+    let to = format!("{}/{name}", dv.namespace().unwrap_or_default());
+    let (reason, message) = match phase {
+        "ImportScheduled" => (phase, format!("Import into {name} scheduled")),
+        "ImportInProgress" => (phase, format!("Import into {name} in progress")),
+        "CloneScheduled" => (phase, format!("Cloning from {} into {to} scheduled", from())),
+        "CloneInProgress" => (phase, format!("Cloning from {} into {to} in progress", from())),
+        "Succeeded" if clones => ("CloneSucceeded", format!("Successfully cloned from {} into {to}", from())),
+        "Succeeded" => ("ImportSucceeded", format!("Successfully imported into PVC {name}")),
+        "Pending" => (phase, format!("PVC {name} Pending")),
+        _ => return,
+    };
+    let teller = if clones { "datavolume-pvc-clone-controller" } else { "datavolume-import-controller" };
+    events.normal(&dv.object_ref(&resource("DataVolume")), teller, reason, &message).await;
+}
+
+/// What another copied is there.
+pub(super) async fn succeed(
+    client: &kube::Client,
+    namespace: &str,
+    name: &str,
+    events: &Teller,
+) -> Result<(), kube::Error> {
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource("DataVolume"));
+    match api.get_opt(name).await? {
+        Some(dv) => write(&api, &dv, events, Stage { phase: "Succeeded", unbound: None, percent: None }).await,
+        None => Ok(()),
+    }
 }
 
 /// Tells why no importer runs.
@@ -159,12 +206,13 @@ async fn fill(dv: Arc<DynamicObject>, options: Arc<StorageOptions>) -> Result<Ac
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &namespace);
     let Some(claim) = claims.get_opt(&name).await? else {
         if let Some(why) = missing_source(client, &dv, &namespace).await? {
-            write(&api, &dv, Stage { phase: "Pending", unbound: Some(&why), percent: None }).await?;
+            write(&api, &dv, &options.events, Stage { phase: "Pending", unbound: Some(&why), percent: None }).await?;
             return Ok(Action::requeue(options.clock.real(CLONE)));
         }
         let claim = serde_json::from_value(claim(&options, &dv).await?).map_err(kube::Error::SerdeError)?;
         tolerate(claims.create(&PostParams::default(), &claim).await, 409)?;
-        write(&api, &dv, Stage { phase: scheduled, unbound: Some("PVC is Pending"), percent: None }).await?;
+        write(&api, &dv, &options.events, Stage { phase: scheduled, unbound: Some("PVC is Pending"), percent: None })
+            .await?;
         return Ok(Action::await_change());
     };
     if claim.status.as_ref().and_then(|s| s.phase.as_deref()) != Some("Bound") {
@@ -175,7 +223,7 @@ async fn fill(dv: Arc<DynamicObject>, options: Arc<StorageOptions>) -> Result<Ac
     if mark.as_ref().is_some_and(|mark| claim.annotations().contains_key(mark)) {
         let last = dv.data.pointer("/spec/finalCheckpoint").and_then(Value::as_bool).unwrap_or_default();
         let phase = if last { "Succeeded" } else { "Paused" };
-        write(&api, &dv, Stage { phase, unbound: None, percent: None }).await?;
+        write(&api, &dv, &options.events, Stage { phase, unbound: None, percent: None }).await?;
         return Ok(Action::await_change());
     }
     if let Some(http) = dv.data.pointer("/spec/source/http")
@@ -183,7 +231,7 @@ async fn fill(dv: Arc<DynamicObject>, options: Arc<StorageOptions>) -> Result<Ac
         && let Some(why) = super::http_source::refused(client, &namespace, http).await?
     {
         // The importer's pod fails, and is started again.
-        write(&api, &dv, Stage { phase: scheduled, unbound: None, percent: None }).await?;
+        write(&api, &dv, &options.events, Stage { phase: scheduled, unbound: None, percent: None }).await?;
         say(&api, &dv, &why).await?;
         return Ok(Action::requeue(options.clock.real(CLONE)));
     }
@@ -192,14 +240,14 @@ async fn fill(dv: Arc<DynamicObject>, options: Arc<StorageOptions>) -> Result<Ac
         if let Some(importer) = &importer {
             importer.start().await?;
         }
-        write(&api, &dv, Stage { phase: in_progress, unbound: None, percent: Some(0.0) }).await?;
+        write(&api, &dv, &options.events, Stage { phase: in_progress, unbound: None, percent: Some(0.0) }).await?;
         return Ok(Action::await_change());
     }
     if let Some(importer) = &importer
         && importer.age().await?.is_none()
     {
         // Somebody took it: CDI makes another, which begins anew.
-        write(&api, &dv, Stage { phase: scheduled, unbound: None, percent: None }).await?;
+        write(&api, &dv, &options.events, Stage { phase: scheduled, unbound: None, percent: None }).await?;
         return Ok(Action::await_change());
     }
     let begun = text(&dv.data, "/status/conditions/0/lastTransitionTime").parse::<jiff::Timestamp>();
@@ -214,7 +262,8 @@ async fn fill(dv: Arc<DynamicObject>, options: Arc<StorageOptions>) -> Result<Ac
     match (left, mark) {
         (Some(left), _) => {
             let percent = age.as_secs_f64() / time.as_secs_f64() * 100.0;
-            write(&api, &dv, Stage { phase: in_progress, unbound: None, percent: Some(percent) }).await?;
+            write(&api, &dv, &options.events, Stage { phase: in_progress, unbound: None, percent: Some(percent) })
+                .await?;
             Ok(Action::requeue(left.min(time / TICKS)))
         }
         // The claim remembers what is copied; its change brings us back.
@@ -224,7 +273,7 @@ async fn fill(dv: Arc<DynamicObject>, options: Arc<StorageOptions>) -> Result<Ac
             Ok(Action::await_change())
         }
         (None, None) => {
-            write(&api, &dv, Stage { phase: "Succeeded", unbound: None, percent: None }).await?;
+            write(&api, &dv, &options.events, Stage { phase: "Succeeded", unbound: None, percent: None }).await?;
             Ok(Action::await_change())
         }
     }

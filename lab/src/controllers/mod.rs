@@ -4,6 +4,7 @@
 //! function that runs until it is stopped and owns every task it starts.
 
 mod copiers;
+mod copy_log;
 mod datavolumes;
 mod http_source;
 pub mod kubelet;
@@ -13,5 +14,6 @@ pub mod namespaces;
 pub mod objects;
 pub mod storage;
 mod storage_profiles;
+pub(crate) mod told;
 pub mod workloads;
 mod xcopy;

@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::{reflector::ObjectRef, watcher};
-use kube::{Client, ResourceExt};
+use kube::{Client, Resource as _, ResourceExt};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::copiers::{Copier, SHORTEST, Who};
+use super::told::Teller;
 use super::xcopy;
 use crate::clock::Clock;
 use crate::ports::GuestDirectory;
@@ -38,6 +40,8 @@ pub struct StorageOptions {
     pub guests: Arc<dyn GuestDirectory>,
     /// Whether a kubelet plays the pods that copy; without one there are none.
     pub pods: bool,
+    /// Tells of claims and DataVolumes.
+    pub(crate) events: Teller,
     pub stop: CancellationToken,
 }
 
@@ -136,10 +140,25 @@ async fn bind(claim: Arc<PersistentVolumeClaim>, options: Arc<StorageOptions>) -
                 return Ok(Action::requeue(LOOK));
             }
             Some(age) if age < time => return Ok(Action::requeue(LOOK.min(time.saturating_sub(age)))),
-            // Its pod stays until MTV takes it away.
-            Some(_) if who == Who::Offload => xcopy::finish(&options, &claim).await?,
+            // Its pod stays until MTV takes it away; after one that failed the claim stays as it is.
+            Some(_) if who == Who::Offload => {
+                if !xcopy::finish(&options, &claim).await? {
+                    return Ok(Action::await_change());
+                }
+            }
             Some(_) => populator.end().await?,
         }
+    }
+    let (of, provisioner) = (claim.object_ref(&()), class_provisioner(&options, &claim).await);
+    if let Some(provisioner) = &provisioner {
+        let waits = format!(
+            "Waiting for a volume to be created either by the external provisioner '{provisioner}' or manually by the \
+             system administrator. If volume creation is delayed, please verify that the provisioner is running and \
+             correctly registered."
+        );
+        options.events.normal(&of, "persistentvolume-controller", "ExternalProvisioning", &waits).await;
+        let begins = format!("External provisioner is provisioning volume for claim \"{namespace}/{name}\"");
+        options.events.normal(&of, provisioner, "Provisioning", &begins).await;
     }
     let volume_name = claim.spec.as_ref().and_then(|s| s.volume_name.clone()).unwrap_or_else(|| format!("pvc-{uid}"));
     let rendered = volume(&claim, &volume_name);
@@ -153,7 +172,18 @@ async fn bind(claim: Arc<PersistentVolumeClaim>, options: Arc<StorageOptions>) -
     let status = Patch::Merge(json!({"status": {"phase": "Bound", "capacity": rendered["spec"]["capacity"],
         "accessModes": rendered["spec"]["accessModes"]}}));
     tolerate(api.patch_status(&name, &PatchParams::default(), &status).await, 404)?;
+    if let Some(provisioner) = &provisioner {
+        let done = format!("Successfully provisioned volume {volume_name}");
+        options.events.normal(&of, provisioner, "ProvisioningSucceeded", &done).await;
+    }
     Ok(Action::await_change())
+}
+
+/// Who provisions the claim's class, where somebody is told.
+async fn class_provisioner(options: &StorageOptions, claim: &PersistentVolumeClaim) -> Option<String> {
+    let class = claim.spec.as_ref()?.storage_class_name.as_deref().filter(|_| options.events.is_on())?;
+    let classes: Api<StorageClass> = Api::all(options.client.clone());
+    classes.get_opt(class).await.ok().flatten().map(|class| class.provisioner)
 }
 
 async fn reclaim(volume: Arc<PersistentVolume>, options: Arc<StorageOptions>) -> Result<Action, kube::Error> {

@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::json;
 
+use super::mtv::offload::array;
 use super::mtv::offload::log::{Begun, Log, device};
 use super::mtv::offload::populator::{file_is_delta, reach};
 use super::mtv::offload::resource;
@@ -40,22 +41,34 @@ async fn by_ssh(
     Ok(used)
 }
 
-/// The copy is done: log, status and the pod's end.
-pub(super) async fn finish(options: &StorageOptions, claim: &PersistentVolumeClaim) -> Result<(), kube::Error> {
+/// The copy is done: log, status and the pod's end. `false`: it failed, by what the array or the host thinks of the login.
+pub(super) async fn finish(options: &StorageOptions, claim: &PersistentVolumeClaim) -> Result<bool, kube::Error> {
     let namespace = claim.namespace().unwrap_or_default();
     let (name, uid) = (claim.name_any(), claim.uid().unwrap_or_default());
     let objects: Api<DynamicObject> = Api::namespaced_with(options.client.clone(), &namespace, &resource());
-    let Some(object) = objects.get_opt(&name).await? else { return Ok(()) };
+    let Some(object) = objects.get_opt(&name).await? else { return Ok(true) };
     let text = |pointer: &str| object.data.pointer(pointer).and_then(|value| value.as_str()).unwrap_or_default();
     let secrets: Api<Secret> = Api::namespaced(options.client.clone(), &namespace);
     let secret = secrets.get_opt(text("/spec/secretName")).await?.and_then(|secret| secret.data).unwrap_or_default();
-    let told = secret.get("ESXI_CLONE_METHOD").map(|value| String::from_utf8_lossy(&value.0).into_owned());
-    let method = told.filter(|method| method == "ssh").unwrap_or_else(|| "vib".to_owned());
-    let keys = secret.into_iter().map(|(k, v)| (k, String::from_utf8_lossy(&v.0).into_owned())).collect();
+    let texts = secret.into_iter().map(|(k, v)| (k, String::from_utf8_lossy(&v.0).into_owned()));
+    let keys: BTreeMap<String, String> = texts.collect();
+    let told = |key: &str| keys.get(key).cloned().unwrap_or_default();
+    let method = if told("ESXI_CLONE_METHOD") == "ssh" { "ssh" } else { "vib" }.to_owned();
     let file = text("/spec/vmdkPath");
     let mut used = !file_is_delta(file) && options.guests.xcopies(datastore(file));
     let host = object.labels().get("sourceHost").cloned().unwrap_or_default();
     let mut log = Log::new(&name, file);
+    let pods: Api<Pod> = Api::namespaced(options.client.clone(), &namespace);
+    let pod = format!("populate-{uid}");
+    if let Some(why) = array::incomplete(told) {
+        log.refuses(&why);
+    } else if let Some(why) = array::refusal(text("/spec/storageVendorProduct"), told) {
+        log.fatal(&why);
+    }
+    if !log.text().is_empty() {
+        end(&pods, &pod, &log, "Failed").await?;
+        return Ok(false);
+    }
     log.main("", "copy-offload started", "");
     let volume = format!("pvc-{uid}");
     log.begins(&Begun { method: &method, file, volume: &volume, claim: &uid, host_id: &host, host_name: &host });
@@ -66,29 +79,31 @@ pub(super) async fn finish(options: &StorageOptions, claim: &PersistentVolumeCla
             Ok(used)
         }
     };
-    let pods: Api<Pod> = Api::namespaced(options.client.clone(), &namespace);
-    let pod = format!("populate-{uid}");
     match copied {
         Ok(really) => used = really,
         Err(why) => {
             log.fails(&why);
-            let written = Patch::Merge(json!({"metadata": {"annotations": {LOG_ANNOTATION: log.text()}}}));
-            tolerate(pods.patch(&pod, &PatchParams::default(), &written).await, 404)?;
-            let ended = Patch::Merge(json!({"status": {"phase": "Failed"}}));
-            return tolerate(pods.patch_status(&pod, &PatchParams::default(), &ended).await, 404);
+            end(&pods, &pod, &log, "Failed").await?;
+            return Ok(false);
         }
     }
     log.looks(100, used);
     log.gives_back();
     log.ends(true);
-    let written = Patch::Merge(json!({"metadata": {"annotations": {LOG_ANNOTATION: log.text()}}}));
-    tolerate(pods.patch(&pod, &PatchParams::default(), &written).await, 404)?;
     let mut status = json!({"progress": "100", "xcopyUsed": if used { "1" } else { "0" }});
     if method == "vib" {
         status["vibVersion"] = json!("1.0.0");
     }
     let status = Patch::Merge(json!({ "status": status }));
     tolerate(objects.patch(&name, &PatchParams::default(), &status).await, 404)?;
-    let ended = Patch::Merge(json!({"status": {"phase": "Succeeded"}}));
-    tolerate(pods.patch_status(&pod, &PatchParams::default(), &ended).await, 404)
+    end(&pods, &pod, &log, "Succeeded").await?;
+    Ok(true)
+}
+
+/// What it printed, and how it ended.
+async fn end(pods: &Api<Pod>, pod: &str, log: &Log, phase: &str) -> Result<(), kube::Error> {
+    let written = Patch::Merge(json!({"metadata": {"annotations": {LOG_ANNOTATION: log.text()}}}));
+    tolerate(pods.patch(pod, &PatchParams::default(), &written).await, 404)?;
+    let ended = Patch::Merge(json!({"status": {"phase": phase}}));
+    tolerate(pods.patch_status(pod, &PatchParams::default(), &ended).await, 404)
 }

@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::files::absolute;
+use super::machine::{Machine, raw};
 use super::shell::{self, Answer};
+use super::{directory, system};
 use crate::ports::{GuestNic, GuestProfile};
 
 /// Seconds that a DHCP lease of the pool is valid.
@@ -16,7 +19,7 @@ const FOREVER: u32 = u32::MAX;
 pub const KERNEL: &str = "4.18.0-553.el8_10.x86_64";
 
 /// Answers one command of a line.
-pub fn answer(guest: &GuestProfile, words: &[String]) -> Answer {
+pub fn answer(guest: &GuestProfile, machine: &Machine, words: &[String]) -> Answer {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let command = words.first().map_or("", |word| word.rsplit('/').next().unwrap_or(word));
     let rest = words.get(1..).unwrap_or_default();
@@ -27,19 +30,32 @@ pub fn answer(guest: &GuestProfile, words: &[String]) -> Answer {
                 rest.iter().filter(|w| !w.starts_with('-')).skip(skip).map(|w| (*w).to_owned()).collect();
             // Options of the wrapped command are wanted again: cut at its name.
             match inner.first().and_then(|name| rest.iter().position(|word| word == name)) {
-                Some(at) => answer(guest, &rest[at..].iter().map(|w| (*w).to_owned()).collect::<Vec<_>>()),
+                Some(at) => answer(guest, machine, &rest[at..].iter().map(|w| (*w).to_owned()).collect::<Vec<_>>()),
                 None => Answer::default(),
             }
         }
         "sh" | "bash" => match rest.iter().position(|word| word.starts_with('-') && word.ends_with('c')) {
-            Some(at) => shell::run(guest, rest.get(at + 1).copied().unwrap_or_default()),
+            Some(at) => shell::run_on(guest, machine, rest.get(at + 1).copied().unwrap_or_default()),
             None => Answer::default(),
         },
-        "true" | ":" | "sync" | "export" | "cd" => Answer::default(),
+        "true" | ":" | "sync" | "export" | "chmod" | "chown" | "umask" | "clear" | "restorecon" => Answer::default(),
+        "exit" | "logout" => {
+            let code = rest.first().and_then(|code| code.parse().ok()).unwrap_or(0);
+            Answer { left: true, code, ..Answer::default() }
+        }
+        "cd" | "pwd" | "ls" | "ll" | "mkdir" | "rm" | "rmdir" | "touch" | "head" | "tail" | "test" | "[" => {
+            directory::answer(guest, machine, command, rest)
+        }
+        "lsblk" => system::lsblk(guest, machine, rest),
+        "df" => system::df(guest, machine, rest),
+        "uptime" => system::uptime(machine, rest),
+        "systemctl" => system::systemctl(machine, rest),
+        "date" => Answer::out(format!("{}\n", jiff::Timestamp::now().strftime("%a %b %e %H:%M:%S UTC %Y"))),
+        "which" | "command" => directory::which(rest),
         "false" => Answer { code: 1, ..Answer::default() },
         "printf" if rest.first() == Some(&"%s") => Answer::out(rest.get(1..).unwrap_or_default().concat()),
         "echo" | "printf" => Answer::out(format!("{}\n", rest.join(" "))),
-        "sha256sum" => files(guest, "sha256sum", rest, |text, file| format!("{}  {file}\n", sha256(text))),
+        "sha256sum" => files(guest, machine, "sha256sum", rest, |text, file| format!("{}  {file}\n", sha256(text))),
         "hostname" | "hostnamectl" => Answer::out(format!("{}\n", guest.hostname)),
         "whoami" => Answer::out("root\n"),
         "id" => Answer::out("uid=0(root) gid=0(root) groups=0(root)\n"),
@@ -47,10 +63,7 @@ pub fn answer(guest: &GuestProfile, words: &[String]) -> Answer {
         "ip" => ip(guest, rest),
         "nmcli" => nmcli(guest, rest),
         "resolvectl" => Answer::out(resolvectl(guest)),
-        "cat" => cat(guest, rest),
-        "lsblk" if rest.iter().any(|word| word.starts_with("-") && word.contains('J')) => {
-            Answer::out(format!("{}\n", block_devices(guest)))
-        }
+        "cat" => files(guest, machine, "cat", rest, |text, _| text.to_owned()),
         "xfs_info" => xfs_info(guest, rest.iter().copied().find(|word| !word.starts_with('-'))),
         _ => Answer::failure(127, format!("bash: {command}: command not found\n")),
     }
@@ -238,26 +251,6 @@ fn nmcli(guest: &GuestProfile, words: &[&str]) -> Answer {
     Answer::out(text)
 }
 
-/// `lsblk -J -f`: the boot partition, and the root file system in its encrypted one where it has such.
-fn block_devices(guest: &GuestProfile) -> Value {
-    let device = |name: &str, kind: Option<&str>, version: Option<&str>, mounted: Option<&str>| {
-        json!({"name": name, "fstype": kind, "fsver": version, "label": null,
-            "uuid": kind.map(|_| sha256(&format!("{}/{name}", guest.hostname)).chars().take(12).collect::<String>()),
-            "fsavail": null, "fsuse%": null, "mountpoints": [mounted]})
-    };
-    let mut disk = device("vda", None, None, None);
-    let root = match guest.luks {
-        Some(_) => {
-            let mut outer = device("vda2", Some("crypto_LUKS"), Some("2"), None);
-            outer["children"] = json!([device("luks-root", Some("xfs"), None, Some("/"))]);
-            outer
-        }
-        None => device("vda2", Some("xfs"), None, Some("/")),
-    };
-    disk["children"] = json!([device("vda1", Some("xfs"), None, Some("/boot")), root]);
-    json!({"blockdevices": [disk]})
-}
-
 /// The release whose installer still made XFS without checksums, in this world.
 const OLD_XFS: &str = "7";
 
@@ -293,15 +286,17 @@ fn resolvectl(guest: &GuestProfile) -> String {
     text
 }
 
-fn cat(guest: &GuestProfile, words: &[&str]) -> Answer {
-    files(guest, "cat", words, |text, _| text.to_owned())
-}
-
 /// What a command prints of each file that is named.
-fn files(guest: &GuestProfile, command: &str, words: &[&str], print: impl Fn(&str, &str) -> String) -> Answer {
+pub(super) fn files(
+    guest: &GuestProfile,
+    machine: &Machine,
+    command: &str,
+    words: &[&str],
+    print: impl Fn(&str, &str) -> String,
+) -> Answer {
     let mut all = Answer::default();
     for file in words.iter().filter(|word| !word.starts_with('-')) {
-        match file_of(guest, file) {
+        match file_of(guest, &absolute(guest, &machine.cwd, file)) {
             Some(text) => all.stdout.push_str(&print(&text, file)),
             None => {
                 all.stderr.push_str(&format!("{command}: {file}: No such file or directory\n"));
@@ -315,7 +310,7 @@ fn files(guest: &GuestProfile, command: &str, words: &[&str], print: impl Fn(&st
 /// Files of every installation that nobody wrote.
 pub(super) const SYSTEM_FILES: &[&str] = &["/etc/os-release", "/usr/lib/os-release", "/etc/redhat-release"];
 
-fn file_of(guest: &GuestProfile, path: &str) -> Option<String> {
+pub(super) fn file_of(guest: &GuestProfile, path: &str) -> Option<String> {
     if let Some(text) = guest.files.get(path) {
         return Some(text.clone());
     }
@@ -333,7 +328,7 @@ fn file_of(guest: &GuestProfile, path: &str) -> Option<String> {
 
 /// As `sha256sum` and `certutil` print it.
 pub fn sha256(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(raw(text)).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn os_release(guest: &GuestProfile) -> String {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use russh::keys::{Algorithm, PrivateKey};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,13 +18,26 @@ use super::defects::{Defect, Defects};
 use crate::clock::Clock;
 use crate::ports::{GuestDirectory, GuestNic, GuestProfile, GuestStream};
 use crate::weather::{Sky, Weather};
+use machine::{Disk, Machine};
+use terminal::Terminal;
 
 pub mod collected;
+pub mod container;
+mod directory;
+mod files;
+mod filter;
 mod linux;
+mod machine;
+mod sftp;
 pub mod shell;
 mod ssh;
+mod system;
+pub mod terminal;
 pub mod view;
+pub mod vnc;
 mod windows;
+
+pub use machine::raw;
 
 /// Bytes in flight in each direction of a stream to a guest.
 const STREAM_BYTES: usize = 64 * 1024;
@@ -32,14 +46,20 @@ const BOOTING: Duration = Duration::from_secs(20);
 /// Simulated time after the first question in which static addresses may be missing.
 const ADDRESSES: Duration = Duration::from_secs(120);
 
+/// What is remembered of one guest.
+struct Known {
+    since: Instant,
+    disk: Disk,
+}
+
 /// All guests of a lab. Dropping it ends every session.
 pub struct Guests {
     directory: Arc<dyn GuestDirectory>,
     defects: Defects,
     sky: Sky,
     clock: Clock,
-    /// When each guest was first spoken to, by its MACs.
-    spoken: Mutex<HashMap<Vec<String>, Instant>>,
+    /// What each guest has been through, by its MACs.
+    known: Mutex<HashMap<Vec<String>, Known>>,
     config: Arc<russh::server::Config>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -68,21 +88,21 @@ impl Guests {
             defects,
             sky,
             clock,
-            spoken: Mutex::default(),
+            known: Mutex::default(),
             config: Arc::new(config),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }
     }
 
-    /// A stream to port 22 of the guest whose adapters have these MACs, in the VM's order. `None`:
-    /// it has no adapter, or the lab was stopped.
-    pub fn connect(&self, macs: &[String]) -> Option<Box<dyn GuestStream>> {
+    /// A stream to port 22 of the guest whose adapters have these MACs, in the VM's order, with disks of so many bytes.
+    /// `None`: it has no adapter, or the lab was stopped.
+    pub fn connect(&self, macs: &[String], disks: Vec<u64>) -> Option<Box<dyn GuestStream>> {
         if macs.is_empty() || self.stop.is_cancelled() {
             return None;
         }
         let mut guest = view::current(self.directory.as_ref(), &self.defects, macs);
-        let awake = self.awake(macs);
+        let (awake, disk) = self.known(macs);
         if self.sky.has(Weather::LateAddresses) && awake < self.clock.real(ADDRESSES) {
             guest.nics.iter_mut().for_each(view::with_dhcp);
         }
@@ -94,7 +114,7 @@ impl Guests {
             () if self.defects.has(Defect::LoginRefused) => ssh::Door::Shut,
             () => ssh::Door::Open,
         };
-        let session = ssh::GuestSession::new(guest, door);
+        let session = ssh::GuestSession::new(guest, self.machine(awake, disks), disk, door);
         let (ours, theirs) = tokio::io::duplex(STREAM_BYTES);
         let (config, stop) = (self.config.clone(), self.stop.clone());
         self.tasks.spawn(async move {
@@ -109,10 +129,57 @@ impl Guests {
         Some(Box::new(theirs))
     }
 
-    /// How long ago the guest was first spoken to.
-    fn awake(&self, macs: &[String]) -> Duration {
-        let mut spoken = self.spoken.lock().unwrap_or_else(PoisonError::into_inner);
-        spoken.entry(macs.to_vec()).or_insert_with(Instant::now).elapsed()
+    /// A stream to the serial console of such a guest.
+    pub fn console(&self, macs: &[String], disks: Vec<u64>) -> Box<dyn GuestStream> {
+        let (awake, disk) = self.known(macs);
+        let mut terminal = Terminal::console(self.view(macs), self.machine(awake, disks), disk);
+        self.serve(|mut line| async move {
+            let mut typed = [0; 1024];
+            while let Ok(count @ 1..) = line.read(&mut typed).await {
+                let shown = terminal.type_in(typed.get(..count).unwrap_or_default());
+                if line.write_all(&shown.bytes).await.is_err() {
+                    return;
+                }
+                if shown.left.is_some() {
+                    terminal.log_out();
+                }
+            }
+        })
+    }
+
+    /// A stream to a screen.
+    pub fn screen(&self, name: String) -> Box<dyn GuestStream> {
+        self.serve(|stream| async move {
+            if let Err(error) = vnc::serve(stream, &name).await {
+                tracing::debug!(%error, "a viewer left");
+            }
+        })
+    }
+
+    /// Plays the other end of a stream until it or the lab ends.
+    fn serve<F>(&self, play: impl FnOnce(DuplexStream) -> F) -> Box<dyn GuestStream>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (ours, theirs) = tokio::io::duplex(STREAM_BYTES);
+        let (play, stop) = (play(ours), self.stop.clone());
+        self.tasks.spawn(async move {
+            tokio::select! { () = stop.cancelled() => {}, () = play => {} }
+        });
+        Box::new(theirs)
+    }
+
+    /// It has run for as long as the lab's clock says since it was first spoken to.
+    fn machine(&self, awake: Duration, disks: Vec<u64>) -> Machine {
+        Machine { disks, up: BOOTING + awake.mul_f64(self.clock.scale()), cwd: String::new() }
+    }
+
+    /// How long ago the guest was first spoken to, and what is on its disks since.
+    fn known(&self, macs: &[String]) -> (Duration, Disk) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known =
+            known.entry(macs.to_vec()).or_insert_with(|| Known { since: Instant::now(), disk: Disk::default() });
+        (known.since.elapsed(), known.disk.clone())
     }
 
     /// What the guest with these MACs looks like now.

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::filter::filter;
+use super::machine::Machine;
+use super::{files, linux, windows};
 use crate::ports::GuestProfile;
 
 /// What a command leaves.
@@ -12,6 +15,12 @@ pub struct Answer {
     pub code: u32,
     /// Files that it wrote: path and text.
     pub written: BTreeMap<String, String>,
+    /// Files and directories that it took away.
+    pub removed: Vec<String>,
+    /// Where the session stands from now on.
+    pub cwd: Option<String>,
+    /// Whether it ended the session.
+    pub left: bool,
 }
 
 impl Answer {
@@ -29,48 +38,87 @@ enum Link {
     Always,
     IfOk,
     IfFailed,
-    /// Reads its input: the lab's commands read none, so the part is left out.
+    /// Reads what the one before it printed; a command that the lab has no filter for lets all of it through.
     Pipe,
 }
 
 /// Answers one command line as the guest's login shell would.
 pub fn run(guest: &GuestProfile, line: &str) -> Answer {
-    let mut guest = guest.clone();
+    run_on(guest, &Machine::default(), line)
+}
+
+/// One command that is given word by word, without a shell.
+pub fn run_words(guest: &GuestProfile, machine: &Machine, words: &[String]) -> Answer {
+    if guest.windows { windows::answer(guest, machine, words) } else { linux::answer(guest, machine, words) }
+}
+
+/// The same on a machine that is known, from where the session stands.
+pub fn run_on(guest: &GuestProfile, machine: &Machine, line: &str) -> Answer {
+    let (mut guest, mut machine) = (guest.clone(), machine.clone());
     let mut all = Answer::default();
+    // Where the last command's output begins.
+    let mut last = 0;
     for (link, words) in split(line, guest.windows) {
         let wanted = match link {
             Link::Always => true,
             Link::IfOk => all.code == 0,
             Link::IfFailed => all.code != 0,
-            Link::Pipe => false,
+            Link::Pipe => true,
         };
         let (words, file) = redirected(words);
         if !wanted || words.is_empty() {
             continue;
         }
-        let one =
-            if guest.windows { super::windows::answer(&guest, &words) } else { super::linux::answer(&guest, &words) };
+        let one = if link == Link::Pipe {
+            let Some(one) = filter(&words, all.stdout.get(last..).unwrap_or_default()) else { continue };
+            all.stdout.truncate(last);
+            one
+        } else if guest.windows {
+            windows::answer(&guest, &machine, &words)
+        } else {
+            linux::answer(&guest, &machine, &words)
+        };
+        last = all.stdout.len();
         let mut written = one.written;
         match file {
-            Some(file) => drop(written.insert(file, one.stdout)),
+            Some((file, appends)) => {
+                let file = files::absolute(&guest, &machine.cwd, &file);
+                let before = if appends { files::read(&guest, &file).unwrap_or_default() } else { String::new() };
+                drop(written.insert(file, before + &one.stdout));
+            }
             None => all.stdout.push_str(&one.stdout),
         }
+        for path in &one.removed {
+            guest.files.remove(path);
+        }
+        all.removed.extend(one.removed);
+        if one.cwd.is_some() {
+            machine.cwd = one.cwd.clone().unwrap_or_default();
+            all.cwd = one.cwd;
+        }
+        let left = one.left;
         // What follows finds what was written before it.
         guest.files.extend(written.clone());
         all.written.extend(written);
         all.stderr.push_str(&one.stderr);
         all.code = one.code;
+        if left {
+            all.left = true;
+            break;
+        }
     }
     all
 }
 
-/// The words without their redirections, and the file that standard output goes to.
-fn redirected(words: Vec<String>) -> (Vec<String>, Option<String>) {
+/// The words without their redirections, the file that standard output goes to, and whether it is added to.
+fn redirected(words: Vec<String>) -> (Vec<String>, Option<(String, bool)>) {
     let mut file = None;
     let mut kept = Vec::new();
     for word in words {
         match word.strip_prefix(REDIRECTION) {
-            Some(path) => file = Some(path.to_owned()),
+            Some(path) => {
+                file = Some(path.strip_prefix('>').map_or((path.to_owned(), false), |path| (path.to_owned(), true)))
+            }
             None => kept.push(word),
         }
     }
@@ -88,6 +136,10 @@ fn split(line: &str, windows: bool) -> Vec<(Link, Vec<String>)> {
     let mut chars = line.chars().peekable();
     while let Some(c) = chars.next() {
         match (quote, c) {
+            (None, '\\') if !windows => {
+                word.extend(chars.next());
+                in_word = true;
+            }
             (Some(q), c) if c == q => quote = None,
             (Some(_), c) => word.push(c),
             (None, '"') => (quote, in_word) = (Some('"'), true),
@@ -135,9 +187,9 @@ fn push_word(words: &mut Vec<String>, word: &mut String, in_word: &mut bool) {
     }
     match word.strip_prefix('1').unwrap_or(&word).strip_prefix('>') {
         Some(target) => {
-            let target = target.trim_start_matches('>');
+            let (appends, target) = (target.starts_with('>'), target.trim_start_matches('>'));
             if !target.starts_with('&') && !matches!(target, "" | "/dev/null" | "NUL" | "nul") {
-                words.push(format!("{REDIRECTION}{target}"));
+                words.push(format!("{REDIRECTION}{}{target}", if appends { ">" } else { "" }));
             }
         }
         None if word.starts_with("2>") => {}
@@ -177,5 +229,10 @@ mod tests {
         let windows = run(&guest(true), r#"cmd.exe /c "echo a1b2>C:\m.txt""#);
         assert_eq!(windows.written.get(r"C:\m.txt").map(String::as_str), Some("a1b2\r\n"));
         assert!(run(&guest(false), "cat /nothing > /dev/null").written.is_empty());
+        let added = run(&guest(false), "cd /tmp; echo a > f; echo b >> f; mkdir d; cat f; rm f; ls");
+        assert_eq!((added.stdout.as_str(), added.cwd.as_deref()), ("a\nb\nd\n", Some("/tmp")));
+        assert_eq!((added.removed.as_slice(), added.stderr.as_str()), (&["/tmp/f".to_owned()][..], ""));
+        assert_eq!(run(&guest(false), "lsblk | grep disk | wc -l").stdout, "1\n");
+        assert_eq!(run(&guest(false), "hostname | frobnicate").stdout, "h\n");
     }
 }

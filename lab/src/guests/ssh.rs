@@ -1,9 +1,13 @@
-//! One SSH session of one guest: password login, `exec`, no shell.
+//! One SSH session of one guest: password login, `exec`, a shell with and without a PTY, and SFTP.
+
+use std::collections::{HashMap, HashSet};
 
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, Session};
-use russh::{Channel, ChannelId};
+use russh::{Channel, ChannelId, Pty};
 
-use super::shell;
+use super::machine::{Disk, Machine, raw};
+use super::sftp::Sftp;
+use super::terminal::{self, Shown, Terminal};
 use crate::ports::GuestProfile;
 
 /// The stream of standard error in `SSH_MSG_CHANNEL_EXTENDED_DATA`.
@@ -19,15 +23,38 @@ pub enum Door {
     Booting,
 }
 
+/// What runs in a channel.
+enum Program {
+    Shell(Box<Terminal>),
+    Sftp(Box<Sftp>),
+}
+
 /// The state of a session.
 pub struct GuestSession {
     guest: GuestProfile,
+    machine: Machine,
+    disk: Disk,
     door: Door,
+    /// Channels that have asked for a terminal.
+    terminals: HashSet<ChannelId>,
+    programs: HashMap<ChannelId, Program>,
 }
 
 impl GuestSession {
-    pub fn new(guest: GuestProfile, door: Door) -> Self {
-        Self { guest, door }
+    pub fn new(guest: GuestProfile, machine: Machine, disk: Disk, door: Door) -> Self {
+        Self { guest, machine, disk, door, terminals: HashSet::new(), programs: HashMap::new() }
+    }
+
+    /// What a terminal shows; when its session is over, so is the channel.
+    fn show(&mut self, channel: ChannelId, shown: Shown, session: &mut Session) -> Result<(), russh::Error> {
+        if !shown.bytes.is_empty() {
+            session.data(channel, shown.bytes)?;
+        }
+        let Some(code) = shown.left else { return Ok(()) };
+        self.programs.remove(&channel);
+        session.exit_status_request(channel, code)?;
+        session.eof(channel)?;
+        session.close(channel)
     }
 
     /// User names are compared as the guest's system does: Windows ignores case.
@@ -60,17 +87,78 @@ impl Handler for GuestSession {
         Ok(())
     }
 
+    async fn pty_request(
+        &mut self,
+        channel: ChannelId,
+        _term: &str,
+        _columns: u32,
+        _rows: u32,
+        _width: u32,
+        _height: u32,
+        _modes: &[(Pty, u32)],
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.terminals.insert(channel);
+        session.channel_success(channel)
+    }
+
     async fn shell_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), Self::Error> {
-        session.channel_failure(channel)
+        session.channel_success(channel)?;
+        let echoes = self.terminals.contains(&channel);
+        let terminal = Terminal::shell(self.guest.clone(), self.machine.clone(), self.disk.clone(), echoes);
+        let greeting = terminal.greeting();
+        if !greeting.is_empty() {
+            session.data(channel, greeting)?;
+        }
+        self.programs.insert(channel, Program::Shell(Box::new(terminal)));
+        Ok(())
     }
 
     async fn subsystem_request(
         &mut self,
         channel: ChannelId,
-        _name: &str,
+        name: &str,
         session: &mut Session,
     ) -> Result<(), Self::Error> {
-        session.channel_failure(channel)
+        if name != "sftp" {
+            return session.channel_failure(channel);
+        }
+        let sftp = Sftp::new(self.guest.clone(), self.disk.clone());
+        self.programs.insert(channel, Program::Sftp(Box::new(sftp)));
+        session.channel_success(channel)
+    }
+
+    async fn data(&mut self, channel: ChannelId, data: &[u8], session: &mut Session) -> Result<(), Self::Error> {
+        match self.programs.get_mut(&channel) {
+            Some(Program::Shell(terminal)) => {
+                let shown = terminal.type_in(data);
+                self.show(channel, shown, session)
+            }
+            Some(Program::Sftp(sftp)) => match sftp.take(data) {
+                Some(answers) if answers.is_empty() => Ok(()),
+                Some(answers) => session.data(channel, answers),
+                None => session.close(channel),
+            },
+            // Nothing that is run by `exec` reads.
+            None => Ok(()),
+        }
+    }
+
+    async fn channel_eof(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), Self::Error> {
+        match self.programs.get_mut(&channel) {
+            Some(Program::Shell(terminal)) => {
+                let shown = terminal.ends();
+                self.show(channel, shown, session)
+            }
+            Some(Program::Sftp(_)) => self.show(channel, Shown { bytes: Vec::new(), left: Some(0) }, session),
+            None => Ok(()),
+        }
+    }
+
+    async fn channel_close(&mut self, channel: ChannelId, _session: &mut Session) -> Result<(), Self::Error> {
+        self.programs.remove(&channel);
+        self.terminals.remove(&channel);
+        Ok(())
     }
 
     async fn exec_request(
@@ -80,9 +168,10 @@ impl Handler for GuestSession {
         session: &mut Session,
     ) -> Result<(), Self::Error> {
         session.channel_success(channel)?;
-        let answer = shell::run(&self.guest, &String::from_utf8_lossy(data));
+        let line = String::from_utf8_lossy(data);
+        let answer = terminal::run(&self.guest, &mut self.machine.clone(), &self.disk, &line);
         if !answer.stdout.is_empty() {
-            session.data(channel, answer.stdout.into_bytes())?;
+            session.data(channel, raw(&answer.stdout))?;
         }
         if !answer.stderr.is_empty() {
             session.extended_data(channel, STDERR, answer.stderr.into_bytes())?;

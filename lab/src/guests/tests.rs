@@ -71,7 +71,7 @@ impl client::Handler for Client {
 
 async fn login(guests: &Guests, macs: &[&str], user: &str, password: &str) -> Option<client::Handle<Client>> {
     let macs: Vec<String> = macs.iter().map(|mac| (*mac).to_owned()).collect();
-    let stream = guests.connect(&macs).unwrap();
+    let stream = guests.connect(&macs, Vec::new()).unwrap();
     let mut handle = client::connect_stream(Arc::new(client::Config::default()), stream, Client).await.unwrap();
     handle.authenticate_password(user, password).await.unwrap().success().then_some(handle)
 }
@@ -157,6 +157,11 @@ async fn windows_prints_ipconfig_as_windows_does() {
 fn a_lost_static_address_becomes_a_lease_and_a_new_mac_loses_nothing() {
     let macs = ["00:50:56:aa:bb:01".to_owned()];
     let lost = view::current(windows(true).as_ref(), &defects(&["lost-static-ip"]), &macs);
+    let gateways = |defect| {
+        view::current(linux().as_ref(), &defects(&[defect]), &["00:50:56:aa:bb:02".to_owned()]).nics[0].gateway
+    };
+    assert_eq!(gateways("lost-gateway"), None);
+    assert_eq!(gateways("gained-gateway"), Some("192.168.10.1".parse().unwrap()), "what it had stays");
     assert!(!lost.nics[0].is_static);
     assert!(lost.nics[0].addresses[0].0.to_string().starts_with("10.131."));
     let renamed = ["00:50:56:aa:bb:02".to_owned(), "02:00:00:00:00:01".to_owned()];

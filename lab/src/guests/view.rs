@@ -34,6 +34,13 @@ pub(super) fn with_dhcp(nic: &mut GuestNic) {
     nic.dns = vec![POOL_DNS];
 }
 
+/// Where a router of the address's subnet usually is.
+fn first_of_subnet((address, prefix): &(IpAddr, u8)) -> Option<IpAddr> {
+    let IpAddr::V4(address) = address else { return None };
+    let mask = u32::MAX.checked_shl(32 - u32::from((*prefix).clamp(1, 32))).unwrap_or(0);
+    Some(Ipv4Addr::from((u32::from(*address) & mask) + 1).into())
+}
+
 /// A Linux that nobody described.
 fn generic() -> GuestProfile {
     GuestProfile {
@@ -74,6 +81,12 @@ pub fn current(directory: &dyn GuestDirectory, defects: &Defects, macs: &[String
         nic.mac.clone_from(mac);
         if !nic.is_static || defects.has(Defect::LostStaticIp) {
             with_dhcp(&mut nic);
+        }
+        if nic.is_static && defects.has(Defect::LostGateway) {
+            nic.gateway = None;
+        }
+        if nic.is_static && defects.has(Defect::GainedGateway) {
+            nic.gateway = nic.gateway.or_else(|| nic.addresses.iter().find_map(first_of_subnet));
         }
         if defects.has(Defect::LostDns) {
             nic.dns.clear();

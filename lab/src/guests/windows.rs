@@ -2,6 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::directory;
+use super::files::absolute;
+use super::machine::Machine;
 use super::shell::{self, Answer};
 use super::view;
 use crate::ports::{GuestNic, GuestProfile};
@@ -10,22 +13,24 @@ use crate::ports::{GuestNic, GuestProfile};
 const LABEL_WIDTH: usize = 33;
 
 /// Answers one command of a line.
-pub fn answer(guest: &GuestProfile, words: &[String]) -> Answer {
+pub fn answer(guest: &GuestProfile, machine: &Machine, words: &[String]) -> Answer {
     let command = words.first().map(|word| word.to_lowercase()).unwrap_or_default();
     let command = command.rsplit(['\\', '/']).next().unwrap_or_default().trim_end_matches(".exe");
     let rest = words.get(1..).unwrap_or_default();
     match command {
         "cmd" | "powershell" | "pwsh" => {
             let at = rest.iter().position(|word| matches!(word.to_lowercase().as_str(), "/c" | "-command" | "-c"));
-            shell::run(guest, &rest.get(at.map_or(0, |at| at + 1)..).unwrap_or_default().join(" "))
+            shell::run_on(guest, machine, &rest.get(at.map_or(0, |at| at + 1)..).unwrap_or_default().join(" "))
         }
         "hostname" => Answer::out(format!("{}\r\n", guest.hostname)),
         "ver" => Answer::out(format!("\r\nMicrosoft Windows [Version {}]\r\n", version(&guest.pretty_name))),
         "echo" | "write-output" => Answer::out(format!("{}\r\n", rest.join(" "))),
         "whoami" => Answer::out(format!("{}\\administrator\r\n", guest.hostname.to_lowercase())),
-        "exit" | "cd" | "chcp" | "rem" => Answer::default(),
+        "chcp" | "rem" => Answer::default(),
+        "exit" => Answer { left: true, ..Answer::default() },
+        "cd" | "dir" | "mkdir" | "md" | "del" => directory::answer_windows(guest, machine, command, rest),
         "certutil" => certutil(guest, rest),
-        "type" => print(guest, rest.first().map_or("", String::as_str)),
+        "type" => print(guest, &absolute(guest, &machine.cwd, rest.first().map_or("", String::as_str))),
         "ipconfig" => Answer::out(ipconfig(guest, rest.iter().any(|word| word.eq_ignore_ascii_case("/all")))),
         _ => Answer::failure(
             1,
@@ -42,15 +47,20 @@ pub(super) const SYSTEM_FILES: &[&str] = &[WIN_INI];
 
 /// `type FILE`. Names of files are the same in either case.
 fn print(guest: &GuestProfile, file: &str) -> Answer {
+    match file_of(guest, file) {
+        Some(text) => Answer::out(text),
+        None => Answer::failure(1, "The system cannot find the file specified.\r\n"),
+    }
+}
+
+/// What stands in a file.
+pub(super) fn file_of(guest: &GuestProfile, file: &str) -> Option<String> {
     let of_guest = guest.files.iter().find(|(path, _)| path.eq_ignore_ascii_case(file)).map(|(_, text)| text.clone());
     let of_system = || {
         let text = "; for 16-bit app support\r\n[fonts]\r\n[extensions]\r\n[mci extensions]\r\n[files]\r\n";
         file.eq_ignore_ascii_case(WIN_INI).then(|| text.to_owned())
     };
-    match of_guest.or_else(of_system) {
-        Some(text) => Answer::out(text),
-        None => Answer::failure(1, "The system cannot find the file specified.\r\n"),
-    }
+    of_guest.or_else(of_system)
 }
 
 /// `certutil -hashfile FILE SHA256`; no other use of it.

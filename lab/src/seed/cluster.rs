@@ -39,6 +39,7 @@ pub fn objects(options: &SeedOptions) -> Vec<(&'static str, Value)> {
     all.extend(super::roles::objects());
     if options.own_server {
         all.push(("services", api_service()));
+        all.extend(api_endpoints(&options.api_url));
     }
     all.extend(options.cluster.nodes.iter().map(|it| ("nodes", node(it))));
     let release = |state: Option<&str>| {
@@ -70,6 +71,27 @@ pub fn objects(options: &SeedOptions) -> Vec<(&'static str, Value)> {
         route("thanos-querier", "openshift-monitoring", &options.thanos_addr, Some("/api"), "reencrypt"),
     ));
     all
+}
+
+/// Where the `kubernetes` Service leads: to the lab's server itself, on loopback as it is.
+fn api_endpoints(url: &str) -> [(&'static str, Value); 2] {
+    let (host, port) = url.trim_start_matches("https://").rsplit_once(':').unwrap_or((url, ""));
+    let port: u16 = port.parse().unwrap_or_default();
+    let metadata = json!({"name": "kubernetes", "namespace": "default",
+        "labels": {"endpointslice.kubernetes.io/skip-mirror": "true", "kubernetes.io/service-name": "kubernetes"}});
+    let ports = json!([{"name": "https", "port": port, "protocol": "TCP"}]);
+    [
+        (
+            "endpoints",
+            json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata,
+            "subsets": [{"addresses": [{"ip": host}], "ports": ports}]}),
+        ),
+        (
+            "endpointslices",
+            json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata,
+            "addressType": "IPv4", "endpoints": [{"addresses": [host], "conditions": {"ready": true}}], "ports": ports}),
+        ),
+    ]
 }
 
 /// The address by which pods reach the API.

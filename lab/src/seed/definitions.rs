@@ -22,6 +22,7 @@ use serde_json::{Map, Value, json};
 use crate::apiserver::{QUANTITY, native_shape};
 
 const NOTATION: &str = include_str!("definitions.txt");
+const DESCRIPTIONS: &str = include_str!("descriptions.txt");
 const GROUP: &str = "forklift.konveyor.io";
 const VERSION: &str = "v1beta1";
 /// A line without its indentation, and how deep it stands.
@@ -40,7 +41,38 @@ pub fn all(minor: u32) -> Vec<Value> {
         .lines()
         .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
         .map(|line| ((line.len() - line.trim_start().len()) / 2, line.trim()));
-    Reader { lines: lines.peekable(), shapes: HashMap::new(), minor }.definitions()
+    let mut all = Reader { lines: lines.peekable(), shapes: HashMap::new(), minor }.definitions();
+    let said = descriptions();
+    for definition in &mut all {
+        let kind = definition["spec"]["names"]["kind"].as_str().unwrap_or_default().to_owned();
+        if let Some(schema) = definition.pointer_mut("/spec/versions/0/schema/openAPIV3Schema") {
+            describe(schema, &kind, &said);
+        }
+    }
+    all
+}
+
+/// Texts by path.
+fn descriptions() -> HashMap<&'static str, &'static str> {
+    DESCRIPTIONS.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(": ")).collect()
+}
+
+/// Says what each field is, where nobody has said it yet. Lists and maps are what is in them.
+fn describe(schema: &mut Value, path: &str, said: &HashMap<&str, &str>) {
+    let field = path.rsplit('.').next().unwrap_or_default();
+    let everywhere = || path.contains('.').then(|| said.get(format!("*.{field}").as_str())).flatten();
+    let text = said.get(path).or_else(everywhere).copied();
+    let inner = |schema: &Value| ["items", "additionalProperties"].into_iter().find(|key| schema[*key].is_object());
+    let mut below = &mut *schema;
+    while let Some(key) = inner(below) {
+        below = &mut below[key];
+    }
+    for (name, field) in below.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+        describe(field, &format!("{path}.{name}"), said);
+    }
+    if let (Some(text), Some(own)) = (text, schema.as_object_mut()) {
+        own.entry("description").or_insert_with(|| json!(text));
+    }
 }
 
 /// Splits a line's end off: `… @12`, `… @..11`. What is left, and the MTV versions that have it.
@@ -262,6 +294,50 @@ mod tests {
             compared += 1;
         }
         assert_eq!(compared, 14, "kinds of {GROUP}");
+    }
+
+    #[test]
+    fn every_description_is_of_a_field_that_there_is_and_every_field_of_a_spec_that_people_write_has_one() {
+        let mut all = all(u32::MAX);
+        let places = |schema: &Value, kind: &str| {
+            let mut found = vec![(kind.to_owned(), schema.clone())];
+            let mut at = 0;
+            while let Some((path, mut schema)) = found.get(at).cloned() {
+                at += 1;
+                while let Some(key) = ["items", "additionalProperties"].into_iter().find(|key| schema[*key].is_object())
+                {
+                    schema = schema[key].clone();
+                }
+                for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+                    found.push((format!("{path}.{name}"), field.clone()));
+                }
+            }
+            found
+        };
+        let mut known = Vec::new();
+        for definition in &mut all {
+            let kind = definition["spec"]["names"]["kind"].as_str().unwrap().to_owned();
+            known.extend(places(&definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"], &kind));
+        }
+        let stale: Vec<&str> = descriptions()
+            .into_keys()
+            .filter(|path| match path.strip_prefix("*.") {
+                Some(field) => !known.iter().any(|(own, _)| own.ends_with(&format!(".{field}"))),
+                None => !known.iter().any(|(own, _)| own == path),
+            })
+            .collect();
+        assert!(stale.is_empty(), "no such fields: {stale:?}");
+        let silent: Vec<&String> = known
+            .iter()
+            .filter(|(path, field)| {
+                let written = ["Plan", "Migration", "Provider", "Hook", "StorageMap", "NetworkMap"];
+                let depth = path.split('.').count();
+                let (kind, rest) = path.split_once('.').unwrap_or((path, ""));
+                written.contains(&kind) && rest.starts_with("spec") && depth <= 3 && !field["description"].is_string()
+            })
+            .map(|(path, _)| path)
+            .collect();
+        assert!(silent.is_empty(), "without a description: {silent:?}");
     }
 
     #[test]

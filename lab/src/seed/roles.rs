@@ -57,6 +57,8 @@ const EVERYDAY: &[(&str, &[&str])] = &[
             "virtualmachines/expand-spec",
             "virtualmachines/portforward",
             "virtualmachineinstances/portforward",
+            "virtualmachineinstances/console",
+            "virtualmachineinstances/vnc",
             "virtualmachineinstances/pause",
             "virtualmachineinstances/unpause",
             "virtualmachineinstances/freeze",
@@ -69,10 +71,11 @@ const EVERYDAY: &[(&str, &[&str])] = &[
         ],
     ),
     ("cdi.kubevirt.io", &["datasources", "datavolumes"]),
+    ("metrics.k8s.io", &["nodes", "pods"]),
     ("k8s.cni.cncf.io", &["network-attachment-definitions"]),
 ];
 /// What only those who run a project may change, and viewers don't see.
-const SECRETS: &[(&str, &[&str])] = &[("", &["secrets", "serviceaccounts/token"])];
+const SECRETS: &[(&str, &[&str])] = &[("", &["secrets", "serviceaccounts/token", "pods/attach", "pods/exec"])];
 const ACCESS: &[(&str, &[&str])] = &[
     ("rbac.authorization.k8s.io", &["rolebindings", "roles"]),
     ("authorization.k8s.io", &["localsubjectaccessreviews"]),

@@ -18,6 +18,7 @@ mod baseline;
 mod change;
 mod model;
 mod operate;
+mod place;
 mod reconfigure;
 mod seed;
 mod task;
@@ -31,9 +32,21 @@ pub use model::SPARE_LUN;
 pub use model::{
     Adapter, Controller, ControllerKind, Datastore, Disk, FolderKind, Host, Network, Nic, Snapshot, State, Vm,
 };
+pub use place::CreateOrder;
 pub use task::{EntityKind, Found, Task, TaskState};
 use touched::Waiting;
 pub use touched::{Interest, Subscription};
+
+/// The storage array behind the datastores, of whatever vendor: its management host, and the one login that it knows.
+pub struct ArrayLogin {
+    pub host: &'static str,
+    pub user: &'static str,
+    pub password: &'static str,
+    /// Pure's API token, in the place of a user's login.
+    pub token: &'static str,
+}
+pub const ARRAY_LOGIN: ArrayLogin =
+    ArrayLogin { host: "array.lab.example", user: "lab", password: "lab-array", token: "lab-array-token" };
 
 /// Why the world refuses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

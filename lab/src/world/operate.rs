@@ -12,7 +12,7 @@ const TASKS_KEPT: usize = 4096;
 /// vSphere's limit.
 const NAME_LIMIT: usize = 80;
 
-fn gone(kind: EntityKind, id: &str) -> WorldError {
+pub(super) fn gone(kind: EntityKind, id: &str) -> WorldError {
     WorldError::Gone { kind, id: id.to_owned() }
 }
 
@@ -65,14 +65,18 @@ impl State {
         Ok(id)
     }
 
-    /// A task that looks through a datastore.
-    pub fn open_search(&mut self, operation: &'static str, datastore: &str, user: &str) -> String {
+    /// A task on a datastore or a folder.
+    pub fn open_on(&mut self, operation: &'static str, entity: (EntityKind, &str), user: &str) -> String {
         let id = self.fresh_id("task");
-        let entity_name = self.datastore(datastore).map(|store| store.name.clone()).unwrap_or_default();
+        let entity_name = match entity {
+            (EntityKind::Folder, folder) => self.folders.get(folder).map(|folder| folder.name.clone()),
+            (_, datastore) => self.datastore(datastore).map(|store| store.name.clone()),
+        };
+        let entity_name = entity_name.unwrap_or_default();
         let task = Task {
             id: id.clone(),
             operation,
-            entity: (EntityKind::Datastore, datastore.to_owned()),
+            entity: (entity.0, entity.1.to_owned()),
             entity_name,
             user: user.to_owned(),
             state: TaskState::Running,

@@ -16,6 +16,15 @@ macro_rules! condition {
 
 /// By group and version.
 pub(super) const ROWS: &[(&str, &str, &[Row])] = &[
+    // Computed at each look ([`super::super::metrics`]).
+    (
+        "metrics.k8s.io",
+        "v1beta1",
+        &[
+            ("nodes", "NodeMetrics", Cluster, NoStatus, &[], &[AGE]),
+            ("pods", "PodMetrics", Namespaced, NoStatus, &[], &[AGE]),
+        ],
+    ),
     (
         "forklift.konveyor.io",
         "v1beta1",

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::*;
 
 mod clients;
+mod containers;
 mod objects;
 mod services;
 mod strict;
@@ -30,6 +31,7 @@ async fn world() -> World {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let ca = LabCa::new().unwrap();
     let options = ApiServerOptions {
+        part: "API server",
         listen: IpAddr::from([127, 0, 0, 1]),
         port: 0,
         kubernetes_version: "v1.33.5".to_owned(),

@@ -176,6 +176,9 @@ impl KubevirtSubresources for Echo {
         });
         Ok(Box::new(near))
     }
+    async fn screen(&self, namespace: &str, name: &str, _: &str) -> Result<Box<dyn GuestStream>, SubresourceError> {
+        self.portforward(namespace, name, 0).await
+    }
     async fn power(&self, _: &str, _: &str, _: &str) -> Result<(), SubresourceError> {
         Ok(())
     }

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::copiers::node;
 use super::objects::{Restart, one_task_each};
+use super::told::Teller;
 use crate::clock::Clock;
 use crate::ports::GuestDirectory;
 
@@ -54,8 +55,8 @@ pub struct KubeletOptions {
     pub pods: Arc<Pods>,
     /// Pods that migrate are played by somebody else: the lab's own MTV tells of its own.
     pub others_migrate: bool,
-    /// Whether events are told of pods that come up.
-    pub events: bool,
+    /// Tells of pods that come up.
+    pub(crate) events: Teller,
     pub stop: CancellationToken,
 }
 
@@ -167,9 +168,9 @@ async fn live(options: &KubeletOptions, pod: Pod) -> Result<(), kube::Error> {
         return Ok(());
     }
     if options.others_migrate && Program::migrates(&pod) {
-        if options.events {
+        if options.events.is_on() {
             let node = node(&options.client).await.unwrap_or_default();
-            events::came_up(&options.client, &pod, &node).await;
+            events::came_up(&options.events, &pod, &node).await;
         }
         return Ok(());
     }
@@ -186,9 +187,9 @@ async fn live(options: &KubeletOptions, pod: Pod) -> Result<(), kube::Error> {
     let program = Program::of(&pod);
     let ports = Ports { pods: options.pods.clone(), address: options.pods.address() };
     status.write("Running", Some(ports.address), None).await?;
-    if options.events {
+    if options.events.is_on() {
         let node = node(&options.client).await.unwrap_or_default();
-        events::came_up(&options.client, &pod, &node).await;
+        events::came_up(&options.events, &pod, &node).await;
     }
     let ended = program.run(options, &pod, &ports).await?;
     let phase = if ended == Ended::Well { "Succeeded" } else { "Failed" };

@@ -46,6 +46,8 @@ impl Program {
             },
             // They end when their disk is copied, which others know.
             "importer" | "populate" => Self::Service,
+            // virt-launcher's, which goes with its instance.
+            "compute" => Self::Service,
             _ if matches!(spec.restart_policy.as_deref(), Some("Never" | "OnFailure")) => Self::Short,
             _ => Self::Service,
         }

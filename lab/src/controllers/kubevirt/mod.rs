@@ -18,6 +18,7 @@ use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::told::Teller;
 use crate::clock::Clock;
 use crate::defects::{Defect, Defects};
 use crate::guests::view;
@@ -28,6 +29,7 @@ mod acts;
 pub mod expand;
 pub mod exports;
 pub mod json;
+mod launcher;
 mod migrations;
 pub mod nodes;
 mod subresources;
@@ -49,6 +51,8 @@ pub struct KubevirtOptions {
     pub defects: Defects,
     pub sky: Sky,
     pub guests: Arc<dyn GuestDirectory>,
+    /// Tells of VMs that start; where it does, instances have their pods, too.
+    pub(crate) events: Teller,
     pub stop: CancellationToken,
 }
 
@@ -183,6 +187,7 @@ async fn reconcile_vm(object: Arc<DynamicObject>, context: Arc<Context>) -> Resu
     }
     if decision.delete_vmi {
         unless_gone(vmis.delete(&name, &DeleteParams::default()).await)?;
+        launcher::instance(&context.options.events, &vm, instance.as_ref(), false).await;
     }
     if vm.get("status") != Some(&decision.status) {
         let patch = json!({"status": decision.status});
@@ -193,7 +198,10 @@ async fn reconcile_vm(object: Arc<DynamicObject>, context: Arc<Context>) -> Resu
         let rendered = serde_json::from_value(vmi::render(&vm)).map_err(kube::Error::SerdeError)?;
         match vmis.create(&PostParams::default(), &rendered).await {
             Err(kube::Error::Api(status)) if status.code == 409 => {}
-            other => drop(other?),
+            other => {
+                other?;
+                launcher::instance(&context.options.events, &vm, None, true).await;
+            }
         }
     }
     Ok(Action::await_change())
@@ -230,10 +238,15 @@ async fn reconcile_vmi(object: Arc<DynamicObject>, context: Arc<Context>) -> Res
         now: &now(),
     };
     match vmi::step(&vmi, &around) {
-        vmi::Step::Rest => Ok(Action::await_change()),
+        vmi::Step::Rest => {
+            // It may have been moved.
+            launcher::follow(&options.client, &options.events, &vmi, &vmi["status"]).await?;
+            Ok(Action::await_change())
+        }
         vmi::Step::Wait(simulated) => Ok(Action::requeue(options.clock.real(simulated).max(Duration::from_millis(1)))),
         vmi::Step::Status(status) => {
             write_vmi_status(&api, &name, &status).await?;
+            launcher::follow(&options.client, &options.events, &vmi, &status).await?;
             Ok(Action::await_change())
         }
         vmi::Step::Release => {

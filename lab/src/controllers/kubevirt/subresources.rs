@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::acts::Acts;
-use super::json::text;
+use super::json::{list, text};
 use super::{expand, value, vm, vm_resource, vmi, vmi_resource};
+use crate::controllers::copiers::requested;
 use crate::guests::{Guests, os_info};
 use crate::ports::{GuestStream, KubevirtSubresources, SubresourceError};
 
@@ -42,6 +44,22 @@ impl Subresources {
     }
 }
 
+impl Subresources {
+    /// The sizes of an instance's disks, as their claims have them.
+    async fn disks(&self, namespace: &str, vmi: &Value) -> Vec<u64> {
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), namespace);
+        let mut disks = Vec::new();
+        for volume in list(vmi, "/spec/volumes") {
+            let named = ["/persistentVolumeClaim/claimName", "/dataVolume/name"].map(|at| text(volume, at));
+            let Some(name) = named.into_iter().find(|name| !name.is_empty()) else { continue };
+            if let Ok(Some(claim)) = claims.get_opt(name).await {
+                disks.push(requested(&claim));
+            }
+        }
+        disks
+    }
+}
+
 #[async_trait]
 impl KubevirtSubresources for Subresources {
     async fn portforward(
@@ -63,9 +81,34 @@ impl KubevirtSubresources for Subresources {
         if port != 22 {
             return Err(internal(format!("dialing VM: dial tcp {address}:{port}: connect: connection refused")));
         }
+        let disks = self.disks(namespace, &vmi).await;
         self.guests
-            .connect(&vmi::macs(&vmi))
+            .connect(&vmi::macs(&vmi), disks)
             .ok_or_else(|| refusal(400, "BadRequest", "no network interfaces are present"))
+    }
+
+    async fn screen(&self, namespace: &str, name: &str, what: &str) -> Result<Box<dyn GuestStream>, SubresourceError> {
+        let kind = "virtualmachineinstance";
+        let vmi = self.instance(namespace, name).await?;
+        let vmi = vmi.ok_or_else(|| refusal(404, "NotFound", format!("{kind}.kubevirt.io \"{name}\" not found")))?;
+        let (device, missing) = match what {
+            "console" => ("autoattachSerialConsole", "No serial consoles are present."),
+            _ => ("autoattachGraphicsDevice", "No graphics devices are present."),
+        };
+        if vmi.pointer(&format!("/spec/domain/devices/{device}")) == Some(&json!(false)) {
+            return Err(refusal(400, "BadRequest", missing));
+        }
+        if text(&vmi, "/status/phase") != "Running" {
+            return Err(conflict(kind, name, "VMI is not running"));
+        }
+        let domain = format!("QEMU ({namespace}_{name})");
+        match what {
+            "console" => {
+                let disks = self.disks(namespace, &vmi).await;
+                Ok(self.guests.console(&vmi::macs(&vmi), disks))
+            }
+            _ => Ok(self.guests.screen(domain)),
+        }
     }
 
     async fn power(&self, namespace: &str, name: &str, verb: &str) -> Result<(), SubresourceError> {

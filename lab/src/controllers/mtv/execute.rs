@@ -241,7 +241,7 @@ impl Run {
         (Arc::new(own), shared)
     }
 
-    fn path(&self, index: usize, vm: &InvVm) -> Path {
+    pub fn path(&self, index: usize, vm: &InvVm) -> Path {
         let has = |step: &str| self.plan.spec.vms.get(index).is_some_and(|vm| vm.hooks.iter().any(|h| h.step == step));
         let (warm, raw) = (self.plan.spec.warm, self.is_raw());
         Path {
@@ -833,6 +833,9 @@ impl Walk<'_> {
         while tick < TICKS {
             self.rest(time / TICKS).await;
             tick = if self.was_killed(workers).await? { 0 } else { tick + 1 };
+            if let Some(workers) = workers {
+                workers.copied(self, 100 * tick / TICKS).await;
+            }
             self.step(name, |step| {
                 for task in &mut step.tasks {
                     if tells_of_tasks(name) {

@@ -6,6 +6,7 @@
 mod again;
 pub mod conditions;
 mod conversions;
+mod data_volumes;
 mod execute;
 mod feed;
 mod flight;
@@ -38,6 +39,7 @@ use kube::api::{Api, Patch, PatchParams};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::told::Teller;
 use crate::api::forklift::ForkliftController;
 use crate::api::names::LAB_CLOCK_SCALE;
 use crate::api::version::Version;
@@ -82,6 +84,8 @@ pub struct MtvOptions {
     pub defects: Defects,
     /// Whose migration fails, as the world says.
     pub guests: Arc<dyn GuestDirectory>,
+    /// Tells of a migration's objects; where it does, what is there to be looked at alone is there, too.
+    pub(crate) events: Teller,
     pub stop: CancellationToken,
 }
 
@@ -93,6 +97,7 @@ struct Mtv {
     pub namespace: String,
     pub defects: Defects,
     pub guests: Arc<dyn GuestDirectory>,
+    pub events: Teller,
     pub db: Arc<InventoryDb>,
     pub clusters: Clusters,
     pub feeds: Feeds,
@@ -140,6 +145,7 @@ pub async fn run(options: MtvOptions, db: Arc<InventoryDb>) {
         namespace: options.namespace,
         defects: options.defects,
         guests: options.guests,
+        events: options.events,
         db,
         clusters: options.clusters,
         feeds: Feeds::default(),

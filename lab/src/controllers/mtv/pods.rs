@@ -17,10 +17,12 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::Mtv;
+use super::data_volumes;
 use super::execute::{Halt, Walk};
 use super::target;
 use crate::apiserver::LOG_ANNOTATION;
-use crate::controllers::copiers::node;
+use crate::controllers::copiers::{node, requested};
+use crate::controllers::copy_log::{Copies, CopyLog};
 use crate::controllers::kubelet::v2v_log::{Job, Until};
 use crate::defects::conduct::Conduct;
 
@@ -42,6 +44,10 @@ pub(super) struct Workers {
     worker: Worker,
     /// As they were made, so that each can be made again.
     pods: Vec<Pod>,
+    /// What the copiers print, one of each pod, where somebody looks.
+    logs: Vec<CopyLog>,
+    /// The claims that importers fill.
+    claims: Vec<String>,
 }
 
 impl Workers {
@@ -49,7 +55,7 @@ impl Workers {
     /// there than its token, and nobody here plays that cluster's kubelet, which tells what becomes of a pod.
     pub async fn start(walk: &Walk<'_>, worker: Worker) -> Self {
         if !walk.run.resolved.destination.spec.url.is_empty() {
-            return Self { worker, pods: Vec::new() };
+            return Self { worker, pods: Vec::new(), logs: Vec::new(), claims: Vec::new() };
         }
         let claims = target::own_volumes(walk).await.unwrap_or_default();
         let bodies: Vec<Value> = match worker {
@@ -57,8 +63,9 @@ impl Workers {
             Worker::Populator => claims.iter().map(|claim| populator(walk, claim)).collect(),
             Worker::VirtV2v => vec![virt_v2v(walk)],
         };
-        let mut workers = Self { worker, pods: Vec::new() };
-        for mut body in bodies {
+        let names = claims.iter().map(ResourceExt::name_any).collect();
+        let mut workers = Self { worker, pods: Vec::new(), logs: Vec::new(), claims: names };
+        for (index, mut body) in bodies.into_iter().enumerate() {
             // virt-v2v's has none, as beside the lab's kubelet.
             if worker != Worker::VirtV2v {
                 body["spec"]["nodeName"] = json!(node(&walk.run.target).await);
@@ -67,11 +74,23 @@ impl Workers {
             if let Some(made) = make(walk, &pod).await {
                 if worker == Worker::VirtV2v {
                     print(walk, &made.name_any(), Until::Begun).await;
+                } else if let Some(claim) = claims.get(index).filter(|_| walk.run.mtv.events.is_on()) {
+                    workers.logs.push(copy_log(walk, worker, claim));
                 }
                 workers.pods.push(Pod { metadata: made.metadata, ..pod });
             }
         }
         workers
+    }
+
+    /// So much is copied, of a hundred.
+    pub async fn copied(&mut self, walk: &Walk<'_>, percent: u32) {
+        let api = api(walk);
+        for (pod, log) in self.pods.iter().zip(&mut self.logs) {
+            log.copied(percent);
+            let log = json!({"metadata": {"annotations": {LOG_ANNOTATION: log.text()}}});
+            let _ = api.patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(log)).await;
+        }
     }
 
     /// Looks whether all are still there. True: one was not, was made again, and its work begins anew.
@@ -119,7 +138,23 @@ impl Workers {
                 let _ = api.delete(&name, &DeleteParams::default().grace_period(0)).await;
             }
         }
+        for claim in &self.claims {
+            data_volumes::filled(walk, claim).await;
+        }
     }
+}
+
+/// What the pod that fills a claim prints when it begins.
+fn copy_log(walk: &Walk<'_>, worker: Worker, claim: &PersistentVolumeClaim) -> CopyLog {
+    let source = claim.annotations().get("forklift.konveyor.io/disk-source").cloned().unwrap_or_default();
+    let url = walk.run.resolved.source.spec.url.clone();
+    let copies = match (worker, walk.run.resolved.kind.disk_label()) {
+        (Worker::Populator, Some("diskID")) => Copies::Ovirt { disk: source },
+        (Worker::Populator, _) => Copies::Openstack { image: source },
+        _ if walk.vm.vsphere().is_some() => Copies::Vddk { file: source, url },
+        _ => Copies::Http { url },
+    };
+    CopyLog::begun(copies, requested(claim))
 }
 
 /// The VM has failed: so has what converted it.

@@ -6,6 +6,7 @@ use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
+use super::data_volumes;
 use super::execute::Walk;
 use super::networks::Map;
 use super::plan::content;
@@ -168,7 +169,8 @@ pub(super) async fn create_volumes(walk: &Walk<'_>) -> Result<(), String> {
             },
         });
         let claim = serde_json::from_value(claim).map_err(|e| e.to_string())?;
-        claim_or_wait(walk, &api, &claim).await?;
+        let made = claim_or_wait(walk, &api, &claim).await?;
+        data_volumes::leave(walk, disk, &made).await;
     }
     Ok(())
 }
@@ -182,13 +184,13 @@ async fn claim_or_wait(
     walk: &Walk<'_>,
     api: &Api<PersistentVolumeClaim>,
     claim: &PersistentVolumeClaim,
-) -> Result<(), String> {
+) -> Result<PersistentVolumeClaim, String> {
     let own = walk.run.resolved.kind.populates(walk.run.plan.spec.warm);
     let gives_up = own || walk.behaves(Conduct::GivesUpOnClaims);
     let mut waits = false;
     loop {
         match api.create(&PostParams::default(), claim).await {
-            Ok(_) => return Ok(()),
+            Ok(made) => return Ok(made),
             Err(kube::Error::Api(refused)) if !gives_up && refused.message.contains("exceeded quota") => {
                 if !std::mem::replace(&mut waits, true) {
                     walk.waits_for_claims();
@@ -286,6 +288,7 @@ pub(super) async fn create_vm(walk: &Walk<'_>) -> Result<(), String> {
     for volume in volumes {
         let patch = kube::api::Patch::Merge(json!({"metadata": {"ownerReferences": owner}}));
         let _ = claims.patch(&volume.name_any(), &kube::api::PatchParams::default(), &patch).await;
+        data_volumes::owned(walk, &volume.name_any(), &owner).await;
     }
     if walk.vm.name != made.name_any() {
         walk.run.update(walk.index, |vm| vm.new_name = Some(made.name_any()));
@@ -525,6 +528,8 @@ fn nics(walk: &Walk<'_>) -> (Vec<Value>, Vec<Value>) {
 /// What MTV takes away, as group, version, kind.
 type Removed = (&'static str, &'static str, &'static str);
 const VM: Removed = ("kubevirt.io", "v1", "VirtualMachine");
+/// Before its claim, which CDI would make again.
+const DATA_VOLUME: Removed = ("cdi.kubevirt.io", "v1beta1", "DataVolume");
 const CLAIM: Removed = ("", "v1", "PersistentVolumeClaim");
 const POD: Removed = ("", "v1", "Pod");
 
@@ -542,6 +547,9 @@ pub(super) async fn remove(walk: &Walk<'_>, migration: &str) {
         (false, _) => &[POD],
     };
     let selector = format!("migration={migration},vmID={}", walk.vm.id);
+    if deletes && data_volumes::are_left(walk) {
+        sweep(&walk.run.target, &spec.target_namespace, &selector, &[DATA_VOLUME]).await;
+    }
     sweep(&walk.run.target, &spec.target_namespace, &selector, kinds).await;
 }
 
@@ -559,7 +567,7 @@ pub(super) async fn archived(client: &kube::Client, plan: &Plan, version: MtvVer
     let deletes = !version.at_least(10) || plan.spec.delete_vm_on_fail_migration != Some(false);
     let vms = plan.status.iter().flat_map(|status| status.migration.iter()).flat_map(|migration| migration.vms.iter());
     for vm in vms.filter(|vm| deletes && !vm.conditions.holds("Succeeded")) {
-        sweep(client, namespace, &format!("plan={uid},vmID={}", vm.id), &[VM, CLAIM]).await;
+        sweep(client, namespace, &format!("plan={uid},vmID={}", vm.id), &[VM, DATA_VOLUME, CLAIM]).await;
     }
 }
 
@@ -583,6 +591,11 @@ pub(super) async fn deleted(client: &kube::Client, plan: &Plan) {
     let owned =
         |claim: &PersistentVolumeClaim| claim.owner_references().iter().any(|owner| owner.kind == "VirtualMachine");
     for claim in found.iter().filter(|claim| !owned(claim)) {
+        if let Some(of) = claim.owner_references().iter().find(|owner| owner.kind == DATA_VOLUME.2) {
+            let resource = crate::controllers::datavolumes::resource(DATA_VOLUME.2);
+            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+            let _ = api.delete(&of.name, &DeleteParams::default()).await;
+        }
         let _ = claims.delete(&claim.name_any(), &DeleteParams::default()).await;
     }
 }

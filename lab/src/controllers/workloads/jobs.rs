@@ -8,11 +8,13 @@ use std::time::Duration;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams};
-use kube::{Client, ResourceExt};
+use kube::{Resource as _, ResourceExt};
 use serde_json::{Value, json};
 
-use super::{Again, condition, create, delete, is_ready, now, owned, pod, tell, tolerate};
+use super::{Again, Hands, condition, create, delete, is_ready, now, owned, pod, tell, tolerate};
 
+/// Who tells events of Jobs.
+const TELLS: &str = "job-controller";
 /// Kubernetes' default.
 const BACKOFF_LIMIT: usize = 6;
 
@@ -84,7 +86,7 @@ fn ended(status: &Value) -> &Value {
     last.map_or(&Value::Null, |condition| &condition["lastTransitionTime"])
 }
 
-pub(super) async fn job(job: Arc<Job>, client: Client) -> Result<Again, kube::Error> {
+pub(super) async fn job(job: Arc<Job>, Hands { client, events }: Hands) -> Result<Again, kube::Error> {
     let (namespace, name) = (job.namespace().unwrap_or_default(), job.name_any());
     let object = json!(*job);
     let (spec, old) = (&object["spec"], &object["status"]);
@@ -121,8 +123,10 @@ pub(super) async fn job(job: Arc<Job>, client: Client) -> Result<Again, kube::Er
     match next {
         Next::Start(count) => {
             for _ in 0..count {
-                let generated = json!({"generateName": format!("{name}-")});
-                create(&pods, pod(&*job, &spec["template"], &[], generated, Value::Null)).await?;
+                let own = format!("{name}-{}", crate::api::names::random_chars(5));
+                let named = json!({"name": own, "generateName": format!("{name}-")});
+                create(&pods, pod(&*job, &spec["template"], &[], named, Value::Null)).await?;
+                events.normal(&job.object_ref(&()), TELLS, "SuccessfulCreate", &format!("Created pod: {own}")).await;
             }
             active += count;
         }
@@ -172,6 +176,11 @@ pub(super) async fn job(job: Arc<Job>, client: Client) -> Result<Again, kube::Er
         Next::Start(_) | Next::Stop(_) => {}
     }
     tell(&jobs, &name, old, status).await?;
+    match next {
+        Next::Complete => events.normal(&job.object_ref(&()), TELLS, "Completed", "Job completed").await,
+        Next::Fail(reason, message) => events.warning(&job.object_ref(&()), TELLS, reason, message).await,
+        Next::Start(_) | Next::Stop(_) => {}
+    }
     Ok(left)
 }
 

@@ -24,6 +24,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::told::Teller;
+
 mod deployments;
 mod jobs;
 mod sets;
@@ -38,19 +40,30 @@ const REVISION_HASH: &str = "controller-revision-hash";
 type Again = Option<Duration>;
 
 /// Runs until `stop`.
-pub async fn run(client: Client, stop: CancellationToken) {
+pub(crate) async fn run(client: Client, events: Teller, stop: CancellationToken) {
     let mut all = JoinSet::new();
-    all.spawn(control::<Deployment, ReplicaSet>(client.clone(), |object, client| {
-        deployments::deployment(object, client).boxed()
+    all.spawn(control::<Deployment, ReplicaSet>(client.clone(), events.clone(), |object, hands| {
+        deployments::deployment(object, hands.client).boxed()
     }));
-    all.spawn(control::<ReplicaSet, Pod>(client.clone(), |object, client| {
-        deployments::replica_set(object, client).boxed()
+    all.spawn(control::<ReplicaSet, Pod>(client.clone(), events.clone(), |object, hands| {
+        deployments::replica_set(object, hands.client).boxed()
     }));
-    all.spawn(control::<StatefulSet, Pod>(client.clone(), |object, client| sets::stateful_set(object, client).boxed()));
-    all.spawn(control::<DaemonSet, Pod>(client.clone(), |object, client| sets::daemon_set(object, client).boxed()));
-    all.spawn(control::<Job, Pod>(client, |object, client| jobs::job(object, client).boxed()));
+    all.spawn(control::<StatefulSet, Pod>(client.clone(), events.clone(), |object, hands| {
+        sets::stateful_set(object, hands.client).boxed()
+    }));
+    all.spawn(control::<DaemonSet, Pod>(client.clone(), events.clone(), |object, hands| {
+        sets::daemon_set(object, hands.client).boxed()
+    }));
+    all.spawn(control::<Job, Pod>(client, events, |object, hands| jobs::job(object, hands).boxed()));
     stop.cancelled().await;
     all.shutdown().await;
+}
+
+/// What a look works with.
+#[derive(Clone)]
+struct Hands {
+    client: Client,
+    events: Teller,
 }
 
 /// One look at an object.
@@ -58,23 +71,23 @@ type Look = BoxFuture<'static, Result<Again, kube::Error>>;
 
 /// Looks at every object of a kind whenever it, or one of its children, changes. Boxed, because the
 /// compiler has to prove of each that it may move between threads.
-fn control<K, C>(client: Client, reconcile: fn(Arc<K>, Client) -> Look) -> BoxFuture<'static, ()>
+fn control<K, C>(client: Client, events: Teller, reconcile: fn(Arc<K>, Hands) -> Look) -> BoxFuture<'static, ()>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     C: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let parents: Api<K> = Api::all(client.clone());
     let children: Api<C> = Api::all(client.clone());
-    let look = move |object: Arc<K>, client: Arc<Client>| async move {
+    let look = move |object: Arc<K>, hands: Arc<Hands>| async move {
         let again = match object.meta().deletion_timestamp {
-            None => reconcile(object, (*client).clone()).await?,
+            None => reconcile(object, (*hands).clone()).await?,
             Some(_) => None,
         };
         Ok::<_, kube::Error>(again.map_or_else(Action::await_change, Action::requeue))
     };
     Controller::new(parents, watcher::Config::default())
         .owns(children, watcher::Config::default())
-        .run(look, |_, error: &kube::Error, _| retry(error), Arc::new(client))
+        .run(look, |_, error: &kube::Error, _| retry(error), Arc::new(Hands { client, events }))
         .for_each(|_| async {})
         .boxed()
 }

@@ -17,6 +17,7 @@ use crate::census;
 use crate::controllers::kubevirt::exports::{self, ExportOptions};
 use crate::controllers::kubevirt::{self, KubevirtOptions, Subresources};
 use crate::controllers::storage::{self, StorageOptions};
+use crate::controllers::told::Teller;
 use crate::defects::Defects;
 use crate::error::LabError;
 use crate::faults::Dialect;
@@ -45,6 +46,7 @@ impl FarOpenshift {
     pub async fn start(options: &PlatformOptions<'_>) -> Result<Self, LabError> {
         let token = format!("sha256~lab-{}", crate::api::names::random_chars(24));
         let own = ApiServerOptions {
+            part: "second API server",
             listen: options.listen,
             port: 0,
             kubernetes_version: KUBERNETES_VERSION.to_owned(),
@@ -64,6 +66,7 @@ impl FarOpenshift {
             inventory_addr: String::new(),
             thanos_addr: "127.0.0.1:1".to_owned(),
             own_server: true,
+            api_url: api.url(),
             cluster: options.world.cluster.clone(),
         };
         seed_cluster(&api.client(), &seed).await?;
@@ -80,6 +83,8 @@ impl FarOpenshift {
             None
         };
         let baseline = names(&api);
+        // Nobody looks into it.
+        let events = Teller::new(&api.client(), false);
         tasks.spawn(
             kubevirt::run(KubevirtOptions {
                 client: api.client(),
@@ -87,6 +92,7 @@ impl FarOpenshift {
                 defects,
                 sky: options.sky.clone(),
                 guests: machines.clone(),
+                events: events.clone(),
                 stop: stop.clone(),
             })
             .boxed(),
@@ -97,6 +103,7 @@ impl FarOpenshift {
             clock: options.clock,
             guests: machines.clone(),
             pods: false,
+            events,
             stop: stop.clone(),
         };
         tasks.spawn(storage::run(storage).boxed());

@@ -28,6 +28,7 @@ mod browse;
 mod collect;
 mod collector;
 mod dispatch;
+mod events;
 mod fault;
 mod guest;
 mod operations;

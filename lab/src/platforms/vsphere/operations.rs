@@ -7,11 +7,11 @@ use super::browse::Search;
 use super::dispatch::{Answer, Service, this};
 use super::fault::{Fault, fault, invalid_argument, object_gone};
 use super::session::reference;
-use super::spec::{clone_order, vm_change};
+use super::spec::{clone_order, creation, relocation, vm_change};
 use super::value::{Val, mo, obj};
 use super::xml::Node;
 use crate::levers::Lever;
-use crate::world::{CloneOrder, EntityKind, State, Task, TaskState, WorldError};
+use crate::world::{CloneOrder, CreateOrder, EntityKind, State, Task, TaskState, WorldError};
 
 const CLONE: Duration = Duration::from_secs(120);
 const POWER: Duration = Duration::from_secs(10);
@@ -74,6 +74,16 @@ impl Service {
                 let spec = method.child("spec").ok_or_else(|| invalid_argument("spec"))?;
                 let change = self.world.read(|state| vm_change(state, spec))?;
                 Job::new("ReconfigVM_Task", RECONFIGURE, move |state| state.reconfigure(&vm, &change).map(|()| None))
+            }
+            ("VirtualMachine", "RelocateVM_Task") => {
+                let order = relocation(method)?;
+                let (checked, target) = (order.clone(), id.clone());
+                let job = Job::new("RelocateVM_Task", CLONE, move |state| state.move_vm(&vm, &order).map(|()| None));
+                job.check(move |state| state.check_move(&target, &checked))
+            }
+            ("Folder", "CreateVM_Task") => {
+                let order = self.world.read(|state| creation(state, &id, method))?;
+                return Ok(self.create(order, &user));
             }
             ("VirtualMachine", "PowerOnVM_Task") => self.power_job(id.clone(), true),
             ("VirtualMachine", "PowerOffVM_Task") => self.power_job(id.clone(), false),
@@ -238,7 +248,8 @@ impl Service {
     fn search(self: &Arc<Self>, search: Search, method: &str, user: &str) -> Answer {
         let deep = method == "SearchDatastoreSubFolders_Task";
         let operation = if deep { "SearchDatastoreSubFolders_Task" } else { "SearchDatastore_Task" };
-        let task = self.world.change(|state| state.open_search(operation, search.datastore(), user));
+        let task =
+            self.world.change(|state| state.open_on(operation, (EntityKind::Datastore, search.datastore()), user));
         let (service, id) = (self.clone(), task.clone());
         self.tasks.spawn(async move {
             if !service.pass(RECONFIGURE).await {
@@ -250,6 +261,29 @@ impl Service {
                     task.found.clone_from(found);
                 }
                 state.close_task(&id, found.map(|_| None));
+            });
+        });
+        Val::Ref(mo("Task", &task)).into()
+    }
+
+    fn create(self: &Arc<Self>, order: CreateOrder, user: &str) -> Answer {
+        let task = self.world.change(|state| {
+            let id = state.open_on("CreateVM_Task", (EntityKind::Folder, &order.folder), user);
+            if let Err(error) = state.check_create(&order) {
+                state.close_task(&id, Err(error));
+            }
+            id
+        });
+        let (service, id) = (self.clone(), task.clone());
+        self.tasks.spawn(async move {
+            if !service.pass(RECONFIGURE).await {
+                return;
+            }
+            service.world.change(|state| {
+                if state.tasks.get(&id).is_some_and(|task| !task.is_over()) {
+                    let made = state.create_vm(&order);
+                    state.close_task(&id, made.map(|vm| Some((EntityKind::Vm, vm))));
+                }
             });
         });
         Val::Ref(mo("Task", &task)).into()

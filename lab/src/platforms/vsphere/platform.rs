@@ -13,7 +13,7 @@ use crate::error::LabError;
 use crate::esxi;
 use crate::faults::Dialect;
 use crate::ports::GuestDirectory;
-use crate::world::{SPARE_LUN, World};
+use crate::world::{ARRAY_LOGIN, SPARE_LUN, World};
 
 /// The login; it guards nothing.
 const USER: &str = "administrator@vsphere.local";
@@ -101,9 +101,9 @@ impl Vsphere {
             "datastore_id": own.next(),
             "secondary_datastore_id": own.next(),
             "non_xcopy_datastore_id": other,
-            "storage_hostname": "array.lab.example",
-            "storage_username": "lab",
-            "storage_password": "lab-array",
+            "storage_hostname": ARRAY_LOGIN.host,
+            "storage_username": ARRAY_LOGIN.user,
+            "storage_password": ARRAY_LOGIN.password,
             "ontap_svm": "svm-lab",
             "vantara_storage_id": "800000000001",
             "vantara_storage_port": "23450",

@@ -2,7 +2,9 @@
 
 use super::fault::{Fault, invalid_argument};
 use super::xml::Node;
-use crate::world::{Adapter, CloneOrder, ControllerKind, DeviceChange, DiskPlacement, NicEdit, State, VmChange};
+use crate::world::{
+    Adapter, CloneOrder, ControllerKind, CreateOrder, DeviceChange, DiskPlacement, NicEdit, State, VmChange,
+};
 
 /// `CloneVM_Task`'s parameters.
 pub fn clone_order(state: &State, source: &str, method: &Node) -> Result<CloneOrder, Fault> {
@@ -16,6 +18,20 @@ pub fn clone_order(state: &State, source: &str, method: &Node) -> Result<CloneOr
         name,
         template: spec.flag("template").ok_or_else(|| invalid_argument("spec.template"))?,
         power_on: spec.flag("powerOn").ok_or_else(|| invalid_argument("spec.powerOn"))?,
+        ..placed(location)?
+    };
+    if let Some(config) = spec.child("config") {
+        order.change = vm_change(state, config)?;
+    }
+    for change in location.all("deviceChange") {
+        order.change.devices.push(device_change(state, change)?);
+    }
+    Ok(order)
+}
+
+/// A `VirtualMachineRelocateSpec`.
+fn placed(location: &Node) -> Result<CloneOrder, Fault> {
+    let mut order = CloneOrder {
         datastore: location.string("datastore"),
         host: location.string("host"),
         pool: location.string("pool"),
@@ -36,13 +52,32 @@ pub fn clone_order(state: &State, source: &str, method: &Node) -> Result<CloneOr
             eager: backing.and_then(|backing| backing.flag("eagerlyScrub")),
         });
     }
-    if let Some(config) = spec.child("config") {
-        order.change = vm_change(state, config)?;
-    }
-    for change in location.all("deviceChange") {
-        order.change.devices.push(device_change(state, change)?);
-    }
     Ok(order)
+}
+
+/// `RelocateVM_Task`'s parameters.
+pub fn relocation(method: &Node) -> Result<CloneOrder, Fault> {
+    let spec = method.child("spec").ok_or_else(|| invalid_argument("spec"))?;
+    Ok(CloneOrder { folder: spec.string("folder").unwrap_or_default(), ..placed(spec)? })
+}
+
+/// `CreateVM_Task`'s parameters.
+pub fn creation(state: &State, folder: &str, method: &Node) -> Result<CreateOrder, Fault> {
+    let config = method.child("config").ok_or_else(|| invalid_argument("config"))?;
+    let change = vm_change(state, config)?;
+    if change.name.as_deref().is_none_or(str::is_empty) {
+        return Err(invalid_argument("config.name"));
+    }
+    // `[datastore] folder/vm.vmx`, or the datastore alone.
+    let path = config.child("files").and_then(|files| files.text("vmPathName")).unwrap_or_default();
+    let name = path.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(name, _)| name);
+    let by_name = |name: &str| state.datastores.iter().find(|store| store.name == name).map(|store| store.id.clone());
+    let datastore = match name {
+        Some(name) => Some(by_name(name).ok_or_else(|| invalid_argument("config.files.vmPathName"))?),
+        None => None,
+    };
+    let pool = method.string("pool").ok_or_else(|| invalid_argument("pool"))?;
+    Ok(CreateOrder { folder: folder.to_owned(), pool, host: method.string("host"), datastore, change })
 }
 
 /// A `VirtualMachineConfigSpec`.

@@ -60,8 +60,21 @@ impl Log {
             "copy-offload failed",
             &[format!("err={}", quoted(error)), "logger=\"copy-offload\"".to_owned(), own],
         );
+        self.fatal(error);
+    }
+
+    /// The program ends on the spot.
+    pub(in crate::controllers) fn fatal(&mut self, error: &str) {
         let at = Timestamp::now().strftime("%m%d %H:%M:%S.%6f").to_string();
         self.text.push_str(&format!("F{at}       1 {FILE}] {error}\n"));
+    }
+
+    /// What the arguments lack, one line each; the program ends without a further word.
+    pub(in crate::controllers) fn refuses(&mut self, why: &str) {
+        let at = Timestamp::now().strftime("%m%d %H:%M:%S.%6f").to_string();
+        for line in why.lines() {
+            self.text.push_str(&format!("E{at}       1 {FILE}] {line}\n"));
+        }
     }
 }
 

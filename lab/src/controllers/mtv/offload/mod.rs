@@ -3,6 +3,7 @@
 //! Follows `PopulatorVolumes` (pkg/controller/plan/adapter/vsphere/builder.go), the populator controller
 //! (pkg/lib-volume-populator) and the populator itself (cmd/vsphere-copy-offload-populator), at 2.11.7, 2.12.5 and main.
 
+pub(in crate::controllers) mod array;
 pub(in crate::controllers) mod log;
 pub(in crate::controllers) mod populator;
 

@@ -9,6 +9,7 @@ use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use super::super::execute::{COPY, Walk};
+use super::array;
 use super::log::{Begun, ESXI, Log, device};
 use super::{Job, base_file, resource};
 use crate::api::forklift::ForkliftController;
@@ -29,42 +30,6 @@ const LIMIT: usize = 20;
 /// Vendors whose populator copies a raw mapping by the array's own means (`RDMCapable`).
 const RAW: &[&str] = &["flashsystem", "primera3par", "pureFlashArray", "vantara"];
 
-/// Why the populator does not even begin, in its own words; `None`: it does. Keys are those of the Secret.
-fn refusal(vendor: &str, has: impl Fn(&str) -> bool) -> Option<String> {
-    let unset = |key: &str| {
-        format!("Please set {key} in the pod environment or in the secret attached to the relevant storage map")
-    };
-    if !has("STORAGE_HOSTNAME") {
-        return Some("missing value for flag --storage-hostname".to_owned());
-    }
-    let login = has("STORAGE_USERNAME") && has("STORAGE_PASSWORD");
-    if !has("STORAGE_TOKEN") && !login {
-        return Some("either STORAGE_TOKEN or both STORAGE_USERNAME and STORAGE_PASSWORD must be provided".to_owned());
-    }
-    let lacks = |key: &'static str| (!has(key)).then_some(key);
-    match vendor {
-        "powermax" => {
-            let key = lacks("POWERMAX_SYMMETRIX_ID").or_else(|| lacks("POWERMAX_PORT_GROUP_NAME"))?;
-            Some(format!("failed to initialize PowerMax clonner with {}", unset(key)))
-        }
-        "pureFlashArray" => lacks("PURE_CLUSTER_PREFIX").map(|_| {
-            "failed to initialize Pure FlashArray clonner with clusterPrefix is missing and PURE_CLUSTER_PREFIX is not set."
-                .to_owned()
-        }),
-        "powerflex" => lacks("POWERFLEX_SYSTEM_ID").map(|key| {
-            format!(
-                "failed to initialize PowerFlex clonner with systemId is empty. Make sure to pass systemId using the env \
-                 variable {key:?}. The value can be taken from the vxflexos-config secret under the powerflex CSI deployment"
-            )
-        }),
-        "ontap" | "vantara" | "flashsystem" | "primera3par" | "powerstore" | "infinibox" => None,
-        other => Some(format!(
-            "Unsupported storage vendor {other} use one of [flashsystem vantara ontap primera3par pureFlashArray powerflex \
-             powermax powerstore infinibox]"
-        )),
-    }
-}
-
 /// A populator's pod and what it has said so far.
 struct Populator<'a> {
     walk: &'a Walk<'a>,
@@ -73,6 +38,8 @@ struct Populator<'a> {
     name: String,
     log: Log,
     file: String,
+    /// Whether it came as far as copying.
+    begun: bool,
 }
 
 /// Runs it to its end; `Err` is what the Plan says of its failure.
@@ -82,11 +49,15 @@ pub(super) async fn run(walk: &Walk<'_>, step: &str, job: &Job) -> Result<(), St
     let uid = job.claim.uid().unwrap_or_default();
     let file = base_file(&job.disk.source, walk.run.plan.spec.warm);
     let log = Log::new(&job.claim.name_any(), &file);
-    let mut own = Populator { walk, job, pods, name: format!("populate-{uid}"), log, file };
+    let mut own = Populator { walk, job, pods, name: format!("populate-{uid}"), log, file, begun: false };
     own.take_place().await?;
     let ended = own.copy(step).await;
     if let Err(error) = &ended {
-        own.log.fails(error);
+        match own.begun {
+            true => own.log.fails(error),
+            false if !error.is_empty() => own.log.fatal(error),
+            false => {}
+        }
         own.write().await;
     }
     own.end(if ended.is_ok() { "Succeeded" } else { "Failed" }).await;
@@ -209,8 +180,10 @@ impl Populator<'_> {
         let mtv = &walk.run.mtv;
         let vendor = job.config.storage_vendor_product.as_str();
         let has = |key: &str| job.secret.get(key).is_some_and(|value| !value.is_empty());
-        if let Some(why) = refusal(vendor, has) {
-            return Err(why);
+        let told = |key: &str| job.secret.get(key).cloned().unwrap_or_default();
+        if let Some(why) = array::incomplete(told) {
+            self.log.refuses(&why);
+            return Err(String::new());
         }
         self.log.plain(
             "vsphere-copy-offload-populator.go:439",
@@ -219,6 +192,9 @@ impl Populator<'_> {
                 false => "Using username/password authentication for storage",
             },
         );
+        if let Some(why) = array::refusal(vendor, told) {
+            return Err(why);
+        }
         let raw = job.disk.vsphere().is_some_and(|own| own.raw);
         let by_array = raw && RAW.contains(&vendor);
         let kind = if raw { "rdm" } else { "vmdk" };
@@ -227,6 +203,7 @@ impl Populator<'_> {
         self.log.say("factory.go:66", "setup", using, &[]);
         self.log.plain("vsphere-copy-offload-populator.go:205", "\"populator\" stage=\"setupTracing\"");
         self.log.main("", "copy-offload started", "");
+        self.begun = true;
         let method = match job.secret.get("ESXI_CLONE_METHOD").map(String::as_str) {
             _ if by_array => "rdm",
             Some("ssh") => "ssh",
@@ -420,19 +397,5 @@ mod tests {
     #[test]
     fn bytes_are_written_as_go_writes_them() {
         assert_eq!((go_float(21_474_836_480).as_str(), go_float(4096).as_str()), ("2.147483648e+10", "4096"));
-    }
-
-    #[test]
-    fn a_vendor_without_its_own_keys_does_not_begin_and_says_so_in_the_populators_words() {
-        let with = |vendor: &str, keys: &[&str]| {
-            let base = ["STORAGE_HOSTNAME", "STORAGE_USERNAME", "STORAGE_PASSWORD"];
-            refusal(vendor, |key| base.contains(&key) || keys.contains(&key))
-        };
-        assert_eq!(with("ontap", &[]), None);
-        assert!(with("powermax", &["POWERMAX_SYMMETRIX_ID"]).is_some_and(|why| why.contains("PORT_GROUP_NAME")));
-        assert!(with("pureFlashArray", &[]).is_some() && with("pureFlashArray", &["PURE_CLUSTER_PREFIX"]).is_none());
-        assert!(with("netapp", &[]).is_some_and(|why| why.starts_with("Unsupported storage vendor netapp")));
-        assert!(refusal("ontap", |_| false).is_some_and(|why| why.contains("--storage-hostname")));
-        assert_eq!(refusal("ontap", |key| matches!(key, "STORAGE_HOSTNAME" | "STORAGE_TOKEN")), None);
     }
 }

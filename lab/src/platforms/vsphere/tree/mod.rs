@@ -15,7 +15,7 @@ mod service;
 mod store;
 mod vm;
 
-pub use service::{API_VERSION, content, option_values, service_ref, settings, user_session};
+pub use service::{API_VERSION, content, option_values, service_ref, settings, task_info, user_session};
 
 /// What properties are computed from.
 pub struct Scope<'a> {
@@ -166,6 +166,7 @@ fn own_names(kind: &str) -> &'static [&'static str] {
         "ViewManager" => &["viewList"],
         "PropertyCollector" => &["filter"],
         "EventManager" => &["description", "latestEvent", "maxCollector"],
+        "EventHistoryCollector" => &["filter", "latestPage"],
         "HostDatastoreBrowser" => &["datastore", "supportedType"],
         "GuestOperationsManager" => &["authManager", "fileManager", "processManager"],
         "ManagedEntity" => ENTITY,
@@ -196,6 +197,7 @@ impl Scope<'_> {
             "Network" | "DistributedVirtualPortgroup" => state.network(id).is_some(),
             "VmwareDistributedVirtualSwitch" | "DistributedVirtualSwitch" => state.switch.0 == id,
             "ContainerView" | "ListView" => self.session.is_some_and(|session| session.views.contains_key(id)),
+            "EventHistoryCollector" => self.session.is_some_and(|session| session.events.contains_key(id)),
             "PropertyCollector" => {
                 id == "propertyCollector" || self.session.is_some_and(|session| session.collectors.contains_key(id))
             }
@@ -220,6 +222,7 @@ impl Scope<'_> {
             | "ExtensionManager"
             | "ViewManager"
             | "EventManager"
+            | "EventHistoryCollector"
             | "GuestOperationsManager"
             | "PropertyCollector" => service::property(self, object, name),
             "PerformanceManager" | "LicenseManager" => managers::property(self, object, name),

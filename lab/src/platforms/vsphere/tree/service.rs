@@ -97,7 +97,7 @@ pub fn user_session(session: &Session) -> Obj {
 }
 
 /// `TaskInfo`, always whole.
-fn task_info(task: &Task) -> Obj {
+pub fn task_info(task: &Task) -> Obj {
     let (state, result, error) = match &task.state {
         TaskState::Queued => ("queued", None, None),
         TaskState::Running => ("running", None, None),
@@ -118,6 +118,8 @@ fn task_info(task: &Task) -> Obj {
         "RemoveAllSnapshots_Task" => "VirtualMachine.removeAllSnapshots",
         "Rename_Task" => "ManagedEntity.rename",
         "ResetVM_Task" => "VirtualMachine.reset",
+        "RelocateVM_Task" => "VirtualMachine.relocate",
+        "CreateVM_Task" => "Folder.createVm",
         "SuspendVM_Task" => "VirtualMachine.suspend",
         "RevertToSnapshot_Task" => "vm.Snapshot.revert",
         "RevertToCurrentSnapshot_Task" => "VirtualMachine.revertToCurrentSnapshot",
@@ -165,6 +167,9 @@ pub(super) fn property(scope: &Scope<'_>, object: &Ref, name: &str) -> Option<Va
             refs(state.tasks.values().filter(|task| !task.is_over()).map(|task| mo("Task", &task.id)))
         }
         ("TaskManager" | "EventManager", "maxCollector") => 32.into(),
+        ("EventHistoryCollector", "latestPage") => {
+            super::super::events::latest_page(scope, scope.session?.events.get(&object.id)?)
+        }
         ("ServiceInstance", "content") => content(scope.instance).into(),
         ("ServiceInstance", "serverClock") => time(&jiff::Timestamp::now().to_string()),
         ("ServiceInstance", "capability") => {
