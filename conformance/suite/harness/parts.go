@@ -114,3 +114,30 @@ func pythonKey() string {
 	text, _ := os.ReadFile(filepath.Join(Root(), "conformance", "python", "requirements.txt"))
 	return fmt.Sprintf("%x", sha256.Sum256(text))[:12]
 }
+
+// Java is the class path of the Java clients that conformance/run builds; the test is skipped without it.
+func Java(t testing.TB) string {
+	t.Helper()
+	var texts []byte
+	for _, name := range []string{"pom.xml", "src/main/java/Informer.java"} {
+		text, _ := os.ReadFile(filepath.Join(Root(), "conformance", "java", name))
+		texts = append(texts, text...)
+	}
+	dir := filepath.Join(cache(), fmt.Sprintf("java-%x", sha256.Sum256(texts))[:17])
+	if _, err := os.Stat(filepath.Join(dir, "ready")); err != nil {
+		t.Skipf("no Java clients in %s: run conformance/run, which builds them (needs a JDK and Maven)", cache())
+	}
+	return filepath.Join(dir, "target", "informer-1.jar") + ":" + filepath.Join(dir, "lib", "*")
+}
+
+// FurtherPython is the interpreter of the environment with openshift-python-wrapper and Ansible; the test is skipped
+// without it.
+func FurtherPython(t testing.TB) string {
+	t.Helper()
+	text, _ := os.ReadFile(filepath.Join(Root(), "conformance", "python", "further", "requirements.txt"))
+	dir := filepath.Join(cache(), fmt.Sprintf("further-%x", sha256.Sum256(text))[:20])
+	if _, err := os.Stat(filepath.Join(dir, "ready")); err != nil {
+		t.Skipf("no openshift-python-wrapper and Ansible in %s: run conformance/run, which installs them (needs python3)", cache())
+	}
+	return filepath.Join(dir, "bin", "python")
+}
