@@ -108,6 +108,7 @@ mod tests {
     async fn a_caller_is_known_by_his_token_and_a_stranger_is_refused() {
         let ca = LabCa::new().unwrap();
         let options = ApiServerOptions {
+            part: "API server",
             listen: IpAddr::from([127, 0, 0, 1]),
             port: 0,
             kubernetes_version: "v1.33.5".to_owned(),
