@@ -22,10 +22,14 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
+        Self::with(&[])
+    }
+    fn with(more: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_mtv-matrix"))
             .args(["lab", "--clock-scale", "3000", "--dir"])
             .arg(dir.path())
+            .args(more)
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
@@ -35,6 +39,12 @@ impl Server {
             std::fs::read_to_string(server.file("ca.pem")).is_ok_and(|text| text.contains("-----END CERTIFICATE"))
         });
         server
+    }
+    /// Ends it as a service manager does, and waits for that.
+    fn end(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(self.child.wait().unwrap().success());
     }
     fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
@@ -205,8 +215,50 @@ fn mtv_makes_the_target_namespace_and_its_pods_leave_logs() {
         assert!(log.contains(line), "{line} is missing: {log}");
     }
     let reasons = lab.kubectl(&["get", "events", "-n", "mig-target", "-o", "jsonpath={.items[*].reason}"]);
-    assert!(reasons.contains("Scheduled") && reasons.contains("Started"), "{reasons}");
+    for reason in ["Scheduled", "Started", "ProvisioningSucceeded", "ImportSucceeded"] {
+        assert!(reasons.contains(reason), "{reason} is missing: {reasons}");
+    }
+    let volumes = lab.kubectl(&["get", "datavolumes", "-n", "mig-target"]);
+    assert!(volumes.contains("Succeeded") && volumes.contains("100.0%"), "{volumes}");
+    lab.kubectl(&[
+        "patch",
+        "vm",
+        "mtv-tests-rhel8",
+        "-n",
+        "mig-target",
+        "--type=merge",
+        "-p",
+        r#"{"spec":{"runStrategy":"Always"}}"#,
+    ]);
+    lab.kubectl(&["wait", "--for=condition=Ready", "vmi/mtv-tests-rhel8", "-n", "mig-target", "--timeout=20s"]);
+    let launcher = ["-n", "mig-target", "-l", "kubevirt.io=virt-launcher"];
+    lab.kubectl(&[&["wait", "pod", "--for=condition=Ready", "--timeout=20s"], &launcher[..]].concat());
+    let pod = lab.kubectl(&[&["get", "pods", "-o", "name"], &launcher[..]].concat());
+    let domains = lab.kubectl(&["exec", "-n", "mig-target", pod.trim(), "--", "virsh", "list"]);
+    assert!(domains.contains("mig-target_mtv-tests-rhel8"), "{domains}");
+    assert!(lab.kubectl(&["top", "pods", "-n", "mig-target"]).contains("virt-launcher-mtv-tests-rhel8"));
     lab.kubectl(&["get", "configmap", "kube-root-ca.crt", "-n", "mig-target"]);
+}
+
+#[test]
+fn a_lab_that_is_kept_is_the_same_cluster_when_it_is_started_again() {
+    if no_kubectl() {
+        return;
+    }
+    let state = tempfile::tempdir().unwrap();
+    let seen = || {
+        let lab = Server::with(&["--state", state.path().to_str().unwrap()]);
+        let _ = lab.try_kubectl(&["create", "configmap", "kept"]);
+        let of = |what: &[&str]| lab.kubectl(what);
+        let map = of(&["get", "configmap", "kept", "-o", "jsonpath={.metadata.uid}"]);
+        let cluster = of(&["get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"]);
+        let place =
+            of(&["config", "view", "--raw", "-o", "jsonpath={.clusters[0].cluster.server} {.users[0].user.token}"]);
+        let all = (map, cluster, place, lab.vsphere());
+        lab.end();
+        all
+    };
+    assert_eq!(seen(), seen());
 }
 
 #[test]
