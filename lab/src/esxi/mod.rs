@@ -132,7 +132,7 @@ impl EsxiHosts {
             let text = disk.files.get(KEYS).cloned().unwrap_or_default();
             let before: Vec<&str> = self.strangers.lines().collect();
             let now: Vec<&str> = text.lines().collect();
-            left.extend(now.iter().filter(|line| !before.contains(line)).map(|line| {
+            left.extend(now.iter().filter(|line| !line.is_empty() && !before.contains(line)).map(|line| {
                 let end = line.rsplit_once(' ').map_or(*line, |(head, _)| head);
                 let short: String = end.chars().rev().take(90).collect::<Vec<_>>().into_iter().rev().collect();
                 format!("a key on host {}: …{short}", host.id)
