@@ -32,6 +32,8 @@ const TWO_NICS: &str = "test_mtv_migration_warm_2disks2nics";
 const SANITY: &str = "test_sanity_cold_mtv_migration";
 /// Two disks that a storage array copies, off two of its datastores.
 const OFFLOAD: &str = "test_copyoffload_multi_datastore_migration";
+/// Two VMs that write to one disk.
+const SHARED: &str = "test_shared_disk_rhel_migration";
 /// Since then a populator's status says whether the array copied.
 const TELLS_XCOPY: [&str; 2] = ["--lab-mtv-version", "2.12"];
 /// Runs at once: they wait more than they compute.
@@ -47,6 +49,7 @@ fn scenario_for(defect: &str) -> &'static str {
         "wrong-network" | "no-guest-agent" => TWO_NICS,
         // Nobody starts a VM that MTV has started already.
         "does-not-start" | "lost-data" | "altered-data" => SANITY,
+        "split-disk" => SHARED,
         "offload-fell-back" | "offload-untold" | "populator-log-cut" => OFFLOAD,
         _ => COLD,
     }
@@ -195,7 +198,10 @@ fn without_a_defect_no_check_fails_and_every_check_passes_somewhere() {
     // Nobody copies by an array who does not ask for it.
     let offload = run(&[&["-s", OFFLOAD], &TELLS_XCOPY[..]].concat());
     assert_eq!(offload.checks("failed"), BTreeSet::new());
-    let passed: BTreeSet<&str> = ran.checks("passed").union(&offload.checks("passed")).copied().collect();
+    let shared = run(&["-s", SHARED]);
+    assert_eq!(shared.checks("failed"), BTreeSet::new());
+    let asked: BTreeSet<&str> = offload.checks("passed").union(&shared.checks("passed")).copied().collect();
+    let passed: BTreeSet<&str> = ran.checks("passed").union(&asked).copied().collect();
     assert_eq!(passed, all);
 }
 

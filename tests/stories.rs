@@ -203,6 +203,27 @@ fn an_array_that_does_not_know_the_login_fails_the_migration_at_the_transfer() {
 }
 
 #[test]
+fn what_one_vm_writes_on_a_shared_disk_the_other_reads_and_a_copy_instead_is_red() {
+    let place = Place::new();
+    let args = "run --lab -p vsphere --lab-mtv-version 2.12 --results results -s test_shared_disk_rhel_migration";
+    place.run(args).exits(0).says("1 passed").says("hold nothing that this run made");
+    let told = place.results().text("events.jsonl");
+    assert_eq!(told.matches("holds what the others wrote (1 files)").count(), 2, "each VM has read the other's");
+    let red = place.run(&format!("{args} --defect split-disk")).exits(1);
+    red.says("shared-data").says("mtv-matrix-");
+}
+
+#[test]
+fn a_running_vm_moves_live_to_another_cluster_and_not_to_its_own() {
+    let place = Place::new();
+    let run = |more: &str| {
+        place.run(&format!("run --lab --lab-mtv-version 2.12 --results results -s live_openshift_migration {more}"))
+    };
+    run("-p openshift-remote").exits(0).says("1 passed").says("hold nothing that this run made");
+    run("-p openshift").exits(5).says("a VM moves live to another cluster");
+}
+
+#[test]
 fn populators_of_one_host_wait_for_one_another_where_the_limit_is_two() {
     let place = Place::new();
     // MTV tells whole seconds: who waited for whom must take more than one.

@@ -73,6 +73,8 @@ pub enum Defect {
     DoesNotStart,
     /// The migrated guest's files are there and hold nothing.
     LostData,
+    /// Each VM has a disk of its own where they shared one, and the claim says nothing of it.
+    SplitDisk,
     /// What was written into the source's guest is another text in the migrated one.
     AlteredData,
     /// The array copies nothing, and MTV falls back to the ESXi host without a word.
@@ -114,6 +116,7 @@ pub const CATALOGUE: &[(Defect, &str, &str)] = &[
     (Defect::LeftoverSnapshot, "leftover-snapshot", "snapshots"),
     (Defect::DoesNotStart, "does-not-start", "boot"),
     (Defect::LostData, "lost-data", "marker"),
+    (Defect::SplitDisk, "split-disk", "shared-data"),
     (Defect::AlteredData, "altered-data", "marker"),
     (Defect::OffloadFellBack, "offload-fell-back", "copy-offload"),
     (Defect::OffloadUntold, "offload-untold", "copy-offload"),

@@ -164,6 +164,7 @@ mod tests {
                 files: BTreeMap::new(),
                 fails: None,
                 luks: None,
+                shared: None,
             })
         }
         fn by_name(&self, name: &str) -> Option<GuestProfile> {

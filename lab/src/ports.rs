@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -85,6 +85,36 @@ pub struct GuestProfile {
     pub fails: Option<Failure>,
     /// What opens its encrypted root disk.
     pub luks: Option<String>,
+    /// A disk of it that other VMs write to, too.
+    pub shared: Option<SharedDisk>,
+}
+
+/// A disk that several VMs have: its file, and what is on it.
+#[derive(Debug, Clone, Default)]
+pub struct SharedDisk {
+    pub file: String,
+    pub all: SharedFiles,
+}
+
+/// What is on disks that several VMs have: by the disk's file, path and text.
+pub type SharedFiles = Arc<Mutex<BTreeMap<String, BTreeMap<String, String>>>>;
+
+impl PartialEq for SharedDisk {
+    fn eq(&self, other: &Self) -> bool {
+        self.file == other.file
+    }
+}
+
+impl Eq for SharedDisk {}
+
+impl SharedDisk {
+    pub fn read(&self) -> BTreeMap<String, String> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).get(&self.file).cloned().unwrap_or_default()
+    }
+
+    pub fn write(&self, files: BTreeMap<String, String>) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).insert(self.file.clone(), files);
+    }
 }
 
 /// Knows the guests of the source world, so that a migrated VM answers as its source would.

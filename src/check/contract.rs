@@ -335,7 +335,7 @@ pub const CONTRACT: &[Check] = &[
     target(
         "migration-status",
         "Plan and Migration say Succeeded and nothing critical, agree, and each step and task of the VM is done, each \
-         disk to its last byte",
+         disk to its last byte; a live migration has its own steps and copies no disk",
         UNREAD,
         migration::succeeds,
         migration::status,
@@ -385,5 +385,10 @@ pub const CONTRACT: &[Check] = &[
          `read-marker`); where the platform can't write one, the step's command finds what was there",
         "it could not be written or nobody could log in; the platform can't write one, and the step has no command; or the \
          VM is off, and `boot` is switched off",
+    ),
+    step(
+        "shared-data",
+        "what one VM writes on a disk that several share, the others read there (step `share-data`)",
+        "nobody could log in; the guest is a Windows; or the VM is off, and `boot` is switched off",
     ),
 ];

@@ -94,6 +94,10 @@ pub const SOURCES: &[Source] = &[
         .by_version("2.12: Secrets and ConfigMaps of the transfer go with it; before, with the archived Plan"),
     source("boot", "virt-v2v makes the guest ready for KubeVirt's devices; kubevirt/kubevirt: `start` of the VM"),
     source("marker", "plan/migration.go: a migration copies the disks; virt-v2v, CDI and the populators do it"),
+    source(
+        "shared-data",
+        "plan/adapter/vsphere/builder.go: a VM whose shared disks are not migrated gets the claims of the owner's",
+    ),
 ];
 
 /// What tests/verdicts.rs has tried: MTV version, platform, check, defects made, defects that the check found.

@@ -297,7 +297,7 @@ impl World {
 fn a_healthy_vm_passes_every_check_and_each_check_speaks() {
     let findings = World::healthy().judge();
     // A cold migration has no cutover, and no step of a story is told here.
-    let silent = ["precopies", "cutover", "boot", "marker", "copy-offload"];
+    let silent = ["precopies", "cutover", "boot", "marker", "shared-data", "copy-offload"];
     for check in CONTRACT.iter().map(|check| check.name).filter(|check| !silent.contains(check)) {
         let of_check: Vec<_> = findings.iter().filter(|finding| finding.check == *check).collect();
         assert!(!of_check.is_empty(), "{check} is silent");
@@ -333,6 +333,9 @@ fn nested_virtualization_is_as_the_scenario_asks_and_devices_are_those_of_a_raw_
     assert_eq!(raw.failed(), ["nic-devices", "disk-devices"], "virtio is what a conversion makes");
     raw.scenario.use_compatibility_mode = Some(false);
     assert_eq!(raw.failed(), Vec::<String>::new());
+    let mut live = World::healthy();
+    live.scenario.live_migration = true;
+    assert_eq!(live.failed(), ["migration-status"], "a VM that was copied has not moved live");
 }
 
 #[test]

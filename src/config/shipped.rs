@@ -25,5 +25,6 @@ pub(crate) const SCENARIOS: &[(&str, &str)] = shipped![
     "plans.yaml",
     "lifecycle.yaml",
     "limits.yaml",
-    "copyoffload.yaml"
+    "copyoffload.yaml",
+    "live.yaml"
 ];

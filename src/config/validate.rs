@@ -29,6 +29,11 @@ pub(crate) fn scenario(name: &str, s: &Scenario) -> Vec<(Vec<String>, String)> {
             );
             say(&["virtual_machines", &n], text);
         }
+        if s.live_migration && vm.source_vm_power != Some(PowerState::On) {
+            let text =
+                format!("`live_migration` needs `source_vm_power: \"on\"` on VM `{}`: MTV moves what runs", vm.name);
+            say(&["virtual_machines", &n], text);
+        }
         let shares = vm.migrate_shared_disks.is_some();
         if shares && s.virtual_machines.iter().filter(|vm| vm.migrate_shared_disks == Some(true)).count() != 1 {
             say(&["virtual_machines", &n], "of VMs that share disks one has `migrate_shared_disks: true`".to_owned());
@@ -49,6 +54,9 @@ pub(crate) fn scenario(name: &str, s: &Scenario) -> Vec<(Vec<String>, String)> {
                 say(&path, format!("`size_gb` is required for an added disk of VM `{}` unless it is an RDM", vm.name));
             }
         }
+    }
+    if s.live_migration && s.has_warm() {
+        say(&["live_migration"], "a live migration has no precopies: leave `warm_migration` out".into());
     }
     if s.use_compatibility_mode.is_some() && !s.skip_guest_conversion {
         let text =

@@ -138,6 +138,7 @@ pub fn build(request: PlanRequest<'_>) -> Plan {
             })
             .collect(),
         warm: scenario.warm_migration,
+        type_: scenario.live_migration.then(|| "live".to_owned()),
         target_labels: request.target_labels,
         target_node_selector: request.target_node_selector,
         target_affinity: scenario.target_affinity.clone(),

@@ -37,6 +37,7 @@ fn profile(vm: &InvVm) -> GuestProfile {
         files: Default::default(),
         fails: None,
         luks: None,
+        shared: None,
         windows,
         hostname: vm.name.clone(),
         pretty_name: vm.guest_name.clone(),

@@ -57,6 +57,7 @@ impl Container {
             files: BTreeMap::new(),
             fails: None,
             luks: None,
+            shared: None,
         };
         Self { profile, environment, disk: pods.of(&name), domain, terminal: None }
     }

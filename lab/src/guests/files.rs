@@ -145,6 +145,7 @@ mod tests {
             files: [(file.to_owned(), "abc".to_owned())].into(),
             fails: None,
             luks: None,
+            shared: None,
         }
     }
 

@@ -38,7 +38,9 @@ pub fn answer(guest: &GuestProfile, machine: &Machine, words: &[String]) -> Answ
             Some(at) => shell::run_on(guest, machine, rest.get(at + 1).copied().unwrap_or_default()),
             None => Answer::default(),
         },
-        "true" | ":" | "sync" | "export" | "chmod" | "chown" | "umask" | "clear" | "restorecon" => Answer::default(),
+        "true" | ":" | "sync" | "blockdev" | "export" | "chmod" | "chown" | "umask" | "clear" | "restorecon" => {
+            Answer::default()
+        }
         "exit" | "logout" => {
             let code = rest.first().and_then(|code| code.parse().ok()).unwrap_or(0);
             Answer { left: true, code, ..Answer::default() }
@@ -250,6 +252,9 @@ fn nmcli(guest: &GuestProfile, words: &[&str]) -> Answer {
     }
     Answer::out(text)
 }
+
+/// The partition of a disk that other VMs have, too.
+pub(super) const SHARED: &str = "vdb1";
 
 /// The release whose installer still made XFS without checksums, in this world.
 const OLD_XFS: &str = "7";

@@ -365,6 +365,7 @@ mod tests {
             files: Default::default(),
             fails: None,
             luks: None,
+            shared: None,
         }
     }
 

@@ -58,6 +58,7 @@ pub fn run_on(guest: &GuestProfile, machine: &Machine, line: &str) -> Answer {
     let mut all = Answer::default();
     // Where the last command's output begins.
     let mut last = 0;
+    let mut kept: Option<u32> = None;
     for (link, words) in split(line, guest.windows) {
         let wanted = match link {
             Link::Always => true,
@@ -66,8 +67,29 @@ pub fn run_on(guest: &GuestProfile, machine: &Machine, line: &str) -> Answer {
             Link::Pipe => true,
         };
         let (words, file) = redirected(words);
+        let words: Vec<String> = words.into_iter().map(|word| word.replace("$?", &all.code.to_string())).collect();
         if !wanted || words.is_empty() {
             continue;
+        }
+        match (words.iter().map(String::as_str).collect::<Vec<_>>().as_slice(), guest.windows) {
+            // A variable that is kept for later, and one that ends the line.
+            ([one], false) if one.starts_with("code=") => {
+                kept = one.trim_start_matches("code=").parse().ok();
+                continue;
+            }
+            (["exit", "$code"], false) => {
+                all.code = kept.unwrap_or(all.code);
+                return all;
+            }
+            (["mount", device, place], false) => {
+                all.code = mount(&mut guest, device, place, &mut all.stderr);
+                continue;
+            }
+            (["umount", place], false) => {
+                all.code = umount(&mut guest, place, &mut all.written);
+                continue;
+            }
+            _ => {}
         }
         let one = if link == Link::Pipe {
             let Some(one) = filter(&words, all.stdout.get(last..).unwrap_or_default()) else { continue };
@@ -108,6 +130,32 @@ pub fn run_on(guest: &GuestProfile, machine: &Machine, line: &str) -> Answer {
         }
     }
     all
+}
+
+/// Shows the files of the shared disk below the place; no other one is mounted here.
+fn mount(guest: &mut GuestProfile, device: &str, place: &str, stderr: &mut String) -> u32 {
+    let Some(shared) = guest.shared.clone().filter(|_| device == format!("/dev/{}", super::linux::SHARED)) else {
+        stderr.push_str(&format!("mount: {place}: special device {device} does not exist.\n"));
+        return 32;
+    };
+    guest.files.extend(shared.read().into_iter().map(|(name, text)| (format!("{place}/{name}"), text)));
+    0
+}
+
+/// Takes what is below the place back to the disk.
+fn umount(guest: &mut GuestProfile, place: &str, written: &mut BTreeMap<String, String>) -> u32 {
+    let below = format!("{place}/");
+    let own: BTreeMap<String, String> = guest
+        .files
+        .iter()
+        .filter_map(|(path, text)| Some((path.strip_prefix(&below)?.to_owned(), text.clone())))
+        .collect();
+    guest.files.retain(|path, _| !path.starts_with(&below));
+    written.retain(|path, _| !path.starts_with(&below));
+    if let Some(shared) = guest.shared.as_ref().filter(|_| !own.is_empty()) {
+        shared.write(own);
+    }
+    0
 }
 
 /// The words without their redirections, the file that standard output goes to, and whether it is added to.
@@ -222,6 +270,7 @@ mod tests {
             files: BTreeMap::new(),
             fails: None,
             luks: None,
+            shared: None,
         };
         let linux = run(&guest(false), "/bin/sh -c 'printf %s a1b2 > /var/tmp/m && sync' && cat /var/tmp/m 2>&1");
         assert_eq!((linux.stdout.as_str(), linux.code), ("a1b2", 0));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::linux::sha256;
+use super::linux::{SHARED, sha256};
 use super::machine::Machine;
 use super::shell::Answer;
 use crate::ports::GuestProfile;
@@ -54,6 +54,10 @@ fn blocks(guest: &GuestProfile, machine: &Machine) -> Vec<Block> {
         let disk = format!("vd{letter}");
         all.push(block(disk.clone(), 0, 0, bytes, "disk", None, None));
         if index > 0 {
+            // What several VMs have holds a file system that nobody has mounted.
+            if format!("{disk}1") == SHARED && guest.shared.is_some() {
+                all.push(block(SHARED.to_owned(), 1, 1, bytes, "part", Some("ext4"), None));
+            }
             continue;
         }
         let rest = bytes.saturating_sub(BOOT);
@@ -367,6 +371,7 @@ mod tests {
             files: Default::default(),
             fails: None,
             luks: luks.then(|| "secret".to_owned()),
+            shared: None,
         }
     }
 

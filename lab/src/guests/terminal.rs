@@ -313,6 +313,7 @@ mod tests {
             files: Default::default(),
             fails: None,
             luks: None,
+            shared: None,
         }
     }
 

@@ -47,6 +47,7 @@ fn generic() -> GuestProfile {
         files: Default::default(),
         fails: None,
         luks: None,
+        shared: None,
         windows: false,
         hostname: "localhost.localdomain".to_owned(),
         pretty_name: "Red Hat Enterprise Linux 9.4 (Plow)".to_owned(),
@@ -92,6 +93,9 @@ pub fn current(directory: &dyn GuestDirectory, defects: &Defects, macs: &[String
             nic.dns.clear();
         }
         guest.nics.push(nic);
+    }
+    if let Some(shared) = guest.shared.as_mut().filter(|_| defects.has(Defect::SplitDisk)) {
+        shared.file.push_str(&macs.concat());
     }
     if defects.has(Defect::LostData) {
         empty(&mut guest);

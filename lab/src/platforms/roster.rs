@@ -157,6 +157,7 @@ impl GuestDirectory for Roster {
             files: Default::default(),
             fails: machine.fails.clone(),
             luks: None,
+            shared: None,
             windows: machine.windows,
             hostname: machine.hostname.clone(),
             pretty_name: machine.pretty_name.clone(),

@@ -62,7 +62,8 @@ pub fn objects(options: &SeedOptions) -> Vec<(&'static str, Value)> {
     all.push((
         "kubevirts",
         json!({"apiVersion": "kubevirt.io/v1", "kind": "KubeVirt",
-        "metadata": {"name": "kubevirt-kubevirt-hyperconverged", "namespace": "openshift-cnv"}, "spec": {},
+        "metadata": {"name": "kubevirt-kubevirt-hyperconverged", "namespace": "openshift-cnv"},
+        "spec": {"configuration": {"developerConfiguration": {"featureGates": ["DecentralizedLiveMigration"]}}},
         "status": {"phase": "Deployed", "observedKubeVirtVersion": "v1.6.2", "operatorVersion": "v1.6.2",
             "targetKubeVirtVersion": "v1.6.2", "conditions": [condition("Available", "True")]}}),
     ));

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::api::world::Source;
 use crate::esxi::{EsxiHost, EsxiHosts};
-use crate::ports::{GuestDirectory, GuestNic, GuestProfile};
+use crate::ports::{GuestDirectory, GuestNic, GuestProfile, SharedDisk};
 use crate::weather::Sky;
 
 mod baseline;
@@ -208,6 +208,11 @@ pub(crate) fn profile(state: &State, vm: &Vm) -> GuestProfile {
         files: state.files.get(&vm.id).cloned().unwrap_or_default(),
         fails: vm.os.fails.clone(),
         luks: vm.os.luks.clone(),
+        shared: vm
+            .disks
+            .iter()
+            .find(|disk| disk.shared)
+            .map(|disk| SharedDisk { file: format!("[{}] {}", disk.datastore, disk.path), all: state.shared.clone() }),
         windows: vm.os.windows,
         hostname: vm.os.hostname.clone(),
         pretty_name: vm.os.pretty_name.clone(),

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::task::{EntityKind, Task};
 use super::touched::{Log, Tracked};
 use crate::api::world::{Failure, Tools};
+use crate::ports::SharedFiles;
 use crate::weather::Sky;
 
 /// Everything; ids are the managed object ids that vSphere shows.
@@ -28,6 +29,8 @@ pub struct State {
     pub log: Log,
     /// What was written into guests: by VM, path and text.
     pub files: BTreeMap<String, BTreeMap<String, String>>,
+    /// What was written on disks that several VMs have.
+    pub shared: SharedFiles,
     pub(super) last_id: u64,
     pub sky: Sky,
 }

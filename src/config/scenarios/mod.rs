@@ -62,6 +62,11 @@ pub struct Scenario {
     /// Copy while the VM runs, then cut over.
     #[serde(default)]
     pub warm_migration: bool,
+    /// `type: live` of the Plan: the VM goes on running while it moves to the other cluster. Between OpenShift clusters, with
+    /// `feature_ocp_live_migration` of MTV and the feature gate `DecentralizedLiveMigration` of both KubeVirts. Needs
+    /// `source_vm_power: "on"` on every VM.
+    #[serde(default)]
+    pub live_migration: bool,
     /// When a warm migration is cut over, instead of the settings'.
     #[serde(default)]
     pub cutover: Cutover,

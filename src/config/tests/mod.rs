@@ -44,7 +44,7 @@ fn the_defaults_load_alone_with_the_eight_scenarios_and_those_that_run_only_wher
     let alone = offloaded.clone().filter(|one| one.tags.contains(&"alone".to_owned())).count();
     assert_eq!(offloaded.clone().count(), 30, "{:?}", loaded.scenarios.keys());
     assert_eq!(
-        tagged("lifecycle") + tagged("alone") - alone + tagged("copyoffload") + catalogue,
+        tagged("lifecycle") + tagged("alone") - alone + tagged("copyoffload") + tagged("live") + catalogue,
         named.clone().count()
     );
     assert_eq!(loaded.settings.jobs, 4);

@@ -10,6 +10,7 @@ use secrecy::SecretString;
 
 use super::{Cell, Decision};
 use crate::api::version::Version;
+use crate::config::scenarios::Destination;
 use crate::config::{Copyoffload, Platform, PlatformConfig, ProviderProfile, Scenario, ScenarioVm};
 
 mod table;
@@ -153,6 +154,10 @@ pub fn reason_against(profile: &ProviderProfile, scenario: &Scenario) -> Option<
         return Some(
             "an ESXi host addressed directly can't clone VMs, and no vCenter is named by `clone_provider`".to_owned(),
         );
+    }
+    let own_cluster = profile.platform == Platform::Openshift && profile.api_url.is_empty();
+    if scenario.live_migration && own_cluster && scenario.destination == Destination::Local {
+        return Some("a VM moves live to another cluster, and this profile is the one that it would go to".to_owned());
     }
     let lacks_key = |vm: &&ScenarioVm| vm.luks && passphrase(profile, vm).is_none();
     if let Some(vm) = scenario.virtual_machines.iter().find(lacks_key) {

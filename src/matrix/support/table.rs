@@ -75,7 +75,7 @@ const fn all(support: super::Support) -> [super::Support; PLATFORMS.len()] {
 pub const TABLE: &[Capability] = &[
     Capability {
         name: "cold migration",
-        needed: |s| s.parts().iter().any(|part| !part.scenario.warm_migration),
+        needed: |s| !s.live_migration && s.parts().iter().any(|part| !part.scenario.warm_migration),
         checks: &[],
         // OVA since 2.9, because the run names the migrated VM (`targetName`).
         by: [Yes, Yes, Yes, Yes, Since("2.9"), Since("2.11"), Since("2.11")],
@@ -96,8 +96,7 @@ pub const TABLE: &[Capability] = &[
     },
     Capability {
         name: "live migration",
-        // No scenario can ask for it yet.
-        needed: |_| false,
+        needed: |s| s.live_migration,
         checks: &[],
         by: [
             No(ONLY_LIVE),

@@ -179,6 +179,7 @@ impl Actor<'_> {
             Step::Fault(_) => Ok(()),
             Step::WriteMarker(step) => boxed(self.write_markers(step.vm.as_ref())).await,
             Step::ReadMarker(read) => boxed(self.read_markers(read)).await,
+            Step::ShareData(_) => boxed(self.share_data()).await,
             Step::Run(run) => boxed(self.run(run)).await,
             Step::Shutdown(step) => boxed(self.shut_down(step.vm.as_ref(), limit)).await,
             Step::Inspect(inspect) => boxed(self.inspect(inspect, limit)).await,

@@ -45,17 +45,17 @@ impl Actor<'_> {
         Ok(())
     }
 
-    fn note(&self, level: Level, message: String) {
+    pub(super) fn note(&self, level: Level, message: String) {
         self.context.note(Some(&self.cell.id), level, message);
     }
 
     /// Whether VMs may be started for a test.
-    fn boots(&self) -> bool {
+    pub(super) fn boots(&self) -> bool {
         self.context.parts.settings.boot && self.cell.scenario.boot.unwrap_or(true)
     }
 
     /// Whether anything of the migrated VMs is looked at.
-    fn looks(&self) -> bool {
+    pub(super) fn looks(&self) -> bool {
         self.context.parts.settings.check_vms_signals && self.cell.scenario.check_vms_signals
     }
 
@@ -137,7 +137,7 @@ impl Actor<'_> {
     }
 
     /// The migrated VMs that a step is about, with their names; those of which the migration left none are told.
-    async fn arrived(&mut self, named: Option<&VmName>) -> Result<Vec<(PreparedVm, String)>, Failure> {
+    pub(super) async fn arrived(&mut self, named: Option<&VmName>) -> Result<Vec<(PreparedVm, String)>, Failure> {
         self.migrated().await?;
         let Some(migrated) = &self.told.migrated else { return Ok(Vec::new()) };
         if !migrated.has_targets {
@@ -184,7 +184,13 @@ impl Actor<'_> {
         })
     }
 
-    async fn inside(&self, vm: &PreparedVm, name: &str, command: &str, may_start: bool) -> Result<Ran, Failure> {
+    pub(super) async fn inside(
+        &self,
+        vm: &PreparedVm,
+        name: &str,
+        command: &str,
+        may_start: bool,
+    ) -> Result<Ran, Failure> {
         let ran = inside::run(self.context, self.cell, &self.prepared, vm, (name, command), may_start).await;
         ran.map_err(|why| Failure::environment(Problem::new(format!("the guest of {name} could not be asked: {why}"))))
     }

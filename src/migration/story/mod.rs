@@ -11,6 +11,7 @@ mod expectations;
 mod guests;
 mod inspect;
 mod killed;
+mod shared_data;
 mod together;
 mod upgrade;
 
@@ -80,6 +81,7 @@ fn blames_mtv(step: &Step) -> bool {
         | Step::Fault(_)
         | Step::WriteMarker(_)
         | Step::ReadMarker(_)
+        | Step::ShareData(_)
         | Step::Run(_)
         | Step::Shutdown(_)
         | Step::Upgrade(_)

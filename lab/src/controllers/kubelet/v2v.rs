@@ -211,6 +211,7 @@ mod tests {
             files: Default::default(),
             fails: None,
             luks: None,
+            shared: None,
             windows,
             hostname: "h".to_owned(),
             pretty_name: pretty_name.to_owned(),

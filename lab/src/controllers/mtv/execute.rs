@@ -247,6 +247,7 @@ impl Run {
         Path {
             warm,
             raw,
+            live: self.is_live(),
             v2v_transfer: !raw
                 && !offload::is_used(&self.resolved.storage)
                 // It would copy them, too (`ShouldUseV2vForTransfer`).
@@ -266,6 +267,11 @@ impl Run {
         self.plan.spec.skip_guest_conversion == Some(true)
             && self.mtv.version.at_least(9)
             && self.resolved.kind.converts()
+    }
+
+    /// Whether the VMs go on running.
+    pub fn is_live(&self) -> bool {
+        self.plan.spec.type_.as_deref() == Some("live")
     }
 
     pub fn converts(&self) -> bool {
@@ -346,7 +352,7 @@ impl Run {
         }
     }
 
-    fn statuses(&self) -> Vec<VmStatus> {
+    pub(super) fn statuses(&self) -> Vec<VmStatus> {
         self.vms.lock().map(|v| v.clone()).unwrap_or_default()
     }
 
@@ -546,6 +552,10 @@ impl Walk<'_> {
         self.begin("Initialize");
         self.rest(PHASE).await;
         self.hook("PreHook").await?;
+        if self.run.is_live() {
+            self.live().await?;
+            return self.hook("PostHook").await;
+        }
         if self.run.resumes() {
             self.end("Initialize");
             if self.behaves(Conduct::CopiesAnewOnResume) {
@@ -577,6 +587,31 @@ impl Walk<'_> {
             self.rest(PHASE).await;
             self.end("WaitForFinalSnapshotConsolidation");
         }
+        Ok(())
+    }
+
+    /// The other cluster gets the VM and its empty disks; KubeVirt there and here bring what it holds over while it runs
+    /// (`live.go`). Both migrations of KubeVirt's are there while it lasts; in the lab they carry nothing.
+    async fn live(&self) -> Result<(), Halt> {
+        self.end("Initialize");
+        self.phase("EnsureDataVolumes");
+        self.begin("PrepareTarget");
+        target::create_volumes(self).await.map_err(Halt::Failed)?;
+        self.rest(PHASE).await;
+        self.phase("CreateTarget");
+        target::create_vm(self).await.map_err(Halt::Failed)?;
+        target::start(self).await.map_err(Halt::Failed)?;
+        self.end("PrepareTarget");
+        self.phase("WaitForTargetVMI");
+        self.begin("Synchronization");
+        self.rest(PHASE).await;
+        self.phase("CreateVirtualMachineInstanceMigrations");
+        self.rest(PHASE).await;
+        self.phase("WaitForStateTransfer");
+        self.rest(COPY).await;
+        // What arrived runs there; KubeVirt halts the source.
+        self.power(false).await?;
+        self.end("Synchronization");
         Ok(())
     }
 

@@ -21,6 +21,8 @@ pub(super) struct Path {
     pub resume: bool,
     /// The disks are copied as they are.
     pub raw: bool,
+    /// The VM goes on running (`pkg/controller/plan/migrator/ocp/live.go`).
+    pub live: bool,
 }
 
 const CONVERSION: &str = "ImageConversion";
@@ -86,6 +88,8 @@ fn description(name: &str) -> &'static str {
         "CreateSnapshots" => "Create EBS volume snapshots.",
         "CreateVM" => "Create VirtualMachine on target.",
         "Cleanup" => "Clean up EBS snapshots.",
+        "PrepareTarget" => "Prepare target namespace.",
+        "Synchronization" => "Synchronize source and target VMs.",
         "WaitForFinalSnapshotConsolidation" => "Waiting for final snapshot removal and consolidation",
         _ => "Unknown",
     }
@@ -140,6 +144,7 @@ mod tests {
             reboots: false,
             resume: false,
             raw: false,
+            live: false,
         };
         assert_eq!(
             names(cold, "2.11"),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kube::ResourceExt;
-use kube::api::Api;
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use tokio_util::sync::CancellationToken;
 
 use super::conditions::{condition, settle, write_status};
@@ -175,6 +175,7 @@ async fn resolve(mtv: &Mtv, plan: &Plan) -> Result<Resolved, Vec<Condition>> {
         bad.push(condition("NamespaceNotValid", "Critical", "NotValid", "Target namespace is not valid."));
     }
     bad.extend(spec_conditions(mtv, plan, &source));
+    bad.extend(live_conditions(mtv, plan, &source, &destination).await);
     let find = |reference: &crate::api::forklift::ObjRef| {
         (reference.namespace.clone().unwrap_or_default(), reference.name.clone().unwrap_or_default())
     };
@@ -214,6 +215,33 @@ async fn resolve(mtv: &Mtv, plan: &Plan) -> Result<Resolved, Vec<Condition>> {
         }
         _ => Err(bad),
     }
+}
+
+/// Whether clusters of OpenShift can move VMs live (`MigrationType`, plan/adapter/ocp/validator.go): MTV's switch is on, and
+/// the gate of KubeVirt at both ends.
+async fn live_conditions(mtv: &Mtv, plan: &Plan, source: &Provider, destination: &Provider) -> Option<Condition> {
+    if plan.spec.type_.as_deref() != Some("live") || source.spec.type_ != "openshift" {
+        return None;
+    }
+    let gate = async |provider: &Provider| {
+        let Ok(client) = mtv.clusters.of(provider).await else { return false };
+        let kind = GroupVersionKind::gvk("kubevirt.io", "v1", "KubeVirt");
+        let api: Api<DynamicObject> = Api::all_with(client, &ApiResource::from_gvk_with_plural(&kind, "kubevirts"));
+        let found = api.list(&ListParams::default()).await.ok().and_then(|list| list.items.into_iter().next());
+        let gates = found.and_then(|kubevirt| {
+            kubevirt.data.pointer("/spec/configuration/developerConfiguration/featureGates")?.as_array().cloned()
+        });
+        gates
+            .unwrap_or_default()
+            .iter()
+            .any(|gate| gate.as_str().is_some_and(|gate| gate.eq_ignore_ascii_case("DecentralizedLiveMigration")))
+    };
+    let on = mtv.switch("feature_ocp_live_migration", mtv.version.at_least(11)).await;
+    if on && gate(source).await && gate(destination).await {
+        return None;
+    }
+    let message = "`live` migration from the source provider is not supported.";
+    Some(condition("MigrationTypeNotValid", "Critical", "NotSupported", message))
 }
 
 /// What the Plan asks for and no MTV, or none for this source, can do.

@@ -296,6 +296,16 @@ pub(super) async fn create_vm(walk: &Walk<'_>) -> Result<(), String> {
     Ok(())
 }
 
+/// The VM runs from now on, as its source did (`kubevirt.io/restore-run-strategy`).
+pub(super) async fn start(walk: &Walk<'_>) -> Result<(), String> {
+    let api: Api<VirtualMachine> = Api::namespaced(walk.run.target.clone(), &walk.run.plan.spec.target_namespace);
+    let name = walk.run.statuses().get(walk.index).and_then(|vm| vm.new_name.clone());
+    let name = name.unwrap_or_else(|| walk.vm.name.clone());
+    let patch = kube::api::Patch::Merge(json!({"spec": {"runStrategy": "Always"}}));
+    let started = api.patch(&name, &kube::api::PatchParams::default(), &patch).await;
+    started.map(drop).map_err(|e| format!("failed to start the VM: {e}"))
+}
+
 /// Before a conversion, and before it makes the VM, MTV looks for a claim of each disk that its inventory shows by then
 /// (`mapDisks`, `pkg/controller/plan/adapter/vsphere/builder.go`): there is none of a disk that came meanwhile.
 pub(super) async fn all_claimed(walk: &Walk<'_>) -> Result<(), String> {

@@ -119,6 +119,7 @@ fn guest(name: &str, vm: &Value, mac: &str) -> Option<GuestProfile> {
         files: Default::default(),
         fails: None,
         luks: None,
+        shared: None,
         windows: false,
         hostname: name.to_owned(),
         pretty_name: "Red Hat Enterprise Linux 9.4 (Plow)".to_owned(),

@@ -112,6 +112,7 @@ impl GuestDirectory for Cloud {
             files: Default::default(),
             fails: guest.fails,
             luks: None,
+            shared: None,
             windows: guest.windows,
             hostname: guest.hostname,
             pretty_name: guest.pretty_name,

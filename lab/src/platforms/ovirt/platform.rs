@@ -135,6 +135,7 @@ impl GuestDirectory for Engine {
             files: Default::default(),
             fails: vm.guest.fails.clone(),
             luks: None,
+            shared: None,
             windows: vm.guest.windows,
             hostname: vm.guest.hostname.clone(),
             pretty_name: vm.guest.pretty_name.clone(),

@@ -77,6 +77,9 @@ pub enum Step {
     /// Reads the file back in the migrated guests, over SSH. Where the platform can't write one `command` stands for it;
     /// without that it is not judged.
     ReadMarker(ReadMarker),
+    /// Has the migrated VMs read, through the disk that they share, what the others wrote on it: the owner writes, the others
+    /// read that and write, the owner reads those. The disk has a file system that nobody has mounted (Linux).
+    ShareData(Plain),
     /// Runs a command in the migrated guests, over SSH; one that is off is started for it and shut down again.
     Run(Run),
     /// Shuts migrated VMs down gently.
@@ -114,6 +117,7 @@ impl Step {
             Self::Fault(_) => "fault",
             Self::WriteMarker(_) => "write-marker",
             Self::ReadMarker(_) => "read-marker",
+            Self::ShareData(_) => "share-data",
             Self::Run(_) => "run",
             Self::Shutdown(_) => "shutdown",
             Self::Inspect(_) => "inspect",
@@ -130,6 +134,7 @@ impl Step {
             | Self::Archive(plain)
             | Self::Verify(plain)
             | Self::Upgrade(plain)
+            | Self::ShareData(plain)
             | Self::Boot(plain) => plain.timeout,
             Self::Validate(step) => step.timeout,
             Self::Start(step) => step.timeout,
@@ -161,6 +166,7 @@ impl Step {
             | Self::Resume(plain)
             | Self::Archive(plain)
             | Self::Verify(plain)
+            | Self::ShareData(plain)
             | Self::Boot(plain) => plain.plan.as_ref(),
             Self::Validate(step) => step.plan.as_ref(),
             Self::Start(step) => step.plan.as_ref(),
@@ -213,6 +219,7 @@ impl Step {
             | Self::Patch(_)
             | Self::Verify(_)
             | Self::Upgrade(_)
+            | Self::ShareData(_)
             | Self::Boot(_) => Vec::new(),
         }
     }
@@ -277,9 +284,12 @@ impl Step {
             | Self::WriteMarker(_)
             | Self::Patch(_)
             | Self::Fault(_) => (timeouts.prepare, "`timeouts.prepare`"),
-            Self::Verify(_) | Self::Boot(_) | Self::ReadMarker(_) | Self::Run(_) | Self::Shutdown(_) => {
-                (timeouts.verify, "`timeouts.verify`")
-            }
+            Self::Verify(_)
+            | Self::Boot(_)
+            | Self::ReadMarker(_)
+            | Self::ShareData(_)
+            | Self::Run(_)
+            | Self::Shutdown(_) => (timeouts.verify, "`timeouts.verify`"),
         }
     }
 
@@ -308,7 +318,12 @@ impl Step {
             | Self::Archive(_)
             | Self::Delete(_)
             | Self::Absent(_) => Stage::Migrate,
-            Self::Verify(_) | Self::Boot(_) | Self::ReadMarker(_) | Self::Run(_) | Self::Shutdown(_) => Stage::Verify,
+            Self::Verify(_)
+            | Self::Boot(_)
+            | Self::ReadMarker(_)
+            | Self::ShareData(_)
+            | Self::Run(_)
+            | Self::Shutdown(_) => Stage::Verify,
         }
     }
 }

@@ -105,6 +105,15 @@ fn own(scenario: &Scenario, step: &Step) -> Vec<String> {
     if matches!(step, Step::ReadMarker(read) if read.windows.is_some() && read.command.is_none()) {
         out.push("`windows` stands for `command` in Windows guests: write both".to_owned());
     }
+    if matches!(step, Step::ShareData(_)) {
+        let is = |owner: bool| scenario.virtual_machines.iter().any(|vm| vm.migrate_shared_disks == Some(owner));
+        if !is(true) || !is(false) {
+            out.push(
+                "no VMs share a disk here: one owns it (`migrate_shared_disks: true`), others use it (`false`)"
+                    .to_owned(),
+            );
+        }
+    }
     let needs_warm = match step {
         Step::Cutover(_) => true,
         Step::Wait(wait) => matches!(wait.goal, Goal::Precopies(_)),
@@ -144,7 +153,13 @@ impl<'a> Walk<'a> {
         self.said |= step.needs_plan() || matches!(step, Step::Create(_));
         let migrated = matches!(
             step,
-            Step::Absent(_) | Step::Verify(_) | Step::Boot(_) | Step::ReadMarker(_) | Step::Run(_) | Step::Shutdown(_)
+            Step::Absent(_)
+                | Step::Verify(_)
+                | Step::Boot(_)
+                | Step::ReadMarker(_)
+                | Step::ShareData(_)
+                | Step::Run(_)
+                | Step::Shutdown(_)
         );
         if step.needs_plan() && !migrated && !self.plan {
             return Some("the Plan is deleted: make it again with `create`".to_owned());
@@ -198,7 +213,12 @@ impl<'a> Walk<'a> {
                     (self.running, self.unjudged) = (false, None);
                 }
             }
-            Step::Verify(_) | Step::Boot(_) | Step::ReadMarker(_) | Step::Run(_) | Step::Shutdown(_)
+            Step::Verify(_)
+            | Step::Boot(_)
+            | Step::ReadMarker(_)
+            | Step::ShareData(_)
+            | Step::Run(_)
+            | Step::Shutdown(_)
                 if !self.started && self.plan =>
             {
                 return Some("nothing was migrated: write `migrate` before it".to_owned());
@@ -212,7 +232,12 @@ impl<'a> Walk<'a> {
                 );
             }
             Step::Verify(_) => self.unjudged = None,
-            Step::Boot(_) | Step::Archive(_) | Step::ReadMarker(_) | Step::Run(_) | Step::Shutdown(_) => {}
+            Step::Boot(_)
+            | Step::Archive(_)
+            | Step::ReadMarker(_)
+            | Step::ShareData(_)
+            | Step::Run(_)
+            | Step::Shutdown(_) => {}
             Step::Delete(delete) => match delete.what {
                 // Nobody can tell any more how it would have ended.
                 super::Deletable::Plan => {

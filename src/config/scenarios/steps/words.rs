@@ -106,6 +106,9 @@ impl Step {
             Self::WriteMarker(step) => {
                 write!(f, "write a marker into {}", of(step.vm.as_ref(), "source VM", "the source VMs"))
             }
+            Self::ShareData(_) => {
+                f.write_str("have the migrated VMs read what the others wrote on the disk that they share")
+            }
             Self::ReadMarker(step) => {
                 write!(f, "read the marker back in {}", of(step.vm.as_ref(), "migrated VM", "the migrated VMs"))?;
                 if let Some(command) = &step.command {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::super::networks::Rows;
 use super::super::pipeline::Path;
+use super::super::validate::{Add, View, item};
 use super::super::{Mtv, MtvVersion};
 use super::{Shape, Source, http_client, missing};
 use crate::controllers::kubevirt::json::{list, text};
@@ -71,8 +72,20 @@ impl Source for Openshift {
         version.at_least(11)
     }
 
-    fn steps(&self, _: Path, _: MtvVersion) -> Vec<&'static str> {
-        vec!["DiskTransfer", "VirtualMachineCreation"]
+    /// What is to move live must run (`PowerState`, plan/adapter/ocp/validator.go).
+    fn judge(&self, view: &View<'_>, vm: &InvVm, add: &mut Add<'_>) {
+        if view.plan.spec.type_.as_deref() == Some("live") && !vm.power_on {
+            let message = "VM power state is incompatible with the selected migration type.";
+            add("VMPowerStateUnsupported", "Critical", "NotSupported", message, item(vm));
+        }
+    }
+
+    fn steps(&self, path: Path, _: MtvVersion) -> Vec<&'static str> {
+        if path.live {
+            vec!["PrepareTarget", "Synchronization"]
+        } else {
+            vec!["DiskTransfer", "VirtualMachineCreation"]
+        }
     }
 
     /// The source's own template replaces what was prepared: labels, node selector and affinity of

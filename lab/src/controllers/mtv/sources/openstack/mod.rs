@@ -144,6 +144,7 @@ mod tests {
             reboots: false,
             resume: false,
             raw: false,
+            live: false,
         };
         let version = MtvVersion::parse("2.11").unwrap();
         let steps = super::super::super::pipeline::steps(&Openstack, path, version, &[]);

@@ -125,6 +125,7 @@ mod tests {
             reboots: false,
             resume: false,
             raw: false,
+            live: false,
         };
         let version = MtvVersion::parse("2.12").unwrap();
         assert_eq!(Ovirt.steps(cold, version), ["DiskTransfer", "VirtualMachineCreation"]);
