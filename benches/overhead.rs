@@ -23,7 +23,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use support::{BINARY, Failure, LabProcess, STORAGE_CLASS, cpu_seconds, peak_memory};
+use support::{BINARY, Failure, LabProcess, STORAGE_CLASS, cpu_seconds, has_ended, peak_memory};
 
 mod support;
 
@@ -116,14 +116,14 @@ fn measure(dir: &Path, profiles: usize, jobs: usize, scale: &str) -> Result<Meas
         .stdout(console.try_clone()?)
         .stderr(console)
         .spawn()?;
-    let (mut peak_mib, mut cpu) = (0.0_f64, 0.0_f64);
-    while runner.try_wait()?.is_none() {
-        if let Some(now) = peak_memory(runner.id()) {
-            peak_mib = peak_mib.max(now);
-        }
-        cpu = cpu_seconds(runner.id()).unwrap_or(0.0).max(cpu);
+    let mut peak_mib = 0.0_f64;
+    while !has_ended(&runner)? {
+        peak_mib = peak_memory(runner.id()).unwrap_or(0.0).max(peak_mib);
         std::thread::sleep(SAMPLE);
     }
+    // Of an ended process that nobody has reaped /proc still tells the whole time.
+    let cpu = cpu_seconds(runner.id()).ok_or("/proc has no CPU time of the run")?;
+    runner.wait()?;
     let wall = begun.elapsed().as_secs_f64();
     let lab_cpu = cpu_seconds(lab.child.id()).unwrap_or(0.0);
     let counters = lab.stop()?;

@@ -59,6 +59,13 @@ impl Drop for LabProcess {
     }
 }
 
+/// Whether the process has ended; it is not reaped.
+pub fn has_ended(child: &Child) -> Result<bool, Failure> {
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    Ok(waitid(WaitId::Pid(Pid::from_child(child)), options)?.is_some())
+}
+
 /// Most resident memory that the process ever had.
 pub fn peak_memory(pid: u32) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;

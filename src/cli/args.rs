@@ -302,6 +302,9 @@ pub struct RunArgs {
     /// Cells at once.
     #[arg(long, short = 'j', value_name = "N")]
     pub jobs: Option<usize>,
+    /// Requests a second to the cluster's API server; 0: as many as it answers.
+    #[arg(long, value_name = "N")]
+    pub qps: Option<u32>,
     /// Further attempts for a cell that did not pass; passing then is reported as flaky.
     #[arg(long, value_name = "N")]
     pub retries: Option<u32>,

@@ -17,7 +17,7 @@ use super::signals::Signals;
 use super::tell::Tell;
 use super::{Stop, again, common, earlier, exit, grow, report_cmd, retention, telemetry, terminal};
 use crate::api::names::{RunId, dns_label};
-use crate::cluster::{Cluster, ClusterError};
+use crate::cluster::{Cluster, ClusterError, Limits};
 use crate::config::{Keep, Loaded};
 use crate::doctor;
 use crate::engine::{self, StopTokens};
@@ -264,6 +264,9 @@ fn flags(args: &RunArgs) -> Vec<Flag> {
     if let Some(jobs) = args.jobs {
         add("jobs", json!(jobs), "--jobs");
     }
+    if let Some(qps) = args.qps {
+        add("qps", json!(qps), "--qps");
+    }
     if let Some(retries) = args.retries {
         add("retries", json!(retries), "--retries");
     }
@@ -361,8 +364,8 @@ pub(super) async fn connect(loaded: &Loaded, lab: Option<&Lab>) -> Result<Cluste
     match lab {
         Some(lab) => {
             let token = SecretString::from(lab.token().to_owned());
-            let limit = loaded.settings.timeouts.request;
-            Cluster::from_parts(&lab.url(), Some(lab.ca_pem()), token, false, limit).await
+            let limits = Limits::of(&loaded.settings);
+            Cluster::from_parts(&lab.url(), Some(lab.ca_pem()), token, false, limits).await
         }
         None => Cluster::connect(&loaded.settings).await,
     }

@@ -8,7 +8,7 @@ pub mod guest;
 pub mod objects;
 pub mod wait;
 
-pub use connect::{Cluster, ClusterError, ReadError, retry};
+pub use connect::{Cluster, ClusterError, Limits, ReadError, retry};
 pub use objects::apply::{ApplyError, Tracked};
 pub use objects::{apply, placement, strict, switch, target};
 pub use wait::{Poll, WaitError};

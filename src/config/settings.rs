@@ -108,6 +108,10 @@ pub struct Settings {
     /// Cells at once per profile, where the profile sets none.
     #[schemars(range(min = 1, max = 10_000))]
     pub max_concurrent: usize,
+    /// Requests a second to the cluster's API server, watches that are begun and repeats among them; a second's worth may
+    /// follow at once. 0: as many as it answers. Of one pod: four shards make four times as many.
+    #[schemars(range(min = 0, max = 10_000))]
+    pub qps: u32,
     /// Further attempts for a cell that did not pass.
     #[schemars(range(min = 0, max = 100))]
     pub retries: u32,

@@ -239,16 +239,14 @@ fn rfc3339(at: Timestamp) -> String {
 /// runs, or nobody can tell.
 pub fn rests(cluster: &Cluster, namespace: &str, plan: &str) -> bool {
     let kind = ApiResource::erase::<Plan>(&());
-    let Some(Ok(found)) =
-        cluster.hub().seen(&kind, Some(namespace), plan).map(|seen| wait::parse::<Plan>(&seen, &kind))
-    else {
+    let Some(Ok(found)) = cluster.hub().seen(&kind, Some(namespace), plan).map(|seen| seen.read::<Plan>()) else {
         return false;
     };
     let kind = ApiResource::erase::<Migration>(&());
     let Some(all) = cluster.hub().seen_in(&kind, namespace) else { return false };
     let over = |migration: &Migration| migration.spec.plan.name.as_deref() != Some(plan) || is_over(migration);
     !conditions(&found).holds("Executing")
-        && all.iter().all(|migration| wait::parse(migration, &kind).is_ok_and(|migration| over(&migration)))
+        && all.iter().all(|migration| migration.read().is_ok_and(|migration| over(&migration)))
 }
 
 /// Whether a Migration has ended, however.

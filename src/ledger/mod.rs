@@ -1,10 +1,12 @@
 //! The durable record of everything a run creates or borrows, written before it is created.
 //!
-//! Floor 1. [`mark`] says what proves a thing to be the run's. Append-only JSON lines on the results volume, synced to disk. *Intent* is written
+//! Floor 1. [`mark`] says what proves a thing to be the run's. Append-only JSON lines on the results volume. *Intent* is written
 //! before a create, *done* after it, *gone* after a verified delete; *borrowed* holds the former
 //! value of a shared setting and *returned* closes it. Replay gives what is still to be undone, in
 //! reverse order of intent. An entry whose intent was written but not its *done* may or may not
-//! exist: undo looks for it all the same.
+//! exist: undo looks for it all the same. So an intent is on the disk before anything is created; every other
+//! line is in the file at once, which a killed process leaves whole, and on the disk with the next intent: what
+//! the crash of a machine takes of those is looked for once more.
 
 pub mod guard;
 pub mod mark;
@@ -183,7 +185,7 @@ pub enum LedgerError {
 /// Version of the on-disk form; older ones are read, too.
 pub const VERSION: u32 = 2;
 
-/// The ledger of a run. Shared by all its tasks; every write is synced before it returns.
+/// The ledger of a run. Shared by all its tasks.
 #[derive(Debug)]
 pub struct Ledger {
     path: PathBuf,
@@ -194,6 +196,15 @@ pub struct Ledger {
     /// When its last line was written by whoever had it before, by that one's clock.
     last_line: Option<Timestamp>,
     state: Mutex<State>,
+    synced: Mutex<Synced>,
+}
+
+/// What is on the disk for sure. `state` is not locked meanwhile: others write on, and one sync serves all who wait.
+#[derive(Debug)]
+struct Synced {
+    file: File,
+    /// Bytes from the beginning.
+    bytes: u64,
 }
 
 #[derive(Debug)]
@@ -220,6 +231,7 @@ impl Ledger {
         let (file, begun) = tempfile::Builder::new().append(true).tempfile_in(dir).map_err(write_error)?.into_parts();
         private(&file).map_err(write_error)?;
         let secret = marker.as_ref().map(|marker| marker.secret().expose_secret().to_owned());
+        let synced = Synced { file: file.try_clone().map_err(write_error)?, bytes: 0 };
         let ledger = Self {
             path: path.to_owned(),
             run: run.clone(),
@@ -227,8 +239,10 @@ impl Ledger {
             unreadable: Vec::new(),
             last_line: None,
             state: Mutex::new(State { file, whole: 0, next: 1, entries: BTreeMap::new() }),
+            synced: Mutex::new(synced),
         };
         ledger.write(|_| Line::Opened { version: VERSION, run: run.clone(), at: clock::now(), secret }, |_| ())?;
+        ledger.sync()?;
         begun.persist_noclobber(path).map_err(|refused| write_error(refused.error))?;
         // Its name is to outlive a crash, too. Some file systems can't sync a directory.
         let _ = File::open(dir).and_then(|dir| dir.sync_all());
@@ -244,8 +258,9 @@ impl Ledger {
         if file.metadata().map_err(write_error)?.len() != whole {
             file.set_len(whole).map_err(write_error)?;
         }
+        let synced = Mutex::new(Synced { file: file.try_clone().map_err(write_error)?, bytes: 0 });
         let state = Mutex::new(State { file, whole, next, entries });
-        Ok(Self { path: path.to_owned(), run, marker, unreadable, last_line, state })
+        Ok(Self { path: path.to_owned(), run, marker, unreadable, last_line, state, synced })
     }
 
     /// Whether everything that a file tells of is gone again, and nothing in it is torn or unreadable: what it does
@@ -288,13 +303,15 @@ impl Ledger {
             cell: cell.cloned(),
             thing: Box::new(thing.clone()),
         };
-        self.write(line, |state| {
+        let id = self.write(line, |state| {
             let id = EntryId(state.next);
             state.next += 1;
             let (cell, thing) = (cell.cloned(), thing.clone());
             state.entries.insert(id, OpenEntry { id, cell, thing, done: false, platform_id: None, kept: false, at });
             id
-        })
+        })?;
+        self.sync()?;
+        Ok(id)
     }
 
     /// Writes down that it exists now.
@@ -368,14 +385,29 @@ impl Ledger {
         let line = make(&state);
         let mut bytes = serde_json::to_vec(&line).map_err(|e| write_error(e.into()))?;
         bytes.push(b'\n');
-        let written = state.file.write_all(&bytes).and_then(|()| state.file.sync_data());
-        if let Err(source) = written {
+        if let Err(source) = state.file.write_all(&bytes) {
             // Cut back now where that is possible.
             let _ = state.file.set_len(state.whole);
             return Err(write_error(source));
         }
         state.whole += bytes.len() as u64;
         Ok(apply(&mut state))
+    }
+
+    /// Returns when all that was written so far is on the disk.
+    fn sync(&self) -> Result<(), LedgerError> {
+        let write_error = |source| LedgerError::Write { path: self.path.clone(), source };
+        let poisoned = || write_error(std::io::Error::other("a task panicked while it wrote the ledger"));
+        let written = || self.state.lock().map(|state| state.whole).map_err(|_| poisoned());
+        let wanted = written()?;
+        let mut synced = self.synced.lock().map_err(|_| poisoned())?;
+        // Somebody else's sync may have taken it along.
+        if synced.bytes < wanted {
+            let whole = written()?;
+            synced.file.sync_data().map_err(write_error)?;
+            synced.bytes = whole;
+        }
+        Ok(())
     }
 }
 

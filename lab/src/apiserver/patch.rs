@@ -1,5 +1,6 @@
 //! The four kinds of patch.
 
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
@@ -61,8 +62,7 @@ fn json_patch(object: &mut Value, patch: &Value) -> Result<(), ApiError> {
             "error decoding patch: json: cannot unmarshal {found} into Go value of type []handlers.jsonPatchOp"
         )));
     }
-    let operations: Vec<json_patch::PatchOperation> =
-        serde_json::from_value(patch.clone()).map_err(|_| ApiError::unprocessable())?;
+    let operations = Vec::<json_patch::PatchOperation>::deserialize(patch).map_err(|_| ApiError::unprocessable())?;
     for operation in operations {
         // As the real one: replacing a leaf that is missing adds it.
         let operation = match operation {

@@ -152,16 +152,16 @@ pub(super) fn prepare(
     let mut object = match part {
         Part::Main => wanted,
         Part::Status => {
-            let mut object = with_field(current, "status", wanted.get("status"));
-            if let Some(fields) = wanted["metadata"].get("managedFields") {
-                object["metadata"]["managedFields"] = fields.clone();
+            let mut object = with_field(current, "status", &mut wanted);
+            if let Some(fields) = wanted["metadata"].get_mut("managedFields") {
+                object["metadata"]["managedFields"] = fields.take();
             }
             object
         }
-        Part::Scale => with_field(current, "spec", wanted.get("spec")),
+        Part::Scale => with_field(current, "spec", &mut wanted),
         Part::Finalize => {
             // As the real one: metadata comes with it.
-            let mut object = with_field(current, "spec", wanted.get("spec"));
+            let mut object = with_field(current, "spec", &mut wanted);
             object["metadata"]["labels"] = wanted["metadata"]["labels"].clone();
             object["metadata"]["annotations"] = wanted["metadata"]["annotations"].clone();
             if let Some(meta) = object["metadata"].as_object_mut() {
@@ -171,7 +171,10 @@ pub(super) fn prepare(
         }
     };
     if part == Part::Main && (def.status == StatusMode::Separate) {
-        object = with_field(&object, "status", current.get("status"));
+        match current.get("status") {
+            Some(status) => object["status"] = status.clone(),
+            None => drop(object.as_object_mut().and_then(|fields| fields.shift_remove("status"))),
+        }
     }
     for field in ["apiVersion", "kind"] {
         object[field] = current[field].clone();
@@ -211,25 +214,26 @@ pub(super) fn prepare(
 /// Any difference outside metadata and status.
 pub(super) fn changed(def: &ResourceDef, old: &Value, new: &Value) -> bool {
     let status_counts = def.status == StatusMode::None;
-    let fields = |object: &Value| -> Vec<(String, Value)> {
-        let mut fields: Vec<_> = object
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter(|(name, _)| *name != "metadata" && (status_counts || *name != "status"))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        fields.sort_by(|a, b| a.0.cmp(&b.0));
-        fields
+    let counts = |name: &str| name != "metadata" && (status_counts || name != "status");
+    let fields = |object: &Value| {
+        let all = object.as_object().into_iter().flatten();
+        all.filter(|(name, _)| counts(name)).count()
     };
-    fields(old) != fields(new)
+    let same = |(name, value): (&String, &Value)| !counts(name) || new.get(name) == Some(value);
+    fields(old) != fields(new) || !old.as_object().into_iter().flatten().all(same)
 }
 
-fn with_field(object: &Value, field: &str, value: Option<&Value>) -> Value {
-    let mut object = object.clone();
-    match value {
-        Some(value) => object[field] = value.clone(),
-        None => drop(object.as_object_mut().and_then(|o| o.shift_remove(field))),
+/// A copy of `object` with one field of `other`'s, which loses it.
+fn with_field(object: &Value, field: &str, other: &mut Value) -> Value {
+    let new = other.get_mut(field).map(Value::take);
+    let copied = |(name, value): (&String, &Value)| {
+        // What is replaced is not copied first.
+        (name.clone(), if name == field { Value::Null } else { value.clone() })
+    };
+    let mut object = Value::Object(object.as_object().into_iter().flatten().map(copied).collect());
+    match new {
+        Some(new) => object[field] = new,
+        None => drop(object.as_object_mut().and_then(|fields| fields.shift_remove(field))),
     }
     object
 }

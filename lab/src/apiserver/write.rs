@@ -94,7 +94,8 @@ impl Write<'_> {
         {
             return Err(refusal(object, &why));
         }
-        let whole = (self.verb == Verb::Patch).then(|| object.clone());
+        // Only a refusal tells what was there before.
+        let whole = (self.verb == Verb::Patch && self.strictness == Strictness::Strict).then(|| object.clone());
         let mut unknown = Vec::new();
         prune::prune(schema, object, "", &mut unknown);
         if def.custom {

@@ -62,6 +62,23 @@ pub enum ClusterError {
     Forbidden { url: String, message: String },
 }
 
+/// What bounds the requests of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// One connection.
+    pub connect: Duration,
+    /// One request.
+    pub request: Duration,
+    /// Requests a second; 0: without a bound.
+    pub qps: u32,
+}
+
+impl Limits {
+    pub fn of(settings: &Settings) -> Self {
+        Self { connect: settings.timeouts.connect, request: settings.timeouts.request, qps: settings.qps }
+    }
+}
+
 /// A connected cluster. Cheap to clone; all clones share connections and token.
 #[derive(Clone)]
 pub struct Cluster {
@@ -109,7 +126,7 @@ impl Cluster {
     pub async fn connect(settings: &Settings) -> Result<Self, ClusterError> {
         install_provider();
         let plan = plan(settings).await?;
-        Self::build(plan, settings.timeouts.connect, settings.timeouts.request).await
+        Self::build(plan, Limits::of(settings)).await
     }
 
     /// Connects to `url` with a token. `ca_pem`: `None` for the system's CAs.
@@ -118,7 +135,7 @@ impl Cluster {
         ca_pem: Option<&str>,
         token: SecretString,
         insecure: bool,
-        request_timeout: Duration,
+        limits: Limits,
     ) -> Result<Self, ClusterError> {
         install_provider();
         let mut config = base_config(url)?;
@@ -126,7 +143,7 @@ impl Cluster {
         config.accept_invalid_certs = insecure;
         let (how, proxies) = ("the token".to_owned(), Proxies::from_env()?);
         let plan = Plan { config, source: Source::Fixed(token), how, proxies, account: None };
-        Self::build(plan, request_timeout, request_timeout).await
+        Self::build(plan, limits).await
     }
 
     /// Around a client that exists already, e.g. one over a mock service. Nothing is probed.
@@ -147,7 +164,8 @@ impl Cluster {
         Ok(Self { client, inner: Arc::new(inner) })
     }
 
-    async fn build(plan: Plan, connect: Duration, request: Duration) -> Result<Self, ClusterError> {
+    async fn build(plan: Plan, limits: Limits) -> Result<Self, ClusterError> {
+        let Limits { connect, request, qps } = limits;
         let Plan { config, source, how, proxies, account } = plan;
         let url = trim(&config.cluster_url.to_string());
         let mut roots = config.root_cert.clone();
@@ -157,7 +175,7 @@ impl Cluster {
         let http = http_client(roots.as_deref(), config.accept_invalid_certs, connect, request, true, &proxies)?;
         let tokens = Arc::new(Tokens::new(source));
         let token = tokens.current().await.map_err(ClusterError::Config)?;
-        let layer = TransportLayer::new(Arc::clone(&tokens), request);
+        let layer = TransportLayer::new(Arc::clone(&tokens), request).at_most(qps);
         let client = client_of(&config, &layer, &proxies, connect)?;
         let bearer = match (token, account) {
             (None, Some((namespace, name))) => {
@@ -490,7 +508,8 @@ mod tests {
         let url = format!("https://{}", listener.local_addr().unwrap());
         drop(listener);
         let limit = Duration::from_millis(300);
-        let said = Cluster::from_parts(&url, None, "t".into(), true, limit).await.unwrap_err().to_string();
+        let limits = Limits { connect: limit, request: limit, qps: 0 };
+        let said = Cluster::from_parts(&url, None, "t".into(), true, limits).await.unwrap_err().to_string();
         assert!(said.contains("nothing listens there"), "{said}");
     }
 

@@ -5,6 +5,7 @@
 //! the server for, and no connection is silent for longer.
 
 use std::future::{Future, poll_fn};
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -25,6 +26,7 @@ use tracing::Instrument;
 use super::retry::chain;
 use super::token::Tokens;
 use crate::net::fetch::{CUT, is_cut};
+use crate::net::rate::Rate;
 use crate::net::{Failed, Peer, pauses, repeat};
 
 /// What a watch may take beyond the time that it asked for before it counts as dead.
@@ -38,11 +40,19 @@ pub struct TransportLayer {
     pub tokens: Arc<Tokens>,
     pub request_timeout: Duration,
     peer: Arc<Peer>,
+    /// `None`: nothing bounds how many requests a second are made.
+    rate: Option<Arc<Rate>>,
 }
 
 impl TransportLayer {
     pub fn new(tokens: Arc<Tokens>, request_timeout: Duration) -> Self {
-        Self { tokens, request_timeout, peer: Arc::new(Peer::new("cluster")) }
+        Self { tokens, request_timeout, peer: Arc::new(Peer::new("cluster")), rate: None }
+    }
+
+    /// With so many requests a second at most; 0: without a bound.
+    pub fn at_most(mut self, qps: u32) -> Self {
+        self.rate = NonZeroU32::new(qps).map(|qps| Arc::new(Rate::per_second(qps)));
+        self
     }
 }
 
@@ -146,6 +156,9 @@ impl TransportLayer {
         let mut token = self.tokens.current().await.map_err(TransportError::Token)?;
         let (mut renewed, mut believed) = (false, false);
         loop {
+            if let Some(rate) = &self.rate {
+                rate.turn().await;
+            }
             let answer = self.once(inner, &parts, &body, token.as_ref()).await;
             let refused = answer.as_ref().is_ok_and(|a| a.status() == StatusCode::UNAUTHORIZED);
             if refused && !renewed && self.tokens.can_renew() {
@@ -357,6 +370,18 @@ mod tests {
             assert!(patch().await.is_err());
             assert_eq!(calls.load(Ordering::SeqCst), 2);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_requests_a_second_are_made_than_asked_for() {
+        let layer = TransportLayer::new(Arc::new(Tokens::new(Source::None)), Duration::from_secs(5)).at_most(10);
+        let inner = tower::service_fn(|_: Request<Body>| async { Ok::<_, BoxError>(status(200, "fine")) });
+        let client = kube::Client::new(layer.layer(inner), "default");
+        let begun = Instant::now();
+        let get = |_| client.request_text(Request::get("/x").body(Vec::new()).unwrap());
+        let all = futures::future::join_all((0..50).map(get)).await;
+        assert!(all.iter().all(Result::is_ok));
+        assert_eq!(begun.elapsed().as_millis(), 4900);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,8 +1,7 @@
 //! OpenShift's Routes, and one object read as its type or why it is not there.
 
-use std::sync::Arc;
-
-use kube::api::{ApiResource, DynamicObject};
+use kube::api::ApiResource;
+use serde::de::DeserializeOwned;
 
 use super::apply::{dynamic_api, read};
 use crate::api::openshift::Route;
@@ -20,30 +19,34 @@ pub async fn route_url(cluster: &Cluster, namespace: &str, name: &str) -> Result
 /// The object of this kind and name; `Err` says that it is not there, or why it can't be read.
 pub(crate) async fn get<K>(cluster: &Cluster, namespace: Option<&str>, name: &str) -> Result<K, ReadError>
 where
-    K: kube::Resource<DynamicType = ()> + serde::de::DeserializeOwned,
+    K: kube::Resource<DynamicType = ()> + DeserializeOwned,
 {
-    let what = || described::<K>(namespace, name);
-    let kind = ApiResource::erase::<K>(&());
-    let there = find::<K>(cluster, namespace, name).await?.ok_or_else(|| ReadError::Missing { what: what() })?;
-    wait::parse::<K>(&there, &kind).map_err(|e| ReadError::unreadable(what(), e))
+    let there = find::<K, K>(cluster, namespace, name).await?;
+    there.ok_or_else(|| ReadError::Missing { what: described::<K>(namespace, name) })
 }
 
-/// The object as it stands, or `None`: of what the run has made as its own watch tells it, without a request.
-pub(super) async fn find<K>(
+/// The object of kind `K` as it stands, read as `T`, or `None`: of what the run has made as its own watch tells it, without a request.
+pub(super) async fn find<K, T: DeserializeOwned>(
     cluster: &Cluster,
     namespace: Option<&str>,
     name: &str,
-) -> Result<Option<Arc<DynamicObject>>, ReadError>
+) -> Result<Option<T>, ReadError>
 where
     K: kube::Resource<DynamicType = ()>,
 {
     let kind = ApiResource::erase::<K>(&());
+    let unreadable = |error| ReadError::unreadable(described::<K>(namespace, name), error);
     if let Some(seen) = cluster.hub().seen(&kind, namespace, name) {
-        return Ok(Some(seen));
+        return seen.read().map(Some).map_err(unreadable);
     }
     let failed = |e: kube::Error| ReadError::failed(described::<K>(namespace, name), retry::short(&e));
     let found = read(&dynamic_api(cluster, &kind, namespace), name).await.map_err(failed)?;
-    Ok(found.map(Arc::new))
+    let parsed = found.map(|mut found| {
+        // Who wrote which field is nobody's business here.
+        found.metadata.managed_fields = None;
+        wait::parse(&found, &kind)
+    });
+    parsed.transpose().map_err(unreadable)
 }
 
 /// The object as it stands, every field of it but who wrote which, or `None`.
@@ -55,12 +58,7 @@ pub async fn whole<K>(
 where
     K: kube::Resource<DynamicType = ()>,
 {
-    let Some(found) = find::<K>(cluster, namespace, name).await? else { return Ok(None) };
-    let mut found = DynamicObject::clone(&found);
-    let kind = ApiResource::erase::<K>(&());
-    found.types.get_or_insert(kube::core::TypeMeta { api_version: kind.api_version, kind: kind.kind });
-    let unreadable = |error| ReadError::unreadable(described::<K>(namespace, name), error);
-    serde_json::to_value(found).map(Some).map_err(unreadable)
+    find::<K, serde_json::Value>(cluster, namespace, name).await
 }
 
 /// Every object of these kinds in a namespace that a label selector finds, whole. A kind that this cluster does

@@ -55,10 +55,10 @@ fn parsed<T: serde::de::DeserializeOwned>(what: &str, from: &Value) -> Result<T,
 
 /// Access modes and volume mode that a storage class gives to VM disks, by its StorageProfile.
 pub async fn storage_defaults(cluster: &Cluster, class: &str) -> Result<(Vec<String>, Option<String>), ReadError> {
-    let Some(profile) = find::<StorageProfile>(cluster, None, class).await? else {
+    let Some(profile) = find::<StorageProfile, Value>(cluster, None, class).await? else {
         return Err(ReadError::Missing { what: format!("StorageProfile {class}") });
     };
-    let first = |part: &str| profile.data.pointer(&format!("/{part}/claimPropertySets/0")).cloned();
+    let first = |part: &str| profile.pointer(&format!("/{part}/claimPropertySets/0")).cloned();
     // Status holds what CDI really uses; spec only what somebody asked for.
     let Some(set) = first("status").or_else(|| first("spec")) else {
         return Err(ReadError::Incomplete { what: format!("StorageProfile {class}"), lacks: "claim property sets" });
@@ -68,11 +68,11 @@ pub async fn storage_defaults(cluster: &Cluster, class: &str) -> Result<(Vec<Str
 
 /// Whether a storage class gives block devices of one node, by its StorageProfile.
 pub async fn gives_blocks(cluster: &Cluster, class: &str) -> Result<bool, ReadError> {
-    let Some(profile) = find::<StorageProfile>(cluster, None, class).await? else {
+    let Some(profile) = find::<StorageProfile, Value>(cluster, None, class).await? else {
         return Err(ReadError::Missing { what: format!("StorageProfile {class}") });
     };
     let sets = ["status", "spec"].into_iter().flat_map(|part| {
-        let sets = profile.data.pointer(&format!("/{part}/claimPropertySets")).and_then(Value::as_array);
+        let sets = profile.pointer(&format!("/{part}/claimPropertySets")).and_then(Value::as_array);
         sets.into_iter().flatten()
     });
     let fits = |set: &Value| {

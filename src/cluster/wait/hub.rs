@@ -10,11 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use futures::StreamExt;
-use kube::api::{Api, ApiResource, DynamicObject};
+use kube::api::{Api, ApiResource, DynamicObject, TypeMeta};
 use kube::runtime::watcher::{self, watcher};
 use tokio::sync::watch;
 
 use super::known::{About, Known, Name, name_in};
+use super::told::{Held, Told};
 use crate::api::names::RUN_LABEL;
 use crate::net::pauses::{Pauses, pause};
 use crate::tasks::{self, Task};
@@ -61,7 +62,7 @@ pub(crate) enum View {
     /// The first list has not come yet; the error so far.
     Unknown(Option<String>),
     /// The object, as it was told last; [`Joined::silence`] says since when nobody has told anything.
-    Known(Option<Arc<DynamicObject>>),
+    Known(Option<Arc<Held>>),
     /// The server has refused this kind for a while: missing kind, or not allowed.
     Refused(String),
     /// It may not be watched over all namespaces: [`Hub::join`] again.
@@ -104,7 +105,7 @@ impl Hub {
     pub(crate) fn told(&self, kind: &ApiResource, object: &DynamicObject) {
         let wide = self.state().wide.get(&kind_of(kind)).cloned();
         if let Some(wide) = wide {
-            wide.known().told(object.clone());
+            wide.known().told(object);
         }
     }
 
@@ -116,12 +117,12 @@ impl Hub {
     }
 
     /// The object as a wide watch tells it now; `None` where none tells of it, or where that one is in trouble.
-    pub(crate) fn seen(&self, kind: &ApiResource, namespace: Option<&str>, name: &str) -> Option<Arc<DynamicObject>> {
+    pub(crate) fn seen(&self, kind: &ApiResource, namespace: Option<&str>, name: &str) -> Option<Arc<Held>> {
         self.trusted(kind, |known| known.find(&name_in(namespace, name)))?
     }
 
     /// All of a kind in a namespace that this run has made; `None` as in [`Hub::seen`].
-    pub(crate) fn seen_in(&self, kind: &ApiResource, namespace: &str) -> Option<Vec<Arc<DynamicObject>>> {
+    pub(crate) fn seen_in(&self, kind: &ApiResource, namespace: &str) -> Option<Vec<Arc<Held>>> {
         self.trusted(kind, |known| known.all_in(namespace))
     }
 
@@ -143,8 +144,8 @@ impl Hub {
             return Joined::new(shared, About::Object(about), false);
         };
         let begin = || {
-            let api: Api<DynamicObject> = Api::all_with(client.clone(), kind);
-            Shared::begin(api, watcher::Config::default().labels(&format!("{RUN_LABEL}={run}")))
+            let api = Api::all_with(client.clone(), kind);
+            Shared::begin(kind, api, watcher::Config::default().labels(&format!("{RUN_LABEL}={run}")))
         };
         let shared = Arc::clone(state.wide.entry(key).or_insert_with(begin));
         Joined::new(shared, About::Object(about), true)
@@ -177,19 +178,20 @@ impl State {
         if let Some(shared) = self.narrow.get(&key).and_then(Weak::upgrade) {
             return shared;
         }
-        let api: Api<DynamicObject> = match namespace {
+        let api = match namespace {
             Some(namespace) => Api::namespaced_with(client.clone(), namespace, kind),
             None => Api::all_with(client.clone(), kind),
         };
-        let shared = Shared::begin(api, watcher::Config::default());
+        let shared = Shared::begin(kind, api, watcher::Config::default());
         self.narrow.insert(key, Arc::downgrade(&shared));
         shared
     }
 }
 
 impl Shared {
-    fn begin(api: Api<DynamicObject>, config: watcher::Config) -> Arc<Self> {
-        let known = Arc::new(Mutex::new(Known::default()));
+    fn begin(kind: &ApiResource, api: Api<Told>, config: watcher::Config) -> Arc<Self> {
+        let kind = TypeMeta { api_version: kind.api_version.clone(), kind: kind.kind.clone() };
+        let known = Arc::new(Mutex::new(Known::new(kind)));
         let task = tasks::own(run(api, config.timeout(WATCH_SECONDS), Arc::clone(&known)));
         Arc::new(Self { known, _task: task })
     }
@@ -225,8 +227,12 @@ impl Joined {
 
     /// Everything that the watch tells of, as told last; `None` while nobody has told anything.
     pub(crate) fn all(&self) -> Option<Vec<Arc<DynamicObject>>> {
-        let known = self.shared.known();
-        known.synced.then(|| known.all())
+        let held = {
+            let known = self.shared.known();
+            known.synced.then(|| known.all())
+        };
+        let read = |held: Arc<Held>| held.read().ok().map(Arc::new);
+        Some(held?.into_iter().filter_map(read).collect())
     }
 
     /// The object that was asked for; of all of them, whether anything is known.
@@ -250,7 +256,7 @@ impl Joined {
     }
 }
 
-async fn run(api: Api<DynamicObject>, config: watcher::Config, known: Arc<Mutex<Known>>) {
+async fn run(api: Api<Told>, config: watcher::Config, known: Arc<Mutex<Known>>) {
     let begin = || watcher(api.clone(), config.clone()).boxed();
     let mut stream = begin();
     let mut pauses = Pauses::endless();

@@ -11,7 +11,7 @@ use kube::client::Body;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cluster::wait::known::{TOLD_HOLDS, version};
+use crate::cluster::wait::known::TOLD_HOLDS;
 use kube::runtime::watcher::Event;
 use tokio::time::Instant;
 
@@ -214,28 +214,36 @@ async fn a_waiter_wakes_for_its_own_object_alone() {
     assert!(a.changes.has_changed().unwrap());
 }
 
+fn nothing_known() -> Known {
+    Known::new(TypeMeta { api_version: "v1".to_owned(), kind: "Secret".to_owned() })
+}
+
+fn told(name: &str, uid: &str, version: u64) -> Told {
+    serde_json::from_str(&serde_json::to_string(&object(name, uid, version)).unwrap()).unwrap()
+}
+
 #[test]
 fn an_answer_to_our_own_write_is_seen_at_once_and_never_undone_by_what_was_on_its_way() {
-    let (a, mut known) = (name_in(Some("ns"), "a"), Known::default());
-    let seen = |known: &Known| known.find(&a).and_then(|object| version(&object));
+    let (a, mut known) = (name_in(Some("ns"), "a"), nothing_known());
+    let seen = |known: &Known| known.find(&a).and_then(|object| object.version);
     known.take(Event::InitDone);
-    known.take(Event::Apply(object("a", "1", 5)));
-    known.told(object("a", "1", 7));
+    known.take(Event::Apply(told("a", "1", 5)));
+    known.told(&object("a", "1", 7));
     assert_eq!(seen(&known), Some(7));
-    known.take(Event::Apply(object("a", "1", 6)));
+    known.take(Event::Apply(told("a", "1", 6)));
     assert_eq!(seen(&known), Some(7), "older than the answer");
-    known.take(Event::Apply(object("a", "1", 8)));
+    known.take(Event::Apply(told("a", "1", 8)));
     assert_eq!(seen(&known), Some(8));
     // The end of the one before is not the end of the one that was made in its place.
-    known.told(object("a", "2", 12));
-    known.take(Event::Delete(object("a", "1", 11)));
+    known.told(&object("a", "2", 12));
+    known.take(Event::Delete(told("a", "1", 11)));
     assert_eq!(seen(&known), Some(12));
-    known.take(Event::Delete(object("a", "2", 13)));
+    known.take(Event::Delete(told("a", "2", 13)));
     assert_eq!(seen(&known), None);
-    known.told(object("a", "2", 12));
+    known.told(&object("a", "2", 12));
     assert_eq!(seen(&known), None, "an answer that came late brings nothing back");
     // A list that was made before the answer does not undo it.
-    known.told(object("a", "3", 20));
+    known.told(&object("a", "3", 20));
     known.take(Event::Init);
     known.take(Event::InitDone);
     assert_eq!(seen(&known), Some(20));
@@ -243,9 +251,9 @@ fn an_answer_to_our_own_write_is_seen_at_once_and_never_undone_by_what_was_on_it
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_no_watch_confirms_is_not_believed_for_ever() {
-    let (a, mut known) = (name_in(Some("ns"), "a"), Known::default());
+    let (a, mut known) = (name_in(Some("ns"), "a"), nothing_known());
     known.take(Event::InitDone);
-    known.told(object("a", "1", 7));
+    known.told(&object("a", "1", 7));
     assert!(known.find(&a).is_some());
     tokio::time::advance(TOLD_HOLDS).await;
     assert!(known.find(&a).is_none());

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::api::DynamicObject;
+use kube::api::{DynamicObject, TypeMeta};
 use kube::runtime::watcher::{self, Event};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::told::{Held, Told};
 use crate::cluster::retry;
 
 /// How long the answer to a write of our own is believed that no watch has confirmed.
@@ -21,8 +22,9 @@ pub(super) fn name_in(namespace: Option<&str>, name: &str) -> Name {
     (namespace.unwrap_or_default().to_owned(), name.to_owned())
 }
 
-#[derive(Default)]
 pub(super) struct Known {
+    /// Of what.
+    kind: TypeMeta,
     /// The first complete list has come.
     pub(super) synced: bool,
     pub(super) objects: BTreeMap<Name, Slot>,
@@ -42,7 +44,7 @@ pub(super) struct Trouble {
 }
 
 pub(super) struct Slot {
-    pub(super) object: Arc<DynamicObject>,
+    pub(super) object: Arc<Held>,
     /// When the answer to a write told of it; `None`: the watch did.
     pub(super) told: Option<Instant>,
 }
@@ -60,23 +62,30 @@ impl Slot {
     }
 }
 
-/// The version of an object as a number: etcd's are. `None`: nobody can say which of two is older.
-pub(super) fn version(object: &DynamicObject) -> Option<u64> {
-    object.metadata.resource_version.as_deref()?.parse().ok()
-}
-
 impl Known {
-    pub(super) fn find(&self, name: &Name) -> Option<Arc<DynamicObject>> {
+    pub(super) fn new(kind: TypeMeta) -> Self {
+        Self {
+            kind,
+            synced: false,
+            objects: BTreeMap::new(),
+            arriving: BTreeMap::new(),
+            seen: 0,
+            trouble: None,
+            waiters: HashMap::new(),
+        }
+    }
+
+    pub(super) fn find(&self, name: &Name) -> Option<Arc<Held>> {
         self.objects.get(name).filter(|slot| slot.holds()).map(|slot| Arc::clone(&slot.object))
     }
 
     /// All that it tells of.
-    pub(super) fn all(&self) -> Vec<Arc<DynamicObject>> {
+    pub(super) fn all(&self) -> Vec<Arc<Held>> {
         self.objects.values().filter(|slot| slot.holds()).map(|slot| Arc::clone(&slot.object)).collect()
     }
 
     /// Those of one namespace.
-    pub(super) fn all_in(&self, namespace: &str) -> Vec<Arc<DynamicObject>> {
+    pub(super) fn all_in(&self, namespace: &str) -> Vec<Arc<Held>> {
         let from = (namespace.to_owned(), String::new());
         let here = self.objects.range(from..).take_while(|(at, _)| at.0 == namespace);
         here.filter(|(_, slot)| slot.holds()).map(|(_, slot)| Arc::clone(&slot.object)).collect()
@@ -92,21 +101,22 @@ impl Known {
         self.waiters.values().for_each(|waiters| waiters.send_replace(()));
     }
 
-    pub(super) fn told(&mut self, mut object: DynamicObject) {
+    /// The answer to a write.
+    pub(super) fn told(&mut self, object: &DynamicObject) {
+        let held = Held::of(object);
         // What the watch has passed it knows, the object's end, too.
-        if version(&object).is_none_or(|version| version <= self.seen) {
+        if held.version.is_none_or(|version| version <= self.seen) {
             return;
         }
-        object.metadata.managed_fields = None;
-        let name = name_of(&object);
-        let older = |slot: &Slot| version(&slot.object) >= version(&object);
+        let name = name_in(object.metadata.namespace.as_deref(), object.metadata.name.as_deref().unwrap_or_default());
+        let older = |slot: &Slot| slot.object.version >= held.version;
         if !self.objects.get(&name).is_some_and(older) {
-            self.objects.insert(name.clone(), Slot { object: Arc::new(object), told: Some(Instant::now()) });
+            self.objects.insert(name.clone(), Slot { object: Arc::new(held), told: Some(Instant::now()) });
             self.wake(&About::Object(name));
         }
     }
 
-    pub(super) fn take(&mut self, event: Event<DynamicObject>) {
+    pub(super) fn take(&mut self, event: Event<Told>) {
         let recovered = match event {
             // The start of a list is no success yet.
             Event::Init => {
@@ -122,7 +132,7 @@ impl Known {
                 let before = std::mem::replace(&mut self.objects, std::mem::take(&mut self.arriving));
                 // The list may have been made before an answer that came meanwhile.
                 let told = before.into_iter().filter(|(_, slot)| slot.told.is_some() && slot.holds());
-                for (name, slot) in told.filter(|(_, slot)| version(&slot.object) > Some(self.seen)) {
+                for (name, slot) in told.filter(|(_, slot)| slot.object.version > Some(self.seen)) {
                     self.objects.insert(name, slot);
                 }
                 self.synced = true;
@@ -132,7 +142,7 @@ impl Known {
             Event::Apply(object) => {
                 let (name, slot) = self.slot(object);
                 // The answer to a write of our own may be newer than what was on its way.
-                let newer = |there: &Slot| there.told.is_some() && version(&there.object) > version(&slot.object);
+                let newer = |there: &Slot| there.told.is_some() && there.object.version > slot.object.version;
                 if !self.objects.get(&name).is_some_and(newer) {
                     self.objects.insert(name.clone(), slot);
                 }
@@ -142,8 +152,7 @@ impl Known {
             }
             Event::Delete(object) => {
                 let (name, slot) = self.slot(object);
-                let another =
-                    |there: &Slot| there.told.is_some() && there.object.metadata.uid != slot.object.metadata.uid;
+                let another = |there: &Slot| there.told.is_some() && there.object.uid != slot.object.uid;
                 if !self.objects.get(&name).is_some_and(another) {
                     self.objects.remove(&name);
                 }
@@ -157,11 +166,10 @@ impl Known {
         }
     }
 
-    /// What the watch tells. Who wrote which field is nobody's business here, and the half of an object.
-    pub(super) fn slot(&mut self, mut object: DynamicObject) -> (Name, Slot) {
-        object.metadata.managed_fields = None;
-        self.seen = self.seen.max(version(&object).unwrap_or_default());
-        (name_of(&object), Slot { object: Arc::new(object), told: None })
+    fn slot(&mut self, told: Told) -> (Name, Slot) {
+        let (name, held) = told.hold(&self.kind);
+        self.seen = self.seen.max(held.version.unwrap_or_default());
+        (name, Slot { object: Arc::new(held), told: None })
     }
 
     pub(super) fn failed(&mut self, error: &watcher::Error) {
@@ -170,10 +178,6 @@ impl Known {
         self.trouble = Some(Trouble { since: since.unwrap_or_else(Instant::now), error, refused });
         self.wake_all();
     }
-}
-
-pub(super) fn name_of(object: &DynamicObject) -> Name {
-    name_in(object.metadata.namespace.as_deref(), object.metadata.name.as_deref().unwrap_or_default())
 }
 
 /// The error in words, and the status of a refusal that repeating does not cure.

@@ -7,6 +7,7 @@ pub(crate) mod hub;
 mod known;
 pub mod logs;
 pub mod remembered;
+mod told;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub use crate::net::Poll;
 use crate::net::poll::{self, Ended, tenths};
 use crate::tasks::boxed;
 use hub::{Joined, View};
+use told::Held;
 
 tokio::task_local! {
     /// What the current task waits for and what it saw last, for a caller that reports slowness:
@@ -111,20 +113,12 @@ pub async fn until<K, T>(
     name: &str,
     what: &str,
     limit: Duration,
-    mut look: impl FnMut(Option<&K>) -> Poll<T> + Send,
+    look: impl FnMut(Option<&K>) -> Poll<T> + Send,
 ) -> Result<T, WaitError>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned + Clone + std::fmt::Debug + Send + Sync + 'static,
 {
-    let kind = ApiResource::erase::<K>(&());
-    until_dynamic(cluster, &kind, namespace, name, what, limit, |object| match object {
-        None => look(None),
-        Some(object) => match parse::<K>(object, &kind) {
-            Ok(object) => look(Some(&object)),
-            Err(cause) => Poll::NotYet(format!("{} {name} can't be read: {cause}", kind.kind)),
-        },
-    })
-    .await
+    until_read(cluster, &ApiResource::erase::<K>(&()), namespace, name, what, limit, look).await
 }
 
 /// A dynamic object as `K`. Items of lists come without their type.
@@ -154,7 +148,23 @@ pub async fn until_dynamic<T>(
     limit: Duration,
     look: impl FnMut(Option<&DynamicObject>) -> Poll<T> + Send,
 ) -> Result<T, WaitError> {
-    let mut look = look;
+    until_read(cluster, kind, namespace, name, what, limit, look).await
+}
+
+async fn until_read<K: DeserializeOwned, T>(
+    cluster: &Cluster,
+    kind: &ApiResource,
+    namespace: Option<&str>,
+    name: &str,
+    what: &str,
+    limit: Duration,
+    mut look: impl FnMut(Option<&K>) -> Poll<T> + Send,
+) -> Result<T, WaitError> {
+    let mut look = |held: Option<Arc<Held>>| match held.map(|held| held.read()) {
+        None => look(None),
+        Some(Ok(object)) => look(Some(&object)),
+        Some(Err(cause)) => Poll::NotYet(format!("{} {name} can't be read: {cause}", kind.kind)),
+    };
     let join = || cluster.hub().join(&cluster.client(), kind, namespace, name);
     let seen = move |joined: &Joined| match joined.view() {
         View::TooWide => {
@@ -163,7 +173,7 @@ pub async fn until_dynamic<T>(
         }
         View::Refused(cause) => Seen::Refused(cause),
         View::Unknown(trouble) => Seen::Unknown(trouble),
-        View::Known(object) => Seen::Looked(look(object.as_deref())),
+        View::Known(held) => Seen::Looked(look(held)),
     };
     watch(join, what, limit, seen).instrument(span(what)).await
 }

@@ -24,7 +24,7 @@ use crate::api::names::{MARK_ANNOTATION, RUN_LABEL};
 use crate::api::openshift::ClusterVersion;
 use crate::api::vm::{Power, SourceVm};
 use crate::cluster::wait::{self, Poll};
-use crate::cluster::{Cluster, ClusterError, WaitError, retry};
+use crate::cluster::{Cluster, ClusterError, Limits, WaitError, retry};
 use crate::config::{Credentials, OpenshiftConfig, Platform, PlatformConfig, ProviderProfile};
 use crate::ledger::Ledger;
 use crate::ledger::mark::{Claim, Judgement, Shown, note_of};
@@ -95,7 +95,9 @@ impl OpenshiftDriver {
                 Some(super::fetch_ca(host, port, timeouts.connect).await.map_err(|e| unreachable(e.to_string()))?)
             }
         };
-        let connect = Cluster::from_parts(&url, ca.as_deref(), token, self.options.insecure, timeouts.request);
+        // `qps` is about the cluster that is migrated to.
+        let limits = Limits { connect: timeouts.connect, request: timeouts.request, qps: 0 };
+        let connect = Cluster::from_parts(&url, ca.as_deref(), token, self.options.insecure, limits);
         match tokio::time::timeout(timeouts.connect, connect).await {
             Err(_) => Err(unreachable(format!("no answer within {:?}", timeouts.connect))),
             Ok(Err(ClusterError::Unauthorized { .. })) => Err(SourceError::Login {

@@ -2,6 +2,8 @@
 //!
 //! Data objects are built in wire order (reference, appendix A); nothing sorts them later.
 
+use std::fmt::Write as _;
+
 use super::xml::escape;
 
 /// A managed object reference.
@@ -144,11 +146,10 @@ impl Val {
     pub fn typed_xml(&self, name: &str, out: &mut String) {
         match self {
             Val::Array(kind, elements) => {
-                let mut capital = (*kind).to_owned();
-                capital[..1].make_ascii_uppercase();
-                *out += &format!("<{name} xsi:type=\"ArrayOf{capital}\">");
+                let (first, rest) = kind.split_at(1);
+                push(out, &["<", name, " xsi:type=\"ArrayOf", &first.to_ascii_uppercase(), rest, "\">"]);
                 elements.iter().for_each(|element| element.element_xml(kind, out));
-                *out += &format!("</{name}>");
+                push(out, &["</", name, ">"]);
             }
             Val::Any(inner) => inner.typed_xml(name, out),
             other => other.write(name, true, out),
@@ -165,33 +166,45 @@ impl Val {
     }
 
     fn write(&self, name: &str, typed: bool, out: &mut String) {
-        let (kind, text) = match self {
+        let kind = match self {
             Val::Obj(object) => {
                 // Declared types are often abstract, and writing the type is always allowed.
-                *out += &format!("<{name} xsi:type=\"{}\">", object.kind);
+                push(out, &["<", name, " xsi:type=\"", object.kind, "\">"]);
                 object.members.iter().for_each(|(member, value)| value.element_xml(member, out));
-                *out += &format!("</{name}>");
+                push(out, &["</", name, ">"]);
                 return;
             }
             Val::Ref(reference) => {
                 let mark = if typed { " xsi:type=\"ManagedObjectReference\"" } else { "" };
-                *out += &format!("<{name} type=\"{}\"{mark}>{}</{name}>", reference.kind, escape(&reference.id));
+                push(out, &["<", name, " type=\"", &reference.kind, "\"", mark, ">"]);
+                push(out, &[&escape(&reference.id), "</", name, ">"]);
                 return;
             }
-            Val::Str(text) => ("xsd:string", escape(text)),
-            Val::Bool(value) => ("xsd:boolean", value.to_string()),
-            Val::Short(value) => ("xsd:short", value.to_string()),
-            Val::Int(value) => ("xsd:int", value.to_string()),
-            Val::Long(value) => ("xsd:long", value.to_string()),
-            Val::Time(value) => ("xsd:dateTime", value.clone()),
-            Val::Enum(kind, value) => (*kind, value.clone()),
+            Val::Str(_) => "xsd:string",
+            Val::Bool(_) => "xsd:boolean",
+            Val::Short(_) => "xsd:short",
+            Val::Int(_) => "xsd:int",
+            Val::Long(_) => "xsd:long",
+            Val::Time(_) => "xsd:dateTime",
+            Val::Enum(kind, _) => kind,
             Val::Array(..) | Val::Any(_) => return,
         };
         if typed {
-            *out += &format!("<{name} xsi:type=\"{kind}\">{text}</{name}>");
+            push(out, &["<", name, " xsi:type=\"", kind, "\">"]);
         } else {
-            *out += &format!("<{name}>{text}</{name}>");
+            push(out, &["<", name, ">"]);
         }
+        // Writing to a string does not fail.
+        let _ = match self {
+            Val::Str(text) => out.write_str(&escape(text)),
+            Val::Bool(value) => write!(out, "{value}"),
+            Val::Short(value) => write!(out, "{value}"),
+            Val::Int(value) => write!(out, "{value}"),
+            Val::Long(value) => write!(out, "{value}"),
+            Val::Time(value) | Val::Enum(_, value) => out.write_str(value),
+            Val::Obj(_) | Val::Ref(_) | Val::Array(..) | Val::Any(_) => Ok(()),
+        };
+        push(out, &["</", name, ">"]);
     }
 
     /// The XML of an operation's `returnval`.
@@ -200,6 +213,10 @@ impl Val {
         self.element_xml("returnval", &mut out);
         out
     }
+}
+
+fn push(out: &mut String, parts: &[&str]) {
+    parts.iter().for_each(|part| out.push_str(part));
 }
 
 /// First segment and rest of a dotted path; a dot within brackets does not count.

@@ -1,5 +1,7 @@
 //! Requests as small trees. Read by local name, never by prefix.
 
+use std::borrow::Cow;
+
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
@@ -111,8 +113,8 @@ fn parse(text: &str) -> Result<Node, String> {
 }
 
 /// Text fit for an element.
-pub fn escape(text: &str) -> String {
-    quick_xml::escape::escape(text).into_owned()
+pub fn escape(text: &str) -> Cow<'_, str> {
+    quick_xml::escape::escape(text)
 }
 
 /// A whole SOAP answer around a body.
