@@ -40,7 +40,9 @@ pub async fn fetch(
 ) -> Result<Fetched, NoAnswer> {
     let mut attempts = peer.attempts(what, repeat, timeout);
     loop {
+        let turn = peer.turn().await;
         let answer = once(request().timeout(timeout)).await;
+        drop(turn);
         let (failed, cause) = match &answer {
             Ok(answer) if is_cut(&answer.headers, &answer.body) => (Failed::Unknown(None), CUT.to_owned()),
             Ok(answer) => {

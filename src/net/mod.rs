@@ -17,4 +17,4 @@ pub mod told;
 pub mod words;
 
 pub use poll::Poll;
-pub use retry::{Attempts, Failed, Peer};
+pub use retry::{Attempts, Failed, IDLE_CONNECTIONS, Peer};

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::pauses::{Pauses, pause};
 use super::repeat::Repeat;
@@ -81,17 +82,30 @@ pub fn retry_after(text: &str) -> Option<Duration> {
     Some(Duration::try_from(at.duration_since(crate::clock::now())).unwrap_or_default())
 }
 
+/// Requests at once to one peer, watches and other long waits aside. Each takes a connection, and a thousand cells that
+/// begin together would open thousands: vCenter and API servers refuse or slow down long before.
+const AT_ONCE: usize = 32;
+/// Connections without a request that are kept to one host, for a client's builder.
+pub const IDLE_CONNECTIONS: usize = 8;
+
 /// Somebody who is asked: a cluster, a platform, the inventory.
 #[derive(Debug)]
 pub struct Peer {
     name: String,
+    turns: Semaphore,
     /// It has answered at least once.
     answered: AtomicBool,
 }
 
 impl Peer {
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), answered: AtomicBool::new(false) }
+        Self { name: name.into(), turns: Semaphore::new(AT_ONCE), answered: AtomicBool::new(false) }
+    }
+
+    /// A turn for one try, held while it goes on. Nothing that lasts takes one: it would keep the others waiting.
+    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.turns.acquire().await.ok()
     }
 
     /// Something came back, whatever it said.

@@ -8,7 +8,7 @@ use super::tls::TlsError;
 use super::{DriverOptions, SourceError, tls};
 use crate::config::ProviderProfile;
 use crate::net::proxy::Proxies;
-use crate::net::{Failed, words};
+use crate::net::{Failed, IDLE_CONNECTIONS, words};
 
 /// A client for `endpoint` that trusts the profile's CA, else what the endpoint presents now, else
 /// anything, as configured. `Err`: what it proves, and the cause in words.
@@ -37,7 +37,10 @@ pub(super) async fn builder(
         }
     };
     let config = tls::client_config(pem.as_deref()).map_err(|e| never(e.to_string()))?;
-    let builder = reqwest::Client::builder().tls_backend_preconfigured(config).connect_timeout(timeouts.connect);
+    let builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(config)
+        .connect_timeout(timeouts.connect)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS);
     Ok(Proxies::from_env().map_err(|e| never(e.to_string()))?.apply(builder))
 }
 

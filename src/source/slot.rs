@@ -124,7 +124,10 @@ pub(super) trait Sessions: Sync {
             let mut renewed = false;
             let mut attempts = self.slot().peer.attempts(what, repeat, self.request_timeout());
             loop {
-                match call(live.clone()).await {
+                let turn = self.slot().peer.turn().await;
+                let answer = call(live.clone()).await;
+                drop(turn);
+                match answer {
                     Err(error) if error.session_ended() && !renewed => {
                         renewed = true;
                         live = self.renew(&live).await?;

@@ -23,11 +23,11 @@ use tower::{BoxError, Layer as _, ServiceExt as _};
 
 use super::wait::hub::Hub;
 use crate::config::Settings;
-use crate::net::Peer;
 use crate::net::fetch::{Fetched, fetch};
 use crate::net::proxy::{Proxies, ProxyError};
 use crate::net::repeat::Repeat;
 use crate::net::words::{self, Meaning};
+use crate::net::{IDLE_CONNECTIONS, Peer};
 use oauth::Login;
 pub use read_error::ReadError;
 use retry::chain;
@@ -402,7 +402,9 @@ pub(super) fn client_of(
         ClusterError::Config(format!("failed to set up the client for {}: {}", config.cluster_url, chain(&e)))
     };
     let connector = config.rustls_https_connector_with_connector(proxies.connector(connect)).map_err(failed)?;
-    let service = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(connector);
+    let service = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        .pool_max_idle_per_host(IDLE_CONNECTIONS)
+        .build::<_, Body>(connector);
     let service = service.map_err(BoxError::from);
     let service = config.base_uri_layer().layer(config.extra_headers_layer().map_err(failed)?.layer(service));
     Ok(ClientBuilder::new(layer.layer(service), config.default_namespace.clone()).build())
@@ -441,6 +443,7 @@ fn http_client(
             .apply(reqwest::Client::builder())
             .connect_timeout(connect)
             .timeout(request)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .redirect(policy)
             .tls_danger_accept_invalid_certs(insecure)
     };

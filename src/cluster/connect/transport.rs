@@ -155,11 +155,14 @@ impl TransportLayer {
         let mut attempts = self.peer.attempts(what, repeat, self.request_timeout);
         let mut token = self.tokens.current().await.map_err(TransportError::Token)?;
         let (mut renewed, mut believed) = (false, false);
+        let lives = Lives::of(&parts);
         loop {
             if let Some(rate) = &self.rate {
                 rate.turn().await;
             }
+            let turn = if lives == Lives::Shortly { self.peer.turn().await } else { None };
             let answer = self.once(inner, &parts, &body, token.as_ref()).await;
+            drop(turn);
             let refused = answer.as_ref().is_ok_and(|a| a.status() == StatusCode::UNAUTHORIZED);
             if refused && !renewed && self.tokens.can_renew() {
                 renewed = true;
@@ -170,7 +173,7 @@ impl TransportLayer {
                 }
             }
             // A waiter has its own pauses; an upgrade belongs to its caller.
-            if Lives::of(&parts) != Lives::Shortly {
+            if lives != Lives::Shortly {
                 return answer;
             }
             // Taken out first: a borrowed answer must not live across an await.
@@ -370,6 +373,33 @@ mod tests {
             assert!(patch().await.is_err());
             assert_eq!(calls.load(Ordering::SeqCst), 2);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_goes_over_few_connections_and_a_watch_waits_for_nobody() {
+        let (now, most) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        let (running, peak) = (Arc::clone(&now), Arc::clone(&most));
+        let inner = tower::service_fn(move |request: Request<Body>| {
+            let (running, peak) = (Arc::clone(&running), Arc::clone(&peak));
+            async move {
+                if request.uri().query() != Some("watch=true") {
+                    peak.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    pauses::pause(Duration::from_secs(1)).await;
+                    running.fetch_sub(1, Ordering::SeqCst);
+                }
+                Ok::<_, BoxError>(status(200, "fine"))
+            }
+        });
+        let layer = TransportLayer::new(Arc::new(Tokens::new(Source::None)), Duration::from_secs(5));
+        let client = kube::Client::new(layer.layer(inner), "default");
+        let begun = Instant::now();
+        let get = |path: &str| client.request_text(Request::get(path).body(Vec::new()).unwrap());
+        let (all, watched) = tokio::join!(futures::future::join_all((0..100).map(|_| get("/x"))), async {
+            get("/x?watch=true").await.unwrap();
+            begun.elapsed().as_secs()
+        });
+        assert!(all.iter().all(Result::is_ok));
+        assert_eq!((most.load(Ordering::SeqCst), begun.elapsed().as_secs(), watched), (32, 4, 0));
     }
 
     #[tokio::test(start_paused = true)]
