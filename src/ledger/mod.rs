@@ -508,6 +508,23 @@ mod tests {
     }
 
     #[test]
+    fn an_intent_is_on_the_disk_when_it_returns_and_the_other_lines_go_with_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::create(&dir.path().join("l"), &RunId::random()).unwrap();
+        let waiting = |ledger: &Ledger| ledger.state.lock().unwrap().whole - ledger.synced.lock().unwrap().bytes;
+        assert_eq!(waiting(&ledger), 0, "its head");
+        let first = ledger.intent(None, vm("a")).unwrap();
+        assert_eq!(waiting(&ledger), 0);
+        ledger.done(first, None).unwrap();
+        ledger.gone(first).unwrap();
+        assert!(waiting(&ledger) > 0);
+        // A killed process leaves them whole all the same.
+        assert!(Ledger::is_finished(ledger.path()).unwrap());
+        ledger.intent(None, vm("b")).unwrap();
+        assert_eq!(waiting(&ledger), 0);
+    }
+
+    #[test]
     fn what_is_open_is_undone_newest_first() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ledger.jsonl");
