@@ -121,14 +121,15 @@ func (k *keeper) look() {
 	}
 }
 
-// ofTheCluster tells the pods of CDI and of the populators. They are no work of MTV's: beside the real Forklift the lab
+// ofTheCluster tells the pods of CDI, of the populators and of KubeVirt. They are no work of MTV's: beside the real Forklift the lab
 // copies without them, and for its own MTV it makes some that last for a moment, to be killed.
 func ofTheCluster(kind string, object map[string]any) bool {
 	name := text(object, "metadata.name")
 	if kind == "ConfigMap" && name == "kube-root-ca.crt" {
 		return true // every namespace has it
 	}
-	return kind == "Pod" && (strings.HasPrefix(name, "importer-") || strings.HasPrefix(name, "populate-"))
+	of := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
+	return kind == "Pod" && (of("importer-") || of("populate-") || of("virt-launcher-"))
 }
 
 func text(object any, path string) string {

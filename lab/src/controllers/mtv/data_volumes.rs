@@ -1,5 +1,5 @@
 //! The DataVolumes of a cold migration from vSphere, where somebody looks into the lab: the claim is MTV's own here, and
-//! CDI finds it filled. Follows `DataVolumes` (pkg/controller/plan/adapter/vsphere/builder.go at 2.12.5): virt-v2v copies
+//! CDI finds it filled. No DataVolume belongs to the VM, its claim does (`EnsureVM` in kubevirt.go takes the claims alone). Follows `DataVolumes` (pkg/controller/plan/adapter/vsphere/builder.go at 2.12.5): virt-v2v copies
 //! into a blank one, else CDI copies off VMware's library. Warm migrations, other sources and other clusters have none.
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
@@ -47,11 +47,11 @@ fn body(walk: &Walk<'_>, disk: &InvDisk, claim: &PersistentVolumeClaim) -> Value
     for label in claim.labels().keys().filter(own) {
         labels[label] = json!(claim.labels().get(label));
     }
-    let mut annotations = json!({});
+    // MTV writes its labels among the annotations, too.
+    let mut annotations = labels.clone();
     for (key, value) in claim.annotations().iter().filter(|(key, _)| key.contains("forklift")) {
         annotations[key] = json!(value);
     }
-    annotations["cdi.kubevirt.io/storage.bind.immediate.requested"] = json!("true");
     annotations["cdi.kubevirt.io/storage.deleteAfterCompletion"] = json!("false");
     let source = match walk.run.path(walk.index, &walk.vm).v2v_transfer {
         true => json!({"blank": {}}),
@@ -63,10 +63,10 @@ fn body(walk: &Walk<'_>, disk: &InvDisk, claim: &PersistentVolumeClaim) -> Value
     };
     json!({
         "apiVersion": "cdi.kubevirt.io/v1beta1", "kind": "DataVolume",
-        "metadata": {"name": claim.name_any(), "labels": labels, "annotations": annotations},
+        "metadata": {"name": claim.name_any(), "generateName": claim.metadata.generate_name, "labels": labels,
+            "annotations": annotations},
         "spec": {"source": source, "storage": {
             "resources": spec["resources"], "storageClassName": spec["storageClassName"],
-            "accessModes": spec["accessModes"], "volumeMode": spec["volumeMode"],
         }},
     })
 }
@@ -76,15 +76,5 @@ pub(super) async fn filled(walk: &Walk<'_>, claim: &str) {
     if are_left(walk) {
         let (run, namespace) = (walk.run, &walk.run.plan.spec.target_namespace);
         let _ = succeed(&run.target, namespace, claim, &run.mtv.events).await;
-    }
-}
-
-/// From the VM's creation on it belongs to the VM, as its claim does.
-pub(super) async fn owned(walk: &Walk<'_>, claim: &str, owner: &Value) {
-    if are_left(walk) {
-        let namespace = &walk.run.plan.spec.target_namespace;
-        let api: Api<DynamicObject> = Api::namespaced_with(walk.run.target.clone(), namespace, &resource("DataVolume"));
-        let patch = Patch::Merge(json!({"metadata": {"ownerReferences": owner}}));
-        let _ = api.patch(claim, &PatchParams::default(), &patch).await;
     }
 }

@@ -288,7 +288,6 @@ pub(super) async fn create_vm(walk: &Walk<'_>) -> Result<(), String> {
     for volume in volumes {
         let patch = kube::api::Patch::Merge(json!({"metadata": {"ownerReferences": owner}}));
         let _ = claims.patch(&volume.name_any(), &kube::api::PatchParams::default(), &patch).await;
-        data_volumes::owned(walk, &volume.name_any(), &owner).await;
     }
     if walk.vm.name != made.name_any() {
         walk.run.update(walk.index, |vm| vm.new_name = Some(made.name_any()));
