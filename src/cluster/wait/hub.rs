@@ -14,8 +14,8 @@ use kube::api::{Api, ApiResource, DynamicObject, TypeMeta};
 use kube::runtime::watcher::{self, watcher};
 use tokio::sync::watch;
 
-use super::known::{About, Known, Name, name_in};
-use super::told::{Held, Told};
+use super::known::{About, Known};
+use super::told::{Held, Name, Told, name_in};
 use crate::api::names::RUN_LABEL;
 use crate::net::pauses::{Pauses, pause};
 use crate::tasks::{self, Task};

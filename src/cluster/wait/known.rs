@@ -9,18 +9,11 @@ use kube::runtime::watcher::{self, Event};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::told::{Held, Told};
+use super::told::{Held, Name, Told, name_in};
 use crate::cluster::retry;
 
 /// How long the answer to a write of our own is believed that no watch has confirmed.
 pub(super) const TOLD_HOLDS: Duration = Duration::from_secs(15);
-
-/// Namespace, empty where there is none, and name.
-pub(super) type Name = (String, String);
-
-pub(super) fn name_in(namespace: Option<&str>, name: &str) -> Name {
-    (namespace.unwrap_or_default().to_owned(), name.to_owned())
-}
 
 pub(super) struct Known {
     /// Of what.

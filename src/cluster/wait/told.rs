@@ -17,7 +17,12 @@ use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::known::{Name, name_in};
+/// Namespace, empty where there is none, and name.
+pub(super) type Name = (String, String);
+
+pub(super) fn name_in(namespace: Option<&str>, name: &str) -> Name {
+    (namespace.unwrap_or_default().to_owned(), name.to_owned())
+}
 
 /// What a watch tells of one object, without `managedFields`; what is neither type nor metadata as it was sent.
 #[derive(Debug, Clone)]
