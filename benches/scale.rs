@@ -32,8 +32,8 @@ const BASE: usize = 2;
 /// How much more a cell may cost at the largest number than at the smallest, in the short form.
 const LIMIT: f64 = 1.5;
 /// A run of fewer cells is made this many times.
-const SMALL: usize = 50;
-const TIMES: usize = 5;
+const SMALL: usize = 200;
+const TIMES: usize = 3;
 /// How often the processes are looked at.
 const SAMPLE: Duration = Duration::from_millis(50);
 
