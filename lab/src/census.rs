@@ -12,11 +12,13 @@ use super::controllers::namespaces;
 const TRANSIENT: [&str; 2] = ["Event", "Lease"];
 /// What MTV makes for its populators once, and keeps (`ensurePopulatorServiceAccount`, vsphere/builder.go), and what a
 /// cluster keeps by itself.
-const KEPT: [&str; 5] = [
+const KEPT: [&str; 6] = [
     "populator-pv-reader",
     "populator-pv-reader-binding",
     "populator-lease-reader",
     "populator-lease-reader-binding",
+    // From 2.13 on: what populators know of arrays, in MTV's own namespace.
+    "storage-array-secret",
     // Every namespace has it, and it goes with the namespace.
     namespaces::ROOT_CA,
 ];

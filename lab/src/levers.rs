@@ -134,6 +134,9 @@ impl<D: GuestDirectory> GuestDirectory for Levered<D> {
     fn xcopies(&self, datastore: &str) -> bool {
         self.inner.xcopies(datastore)
     }
+    fn host_name(&self, id: &str) -> Option<String> {
+        self.inner.host_name(id)
+    }
     fn esxi(&self, host: &str) -> Option<Arc<EsxiHost>> {
         self.inner.esxi(host)
     }

@@ -158,6 +158,7 @@ impl Lab {
             Mtv::Forklift(forklift) => Some(&forklift.build),
             Mtv::Own | Mtv::Elsewhere => None,
         };
+        let played = build.map_or(Some(version), |build| MtvVersion::parse(&build.version));
         let seed_options = SeedOptions {
             mtv_version: build.map_or_else(|| options.mtv_version.clone(), |build| build.version.clone()),
             mtv_crds: build.map(|build| build.crds.clone()),
@@ -278,6 +279,7 @@ impl Lab {
                 clock,
                 guests: directory,
                 pods,
+                mtv: played,
                 events,
                 stop: stop.clone(),
             })

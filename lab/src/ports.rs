@@ -107,13 +107,38 @@ impl PartialEq for SharedDisk {
 
 impl Eq for SharedDisk {}
 
+/// What the volume is called stands beside its files; no file can be called so.
+const LABEL: &str = ":label";
+
 impl SharedDisk {
-    pub fn read(&self) -> BTreeMap<String, String> {
+    fn whole(&self) -> BTreeMap<String, String> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).get(&self.file).cloned().unwrap_or_default()
     }
 
-    pub fn write(&self, files: BTreeMap<String, String>) {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner).insert(self.file.clone(), files);
+    fn keep(&self, whole: BTreeMap<String, String>) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).insert(self.file.clone(), whole);
+    }
+
+    pub fn read(&self) -> BTreeMap<String, String> {
+        let mut files = self.whole();
+        files.remove(LABEL);
+        files
+    }
+
+    pub fn write(&self, mut files: BTreeMap<String, String>) {
+        files.extend(self.whole().remove_entry(LABEL));
+        self.keep(files);
+    }
+
+    /// What its file system is called.
+    pub fn label(&self) -> String {
+        self.whole().remove(LABEL).unwrap_or_default()
+    }
+
+    pub fn call(&self, label: &str) {
+        let mut whole = self.whole();
+        whole.insert(LABEL.to_owned(), label.to_owned());
+        self.keep(whole);
     }
 }
 
@@ -136,6 +161,11 @@ pub trait GuestDirectory: Send + Sync {
     fn xcopies(&self, datastore: &str) -> bool {
         let _ = datastore;
         true
+    }
+    /// The name of the host of this id, where the platform has such.
+    fn host_name(&self, id: &str) -> Option<String> {
+        let _ = id;
+        None
     }
     /// The ESXi host of this id or name, where the platform has such.
     fn esxi(&self, host: &str) -> Option<Arc<EsxiHost>> {

@@ -52,6 +52,8 @@ var machines = []machine{
 		networks: []string{vmNetwork}, cpus: 2, memoryMiB: 4096},
 	{name: "mtv-win2022-ip-3disks", guest: windows("windows2019srvNext_64Guest", "2022", "192.168.100.22", "192.168.200.22"),
 		disksGiB: []int64{50, 12, 6}, networks: []string{vmNetwork, mgmtNetwork}, efi: true, cpus: 4, memoryMiB: 8192},
+	{name: "mtv-tests-rhel9-dual-nic", guest: guest{id: "rhel9_64Guest", family: "linuxGuest", fullName: "Red Hat Enterprise Linux 9 (64-bit)"},
+		disksGiB: []int64{16}, networks: []string{vmNetwork, vmNetwork}, cpus: 2, memoryMiB: 4096},
 	{name: "rhel8-template", guest: rhel8(), disksGiB: []int64{16}, networks: []string{vmNetwork}, cpus: 2, memoryMiB: 4096, template: true},
 	{name: "jenkins-legacy", guest: rhel8(), disksGiB: []int64{80}, networks: []string{vmNetwork}, cpus: 2, memoryMiB: 4096, on: true},
 }

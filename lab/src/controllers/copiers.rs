@@ -74,6 +74,11 @@ impl Copier {
         Self { api: Api::namespaced(client.clone(), &namespace), body, name }
     }
 
+    /// By its label: the ESXi host that copies.
+    pub fn runs_on(&mut self, host: &str) {
+        self.body["metadata"]["labels"]["sourceHost"] = json!(host);
+    }
+
     /// Makes it, where it is not there.
     pub async fn start(&self) -> Result<(), kube::Error> {
         let mut body = self.body.clone();

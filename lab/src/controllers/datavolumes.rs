@@ -30,6 +30,8 @@ const DELTA: Duration = Duration::from_secs(60);
 const TICKS: u32 = 4;
 /// Followed by a dot and the checkpoint: set on the claim once that is copied.
 const COPIED: &str = "cdi.kubevirt.io/storage.checkpoint.copied";
+/// A DataVolume that takes a claim of its name that is there already, as MTV asks for after an array has copied.
+const ADOPTS: &str = "cdi.kubevirt.io/allowClaimAdoption";
 
 /// What fills a DataVolume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -215,6 +217,11 @@ async fn fill(dv: Arc<DynamicObject>, options: Arc<StorageOptions>) -> Result<Ac
             .await?;
         return Ok(Action::await_change());
     };
+    if claim.owner_references().is_empty() && dv.annotations().get(ADOPTS).is_some_and(|adopts| adopts == "true") {
+        let owner = json!({"metadata": {"ownerReferences": [owner(&dv)]}});
+        tolerate(claims.patch(&name, &PatchParams::default(), &Patch::Merge(owner)).await, 404)?;
+        return Ok(Action::await_change());
+    }
     if claim.status.as_ref().and_then(|s| s.phase.as_deref()) != Some("Bound") {
         return Ok(Action::await_change());
     }
@@ -321,8 +328,7 @@ async fn claim(options: &StorageOptions, dv: &DynamicObject) -> Result<Value, ku
         "metadata": {
             "name": dv.name_any(), "namespace": dv.namespace(), "labels": labels,
             "annotations": annotations,
-            "ownerReferences": [{"apiVersion": "cdi.kubevirt.io/v1beta1", "kind": "DataVolume", "name": dv.name_any(),
-                "uid": dv.uid(), "controller": true, "blockOwnerDeletion": true}],
+            "ownerReferences": [owner(dv)],
         },
         "spec": {
             "storageClassName": class,
@@ -331,6 +337,12 @@ async fn claim(options: &StorageOptions, dv: &DynamicObject) -> Result<Value, ku
             "resources": at("resources"),
         },
     }))
+}
+
+/// As a claim names its DataVolume.
+fn owner(dv: &DynamicObject) -> Value {
+    json!({"apiVersion": "cdi.kubevirt.io/v1beta1", "kind": "DataVolume", "name": dv.name_any(), "uid": dv.uid(),
+        "controller": true, "blockOwnerDeletion": true})
 }
 
 /// The default for VMs, else the cluster's.

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::copiers::{Copier, SHORTEST, Who};
+use super::mtv::MtvVersion;
 use super::told::Teller;
 use super::xcopy;
 use crate::clock::Clock;
@@ -40,6 +41,8 @@ pub struct StorageOptions {
     pub guests: Arc<dyn GuestDirectory>,
     /// Whether a kubelet plays the pods that copy; without one there are none.
     pub pods: bool,
+    /// The MTV whose populators are played, where some are.
+    pub mtv: Option<MtvVersion>,
     /// Tells of claims and DataVolumes.
     pub(crate) events: Teller,
     pub stop: CancellationToken,
@@ -132,7 +135,10 @@ async fn bind(claim: Arc<PersistentVolumeClaim>, options: Arc<StorageOptions>) -
             return Ok(Action::requeue(AWAITS));
         }
         let who = if xcopy::fills(&claim) { Who::Offload } else { Who::Populator };
-        let populator = Copier::of(&options.client, &claim, who);
+        let mut populator = Copier::of(&options.client, &claim, who);
+        if let Some(host) = xcopy::set_aside(&options.client, &claim).await? {
+            populator.runs_on(&host);
+        }
         let time = options.clock.real(POPULATE).max(SHORTEST);
         match populator.age().await? {
             None => {

@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::json;
 
+use super::copiers::requested;
 use super::mtv::offload::array;
 use super::mtv::offload::log::{Begun, Log, device};
 use super::mtv::offload::populator::{file_is_delta, reach};
@@ -21,9 +22,32 @@ pub(super) fn fills(claim: &PersistentVolumeClaim) -> bool {
     of.is_some_and(|of| of.kind == "VSphereXcopyVolumePopulator")
 }
 
+/// The host that is set aside for the copy of this claim, where there is one (from 2.13 on; `runtimeHost` in
+/// `pkg/lib-volume-populator/populator-machinery/controller.go`).
+pub(super) async fn set_aside(
+    client: &kube::Client,
+    claim: &PersistentVolumeClaim,
+) -> Result<Option<String>, kube::Error> {
+    if !fills(claim) {
+        return Ok(None);
+    }
+    let namespace = claim.namespace().unwrap_or_default();
+    let objects: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource());
+    let object = objects.get_opt(&claim.name_any()).await?;
+    let host = object.as_ref().and_then(|object| object.data.pointer("/spec/migrationHost")?.as_str());
+    Ok(host.filter(|host| !host.is_empty()).map(str::to_owned))
+}
+
 /// The datastore of `[datastore] folder/disk.vmdk`.
 fn datastore(path: &str) -> &str {
     path.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or("", |(name, _)| name)
+}
+
+/// A disk's bytes as a metric has them, which Go writes with the shortest digits and an exponent.
+fn metric(bytes: u64) -> String {
+    let text = format!("{:e}", bytes as f64);
+    let (digits, power) = text.split_once('e').unwrap_or((&text, "0"));
+    format!("{digits}e+{power:0>2}")
 }
 
 /// The host copies for the populator's key; whether by XCOPY.
@@ -56,7 +80,10 @@ pub(super) async fn finish(options: &StorageOptions, claim: &PersistentVolumeCla
     let method = if told("ESXI_CLONE_METHOD") == "ssh" { "ssh" } else { "vib" }.to_owned();
     let file = text("/spec/vmdkPath");
     let mut used = !file_is_delta(file) && options.guests.xcopies(datastore(file));
-    let host = object.labels().get("sourceHost").cloned().unwrap_or_default();
+    let host = match text("/spec/migrationHost") {
+        "" => object.labels().get("sourceHost").cloned().unwrap_or_default(),
+        own => own.to_owned(),
+    };
     let mut log = Log::new(&name, file);
     let pods: Api<Pod> = Api::namespaced(options.client.clone(), &namespace);
     let pod = format!("populate-{uid}");
@@ -71,7 +98,14 @@ pub(super) async fn finish(options: &StorageOptions, claim: &PersistentVolumeCla
     }
     log.main("", "copy-offload started", "");
     let volume = format!("pvc-{uid}");
-    log.begins(&Begun { method: &method, file, volume: &volume, claim: &uid, host_id: &host, host_name: &host });
+    let known = options.guests.host_name(&host);
+    if known.is_none() && !text("/spec/migrationHost").is_empty() {
+        log.fails(&format!("didn't find any host with id {host}"));
+        end(&pods, &pod, &log, "Failed").await?;
+        return Ok(false);
+    }
+    let host_name = known.unwrap_or_else(|| host.clone());
+    log.begins(&Begun { method: &method, file, volume: &volume, claim: &uid, host_id: &host, host_name: &host_name });
     let copied = match method.as_str() {
         "ssh" => by_ssh(&mut log, options, &keys, &host, file, &uid).await,
         _ => {
@@ -89,12 +123,32 @@ pub(super) async fn finish(options: &StorageOptions, claim: &PersistentVolumeCla
     }
     log.looks(100, used);
     log.gives_back();
-    log.ends(true);
-    let mut status = json!({"progress": "100", "xcopyUsed": if used { "1" } else { "0" }});
-    if method == "vib" {
-        status["vibVersion"] = json!("1.0.0");
+    let since = |minor: u32| options.mtv.is_some_and(|mtv| mtv.at_least(minor));
+    log.ends(since(12));
+    let mut told = json!({"status": {"progress": "100"}});
+    if since(12) {
+        told["status"]["xcopyUsed"] = json!(if used { "1" } else { "0" });
+        if method == "vib" {
+            told["status"]["vibVersion"] = json!("1.0.0");
+        }
     }
-    let status = Patch::Merge(json!({ "status": status }));
+    if since(13) {
+        let bytes = metric(requested(claim));
+        let completion = [
+            ("result", "success"),
+            ("copyDurationSeconds", "105"),
+            ("storageVendor", text("/spec/storageVendorProduct")),
+            ("cloneMethod", method.as_str()),
+            ("storageProtocol", "iscsi"),
+            ("provisionedBytes", bytes.as_str()),
+            ("allocatedBytes", bytes.as_str()),
+        ];
+        for (key, value) in completion {
+            told["status"][key] = json!(value);
+        }
+        told["metadata"] = json!({"labels": {"forklift.konveyor.io/offload-completed": "true"}});
+    }
+    let status = Patch::Merge(told);
     tolerate(objects.patch(&name, &PatchParams::default(), &status).await, 404)?;
     end(&pods, &pod, &log, "Succeeded").await?;
     Ok(true)

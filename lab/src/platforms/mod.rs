@@ -109,6 +109,9 @@ impl GuestDirectory for AllGuests {
     fn xcopies(&self, datastore: &str) -> bool {
         self.0.iter().all(|directory| directory.xcopies(datastore))
     }
+    fn host_name(&self, id: &str) -> Option<String> {
+        self.0.iter().find_map(|directory| directory.host_name(id))
+    }
     fn esxi(&self, host: &str) -> Option<Arc<EsxiHost>> {
         self.0.iter().find_map(|directory| directory.esxi(host))
     }

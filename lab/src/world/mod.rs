@@ -198,6 +198,9 @@ impl GuestDirectory for World {
         let called = |store: &&Datastore| store.id == datastore || store.name == datastore;
         self.read(|state| state.datastores.iter().find(called).is_none_or(|store| store.xcopy))
     }
+    fn host_name(&self, id: &str) -> Option<String> {
+        self.read(|state| state.hosts.iter().find(|host| host.id == id).map(|host| host.name.clone()))
+    }
     fn esxi(&self, host: &str) -> Option<Arc<EsxiHost>> {
         self.esxi.get()?.host(host)
     }

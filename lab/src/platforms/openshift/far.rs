@@ -103,6 +103,7 @@ impl FarOpenshift {
             clock: options.clock,
             guests: machines.clone(),
             pods: false,
+            mtv: None,
             events,
             stop: stop.clone(),
         };
