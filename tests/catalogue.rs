@@ -187,3 +187,44 @@ fn a_plan_outlives_an_upgrade_by_the_users_command_and_a_command_that_brings_not
     unset.exits(5).says("`upgrade_command` is not set");
     lab.ends_clean();
 }
+
+#[test]
+fn must_gather_runs_for_a_cell_that_did_not_pass_and_its_archive_is_an_artifact_and_its_pod_is_gone() {
+    let place = Place::new();
+    let image = "--set must_gather_image=quay.io/kubev2v/forklift-must-gather:latest";
+    let cells = "-p ovirt -s test_sanity_cold_mtv_migration -s test_cold_remote_ocp";
+    let run = |more: &str| place.run(&format!("run --lab {cells} --results results {image} {more}"));
+    let there = "--set must_gather_namespace=openshift-mtv --set must_gather_service_account=default";
+    let red = run(&format!("{there} --defect wrong-cpu --keep always")).exits(1).says("2 failed");
+    let red = red.says("forklift-must-gather:latest runs as Pod openshift-mtv/mm-").says("`must_gather_cells` is 1");
+    red.says("must-gather: must-gather.tar.gz is among the artifacts");
+    let results = place.results();
+    let files = |name: &str| {
+        let told = ["sanity_cold_mtv_migration", "cold_remote_ocp"]
+            .map(|cell| results.cell(&format!("ovirt/test_{cell}"))["artifacts"].as_array().unwrap().clone());
+        let paths = told.iter().flatten().map(|path| path.as_str().unwrap().to_owned());
+        paths.filter(|path| path.ends_with(name)).collect::<Vec<_>>()
+    };
+    let [archive] = files("/must-gather.tar.gz").try_into().unwrap();
+    let listed = std::process::Command::new("tar").arg("xzOf").arg(results.dir.join(archive)).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&listed.stdout), "quay.io/kubev2v/forklift-must-gather:latest\n", "{listed:?}");
+    let [log] = files("/must-gather.log").try_into().unwrap();
+    assert!(std::fs::read_to_string(results.dir.join(log)).unwrap().contains("Targeted gathering for Plan: "));
+    let open = results.text("ledger.jsonl");
+    assert!(open.contains("\"Pod\"") && !open.contains("not in the ledger"), "the Pod was written down");
+    // What is wrong with it is a note, and no verdict.
+    let nowhere = run("--set must_gather_namespace=nowhere --defect wrong-cpu").exits(1);
+    nowhere.says("must-gather: failed to create Pod nowhere/mm-").says("hold nothing that this run made");
+    let green = run(there).exits(0);
+    assert!(!green.out.contains("must-gather:"), "{}", green.out);
+}
+
+#[test]
+fn a_copy_offload_cell_that_did_not_pass_has_the_logs_of_populators_that_are_gone() {
+    let place = Place::new();
+    let run = "run --lab -p vsphere -s test_copyoffload_thin_migration --results results --defect offload-fell-back";
+    place.run(run).exits(1).says("1 failed");
+    let cell = place.results().cell("vsphere/test_copyoffload_thin_migration")["artifacts"].to_string();
+    assert!(cell.contains("/populate/populate/logs/current.log"), "{cell}");
+    assert!(cell.contains("/vspherexcopyvolumepopulators/"), "{cell}");
+}

@@ -267,7 +267,7 @@ fn the_base_binds_what_the_base_run_needs_and_components_add_the_rest() {
         assert!(!may(resource, verb), "the base may {verb} {resource}");
     }
     assert!(rules.iter().all(|rule| !rule.to_string().contains('*')), "no wildcard");
-    for name in ["remote", "openshift-source", "stories", "limited"] {
+    for name in ["remote", "openshift-source", "stories", "limited", "must-gather"] {
         let folder = format!("manifests/components/{name}/");
         let binding = of_kind(&folder, "ClusterRoleBinding");
         assert_eq!((of_kind(&folder, "Component").len(), binding.len()), (1, 1), "{name}");

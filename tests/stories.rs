@@ -211,6 +211,16 @@ fn what_one_vm_writes_on_a_shared_disk_the_other_reads_and_a_copy_instead_is_red
     assert_eq!(told.matches("holds what the others wrote (1 files)").count(), 2, "each VM has read the other's");
     let red = place.run(&format!("{args} --defect split-disk")).exits(1);
     red.says("shared-data").says("mtv-matrix-");
+    let args = args.replace("rhel", "windows");
+    place
+        .run(&args)
+        .exits(0)
+        .says("1 passed")
+        .says("hold nothing that this run made")
+        .says("its shared disk is called MTV");
+    let told = place.results().text("events.jsonl");
+    assert_eq!(told.matches("holds what the others wrote (1 files)").count(), 2, "each Windows has read the other's");
+    place.run(&format!("{args} --defect split-disk")).exits(1).says("shared-data").says("volumes are called MTV");
 }
 
 #[test]

@@ -243,6 +243,10 @@ impl CellId {
     pub fn array(&self, run: &RunId, attempt: u32) -> String {
         format!("{run}-array-{}", hash_chars(&format!("{run}/{}/{attempt}", self.0), 8))
     }
+    /// The Pod that gathers for one attempt.
+    pub fn must_gather(&self, run: &RunId, attempt: u32) -> String {
+        format!("{run}-gather-{}", hash_chars(&format!("{run}/{}/{attempt}", self.0), 8))
+    }
     /// The `n`th NAD (from 1) and its bridge: at most 15 characters, the limit of a Linux bridge.
     pub fn nad(&self, run: &RunId, attempt: u32, n: usize) -> String {
         format!("mm{}-{n}", hash_chars(&format!("{run}/{}/{attempt}", self.0), 8))

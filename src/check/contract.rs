@@ -389,6 +389,6 @@ pub const CONTRACT: &[Check] = &[
     step(
         "shared-data",
         "what one VM writes on a disk that several share, the others read there (step `share-data`)",
-        "nobody could log in; the guest is a Windows; or the VM is off, and `boot` is switched off",
+        "nobody could log in; the disk of a Windows has no name (step `label-disk`); or the VM is off, and `boot` is switched off",
     ),
 ];

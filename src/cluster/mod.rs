@@ -10,5 +10,5 @@ pub mod wait;
 
 pub use connect::{Cluster, ClusterError, Limits, ReadError, retry};
 pub use objects::apply::{ApplyError, Tracked};
-pub use objects::{apply, placement, strict, switch, target};
+pub use objects::{apply, exec, placement, strict, switch, target};
 pub use wait::{Poll, WaitError};

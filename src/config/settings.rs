@@ -56,6 +56,15 @@ pub struct Settings {
     pub upgrade_command: Vec<String>,
     /// The MTV that it must bring, e.g. `2.12.5`; unset: any other than before.
     pub upgrade_to: Option<String>,
+    /// MTV's must-gather image, which runs as a Pod for a cell that did not pass, before it is torn down; empty: none does.
+    pub must_gather_image: String,
+    /// Where that Pod runs. The manifests' component `must-gather` gives the rights for it there.
+    pub must_gather_namespace: String,
+    /// The Pod's ServiceAccount, which may read what it gathers.
+    pub must_gather_service_account: String,
+    /// For so many cells of a run, the first that do not pass.
+    #[schemars(range(min = 1, max = 1000))]
+    pub must_gather_cells: u32,
     /// A Jira that is asked for the state of each known issue of the scenarios that has a key there; empty: a known issue is
     /// as its scenario says.
     pub jira_url: String,
@@ -332,6 +341,10 @@ pub struct Timeouts {
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]
     pub snapshot_removal: Duration,
+    /// The must-gather image's work for one cell, and then as long again for reading what it gathered.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::DurationText")]
+    pub must_gather: Duration,
     /// A stage says that it is still at work, how far it is, and what it waits for, each time that this has passed.
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]

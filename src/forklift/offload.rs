@@ -95,13 +95,18 @@ impl Populators {
         self.pods.seen(limit).await
     }
 
+    /// The populators' own objects of the namespace, as they were seen last.
+    pub fn all_objects(&self) -> Result<Vec<Value>, String> {
+        self.objects.seen()
+    }
+
     /// The populators' own objects, of these Migrations, as they were seen last.
     pub fn objects(&self, migrations: &[String]) -> Result<Vec<Value>, String> {
         let of_them = |object: &Value| {
             let label = object.pointer("/metadata/labels/migration").and_then(Value::as_str);
             label.is_some_and(|label| migrations.iter().any(|uid| uid == label))
         };
-        Ok(self.objects.seen()?.into_iter().filter(of_them).collect())
+        Ok(self.all_objects()?.into_iter().filter(of_them).collect())
     }
 }
 

@@ -50,6 +50,7 @@ pub async fn run(context: &RunContext, cell: &Cell, attempt: u32) -> Outcome {
         }
         Err(mut failure) => {
             boxed(super::artifacts::collect(context, cell, attempt)).await;
+            boxed(context.must_gather(cell, attempt)).await;
             failure.problem.look_at.push(format!("artifacts/{}", cell.id.slug()));
             let repeatable = !used_up.load(Ordering::Relaxed) && failure.verdict != Verdict::Blocked;
             Outcome { verdict: failure.verdict, problem: Some(failure.problem), repeatable }
@@ -127,7 +128,11 @@ async fn attempt_stages(context: &RunContext, cell: &Cell, attempt: u32, used_up
         })
         .collect();
     let mut cast = Cast::new(context, cell, attempt, &prepared, &roles, used_up);
-    tell(run, &chapters, &mut cast).await
+    let told = tell(run, &chapters, &mut cast).await;
+    if told.is_err() {
+        boxed(cast.keep_traces()).await;
+    }
+    told
 }
 
 /// The scenario's template for names of PVCs, where MTV can name every VM's disks by it.

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -129,6 +130,8 @@ pub struct RunContext {
     defaults: tokio::sync::Mutex<BTreeMap<(String, String), OnceDefaults>>,
     /// The MTV that a story has brought.
     upgraded: Mutex<Option<String>>,
+    /// Cells that MTV's must-gather image was run for.
+    gathered_for: AtomicU32,
     /// VMs of platforms without a driver that this run has migrated, by profile and id.
     migrated: Mutex<BTreeSet<(String, String)>>,
 }
@@ -156,6 +159,7 @@ impl RunContext {
             nfs: Mutex::default(),
             defaults: tokio::sync::Mutex::default(),
             upgraded: Mutex::default(),
+            gathered_for: AtomicU32::new(0),
             migrated: Mutex::default(),
         }
     }
@@ -171,6 +175,12 @@ impl RunContext {
         if let Ok(mut upgraded) = self.upgraded.lock() {
             *upgraded = Some(now);
         }
+    }
+
+    /// Whether one more cell may be gathered for.
+    pub(super) fn may_gather(&self, most: u32) -> bool {
+        let next = |count: u32| (count < most).then_some(count + 1);
+        self.gathered_for.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
     }
 
     /// MTV was told to migrate a VM that is nobody's clone: from now on its state is of this run's making.

@@ -15,6 +15,7 @@ mod inside;
 mod lent;
 pub mod levers;
 mod marker;
+mod must_gather;
 mod offload;
 mod prepare;
 mod prepared;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::Failure;
+use super::artifacts;
 use super::context::{OpenProfile, RunContext};
 use super::prepared::{Offloading, Prepared, PreparedVm};
 use crate::api::forklift::XcopyConfig;
@@ -172,4 +173,19 @@ pub(super) async fn left(
         None => (Err(nobody.to_owned()), Err(nobody.to_owned())),
     };
     Some(Offloaded { array, pods, populators: objects })
+}
+
+/// Puts what the populators left among the artifacts of an attempt that did not pass. Their pods that are still there are
+/// read once more after this.
+pub(super) async fn keep(
+    context: &RunContext,
+    (cell, attempt): (&Cell, u32),
+    prepared: &Prepared,
+    populators: &Populators,
+) {
+    let there = &prepared.destination.cluster;
+    let remote = there.id() != context.parts.cluster.id();
+    let place = artifacts::Gone { remote, namespace: &prepared.target_namespace };
+    let pods = populators.pods(READ).await.unwrap_or_default();
+    artifacts::keep_gone(context, (cell, attempt), place, &pods, populators.all_objects().unwrap_or_default());
 }

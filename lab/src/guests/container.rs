@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
-use super::machine::{Disk, Machine};
+use super::gathered;
+use super::machine::{Disk, Machine, escaped};
 use super::shell::{self, Answer};
 use super::terminal::{self, Shown, Terminal};
 use crate::ports::GuestProfile;
@@ -48,13 +49,18 @@ impl Container {
         let usual = [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/root")];
         let usual = usual.map(|(key, value)| (key.to_owned(), value.to_owned())).into_iter();
         let environment = usual.chain([("HOSTNAME".to_owned(), host.clone())]).chain(own).collect();
+        let mut files = BTreeMap::new();
+        if text(pod, "/spec/initContainers/0/command/0") == gathered::SCRIPT {
+            let image = text(pod, "/spec/initContainers/0/image");
+            files.insert(gathered::ARCHIVE.to_owned(), escaped(&gathered::archive(&image)));
+        }
         let profile = GuestProfile {
             windows: false,
             hostname: host,
             pretty_name: "Red Hat Enterprise Linux 9.4 (Plow)".to_owned(),
             users: Vec::new(),
             nics: Vec::new(),
-            files: BTreeMap::new(),
+            files,
             fails: None,
             luks: None,
             shared: None,

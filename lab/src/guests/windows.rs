@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::directory;
 use super::files::absolute;
 use super::machine::Machine;
+use super::powershell;
 use super::shell::{self, Answer};
 use super::view;
 use crate::ports::{GuestNic, GuestProfile};
@@ -18,6 +19,9 @@ pub fn answer(guest: &GuestProfile, machine: &Machine, words: &[String]) -> Answ
     let command = command.rsplit(['\\', '/']).next().unwrap_or_default().trim_end_matches(".exe");
     let rest = words.get(1..).unwrap_or_default();
     match command {
+        "powershell" | "pwsh" if encoded(rest).is_some() => {
+            encoded(rest).map_or_else(Answer::default, |script| powershell::run(guest, &script))
+        }
         "cmd" | "powershell" | "pwsh" => {
             let at = rest.iter().position(|word| matches!(word.to_lowercase().as_str(), "/c" | "-command" | "-c"));
             shell::run_on(guest, machine, &rest.get(at.map_or(0, |at| at + 1)..).unwrap_or_default().join(" "))
@@ -39,6 +43,12 @@ pub fn answer(guest: &GuestProfile, machine: &Machine, words: &[String]) -> Answ
             ),
         ),
     }
+}
+
+/// The script that a command line has in base64.
+fn encoded(words: &[String]) -> Option<String> {
+    let at = words.iter().position(|word| word.eq_ignore_ascii_case("-encodedcommand"))?;
+    powershell::decoded(words.get(at + 1)?)
 }
 
 /// The file of every installation that `type` is tried with.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::DocsError;
 
 /// The roles, in the order in which the table has them, and how each is given.
-const ROLES: [(&str, &str); 7] = [
+const ROLES: [(&str, &str); 8] = [
     ("base/rbac.yaml", "base"),
     ("base/rbac-mtv.yaml", "base"),
     ("base/rbac-monitoring.yaml", "base"),
@@ -16,6 +16,7 @@ const ROLES: [(&str, &str); 7] = [
     ("components/openshift-source/rbac.yaml", "component `openshift-source`"),
     ("components/stories/rbac.yaml", "component `stories`"),
     ("components/limited/rbac.yaml", "component `limited`"),
+    ("components/must-gather/rbac.yaml", "component `must-gather`"),
 ];
 
 /// A Role, a ClusterRole, or what binds one.

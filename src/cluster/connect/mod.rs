@@ -11,6 +11,7 @@ mod rights;
 mod time;
 pub(crate) mod token;
 mod transport;
+pub mod upgrade;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,23 +1,16 @@
 //! A TCP connection to a guest's port through KubeVirt's port-forward subresource (cluster.md §2.4).
 //!
-//! `kube::Client::connect` offers other sub-protocols and refuses the answer, so the upgrade is
-//! made here. Binary messages carry raw bytes both ways; KubeVirt never sends a Close frame.
+//! Binary messages carry raw bytes both ways; KubeVirt never sends a Close frame.
 
 use std::io;
 
 use futures::{SinkExt, StreamExt};
-use http::{Request, StatusCode, header};
-use http_body_util::BodyExt;
-use hyper_util::rt::TokioIo;
-use kube::client::Body;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::handshake::client::generate_key;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::Role;
 
-use crate::cluster::{Cluster, retry};
+use crate::cluster::Cluster;
+use crate::cluster::connect::upgrade::{self, Refused};
 use crate::tasks::{self, Task};
 
 const PROTOCOL: &str = "plain.kubevirt.io";
@@ -71,36 +64,7 @@ pub(super) async fn open(
     let path = format!(
         "/apis/subresources.kubevirt.io/v1/namespaces/{namespace}/virtualmachineinstances/{vm}/portforward/{port}/tcp"
     );
-    let key = generate_key();
-    let request = Request::get(&path)
-        .header(header::CONNECTION, "Upgrade")
-        .header(header::UPGRADE, "websocket")
-        .header(header::SEC_WEBSOCKET_VERSION, "13")
-        .header(header::SEC_WEBSOCKET_KEY, &key)
-        .header(header::SEC_WEBSOCKET_PROTOCOL, PROTOCOL)
-        .body(Body::empty())
-        .map_err(|e| Closed::Way(format!("`{path}` is not a path: {e}")))?;
-    let answer = cluster
-        .client()
-        .send(request)
-        .await
-        .map_err(|e| Closed::Way(format!("failed to ask for a port-forward: {}", retry::short(&e))))?;
-    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-        let status = answer.status();
-        let body = answer.into_body().collect().await.map(|b| b.to_bytes()).unwrap_or_default();
-        let why = format!("the port-forward was refused: {} (HTTP {})", refusal(&body), status.as_u16());
-        // 500 is what KubeVirt says where the guest refuses the connection.
-        return Err(match status.as_u16() {
-            401 | 403 | 429 | 502..=504 => Closed::Way(why),
-            404 => Closed::Absent(why),
-            _ => Closed::Guest(why),
-        });
-    }
-    agreed(answer.headers(), &key).map_err(Closed::Way)?;
-    let upgraded = hyper::upgrade::on(answer)
-        .await
-        .map_err(|e| Closed::Way(format!("the port-forward broke: {}", retry::chain(&e))))?;
-    let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, None).await;
+    let socket = upgrade::open(cluster, &path, PROTOCOL, "port-forward").await.map_err(closed)?;
     let (near, far) = tokio::io::duplex(BUFFER);
     let pump = tasks::own(async move {
         if let Err(error) = pump(socket, far).await {
@@ -110,16 +74,13 @@ pub(super) async fn open(
     Ok((Tunnel { _pump: pump }, near))
 }
 
-/// Whether the server speaks WebSocket and our sub-protocol.
-fn agreed(headers: &http::HeaderMap, key: &str) -> Result<(), String> {
-    let says = |name: header::HeaderName| headers.get(name).and_then(|v| v.to_str().ok());
-    if says(header::SEC_WEBSOCKET_ACCEPT) != Some(derive_accept_key(key.as_bytes()).as_str()) {
-        return Err("the port-forward was answered by something that is no WebSocket server".to_owned());
+/// 500 is what KubeVirt says where the guest refuses the connection.
+fn closed(refused: Refused) -> Closed {
+    match refused.status {
+        None | Some(401 | 403 | 429 | 502..=504) => Closed::Way(refused.why),
+        Some(404) => Closed::Absent(refused.why),
+        Some(_) => Closed::Guest(refused.why),
     }
-    if says(header::SEC_WEBSOCKET_PROTOCOL) != Some(PROTOCOL) {
-        return Err(format!("the port-forward did not agree to the sub-protocol {PROTOCOL}"));
-    }
-    Ok(())
 }
 
 /// Either side's end ends both: there is no half-close.
@@ -154,21 +115,13 @@ where
     }
 }
 
-/// The message of a Status, or the text itself.
-fn refusal(body: &[u8]) -> String {
-    let status: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-    let message = status.as_ref().and_then(|s| s.get("message")).and_then(|m| m.as_str());
-    match message {
-        Some(message) => message.to_owned(),
-        None => String::from_utf8_lossy(body).trim().chars().take(200).collect(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::time::Duration;
     use tokio::net::{TcpListener, TcpStream};
+    use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+    use tokio_tungstenite::tungstenite::protocol::Role;
 
     async fn read_head(stream: &mut TcpStream) -> String {
         let mut head = Vec::new();

@@ -3,6 +3,7 @@
 //! `apply` is the way to create; removing is `cleanup`'s. Knows Kubernetes, OpenShift and KubeVirt.
 
 pub mod apply;
+pub mod exec;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod placement;

@@ -12,6 +12,7 @@ use kube::core::{ApiResource, GroupVersionKind, TypeMeta};
 use serde_json::{Value, json};
 
 use super::hide_user_data;
+use crate::api::pods::SeenPod;
 use crate::cluster::apply::{code_of, dynamic_api};
 use crate::cluster::{Cluster, retry};
 use crate::forklift::{CLUSTER_VERSION, DEFINITIONS, WAITED_FOR};
@@ -231,6 +232,38 @@ pub(super) async fn logs(cluster: &Cluster, namespace: &str, since: Option<Times
     .await
 }
 
+/// The one container of a pod of MTV's populators.
+const POPULATES: &str = "populate";
+
+/// Populators' pods as they were seen last, each with its log, and their objects.
+pub(super) fn gone(namespace: &str, pods: &[SeenPod], objects: Vec<Value>) -> Gathered {
+    let mut all = Gathered::default();
+    let namespace = part(namespace);
+    for pod in pods {
+        let folder = format!("namespaces/{namespace}/pods/{}", part(&pod.name));
+        let object = json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": pod.name, "namespace": namespace, "labels": pod.labels, "creationTimestamp": pod.created},
+            "status": {"phase": pod.phase}});
+        let path = format!("{folder}/{}.yaml", part(&pod.name));
+        all.files.push(File { path, what: "Pod".to_owned(), text: yaml(&object) });
+        if !pod.log.is_empty() {
+            let path = format!("{folder}/{POPULATES}/{POPULATES}/logs/current.log");
+            all.files.push(File { path, what: "log".to_owned(), text: pod.log.clone() });
+        }
+        all.unread.extend(pod.unread.as_ref().map(|why| format!("log of {}: {why}", pod.name)));
+    }
+    for mut object in objects {
+        let name = part(object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default());
+        let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("managedFields");
+        }
+        let path = format!("namespaces/{namespace}/forklift.konveyor.io/{}s/{name}.yaml", kind.to_lowercase());
+        all.files.push(File { path, what: kind, text: yaml(&object) });
+    }
+    all
+}
+
 async fn of_pod(api: &Api<Pod>, namespace: &str, mut pod: Pod, since: Option<Timestamp>) -> Gathered {
     let name = pod.name_any();
     let folder = format!("namespaces/{}/pods/{}", part(namespace), part(&name));
@@ -320,6 +353,23 @@ mod tests {
         });
         let client = kube::Client::new(service, "default");
         (Cluster::from_client(client, "https://lab", Duration::from_secs(1)).unwrap(), asked)
+    }
+
+    #[test]
+    fn a_populator_that_is_gone_lies_where_it_would_with_its_log() {
+        let pod =
+            SeenPod { name: "populate-1".into(), log: "copied\n".into(), phase: "Failed".into(), ..SeenPod::default() };
+        let object = json!({"kind": "VSphereXcopyVolumePopulator", "metadata": {"name": "../up", "managedFields": []}});
+        let all = gone("ns", &[pod], vec![object]);
+        let paths: Vec<&str> = all.files.iter().map(|file| file.path.as_str()).collect();
+        let wanted = [
+            "namespaces/ns/pods/populate-1/populate-1.yaml",
+            "namespaces/ns/pods/populate-1/populate/populate/logs/current.log",
+            "namespaces/ns/forklift.konveyor.io/vspherexcopyvolumepopulators/_._up.yaml",
+        ];
+        assert_eq!(paths, wanted);
+        assert!(all.files[0].text.contains("phase: Failed") && all.files[1].text == "copied\n");
+        assert!(!all.files[2].text.contains("managedFields"));
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use self::gather::{Gathered, OF_CLUSTER, OF_MTV};
 use super::context::RunContext;
+use crate::api::pods::SeenPod;
 use crate::api::world::Kind;
 use crate::api::world::inventory::collections;
 use crate::event::{EventKind, Level};
@@ -93,6 +94,32 @@ async fn collect_all(context: &RunContext, cell: &Cell, attempt: u32) {
     }
     unread.sort();
     unread.dedup();
+    if !unread.is_empty() {
+        let message = format!("artifacts lack what could not be read: {}", unread.join("; "));
+        context.note(Some(&cell.id), Level::Warning, message);
+    }
+}
+
+/// Where pods were that are gone.
+pub(super) struct Gone<'a> {
+    /// Another cluster than the run's own.
+    pub remote: bool,
+    pub namespace: &'a str,
+}
+
+/// Writes down pods that came and went, with the logs that were kept of them, and objects that went with them.
+pub(super) fn keep_gone(
+    context: &RunContext,
+    (cell, attempt): (&Cell, u32),
+    place: Gone<'_>,
+    pods: &[SeenPod],
+    objects: Vec<Value>,
+) {
+    let relative = folder_of(cell, attempt);
+    let folder = Folder { context, cell, dir: context.parts.results.join(&relative), relative };
+    let root = if place.remote { REMOTE } else { "" };
+    let mut unread = Vec::new();
+    folder.keep(root, gather::gone(place.namespace, pods, objects), true, &mut unread);
     if !unread.is_empty() {
         let message = format!("artifacts lack what could not be read: {}", unread.join("; "));
         context.note(Some(&cell.id), Level::Warning, message);

@@ -80,6 +80,8 @@ pub(in crate::migration) struct Told {
     pub(super) drained: Vec<String>,
     /// What was written into guests, by the id of the source VM; `Err`: why it came to nothing where the platform can.
     pub(super) markers: BTreeMap<String, Result<Marker, String>>,
+    /// What the file system on the disk that VMs share is called; `Err`: why nobody could name it.
+    pub(super) label: Option<Result<String, String>>,
     /// What the populators of a copy-offload plan do, since the first Migration.
     populators: Option<Populators>,
 }
@@ -114,6 +116,13 @@ impl Actor<'_> {
         }
         failure.problem.details.extend(found);
         Failure::environment(failure.problem)
+    }
+
+    /// What the populators of this Plan left, for the artifacts.
+    pub(super) async fn keep_traces(&self) {
+        if let Some(populators) = &self.told.populators {
+            offload::keep(self.context, (self.cell, self.attempt), &self.prepared, populators).await;
+        }
     }
 
     async fn perform(&mut self, step: &Step) -> Result<(), Failure> {
@@ -179,6 +188,7 @@ impl Actor<'_> {
             Step::Fault(_) => Ok(()),
             Step::WriteMarker(step) => boxed(self.write_markers(step.vm.as_ref())).await,
             Step::ReadMarker(read) => boxed(self.read_markers(read)).await,
+            Step::LabelDisk(_) => boxed(self.label_disk()).await,
             Step::ShareData(_) => boxed(self.share_data()).await,
             Step::Run(run) => boxed(self.run(run)).await,
             Step::Shutdown(step) => boxed(self.shut_down(step.vm.as_ref(), limit)).await,

@@ -55,6 +55,13 @@ impl<'a> Cast<'a> {
 }
 
 impl Cast<'_> {
+    /// Keeps what populators left, among the artifacts: MTV has taken their pods away by now.
+    pub async fn keep_traces(&self) {
+        for actor in &self.actors {
+            actor.keep_traces().await;
+        }
+    }
+
     /// The adapters of the VM that is named.
     fn macs(&self, named: Option<&VmName>) -> Result<Vec<String>, Failure> {
         let Some(named) = named else { return Ok(Vec::new()) };

@@ -92,6 +92,19 @@ impl Actor<'_> {
         driver: &dyn SourceDriver,
         vm: &PreparedVm,
     ) -> Result<Result<Marker, String>, Failure> {
+        let marker = Marker::new(vm.before.os);
+        Ok(self.in_source(driver, vm, "its marker", marker.writing()).await?.map(|()| marker))
+    }
+
+    /// Runs a program in the guest of a source VM, which is started for it where it is off. `Ok(Err)`: why that came to
+    /// nothing.
+    pub(super) async fn in_source(
+        &self,
+        driver: &dyn SourceDriver,
+        vm: &PreparedVm,
+        purpose: &str,
+        (program, arguments): (&str, String),
+    ) -> Result<Result<(), String>, Failure> {
         let login = match login_of(&self.prepared, vm) {
             Ok(login) => login,
             Err(why) => return Ok(Err(why)),
@@ -100,26 +113,24 @@ impl Actor<'_> {
         if !was_on && !self.boots() {
             return Ok(Err("the VM is off, and `boot` is switched off: nobody starts it".to_owned()));
         }
-        let marker = Marker::new(vm.before.os);
         let limit = self.context.parts.settings.timeouts.guest_info;
-        let write = async {
+        let run = async {
             if !was_on {
                 let how = driver.set_power(&vm.reference, true).await?;
-                self.note(Level::Info, format!("source VM {} started for its marker: {how}", vm.reference.name));
+                self.note(Level::Info, format!("source VM {} started for {purpose}: {how}", vm.reference.name));
             }
             driver.wait_guest_info(&vm.reference, limit).await?;
-            let (program, arguments) = marker.writing();
             driver.run_in_guest(&vm.reference, &login, program, &arguments, limit).await
         };
-        let wrote = write.await;
+        let ran = run.await;
         // Whatever came of it, the source is left as it was.
         if !was_on {
             let how = driver.set_power(&vm.reference, false).await?;
             self.note(Level::Info, format!("source VM {}: {how}", vm.reference.name));
             self.seen_as_before(vm).await?;
         }
-        match wrote {
-            Ok(0) => Ok(Ok(marker)),
+        match ran {
+            Ok(0) => Ok(Ok(())),
             Ok(code) => Ok(Err(format!("its guest ended the command with exit code {code}"))),
             // A guest that can't be written into is no fault of the migration's.
             Err(error) if error.is_answer() => Ok(Err(error.to_string())),

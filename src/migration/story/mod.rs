@@ -12,6 +12,7 @@ mod guests;
 mod inspect;
 mod killed;
 mod shared_data;
+mod shared_windows;
 mod together;
 mod upgrade;
 
@@ -81,6 +82,7 @@ fn blames_mtv(step: &Step) -> bool {
         | Step::Fault(_)
         | Step::WriteMarker(_)
         | Step::ReadMarker(_)
+        | Step::LabelDisk(_)
         | Step::ShareData(_)
         | Step::Run(_)
         | Step::Shutdown(_)

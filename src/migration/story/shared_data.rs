@@ -11,6 +11,7 @@ use super::super::marker::shortened;
 use super::super::prepared::PreparedVm;
 use super::super::verify::judged;
 use super::actor::Actor;
+use super::shared_windows;
 use crate::api::names::random_chars;
 use crate::api::vm::GuestOs;
 use crate::event::{EventKind, Finding, Level, Outcome};
@@ -79,6 +80,9 @@ impl Actor<'_> {
         let Some(owner) = arrived.iter().find(is(true)) else { return Ok(()) };
         let users: Vec<_> = arrived.iter().filter(is(false)).collect();
         let text = random_chars(LENGTH);
+        for user in &users {
+            self.lets_go(user).await?;
+        }
         let mut findings = vec![self.told_by(owner, &[], (0, &text), &[]).await?];
         let mut written = Vec::new();
         for (number, user) in (1..).zip(&users) {
@@ -109,15 +113,30 @@ impl Actor<'_> {
     ) -> Result<Finding, Failure> {
         let finding =
             |outcome: Outcome| Finding { check: CHECK.to_owned(), vm: vm.before.name.clone(), subject: None, outcome };
-        if vm.before.os == GuestOs::Windows {
-            let because = "only Linux guests are asked: nobody knows the drive of a Windows volume".to_owned();
-            return Ok(finding(Outcome::NotJudged { because }));
-        }
         let expected = match wanted {
             [] => "a shared disk that can be written to".to_owned(),
             _ => "what the other VMs wrote on the shared disk".to_owned(),
         };
         let failed = |actual: String| finding(Outcome::Failed { expected: expected.clone(), actual });
+        let judged = |place: &str, ran: Ran| match ran {
+            // Each text has no blanks, and Windows ends lines.
+            Ran::Said(text) if text.split_whitespace().collect::<String>() == wanted.concat() => {
+                let actual = format!("{place} holds what the others wrote ({} files)", wanted.len());
+                finding(Outcome::Passed { actual })
+            }
+            Ran::Said(text) => failed(format!("{place} reads {}", shortened(&text))),
+            Ran::Failed(why) => failed(why),
+            Ran::NotTried(because) => finding(Outcome::NotJudged { because }),
+        };
+        if vm.before.os == GuestOs::Windows {
+            return Ok(match self.label() {
+                Ok(label) => {
+                    let script = shared_windows::sharing(label, read, Some(write));
+                    judged(label, self.inside(vm, name, &shared_windows::line(&script), self.boots()).await?)
+                }
+                Err(because) => finding(Outcome::NotJudged { because }),
+            });
+        }
         let listed = match self.inside(vm, name, "lsblk -J -f", self.boots()).await? {
             Ran::Said(text) => text,
             Ran::Failed(why) => return Ok(failed(why)),
@@ -127,14 +146,27 @@ impl Actor<'_> {
             Ok(device) => device,
             Err(why) => return Ok(failed(why)),
         };
-        Ok(match self.inside(vm, name, &command(&device, read, Some(write)), self.boots()).await? {
-            Ran::Said(text) if text.trim() == wanted.concat() => finding(Outcome::Passed {
-                actual: format!("{device} holds what the others wrote ({} files)", wanted.len()),
-            }),
-            Ran::Said(text) => failed(format!("{device} reads {}", shortened(&text))),
-            Ran::Failed(why) => failed(why),
-            Ran::NotTried(because) => finding(Outcome::NotJudged { because }),
-        })
+        Ok(judged(&device, self.inside(vm, name, &command(&device, read, Some(write)), self.boots()).await?))
+    }
+
+    /// What the disk is called in Windows guests; `Err`: why nobody knows.
+    fn label(&self) -> Result<&String, String> {
+        match &self.told.label {
+            Some(Ok(label)) => Ok(label),
+            Some(Err(why)) => Err(format!("the shared disk has no name: {why}")),
+            None => Err("nobody knows the drive of a Windows volume: write `label-disk` before `migrate`".to_owned()),
+        }
+    }
+
+    /// A Windows that has the disk online writes to it by itself: it lets go of it before another does. What speaks against
+    /// that is what speaks against its turn.
+    async fn lets_go(&self, (vm, name): &(PreparedVm, String)) -> Result<(), Failure> {
+        let windows = vm.before.os == GuestOs::Windows;
+        if let Some(label) = self.label().ok().filter(|_| windows) {
+            let script = shared_windows::line(&shared_windows::sharing(label, &[], None));
+            self.inside(vm, name, &script, self.boots()).await?;
+        }
+        Ok(())
     }
 }
 

@@ -31,6 +31,7 @@ use crate::ports::GuestDirectory;
 
 mod events;
 pub mod inspection;
+mod must_gather;
 pub(in crate::controllers) mod playbook;
 mod program;
 mod v2v;
@@ -184,6 +185,12 @@ async fn live(options: &KubeletOptions, pod: Pod) -> Result<(), kube::Error> {
     status.write("Pending", None, None).await?;
     claims_bound(options, &pod, &namespace).await?;
     options.clock.sleep(STARTS).await;
+    if let Some(container) = must_gather::gathering(&pod) {
+        let ended = must_gather::gather(options, &pod, container).await?;
+        if ended != Ended::Well {
+            return status.write("Failed", None, Some(&ended)).await;
+        }
+    }
     let program = Program::of(&pod);
     let ports = Ports { pods: options.pods.clone(), address: options.pods.address() };
     status.write("Running", Some(ports.address), None).await?;

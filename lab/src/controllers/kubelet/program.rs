@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::api::{Api, DynamicObject};
 
-use super::{Ended, KubeletOptions, LOOK, Ports, SHORT, inspection, playbook, v2v};
+use super::{Ended, KubeletOptions, LOOK, Ports, SHORT, inspection, must_gather, playbook, v2v};
 use crate::controllers::kubevirt::vmi_resource;
 
 /// The programs that the lab knows.
@@ -23,7 +23,7 @@ pub enum Program {
     Short,
 }
 
-fn env<'a>(container: &'a Container, name: &str) -> &'a str {
+pub(super) fn env<'a>(container: &'a Container, name: &str) -> &'a str {
     let all = container.env.as_deref().unwrap_or_default();
     all.iter().find(|var| var.name == name).and_then(|var| var.value.as_deref()).unwrap_or_default()
 }
@@ -48,6 +48,8 @@ impl Program {
             "importer" | "populate" => Self::Service,
             // virt-launcher's, which goes with its instance.
             "compute" => Self::Service,
+            // It waits to be asked for what was gathered.
+            "copy" if must_gather::gathering(pod).is_some() => Self::Service,
             _ if matches!(spec.restart_policy.as_deref(), Some("Never" | "OnFailure")) => Self::Short,
             _ => Self::Service,
         }

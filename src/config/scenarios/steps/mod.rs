@@ -77,8 +77,13 @@ pub enum Step {
     /// Reads the file back in the migrated guests, over SSH. Where the platform can't write one `command` stands for it;
     /// without that it is not judged.
     ReadMarker(ReadMarker),
+    /// Calls the file system on the disk that VMs share by a name of this run's, in the guest of the source VM that owns it
+    /// (Windows; the one NTFS beside the system's own disk). `share-data` finds it by that. A VM that is off is started for it
+    /// and shut down again. Guests of other kinds are left alone.
+    LabelDisk(Plain),
     /// Has the migrated VMs read, through the disk that they share, what the others wrote on it: the owner writes, the others
-    /// read that and write, the owner reads those. The disk has a file system that nobody has mounted (Linux).
+    /// read that and write, the owner reads those. On Linux the disk has a file system that nobody has mounted, on Windows one
+    /// that `label-disk` has named.
     ShareData(Plain),
     /// Runs a command in the migrated guests, over SSH; one that is off is started for it and shut down again.
     Run(Run),
@@ -117,6 +122,7 @@ impl Step {
             Self::Fault(_) => "fault",
             Self::WriteMarker(_) => "write-marker",
             Self::ReadMarker(_) => "read-marker",
+            Self::LabelDisk(_) => "label-disk",
             Self::ShareData(_) => "share-data",
             Self::Run(_) => "run",
             Self::Shutdown(_) => "shutdown",
@@ -134,6 +140,7 @@ impl Step {
             | Self::Archive(plain)
             | Self::Verify(plain)
             | Self::Upgrade(plain)
+            | Self::LabelDisk(plain)
             | Self::ShareData(plain)
             | Self::Boot(plain) => plain.timeout,
             Self::Validate(step) => step.timeout,
@@ -166,6 +173,7 @@ impl Step {
             | Self::Resume(plain)
             | Self::Archive(plain)
             | Self::Verify(plain)
+            | Self::LabelDisk(plain)
             | Self::ShareData(plain)
             | Self::Boot(plain) => plain.plan.as_ref(),
             Self::Validate(step) => step.plan.as_ref(),
@@ -219,6 +227,7 @@ impl Step {
             | Self::Patch(_)
             | Self::Verify(_)
             | Self::Upgrade(_)
+            | Self::LabelDisk(_)
             | Self::ShareData(_)
             | Self::Boot(_) => Vec::new(),
         }
@@ -250,6 +259,7 @@ impl Step {
             | Self::Snapshot(_)
             | Self::AddDisk(_)
             | Self::WriteMarker(_)
+            | Self::LabelDisk(_)
             | Self::Inspect(_)
             | Self::Upgrade(_)
             | Self::Fault(_) => false,
@@ -282,6 +292,7 @@ impl Step {
             | Self::Snapshot(_)
             | Self::AddDisk(_)
             | Self::WriteMarker(_)
+            | Self::LabelDisk(_)
             | Self::Patch(_)
             | Self::Fault(_) => (timeouts.prepare, "`timeouts.prepare`"),
             Self::Verify(_)
@@ -302,6 +313,7 @@ impl Step {
             | Self::Snapshot(_)
             | Self::AddDisk(_)
             | Self::WriteMarker(_)
+            | Self::LabelDisk(_)
             | Self::Patch(_)
             | Self::Upgrade(_)
             | Self::Inspect(_)

@@ -105,7 +105,7 @@ fn own(scenario: &Scenario, step: &Step) -> Vec<String> {
     if matches!(step, Step::ReadMarker(read) if read.windows.is_some() && read.command.is_none()) {
         out.push("`windows` stands for `command` in Windows guests: write both".to_owned());
     }
-    if matches!(step, Step::ShareData(_)) {
+    if matches!(step, Step::ShareData(_) | Step::LabelDisk(_)) {
         let is = |owner: bool| scenario.virtual_machines.iter().any(|vm| vm.migrate_shared_disks == Some(owner));
         if !is(true) || !is(false) {
             out.push(
@@ -168,7 +168,11 @@ impl<'a> Walk<'a> {
             Step::Create(_) if self.plan && !first => return Some("the Plan is there already".to_owned()),
             Step::Create(_) => (self.plan, self.started, self.source_on) = (true, false, false),
             Step::Power(power) => self.source_on = self.started && power.state == PowerState::On,
+            Step::LabelDisk(_) if self.started => {
+                return Some("the source VM was migrated already: write it before `migrate`".to_owned());
+            }
             Step::Validate(_)
+            | Step::LabelDisk(_)
             | Step::Absent(_)
             | Step::Snapshot(_)
             | Step::AddDisk(_)

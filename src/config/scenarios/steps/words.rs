@@ -106,6 +106,7 @@ impl Step {
             Self::WriteMarker(step) => {
                 write!(f, "write a marker into {}", of(step.vm.as_ref(), "source VM", "the source VMs"))
             }
+            Self::LabelDisk(_) => f.write_str("name the file system on the disk that the VMs share"),
             Self::ShareData(_) => {
                 f.write_str("have the migrated VMs read what the others wrote on the disk that they share")
             }
