@@ -280,6 +280,7 @@ impl Lab {
                 guests: directory,
                 pods,
                 mtv: played,
+                populators: tokio::sync::Mutex::default(),
                 events,
                 stop: stop.clone(),
             })

@@ -79,6 +79,11 @@ impl Copier {
         self.body["metadata"]["labels"]["sourceHost"] = json!(host);
     }
 
+    /// The ESXi host that copies, where one does.
+    pub fn host(&self) -> Option<&str> {
+        self.body["metadata"]["labels"]["sourceHost"].as_str()
+    }
+
     /// Makes it, where it is not there.
     pub async fn start(&self) -> Result<(), kube::Error> {
         let mut body = self.body.clone();

@@ -43,6 +43,8 @@ pub struct StorageOptions {
     pub pods: bool,
     /// The MTV whose populators are played, where some are.
     pub mtv: Option<MtvVersion>,
+    /// Held while a populator looks for its place.
+    pub(crate) populators: tokio::sync::Mutex<()>,
     /// Tells of claims and DataVolumes.
     pub(crate) events: Teller,
     pub stop: CancellationToken,
@@ -142,7 +144,15 @@ async fn bind(claim: Arc<PersistentVolumeClaim>, options: Arc<StorageOptions>) -
         let time = options.clock.real(POPULATE).max(SHORTEST);
         match populator.age().await? {
             None => {
+                // Claims are looked at side by side.
+                let turn = options.populators.lock().await;
+                if let Some(why) = xcopy::waits(&options.client, populator.host()).await? {
+                    let (of, teller) = (claim.object_ref(&()), "populator-controller");
+                    options.events.normal(&of, teller, "PopulatorThrottled", &why).await;
+                    return Ok(Action::requeue(LOOK));
+                }
                 populator.start().await?;
+                drop(turn);
                 return Ok(Action::requeue(LOOK));
             }
             Some(age) if age < time => return Ok(Action::requeue(LOOK.min(time.saturating_sub(age)))),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
 use kube::ResourceExt;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
 use serde_json::json;
 
 use super::copiers::requested;
@@ -14,6 +14,7 @@ use super::mtv::offload::log::{Begun, Log, device};
 use super::mtv::offload::populator::{file_is_delta, reach};
 use super::mtv::offload::resource;
 use super::storage::{StorageOptions, tolerate};
+use crate::api::forklift::ForkliftController;
 use crate::apiserver::LOG_ANNOTATION;
 
 /// Whether an array fills the claim.
@@ -36,6 +37,27 @@ pub(super) async fn set_aside(
     let object = objects.get_opt(&claim.name_any()).await?;
     let host = object.as_ref().and_then(|object| object.data.pointer("/spec/migrationHost")?.as_str());
     Ok(host.filter(|host| !host.is_empty()).map(str::to_owned))
+}
+
+/// Populators of one host at once where nobody says it.
+const LIMIT: usize = 20;
+
+/// Why no further populator begins on this host now (`controller_max_populator_inflight`).
+pub(super) async fn waits(client: &kube::Client, host: Option<&str>) -> Result<Option<String>, kube::Error> {
+    let Some(host) = host else { return Ok(None) };
+    let controllers = Api::<ForkliftController>::all(client.clone()).list(&ListParams::default()).await?.items;
+    let told = controllers.first().and_then(|one| one.spec.fields.get("controller_max_populator_inflight"));
+    let number = told.and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok()));
+    let limit = number.and_then(|number| usize::try_from(number).ok()).unwrap_or(LIMIT);
+    let pods =
+        Api::<Pod>::all(client.clone()).list(&ListParams::default().labels(&format!("sourceHost={host}"))).await?;
+    let works = |pod: &&Pod| {
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default();
+        pod.name_any().starts_with("populate-") && !matches!(phase, "Succeeded" | "Failed")
+    };
+    let active = pods.items.iter().filter(works).count();
+    let full = limit > 0 && active >= limit;
+    Ok(full.then(|| format!("Waiting for available populator slot on host {host} ({active}/{limit} in-flight)")))
 }
 
 /// The datastore of `[datastore] folder/disk.vmdk`.

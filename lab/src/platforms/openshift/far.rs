@@ -104,6 +104,7 @@ impl FarOpenshift {
             guests: machines.clone(),
             pods: false,
             mtv: None,
+            populators: tokio::sync::Mutex::default(),
             events,
             stop: stop.clone(),
         };
