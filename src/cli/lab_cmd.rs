@@ -56,6 +56,10 @@ pub async fn run(args: &LabServerArgs) -> Result<u8, Stop> {
         args.dir.join("providers.json").display(),
         lab.storage_class()
     ));
+    super::show::out(format_args!(
+        "\n  Sources to migrate from, and their logins: {}",
+        args.dir.join("providers.json").display()
+    ));
     let listen = |kind| signal(kind).map_err(|e| Stop::environment(format!("failed to listen for signals: {e}")));
     let (mut terminate, mut hangup) = (listen(SignalKind::terminate())?, listen(SignalKind::hangup())?);
     tokio::select! {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -18,6 +19,8 @@ const (
 	EnvCache = "MTV_CONFORMANCE_CACHE"
 	// EnvCRDs is the folder of the real CRDs; default ../shared/crds beside the project.
 	EnvCRDs = "MTV_CONFORMANCE_CRDS"
+	// EnvOc is an oc of a cluster's release; default the one on PATH.
+	EnvOc = "MTV_CONFORMANCE_OC"
 )
 
 // Root is the project's top folder.
@@ -96,6 +99,20 @@ func Binary(t testing.TB) string {
 func Tool(t testing.TB, name, version string) string {
 	t.Helper()
 	return component(t, name, version)
+}
+
+// Oc is OpenShift's command line: no registry has it, so it is taken from MTV_CONFORMANCE_OC or PATH; the test is skipped
+// without it.
+func Oc(t testing.TB) string {
+	t.Helper()
+	if path := os.Getenv(EnvOc); path != "" {
+		return path
+	}
+	path, err := exec.LookPath("oc")
+	if err != nil {
+		t.Skipf("no oc on PATH: set %s (no registry has it, so nothing here builds it)", EnvOc)
+	}
+	return path
 }
 
 // Python is the interpreter of the virtual environment that conformance/run makes; the test is

@@ -79,18 +79,18 @@ impl Auth {
     }
 }
 
-fn groups() -> Value {
-    json!(["system:authenticated", "system:masters"])
-}
+/// What `users/~` tells who has not logged in.
+pub(super) const NOBODY: &str = "users.user.openshift.io \"~\" is forbidden: User \"system:anonymous\" cannot get resource \
+     \"users\" in API group \"user.openshift.io\" at the cluster scope";
 
 /// `users/~`.
-pub(super) fn user_object(user: &str) -> Value {
+pub(super) fn user_object(user: &User) -> Value {
     json!({
         "kind": "User",
         "apiVersion": "user.openshift.io/v1",
-        "metadata": {"name": user},
+        "metadata": {"name": user.name},
         "identities": [],
-        "groups": groups(),
+        "groups": user.groups,
     })
 }
 

@@ -1,6 +1,6 @@
 //! `exec` and `attach` into pods, over a WebSocket with `v5.channel.k8s.io` or `v4`: each frame's first byte is its channel.
 //! Nothing runs in the lab's pods; a shell answers as one in a container of UBI 9 would, and keeps its files as long as
-//! the pod is there. The older protocol (SPDY) is refused, as is what copies by `tar`.
+//! the pod is there. The older protocol (SPDY) is refused.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,12 +20,16 @@ use super::store::ObjectKey;
 use super::websocket::{Socket, Upgrade};
 use super::{State, logs};
 use crate::guests::container::{Container, Pods};
+use crate::guests::tar;
 use crate::guests::terminal::Shown;
 
 /// Best first.
 const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
 /// Pods whose containers' files are remembered.
 const REMEMBERED: usize = 64;
+
+/// Bytes that a command may be sent, as many as fit onto a disk of the lab's.
+const INPUT_LIMIT: usize = 16 << 20;
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
@@ -127,9 +131,10 @@ async fn executed(mut socket: Socket, mut container: Container, wish: &Wish) {
     };
 }
 
-/// One command, without input.
+/// One command; of those that the lab plays only `tar` reads.
 async fn ran(socket: &mut Socket, container: &mut Container, wish: &Wish) -> Result<(), Error> {
-    let answer = container.run(&wish.command);
+    let input = if wish.stdin && tar::reads(&wish.command) { input(socket).await? } else { Vec::new() };
+    let answer = container.run(&wish.command, &input);
     // A terminal is one stream.
     let stderr = if wish.tty { STDOUT } else { STDERR };
     for (channel, text) in [(STDOUT, answer.stdout), (stderr, answer.stderr)] {
@@ -139,6 +144,23 @@ async fn ran(socket: &mut Socket, container: &mut Container, wish: &Wish) -> Res
         }
     }
     finish(socket, answer.code).await
+}
+
+/// All that a client sends, until it closes that channel; what is over the limit is not kept.
+async fn input(socket: &mut Socket) -> Result<Vec<u8>, Error> {
+    let mut all = Vec::new();
+    while let Some(message) = socket.next().await {
+        match message? {
+            Message::Binary(bytes) => match bytes.split_first() {
+                Some((&STDIN, sent)) if all.len() + sent.len() <= INPUT_LIMIT => all.extend_from_slice(sent),
+                Some((&CLOSE, [STDIN])) => break,
+                _ => {}
+            },
+            Message::Close(_) => break,
+            _ => {}
+        }
+    }
+    Ok(all)
 }
 
 /// A shell that is typed into.

@@ -110,7 +110,10 @@ async fn route(state: &Arc<State>, request: Request<Body>, inside: bool) -> Resu
             }
             subresources::serve(state, namespace, rest, request).await
         }
-        ["apis", "user.openshift.io", "v1", "users", "~"] => Ok(json_response(200, &auth::user_object(&user.name))),
+        ["apis", "user.openshift.io", "v1", "users", "~"] if user.is_anonymous() => {
+            Err(ApiError::forbidden_path(auth::NOBODY.to_owned()))
+        }
+        ["apis", "user.openshift.io", "v1", "users", "~"] => Ok(json_response(200, &auth::user_object(&user))),
         ["api", "v1", ..] => resource(state, "", "v1", path.get(2..).unwrap_or_default(), request, &user).await,
         ["apis", group, version, ..] => {
             resource(state, group, version, path.get(3..).unwrap_or_default(), request, &user).await

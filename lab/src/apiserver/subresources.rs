@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use super::State;
 use super::error::{ApiError, json_response, text_response};
+use crate::guests::vnc::screenshot;
 use crate::ports::{GuestStream, KubevirtSubresources, SubresourceError};
 
 /// The group, and its versions.
@@ -37,6 +38,7 @@ const LISTED: [(&str, &[&str]); 2] = [
             "portforward",
             "console",
             "vnc",
+            "vnc/screenshot",
             "pause",
             "unpause",
             "freeze",
@@ -211,8 +213,20 @@ async fn answer(
                 Err(e) => Ok(status(&e, name, kind)),
             }
         }
+        (&Method::GET, ["vnc", "screenshot"]) if kind == "virtualmachineinstance" => {
+            Ok(match hook.screen(namespace, name, "vnc").await {
+                Ok(_) => picture(screenshot()),
+                Err(e) => status(&e, name, kind),
+            })
+        }
         _ => Err(ApiError::no_such_resource()),
     }
+}
+
+fn picture(png: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(png));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("image/png"));
+    response
 }
 
 /// The value of `Sec-WebSocket-Accept`, if this is a request for our sub-protocol.

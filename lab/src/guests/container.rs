@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::gathered;
 use super::machine::{Disk, Machine, escaped};
 use super::shell::{self, Answer};
+use super::tar;
 use super::terminal::{self, Shown, Terminal};
 use crate::ports::GuestProfile;
 
@@ -96,8 +97,11 @@ impl Container {
         self.terminal.as_mut().map(Terminal::ends).unwrap_or_default()
     }
 
-    /// Runs a command that is given word by word.
-    pub fn run(&mut self, words: &[String]) -> Answer {
+    /// Runs a command that is given word by word, with what it reads.
+    pub fn run(&mut self, words: &[String], input: &[u8]) -> Answer {
+        if let Some(answer) = tar::answer(&self.disk.on(&self.profile), words, input) {
+            return terminal::keep(&self.disk, answer);
+        }
         let first = words.first().map(|word| word.rsplit('/').next().unwrap_or_default());
         match (first, &self.domain) {
             (Some("env" | "printenv"), _) if words.len() == 1 => {
@@ -145,14 +149,15 @@ mod tests {
         let pods = Pods::default();
         let run = |words: &[&str]| {
             let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-            Container::new(&pod, &compute, pods.clone()).run(&words)
+            Container::new(&pod, &compute, pods.clone()).run(&words, &[])
         };
         assert_eq!(run(&["hostname"]).stdout, "virt-launcher-erp-x\n");
         assert_eq!(run(&["printenv", "A"]).stdout, "b\n");
         assert_eq!(run(&["sh", "-c", "echo it\\'s > /tmp/a"]).code, 0);
         assert!(run(&["ls", "/tmp"]).stdout.contains('a'));
         assert!(run(&["virsh", "list"]).stdout.contains("n_erp   running"));
-        assert_eq!(run(&["tar", "cf", "-", "/tmp"]).code, 127);
+        assert_eq!(run(&["tar", "cf", "-", "/tmp/a"]).code, 0);
+        assert_eq!(run(&["rsync", "/tmp", "/var"]).code, 127);
         let mut container = Container::new(&pod, &compute, pods.clone());
         assert!(container.shell(&["/bin/bash".to_owned()], true) && !container.shell(&["ls".to_owned()], true));
     }

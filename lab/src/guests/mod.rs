@@ -8,8 +8,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use russh::keys::{Algorithm, PrivateKey};
+use russh::keys::PrivateKey;
+use russh::keys::ssh_key::private::Ed25519Keypair;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,9 +20,11 @@ use super::defects::{Defect, Defects};
 use crate::clock::Clock;
 use crate::ports::{GuestDirectory, GuestNic, GuestProfile, GuestStream};
 use crate::weather::{Sky, Weather};
+use access::Access;
 use machine::{Disk, Machine};
 use terminal::Terminal;
 
+pub mod access;
 pub mod collected;
 pub mod container;
 mod directory;
@@ -34,6 +38,7 @@ mod sftp;
 pub mod shell;
 mod ssh;
 mod system;
+pub mod tar;
 pub mod terminal;
 pub mod view;
 pub mod vnc;
@@ -68,9 +73,11 @@ pub struct Guests {
 }
 
 impl Guests {
-    /// Makes one host key for all guests, as clones of one template have.
+    /// One host key for all guests, as clones of one template have; every lab's is the same, so that who has once said yes
+    /// is not warned of each new lab. It keeps no secret: the way to a guest is the API server's, or memory.
     pub fn new(directory: Arc<dyn GuestDirectory>, defects: Defects, sky: Sky, clock: Clock) -> Self {
-        let keys = match PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519) {
+        let seed: [u8; 32] = Sha256::digest("the host key of the lab's guests").into();
+        let keys = match PrivateKey::new(Ed25519Keypair::from_seed(&seed).into(), "") {
             Ok(key) => vec![key],
             Err(error) => {
                 tracing::error!(%error, "the lab's guests have no host key");
@@ -97,13 +104,13 @@ impl Guests {
         }
     }
 
-    /// A stream to port 22 of the guest whose adapters have these MACs, in the VM's order, with disks of so many bytes.
-    /// `None`: it has no adapter, or the lab was stopped.
-    pub fn connect(&self, macs: &[String], disks: Vec<u64>) -> Option<Box<dyn GuestStream>> {
+    /// A stream to port 22 of the guest whose adapters have these MACs, in the VM's order, with disks of so many bytes, and
+    /// what was put into it from outside. `None`: it has no adapter, or the lab was stopped.
+    pub fn connect(&self, macs: &[String], disks: Vec<u64>, access: &Access) -> Option<Box<dyn GuestStream>> {
         if macs.is_empty() || self.stop.is_cancelled() {
             return None;
         }
-        let mut guest = view::current(self.directory.as_ref(), &self.defects, macs);
+        let mut guest = access.on(view::current(self.directory.as_ref(), &self.defects, macs));
         let (awake, disk) = self.known(macs);
         if self.sky.has(Weather::LateAddresses) && awake < self.clock.real(ADDRESSES) {
             guest.nics.iter_mut().for_each(view::with_dhcp);
@@ -197,6 +204,22 @@ fn behind_bridges(nics: Vec<GuestNic>) -> Vec<GuestNic> {
         [bridge, GuestNic { addresses: Vec::new(), is_static: false, gateway: None, dns: Vec::new(), ..nic }]
     };
     nics.into_iter().enumerate().flat_map(both).collect()
+}
+
+/// What the guest agent reports of its file systems, with disks of so many bytes (`filesystemlist`).
+pub fn filesystems(guest: &GuestProfile, disks: &[u64]) -> Vec<Value> {
+    let row = |disk: &str, kind: &str, mount: &str, total: u64, used: u64| {
+        json!({"diskName": disk, "fileSystemType": kind, "mountPoint": mount, "totalBytes": total, "usedBytes": used,
+            "disk": [{"busType": "virtio"}]})
+    };
+    if guest.windows {
+        let size = disks.first().copied().unwrap_or(system::USUAL);
+        return vec![row("Harddisk0", "NTFS", "C:\\", size, size / 2)];
+    }
+    let mounted = system::mounted(guest, disks);
+    let real = mounted.iter().filter(|system| system.1 == "xfs");
+    let name = |device: &str| device.rsplit('/').next().unwrap_or(device).to_owned();
+    real.map(|(device, kind, size, used, mount)| row(&name(device), kind, mount, *size, *used)).collect()
 }
 
 /// What the guest agent reports of the system (`guestOSInfo`).

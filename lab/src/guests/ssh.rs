@@ -1,10 +1,12 @@
-//! One SSH session of one guest: password login, `exec`, a shell with and without a PTY, and SFTP.
+//! One SSH session of one guest: login by password or key, `exec`, a shell with and without a PTY, and SFTP.
 
 use std::collections::{HashMap, HashSet};
 
-use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, Session};
+use russh::keys::PublicKey;
+use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, Pty};
 
+use super::access;
 use super::machine::{Disk, Machine, raw};
 use super::sftp::Sftp;
 use super::terminal::{self, Shown, Terminal};
@@ -57,6 +59,14 @@ impl GuestSession {
         session.close(channel)
     }
 
+    /// A key lets in as each user of the guest: their homes are one.
+    fn lets_in(&self, user: &str, key: &PublicKey) -> bool {
+        let same = |name: &str| if self.guest.windows { name.eq_ignore_ascii_case(user) } else { name == user };
+        self.door != Door::Shut
+            && self.guest.users.iter().any(|(name, _)| same(name))
+            && access::opens(&self.guest, &self.disk, key)
+    }
+
     /// User names are compared as the guest's system does: Windows ignores case.
     fn knows(&self, user: &str, password: &str) -> bool {
         self.guest.users.iter().any(|(name, secret)| {
@@ -74,6 +84,18 @@ impl Handler for GuestSession {
             Door::Booting => Err(russh::Error::Disconnect),
             Door::Open if self.knows(user, password) => Ok(Auth::Accept),
             Door::Open | Door::Shut => Ok(Auth::reject()),
+        }
+    }
+
+    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
+        Ok(if self.lets_in(user, offer.public_key) { Auth::Accept } else { Auth::reject() })
+    }
+
+    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
+        match self.door {
+            Door::Booting => Err(russh::Error::Disconnect),
+            _ if self.lets_in(user, key.public_key) => Ok(Auth::Accept),
+            _ => Ok(Auth::reject()),
         }
     }
 

@@ -10,7 +10,7 @@ use super::shell::Answer;
 use crate::ports::GuestProfile;
 
 /// Of a disk that nobody told of.
-const USUAL: u64 = 16 << 30;
+pub const USUAL: u64 = 16 << 30;
 const BOOT: u64 = 1 << 30;
 /// What an installation takes.
 const USED: u64 = 2_254_857_830;
@@ -202,17 +202,24 @@ fn table(rows: &[Vec<String>], right: impl Fn(usize) -> bool) -> String {
     text
 }
 
-pub fn df(guest: &GuestProfile, machine: &Machine, words: &[&str]) -> Answer {
-    let (short, typed) = (has(words, 'h', "--human-readable"), has(words, 'T', "--print-type"));
-    let disk = machine.disks.first().copied().unwrap_or(USUAL);
+/// Device, kind, size, what of it is used, and where it is mounted.
+pub type Mounted = (&'static str, &'static str, u64, u64, &'static str);
+
+pub fn mounted(guest: &GuestProfile, disks: &[u64]) -> [Mounted; 4] {
+    let disk = disks.first().copied().unwrap_or(USUAL);
     let root = if guest.luks.is_some() { "/dev/mapper/luks-root" } else { "/dev/vda2" };
     let rest = disk.saturating_sub(BOOT);
-    let systems = [
+    [
         ("devtmpfs", "devtmpfs", 4 << 20, 0, "/dev"),
         ("tmpfs", "tmpfs", 886 << 20, 0, "/dev/shm"),
         (root, "xfs", rest, USED.min(rest), "/"),
         ("/dev/vda1", "xfs", BOOT, 262 << 20, "/boot"),
-    ];
+    ]
+}
+
+pub fn df(guest: &GuestProfile, machine: &Machine, words: &[&str]) -> Answer {
+    let (short, typed) = (has(words, 'h', "--human-readable"), has(words, 'T', "--print-type"));
+    let systems = mounted(guest, &machine.disks);
     let size = |bytes: u64| match (short, bytes) {
         (true, 0) => "0".to_owned(),
         (true, bytes) => human(bytes, true),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use russh::ChannelMsg;
 use russh::client;
-use russh::keys::PublicKeyOrCertificate;
+use russh::keys::{Algorithm, PublicKeyOrCertificate};
 
 use super::*;
 use crate::clock::Clock;
@@ -73,7 +73,7 @@ impl client::Handler for Client {
 
 async fn login(guests: &Guests, macs: &[&str], user: &str, password: &str) -> Option<client::Handle<Client>> {
     let macs: Vec<String> = macs.iter().map(|mac| (*mac).to_owned()).collect();
-    let stream = guests.connect(&macs, Vec::new()).unwrap();
+    let stream = guests.connect(&macs, Vec::new(), &Access::default()).unwrap();
     let mut handle = client::connect_stream(Arc::new(client::Config::default()), stream, Client).await.unwrap();
     handle.authenticate_password(user, password).await.unwrap().success().then_some(handle)
 }
@@ -170,4 +170,29 @@ fn a_lost_static_address_becomes_a_lease_and_a_new_mac_loses_nothing() {
     let guest = view::current(linux().as_ref(), &Defects::default(), &renamed);
     assert_eq!(guest.nics[1].name, "eth1");
     assert_eq!(guest.nics[1].mac, "02:00:00:00:00:01");
+}
+
+#[tokio::test]
+async fn a_guest_lets_in_the_keys_that_were_put_into_it() {
+    let guests = Guests::new(linux(), Defects::default(), Sky::fair(), Clock::new(1.0));
+    let key = Arc::new(PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap());
+    let line = key.public_key().to_openssh().unwrap();
+    let by_key = async |user: &str, access: &Access| {
+        let stream = guests.connect(&["00:50:56:aa:bb:02".to_owned()], Vec::new(), access).unwrap();
+        let mut handle = client::connect_stream(Arc::new(client::Config::default()), stream, Client).await.unwrap();
+        let key = russh::keys::PrivateKeyWithHashAlg::new(key.clone(), None);
+        handle.authenticate_publickey(user, key).await.unwrap().success()
+    };
+    let mut access = Access::default();
+    assert!(!by_key("root", &access).await, "nobody put it there");
+    access.add_keys(&format!("{line}\n"));
+    assert!(by_key("root", &access).await);
+    assert!(!by_key("erp", &access).await, "there is no such user");
+    access.users.push(("erp".to_owned(), None));
+    assert!(by_key("erp", &access).await);
+    // Somebody who is in writes it down: from then on it needs no help.
+    let inside = login(&guests, &["00:50:56:aa:bb:02"], "root", "lab-linux").await.unwrap();
+    let (_, code) = exec(&inside, &format!("mkdir -p .ssh; echo {line} > .ssh/authorized_keys")).await;
+    assert_eq!(code, 0);
+    assert!(by_key("root", &Access::default()).await);
 }

@@ -42,7 +42,7 @@ fn first_of_subnet((address, prefix): &(IpAddr, u8)) -> Option<IpAddr> {
 }
 
 /// A Linux that nobody described.
-fn generic() -> GuestProfile {
+pub(super) fn generic() -> GuestProfile {
     GuestProfile {
         files: Default::default(),
         fails: None,

@@ -78,9 +78,48 @@ async fn picture<S: AsyncWrite + Unpin>(stream: &mut S, bytes: usize) -> std::io
     stream.flush().await
 }
 
+/// The same blank screen as a PNG of one bit a pixel, for `vnc/screenshot`.
+pub fn screenshot() -> Vec<u8> {
+    let rows = vec![0; (1 + usize::from(WIDTH) / 8) * usize::from(HEIGHT)];
+    let length = u16::try_from(rows.len()).unwrap_or(u16::MAX);
+    let mut header = [u32::from(WIDTH).to_be_bytes(), u32::from(HEIGHT).to_be_bytes()].concat();
+    // One bit, grey, and the only ways of compression, filter and order that take no other.
+    header.extend([1, 0, 0, 0, 0]);
+    // One stored block; of zeros Adler's sums are one and their number.
+    let mut data = vec![0x78, 0x01, 0x01];
+    data.extend(length.to_le_bytes());
+    data.extend((!length).to_le_bytes());
+    data.extend(rows);
+    data.extend(length.to_be_bytes());
+    data.extend(1_u16.to_be_bytes());
+    let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
+    for (kind, data) in [(b"IHDR", header), (b"IDAT", data), (b"IEND", Vec::new())] {
+        png.extend(u32::try_from(data.len()).unwrap_or_default().to_be_bytes());
+        let body = [kind.as_slice(), &data].concat();
+        png.extend(&body);
+        png.extend(crc(&body).to_be_bytes());
+    }
+    png
+}
+
+/// CRC-32 as PNG has it, a bit at a time.
+fn crc(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| if sum & 1 == 1 { (sum >> 1) ^ 0xedb8_8320 } else { sum >> 1 })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_screenshot_is_a_png() {
+        assert_eq!(crc(b"IEND"), 0xae42_6082, "as every PNG ends");
+        let png = screenshot();
+        assert!(png.starts_with(b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\x02\xd0\0\0\x01\x90"));
+        assert!(png.ends_with(b"IEND\xae\x42\x60\x82"));
+    }
 
     #[tokio::test]
     async fn a_viewer_is_let_in_and_gets_a_picture() {

@@ -2,7 +2,7 @@
 
 use super::model::State;
 use super::operate::gone;
-use super::{CloneOrder, EntityKind, VmChange, WorldError, seed};
+use super::{CloneOrder, EntityKind, FolderKind, VmChange, WorldError, seed};
 use crate::api::world::Vm as Told;
 
 /// A VM to make.
@@ -113,5 +113,62 @@ impl State {
         }
         self.vms.insert(id.clone(), vm);
         Ok(id)
+    }
+
+    /// Puts VMs and folders into a folder; all of them, or none.
+    pub fn move_into(&mut self, folder: &str, ids: &[String]) -> Result<(), WorldError> {
+        for id in ids {
+            if let Some(vm) = self.vms.get(id) {
+                self.check_name(folder, &vm.name, Some(id))?;
+                continue;
+            }
+            let moved = self.folders.get(id).ok_or_else(|| gone(EntityKind::Folder, id))?;
+            if self.inside(folder, id) {
+                return Err(WorldError::BadArgument { what: "list".to_owned() });
+            }
+            if moved.parent.as_deref() != Some(folder) {
+                self.check_name(folder, &moved.name, None)?;
+            }
+        }
+        for id in ids {
+            if let Some(vm) = self.vms.get_mut(id) {
+                folder.clone_into(&mut vm.folder);
+            } else if let Some(moved) = self.folders.get_mut(id) {
+                moved.parent = Some(folder.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a folder is another, or somewhere in it.
+    fn inside(&self, folder: &str, other: &str) -> bool {
+        let mut at = Some(folder);
+        while let Some(id) = at {
+            if id == other {
+                return true;
+            }
+            at = self.folders.get(id).and_then(|folder| folder.parent.as_deref());
+        }
+        false
+    }
+
+    /// Removes a folder that somebody made, with what is in it; VMs only where they are off.
+    pub fn destroy_folder(&mut self, id: &str) -> Result<(), WorldError> {
+        let own = self.folders.get(id).ok_or_else(|| gone(EntityKind::Folder, id))?;
+        if own.parent.as_ref().is_none_or(|parent| !self.folders.contains_key(parent)) || own.kind != FolderKind::Vm {
+            // The root, and the datacenter's own four.
+            return Err(WorldError::BadArgument { what: "folder".to_owned() });
+        }
+        let folders: Vec<String> = self.folders.keys().filter(|one| self.inside(one, id)).cloned().collect();
+        let vms: Vec<String> =
+            self.vms.values().filter(|vm| folders.contains(&vm.folder)).map(|vm| vm.id.clone()).collect();
+        vms.iter().try_for_each(|vm| self.check_destroy(vm))?;
+        for vm in &vms {
+            self.destroy(vm)?;
+        }
+        for folder in &folders {
+            self.folders.remove(folder);
+        }
+        Ok(())
     }
 }

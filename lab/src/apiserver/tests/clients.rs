@@ -43,8 +43,9 @@ async fn a_code_is_exchanged_by_a_form_and_only_with_its_verifier() {
     assert_eq!(exchange("another").await["error"], "invalid_grant");
     let token = exchange("the-verifier").await["access_token"].as_str().unwrap().to_owned();
     let url = format!("{}/apis/user.openshift.io/v1/users/~", world.server.url());
-    let user: Value = world.http().get(url).bearer_auth(token).send().await.unwrap().json().await.unwrap();
+    let user: Value = world.http().get(&url).bearer_auth(token).send().await.unwrap().json().await.unwrap();
     assert_eq!(user["metadata"]["name"], "kube:admin");
+    assert_eq!(world.http().get(&url).send().await.unwrap().status(), 403, "nobody has logged in");
 }
 
 #[tokio::test]

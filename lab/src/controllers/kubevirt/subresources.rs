@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use base64::Engine as _;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -12,8 +13,12 @@ use super::acts::Acts;
 use super::json::{list, text};
 use super::{expand, value, vm, vm_resource, vmi, vmi_resource};
 use crate::controllers::copiers::requested;
-use crate::guests::{Guests, os_info};
+use crate::guests::access::Access;
+use crate::guests::{Guests, filesystems, os_info};
 use crate::ports::{GuestStream, KubevirtSubresources, SubresourceError};
+
+/// The volumes of which cloud-init reads.
+const CLOUD_INIT: [&str; 2] = ["cloudInitNoCloud", "cloudInitConfigDrive"];
 
 /// Answers for the API server.
 pub struct Subresources {
@@ -58,6 +63,45 @@ impl Subresources {
         }
         disks
     }
+
+    /// What an instance's `accessCredentials` and its cloud-init disk put into its guest.
+    async fn access(&self, namespace: &str, vmi: &Value) -> Access {
+        let mut access = Access::default();
+        for credential in list(vmi, "/spec/accessCredentials") {
+            let secret = text(credential, "/sshPublicKey/source/secret/secretName");
+            for file in self.secret(namespace, secret).await {
+                access.add_keys(&file.1);
+            }
+            let users = list(credential, "/sshPublicKey/propagationMethod/qemuGuestAgent/users");
+            access.users.extend(users.iter().filter_map(Value::as_str).map(|user| (user.to_owned(), None)));
+        }
+        let mut disks = Vec::new();
+        for volume in list(vmi, "/spec/volumes") {
+            for kind in CLOUD_INIT {
+                disks.extend(volume.get(kind));
+            }
+        }
+        for disk in disks {
+            let decoded = base64::engine::general_purpose::STANDARD.decode(text(disk, "/userDataBase64"));
+            access.add_user_data(text(disk, "/userData"));
+            access.add_user_data(&String::from_utf8_lossy(&decoded.unwrap_or_default()));
+            let data = self.secret(namespace, text(disk, "/secretRef/name")).await;
+            for (_, file) in data.iter().filter(|(name, _)| name.eq_ignore_ascii_case("userdata")) {
+                access.add_user_data(file);
+            }
+        }
+        access
+    }
+
+    /// The files of a secret; none where there is no such.
+    async fn secret(&self, namespace: &str, name: &str) -> Vec<(String, String)> {
+        if name.is_empty() {
+            return Vec::new();
+        }
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let data = secrets.get_opt(name).await.ok().flatten().and_then(|secret| secret.data).unwrap_or_default();
+        data.into_iter().map(|(name, bytes)| (name, String::from_utf8_lossy(&bytes.0).into_owned())).collect()
+    }
 }
 
 #[async_trait]
@@ -82,8 +126,9 @@ impl KubevirtSubresources for Subresources {
             return Err(internal(format!("dialing VM: dial tcp {address}:{port}: connect: connection refused")));
         }
         let disks = self.disks(namespace, &vmi).await;
+        let access = self.access(namespace, &vmi).await;
         self.guests
-            .connect(&vmi::macs(&vmi), disks)
+            .connect(&vmi::macs(&vmi), disks, &access)
             .ok_or_else(|| refusal(400, "BadRequest", "no network interfaces are present"))
     }
 
@@ -157,7 +202,10 @@ impl KubevirtSubresources for Subresources {
         Ok(match what {
             "guestosinfo" => json!({"guestAgentVersion": "9.0.0", "hostname": guest.hostname, "timezone": "UTC, 0",
                 "fsFreezeStatus": "thawed", "os": os_info(&guest), "supportedCommands": [], "userList": [],
-                "fsInfo": {"disks": []}}),
+                "fsInfo": {"disks": filesystems(&guest, &self.disks(namespace, &vmi).await)}}),
+            "filesystemlist" => {
+                json!({"metadata": {}, "items": filesystems(&guest, &self.disks(namespace, &vmi).await)})
+            }
             _ => json!({"metadata": {}, "items": []}),
         })
     }

@@ -147,7 +147,7 @@ impl Service {
                 self.with_scope(&key, |scope| managers::answer(scope, method)).map(Answer::from)
             }
             name if super::collect::METHODS.contains(&name) => self.collect(&key, method),
-            name if super::events::METHODS.contains(&name) => self.events(&key, method),
+            name if super::histories::METHODS.contains(&name) => self.histories(&key, method),
             _ => self.operate(&key, method),
         }
     }

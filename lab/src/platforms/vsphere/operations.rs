@@ -7,16 +7,16 @@ use super::browse::Search;
 use super::dispatch::{Answer, Service, this};
 use super::fault::{Fault, fault, invalid_argument, object_gone};
 use super::session::reference;
-use super::spec::{clone_order, creation, relocation, vm_change};
+use super::spec::{clone_order, relocation, vm_change};
 use super::value::{Val, mo, obj};
 use super::xml::Node;
 use crate::levers::Lever;
-use crate::world::{CloneOrder, CreateOrder, EntityKind, State, Task, TaskState, WorldError};
+use crate::world::{CloneOrder, EntityKind, State, Task, TaskState, WorldError};
 
 const CLONE: Duration = Duration::from_secs(120);
 const POWER: Duration = Duration::from_secs(10);
 const SNAPSHOT: Duration = Duration::from_secs(5);
-const RECONFIGURE: Duration = Duration::from_secs(3);
+pub(super) const RECONFIGURE: Duration = Duration::from_secs(3);
 const DESTROY: Duration = Duration::from_secs(4);
 /// From power-on until the guest's tools answer.
 const BOOT: Duration = Duration::from_secs(60);
@@ -81,10 +81,7 @@ impl Service {
                 let job = Job::new("RelocateVM_Task", CLONE, move |state| state.move_vm(&vm, &order).map(|()| None));
                 job.check(move |state| state.check_move(&target, &checked))
             }
-            ("Folder", "CreateVM_Task") => {
-                let order = self.world.read(|state| creation(state, &id, method))?;
-                return Ok(self.create(order, &user));
-            }
+            ("Folder", name) if super::folders::METHODS.contains(&name) => return self.folder(&id, method, &user),
             ("VirtualMachine", "PowerOnVM_Task") => self.power_job(id.clone(), true),
             ("VirtualMachine", "PowerOffVM_Task") => self.power_job(id.clone(), false),
             ("VirtualMachine", "ResetVM_Task") => {
@@ -122,11 +119,6 @@ impl Service {
                 let job =
                     Job::new("RevertToSnapshot_Task", SNAPSHOT, move |state| state.revert(&snapshot).map(|()| None));
                 return self.run(&owner, &user, job);
-            }
-            ("Folder", "CreateFolder") => {
-                let name = method.string("name").ok_or_else(|| invalid_argument("name"))?;
-                let made = self.world.change(|state| state.create_folder(&id, &name))?;
-                return Ok(Val::Ref(mo("Folder", &made)).into());
             }
             ("HostDatastoreBrowser", "SearchDatastore_Task" | "SearchDatastoreSubFolders_Task") => {
                 let search = self.world.read(|state| Search::of(state, &id, method))?;
@@ -266,29 +258,6 @@ impl Service {
         Val::Ref(mo("Task", &task)).into()
     }
 
-    fn create(self: &Arc<Self>, order: CreateOrder, user: &str) -> Answer {
-        let task = self.world.change(|state| {
-            let id = state.open_on("CreateVM_Task", (EntityKind::Folder, &order.folder), user);
-            if let Err(error) = state.check_create(&order) {
-                state.close_task(&id, Err(error));
-            }
-            id
-        });
-        let (service, id) = (self.clone(), task.clone());
-        self.tasks.spawn(async move {
-            if !service.pass(RECONFIGURE).await {
-                return;
-            }
-            service.world.change(|state| {
-                if state.tasks.get(&id).is_some_and(|task| !task.is_over()) {
-                    let made = state.create_vm(&order);
-                    state.close_task(&id, made.map(|vm| Some((EntityKind::Vm, vm))));
-                }
-            });
-        });
-        Val::Ref(mo("Task", &task)).into()
-    }
-
     /// The guest comes up; its tools answer a while later.
     fn boot(self: &Arc<Self>, id: &str, boot: u64) {
         let (service, id) = (self.clone(), id.to_owned());
@@ -300,7 +269,7 @@ impl Service {
     }
 
     /// Lets simulated time pass; false where the endpoint stops first.
-    async fn pass(&self, time: Duration) -> bool {
+    pub(super) async fn pass(&self, time: Duration) -> bool {
         tokio::select! {
             () = self.stop.cancelled() => false,
             () = self.options.clock.sleep(time) => true,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::collector::Collector;
-use super::events::EventCollector;
+use super::histories::History;
 use super::tree::{Scope, is_a};
 use super::value::{Ref, mo};
 
@@ -17,7 +17,7 @@ pub struct Session {
     pub login_time: String,
     pub views: BTreeMap<String, View>,
     pub collectors: BTreeMap<String, Collector>,
-    pub events: BTreeMap<String, EventCollector>,
+    pub histories: BTreeMap<String, History>,
     /// Fires when the session ends.
     pub ended: Arc<watch::Sender<bool>>,
     last_id: u64,
@@ -31,7 +31,7 @@ impl Session {
             login_time: jiff::Timestamp::now().to_string(),
             views: BTreeMap::new(),
             collectors: BTreeMap::from([("propertyCollector".to_owned(), Collector::default())]),
-            events: BTreeMap::new(),
+            histories: BTreeMap::new(),
             ended: Arc::new(watch::Sender::new(false)),
             last_id: 0,
         }

@@ -3,17 +3,21 @@
 use super::super::fault::entity;
 use super::super::value::{Obj, Ref, Val, member, mo, obj, objs, refs, strings};
 use super::Scope;
-use super::store::{datastore_property, extent, network_property, switch_property};
+use super::host;
+use super::store::{datastore_property, network_property, switch_property};
 use crate::world::EntityKind;
-use crate::world::{FolderKind, Host, SPARE_LUN, State, Vm};
+use crate::world::{FolderKind, State, Vm};
 
 pub(super) const GIB: i64 = 1 << 30;
+/// What the cluster's hosts have together, as many as the shipped world has.
+const MEMORY: i64 = 3 * 512 * GIB;
+const CPU_MHZ: i32 = 3 * 64 * 2600;
 
 pub(super) fn network_ref(id: &str) -> Ref {
     entity(EntityKind::Network, id)
 }
 
-fn green() -> Val {
+pub(super) fn green() -> Val {
     member("ManagedEntityStatus", "green")
 }
 
@@ -23,10 +27,10 @@ pub(super) fn vms(state: &State, wanted: impl Fn(&Vm) -> bool) -> Val {
 pub(super) fn hosts(state: &State) -> Val {
     refs(state.hosts.iter().map(|host| mo("HostSystem", &host.id)))
 }
-fn networks(state: &State) -> Val {
+pub(super) fn networks(state: &State) -> Val {
     refs(state.networks.iter().map(|network| network_ref(&network.id)))
 }
-fn datastores(state: &State) -> Val {
+pub(super) fn datastores(state: &State) -> Val {
     refs(state.datastores.iter().map(|store| mo("Datastore", &store.id)))
 }
 
@@ -59,7 +63,8 @@ pub(super) fn property(scope: &Scope<'_>, object: &Ref, name: &str) -> Option<Va
             _ => return None,
         }),
         "ClusterComputeResource" | "ComputeResource" => cluster_property(state, name),
-        "HostSystem" => host_property(state, state.hosts.iter().find(|host| host.id == id)?, name),
+        "HostSystem" => host::property(state, state.hosts.iter().find(|host| host.id == id)?, name),
+        "HostStorageSystem" | "HostVirtualNicManager" => host::part(state, object, name),
         "ResourcePool" => {
             let pool = state.pools.iter().find(|pool| pool.id == id)?;
             let cluster = mo("ClusterComputeResource", &state.cluster.id);
@@ -77,6 +82,11 @@ pub(super) fn property(scope: &Scope<'_>, object: &Ref, name: &str) -> Option<Va
                 "vm" => vms(state, |vm| vm.pool.as_deref() == Some(id)),
                 "config" => pool_config(id).into(),
                 "runtime" => pool_runtime().into(),
+                "summary" => obj("ResourcePoolSummary")
+                    .set("name", &pool.name)
+                    .set("config", pool_config(id))
+                    .set("runtime", pool_runtime())
+                    .into(),
                 _ => return None,
             })
         }
@@ -115,8 +125,8 @@ fn pool_runtime() -> Obj {
             .set("maxUsage", most)
     };
     obj("ResourcePoolRuntimeInfo")
-        .set("memory", usage(3 * 512 * GIB))
-        .set("cpu", usage(3 * 64 * 2600))
+        .set("memory", usage(MEMORY))
+        .set("cpu", usage(CPU_MHZ.into()))
         .set("overallStatus", green())
 }
 
@@ -173,8 +183,20 @@ fn cluster_property(state: &State, name: &str) -> Option<Val> {
         "network" => networks(state),
         "datastore" => datastores(state),
         "resourcePool" => mo("ResourcePool", &root?.id).into(),
+        "summary" => obj("ClusterComputeResourceSummary")
+            .set("totalCpu", CPU_MHZ)
+            .set("totalMemory", MEMORY)
+            .set("numCpuCores", 3 * 64_i16)
+            .set("numCpuThreads", 3 * 128_i16)
+            .set("effectiveCpu", CPU_MHZ)
+            .set("effectiveMemory", MEMORY >> 20)
+            .set("numHosts", count(state.hosts.len()))
+            .set("numEffectiveHosts", count(state.hosts.len()))
+            .set("overallStatus", green())
+            .into(),
         "configuration" | "configurationEx" => {
-            let kind = if name == "configuration" { "ClusterConfigInfo" } else { "ClusterConfigInfoEx" };
+            let extended = name == "configurationEx";
+            let kind = if extended { "ClusterConfigInfoEx" } else { "ClusterConfigInfo" };
             obj(kind)
                 .set("dasConfig", obj("ClusterDasConfigInfo").set("enabled", false))
                 .set(
@@ -187,6 +209,7 @@ fn cluster_property(state: &State, name: &str) -> Option<Val> {
                     "drsVmConfig",
                     objs("ClusterDrsVmConfigInfo", state.vms.values().filter(|vm| vm.without_drs).map(override_of)),
                 )
+                .opt("vsanConfigInfo", extended.then(no_vsan))
                 .into()
         }
         _ => return None,
@@ -197,160 +220,25 @@ fn override_of(vm: &Vm) -> Obj {
     obj("ClusterDrsVmConfigInfo").set("key", mo("VirtualMachine", &vm.id)).set("enabled", false)
 }
 
-fn host_property(state: &State, host: &Host, name: &str) -> Option<Val> {
-    let id = host.id.as_str();
-    let nic = |key: &str| {
-        obj("HostVirtualNic").set("device", "vmk0").set("key", key).set("portgroup", "Management Network").set(
-            "spec",
-            obj("HostVirtualNicSpec").set(
-                "ip",
-                obj("HostIpConfig")
-                    .set("dhcp", false)
-                    .set("ipAddress", host.address.to_string())
-                    .set("subnetMask", "255.255.255.0"),
-            ),
-        )
-    };
-    Some(match name {
-        "name" => Val::from(&host.name),
-        "parent" => mo("ClusterComputeResource", &state.cluster.id).into(),
-        "vm" => vms(state, |vm| vm.host == id),
-        "network" => networks(state),
-        "datastore" => datastores(state),
-        "runtime" => host_runtime().into(),
-        "summary" => obj("HostListSummary")
-            .set("host", mo("HostSystem", id))
-            .set("hardware", host_hardware(host))
-            .set("runtime", host_runtime())
-            .set(
-                "config",
-                obj("HostConfigSummary")
-                    .set("name", &host.name)
-                    .set("port", 443)
-                    .set("sslThumbprint", thumbprint(host))
-                    .set("product", product())
-                    .set("vmotionEnabled", true)
-                    .set("faultToleranceEnabled", false),
-            )
-            .set("quickStats", obj("HostListSummaryQuickStats").set("overallCpuUsage", 900))
-            .set("overallStatus", green())
-            .set("rebootRequired", false)
-            .set("managementServerIp", "10.50.0.10")
-            .into(),
-        "hardware" => obj("HostHardwareInfo")
-            .set(
-                "systemInfo",
-                obj("HostSystemInfo").set("vendor", "Lab").set("model", "Simulated").set("uuid", host_uuid(host)),
-            )
-            .set(
-                "cpuInfo",
-                obj("HostCpuInfo")
-                    .set("numCpuPackages", 2_i16)
-                    .set("numCpuCores", 64_i16)
-                    .set("numCpuThreads", 128_i16)
-                    .set("hz", 2_600_000_000_i64),
-            )
-            .set("memorySize", 512 * GIB)
-            .into(),
-        "capability" => obj("HostCapability").set("vmotionSupported", true).set("storageVMotionSupported", true).into(),
-        "configManager" => obj("HostConfigManager")
-            .set("advancedOption", mo("OptionManager", &format!("EsxHostAdvSettings-{id}")))
-            .into(),
-        "config" => {
-            let net_config = obj("VirtualNicManagerNetConfig")
-                .set("nicType", "management")
-                .set("multiSelectAllowed", true)
-                .set("candidateVnic", objs("HostVirtualNic", [nic("management.key-vim.host.VirtualNic-vmk0")]))
-                .set("selectedVnic", strings(["management.key-vim.host.VirtualNic-vmk0".to_owned()]));
-            obj("HostConfigInfo")
-                .set("host", mo("HostSystem", id))
-                .set("product", product())
-                .set(
-                    "network",
-                    obj("HostNetworkInfo").set("vnic", objs("HostVirtualNic", [nic("key-vim.host.VirtualNic-vmk0")])),
-                )
-                .set("storageDevice", obj("HostStorageDeviceInfo").set("scsiLun", luns(state)))
-                .set(
-                    "virtualNicManagerInfo",
-                    obj("HostVirtualNicManagerInfo").set("netConfig", objs("VirtualNicManagerNetConfig", [net_config])),
-                )
-                .set(
-                    "dateTimeInfo",
-                    obj("HostDateTimeInfo").set(
-                        "timeZone",
-                        obj("HostDateTimeSystemTimeZone")
-                            .set("key", "UTC")
-                            .set("name", "UTC")
-                            .set("description", "UTC")
-                            .set("gmtOffset", 0),
-                    ),
-                )
-                .into()
-        }
-        _ => return None,
-    })
+fn count(number: usize) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-/// The LUNs of the datastores that are block storage, and one that nobody uses yet.
-fn luns(state: &State) -> Val {
-    let used = state.datastores.iter().filter(|store| store.kind == "VMFS").map(|store| extent(&store.id));
-    objs(
-        "ScsiLun",
-        used.chain([SPARE_LUN.to_owned()]).map(|name| {
-            obj("HostScsiDisk")
-                .set("deviceName", format!("/vmfs/devices/disks/{name}"))
-                .set("deviceType", "disk")
-                .set("key", format!("key-vim.host.ScsiDisk-0200{}", name.trim_start_matches("naa.")))
-                .set("uuid", format!("0200{}", name.trim_start_matches("naa.")))
-                .set("canonicalName", name)
-                .set("lunType", "disk")
-                .set("vendor", "LAB     ")
-        }),
-    )
+fn no_vsan() -> Obj {
+    let defaults = obj("VsanClusterConfigInfoHostDefaultInfo").set("autoClaimStorage", false);
+    obj("VsanClusterConfigInfo").set("enabled", false).set("defaultConfig", defaults)
 }
 
-fn host_runtime() -> Obj {
-    obj("HostRuntimeInfo")
-        .set("connectionState", member("HostSystemConnectionState", "connected"))
-        .set("powerState", member("HostSystemPowerState", "poweredOn"))
-        .set("inMaintenanceMode", false)
-}
-
-fn host_uuid(host: &Host) -> String {
-    uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_DNS, host.name.as_bytes()).to_string()
-}
-
-/// Looks like a SHA-1 fingerprint; the lab's hosts have no endpoint of their own.
-fn thumbprint(host: &Host) -> String {
-    let bytes = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, host.name.as_bytes()).into_bytes();
-    let all: Vec<String> = bytes.iter().chain(&bytes[..4]).map(|byte| format!("{byte:02X}")).collect();
-    all.join(":")
-}
-
-fn host_hardware(host: &Host) -> Obj {
-    obj("HostHardwareSummary")
-        .set("vendor", "Lab")
-        .set("model", "Simulated")
-        .set("uuid", host_uuid(host))
-        .set("memorySize", 512 * GIB)
-        .set("cpuModel", "Simulated CPU @ 2.60GHz")
-        .set("cpuMhz", 2600)
-        .set("numCpuPkgs", 2_i16)
-        .set("numCpuCores", 64_i16)
-        .set("numCpuThreads", 128_i16)
-        .set("numNics", 2)
-        .set("numHBAs", 1)
-}
-
-fn product() -> Obj {
-    obj("AboutInfo")
-        .set("name", "VMware ESXi")
-        .set("fullName", "VMware ESXi 8.0.3 build-24022510")
-        .set("vendor", "VMware, Inc.")
-        .set("version", "8.0.3")
-        .set("build", "24022510")
-        .set("osType", "vmnix-x86")
-        .set("productLineId", "embeddedEsx")
-        .set("apiType", "HostAgent")
-        .set("apiVersion", "8.0.3.0")
+/// What `GetResourceUsage` tells of the cluster.
+pub(super) fn usage(state: &State) -> Obj {
+    let sum = |of: fn(&crate::world::Datastore) -> i64| state.datastores.iter().map(of).sum::<i64>() >> 20;
+    let (storage, free) = (sum(|store| store.capacity), sum(|store| store.free));
+    let memory = i32::try_from(MEMORY >> 20).unwrap_or(i32::MAX);
+    obj("ClusterResourceUsageSummary")
+        .set("cpuUsedMHz", 900 * count(state.hosts.len()))
+        .set("cpuCapacityMHz", CPU_MHZ)
+        .set("memUsedMB", memory / 10)
+        .set("memCapacityMB", memory)
+        .set("storageUsedMB", storage - free)
+        .set("storageCapacityMB", storage)
 }

@@ -8,7 +8,7 @@ use super::super::fault::{Fault, invalid_argument, object_gone};
 use super::super::session::reference;
 use super::super::value::{Obj, Ref, Val, member, mo, obj, objs, strings, time};
 use super::super::xml::Node;
-use super::Scope;
+use super::{Scope, host, infra};
 
 /// Methods that are answered here.
 pub const METHODS: &[&str] = &[
@@ -21,6 +21,8 @@ pub const METHODS: &[&str] = &[
     "RetrieveEntityPermissions",
     "RetrieveAllPermissions",
     "RetrieveRolePermissions",
+    "QueryNetConfig",
+    "GetResourceUsage",
 ];
 
 /// Id, group, name, label, unit, rollup, kind of statistics, greatest value.
@@ -150,6 +152,16 @@ pub fn answer(scope: &Scope<'_>, method: &Node) -> Result<Val, Fault> {
             let all: Vec<Obj> = method.all("querySpec").map(|spec| samples(scope, spec)).collect::<Result<_, _>>()?;
             Val::Array("PerfEntityMetricBase", all.into_iter().map(Val::Obj).collect())
         }
+        "QueryNetConfig" => {
+            let part = method.child("_this").map(reference).ok_or_else(|| invalid_argument("_this"))?;
+            let host = host::whose(scope.state, &part).ok_or_else(|| object_gone(part))?;
+            let kind = method.text("nicType").unwrap_or_default();
+            if !host::TRAFFIC.contains(&kind) {
+                return Err(invalid_argument("nicType"));
+            }
+            host::net_config(host, kind).into()
+        }
+        "GetResourceUsage" => infra::usage(scope.state).into(),
         "QueryDescriptions" => objs("DiagnosticManagerLogDescriptor", [log_descriptor()]),
         "BrowseDiagnosticLog" => {
             let key = method.text("key").unwrap_or_default();

@@ -9,9 +9,11 @@ use super::value::{Ref, Val};
 use crate::world::State;
 
 mod device;
+mod host;
 mod infra;
 pub mod managers;
 mod service;
+mod snapshot;
 mod store;
 mod vm;
 
@@ -166,8 +168,10 @@ fn own_names(kind: &str) -> &'static [&'static str] {
         "ViewManager" => &["viewList"],
         "PropertyCollector" => &["filter"],
         "EventManager" => &["description", "latestEvent", "maxCollector"],
-        "EventHistoryCollector" => &["filter", "latestPage"],
+        "EventHistoryCollector" | "TaskHistoryCollector" => &["filter", "latestPage"],
         "HostDatastoreBrowser" => &["datastore", "supportedType"],
+        "HostStorageSystem" => &["storageDeviceInfo", "fileSystemVolumeInfo", "systemFile", "multipathStateInfo"],
+        "HostVirtualNicManager" => &["info"],
         "GuestOperationsManager" => &["authManager", "fileManager", "processManager"],
         "ManagedEntity" => ENTITY,
         _ => &[],
@@ -197,7 +201,10 @@ impl Scope<'_> {
             "Network" | "DistributedVirtualPortgroup" => state.network(id).is_some(),
             "VmwareDistributedVirtualSwitch" | "DistributedVirtualSwitch" => state.switch.0 == id,
             "ContainerView" | "ListView" => self.session.is_some_and(|session| session.views.contains_key(id)),
-            "EventHistoryCollector" => self.session.is_some_and(|session| session.events.contains_key(id)),
+            "EventHistoryCollector" | "TaskHistoryCollector" => {
+                self.session.is_some_and(|session| session.histories.contains_key(id))
+            }
+            "HostStorageSystem" | "HostVirtualNicManager" => host::whose(state, object).is_some(),
             "PropertyCollector" => {
                 id == "propertyCollector" || self.session.is_some_and(|session| session.collectors.contains_key(id))
             }
@@ -209,7 +216,7 @@ impl Scope<'_> {
     fn own(&self, object: &Ref, name: &str) -> Option<Val> {
         match object.kind.as_str() {
             "VirtualMachine" => vm::property(self, &object.id, name),
-            "VirtualMachineSnapshot" => vm::snapshot_property(self, &object.id, name),
+            "VirtualMachineSnapshot" => snapshot::property(self, &object.id, name),
             "Task"
             | "ServiceInstance"
             | "TaskManager"
@@ -223,6 +230,7 @@ impl Scope<'_> {
             | "ViewManager"
             | "EventManager"
             | "EventHistoryCollector"
+            | "TaskHistoryCollector"
             | "GuestOperationsManager"
             | "PropertyCollector" => service::property(self, object, name),
             "PerformanceManager" | "LicenseManager" => managers::property(self, object, name),

@@ -96,6 +96,34 @@ pub fn user_session(session: &Session) -> Obj {
         .set("callCount", 0_i64)
 }
 
+/// How many tasks vCenter calls recent at most, and how long one that is over.
+const RECENT_TASKS: usize = 200;
+const RECENT: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
+
+/// Of each operation that is a task: its description's id, and what vSphere's client calls it.
+const DESCRIPTIONS: &[(&str, &str, &str)] = &[
+    ("CloneVM_Task", "VirtualMachine.clone", "Clone virtual machine"),
+    ("ReconfigVM_Task", "VirtualMachine.reconfigure", "Reconfigure virtual machine"),
+    ("PowerOnVM_Task", "VirtualMachine.powerOn", "Power On virtual machine"),
+    ("PowerOffVM_Task", "VirtualMachine.powerOff", "Power Off virtual machine"),
+    ("CreateSnapshot_Task", "VirtualMachine.createSnapshot", "Create virtual machine snapshot"),
+    ("RemoveSnapshot_Task", "vm.Snapshot.remove", "Remove snapshot"),
+    ("RemoveAllSnapshots_Task", "VirtualMachine.removeAllSnapshots", "Remove all snapshots"),
+    ("Rename_Task", "ManagedEntity.rename", "Rename entity"),
+    ("ResetVM_Task", "VirtualMachine.reset", "Reset virtual machine"),
+    ("RelocateVM_Task", "VirtualMachine.relocate", "Relocate virtual machine"),
+    ("CreateVM_Task", "Folder.createVm", "Create virtual machine"),
+    ("MoveIntoFolder_Task", "Folder.moveInto", "Move entities"),
+    ("UnregisterAndDestroy_Task", "Folder.unregisterAndDestroy", "Unregister and Delete"),
+    ("SuspendVM_Task", "VirtualMachine.suspend", "Suspend virtual machine"),
+    ("RevertToSnapshot_Task", "vm.Snapshot.revert", "Revert snapshot"),
+    ("RevertToCurrentSnapshot_Task", "VirtualMachine.revertToCurrentSnapshot", "Revert to current snapshot"),
+    ("SearchDatastore_Task", "host.DatastoreBrowser.search", "Search datastore"),
+    ("SearchDatastoreSubFolders_Task", "host.DatastoreBrowser.searchSubFolders", "Search datastore"),
+    ("ReconfigureComputeResource_Task", "ComputeResource.reconfigureEx", "Reconfigure cluster"),
+    ("Destroy_Task", "ManagedEntity.destroy", "Delete entity"),
+];
+
 /// `TaskInfo`, always whole.
 pub fn task_info(task: &Task) -> Obj {
     let (state, result, error) = match &task.state {
@@ -108,25 +136,8 @@ pub fn task_info(task: &Task) -> Obj {
         TaskState::Success(made) => ("success", made.as_ref().map(|(kind, id)| Val::Ref(entity(*kind, id))), None),
         TaskState::Error(error) => ("error", None, Some(Fault::from(error.clone()).localized())),
     };
-    let description = match task.operation {
-        "CloneVM_Task" => "VirtualMachine.clone",
-        "ReconfigVM_Task" => "VirtualMachine.reconfigure",
-        "PowerOnVM_Task" => "VirtualMachine.powerOn",
-        "PowerOffVM_Task" => "VirtualMachine.powerOff",
-        "CreateSnapshot_Task" => "VirtualMachine.createSnapshot",
-        "RemoveSnapshot_Task" => "vm.Snapshot.remove",
-        "RemoveAllSnapshots_Task" => "VirtualMachine.removeAllSnapshots",
-        "Rename_Task" => "ManagedEntity.rename",
-        "ResetVM_Task" => "VirtualMachine.reset",
-        "RelocateVM_Task" => "VirtualMachine.relocate",
-        "CreateVM_Task" => "Folder.createVm",
-        "SuspendVM_Task" => "VirtualMachine.suspend",
-        "RevertToSnapshot_Task" => "vm.Snapshot.revert",
-        "RevertToCurrentSnapshot_Task" => "VirtualMachine.revertToCurrentSnapshot",
-        "SearchDatastore_Task" => "host.DatastoreBrowser.search",
-        "SearchDatastoreSubFolders_Task" => "host.DatastoreBrowser.searchSubFolders",
-        _ => "ManagedEntity.destroy",
-    };
+    let known = DESCRIPTIONS.iter().find(|(operation, ..)| *operation == task.operation);
+    let description = known.map_or("ManagedEntity.destroy", |(_, description, _)| description);
     let info = obj("TaskInfo")
         .set("key", &task.id)
         .set("task", mo("Task", &task.id))
@@ -164,11 +175,23 @@ pub(super) fn property(scope: &Scope<'_>, object: &Ref, name: &str) -> Option<Va
     Some(match (object.kind.as_str(), name) {
         ("Task", "info") => task_info(state.tasks.get(&object.id)?).into(),
         ("TaskManager", "recentTask") => {
-            refs(state.tasks.values().filter(|task| !task.is_over()).map(|task| mo("Task", &task.id)))
+            let since = jiff::Timestamp::now() - RECENT;
+            let at = |task: &Task| task.completed.as_ref().and_then(|at| at.parse::<jiff::Timestamp>().ok());
+            let recent = |task: &&Task| !task.is_over() || at(task).is_none_or(|at| at > since);
+            let mut all: Vec<&Task> = state.tasks.values().filter(recent).collect();
+            all.sort_by(|a, b| (&a.queued, &a.id).cmp(&(&b.queued, &b.id)));
+            let older = all.len().saturating_sub(RECENT_TASKS);
+            refs(all.into_iter().skip(older).map(|task| mo("Task", &task.id)))
         }
         ("TaskManager" | "EventManager", "maxCollector") => 32.into(),
-        ("EventHistoryCollector", "latestPage") => {
-            super::super::events::latest_page(scope, scope.session?.events.get(&object.id)?)
+        ("EventHistoryCollector" | "TaskHistoryCollector", "latestPage") => {
+            super::super::histories::latest_page(scope, scope.session?.histories.get(&object.id)?)
+        }
+        ("TaskManager", "description") => {
+            let told = DESCRIPTIONS.iter().map(|(_, key, label)| {
+                obj("ElementDescription").set("label", *label).set("summary", *label).set("key", *key)
+            });
+            obj("TaskDescription").set("methodInfo", objs("ElementDescription", told)).into()
         }
         ("ServiceInstance", "content") => content(scope.instance).into(),
         ("ServiceInstance", "serverClock") => time(&jiff::Timestamp::now().to_string()),

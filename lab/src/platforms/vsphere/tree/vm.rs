@@ -4,9 +4,10 @@ use super::super::value::{Obj, Val, member, mo, obj, objs, refs, strings, time};
 use super::Scope;
 use super::device::devices;
 use super::infra::network_ref;
+use super::snapshot::{children, snapshot_info};
 use crate::api::world as told;
 use crate::weather::Weather;
-use crate::world::{Disk, Nic, Snapshot, State, Vm};
+use crate::world::{Disk, Nic, State, Vm};
 
 pub(super) fn property(scope: &Scope<'_>, id: &str, name: &str) -> Option<Val> {
     let state = scope.state;
@@ -20,6 +21,7 @@ pub(super) fn property(scope: &Scope<'_>, id: &str, name: &str) -> Option<Val> {
             state.tasks.values().filter(|task| task.entity.1 == id && !task.is_over()).map(|task| mo("Task", &task.id)),
         ),
         "config" => config(state, vm, &vm.disks, vm.snapshots.len()).into(),
+        "capability" => capability().into(),
         "resourcePool" => mo("ResourcePool", vm.pool.as_ref()?).into(),
         "environmentBrowser" => mo("EnvironmentBrowser", &format!("envbrowser-{id}")).into(),
         "runtime" => runtime(vm).into(),
@@ -41,6 +43,18 @@ pub(super) fn property(scope: &Scope<'_>, id: &str, name: &str) -> Option<Val> {
                 .into()
         }
         "layoutEx" => layout(state, vm).into(),
+        "layout" => {
+            let disk = |disk: &Disk| {
+                let store = state.datastore(&disk.datastore).map_or("", |store| store.name.as_str());
+                obj("VirtualMachineFileLayoutDiskLayout")
+                    .set("key", disk.key)
+                    .set("diskFile", strings([format!("[{store}] {}", disk.path)]))
+            };
+            obj("VirtualMachineFileLayout")
+                .set("configFile", strings([format!("{}.vmx", vm.name)]))
+                .set("disk", objs("VirtualMachineFileLayoutDiskLayout", vm.disks.iter().map(disk)))
+                .into()
+        }
         "datastore" => refs(vm.datastores().iter().map(|store| mo("Datastore", store))),
         "network" => refs(vm.networks().iter().map(|network| network_ref(network))),
         "snapshot" => snapshot_info(vm)?.into(),
@@ -50,19 +64,6 @@ pub(super) fn property(scope: &Scope<'_>, id: &str, name: &str) -> Option<Val> {
         "tag" => Val::Array("Tag", Vec::new()),
         "disabledMethod" => strings([]),
         "alarmActionsEnabled" => true.into(),
-        _ => return None,
-    })
-}
-
-pub(super) fn snapshot_property(scope: &Scope<'_>, id: &str, name: &str) -> Option<Val> {
-    let (vm, snapshot) = scope.state.snapshot(id)?;
-    Some(match name {
-        "config" => {
-            let depth = vm.snapshots.iter().position(|it| it.id == id).unwrap_or_default();
-            config(scope.state, vm, &snapshot.disks, depth).into()
-        }
-        "childSnapshot" => refs(children(vm, Some(id)).map(|it| mo("VirtualMachineSnapshot", &it.id))),
-        "vm" => mo("VirtualMachine", &vm.id).into(),
         _ => return None,
     })
 }
@@ -78,7 +79,7 @@ fn committed(vm: &Vm, store: Option<&str>) -> i64 {
     vm.disks.iter().filter(on).map(|disk| if disk.thin { disk.capacity / 3 } else { disk.capacity }).sum()
 }
 
-fn config(state: &State, vm: &Vm, disks: &[Disk], depth: usize) -> Obj {
+pub(super) fn config(state: &State, vm: &Vm, disks: &[Disk], depth: usize) -> Obj {
     let option = |(key, value): &(String, String)| obj("OptionValue").set("key", key).any("value", value);
     let mut extra: Vec<Val> = vm.extra_config.iter().map(option).map(Val::Obj).collect();
     if vm.change_tracking && !vm.extra_config.iter().any(|(key, _)| key.eq_ignore_ascii_case("ctkEnabled")) {
@@ -112,7 +113,15 @@ fn config(state: &State, vm: &Vm, disks: &[Disk], depth: usize) -> Obj {
                 vmx_path(state, vm).rsplit_once('/').map(|(directory, _)| format!("{directory}/")).unwrap_or_default(),
             ),
         )
-        .set("tools", obj("ToolsConfigInfo").set("toolsVersion", 12352).set("syncTimeWithHost", false))
+        .set(
+            "tools",
+            obj("ToolsConfigInfo")
+                .set("toolsVersion", 12352)
+                .set("toolsInstallType", if vm.os.windows { "guestToolsTypeMSI" } else { "guestToolsTypeOpenVMTools" })
+                .set("toolsUpgradePolicy", "manual")
+                .set("syncTimeWithHost", false)
+                .set("lastInstallInfo", obj("ToolsConfigInfoToolsLastInstallInfo").set("counter", 0)),
+        )
         .set("flags", obj("VirtualMachineFlagInfo").set("enableLogging", true).set("diskUuidEnabled", true))
         .set("defaultPowerOps", obj("VirtualMachineDefaultPowerOpInfo").set("powerOffType", "soft"))
         .set("hardware", hardware)
@@ -133,6 +142,22 @@ fn config(state: &State, vm: &Vm, disks: &[Disk], depth: usize) -> Obj {
         .set("firmware", if vm.efi { "efi" } else { "bios" })
         .set("nestedHVEnabled", false)
         .set("vPMCEnabled", false)
+}
+
+/// What the lab's VMs can.
+fn capability() -> Obj {
+    obj("VirtualMachineCapability")
+        .set("snapshotOperationsSupported", true)
+        .set("multipleSnapshotsSupported", true)
+        .set("snapshotConfigSupported", true)
+        .set("poweredOffSnapshotsSupported", true)
+        .set("memorySnapshotsSupported", false)
+        .set("revertToSnapshotSupported", true)
+        .set("quiescedSnapshotsSupported", true)
+        .set("disableSnapshotsSupported", true)
+        .set("bootOptionsSupported", true)
+        .set("changeTrackingSupported", true)
+        .set("settingDisplayTopologySupported", false)
 }
 
 fn runtime(vm: &Vm) -> Obj {
@@ -393,38 +418,4 @@ fn layout(state: &State, vm: &Vm) -> Obj {
         .set("file", objs("VirtualMachineFileLayoutExFileInfo", files))
         .set("disk", objs("VirtualMachineFileLayoutExDiskLayout", layouts))
         .set("timestamp", time(&vm.created))
-}
-
-fn children<'a>(vm: &'a Vm, parent: Option<&'a str>) -> impl Iterator<Item = &'a Snapshot> {
-    vm.snapshots.iter().filter(move |snapshot| snapshot.parent.as_deref() == parent)
-}
-
-fn snapshot_tree(vm: &Vm, snapshot: &Snapshot) -> Obj {
-    let below = children(vm, Some(&snapshot.id)).map(|child| snapshot_tree(vm, child).into()).collect();
-    let power = if snapshot.powered_on { "poweredOn" } else { "poweredOff" };
-    obj("VirtualMachineSnapshotTree")
-        .set("snapshot", mo("VirtualMachineSnapshot", &snapshot.id))
-        .set("vm", mo("VirtualMachine", &vm.id))
-        .set("name", &snapshot.name)
-        .set("description", &snapshot.description)
-        .set("id", snapshot.number)
-        .set("createTime", time(&snapshot.created))
-        .set("state", member("VirtualMachinePowerState", power))
-        .set("quiesced", snapshot.quiesced)
-        .list("childSnapshotList", "VirtualMachineSnapshotTree", below)
-        .set("replaySupported", false)
-}
-
-/// Unset as soon as the last snapshot is gone.
-fn snapshot_info(vm: &Vm) -> Option<Obj> {
-    let roots: Vec<Obj> = children(vm, None).map(|snapshot| snapshot_tree(vm, snapshot)).collect();
-    if roots.is_empty() {
-        return None;
-    }
-    let current = vm.current_snapshot.as_ref().map(|id| mo("VirtualMachineSnapshot", id));
-    Some(
-        obj("VirtualMachineSnapshotInfo")
-            .opt("currentSnapshot", current)
-            .set("rootSnapshotList", objs("VirtualMachineSnapshotTree", roots)),
-    )
 }

@@ -1,0 +1,198 @@
+package suite
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mtv-matrix/conformance/suite/harness"
+)
+
+// What sits at a workstation: oc and virtctl, in the order in which somebody uses them.
+
+func TestOcWorksWithTheLab(t *testing.T) {
+	path := harness.Oc(t)
+	lab := harness.StartLab(t, "--clock-scale", "600")
+	home := t.TempDir()
+	oc := &tool{t: t, path: path, env: []string{"KUBECONFIG=" + filepath.Join(home, "config"), "HOME=" + home}}
+
+	oc.refused("Login failed", "login", lab.URL, "-u", "kubeadmin", "-p", "wrong", "--certificate-authority="+lab.CAFile)
+	oc.run("Login successful", "login", lab.URL, "-u", "kubeadmin", "-p", "lab-admin", "--certificate-authority="+lab.CAFile)
+	oc.run("kube:admin", "whoami")
+	oc.run("sha256~", "whoami", "-t")
+	oc.run(lab.URL, "whoami", "--show-server")
+	oc.run("Server Version: 4.", "version")
+	oc.run(`Now using project "move-erp"`, "new-project", "move-erp")
+	oc.run("move-erp", "project", "-q")
+	oc.run("openshift-mtv", "projects")
+	if token := oc.run("", "create", "token", "default"); len(token) < 20 {
+		t.Fatalf("no token: %q", token)
+	}
+	oc.run("migrations", "api-resources", "--api-group=forklift.konveyor.io")
+	oc.run("targetNamespace", "explain", "plan.spec")
+	oc.run("yes", "auth", "can-i", "create", "plans")
+	oc.run("forklift", "get", "routes", "-n", "openshift-mtv")
+	oc.run("4.", "get", "clusterversion")
+
+	move(oc, lab)
+	oc.run("Completed", "get", "pods", "-n", "erp", "-l", "forklift.app=virt-v2v")
+	oc.run("virt-v2v monitoring", "logs", "-n", "erp", "-l", "forklift.app=virt-v2v", "--tail=-1")
+	oc.run("Succeeded", "describe", "plan", "erp")
+	oc.run("mtv-tests-rhel8", "get", "vm", "-n", "erp")
+	oc.run("move-erp", "status")
+	oc.run("CPU", "adm", "top", "nodes")
+	oc.run("secret/login created", "create", "secret", "generic", "login", "--from-literal=user=u")
+	oc.run("u", "extract", "secret/login", "--to=-")
+	oc.run("added", "adm", "policy", "add-role-to-user", "edit", "somebody")
+	oc.run("created", "create", "deployment", "web", "--image=registry.example/web")
+	oc.run("successfully rolled out", "rollout", "status", "deployment/web", "--timeout=60s")
+	oc.run("web", "rsh", "deployment/web", "hostname")
+	oc.run("scaled", "scale", "deployment/web", "--replicas=2")
+	inspected := filepath.Join(home, "inspect")
+	oc.run("", "adm", "inspect", "ns/erp", "--dest-dir="+inspected)
+	if found, _ := filepath.Glob(filepath.Join(inspected, "namespaces", "erp", "*.yaml")); len(found) == 0 {
+		t.Fatalf("oc adm inspect left nothing of the namespace in %s", inspected)
+	}
+	oc.run("deleted", "delete", "project", "erp")
+	oc.run("Logged", "logout")
+	oc.refused("system:anonymous", "whoami")
+	fmt.Printf("oc: %d commands against the lab\n", oc.steps)
+}
+
+func TestVirtctlWorksWithTheLab(t *testing.T) {
+	path := harness.Tool(t, "virtctl", harness.Version("virtctl", "kubevirt.io/kubevirt"))
+	kubectlPath := harness.Tool(t, "kubectl", harness.KubernetesVersion())
+	if _, err := exec.LookPath("ssh"); err != nil {
+		t.Skip("no ssh, which virtctl calls: install OpenSSH's client")
+	}
+	lab := harness.StartLab(t, "--clock-scale", "600")
+	home := t.TempDir()
+	env := []string{"KUBECONFIG=" + lab.Kubeconfig, "HOME=" + home}
+	kubectl := &tool{t: t, path: kubectlPath, env: env}
+	kubectl.fed("apiVersion: project.openshift.io/v1\nkind: ProjectRequest\nmetadata: {name: move-erp}\n", "created", "create", "-f", "-")
+	kubectl.run("modified", "config", "set-context", "--current", "--namespace", "move-erp")
+	move(kubectl, lab)
+	kubectl.run("modified", "config", "set-context", "--current", "--namespace", "erp")
+	virtctl := &tool{t: t, path: path, env: env}
+	const vm = "mtv-tests-rhel8"
+	agent := func() {
+		t.Helper()
+		kubectl.run("condition met", "wait", "--for=condition=AgentConnected", "--timeout=60s", "vmi/"+vm)
+	}
+
+	// A key of one's own, which KubeVirt puts into the guest.
+	key := filepath.Join(home, "id")
+	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key).CombinedOutput(); err != nil {
+		t.Fatalf("ssh-keygen: %v\n%s", err, out)
+	}
+	kubectl.run("created", "create", "secret", "generic", "keys", "--from-file=own="+key+".pub")
+	kubectl.run("patched", "patch", "vm", vm, "--type", "merge", "-p", `{"spec":{"template":{"spec":{"accessCredentials":`+
+		`[{"sshPublicKey":{"source":{"secret":{"secretName":"keys"}},"propagationMethod":{"qemuGuestAgent":{"users":["root"]}}}}]}}}}`)
+
+	virtctl.run("Server Version", "version")
+	virtctl.run("was scheduled to start", "start", vm)
+	agent()
+	virtctl.refused("already running", "start", vm)
+	virtctl.run("Red Hat Enterprise Linux", "guestosinfo", vm)
+	virtctl.run(`"mountPoint": "/"`, "fslist", vm)
+	virtctl.run("items", "userlist", vm)
+
+	quiet := []string{"--identity-file", key, "-t", "-oStrictHostKeyChecking=no", "-t", "-oUserKnownHostsFile=/dev/null", "-t", "-oBatchMode=yes"}
+	ssh := func(want, command string) {
+		t.Helper()
+		virtctl.run(want, append([]string{"ssh", "root@vm/" + vm, "--command", command}, quiet...)...)
+	}
+	ssh(vm, "hostname")
+	file := filepath.Join(home, "notes.txt")
+	if err := os.WriteFile(file, []byte("moved\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	virtctl.run("", append([]string{"scp", file, "root@vm/" + vm + ":/root/notes.txt"}, quiet...)...)
+	ssh("moved", "cat /root/notes.txt")
+	virtctl.run("", append([]string{"scp", "root@vm/" + vm + ":/root/notes.txt", file + ".back"}, quiet...)...)
+	if text, _ := os.ReadFile(file + ".back"); string(text) != "moved\n" {
+		t.Fatalf("scp brought back %q", text)
+	}
+
+	port := free(t)
+	virtctl.serves(t, fmt.Sprint(port), "SSH-2.0", "port-forward", "vm/"+vm, fmt.Sprintf("%d:22", port))
+	screen := free(t)
+	virtctl.serves(t, fmt.Sprint(screen), "RFB 003.008", "vnc", vm, "--proxy-only", "--port", fmt.Sprint(screen))
+	picture := filepath.Join(home, "screen.png")
+	virtctl.run("", "vnc", "screenshot", vm, "--file", picture)
+	if png, _ := os.ReadFile(picture); !bytes.HasPrefix(png, []byte("\x89PNG")) {
+		t.Fatalf("the screenshot is no PNG: %d bytes", len(png))
+	}
+
+	virtctl.run("was scheduled to pause", "pause", "vm", vm)
+	kubectl.run("condition met", "wait", "--for=condition=Paused", "--timeout=30s", "vmi/"+vm)
+	virtctl.run("was scheduled to unpause", "unpause", "vm", vm)
+	virtctl.run("was scheduled to soft-reboot", "soft-reboot", vm)
+	agent()
+	kubectl.fed("apiVersion: cdi.kubevirt.io/v1beta1\nkind: DataVolume\nmetadata: {name: more}\n"+
+		"spec: {source: {blank: {}}, storage: {resources: {requests: {storage: 1Gi}}}}\n", "created", "apply", "-f", "-")
+	virtctl.run("Successfully submitted add volume", "addvolume", vm, "--volume-name=more", "--persist")
+	kubectl.run("Ready", "wait", "--for=jsonpath={.status.volumeStatus[?(@.name=='more')].phase}=Ready", "--timeout=30s", "vmi/"+vm, "-o", "jsonpath={.status.volumeStatus[*].phase}")
+	virtctl.run("Successfully submitted remove volume", "removevolume", vm, "--volume-name=more", "--persist")
+	virtctl.refused("memory", "memory-dump", "get", vm, "--claim-name=dump", "--create-claim")
+	virtctl.run("was scheduled to migrate", "migrate", vm)
+	virtctl.run("kind: VirtualMachine", "expand", "--vm", vm, "--output", "yaml")
+	virtctl.run("was scheduled to restart", "restart", vm)
+	agent()
+	virtctl.run("was scheduled to stop", "stop", vm)
+	kubectl.run("", "wait", "--for=delete", "--timeout=60s", "vmi/"+vm)
+	virtctl.refused("does not support manual restart", "restart", vm)
+	fmt.Printf("virtctl: %d commands against the lab, %d of kubectl beside them\n", virtctl.steps, kubectl.steps)
+}
+
+// free is a port that nobody has now.
+func free(t *testing.T) int {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+// serves starts a client that listens, and reads from its port how the other end greets.
+func (p *tool) serves(t *testing.T, port, greeting string, args ...string) {
+	t.Helper()
+	p.steps++
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, p.path, args...)
+	cmd.Env = append(os.Environ(), p.env...)
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	for ctx.Err() == nil {
+		line, err := net.DialTimeout("tcp", "127.0.0.1:"+port, time.Second)
+		if err != nil {
+			time.Sleep(50 * time.Millisecond)
+			continue
+		}
+		defer line.Close()
+		_ = line.SetReadDeadline(time.Now().Add(10 * time.Second))
+		start := make([]byte, len(greeting))
+		if _, err := io.ReadFull(bufio.NewReader(line), start); err == nil && string(start) == greeting {
+			return
+		}
+		break
+	}
+	t.Fatalf("%s: nobody greeted with %q", strings.Join(args, " "), greeting)
+}

@@ -1,0 +1,204 @@
+//! `tar` to standard output and from standard input, as `kubectl cp` and `oc rsync` call it in a container: files and
+//! directories, in the form of POSIX (ustar).
+
+use super::files::{Entry, absolute, list, look, read};
+use super::machine::{escaped, raw};
+use super::shell::Answer;
+use crate::ports::GuestProfile;
+
+const BLOCK: usize = 512;
+/// Where what is in a header begins, and how long it is.
+const NAME: (usize, usize) = (0, 100);
+const SIZE: (usize, usize) = (124, 12);
+const SUM: (usize, usize) = (148, 8);
+const KIND: usize = 156;
+const PREFIX: (usize, usize) = (345, 155);
+
+/// Whether a command reads an archive from standard input.
+pub fn reads(words: &[String]) -> bool {
+    order(words).is_some_and(|order| order.takes_out)
+}
+
+struct Order {
+    takes_out: bool,
+    into: String,
+    paths: Vec<String>,
+}
+
+/// What a command line of tar's asks for, where it is one that is played.
+fn order(words: &[String]) -> Option<Order> {
+    let (program, rest) = words.split_first()?;
+    let (letters, rest) = rest.split_first()?;
+    let letters = letters.trim_start_matches('-');
+    let acts = (letters.contains('x'), letters.contains('c'));
+    if program.rsplit('/').next() != Some("tar") || acts.0 == acts.1 || !letters.ends_with('f') {
+        return None;
+    }
+    let (file, rest) = rest.split_first()?;
+    if file != "-" {
+        return None;
+    }
+    let mut order = Order { takes_out: acts.0, into: ".".to_owned(), paths: Vec::new() };
+    let mut rest = rest.iter();
+    while let Some(word) = rest.next() {
+        match word.as_str() {
+            "-C" => rest.next()?.clone_into(&mut order.into),
+            word if word.starts_with('-') => {}
+            path => order.paths.push(path.to_owned()),
+        }
+    }
+    Some(order)
+}
+
+/// Answers such a command; what it read is nothing where it packs.
+pub fn answer(guest: &GuestProfile, words: &[String], input: &[u8]) -> Option<Answer> {
+    if let [program, "--version"] = words.iter().map(String::as_str).collect::<Vec<_>>().as_slice()
+        && program.rsplit('/').next() == Some("tar")
+    {
+        // oc asks before it copies.
+        return Some(Answer::out("tar (GNU tar) 1.34\n"));
+    }
+    let order = order(words)?;
+    let into = absolute(guest, "/", &order.into);
+    if order.takes_out {
+        return Some(unpack(&into, input));
+    }
+    let mut all = Answer::default();
+    let mut archive = Vec::new();
+    for path in &order.paths {
+        let whole = absolute(guest, &into, path);
+        if look(guest, &whole).is_none() {
+            all.stderr.push_str(&format!("tar: {path}: Cannot stat: No such file or directory\n"));
+            all.code = 2;
+            continue;
+        }
+        if path.starts_with('/') {
+            all.stderr.push_str("tar: Removing leading `/' from member names\n");
+        }
+        pack(guest, path.trim_start_matches('/'), &whole, &mut archive);
+    }
+    archive.resize(archive.len() + 2 * BLOCK, 0);
+    all.stdout = escaped(&archive);
+    Some(all)
+}
+
+fn pack(guest: &GuestProfile, name: &str, whole: &str, archive: &mut Vec<u8>) {
+    match look(guest, whole) {
+        Some(Entry::File(_)) => {
+            let bytes = raw(&read(guest, whole).unwrap_or_default());
+            archive.extend(header(name, bytes.len(), b'0'));
+            archive.extend(&bytes);
+            archive.resize(archive.len().next_multiple_of(BLOCK), 0);
+        }
+        Some(Entry::Directory) => {
+            archive.extend(header(&format!("{name}/"), 0, b'5'));
+            for below in list(guest, whole).unwrap_or_default().into_keys() {
+                pack(guest, &format!("{name}/{below}"), &format!("{whole}/{below}"), archive);
+            }
+        }
+        None => {}
+    }
+}
+
+fn header(name: &str, size: usize, kind: u8) -> [u8; BLOCK] {
+    let mut header = [0; BLOCK];
+    let mut put = |(from, length): (usize, usize), text: &[u8]| {
+        let fits = text.len().min(length);
+        header[from..from + fits].copy_from_slice(&text[..fits]);
+    };
+    // A name that is too long for its field goes on in another, from a slash on.
+    let cut = name.len().saturating_sub(NAME.1);
+    let cut = if cut == 0 { None } else { name.get(cut - 1..).and_then(|rest| rest.find('/')).map(|at| at + cut - 1) };
+    match cut {
+        Some(at) => {
+            put(PREFIX, &name.as_bytes()[..at]);
+            put(NAME, &name.as_bytes()[at + 1..]);
+        }
+        None => put(NAME, name.as_bytes()),
+    }
+    put((100, 8), if kind == b'5' { b"0000755" } else { b"0000644" });
+    put((108, 8), b"0000000");
+    put((116, 8), b"0000000");
+    put(SIZE, format!("{size:011o}").as_bytes());
+    put((136, 12), b"14733541000");
+    put(SUM, b"        ");
+    put((KIND, 1), &[kind]);
+    put((257, 8), b"ustar\x0000");
+    put((265, 32), b"root");
+    put((297, 32), b"root");
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[SUM.0..SUM.0 + 7].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    header
+}
+
+fn unpack(into: &str, archive: &[u8]) -> Answer {
+    let mut all = Answer::default();
+    let mut rest = archive;
+    let torn = |all: &mut Answer| {
+        all.stderr.push_str("tar: Unexpected EOF in archive\ntar: Error is not recoverable: exiting now\n");
+        all.code = 2;
+    };
+    while !rest.is_empty() {
+        let Some((header, body)) = rest.split_at_checked(BLOCK) else {
+            torn(&mut all);
+            break;
+        };
+        if header.iter().all(|byte| *byte == 0) {
+            break;
+        }
+        let text = |(from, length): (usize, usize)| {
+            let field = &header[from..from + length];
+            String::from_utf8_lossy(field.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
+        };
+        let size = usize::from_str_radix(text(SIZE).trim(), 8).ok().filter(|size| *size <= body.len());
+        let Some(size) = size else {
+            torn(&mut all);
+            break;
+        };
+        let name =
+            [text(PREFIX), text(NAME)].iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join("/");
+        // Never above the directory that was named.
+        let parts = name.split('/').filter(|part| !matches!(*part, "" | "." | "..")).collect::<Vec<_>>().join("/");
+        let path = format!("{}/{parts}", into.trim_end_matches('/'));
+        match header[KIND] {
+            b'0' | 0 => drop(all.written.insert(path, escaped(&body[..size]))),
+            b'5' => drop(all.written.insert(format!("{path}/"), String::new())),
+            _ => {}
+        }
+        rest = body.get(size.next_multiple_of(BLOCK)..).unwrap_or_default();
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn what_was_packed_comes_out_again_below_the_directory_that_is_named() {
+        let mut guest = crate::guests::view::generic();
+        let long = format!("/data/{}/b", "x".repeat(110));
+        guest.files.insert("/data/a".to_owned(), escaped(&[0, 255, 10]));
+        guest.files.insert(long.clone(), "long".to_owned());
+        let packed = answer(&guest, &words("tar cf - /data"), &[]).unwrap();
+        assert!(packed.stderr.contains("Removing leading"));
+        let archive = raw(&packed.stdout);
+        assert_eq!(archive.len() % BLOCK, 0);
+        assert!(reads(&words("tar -xmf - -C /tmp")) && !reads(&words("tar cf - /data")));
+        let out = answer(&guest, &words("tar -xmf - -C /tmp"), &archive).unwrap();
+        assert_eq!(raw(&out.written["/tmp/data/a"]), [0, 255, 10]);
+        assert_eq!(out.written[&format!("/tmp{long}")], "long");
+        assert_eq!(answer(&guest, &words("tar -xmf - -C /tmp"), &archive[..600]).unwrap().code, 2);
+        assert_eq!(answer(&guest, &words("tar cf - /none"), &[]).unwrap().code, 2);
+        assert!(answer(&guest, &words("tar --version"), &[]).unwrap().stdout.starts_with("tar (GNU tar)"));
+        assert_eq!(answer(&guest, &words("tar tvf /tmp/x.tar"), &[]), None);
+        let mut climbing = header("../../etc/passwd", 0, b'0').to_vec();
+        climbing.resize(3 * BLOCK, 0);
+        let out = answer(&guest, &words("tar -xmf - -C /tmp"), &climbing).unwrap();
+        assert_eq!(out.written.keys().collect::<Vec<_>>(), ["/tmp/etc/passwd"]);
+    }
+}
