@@ -1,13 +1,13 @@
 //! What the runner itself costs, measured on the lab: `cargo bench --bench overhead`.
 //!
-//! Starts `mtv-matrix lab` as a process of its own, runs the shipped scenarios against it with the
-//! same binary, once with one profile and once with twelve profiles of the same endpoint, and prints
-//! one line a run. The measure is wall time against the lab's own simulated durations (the `migrate`
-//! stages, as events.jsonl tells them) packed onto the same number of jobs. Knows only the command
-//! line and the files of a run. Linux only: memory and CPU time come from /proc.
+//! Starts `mtv-matrix lab` as a process of its own and runs the shipped scenarios against it with the same binary, with
+//! one profile and with twelve profiles of the same endpoint, each twice: at the clock scale that is asked for and at half
+//! of it. What a cell takes longer at half the scale is simulated by the lab's clock, whatever stage it is in; the rest is
+//! the runner's and the machine's. The measure is wall time against the simulated time of all cells, packed onto the same
+//! number of jobs. Knows only the command line and the files of a run. Linux only: memory and CPU time come from /proc.
 //!
-//! Environment: `OVERHEAD_PROFILES=1,12` (one run each), `OVERHEAD_SCALE=600` (the lab's clock),
-//! `OVERHEAD_KEEP=1` leaves the directory with the runs' results.
+//! Environment: `OVERHEAD_PROFILES=1,12` (one line each), `OVERHEAD_SCALE=60` (the lab's clock), `OVERHEAD_JOBS=4,32`
+//! (a number a line), `OVERHEAD_KEEP=1` leaves the directory with the runs' results.
 
 #![allow(
     clippy::disallowed_methods,
@@ -35,9 +35,9 @@ struct Measured {
     passed: usize,
     jobs: usize,
     wall: f64,
-    /// The `migrate` stages alone, packed onto `jobs`.
+    /// The simulated time of all cells at this scale, packed onto `jobs`.
     ideal: f64,
-    /// Median over cells of cell time minus its `migrate` stage.
+    /// Median over cells of the time that is not simulated.
     outside: f64,
     api_requests: u64,
     soap_requests: u64,
@@ -62,20 +62,23 @@ fn main() -> ExitCode {
 }
 
 fn measure_all() -> Result<(), Failure> {
-    let sizes = std::env::var("OVERHEAD_PROFILES").unwrap_or_else(|_| "1,12".to_owned());
-    let scale = std::env::var("OVERHEAD_SCALE").unwrap_or_else(|_| "600".to_owned());
+    let list = |name: &str, usual: &str| -> Result<Vec<usize>, Failure> {
+        let text = std::env::var(name).unwrap_or_else(|_| usual.to_owned());
+        let numbers = text.split(',').map(|number| number.trim().parse::<usize>());
+        Ok(numbers.collect::<Result<_, _>>().map_err(|e| format!("{name} `{text}`: {e}"))?)
+    };
+    let scale: f64 = std::env::var("OVERHEAD_SCALE").unwrap_or_else(|_| "60".to_owned()).parse()?;
+    let (profiles, jobs) = (list("OVERHEAD_PROFILES", "1,12")?, list("OVERHEAD_JOBS", "4,32")?);
     let root = std::env::temp_dir().join(format!("mtv-matrix-overhead-{}", std::process::id()));
-    println!("lab clock scale {scale}; ideal = the migrate stages alone, packed onto the same jobs");
+    println!("lab clock scale {scale}; ideal = what scales with the lab's clock, packed onto the same jobs");
     println!(
-        "cells  passed  jobs  wall s  ideal s  wall/ideal  outside s/cell  API/cell  SOAP/cell  RSS MiB  CPU s  lab CPU s"
+        "cells  passed  jobs  wall s  ideal s  wall/ideal  own s/cell  API/cell  SOAP/cell  RSS MiB  CPU s  lab CPU s"
     );
-    for size in sizes.split(',') {
-        let profiles: usize = size.trim().parse().map_err(|e| format!("OVERHEAD_PROFILES `{sizes}`: {e}"))?;
-        let jobs = if profiles == 1 { 4 } else { 32 };
-        let m = measure(&root.join(format!("profiles-{profiles}")), profiles, jobs, &scale)?;
+    for (profiles, jobs) in profiles.into_iter().zip(jobs) {
+        let m = measure(&root.join(format!("profiles-{profiles}")), profiles, jobs, scale)?;
         let per_cell = |count: u64| count as f64 / m.cells as f64;
         println!(
-            "{:5}  {:6}  {:4}  {:6.1}  {:7.1}  {:10.2}  {:14.2}  {:8.0}  {:9.0}  {:7.1}  {:5.1}  {:9.1}",
+            "{:5}  {:6}  {:4}  {:6.1}  {:7.1}  {:10.2}  {:10.2}  {:8.0}  {:9.0}  {:7.1}  {:5.1}  {:9.1}",
             m.cells,
             m.passed,
             m.jobs,
@@ -98,9 +101,47 @@ fn measure_all() -> Result<(), Failure> {
     Ok(())
 }
 
-fn measure(dir: &Path, profiles: usize, jobs: usize, scale: &str) -> Result<Measured, Failure> {
+fn measure(dir: &Path, profiles: usize, jobs: usize, scale: f64) -> Result<Measured, Failure> {
+    let slow = one_run(&dir.join("slow"), profiles, jobs, scale / 2.0)?;
+    let fast = one_run(&dir.join("fast"), profiles, jobs, scale)?;
+    // At half the scale the simulated part of a cell takes twice as long: the difference is that part at this scale.
+    let mut outside: Vec<f64> = Vec::new();
+    let mut simulated: Vec<f64> = Vec::new();
+    for (cell, took) in &fast.run.cells {
+        let longer = slow.run.cells.iter().find(|(id, _)| id == cell).ok_or(format!("{cell} ran once"))?.1;
+        simulated.push(longer - took);
+        outside.push(2.0 * took - longer);
+    }
+    outside.sort_by(f64::total_cmp);
+    let count = |name: &str| fast.counters.get(name).copied().unwrap_or(0);
+    Ok(Measured {
+        cells: simulated.len(),
+        passed: fast.run.passed,
+        jobs,
+        wall: fast.wall,
+        ideal: packed(simulated.iter().copied(), jobs),
+        outside: outside.get(outside.len() / 2).copied().unwrap_or(0.0),
+        api_requests: count("api_requests"),
+        soap_requests: count("soap_requests"),
+        peak_mib: fast.peak_mib,
+        cpu: fast.cpu,
+        lab_cpu: fast.lab_cpu,
+    })
+}
+
+/// One run and its lab.
+struct OneRun {
+    run: Run,
+    wall: f64,
+    peak_mib: f64,
+    cpu: f64,
+    lab_cpu: f64,
+    counters: HashMap<String, u64>,
+}
+
+fn one_run(dir: &Path, profiles: usize, jobs: usize, scale: f64) -> Result<OneRun, Failure> {
     std::fs::create_dir_all(dir)?;
-    let mut lab = LabProcess::start(&dir.join("lab"), scale)?;
+    let mut lab = LabProcess::start(Path::new(BINARY), &dir.join("lab"), &scale.to_string())?;
     let providers = many_profiles(&dir.join("lab/providers.json"), profiles)?;
     let console = std::fs::File::create(dir.join("console.txt"))?;
     let begun = Instant::now();
@@ -127,24 +168,9 @@ fn measure(dir: &Path, profiles: usize, jobs: usize, scale: &str) -> Result<Meas
     let wall = begun.elapsed().as_secs_f64();
     let lab_cpu = cpu_seconds(lab.child.id()).unwrap_or(0.0);
     let counters = lab.stop()?;
-    let count = |name: &str| counters.get(name).copied().unwrap_or(0);
     let run = read_run(&dir.join("results/latest"))
         .map_err(|e| format!("{e}; the console of the run is {}", dir.join("console.txt").display()))?;
-    let mut outside: Vec<f64> = run.cells.iter().map(|(whole, migrate)| whole - migrate).collect();
-    outside.sort_by(f64::total_cmp);
-    Ok(Measured {
-        cells: run.cells.len(),
-        passed: run.passed,
-        jobs,
-        wall,
-        ideal: packed(run.cells.iter().map(|(_, migrate)| *migrate), jobs),
-        outside: outside.get(outside.len() / 2).copied().unwrap_or(0.0),
-        api_requests: count("api_requests"),
-        soap_requests: count("soap_requests"),
-        peak_mib,
-        cpu,
-        lab_cpu,
-    })
+    Ok(OneRun { run, wall, peak_mib, cpu, lab_cpu, counters })
 }
 
 /// The lab's one profile under `count` names.
@@ -159,29 +185,24 @@ fn many_profiles(file: &Path, count: usize) -> Result<PathBuf, Failure> {
 
 struct Run {
     passed: usize,
-    /// Seconds of the whole cell and of its `migrate` stage, in the order in which cells began.
-    cells: Vec<(f64, f64)>,
+    /// Seconds of each cell, in the order in which they began.
+    cells: Vec<(String, f64)>,
 }
 
 /// Durations from the event log: the files of a run are its interface.
 fn read_run(dir: &Path) -> Result<Run, Failure> {
     let text = std::fs::read_to_string(dir.join("events.jsonl"))?;
     let mut begun: Vec<(String, f64)> = Vec::new();
-    let (mut ended, mut migrate_begun, mut migrate) = (HashMap::new(), HashMap::new(), HashMap::new());
+    let mut ended = HashMap::new();
     let mut passed = 0;
     for line in text.lines() {
         let event: Value = serde_json::from_str(line)?;
         let word = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let at: f64 = seconds(&word("at"))?;
         let cell = word("cell");
-        match (word("event").as_str(), word("stage").as_str()) {
-            ("cell-started", _) => begun.push((cell, at)),
-            ("stage-started", "migrate") => drop(migrate_begun.insert(cell, at)),
-            ("stage-finished", "migrate") => {
-                let from = migrate_begun.get(&cell).copied().unwrap_or(at);
-                migrate.insert(cell, at - from);
-            }
-            ("cell-finished", _) => {
+        match word("event").as_str() {
+            "cell-started" => begun.push((cell, at)),
+            "cell-finished" => {
                 passed += usize::from(word("verdict") == "passed");
                 ended.insert(cell, at);
             }
@@ -191,11 +212,8 @@ fn read_run(dir: &Path) -> Result<Run, Failure> {
     if begun.is_empty() {
         return Err("no cell ran".into());
     }
-    let cells = begun
-        .iter()
-        .filter_map(|(cell, from)| Some((ended.get(cell)? - from, migrate.get(cell).copied().unwrap_or(0.0))))
-        .collect();
-    Ok(Run { passed, cells })
+    let cells = begun.into_iter().filter_map(|(cell, from)| ended.get(&cell).map(|to| (cell.clone(), to - from)));
+    Ok(Run { passed, cells: cells.collect() })
 }
 
 fn seconds(timestamp: &str) -> Result<f64, Failure> {

@@ -8,8 +8,9 @@
 //! middle one counts. Knows the command line alone. Linux only.
 //!
 //! `cargo bench --bench scale -- --cells 10,100,1000 --clock-scale 60`; `--short` runs 10 and 100
-//! and fails where a cell costs more than 1.5 times as much at 100 as at 10: the form for CI. `--keep`
-//! leaves the directory.
+//! and fails where a cell costs more than 1.5 times as much at 100 as at 10: the form for CI. `--against
+//! PROGRAM` measures another build of mtv-matrix in turn with this one, line by line, lab and runner of it.
+//! `--keep` leaves the directory.
 
 #![allow(
     clippy::disallowed_methods,
@@ -19,7 +20,7 @@
     reason = "a measurement has real clocks and prints what it measured"
 )]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,8 @@ const TIMES: usize = 3;
 const SAMPLE: Duration = Duration::from_millis(50);
 
 struct Options {
+    /// What is measured, in this order; the last is this build.
+    programs: Vec<PathBuf>,
     cells: Vec<usize>,
     clock_scale: String,
     keep: bool,
@@ -48,13 +51,20 @@ struct Options {
 impl Options {
     /// `None`: not asked to measure (`cargo test --benches` runs this, too).
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Self>, Failure> {
-        let mut options = Self { cells: vec![10, 100, 300], clock_scale: "60".to_owned(), keep: false, judge: false };
+        let mut options = Self {
+            programs: vec![PathBuf::from(BINARY)],
+            cells: vec![10, 100, 300],
+            clock_scale: "60".to_owned(),
+            keep: false,
+            judge: false,
+        };
         let mut asked = false;
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--bench" => asked = true,
                 "--short" => (options.cells, options.judge) = (vec![10, 100], true),
                 "--keep" => options.keep = true,
+                "--against" => options.programs.insert(0, words.next().ok_or("--against wants a program")?.into()),
                 "--clock-scale" => options.clock_scale = words.next().ok_or("--clock-scale wants a number")?,
                 "--cells" => {
                     let list = words.next().ok_or("--cells wants numbers, e.g. 10,100,1000")?;
@@ -62,7 +72,8 @@ impl Options {
                     options.cells = cells.map_err(|e| format!("--cells `{list}`: {e}"))?;
                 }
                 other => {
-                    return Err(format!("`{other}` is not known; --cells, --clock-scale, --short, --keep are").into());
+                    let known = "--cells, --clock-scale, --short, --against, --keep are";
+                    return Err(format!("`{other}` is not known; {known}").into());
                 }
             }
         }
@@ -106,22 +117,40 @@ fn measure_all(options: &Options) -> Result<bool, Failure> {
         "one profile, every cell a cold migration of one small VM, all at once; clock scale {}",
         options.clock_scale
     );
-    println!("cells  passed  wall s  lab CPU s  lab s/cell  lab MiB  runner CPU s  runner s/cell  runner MiB");
-    let base = middle(&root, BASE, &options.clock_scale)?;
-    let mut first = None;
-    let mut fair = base.passed == base.cells;
+    println!("cells  passed  wall s  lab CPU s  lab s/cell  lab MiB  runner CPU s  runner s/cell  runner MiB  program");
+    let mut fair = true;
+    let mut bases = Vec::new();
+    for (number, program) in options.programs.iter().enumerate() {
+        let base = middle(program, &root.join(format!("base-{number}")), BASE, &options.clock_scale)?;
+        fair &= base.passed == base.cells;
+        bases.push(base);
+    }
+    let mut firsts = vec![None; bases.len()];
     for cells in &options.cells {
-        let m = middle(&root, *cells, &options.clock_scale)?;
-        let (lab, runner) = m.marginal(&base);
-        println!(
-            "{:5}  {:6}  {:6.1}  {:9.2}  {:10.4}  {:7.0}  {:12.2}  {:13.4}  {:10.0}",
-            m.cells, m.passed, m.wall, m.lab.0, lab, m.lab.1, m.runner.0, runner, m.runner.1
-        );
-        fair &= m.passed == m.cells;
-        let (lab_first, runner_first) = *first.get_or_insert((lab, runner));
-        let ratios = (lab / lab_first, runner / runner_first);
-        println!("       a cell costs {:.2} (lab) and {:.2} (runner) times that of the first line", ratios.0, ratios.1);
-        fair &= ratios.0 <= LIMIT && ratios.1 <= LIMIT;
+        for (number, (program, base)) in options.programs.iter().zip(&bases).enumerate() {
+            let m = middle(program, &root.join(format!("of-{number}")), *cells, &options.clock_scale)?;
+            let (lab, runner) = m.marginal(base);
+            println!(
+                "{:5}  {:6}  {:6.1}  {:9.2}  {:10.4}  {:7.0}  {:12.2}  {:13.4}  {:10.0}  {}",
+                m.cells,
+                m.passed,
+                m.wall,
+                m.lab.0,
+                lab,
+                m.lab.1,
+                m.runner.0,
+                runner,
+                m.runner.1,
+                program.display()
+            );
+            let (lab_first, runner_first) = *firsts[number].get_or_insert((lab, runner));
+            let ratios = (lab / lab_first, runner / runner_first);
+            println!("       a cell costs {:.2} (lab) and {:.2} (runner) times that of the first line", ratios.0, ratios.1);
+            // Another build is measured, not judged.
+            if number + 1 == bases.len() {
+                fair &= m.passed == m.cells && ratios.0 <= LIMIT && ratios.1 <= LIMIT;
+            }
+        }
     }
     if options.keep {
         println!("kept: {}", root.display());
@@ -135,10 +164,10 @@ fn measure_all(options: &Options) -> Result<bool, Failure> {
 }
 
 /// One run of many cells, or of several runs of few the middle of what each process used.
-fn middle(root: &Path, cells: usize, clock_scale: &str) -> Result<Measured, Failure> {
+fn middle(program: &Path, root: &Path, cells: usize, clock_scale: &str) -> Result<Measured, Failure> {
     let times = if cells < SMALL { TIMES } else { 1 };
     let runs: Result<Vec<Measured>, Failure> =
-        (0..times).map(|n| measure(&root.join(format!("{cells}-{n}")), cells, clock_scale)).collect();
+        (0..times).map(|n| measure(program, &root.join(format!("{cells}-{n}")), cells, clock_scale)).collect();
     let runs = runs?;
     let of = |field: fn(&Measured) -> f64| {
         let mut values: Vec<f64> = runs.iter().map(field).collect();
@@ -154,7 +183,7 @@ fn middle(root: &Path, cells: usize, clock_scale: &str) -> Result<Measured, Fail
     })
 }
 
-fn measure(dir: &Path, cells: usize, clock_scale: &str) -> Result<Measured, Failure> {
+fn measure(program: &Path, dir: &Path, cells: usize, clock_scale: &str) -> Result<Measured, Failure> {
     std::fs::create_dir_all(dir)?;
     let scenarios = dir.join("scenarios");
     std::fs::create_dir_all(&scenarios)?;
@@ -164,10 +193,10 @@ fn measure(dir: &Path, cells: usize, clock_scale: &str) -> Result<Measured, Fail
         )
     };
     std::fs::write(scenarios.join("scale.yaml"), (0..cells).map(one).collect::<String>())?;
-    let mut lab = LabProcess::start(&dir.join("lab"), clock_scale)?;
+    let mut lab = LabProcess::start(program, &dir.join("lab"), clock_scale)?;
     let console = std::fs::File::create(dir.join("console.txt"))?;
     let begun = Instant::now();
-    let mut child = Command::new(BINARY)
+    let mut child = Command::new(program)
         .env("KUBECONFIG", dir.join("lab/kubeconfig"))
         .arg("--config")
         .arg(dir)

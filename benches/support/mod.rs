@@ -21,8 +21,8 @@ pub struct LabProcess {
 
 impl LabProcess {
     /// Returns when the lab says that it is up.
-    pub fn start(dir: &Path, scale: &str) -> Result<Self, Failure> {
-        let mut child = Command::new(BINARY)
+    pub fn start(program: &Path, dir: &Path, scale: &str) -> Result<Self, Failure> {
+        let mut child = Command::new(program)
             .args(["lab", "--clock-scale", scale, "--dir"])
             .arg(dir)
             .stdout(Stdio::piped())

@@ -85,8 +85,9 @@ pub fn retry_after(text: &str) -> Option<Duration> {
 /// Requests at once to one peer, watches and other long waits aside. Each takes a connection, and a thousand cells that
 /// begin together would open thousands: vCenter and API servers refuse or slow down long before.
 const AT_ONCE: usize = 32;
-/// Connections without a request that are kept to one host, for a client's builder.
-pub const IDLE_CONNECTIONS: usize = 8;
+/// Connections without a request that are kept to one host, for a client's builder: as many as have a turn. With fewer
+/// each burst opened them anew, and a handshake costs both sides more than a request does.
+pub const IDLE_CONNECTIONS: usize = AT_ONCE;
 
 /// Somebody who is asked: a cluster, a platform, the inventory.
 #[derive(Debug)]

@@ -5,10 +5,11 @@
 //! errored, skipped, interrupted; `flaky` means passed after a retry.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 
 use serde::Serialize;
 
-use super::ReportError;
+use super::files::FillError;
 use super::model::{Attempt, CellModel, Counts, RunModel};
 use crate::event::{Carried, Environment, Finding, Outcome, Problem, ShardSet, Verdict};
 
@@ -158,7 +159,7 @@ fn cell(cell: &CellModel) -> Cell<'_> {
 }
 
 /// `run.json` as text.
-pub fn render(model: &RunModel) -> Result<String, ReportError> {
+pub fn write(model: &RunModel, out: &mut dyn Write) -> Result<(), FillError> {
     let leftovers = model.leftovers.iter().map(|leftover| Leftover {
         cell: leftover.cell.as_ref().map(|cell| cell.as_str()),
         what: &leftover.what,
@@ -184,8 +185,16 @@ pub fn render(model: &RunModel) -> Result<String, ReportError> {
         leftovers: leftovers.collect(),
         carried: &model.carried,
     };
-    let text = serde_json::to_string_pretty(&run);
-    text.map(|text| text + "\n").map_err(|error| ReportError::Render { what: "run.json", message: error.to_string() })
+    serde_json::to_writer_pretty(&mut *out, &run).map_err(std::io::Error::from)?;
+    Ok(out.write_all(b"\n")?)
+}
+
+/// `run.json` as text.
+#[cfg(test)]
+fn render(model: &RunModel) -> Result<String, FillError> {
+    let mut out = Vec::new();
+    write(model, &mut out)?;
+    Ok(String::from_utf8_lossy(&out).into_owned())
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use sha2::{Digest, Sha256};
 
 use super::ReportError;
@@ -367,8 +369,25 @@ pub(super) fn place(
 
 /// How many spans lines of a `traces.jsonl` hold; those that are none count nothing.
 pub(super) fn count(lines: impl Iterator<Item = std::io::Result<String>>) -> usize {
-    let lines = lines.map_while(Result::ok).filter_map(|line| serde_json::from_str::<serde_json::Value>(&line).ok());
-    lines.map(|mut line| spans_of(&mut line).count()).sum()
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Line {
+        #[serde(default)]
+        resource_spans: Vec<Resource>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Resource {
+        #[serde(default)]
+        scope_spans: Vec<Scope>,
+    }
+    #[derive(Deserialize)]
+    struct Scope {
+        #[serde(default)]
+        spans: Vec<IgnoredAny>,
+    }
+    let lines = lines.map_while(Result::ok).filter_map(|line| serde_json::from_str::<Line>(&line).ok());
+    lines.flat_map(|line| line.resource_spans).flat_map(|of| of.scope_spans).map(|scope| scope.spans.len()).sum()
 }
 
 /// The root span of a run alone, as a line.

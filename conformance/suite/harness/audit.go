@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"testing"
+	"time"
 )
 
 // AuditEvent is a line of the audit log, as far as the suite reads it.
@@ -15,7 +16,9 @@ type AuditEvent struct {
 		Username string `json:"username"`
 	} `json:"user"`
 	RequestURI string `json:"requestURI"`
-	ObjectRef  *struct {
+	// When it came.
+	Received  time.Time `json:"requestReceivedTimestamp"`
+	ObjectRef *struct {
 		Group       string `json:"apiGroup"`
 		Version     string `json:"apiVersion"`
 		Resource    string `json:"resource"`

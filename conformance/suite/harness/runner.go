@@ -20,8 +20,18 @@ import (
 // The storage class that the lab offers first.
 const StorageClass = "ocs-storagecluster-ceph-rbd-virtualization"
 
-// runLimit is what one run of the binary gets before it counts as hanging.
-const runLimit = 8 * time.Minute
+// runLimit is what one run of the binary gets before it counts as hanging. EnvRunLimit is for runs of a thousand cells.
+var runLimit = limitOf(os.Getenv(EnvRunLimit))
+
+// EnvRunLimit says how long one run may take, as 40m.
+const EnvRunLimit = "MTV_CONFORMANCE_RUN_LIMIT"
+
+func limitOf(text string) time.Duration {
+	if limit, err := time.ParseDuration(text); err == nil {
+		return limit
+	}
+	return 8 * time.Minute
+}
 
 // Result is what a run of the binary left in its results directory.
 type Result struct {
@@ -86,6 +96,40 @@ func run(t testing.TB, interrupt func(context.Context) error, args []string) *Re
 	result := &Result{ExitCode: cmd.ProcessState.ExitCode(), Output: string(output), Dir: filepath.Join(results, "latest"), Time: time.Since(began)}
 	if err := result.read(); err != nil {
 		t.Fatalf("%v\n%s", err, process.Tail())
+	}
+	return result
+}
+
+// Shards runs `mtv-matrix ARGS --shard K/COUNT --merge` in as many processes at once, as the pods of an Indexed Job, and
+// reads what the last of them joined. Output is that of all.
+func Shards(t testing.TB, count int, args ...string) *Result {
+	t.Helper()
+	binary, results := Binary(t), t.TempDir()
+	began := time.Now()
+	var all []*Process
+	var commands []*exec.Cmd
+	for number := 1; number <= count; number++ {
+		own := []string{"--shard", fmt.Sprintf("%d/%d", number, count), "--run-set", "conformance", "--merge",
+			"--results", results, "--log-format", "plain"}
+		cmd := exec.Command(binary, append(slices.Clone(args), own...)...)
+		cmd.Env, cmd.Dir = environment(), results
+		commands = append(commands, cmd)
+		all = append(all, StartProcess(t, t.TempDir(), fmt.Sprintf("shard-%d", number), cmd))
+	}
+	result := &Result{Dir: filepath.Join(results, "latest")}
+	for number, process := range all {
+		select {
+		case <-process.Ended():
+		case <-time.After(runLimit - time.Since(began)):
+			t.Fatalf("shard %d of %v has no end after %v:\n%s", number+1, args, runLimit, process.Tail())
+		}
+		output, _ := os.ReadFile(process.Log)
+		result.Output += string(output)
+		result.ExitCode = max(result.ExitCode, commands[number].ProcessState.ExitCode())
+	}
+	result.Time = time.Since(began)
+	if err := result.read(); err != nil {
+		t.Fatalf("%v\n%s", err, result.Output)
 	}
 	return result
 }
@@ -174,9 +218,12 @@ func (r *Result) readChecks() error {
 
 var suffix = regexp.MustCompile(`-[a-z0-9]{6}$`)
 
+// prefix is a run's id: of joined shards each has its own.
+var prefix = regexp.MustCompile(`^mm-[a-z2-9]{10}-`)
+
 // baseName takes the run's id and the random end off a VM's name.
 func (r *Result) baseName(vm string) string {
-	return suffix.ReplaceAllString(strings.TrimPrefix(vm, r.Run+"-"), "")
+	return suffix.ReplaceAllString(prefix.ReplaceAllString(strings.TrimPrefix(vm, r.Run+"-"), ""), "")
 }
 
 // Diff is what differs between two results: verdicts, stages, checks; empty when they agree.

@@ -11,10 +11,13 @@
 mod timeline;
 mod view;
 
+use std::io::Write;
+
 use askama::Template;
 use base64::Engine as _;
 use sha2::{Digest as _, Sha256};
 
+use super::files::FillError;
 use super::history::History;
 use super::{Reading, ReportError, clean};
 use view::Page;
@@ -70,10 +73,19 @@ fn policy(script: &str) -> String {
 }
 
 /// The whole page. `history` is what earlier runs in the same results directory said; empty where there are none.
-pub fn render(run: &Reading, history: &History) -> Result<String, ReportError> {
-    let page = ReportPage { style: STYLE, script: SCRIPT, policy: policy(SCRIPT), page: Page::new(run, history)? };
-    let rendered = page.render().map(|page| page + "\n");
-    rendered.map_err(|error| ReportError::Render { what: "report.html", message: error.to_string() })
+pub fn write(run: &Reading, history: &History, out: &mut dyn Write) -> Result<(), FillError> {
+    let page = Page::new(run, history).map_err(ReportError::from)?;
+    let page = ReportPage { style: STYLE, script: SCRIPT, policy: policy(SCRIPT), page };
+    page.write_into(out)?;
+    Ok(out.write_all(b"\n")?)
+}
+
+/// `report.html` as text.
+#[cfg(test)]
+fn render(run: &Reading, history: &History) -> Result<String, FillError> {
+    let mut out = Vec::new();
+    write(run, history, &mut out)?;
+    Ok(String::from_utf8_lossy(&out).into_owned())
 }
 
 /// The page of many runs: `index.html` of a results directory.
