@@ -145,7 +145,10 @@ fn measure_all(options: &Options) -> Result<bool, Failure> {
             );
             let (lab_first, runner_first) = *firsts[number].get_or_insert((lab, runner));
             let ratios = (lab / lab_first, runner / runner_first);
-            println!("       a cell costs {:.2} (lab) and {:.2} (runner) times that of the first line", ratios.0, ratios.1);
+            println!(
+                "       a cell costs {:.2} (lab) and {:.2} (runner) times that of the first line",
+                ratios.0, ratios.1
+            );
             // Another build is measured, not judged.
             if number + 1 == bases.len() {
                 fair &= m.passed == m.cells && ratios.0 <= LIMIT && ratios.1 <= LIMIT;

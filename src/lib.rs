@@ -1,7 +1,7 @@
 //! `mtv-matrix`: end-to-end test matrices for the Migration Toolkit for Virtualization.
 //!
 //! The rooms of the house, lowest floor first. A room may import from floors below its own;
-//! `tests/architecture.rs` holds that.
+//! `tests/suite/architecture.rs` holds that.
 //!
 //! ```text
 //! 6   cli

@@ -134,7 +134,7 @@ pub fn new_mac(mac: &str) -> String {
 }
 
 /// The defects of what is written that a lab can run: those of the VM that its MTV creates. The others are made on
-/// recorded runs (tests/verdicts.rs).
+/// recorded runs (tests/suite/verdicts.rs).
 pub fn runnable() -> impl Iterator<Item = &'static Written> {
     WRITTEN.iter().filter(|defect| defect.object == Object::Vm)
 }

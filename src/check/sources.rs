@@ -100,7 +100,7 @@ pub const SOURCES: &[Source] = &[
     ),
 ];
 
-/// What tests/verdicts.rs has tried: MTV version, platform, check, defects made, defects that the check found.
+/// What tests/suite/verdicts.rs has tried: MTV version, platform, check, defects made, defects that the check found.
 pub const TRIED: &str = include_str!("tried.tsv");
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! From the OpenAPI schemas of KubeVirt's VirtualMachine (`spec`, 16) and VirtualMachineInstance (`status`, 4) and of
 //! Forklift's Plan (`spec` 4, `status` 3) and Migration (`status`, 3): `random.Random(20261128)` took a group of fields
 //! (three levels deep) without replacement, of it one leaf, and a value of the leaf's type. Whoever wrote the checks
-//! had no say in it; some of what was drawn is harmless. Which check finds one is not said here: tests/verdicts.rs tells.
+//! had no say in it; some of what was drawn is harmless. Which check finds one is not said here: tests/suite/verdicts.rs tells.
 
 use super::written::Change::Set;
 use super::written::Object::{Migration, Plan, Vm, Vmi};

@@ -8,13 +8,11 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
 use std::fs;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use common::{LabServer, Place, Running};
+use crate::common::{LabServer, Place, Running};
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
@@ -26,7 +24,7 @@ const COLD: &str = "test_sanity_cold_mtv_migration";
 const WARM: &str = "test_sanity_warm_mtv_migration";
 const CLOCK: &str = "--clock-scale 1500";
 
-fn clean(lab: &LabServer, place: &Place, args: &str) -> common::Ended {
+fn clean(lab: &LabServer, place: &Place, args: &str) -> crate::common::Ended {
     Running::start(&mut lab.command(place, &format!("clean {args}"))).end()
 }
 

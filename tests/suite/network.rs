@@ -9,14 +9,12 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 
-use common::{LabServer, Place, Running};
+use crate::common::{LabServer, Place, Running};
 
 const COLD: &str = "test_sanity_cold_mtv_migration";
 /// Nothing listens there.
@@ -132,7 +130,7 @@ fn a_failing_run_at_the_most_verbose_level_tells_no_secret() {
     let (proxy, _) = connect_proxy();
     let args = format!("--providers-json {} run -p vsphere --results results -s {COLD}", providers.display());
     let mut command =
-        place.command(&format!("{args} --set metrics_push=http://me:canary-push@127.0.0.1:9/ {}", common::RUN));
+        place.command(&format!("{args} --set metrics_push=http://me:canary-push@127.0.0.1:9/ {}", crate::common::RUN));
     command.env("MTV_LOG", "trace").env("KUBECONFIG", &lab.kubeconfig);
     command.env("HTTPS_PROXY", format!("http://me:canary-proxy@{proxy}"));
     let ended = Running::start(&mut command).end().exits(3);

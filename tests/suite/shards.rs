@@ -8,12 +8,10 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 
-use common::{Ended, LabServer, Place, RUN, Results, Running};
+use crate::common::{Ended, LabServer, Place, RUN, Results, Running};
 use serde_json::{Value, json};
 
 const COLD: &str = "test_sanity_cold_mtv_migration";

@@ -9,8 +9,6 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
@@ -19,7 +17,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::{LabServer, Place, RUN, Running};
+use crate::common::{LabServer, Place, RUN, Running};
 use serde_json::Value;
 
 const PLAIN: &str = "vsphere/test_sanity_cold_mtv_migration";

@@ -9,9 +9,7 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
-use common::{LabServer, Place, RUN, Running};
+use crate::common::{LabServer, Place, RUN, Running};
 
 #[test]
 fn scenarios_of_the_suite_pass_on_the_platforms_and_releases_that_have_what_they_are_about() {

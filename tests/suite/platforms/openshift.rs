@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use super::run_beside_vsphere;
 use crate::common::{Expired, LabServer, Place, RUN, Running};
-use crate::run_beside_vsphere;
 use serde_json::{Value, json};
 
 const COLD: &str = "test_sanity_cold_mtv_migration";

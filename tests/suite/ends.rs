@@ -7,12 +7,10 @@
     reason = "a test may panic, and has clocks of its own"
 )]
 
-mod common;
-
 use std::fs;
 use std::process::{Command, Stdio};
 
-use common::{Place, Running};
+use crate::common::{Place, Running};
 
 const CELL: &str = "run --lab -s test_sanity_cold_mtv_migration";
 

@@ -8,13 +8,11 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use common::{Ended, LabServer, Place, RUN, Running};
+use crate::common::{Ended, LabServer, Place, RUN, Running};
 use serde_json::{Value, json};
 
 const COLD: &str = "test_sanity_cold_mtv_migration";
@@ -50,7 +48,7 @@ fn every_scenario_on_every_platform_passes_or_says_why_not_and_nothing_is_left()
 }
 
 /// What issue 15 allows a cell: 2 KB of the page when it is packed, 20 KB of spans.
-fn reports_are_small(results: &common::Results, passed: usize) {
+fn reports_are_small(results: &crate::common::Results, passed: usize) {
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     std::io::Write::write_all(&mut packed, results.text("report.html").as_bytes()).unwrap();
     let page = packed.finish().unwrap().len();
@@ -60,7 +58,7 @@ fn reports_are_small(results: &common::Results, passed: usize) {
 }
 
 /// The four of the usual run, wherever they passed.
-fn all_shipped_cold_scenarios_boot_and_read_their_marker_back_on_every_platform(results: &common::Results) {
+fn all_shipped_cold_scenarios_boot_and_read_their_marker_back_on_every_platform(results: &crate::common::Results) {
     let cold =
         ["sanity_cold_mtv_migration", "cold_remote_ocp", "post_hook_retain_failed_vm", "cold_migration_comprehensive"];
     let (run, events) = (results.run(), results.lines("events.jsonl"));

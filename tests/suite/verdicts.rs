@@ -463,7 +463,7 @@ fn every_field_at_the_wire_is_compared_or_listed_with_the_reason_why_not() {
 
 /// What nobody of ours wrote: thirty ways in which a migration can be wrong, by somebody who had read neither checks nor
 /// defects, committed before they were tried (tests/fresh.tsv: name, object, pointer, change, value, what a user suffers).
-const FRESH: &str = include_str!("fresh.tsv");
+const FRESH: &str = include_str!("../fresh.tsv");
 
 /// Of these, what no check notices. At the first reading there were five: the instance's volumes, whether it can be
 /// migrated live, a pause by an I/O error, a switch of the Plan's that nobody sent, a source NIC's link afterwards. They

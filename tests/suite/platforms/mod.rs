@@ -9,9 +9,6 @@
 )]
 #![expect(clippy::unwrap_used, reason = "a test's panic is its report")]
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod inventory_only;
 mod networks;
 mod openshift;
@@ -27,7 +24,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use common::{Ended, LabServer, Place, RUN, Running};
+use crate::common::{Ended, LabServer, Place, RUN, Running};
 
 const COLD: &str = "test_sanity_cold_mtv_migration";
 

@@ -8,9 +8,7 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
-use common::{Place, Running};
+use crate::common::{Place, Running};
 
 #[test]
 fn every_lifecycle_scenario_passes_and_nothing_of_it_is_left() {

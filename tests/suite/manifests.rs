@@ -11,13 +11,11 @@
 // A helper of a test may unwrap, too: its panic is the report.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Ended, LabServer, Place, Results, Running};
+use crate::common::{Ended, LabServer, Place, Results, Running};
 use serde_json::Value;
 
 fn root() -> &'static Path {

@@ -9,15 +9,13 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
-use common::Place;
+use crate::common::Place;
 use mtv_matrix::lab::defects::conduct::CONDUCTS;
 
-/// Found by a check of their last steps, as other defects are (tests/defects.rs).
+/// Found by a check of their last steps, as other defects are (tests/suite/defects.rs).
 const BY_A_CHECK: &[(&str, &[&str])] = &[("altered-data", &["lifecycle_guest_from_inside"])];
 
 /// Fifty VMs: the rule that it tries is tried with twenty.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::GRACE;
+use super::GRACE;
 use crate::common::{Expired, LabServer, Place, RUN, Results, Running};
 use serde_json::{Value, json};
 
