@@ -129,7 +129,7 @@ fn scenarios(dir: &Path, cells: usize) -> Result<(), Failure> {
     std::fs::create_dir_all(dir.join("scenarios"))?;
     let one = |n: usize| {
         format!(
-            "many_{n:04}:\n  virtual_machines:\n    - name: mtv-tests-rhel8\n      guest_agent: true\n  warm_migration: false\n"
+            "counted_{n:04}:\n  virtual_machines:\n    - name: mtv-tests-rhel8\n      guest_agent: true\n  warm_migration: false\n"
         )
     };
     std::fs::write(dir.join("scenarios/many.yaml"), (0..cells).map(one).collect::<String>())?;
@@ -147,7 +147,7 @@ fn list(dir: &Path) -> Result<u64, Failure> {
     )?;
     count(&dir, |list| {
         list.arg("--config").arg(&dir).arg("--providers-json").arg(&providers);
-        list.args(["list", "--offline", "--provider", "vsphere", "--scenario", "many_*"]);
+        list.args(["list", "--offline", "--provider", "vsphere", "--scenario", "counted_*"]);
     })
 }
 
@@ -174,10 +174,10 @@ fn log_of_a_run() -> Result<String, Failure> {
         }
         Ok(writeln!(log, "{line}")?)
     };
-    let id = |cell: usize| format!("vsphere/many_{cell:04}");
+    let id = |cell: usize| format!("vsphere/counted_{cell:04}");
     let info = |cell: usize| {
         serde_json::json!({"id": id(cell), "profile": "vsphere", "platform": "vsphere",
-            "scenario": format!("many_{cell:04}"), "storage_class": STORAGE_CLASS, "tags": []})
+            "scenario": format!("counted_{cell:04}"), "storage_class": STORAGE_CLASS, "tags": []})
     };
     let cells: Vec<serde_json::Value> = (0..REPORTED).map(info).collect();
     let environment = serde_json::json!({"tool_version": "0.1.0", "mtv_version": "2.12.5", "ocp_version": "4.21",
@@ -217,7 +217,7 @@ fn run(dir: &Path) -> Result<u64, Failure> {
     let counted = count(&dir, |run| {
         run.env("KUBECONFIG", dir.join("lab/kubeconfig")).arg("--config").arg(&dir);
         run.arg("--providers-json").arg(dir.join("lab/providers.json"));
-        run.args(["run", "--log-format", "plain", "--provider", "vsphere", "--scenario", "many_*"]);
+        run.args(["run", "--log-format", "plain", "--provider", "vsphere", "--scenario", "counted_*"]);
         run.args(["--storage-class", STORAGE_CLASS, "-j", &CELLS.to_string(), "--results"]).arg(dir.join("results"));
     });
     lab.stop()?;

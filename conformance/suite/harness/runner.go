@@ -101,14 +101,14 @@ func run(t testing.TB, interrupt func(context.Context) error, args []string) *Re
 }
 
 // Shards runs `mtv-matrix ARGS --shard K/COUNT --merge` in as many processes at once, as the pods of an Indexed Job, and
-// reads what the last of them joined. Output is that of all.
+// reads what the last of them joined. K counts from 0. Output is that of all.
 func Shards(t testing.TB, count int, args ...string) *Result {
 	t.Helper()
 	binary, results := Binary(t), t.TempDir()
 	began := time.Now()
 	var all []*Process
 	var commands []*exec.Cmd
-	for number := 1; number <= count; number++ {
+	for number := range count {
 		own := []string{"--shard", fmt.Sprintf("%d/%d", number, count), "--run-set", "conformance", "--merge",
 			"--results", results, "--log-format", "plain"}
 		cmd := exec.Command(binary, append(slices.Clone(args), own...)...)
@@ -121,7 +121,7 @@ func Shards(t testing.TB, count int, args ...string) *Result {
 		select {
 		case <-process.Ended():
 		case <-time.After(runLimit - time.Since(began)):
-			t.Fatalf("shard %d of %v has no end after %v:\n%s", number+1, args, runLimit, process.Tail())
+			t.Fatalf("shard %d of %v has no end after %v:\n%s", number, args, runLimit, process.Tail())
 		}
 		output, _ := os.ReadFile(process.Log)
 		result.Output += string(output)
