@@ -16,8 +16,9 @@ use serde_json::json;
 use super::context::RunContext;
 use crate::api::forklift::Plan;
 use crate::cleanup::{self, Consent};
+use crate::cluster::exec::{self, ExecError};
+use crate::cluster::retry;
 use crate::cluster::wait::{self, Poll};
-use crate::cluster::{exec, retry};
 use crate::event::{Level, Problem};
 use crate::ledger::Thing;
 use crate::matrix::Cell;
@@ -111,13 +112,17 @@ impl RunContext {
         let take = |printed: &[u8]| {
             bytes += printed.len() as u64;
             if bytes > LARGEST {
-                return Err(format!("{ARCHIVE} is larger than {} GiB", LARGEST >> 30));
+                return Err(std::io::Error::other(format!("{ARCHIVE} is larger than {} GiB", LARGEST >> 30)));
             }
-            file.write_all(printed).map_err(broken)
+            file.write_all(printed)
         };
         let place = exec::Place { namespace, pod: name, container: WAITS };
         let copied = tokio::time::timeout(limit, exec::run(&parts.cluster, place, &["cat", ARCHIVE], take)).await;
-        let copied = copied.unwrap_or_else(|_| Err(format!("{ARCHIVE} was not read within {limit:?}")));
+        let copied = match copied {
+            Ok(Err(ExecError::Taken(error))) => Err(broken(error)),
+            Ok(ended) => ended.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("{ARCHIVE} was not read within {limit:?}")),
+        };
         if let Err(why) = copied.and_then(|()| if bytes == 0 { Err(format!("{ARCHIVE} is empty")) } else { Ok(()) }) {
             // Half an archive is none.
             let _ = std::fs::remove_file(&path);
