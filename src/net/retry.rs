@@ -21,6 +21,10 @@ const FIRST_PATIENCE: Duration = Duration::from_secs(5);
 /// How long one request may take with all its retries, as a multiple of the time of one try.
 pub const RETRY_FACTOR: u32 = 3;
 
+/// A server that says when to come again is busy, not ill: it is asked so many times longer. A thousand cells at once keep an
+/// API server busy for minutes.
+const BUSY_FACTOR: u32 = 5;
+
 /// What a failed try proves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failed {
@@ -129,12 +133,15 @@ pub struct Attempts {
     what: String,
     repeat: Repeat,
     pauses: Pauses,
+    /// After a refusal with a wish.
+    busy: Pauses,
 }
 
 impl Attempts {
-    /// All tries begin within `limit`.
+    /// All tries begin within `limit`; where the server is busy and says when to come again, within five times that.
     pub fn new(peer: impl Into<String>, what: impl Into<String>, repeat: Repeat, limit: Duration) -> Self {
-        Self { peer: peer.into(), what: what.into(), repeat, pauses: Pauses::new(limit) }
+        let busy = Pauses::new(limit * BUSY_FACTOR);
+        Self { peer: peer.into(), what: what.into(), repeat, pauses: Pauses::new(limit), busy }
     }
 
     /// After a try that failed: waits, tells, and says `true` where it is to be sent again.
@@ -143,7 +150,8 @@ impl Attempts {
             (Failed::Undone(asked), _) | (Failed::Unknown(asked), Repeat::Safe) => asked,
             (Failed::Unknown(_), Repeat::IfUndone) | (Failed::Definite, _) => return false,
         };
-        let Some(time) = self.pauses.next(asked) else { return false };
+        let pauses = if let Failed::Undone(Some(_)) = failed { &mut self.busy } else { &mut self.pauses };
+        let Some(time) = pauses.next(asked) else { return false };
         told::tell(&Retry { peer: self.peer.clone(), what: self.what.clone(), cause: cause(), pause: time });
         pause(time).await;
         true
@@ -186,6 +194,16 @@ mod tests {
         assert_eq!(begun.elapsed(), Duration::from_secs(10));
         let heard = heard.lock().unwrap();
         assert!(heard.len() > 3 && heard.iter().all(|r| r.peer == "vc" && r.cause == "no answer"), "{heard:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_says_when_to_come_again_is_busy_and_asked_for_longer() {
+        let begun = tokio::time::Instant::now();
+        let mut attempts = Attempts::new("p", "w", Repeat::IfUndone, Duration::from_secs(10));
+        while attempts.again(Failed::Undone(Some(Duration::from_secs(1))), String::new).await {}
+        assert_eq!(begun.elapsed(), Duration::from_secs(50));
+        // What is ill in between gets no more time for it.
+        assert!(!attempts.again(Failed::Undone(None), String::new).await);
     }
 
     #[tokio::test(start_paused = true)]

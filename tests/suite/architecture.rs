@@ -1,14 +1,6 @@
 //! Holds DESIGN.md's floors: a room imports from floors below its own, never from its neighbours
 //! or from above. Also holds the rules of the house that a reader of the sources can see.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    clippy::print_stdout,
-    reason = "a test has threads, clocks and an output of its own"
-)]
-#![expect(clippy::unwrap_used, reason = "a test's panic is its report")]
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

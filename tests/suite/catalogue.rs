@@ -1,14 +1,6 @@
 //! The Python suite's scenarios that run only where they are named: each passes on the lab where it can, and is red where
 //! what it is about goes wrong.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    clippy::print_stdout,
-    reason = "a test has threads, clocks and an output of its own"
-)]
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
 use crate::common::{LabServer, Place, RUN, Running};
 
 #[test]

@@ -1,14 +1,6 @@
 //! Each shipped story is seen red: the lab's MTV behaves wrongly in one place (`--defect NAME`), and the stories that look
 //! there fail, each at a step that judges it.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    clippy::print_stdout,
-    reason = "a test has threads, clocks and an output of its own"
-)]
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 

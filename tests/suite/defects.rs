@@ -3,14 +3,6 @@
 //!
 //! Every row is a run of the binary on the lab, told from `events.jsonl` and `run.json` alone.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    clippy::print_stdout,
-    reason = "a test has threads, clocks and an output of its own"
-)]
-#![expect(clippy::unwrap_used, reason = "a test's panic is its report")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};

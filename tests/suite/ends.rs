@@ -1,12 +1,5 @@
 //! How a run ends where its terminal, its volume or its connection goes away: the same work, the same exit code.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    clippy::unwrap_used,
-    reason = "a test may panic, and has clocks of its own"
-)]
-
 use std::fs;
 use std::process::{Command, Stdio};
 

@@ -2,14 +2,6 @@
 //!
 //! The real executables are tried by `conformance/`, where somebody has put them.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    clippy::print_stderr,
-    clippy::unwrap_used,
-    reason = "a test may panic, and has clocks and an output of its own"
-)]
-
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};

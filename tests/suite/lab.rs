@@ -1,14 +1,6 @@
 //! `mtv-matrix lab` as a server, used by the real kubectl: skipped, with a line that says so, where
 //! there is no kubectl.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    clippy::print_stdout,
-    reason = "a test has threads, clocks and an output of its own"
-)]
-#![expect(clippy::unwrap_used, reason = "a test's panic is its report")]
-
 use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

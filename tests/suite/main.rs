@@ -4,6 +4,15 @@
 //! (`.cargo/config.toml`), and what they share is compiled and linked once. One subject alone: `cargo test --test suite
 //! ownership::`.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test may panic, and has threads, clocks and an output of its own"
+)]
+
 mod architecture;
 mod catalogue;
 mod common;

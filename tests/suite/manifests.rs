@@ -2,14 +2,7 @@
 //! the security context that OpenShift's restricted-v2 asks for. And each Job's command line is run as its
 //! pod spec says, with folders for mounts, against the lab.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    clippy::print_stdout,
-    reason = "a test has threads, clocks and an output of its own"
-)]
 // A helper of a test may unwrap, too: its panic is the report.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

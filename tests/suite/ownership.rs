@@ -1,13 +1,5 @@
 //! Nothing foreign is touched, nothing of ours is lost: `clean` against a lab in which somebody planted things.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    clippy::print_stdout,
-    reason = "a test has threads, clocks and an output of its own"
-)]
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::fs;
 use std::io::Write as _;
 use std::time::{Duration, Instant};

@@ -1,14 +1,6 @@
 //! What is done with the results of runs: a history of ten nights, a run followed from outside and by the keys of a
 //! terminal, what old runs leave behind, one run for support.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    clippy::print_stdout,
-    reason = "a test has threads, clocks and an output of its own"
-)]
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};

@@ -1,13 +1,5 @@
 //! The binary against the lab: what issue 2 wants to be shown, one sentence a test.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    clippy::print_stdout,
-    reason = "a test has threads, clocks and an output of its own"
-)]
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;

@@ -1,13 +1,5 @@
 //! Stories on the lab: the shipped lifecycle scenarios are green, and each red one says what was expected and seen.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    clippy::print_stdout,
-    reason = "a test has threads, clocks and an output of its own"
-)]
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
 use crate::common::{Place, Running};
 
 #[test]

@@ -1,14 +1,6 @@
 //! Traces of a real run on the lab: run → cell → stage → request, the push to a collector, and that of
 //! metrics to a Pushgateway.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    clippy::print_stdout,
-    reason = "a test has threads, clocks and an output of its own"
-)]
-#![expect(clippy::unwrap_used, reason = "a test's panic is its report")]
-
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;

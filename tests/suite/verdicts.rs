@@ -5,14 +5,6 @@
 //! nobody compares are listed in `tests/survivors.tsv`, each with its reason. `RECORDED=DIR` keeps the run and
 //! takes it again.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    clippy::print_stdout,
-    reason = "a test has threads, clocks and an output of its own"
-)]
-#![expect(clippy::unwrap_used, reason = "a test's panic is its report")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

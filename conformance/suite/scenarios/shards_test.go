@@ -54,6 +54,8 @@ func many(config, kubeconfig, providers string, jobs int, more ...string) []stri
 	number := strconv.Itoa(jobs)
 	return append([]string{"--config", config, "--providers-json", providers,
 		"--set", "kubeconfig=" + kubeconfig, "--set", "max_concurrent=" + number,
+		// A real controller manager empties some namespaces a second, and here all are deleted at once.
+		"--set", "timeouts.delete=30m",
 		"run", "-j", number, "--provider", "vsphere", "--scenario", "sharded_*", "--storage-class", harness.StorageClass}, more...)
 }
 

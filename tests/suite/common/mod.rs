@@ -1,5 +1,4 @@
 //! Running the binary as a user does: a process, its output, its exit code, its results.
-#![allow(dead_code, reason = "every test binary uses its own part of this")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};

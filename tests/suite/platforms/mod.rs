@@ -1,14 +1,6 @@
 //! Each source platform: its driver, the binary against the lab, and its official client where there
 //! is one. One binary, so that the platforms wait side by side.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    clippy::print_stdout,
-    reason = "a test has threads, clocks and an output of its own"
-)]
-#![expect(clippy::unwrap_used, reason = "a test's panic is its report")]
-
 mod inventory_only;
 mod networks;
 mod openshift;
