@@ -76,10 +76,10 @@ fn their_vms_are_really_checked() {
     place.write("own/scenarios/own.yaml", RUNS_AFTERWARDS);
     let run = |more: &str| {
         // The inventory may be late, so a source that is on is looked at until this bound.
-        let args = "--config own --set timeouts.power=8s run --lab --lab-clock-scale 1500 -p hyperv -p ec2 -s runs_afterwards --results results";
+        let args = "--config own --set timeouts.power=8s run --lab -p hyperv -p ec2 -s runs_afterwards --results results";
         place.run(&format!("{args}{more}"))
     };
-    run("").exits(0);
+    run(" --lab-clock-scale 1500").exits(0);
     let results = place.results();
     let good = checks(&results, "passed");
     for check in ["cpu", "firmware", "network", "disk-size", "disk-order", "source-power", "guest-agent", "ssh-login"] {
@@ -89,13 +89,15 @@ fn their_vms_are_really_checked() {
     // EC2 tells a type and no size, and MTV builds its template anew.
     assert!(text.contains("MTV builds the template anew for EC2"));
     assert!(text.contains("the source platform does not tell the memory size"));
-    for (defect, check) in [
-        ("wrong-cpu", "cpu"),
-        ("wrong-network", "network"),
-        ("lost-disk", "disk-count"),
-        ("source-left-on", "source-power"),
+    // A source that is switched on again at the end is off for the inventory that looked in between: at the usual pace it
+    // has not.
+    for (defect, check, scale) in [
+        ("wrong-cpu", "cpu", 1500),
+        ("wrong-network", "network", 1500),
+        ("lost-disk", "disk-count", 1500),
+        ("source-left-on", "source-power", 600),
     ] {
-        run(&format!(" --defect {defect}")).exits(1);
+        run(&format!(" --lab-clock-scale {scale} --defect {defect}")).exits(1);
         let failed = checks(&place.results(), "failed");
         assert!(!failed.is_empty() && failed.iter().all(|name| name == check), "{defect}: {failed:?}");
     }
