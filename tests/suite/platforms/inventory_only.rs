@@ -76,7 +76,8 @@ fn their_vms_are_really_checked() {
     place.write("own/scenarios/own.yaml", RUNS_AFTERWARDS);
     let run = |more: &str| {
         // The inventory may be late, so a source that is on is looked at until this bound.
-        let args = "--config own --set timeouts.power=8s run --lab -p hyperv -p ec2 -s runs_afterwards --results results";
+        let args =
+            "--config own --set timeouts.power=8s run --lab -p hyperv -p ec2 -s runs_afterwards --results results";
         place.run(&format!("{args}{more}"))
     };
     run(" --lab-clock-scale 1500").exits(0);
