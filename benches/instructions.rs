@@ -24,8 +24,9 @@ use support::{BINARY, Failure, LabProcess, STORAGE_CLASS};
 #[allow(dead_code, reason = "the other benchmarks use the rest")]
 mod support;
 
-/// How much more than before is a regression.
+/// How much more than before is a regression; of a run, which looks more often where the machine is slow, in [`RUNS_MORE`].
 const MORE: f64 = 1.10;
+const RUNS_MORE: f64 = 1.25;
 const BEFORE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.txt");
 const LISTED: usize = 1000;
 const REPORTED: usize = 200;
@@ -66,7 +67,7 @@ fn measure_all(record: bool) -> Result<bool, Failure> {
         match before.get(what).filter(|_| compiler == here) {
             Some(old) => {
                 println!("{what:6}  {millions:20.1}  {:6.1}  {:10.2}", *old as f64 / 1e6, count as f64 / *old as f64);
-                fair &= count as f64 <= *old as f64 * MORE;
+                fair &= count as f64 <= *old as f64 * if what == "run" { RUNS_MORE } else { MORE };
             }
             None => println!("{what:6}  {millions:20.1}       -           -"),
         }
@@ -83,7 +84,7 @@ fn measure_all(record: bool) -> Result<bool, Failure> {
         println!("the counts of before are of `{compiler}`, this is `{here}`: not compared");
     }
     if !fair {
-        println!("failed: more than {MORE} times as many as before");
+        println!("failed: more than {MORE} times as many as before, or {RUNS_MORE} times of a run");
     }
     Ok(fair)
 }
