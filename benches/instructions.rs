@@ -3,8 +3,8 @@
 //! Seconds of a busy machine tell nothing of a tenth more; instructions are the same on any. Counted by valgrind's
 //! callgrind, the runner alone: `list` of a thousand scenarios, `report` of a log of two hundred cells, and a run of a few
 //! cells against a lab of its own (which counts more or less polls: within a few per cent). The counts of before are in
-//! `instructions.txt`, with the compiler that they are of; more than [`MORE`] of one of them fails. `--record` writes the
-//! file anew. Without valgrind one line says so. Knows the command line and the event log alone. Linux only.
+//! `instructions.txt`, with the compiler that they are of; more than [`MORE`] times one of them fails, or [`RUNS_MORE`]
+//! times that of the run. `--record` writes the file anew. Without valgrind one line says so. Knows the command line and the event log alone. Linux only.
 
 #![allow(
     clippy::disallowed_methods,
@@ -19,7 +19,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use support::{BINARY, Failure, LabProcess, STORAGE_CLASS};
+use support::{BINARY, Failure, LabProcess, STORAGE_CLASS, write_scenarios};
 
 #[allow(dead_code, reason = "the other benchmarks use the rest")]
 mod support;
@@ -125,21 +125,9 @@ fn count(dir: &Path, command: impl FnOnce(&mut Command)) -> Result<u64, Failure>
     Ok(first.parse().map_err(|e| format!("callgrind's count `{first}`: {e}"))?)
 }
 
-/// A configuration with that many scenarios.
-fn scenarios(dir: &Path, cells: usize) -> Result<(), Failure> {
-    std::fs::create_dir_all(dir.join("scenarios"))?;
-    let one = |n: usize| {
-        format!(
-            "counted_{n:04}:\n  virtual_machines:\n    - name: mtv-tests-rhel8\n      guest_agent: true\n  warm_migration: false\n"
-        )
-    };
-    std::fs::write(dir.join("scenarios/many.yaml"), (0..cells).map(one).collect::<String>())?;
-    Ok(())
-}
-
 fn list(dir: &Path) -> Result<u64, Failure> {
     let dir = dir.join("list");
-    scenarios(&dir, LISTED)?;
+    write_scenarios(&dir, "counted", LISTED)?;
     let providers = dir.join("providers.json");
     std::fs::write(
         &providers,
@@ -213,7 +201,7 @@ fn log_of_a_run() -> Result<String, Failure> {
 
 fn run(dir: &Path) -> Result<u64, Failure> {
     let dir = dir.join("run");
-    scenarios(&dir, CELLS)?;
+    write_scenarios(&dir, "counted", CELLS)?;
     let mut lab = LabProcess::start(Path::new(BINARY), &dir.join("lab"), "60")?;
     let counted = count(&dir, |run| {
         run.env("KUBECONFIG", dir.join("lab/kubeconfig")).arg("--config").arg(&dir);

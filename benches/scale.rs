@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use support::{BINARY, Failure, LabProcess, STORAGE_CLASS, cpu_seconds, has_ended, peak_memory};
+use support::{BINARY, Failure, LabProcess, STORAGE_CLASS, cpu_seconds, has_ended, peak_memory, write_scenarios};
 
 mod support;
 
@@ -187,15 +187,7 @@ fn middle(program: &Path, root: &Path, cells: usize, clock_scale: &str) -> Resul
 }
 
 fn measure(program: &Path, dir: &Path, cells: usize, clock_scale: &str) -> Result<Measured, Failure> {
-    std::fs::create_dir_all(dir)?;
-    let scenarios = dir.join("scenarios");
-    std::fs::create_dir_all(&scenarios)?;
-    let one = |n: usize| {
-        format!(
-            "scale_{n:04}:\n  virtual_machines:\n    - name: mtv-tests-rhel8\n      guest_agent: true\n  warm_migration: false\n"
-        )
-    };
-    std::fs::write(scenarios.join("scale.yaml"), (0..cells).map(one).collect::<String>())?;
+    write_scenarios(dir, "scale", cells)?;
     let mut lab = LabProcess::start(program, &dir.join("lab"), clock_scale)?;
     let console = std::fs::File::create(dir.join("console.txt"))?;
     let begun = Instant::now();

@@ -59,6 +59,19 @@ impl Drop for LabProcess {
     }
 }
 
+/// That many scenarios `PREFIX_0000` …, each the same cold migration of one small VM, in a configuration folder.
+#[allow(dead_code, reason = "one benchmark runs what is shipped")]
+pub fn write_scenarios(dir: &Path, prefix: &str, count: usize) -> Result<(), Failure> {
+    let one = |n: usize| {
+        format!(
+            "{prefix}_{n:04}:\n  virtual_machines:\n    - name: mtv-tests-rhel8\n      guest_agent: true\n  warm_migration: false\n"
+        )
+    };
+    std::fs::create_dir_all(dir.join("scenarios"))?;
+    std::fs::write(dir.join("scenarios/many.yaml"), (0..count).map(one).collect::<String>())?;
+    Ok(())
+}
+
 /// Whether the process has ended; it is not reaped.
 pub fn has_ended(child: &Child) -> Result<bool, Failure> {
     use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
