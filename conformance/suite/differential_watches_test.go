@@ -69,6 +69,8 @@ var watchSequences = []sequence{
 		s.post("two", configMaps, configMap("two", ""), silent)
 		initial.expect(1)
 		s.post("a widget", widgets, widget("one", `"color":"red"`), silent)
+		// From version 0 a server tells what its cache holds, and that may come after the write's answer.
+		s.eventually("cached", widgets+"/one?resourceVersion=0", http.StatusOK, silent)
 		s.watch("initial widgets", widgets+"?watch=true&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan&resourceVersion=0&timeoutSeconds=30").expect(2)
 		s.watch("no initial events", configMaps+"?watch=true&sendInitialEvents=false&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan&timeoutSeconds=30").expect(0)
 		s.watch("initial events without bookmarks", configMaps+"?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&timeoutSeconds=30").expect(2)

@@ -53,6 +53,8 @@ pub trait Adapter: Send + Sync {
     }
     /// `ca_pem` is given exactly when the platform wants a CA and TLS is verified, or it always wants one.
     fn wire(&self, profile: &ProviderProfile, insecure: bool, ca_pem: Option<&str>) -> ProviderWiring;
+    /// What a Provider is told otherwise by an MTV of this version. One that is not known is taken for the newest.
+    fn suit(&self, _wiring: &mut ProviderWiring, _mtv_version: Option<&str>) {}
     /// The image by which MTV's pods read its disks, where the platform has such.
     fn vddk_image<'a>(&self, _profile: &'a ProviderProfile) -> Option<&'a str> {
         None

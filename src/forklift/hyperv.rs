@@ -3,15 +3,18 @@
 
 use std::collections::BTreeMap;
 
+use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
 use super::adapter::{Adapter, CA_KEY, Collections, ProviderWiring, SourceRef, distinct};
 use super::read::{guest_os, id_in, items, number, text};
+use crate::api::version::Version;
 use crate::api::vm::{
     AddressOrigin, CpuTopology, Firmware, FirmwareKind, GuestAddress, GuestInterface, Mac, Power, SourceDisk,
     SourceNic, SourceVm,
 };
 use crate::config::{PlatformConfig, ProviderProfile};
+use crate::matrix::support;
 
 pub(super) struct Hyperv;
 
@@ -59,6 +62,16 @@ impl Adapter for Hyperv {
             secret.insert(CA_KEY.to_owned(), pem.to_owned().into());
         }
         ProviderWiring { secret, settings, url: host(profile).to_owned() }
+    }
+
+    /// Before 2.12 a Hyper-V Provider is its share, and MTV asks no host (2.11.7, `validateURL`,
+    /// `pkg/controller/provider/validation.go`: "The SMB path is malformed").
+    fn suit(&self, wiring: &mut ProviderWiring, mtv_version: Option<&str>) {
+        let by_share =
+            mtv_version.is_some_and(|version| Version::parse(version) < Version::parse(support::HYPERV_HOST));
+        if by_share && let Some(share) = wiring.secret.get("smbUrl") {
+            share.expose_secret().clone_into(&mut wiring.url);
+        }
     }
 
     fn collections(&self) -> &'static [&'static str] {
@@ -159,6 +172,24 @@ mod tests {
 
     use super::*;
     use crate::api::vm::GuestOs;
+
+    #[test]
+    fn an_mtv_before_2_12_is_given_the_share_for_a_url() {
+        let config = r#"{"hv": {"type": "hyperv", "fqdn": "hv.example", "smb_url": "//hv.example/vms", "username": "u", "password": "p"}}"#;
+        let request = crate::config::LoadRequest {
+            providers_text: Some((config.to_owned(), "test".to_owned())),
+            ..crate::config::LoadRequest::default()
+        };
+        let profile = &crate::config::load(&request).unwrap_or_else(|e| panic!("{e}")).providers["hv"];
+        let url = |version| {
+            let mut wiring = Hyperv.wire(profile, true, None);
+            Hyperv.suit(&mut wiring, version);
+            wiring.url
+        };
+        assert_eq!(url(Some("2.11.7")), "//hv.example/vms");
+        assert_eq!(url(Some("2.12.0")), "hv.example");
+        assert_eq!(url(None), "hv.example");
+    }
 
     #[test]
     fn a_vm_is_read_with_its_guests_own_addresses() {

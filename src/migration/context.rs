@@ -280,7 +280,7 @@ impl RunContext {
         let insecure = if own { settings.insecure_verify_skip } else { settings.source_provider_insecure_skip_verify };
         let wanted = adapter.always_wants_ca() || (adapter.wants_ca(profile) && !insecure);
         let ca = if wanted { Some(self.ca_of(profile, adapter, access.driver()).await?) } else { None };
-        let wiring = adapter.wire(profile, insecure, ca.as_deref());
+        let wiring = self.wire(adapter, profile, insecure, ca.as_deref());
         let endpoint = wiring.url.clone();
         let name = self.parts.run.object(&profile.name);
         // MTV's Provider comes first: what it says of a refused login is what users will search for.
@@ -423,7 +423,19 @@ impl RunContext {
         let (adapter, profile) = (open.adapter, &open.profile);
         let wanted = adapter.always_wants_ca() || (adapter.wants_ca(profile) && !open.insecure);
         let ca = if wanted { Some(self.ca_of(profile, adapter, open.access.driver()).await?) } else { None };
-        Ok(adapter.wire(profile, open.insecure, ca.as_deref()))
+        Ok(self.wire(adapter, profile, open.insecure, ca.as_deref()))
+    }
+
+    fn wire(
+        &self,
+        adapter: &dyn Adapter,
+        profile: &ProviderProfile,
+        insecure: bool,
+        ca: Option<&str>,
+    ) -> ProviderWiring {
+        let mut wiring = adapter.wire(profile, insecure, ca);
+        adapter.suit(&mut wiring, self.mtv_version().as_deref());
+        wiring
     }
 
     /// A source Provider for one attempt at a cell, which verifies the platform as its scenario says; the runner's own
@@ -440,7 +452,7 @@ impl RunContext {
         let insecure = tls.insecure_skip_verify.unwrap_or(open.insecure);
         let wanted = adapter.always_wants_ca() || (adapter.wants_ca(profile) && !insecure);
         let ca = if wanted { Some(self.ca_of(profile, adapter, open.access.driver()).await?) } else { None };
-        let mut wiring = adapter.wire(profile, insecure, ca.as_deref());
+        let mut wiring = self.wire(adapter, profile, insecure, ca.as_deref());
         if tls.ca_key == CaKey::CaCrt {
             wiring.name_ca("ca.crt");
         }

@@ -233,6 +233,44 @@ fn mtv_makes_the_target_namespace_and_its_pods_leave_logs() {
 }
 
 #[test]
+fn a_warm_migrations_data_volume_is_paused_between_two_checkpoints_and_succeeds_at_the_cutover() {
+    if no_kubectl() {
+        return;
+    }
+    let lab = Server::start();
+    planned(&lab, "");
+    lab.kubectl(&["patch", "plan", "p", "-n", "mig", "--type=merge", "-p", r#"{"spec":{"warm":true}}"#]);
+    lab.kubectl(&["wait", "--for=condition=Ready", "plan/p", "-n", "mig", "--timeout=10s"]);
+    lab.apply(
+        "apiVersion: forklift.konveyor.io/v1beta1\nkind: Migration\nmetadata: {name: go, namespace: mig}\nspec: {plan: {name: p, namespace: mig}}\n",
+    );
+    let volumes = ["-n", "mig-target", "dv", "--all", "--timeout=20s"];
+    lab.kubectl(&["wait", "--for=create", "namespace/mig-target", "--timeout=20s"]);
+    lab.kubectl(&["wait", "-n", "mig-target", "--for=create", "dv", "-l", "migration", "--timeout=20s"]);
+    lab.kubectl(&[&["wait", "--for=jsonpath={.status.phase}=Paused"], &volumes[..]].concat());
+    lab.kubectl(&[
+        "patch",
+        "migration",
+        "go",
+        "-n",
+        "mig",
+        "--type=merge",
+        "-p",
+        r#"{"spec":{"cutover":"2026-01-01T00:00:00Z"}}"#,
+    ]);
+    lab.kubectl(&[&["wait", "--for=jsonpath={.status.phase}=Succeeded"], &volumes[..]].concat());
+    let told = "jsonpath={.items[0].spec.checkpoints} {.items[0].spec.finalCheckpoint} {.items[0].spec.source.vddk.backingFile}";
+    let told = lab.kubectl(&["get", "dv", "-n", "mig-target", "-o", told]);
+    let (checkpoints, rest) = told.split_once("] ").unwrap();
+    let checkpoints: Vec<serde_json::Value> = serde_json::from_str(&format!("{checkpoints}]")).unwrap();
+    assert!(rest.starts_with("true [datastore1] "), "{told}");
+    assert_eq!(checkpoints[0]["previous"], "", "the first copies the whole disk");
+    // From then on from a change id of vSphere's, whose last part counts.
+    let later = checkpoints[1..].iter().all(|next| next["previous"].as_str().is_some_and(|id| id.contains('/')));
+    assert!(checkpoints.len() > 1 && later, "{told}");
+}
+
+#[test]
 fn a_lab_that_is_kept_is_the_same_cluster_when_it_is_started_again() {
     if no_kubectl() {
         return;

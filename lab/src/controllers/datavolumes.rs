@@ -72,6 +72,11 @@ fn checkpoint(dv: &Value) -> Option<&Value> {
     dv.pointer("/spec/checkpoints")?.as_array()?.last()
 }
 
+/// The claim's annotation by which the last checkpoint is known to be copied.
+pub(super) fn copied_mark(dv: &Value) -> Option<String> {
+    checkpoint(dv).map(|checkpoint| format!("{COPIED}.{}", text(checkpoint, "/current")))
+}
+
 pub(super) fn resource(kind: &str) -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk("cdi.kubevirt.io", "v1beta1", kind))
 }
@@ -225,8 +230,7 @@ async fn fill(dv: Arc<DynamicObject>, options: Arc<StorageOptions>) -> Result<Ac
     if claim.status.as_ref().and_then(|s| s.phase.as_deref()) != Some("Bound") {
         return Ok(Action::await_change());
     }
-    let checkpoint = checkpoint(&dv.data);
-    let mark = checkpoint.map(|checkpoint| format!("{COPIED}.{}", text(checkpoint, "/current")));
+    let (checkpoint, mark) = (checkpoint(&dv.data), copied_mark(&dv.data));
     if mark.as_ref().is_some_and(|mark| claim.annotations().contains_key(mark)) {
         let last = dv.data.pointer("/spec/finalCheckpoint").and_then(Value::as_bool).unwrap_or_default();
         let phase = if last { "Succeeded" } else { "Paused" };

@@ -51,6 +51,9 @@ pub const VMWARE_SERIAL: Gate = Gate { key: "feature_vmware_system_serial_number
 /// The MTV since which the rows of one source network are shared out among a VM's NICs.
 pub const SHARED_ROWS: &str = "2.11.1";
 
+/// The MTV since which a Hyper-V Provider's URL is the host; before, it is the share.
+pub const HYPERV_HOST: &str = "2.12";
+
 /// How far a platform supports something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Support {

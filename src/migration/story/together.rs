@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::super::Failure;
 use super::actor::Actor;
@@ -22,6 +22,12 @@ impl Span {
     fn overlaps(self, other: Self) -> bool {
         let before = |a: Self, b: Self| a.ended.is_some_and(|ended| ended <= b.begun);
         !before(self, other) && !before(other, self)
+    }
+
+    /// MTV writes whole seconds: what began and ended in one took some of it.
+    fn with_its_second(self) -> Self {
+        let shortest = self.begun + SignedDuration::from_secs(1);
+        Self { ended: self.ended.map(|ended| ended.max(shortest)), ..self }
     }
 }
 
@@ -107,7 +113,7 @@ fn throttled(
 fn overlap(plans: &[(String, Vec<VmStatus>)], one: &PlanName, other: &PlanName) -> Result<(), Failure> {
     let spans = |name: &PlanName| -> Vec<Span> {
         let of = plans.iter().filter(|(known, _)| *known == name.0);
-        of.flat_map(|(_, vms)| vms).filter_map(of_vm).collect()
+        of.flat_map(|(_, vms)| vms).filter_map(of_vm).map(Span::with_its_second).collect()
     };
     let (left, right) = (spans(one), spans(other));
     if left.iter().any(|span| right.iter().any(|other| span.overlaps(*other))) {
@@ -172,6 +178,16 @@ mod tests {
         assert_eq!(overlap(&plans(5), &names.0, &names.1), Ok(()));
         let apart = overlap(&plans(10), &names.0, &names.1).unwrap_err();
         assert!(apart.problem.details[0].starts_with("one: 2026-01-01T00:00:00Z to"), "{apart:?}");
+    }
+
+    #[test]
+    fn a_migration_within_one_second_took_some_of_it() {
+        let of = |name: &str, begun: u32, ended: u32| (name.to_owned(), vec![vm(name, Some(begun), None, Some(ended))]);
+        let names = (PlanName("one".to_owned()), PlanName("two".to_owned()));
+        let judged = |two: u32| overlap(&[of("one", 5, 6), of("two", two, two)], &names.0, &names.1);
+        assert_eq!(judged(5), Ok(()));
+        assert!(judged(6).is_err(), "the other had ended when it began");
+        assert!(judged(4).is_err(), "it had ended when the other began");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Making conditions, and writing status as a controller does: through `/status`, and only on change.
 
+use std::time::Duration;
+
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Client, Resource, ResourceExt};
@@ -47,7 +49,21 @@ pub fn settle(mut new: Vec<Condition>, old: &[Condition]) -> Vec<Condition> {
     new
 }
 
-/// Replaces the status of `object`. A failure is left to the next pass: the caller's loop comes again.
+/// Real time between two tries at a status that a busy server refused, and how often.
+const AGAIN: Duration = Duration::from_secs(1);
+const TRIES: u32 = 15;
+
+/// Whether another try may bring it: the server is busy or away, not of another mind.
+fn passing(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(refusal) => matches!(refusal.code, 429 | 500 | 502 | 503 | 504),
+        kube::Error::HyperError(_) | kube::Error::Service(_) => true,
+        _ => false,
+    }
+}
+
+/// Replaces the status of `object`. What a busy server refuses is written again, as a controller's queue brings back what
+/// failed; the last status of a Plan has nobody else who would. What is refused for good is left to the caller's next pass.
 pub async fn write_status<K, S>(client: &Client, object: &K, status: &S) -> bool
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
@@ -56,12 +72,18 @@ where
     let api: Api<K> = Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
     let patch = serde_json::json!([{"op": "add", "path": "/status", "value": status}]);
     let Ok(patch) = serde_json::from_value::<json_patch::Patch>(patch) else { return false };
-    match api.patch_status(&object.name_any(), &PatchParams::default(), &Patch::Json::<()>(patch)).await {
-        Ok(_) => true,
-        Err(error) => {
-            tracing::warn!(kind = %K::kind(&()), name = object.name_any(), %error, "a status was not written");
-            false
+    let (name, patch) = (object.name_any(), Patch::Json::<()>(patch));
+    let mut left = TRIES;
+    loop {
+        match api.patch_status(&name, &PatchParams::default(), &patch).await {
+            Ok(_) => return true,
+            Err(error) if passing(&error) && left > 0 => left -= 1,
+            Err(error) => {
+                tracing::warn!(kind = %K::kind(&()), name, %error, "a status was not written");
+                return false;
+            }
         }
+        tokio::time::sleep(AGAIN).await;
     }
 }
 

@@ -1,24 +1,26 @@
-//! The DataVolumes of a cold migration from vSphere, where somebody looks into the lab: the claim is MTV's own here, and
-//! CDI finds it filled. No DataVolume belongs to the VM, its claim does (`EnsureVM` in kubevirt.go takes the claims alone). Follows `DataVolumes` (pkg/controller/plan/adapter/vsphere/builder.go at 2.12.5): virt-v2v copies
-//! into a blank one, else CDI copies off VMware's library. Warm migrations, other sources and other clusters have none.
+//! The DataVolumes of a migration from vSphere, and of a warm one from oVirt, where somebody looks into the lab: the claim
+//! is MTV's own here, and CDI finds it filled. No DataVolume belongs to the VM, its claim does (`EnsureVM` in kubevirt.go
+//! takes the claims alone). Follows `DataVolumes` and `SetCheckpoints` (pkg/controller/plan/adapter/vsphere and ovirt at
+//! 2.12.5): virt-v2v copies into a blank one, else CDI copies off VMware's library or oVirt's ImageIO, a warm one checkpoint by
+//! checkpoint. Other sources are copied by populators and by exports, and other clusters are not looked into.
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::ResourceExt;
-use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use super::execute::Walk;
-use crate::controllers::datavolumes::{resource, succeed};
+use crate::controllers::datavolumes::{copied_mark, resource, succeed};
 use crate::inventory::model::InvDisk;
 
 /// Whether this VM has any.
 pub(super) fn are_left(walk: &Walk<'_>) -> bool {
     let run = walk.run;
-    run.mtv.events.is_on()
-        && !run.plan.spec.warm
-        && !run.offloads
-        && run.resolved.destination.spec.url.is_empty()
-        && walk.vm.vsphere().is_some()
+    let warm = run.plan.spec.warm;
+    let copied_by_cdi = walk.vm.vsphere().is_some() || (warm && !run.resolved.kind.populates(warm));
+    run.mtv.events.is_on() && !run.offloads && run.resolved.destination.spec.url.is_empty() && copied_by_cdi
 }
 
 /// Makes the DataVolume of a claim, which belongs to it from then on. A migration goes on without.
@@ -53,28 +55,74 @@ fn body(walk: &Walk<'_>, disk: &InvDisk, claim: &PersistentVolumeClaim) -> Value
         annotations[key] = json!(value);
     }
     annotations["cdi.kubevirt.io/storage.deleteAfterCompletion"] = json!("false");
-    let source = match walk.run.path(walk.index, &walk.vm).v2v_transfer {
-        true => json!({"blank": {}}),
-        false => json!({"vddk": {
-            "backingFile": disk.source, "url": walk.run.resolved.source.spec.url,
-            "uuid": walk.vm.vsphere().map(|own| own.uuid.clone()),
-            "secretRef": walk.run.resolved.source.spec.secret.name,
+    let provider = &walk.run.resolved.source.spec;
+    let source = match walk.vm.vsphere() {
+        Some(_) if walk.run.path(walk.index, &walk.vm).v2v_transfer => json!({"blank": {}}),
+        Some(own) => json!({"vddk": {
+            "backingFile": disk.source, "url": provider.url, "uuid": own.uuid, "secretRef": provider.secret.name,
         }}),
+        None => json!({"imageio": {"diskId": disk.source, "url": provider.url, "secretRef": provider.secret.name}}),
     };
-    json!({
+    let mut body = json!({
         "apiVersion": "cdi.kubevirt.io/v1beta1", "kind": "DataVolume",
         "metadata": {"name": claim.name_any(), "generateName": claim.metadata.generate_name, "labels": labels,
             "annotations": annotations},
         "spec": {"source": source, "storage": {
             "resources": spec["resources"], "storageClassName": spec["storageClassName"],
         }},
-    })
+    });
+    if let Some(first) = walk.snapshot.get().filter(|_| walk.run.plan.spec.warm) {
+        body["spec"]["checkpoints"] = json!([{"current": first, "previous": ""}]);
+        body["spec"]["finalCheckpoint"] = json!(false);
+    }
+    body
 }
 
-/// Its disk is copied: CDI says so.
-pub(super) async fn filled(walk: &Walk<'_>, claim: &str) {
-    if are_left(walk) {
-        let (run, namespace) = (walk.run, &walk.run.plan.spec.target_namespace);
-        let _ = succeed(&run.target, namespace, claim, &run.mtv.events).await;
+/// The DataVolumes of this VM.
+async fn of(walk: &Walk<'_>, api: &Api<DynamicObject>) -> Vec<DynamicObject> {
+    let selector = format!("migration={},vmID={}", walk.run.migration.uid().unwrap_or_default(), walk.vm.id);
+    api.list(&ListParams::default().labels(&selector)).await.map(|list| list.items).unwrap_or_default()
+}
+
+/// Warm: from now on this snapshot is copied, from where `previous` ended. `last`: it is the cutover's.
+pub(super) async fn next(walk: &Walk<'_>, previous: &BTreeMap<String, String>, snapshot: &str, last: bool) {
+    if !are_left(walk) {
+        return;
     }
+    let namespace = &walk.run.plan.spec.target_namespace;
+    let api: Api<DynamicObject> = Api::namespaced_with(walk.run.target.clone(), namespace, &resource("DataVolume"));
+    for dv in of(walk, &api).await {
+        let mut checkpoints = dv.data["spec"]["checkpoints"].as_array().cloned().unwrap_or_default();
+        let source = dv.annotations().get("forklift.konveyor.io/disk-source").cloned().unwrap_or_default();
+        let from = previous.get(&source).cloned().unwrap_or_default();
+        checkpoints.push(json!({"current": snapshot, "previous": from}));
+        let patch = Patch::Merge(json!({"spec": {"checkpoints": checkpoints, "finalCheckpoint": last}}));
+        let _ = api.patch(&dv.name_any(), &PatchParams::default(), &patch).await;
+    }
+}
+
+/// Warm: where a copy of this snapshot ends. Nothing, where nobody looks.
+pub(super) async fn ends_at(walk: &Walk<'_>, snapshot: &str) -> BTreeMap<String, String> {
+    if !are_left(walk) {
+        return BTreeMap::new();
+    }
+    walk.run.client.copied_to(&walk.vm, snapshot).await.unwrap_or_default()
+}
+
+/// Its disk is copied: CDI says so. A warm one is copied as far as its last checkpoint, which CDI notes on the claim.
+pub(super) async fn filled(walk: &Walk<'_>, claim: &str) {
+    if !are_left(walk) {
+        return;
+    }
+    let (run, namespace) = (walk.run, &walk.run.plan.spec.target_namespace);
+    if !run.plan.spec.warm {
+        let _ = succeed(&run.target, namespace, claim, &run.mtv.events).await;
+        return;
+    }
+    let api: Api<DynamicObject> = Api::namespaced_with(run.target.clone(), namespace, &resource("DataVolume"));
+    let Ok(dv) = api.get(claim).await else { return };
+    let Some(mark) = copied_mark(&dv.data) else { return };
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(run.target.clone(), namespace);
+    let patch = Patch::Merge(json!({"metadata": {"annotations": {mark: "true"}}}));
+    let _ = claims.patch(claim, &PatchParams::default(), &patch).await;
 }

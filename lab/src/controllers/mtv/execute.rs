@@ -620,7 +620,7 @@ impl Walk<'_> {
         self.pass(self.run.resolved.kind.before_copy()).await;
         self.phase("CreateDataVolumes");
         self.prepare_copy().await?;
-        tidy::begin(self, self.keeps_snapshots());
+        tidy::begin(self, self.keeps_snapshots()).await;
         target::create_volumes(self).await.map_err(Halt::Failed)?;
         self.rest(PHASE).await;
         self.end("Initialize");

@@ -60,7 +60,11 @@ pub(super) fn of_phase(phase: &str, warm: bool) -> Option<&'static str> {
         "CreateDataVolumes" => "Initialize",
         "AllocateDisks" => "DiskAllocation",
         "CopyDisks" | "CopyingPaused" | "RemovePreviousSnapshot" | "CreateSnapshot" | "AddCheckpoint" => "DiskTransfer",
-        "RemovePenultimateSnapshot" | "CreateFinalSnapshot" | "Finalize" | "RemoveFinalSnapshot" => "Cutover",
+        "RemovePenultimateSnapshot"
+        | "CreateFinalSnapshot"
+        | "AddFinalCheckpoint"
+        | "Finalize"
+        | "RemoveFinalSnapshot" => "Cutover",
         "StorePowerState" | "PowerOffSource" | "WaitForPowerOff" if warm => "Cutover",
         "StorePowerState" | "PowerOffSource" | "WaitForPowerOff" => "Initialize",
         "ConvertGuest" => "ImageConversion",

@@ -48,13 +48,25 @@ pub trait PlatformClient: Send + Sync {
     async fn power_state(&self, vm_id: &str) -> Result<bool, String>;
     async fn create_snapshot(&self, vm_id: &str, name: &str) -> Result<String, String>;
     async fn remove_snapshot(&self, vm_id: &str, snapshot_id: &str) -> Result<(), String>;
+    /// By a disk's [`InvDisk::source`], what a later copy begins from: the change id that a snapshot holds of it on vSphere
+    /// (`GetSnapshotDeltas`), elsewhere the snapshot itself.
+    ///
+    /// [`InvDisk::source`]: crate::inventory::model::InvDisk::source
+    async fn copied_to(&self, vm: &InvVm, snapshot_id: &str) -> Result<BTreeMap<String, String>, String> {
+        Ok(vm.disks.iter().map(|disk| (disk.source.clone(), snapshot_id.to_owned())).collect())
+    }
     /// Makes on the source what the VM's disks are copied from, where they can't be read in place.
     async fn prepare_copy(&self, _vm: &InvVm) -> Result<(), String> {
         Ok(())
     }
-    /// Removes what [`PlatformClient::prepare_copy`] needed on the way, while the disks are copied.
-    /// `keep_snapshots`: a defect, by which snapshots made there stay.
-    async fn tidy_copy(&self, _vm: &InvVm, _keep_snapshots: bool) -> Result<(), String> {
+    /// What [`PlatformClient::prepare_copy`] needed on the way, as the platform calls it, in the order of removal. Asked for
+    /// right after: a later migration of the VM makes its own by the same names. `keep_snapshots`: a defect, by which
+    /// snapshots made there stay.
+    async fn needed_on_the_way(&self, _vm: &InvVm, _keep_snapshots: bool) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
+    }
+    /// Removes these, while the disks are copied.
+    async fn tidy_copy(&self, _made: Vec<String>) -> Result<(), String> {
         Ok(())
     }
     /// Removes what the disks were copied from.

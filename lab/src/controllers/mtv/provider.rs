@@ -151,13 +151,13 @@ async fn login_of(mtv: &Mtv, provider: &Provider, source: &dyn Source) -> Result
     if source.needs_url() && provider.spec.url.is_empty() {
         return Err(condition("UrlNotValid", "Critical", "NotSet", "The `url` is not valid."));
     }
-    if let Some(message) = source.bad_url(&provider.spec.url) {
+    if let Some(message) = source.bad_url(&provider.spec.url, mtv.version) {
         return Err(condition("UrlNotValid", "Critical", "Malformed", message));
     }
     let here = !source.needs_url() && provider.spec.url.is_empty();
     let data = if here { BTreeMap::new() } else { secret_data(mtv, provider).await? };
     let login = login_from(provider, data);
-    let missing = source.missing_keys(&login);
+    let missing = source.missing_keys(&login, mtv.version);
     if missing.is_empty() { Ok(login) } else { Err(bad_secret("DataErr", missing)) }
 }
 

@@ -11,13 +11,19 @@ use super::execute::Walk;
 /// it ends in mid-copy, too.
 const LASTS: Duration = Duration::from_secs(240);
 
-/// Begins it, and does not wait.
-pub(super) fn begin(walk: &Walk<'_>, keep_snapshots: bool) {
+/// Notes what is to go, begins, and does not wait.
+pub(super) async fn begin(walk: &Walk<'_>, keep_snapshots: bool) {
     let (mtv, client, vm) = (walk.run.mtv.clone(), walk.run.client.clone(), walk.vm.clone());
     let (mut up, stop) = (mtv.up.subscribe(), mtv.stop.clone());
+    let left = |error: String| tracing::warn!(vm = vm.name, error, "the lab's MTV left something on the source");
+    let made = match client.needed_on_the_way(&vm, keep_snapshots).await {
+        Ok(made) if made.is_empty() => return,
+        Ok(made) => made,
+        Err(error) => return left(error),
+    };
     let work = async move {
         mtv.clock.sleep(LASTS).await;
-        if let Err(error) = client.tidy_copy(&vm, keep_snapshots).await {
+        if let Err(error) = client.tidy_copy(made).await {
             tracing::warn!(vm = vm.name, error, "the lab's MTV left something on the source");
         }
     };

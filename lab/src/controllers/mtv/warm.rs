@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use super::conditions::now;
 use super::execute::{COPY, Halt, PHASE, Walk};
 use super::platform::PlatformClient;
-use super::{Mtv, target};
+use super::{Mtv, data_volumes, target};
 use crate::api::forklift::Precopy;
 use crate::defects::Defect;
 use crate::defects::conduct::Conduct;
@@ -53,12 +53,14 @@ pub(super) async fn copy(walk: &Walk<'_>) -> Result<(), Halt> {
         }
         walk.phase("CreateSnapshot");
         let next = walk.create_snapshot(SNAPSHOT).await?;
+        let copied = data_volumes::ends_at(walk, &snapshot).await;
         if !late {
             walk.phase("RemovePreviousSnapshot");
             walk.remove_snapshot(&snapshot).await?;
         }
         snapshot = next;
         walk.phase("AddCheckpoint");
+        data_volumes::next(walk, &copied, &snapshot, false).await;
     }
     cut_over(walk, &snapshot).await
 }
@@ -68,11 +70,14 @@ async fn cut_over(walk: &Walk<'_>, snapshot: &str) -> Result<(), Halt> {
     walk.power_off_source().await?;
     walk.phase("CreateFinalSnapshot");
     let last = walk.create_snapshot(SNAPSHOT).await?;
+    let copied = data_volumes::ends_at(walk, snapshot).await;
     let late = walk.run.resolved.kind.removes_snapshots_late();
     if !late {
         walk.phase("RemovePenultimateSnapshot");
         walk.remove_snapshot(snapshot).await?;
     }
+    walk.phase("AddFinalCheckpoint");
+    data_volumes::next(walk, &copied, &last, true).await;
     walk.phase("Finalize");
     open_final(walk, &last);
     walk.copy("Cutover", DELTA).await?;

@@ -30,7 +30,7 @@ impl Source for Ec2 {
         false
     }
 
-    fn missing_keys(&self, login: &Login) -> Vec<String> {
+    fn missing_keys(&self, login: &Login, _: MtvVersion) -> Vec<String> {
         missing(&Login { insecure: true, ..login.clone() }, &["region", "accessKeyId", "secretAccessKey"], false)
     }
 

@@ -32,25 +32,37 @@ impl Source for Hyperv {
         true
     }
 
-    fn bad_url(&self, url: &str) -> Option<&'static str> {
-        url.contains('/').then_some("The Hyper-V host address is malformed")
+    /// From 2.12 on anything is taken, and what is no address fails when it is dialled (`validateURL`,
+    /// `pkg/controller/provider/validation.go`); before that the URL is the share.
+    fn bad_url(&self, url: &str, version: MtvVersion) -> Option<&'static str> {
+        let bad = !version.at_least(12) && share(url).is_none();
+        bad.then_some(
+            "The SMB path is malformed. Expected format: //server/share, \\\\server\\share, or smb://server/share",
+        )
     }
 
-    fn missing_keys(&self, login: &Login) -> Vec<String> {
-        missing(login, &["username", "password", "smbUrl"], true)
+    fn missing_keys(&self, login: &Login, version: MtvVersion) -> Vec<String> {
+        if version.at_least(12) {
+            missing(login, &["username", "password", "smbUrl"], true)
+        } else {
+            missing(login, &["username", "password"], false)
+        }
     }
 
     async fn connect(&self, mtv: &Mtv, login: &Login) -> Result<Arc<dyn PlatformClient>, ConnectError> {
+        let (host, url) = if mtv.version.at_least(12) {
+            (host_of(&login.url)?, login.secret("smbUrl"))
+        } else {
+            (share(&login.url).map(|(server, _)| server).unwrap_or_default(), login.url.as_str())
+        };
         let port = login.settings.get("winrmPort").map_or(WINRM, String::as_str);
-        let base = format!("https://{}:{port}", login.url);
+        let base = format!("https://{host}:{port}");
         let credentials = (login.secret("username"), login.secret("password"));
         let look = mtv.clock.real(LOOK).max(Duration::from_millis(250));
         let translation = Translation { inventory, id: |machine| machine.uuid.clone() };
         let (client, catalogue) = StandIn::connect(login, base, credentials, translation, look).await?;
-        // `\\server\share` and `smb://server/share` are the same share.
-        let share = |text: &str| text.trim_start_matches("smb:").replace('\\', "/");
-        if share(login.secret("smbUrl")) != catalogue.facts["share"].as_str().unwrap_or_default() {
-            return Err(ConnectError::Failed(format!("SMB share {} cannot be mounted", login.secret("smbUrl"))));
+        if share(url).is_none() || share(url) != share(catalogue.facts["share"].as_str().unwrap_or_default()) {
+            return Err(ConnectError::Failed(format!("SMB share {url} cannot be mounted")));
         }
         Ok(client)
     }
@@ -82,6 +94,28 @@ impl Source for Hyperv {
             interface.as_object_mut().map(|interface| interface.remove("model"));
         }
     }
+}
+
+/// Server and path of `//server/share`, `\\server\share` or `smb://server/share`, which are the same share.
+fn share(url: &str) -> Option<(String, String)> {
+    let url = url.replace('\\', "/");
+    let (server, path) = url.strip_prefix("smb:").unwrap_or(&url).strip_prefix("//")?.split_once('/')?;
+    let plain = |text: &str| !text.is_empty() && !text.starts_with(['/', ' ']);
+    (plain(server) && plain(path)).then(|| (server.to_owned(), path.to_owned()))
+}
+
+/// What MTV dials of a Provider's URL: a port is dropped, a scheme is not, and is then looked up as a host
+/// (`extractHostFromURL`, `pkg/controller/provider/container/hyperv/client.go`).
+fn host_of(url: &str) -> Result<String, ConnectError> {
+    let url = url.trim();
+    if let Some((scheme, _)) = url.split_once("://") {
+        let why = format!("dial tcp: lookup {scheme}: no such host");
+        return Err(ConnectError::Failed(format!("WinRM command failed: Post \"https://{url}:{WINRM}/wsman\": {why}")));
+    }
+    if url.starts_with('[') || url.matches(':').count() != 1 {
+        return Ok(url.to_owned());
+    }
+    Ok(url.split(':').next().unwrap_or(url).to_owned())
 }
 
 fn switch(index: usize) -> String {
@@ -168,4 +202,32 @@ fn vm_json(machine: &Machine, networks: &[String], disks: Vec<Value>) -> Value {
         "networks": machine.nics.iter().map(|nic| json!({"kind": "Network", "id": switch(nic.network)})).collect::<Vec<_>>(),
         "disks": disks, "nics": nics,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn before_2_12_the_url_is_the_share_and_from_then_on_a_host() {
+        let (old, new) = (MtvVersion::parse("2.11").unwrap(), MtvVersion::parse("2.12").unwrap());
+        for url in ["//hv/vms", r"\\hv\vms", "smb://hv/vms"] {
+            assert_eq!(share(url), Some(("hv".to_owned(), "vms".to_owned())), "{url}");
+            assert_eq!(Hyperv.bad_url(url, old), None, "{url}");
+        }
+        for url in ["hv", "hv:5986", "https://hv", "//hv", "//hv/"] {
+            assert!(Hyperv.bad_url(url, old).is_some_and(|why| why.contains("SMB path")), "{url}");
+            assert_eq!(Hyperv.bad_url(url, new), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_port_is_dropped_from_the_host_and_a_scheme_is_looked_up_as_one() {
+        let host = |url| host_of(url).ok();
+        assert_eq!(host("hv.example"), Some("hv.example".to_owned()));
+        assert_eq!(host(" hv.example:5986 "), Some("hv.example".to_owned()));
+        assert_eq!(host("[::1]"), Some("[::1]".to_owned()));
+        let Err(ConnectError::Failed(why)) = host_of("https://hv.example") else { panic!("a scheme") };
+        assert!(why.contains("lookup https: no such host"), "{why}");
+    }
 }

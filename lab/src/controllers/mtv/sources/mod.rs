@@ -57,12 +57,12 @@ pub(super) trait Source: Send + Sync {
     }
 
     /// What is wrong with the form of `spec.url`, if anything.
-    fn bad_url(&self, _: &str) -> Option<&'static str> {
+    fn bad_url(&self, _: &str, _: MtvVersion) -> Option<&'static str> {
         None
     }
 
     /// Keys that the Secret lacks; not empty: condition `SecretNotValid`.
-    fn missing_keys(&self, login: &Login) -> Vec<String>;
+    fn missing_keys(&self, login: &Login, version: MtvVersion) -> Vec<String>;
 
     /// Whether a Provider that skips TLS verification carries `ConnectionInsecure`.
     fn tells_insecure(&self) -> bool {

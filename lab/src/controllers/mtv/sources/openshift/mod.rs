@@ -35,7 +35,7 @@ impl Source for Openshift {
         false
     }
 
-    fn missing_keys(&self, login: &Login) -> Vec<String> {
+    fn missing_keys(&self, login: &Login, _: MtvVersion) -> Vec<String> {
         if login.url.is_empty() { Vec::new() } else { missing(login, &["token"], false) }
     }
 

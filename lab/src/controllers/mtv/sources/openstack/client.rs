@@ -321,7 +321,8 @@ impl OpenstackClient {
         let path = format!("/snapshots?limit=1&name={}&volume_id={volume}", encode(&format!("snapshot for {image}")));
         let found = |body: &Value| match text(body, "/snapshots/0/status") {
             "available" => Ok(true),
-            "creating" => Ok(false),
+            // One of before may be on its way out: it is passed over (`ensureSnapshotsFromVolumes`).
+            "creating" | "deleting" | "deleted" => Ok(false),
             "" => Err(format!("volume {volume} has no snapshot for {image}")),
             other => Err(format!("the snapshot of volume {volume} is {other}")),
         };
@@ -353,23 +354,42 @@ impl OpenstackClient {
         self.until(To::Volume, &path, is("available")).await.map(drop)
     }
 
-    /// Deletes everything of a name, however far it got; waits until it is gone.
-    async fn remove(&self, to: To, collection: &str, name: &str) -> Result<(), String> {
-        let query = if collection == "volumes" { "/volumes/detail".to_owned() } else { format!("/{collection}") };
+    /// Everything of a collection that has this name.
+    async fn named(&self, to: To, collection: &str, name: &str) -> Result<Vec<Value>, String> {
+        let list = if collection == "volumes" { "/volumes/detail".to_owned() } else { format!("/{collection}") };
+        Ok(items(&self.get(to, &format!("{list}?name={}", encode(name))).await?, collection))
+    }
+
+    /// Deletes the images of a name, however far they got; waits until they are gone.
+    async fn remove_images(&self, name: &str) -> Result<(), String> {
         for _ in 0..LOOKS {
-            let body = self.get(to, &format!("{query}?name={}", encode(name))).await?;
-            let found = items(&body, collection);
+            let found = self.named(To::Image, "images", name).await?;
             if found.is_empty() {
                 return Ok(());
             }
-            for item in found.iter().filter(|i| i["status"] != "deleting") {
-                let cascade = if collection == "volumes" { "?cascade=true" } else { "" };
+            for image in &found {
                 // Refused while it is being made.
-                let _ = self.delete(to, &format!("/{collection}/{}{cascade}", text(item, "/id"))).await;
+                let _ = self.delete(To::Image, &format!("/images/{}", text(image, "/id"))).await;
             }
             tokio::time::sleep(AGAIN).await;
         }
         Err(format!("{name} could not be removed"))
+    }
+
+    /// Deletes one volume or snapshot, however far it got; waits until it is gone.
+    async fn remove_one(&self, path: &str) -> Result<(), String> {
+        let (key, cascade) = if path.starts_with("/volumes/") { ("volume", "?cascade=true") } else { ("snapshot", "") };
+        for _ in 0..LOOKS {
+            match self.send(Method::GET, To::Volume, path, None).await? {
+                (200, _, body) if body[key]["status"] == "deleting" => {}
+                // Refused while it is being made.
+                (200, ..) => drop(self.delete(To::Volume, &format!("{path}{cascade}")).await),
+                (404, ..) => return Ok(()),
+                (code, ..) => return Err(format!("GET {path}: {code}")),
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+        Err(format!("{path} could not be removed"))
     }
 }
 
@@ -467,21 +487,32 @@ impl PlatformClient for OpenstackClient {
         try_join_all(copies).await.map(drop)
     }
 
-    async fn tidy_copy(&self, vm: &InvVm, keep_snapshots: bool) -> Result<(), String> {
+    async fn needed_on_the_way(&self, vm: &InvVm, keep_snapshots: bool) -> Result<Vec<String>, String> {
         let image = format!("forklift-migration-vm-{}", vm.id);
-        self.remove(To::Volume, "volumes", &format!("volume created from {image}")).await?;
-        if keep_snapshots {
-            return Ok(());
+        let volumes = self.named(To::Volume, "volumes", &format!("volume created from {image}")).await?;
+        let snapshots = match keep_snapshots {
+            true => Vec::new(),
+            false => self.named(To::Volume, "snapshots", &format!("snapshot for {image}")).await?,
+        };
+        let paths = |collection: &'static str, items: Vec<Value>| {
+            items.into_iter().map(move |item| format!("/{collection}/{}", text(&item, "/id")))
+        };
+        Ok(paths("volumes", volumes).chain(paths("snapshots", snapshots)).collect())
+    }
+
+    async fn tidy_copy(&self, made: Vec<String>) -> Result<(), String> {
+        for path in made {
+            self.remove_one(&path).await?;
         }
-        self.remove(To::Volume, "snapshots", &format!("snapshot for {image}")).await
+        Ok(())
     }
 
     async fn finish_copy(&self, vm: &InvVm) -> Result<(), String> {
         let image = format!("forklift-migration-vm-{}", vm.id);
         let images = vm.disks.iter().map(|d| format!("{image}-volume-{}", d.source));
-        let removed = join_all(images.map(|name| async move { self.remove(To::Image, "images", &name).await })).await;
+        let removed = join_all(images.map(|name| async move { self.remove_images(&name).await })).await;
         removed.into_iter().collect::<Result<Vec<()>, String>>()?;
-        self.remove(To::Image, "images", &image).await
+        self.remove_images(&image).await
     }
 
     async fn logout(&self) {}

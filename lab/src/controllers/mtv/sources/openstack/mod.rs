@@ -27,7 +27,7 @@ fn image_name(vm: &InvVm) -> String {
 
 #[async_trait]
 impl Source for Openstack {
-    fn missing_keys(&self, login: &Login) -> Vec<String> {
+    fn missing_keys(&self, login: &Login, _: MtvVersion) -> Vec<String> {
         let one_of = |keys: [&'static str; 2]| -> Option<&'static str> {
             keys.iter().all(|key| login.secret(key).is_empty()).then_some(keys[0])
         };
@@ -157,11 +157,12 @@ mod tests {
 
     #[test]
     fn each_auth_type_needs_its_own_keys_and_all_need_the_region() {
-        assert_eq!(Openstack.missing_keys(&login(&[])), ["regionName", "password", "username", "projectName"]);
+        let version = MtvVersion::parse("2.11").unwrap();
+        assert_eq!(Openstack.missing_keys(&login(&[]), version), ["regionName", "password", "username", "projectName"]);
         let password = [("regionName", "r"), ("username", "u"), ("password", "p"), ("projectID", "x")];
-        assert!(Openstack.missing_keys(&login(&password)).is_empty());
+        assert!(Openstack.missing_keys(&login(&password), version).is_empty());
         let credential =
             [("authType", "applicationcredential"), ("applicationCredentialName", "n"), ("regionName", "r")];
-        assert_eq!(Openstack.missing_keys(&login(&credential)), ["applicationCredentialSecret"]);
+        assert_eq!(Openstack.missing_keys(&login(&credential), version), ["applicationCredentialSecret"]);
     }
 }

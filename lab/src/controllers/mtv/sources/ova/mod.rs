@@ -25,14 +25,14 @@ pub(super) struct Ova;
 
 #[async_trait]
 impl Source for Ova {
-    fn bad_url(&self, url: &str) -> Option<&'static str> {
+    fn bad_url(&self, url: &str, _: MtvVersion) -> Option<&'static str> {
         let valid = url.split_once(":/").is_some_and(|(server, path)| {
             !server.is_empty() && !server.contains(':') && path.chars().next().is_some_and(|first| first != ':')
         });
         (!valid || url.contains("://")).then_some("The NFS path is malformed")
     }
 
-    fn missing_keys(&self, login: &Login) -> Vec<String> {
+    fn missing_keys(&self, login: &Login, _: MtvVersion) -> Vec<String> {
         missing(login, &["url"], false)
     }
 

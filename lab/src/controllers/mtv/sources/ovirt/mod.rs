@@ -27,7 +27,7 @@ impl Source for Ovirt {
         true
     }
 
-    fn missing_keys(&self, login: &Login) -> Vec<String> {
+    fn missing_keys(&self, login: &Login, _: MtvVersion) -> Vec<String> {
         missing(login, &["user", "password"], true)
     }
 

@@ -579,6 +579,22 @@ impl PlatformClient for VsphereClient {
         self.task("RemoveSnapshot_Task", op::remove_snapshot(&snapshot, false)).await.map(|_| ())
     }
 
+    async fn copied_to(&self, vm: &InvVm, snapshot_id: &str) -> Result<BTreeMap<String, String>, String> {
+        let snapshot = MoRef::new("VirtualMachineSnapshot", snapshot_id);
+        let spec = FilterSpec {
+            props: vec![PropertySpec { kind: "VirtualMachineSnapshot", paths: &["config.hardware.device"] }],
+            select: Select::Objects(std::slice::from_ref(&snapshot)),
+        };
+        let body = op::retrieve_properties(&self.content.property_collector, &spec, None);
+        let (objects, _) = property::page(&self.call(body).await?);
+        let devices = objects.first().and_then(|taken| taken.props.get("config.hardware.device"));
+        let ids: BTreeMap<&str, &str> = (devices.into_iter().flat_map(|devices| &devices.children))
+            .filter_map(|device| Some((device.text_at("key")?, device.child("backing")?.text_at("changeId")?)))
+            .collect();
+        let id = |disk: &InvDisk| ids.get(disk.vsphere()?.key.to_string().as_str()).map(|id| (*id).to_owned());
+        Ok(vm.disks.iter().filter_map(|disk| Some((disk.source.clone(), id(disk)?))).collect())
+    }
+
     async fn logout(&self) {
         if let Some(manager) = &self.content.session_manager {
             let _ = self.call(op::logout(manager)).await;

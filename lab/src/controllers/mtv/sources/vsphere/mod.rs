@@ -36,7 +36,7 @@ impl Source for Vsphere {
         }
     }
 
-    fn missing_keys(&self, login: &Login) -> Vec<String> {
+    fn missing_keys(&self, login: &Login, _: MtvVersion) -> Vec<String> {
         missing(login, &["user", "password"], true)
     }
 
