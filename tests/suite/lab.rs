@@ -237,7 +237,16 @@ fn a_warm_migrations_data_volume_is_paused_between_two_checkpoints_and_succeeds_
     if no_kubectl() {
         return;
     }
-    let lab = Server::start();
+    let dir = tempfile::tempdir().unwrap();
+    let world = Command::new(env!("CARGO_BIN_EXE_mtv-matrix")).args(["config", "world"]).output().unwrap();
+    let world = String::from_utf8(world.stdout).unwrap();
+    // MTV refuses a warm Plan of a VM whose changed blocks nobody tracks.
+    let tracked = "{name: mtv-tests-rhel8, os: rhel8, change_tracking: true, cpus: 1";
+    let world = world.replacen("{name: mtv-tests-rhel8, os: rhel8, cpus: 1", tracked, 1);
+    assert!(world.contains(tracked));
+    let file = dir.path().join("world.yaml");
+    std::fs::write(&file, world).unwrap();
+    let lab = Server::with(&["--world", file.to_str().unwrap()]);
     planned(&lab, "");
     lab.kubectl(&["patch", "plan", "p", "-n", "mig", "--type=merge", "-p", r#"{"spec":{"warm":true}}"#]);
     lab.kubectl(&["wait", "--for=condition=Ready", "plan/p", "-n", "mig", "--timeout=10s"]);
