@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,10 +64,97 @@ func TestOcWorksWithTheLab(t *testing.T) {
 	if found, _ := filepath.Glob(filepath.Join(inspected, "namespaces", "erp", "*.yaml")); len(found) == 0 {
 		t.Fatalf("oc adm inspect left nothing of the namespace in %s", inspected)
 	}
+	oc.run("authentication", "get", "clusteroperators")
+	oc.run("Cluster version is", "get", "clusterversion")
+	gathered(t, oc, home)
+	oc.run("", "rsync", inspected+"/", pod(oc, "app=web")+":/tmp", "--strategy=tar")
+	back := filepath.Join(home, "back")
+	if err := os.Mkdir(back, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	oc.run("", "rsync", pod(oc, "app=web")+":/tmp/", back, "--strategy=tar")
+	if found, _ := filepath.Glob(filepath.Join(back, "namespaces", "erp", "*.yaml")); len(found) == 0 {
+		t.Fatalf("oc rsync brought nothing of the namespace to %s", back)
+	}
 	oc.run("deleted", "delete", "project", "erp")
 	oc.run("Logged", "logout")
 	oc.refused("system:anonymous", "whoami")
 	fmt.Printf("oc: %d commands against the lab\n", oc.steps)
+}
+
+// pod is the name of the first one with a label.
+func pod(p *tool, label string) string {
+	return strings.TrimSpace(p.run("", "get", "pods", "-l", label, "-o", "jsonpath={.items[0].metadata.name}"))
+}
+
+// gathered has oc gather with OpenShift's own image and with MTV's, and looks at what came.
+func gathered(t *testing.T, oc *tool, home string) {
+	t.Helper()
+	own := filepath.Join(home, "gathered")
+	oc.run("All healthy and stable", "adm", "must-gather", "--dest-dir="+own)
+	if found, _ := filepath.Glob(filepath.Join(own, "*", "namespaces", "openshift-mtv", "forklift.konveyor.io", "providers", "host.yaml")); len(found) != 1 {
+		t.Fatalf("must-gather left no Provider in %s", own)
+	}
+	of := filepath.Join(home, "gathered-mtv")
+	oc.run("Tarring must-gather artifacts", "adm", "must-gather", "--dest-dir="+of, "--image=registry.redhat.io/migration-toolkit-virtualization/mtv-must-gather-rhel8:2.11")
+	found, _ := filepath.Glob(filepath.Join(of, "*", "must-gather.tar.gz"))
+	if len(found) != 1 {
+		t.Fatalf("MTV's must-gather left no archive in %s", of)
+	}
+	listed, err := exec.Command("tar", "tzf", found[0]).Output()
+	if err != nil || !strings.Contains(string(listed), "must-gather/namespaces/move-erp/crs/plans.forklift.konveyor.io/erp.yaml") {
+		t.Fatalf("MTV's must-gather has no Plan: %v\n%s", err, listed)
+	}
+}
+
+func TestKubectlForwardsPortsOfThePodsInTheLab(t *testing.T) {
+	path := harness.Tool(t, "kubectl", harness.KubernetesVersion())
+	lab := harness.StartLab(t, "--clock-scale", "600")
+	env := []string{"KUBECONFIG=" + lab.Kubeconfig, "HOME=" + t.TempDir()}
+	kubectl := &tool{t: t, path: path, env: env}
+	kubectl.fed("apiVersion: kubevirt.io/v1\nkind: VirtualMachine\nmetadata: {name: v}\nspec: {runStrategy: Always, template: {spec: {domain: "+
+		"{devices: {interfaces: [{name: a, masquerade: {}}]}, memory: {guest: 1Gi}}, networks: [{name: a, pod: {}}]}}}\n", "created", "apply", "-f", "-")
+	kubectl.run("condition met", "wait", "--for=condition=Ready", "vmi/v", "--timeout=60s")
+	kubectl.run("condition met", "wait", "--for=condition=Ready", "pod", "-l", "kubevirt.io=virt-launcher", "--timeout=60s")
+	launcher := pod(kubectl, "kubevirt.io=virt-launcher")
+	for _, way := range []string{"true", "false"} {
+		// By WebSockets, and as kubectl did before 1.31.
+		by := &tool{t: t, path: path, env: append(env, "KUBECTL_PORT_FORWARD_WEBSOCKETS="+way, "KUBECTL_REMOTE_COMMAND_WEBSOCKETS="+way)}
+		port := free(t)
+		by.serves(t, fmt.Sprint(port), "SSH-2.0", "port-forward", launcher, fmt.Sprintf("%d:22", port))
+		by.run(launcher, "exec", launcher, "--", "hostname")
+		by.fed("hostname\n", launcher, "exec", "-i", launcher, "--", "sh")
+		by.refused("exit code 3", "exec", launcher, "--", "sh", "-c", "exit 3")
+		kubectl.steps += by.steps
+	}
+	// The inventory, as its Service finds it.
+	port := free(t)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	forward := exec.CommandContext(ctx, path, "port-forward", "-n", "openshift-mtv", "svc/forklift-inventory", fmt.Sprintf("%d:8443", port))
+	forward.Env = append(os.Environ(), env...)
+	if err := forward.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer forward.Wait()
+	defer forward.Process.Kill()
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	for ctx.Err() == nil {
+		request, _ := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("https://127.0.0.1:%d/providers", port), nil)
+		request.Header.Set("Authorization", "Bearer "+lab.Token)
+		answer, err := client.Do(request)
+		if err != nil {
+			time.Sleep(50 * time.Millisecond)
+			continue
+		}
+		defer answer.Body.Close()
+		if text, _ := io.ReadAll(answer.Body); !strings.Contains(string(text), `"openshift"`) {
+			t.Fatalf("the inventory says %s", text)
+		}
+		fmt.Printf("port-forward: %d commands against the lab\n", kubectl.steps+1)
+		return
+	}
+	t.Fatal("nobody answered on the inventory's port")
 }
 
 func TestVirtctlWorksWithTheLab(t *testing.T) {
@@ -143,6 +232,16 @@ func TestVirtctlWorksWithTheLab(t *testing.T) {
 	virtctl.run("Successfully submitted add volume", "addvolume", vm, "--volume-name=more", "--persist")
 	kubectl.run("Ready", "wait", "--for=jsonpath={.status.volumeStatus[?(@.name=='more')].phase}=Ready", "--timeout=30s", "vmi/"+vm, "-o", "jsonpath={.status.volumeStatus[*].phase}")
 	virtctl.run("Successfully submitted remove volume", "removevolume", vm, "--volume-name=more", "--persist")
+	image := filepath.Join(home, "disk.img")
+	if err := os.WriteFile(image, make([]byte, 4<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	upload := []string{"--image-path", image, "--insecure", "--size"}
+	virtctl.run("completed successfully", append([]string{"image-upload", "dv", "golden"}, append(upload, "1Gi")...)...)
+	kubectl.run("Succeeded", "get", "dv", "golden")
+	virtctl.refused("already successfully", append([]string{"image-upload", "dv", "golden"}, append(upload, "1Gi")...)...)
+	virtctl.run("completed successfully", append([]string{"image-upload", "pvc", "plain"}, append(upload, "1Gi")...)...)
+	virtctl.refused("larger", append([]string{"image-upload", "dv", "small"}, append(upload, "1Mi")...)...)
 	virtctl.refused("memory", "memory-dump", "get", vm, "--claim-name=dump", "--create-claim")
 	virtctl.run("was scheduled to migrate", "migrate", vm)
 	virtctl.run("kind: VirtualMachine", "expand", "--vm", vm, "--output", "yaml")

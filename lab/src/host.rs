@@ -18,8 +18,9 @@ use crate::error::LabError;
 use crate::faults::{Dialect, Faults};
 use crate::options::LabOptions;
 use crate::pki::LabCa;
-use crate::ports::KubevirtSubresources;
+use crate::ports::{KubevirtSubresources, PodPorts};
 use crate::state::Kept;
+use crate::uploads::UploadTokens;
 
 /// A login of the lab's own server; it guards nothing.
 const CLUSTER_USER: &str = "kubeadmin";
@@ -137,10 +138,11 @@ impl Host {
         }
     }
 
-    /// Serves KubeVirt's subresources, and the inventory (`host:port`) through the service proxy.
+    /// Serves KubeVirt's subresources, ports of pods, and the inventory (`host:port`) through the service proxy.
     pub async fn serve(
         &self,
         subresources: Arc<dyn KubevirtSubresources>,
+        ports: Arc<dyn PodPorts>,
         inventory: &str,
         ca: &LabCa,
         listen: IpAddr,
@@ -148,11 +150,20 @@ impl Host {
         match self {
             Self::Embedded { api, .. } => {
                 api.set_subresources(subresources);
+                api.set_pod_ports(ports);
                 let inventory = format!("https://{inventory}");
                 api.set_service_proxy(MTV_NAMESPACE, "forklift-inventory", inventory, ca.ca_pem().to_owned());
                 Ok(())
             }
             Self::Outside(outside) => outside.serve(subresources, ca, listen).await,
+        }
+    }
+
+    /// By which CDI's upload proxy knows its callers; none on a cluster from outside, which has its own CDI.
+    pub fn upload_tokens(&self) -> Option<Arc<UploadTokens>> {
+        match self {
+            Self::Embedded { api, .. } => Some(api.upload_tokens()),
+            Self::Outside(_) => None,
         }
     }
 

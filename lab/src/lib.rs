@@ -36,12 +36,13 @@ use guests::collected::CollectedGuests;
 use host::Host;
 use inventory::InventoryDb;
 use levers::{Levered, Levers};
+use listening::Listening;
 use pki::LabCa;
 use platforms::{AllGuests, LabPlatform, PlatformOptions};
 use ports::GuestDirectory;
 use seed::SeedOptions;
 use serve::Endpoint;
-use state::Kept;
+use state::{Kept, Parts};
 use weather::Sky;
 
 /// MTV's own namespace.
@@ -63,7 +64,9 @@ mod guests;
 mod host;
 mod inventory;
 pub mod jira;
+mod kept;
 pub mod levers;
+mod listening;
 mod monitoring;
 mod options;
 mod outside;
@@ -74,12 +77,14 @@ mod scratch;
 mod seed;
 pub mod serve;
 mod state;
+mod uploads;
 pub mod weather;
 mod world;
 
 /// A running lab.
 pub struct Lab {
     kept: Option<Kept>,
+    guests: Arc<Guests>,
     world: World,
     ca: LabCa,
     clock: Clock,
@@ -137,6 +142,7 @@ impl Lab {
             levers: levers.clone(),
             sky: sky.clone(),
             world: &world,
+            kept: kept.as_ref().map(Kept::platforms),
         };
         let platforms = platforms::start(&platform_options).await?;
         let db = Arc::new(InventoryDb::default());
@@ -147,6 +153,10 @@ impl Lab {
 
         let inventory_listener = host.bind_for_route("inventory", options.listen).await?;
         let thanos_listener = host.bind_for_route("monitoring", options.listen).await?;
+        let upload = match host.upload_tokens() {
+            Some(tokens) => Some((tokens, host.bind_for_route("upload proxy", options.listen).await?)),
+            None => None,
+        };
         let address = |listener: &tokio::net::TcpListener| {
             listener
                 .local_addr()
@@ -166,6 +176,7 @@ impl Lab {
             ocp_version: options.ocp_version.clone(),
             inventory_addr: inventory_addr.clone(),
             thanos_addr: thanos_addr.clone(),
+            upload_addr: upload.as_ref().map(|(_, listener)| address(listener)).transpose()?,
             own_server: host.is_own(),
             api_url: host.url(),
             cluster: world.cluster.clone(),
@@ -176,8 +187,19 @@ impl Lab {
         }
 
         let guests = Arc::new(Guests::new(directory.clone(), defects.clone(), sky.clone(), clock));
-        let subresources = Arc::new(Subresources::new(host.client(), guests));
-        host.serve(subresources, &inventory_addr, &ca, options.listen).await?;
+        if let Some(left) = kept.as_ref().and_then(Kept::guests) {
+            guests.restore(left)?;
+        }
+        let subresources = Arc::new(Subresources::new(host.client(), guests.clone()));
+        let pods = Arc::new(Pods::default());
+        let listening = Arc::new(Listening {
+            pods: pods.clone(),
+            guests: subresources.clone(),
+            inventory: inventory_addr.clone(),
+            tasks: controllers.clone(),
+            stop: stop.clone(),
+        });
+        host.serve(subresources, listening, &inventory_addr, &ca, options.listen).await?;
         let gate = Arc::new(Gate::new(host.client()));
         let clusters = Clusters::new(host.client());
         let names = [options.listen.to_string(), "localhost".to_owned(), inventory_addr, thanos_addr];
@@ -189,6 +211,10 @@ impl Lab {
             monitoring::router(host.client(), gate.clone()),
             &faults.at("monitoring", Dialect::Rest),
         )?];
+        if let Some((tokens, listener)) = upload {
+            let router = uploads::router(host.client(), tokens);
+            endpoints.push(serve::https("upload proxy", listener, tls.clone(), router)?);
+        }
         let aap = aap::Aap::start(options.listen, clock, &stop, &controllers).await?;
         let jira = jira::Jira::start(options.listen, &stop, &controllers).await?;
         let mut further = vec![aap.url().to_owned()];
@@ -199,7 +225,6 @@ impl Lab {
             endpoints.push(endpoint);
         }
         let events = Teller::new(&host.client(), options.events && host.is_own());
-        let pods = Arc::new(Pods::default());
         // On a cluster from outside pods are its own affair, where no real Forklift needs them.
         let own_mtv = matches!(options.mtv, Mtv::Own);
         if options.nodes && (host.is_own() || !own_mtv) {
@@ -288,6 +313,7 @@ impl Lab {
         );
         Ok(Self {
             kept,
+            guests,
             world,
             ca,
             clock,
@@ -428,10 +454,13 @@ impl Lab {
             platform.stop().await;
         }
         // Nobody works on it any more.
-        if let (Some(kept), Some(objects)) = (&self.kept, self.host.kept())
-            && let Err(error) = kept.write(self.host.token(), self.ca.key_pem(), objects)
-        {
-            tracing::error!(%error, "the lab is not kept");
+        if let (Some(kept), Some(api)) = (&self.kept, self.host.kept()) {
+            let platforms = self.platforms.iter().filter_map(|platform| platform.kept());
+            let platforms = platforms.map(|(part, kept)| (part.to_owned(), kept)).collect();
+            let parts = Parts { api, platforms, guests: self.guests.kept() };
+            if let Err(error) = kept.write(self.host.token(), self.ca.key_pem(), parts) {
+                tracing::error!(%error, "the lab is not kept");
+            }
         }
         self.host.stop().await;
     }

@@ -26,6 +26,13 @@ pub struct SubresourceError {
     pub message: String,
 }
 
+/// What listens in pods, by the part that makes it listen.
+#[async_trait]
+pub trait PodPorts: Send + Sync {
+    /// A stream to a port of a running pod; none where nobody listens.
+    async fn dial(&self, pod: &serde_json::Value, port: u16) -> Option<Box<dyn GuestStream>>;
+}
+
 /// KubeVirt's subresources (`subresources.kubevirt.io/v1`), served by the API server, answered by
 /// the KubeVirt part.
 #[async_trait]

@@ -30,6 +30,8 @@ pub struct SeedOptions {
     pub inventory_addr: String,
     /// `host:port` of the fake Thanos.
     pub thanos_addr: String,
+    /// `host:port` of CDI's upload proxy, where there is one.
+    pub upload_addr: Option<String>,
     /// The API server is the lab's own. A real one makes its own `kubernetes` Service, in its own network.
     pub own_server: bool,
     /// The API server's own URL.
@@ -59,6 +61,9 @@ async fn all(client: &Client, objects: Vec<(&'static str, Value)>) -> Result<(),
     Ok(())
 }
 
+/// What tells where the lab listens: the one before this listened elsewhere.
+const MOVES: [&str; 2] = ["routes", "cdiconfigs"];
+
 /// Creates one object and writes its status.
 async fn put(client: &Client, plural: &str, object: &Value) -> Result<(), kube::Error> {
     let field = |name: &str| object[name].as_str().unwrap_or_default();
@@ -70,8 +75,9 @@ async fn put(client: &Client, plural: &str, object: &Value) -> Result<(), kube::
     };
     let typed: DynamicObject = serde_json::from_value(object.clone()).map_err(kube::Error::SerdeError)?;
     match api.create(&PostParams::default(), &typed).await {
-        Err(kube::Error::Api(status)) if status.code == 409 && plural != "routes" => return Ok(()),
-        // The lab before this one listened elsewhere.
+        Err(kube::Error::Api(status)) if status.code == 409 && !MOVES.contains(&plural) => return Ok(()),
+        // It has no more than a status.
+        Err(kube::Error::Api(status)) if status.code == 409 && plural == "cdiconfigs" => {}
         Err(kube::Error::Api(status)) if status.code == 409 => {
             let name = object["metadata"]["name"].as_str().unwrap_or_default();
             let patch = Patch::Merge(serde_json::json!({"spec": {"host": object["spec"]["host"]}}));
@@ -108,6 +114,7 @@ mod tests {
             ocp_version: "4.20.3".to_owned(),
             inventory_addr: "127.0.0.1:1".to_owned(),
             thanos_addr: "127.0.0.1:2".to_owned(),
+            upload_addr: None,
             own_server: true,
             api_url: "https://127.0.0.1:3".to_owned(),
             cluster: crate::api::world::World::shipped().unwrap().cluster,

@@ -1,6 +1,6 @@
 //! `lab --state DIR`: what a lab needs to be the same cluster when it is started again. Objects of the API server, its admin's
-//! token, the key of the CA and the ports of all endpoints. Written when the lab ends in an orderly way; what was done on the
-//! platforms, and tokens that were asked for, are not kept.
+//! tokens, the key of the CA, the ports of all endpoints, what is on the platforms and what sessions left in guests. Written when
+//! the lab ends in an orderly way.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,6 +31,19 @@ struct File {
     ca_key: String,
     ports: BTreeMap<String, u16>,
     api: Value,
+    /// By name; a file of a lab that kept none has none.
+    #[serde(default)]
+    platforms: BTreeMap<String, Value>,
+    #[serde(default)]
+    guests: Value,
+}
+
+/// What a lab is when it ends.
+#[derive(Default)]
+pub struct Parts {
+    pub api: Value,
+    pub platforms: BTreeMap<String, Value>,
+    pub guests: Value,
 }
 
 /// A folder that a lab is kept in.
@@ -79,10 +92,21 @@ impl Kept {
         Some(&self.file.api).filter(|api| api.is_object())
     }
 
+    /// What was on the platforms.
+    pub fn platforms(&self) -> &BTreeMap<String, Value> {
+        &self.file.platforms
+    }
+
+    /// What sessions left in guests.
+    pub fn guests(&self) -> Option<&Value> {
+        Some(&self.file.guests).filter(|guests| guests.is_array())
+    }
+
     /// Writes it for the next lab: whole, or not at all, and for nobody else to read.
-    pub fn write(&self, token: &str, ca_key: String, api: Value) -> Result<(), LabError> {
+    pub fn write(&self, token: &str, ca_key: String, parts: Parts) -> Result<(), LabError> {
         let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let file = File { version: VERSION, token: token.to_owned(), ca_key, ports, api };
+        let Parts { api, platforms, guests } = parts;
+        let file = File { version: VERSION, token: token.to_owned(), ca_key, ports, api, platforms, guests };
         let dir = self.path.parent().unwrap_or(Path::new("."));
         let write = || -> std::io::Result<()> {
             // A temporary file is its owner's alone.
@@ -122,10 +146,16 @@ mod tests {
         let kept = Kept::open(dir.path()).unwrap();
         assert!(kept.api().is_none() && kept.token().is_none());
         kept.ports().lock().unwrap().insert("api".to_owned(), 7);
-        kept.write("t", "key".to_owned(), serde_json::json!({"version": 3})).unwrap();
+        let parts = Parts {
+            api: serde_json::json!({"version": 3}),
+            platforms: BTreeMap::from([("oVirt".to_owned(), serde_json::json!({"vms": {}}))]),
+            guests: serde_json::json!([]),
+        };
+        kept.write("t", "key".to_owned(), parts).unwrap();
         let again = Kept::open(dir.path()).unwrap();
         assert_eq!((again.token(), again.ca_key(), again.ports.lock().unwrap()["api"]), (Some("t"), Some("key"), 7));
         assert_eq!(again.api().unwrap()["version"], 3);
+        assert!(again.platforms()["oVirt"]["vms"].is_object() && again.guests().is_some());
         let mode = fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0);
         fs::write(

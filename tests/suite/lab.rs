@@ -60,6 +60,9 @@ impl Server {
         let profiles: serde_json::Value = serde_json::from_str(&text).unwrap();
         profiles["vsphere"]["api_url"].as_str().unwrap().to_owned()
     }
+    fn server(&self) -> String {
+        self.kubectl(&["config", "view", "-o", "jsonpath={.clusters[0].cluster.server}"])
+    }
     fn apply(&self, manifest: &str) {
         let path = self.file("manifest.yaml");
         std::fs::write(&path, manifest).unwrap();
@@ -294,10 +297,90 @@ fn a_lab_that_is_kept_is_the_same_cluster_when_it_is_started_again() {
         let place =
             of(&["config", "view", "--raw", "-o", "jsonpath={.clusters[0].cluster.server} {.users[0].user.token}"]);
         let all = (map, cluster, place, lab.vsphere());
+        let whoami = |token: &str| {
+            // Another client than the one that the file names.
+            let alone = ["--kubeconfig=/dev/null", "--insecure-skip-tls-verify", "--server", &lab.server()];
+            lab.try_kubectl(
+                &[&["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}", "--token", token], &alone[..]]
+                    .concat(),
+            )
+        };
+        let given = std::fs::read_to_string(state.path().join("given")).unwrap_or_default();
+        if given.is_empty() {
+            std::fs::write(state.path().join("given"), lab.kubectl(&["create", "token", "default"]).trim()).unwrap();
+        } else {
+            assert_eq!(whoami(&given).as_deref(), Ok("system:serviceaccount:default:default"));
+            assert!(whoami("sha256~nobody").is_err());
+        }
         lab.end();
         all
     };
     assert_eq!(seen(), seen());
+}
+
+/// Runs `port-forward` and speaks with what is at its end.
+fn forwarded(lab: &Server, args: &[&str], speak: impl FnOnce(std::net::TcpStream)) {
+    let mut forward = Command::new("kubectl");
+    forward.arg("port-forward").args(args).env("KUBECONFIG", lab.file("kubeconfig")).env("HOME", lab.dir.path());
+    let mut forward = forward.stdout(Stdio::piped()).spawn().unwrap();
+    // It says more: whoever closed it would end kubectl.
+    let mut said = std::io::BufReader::new(forward.stdout.take().unwrap()).lines();
+    let line = said.next().unwrap().unwrap();
+    // `Forwarding from 127.0.0.1:PORT -> 22`
+    let local = line.split_whitespace().nth(2).unwrap_or_default().to_owned();
+    speak(std::net::TcpStream::connect(&local).unwrap_or_else(|e| panic!("{line}: {e}")));
+    forward.kill().unwrap();
+    forward.wait().unwrap();
+}
+
+fn first(stream: &mut std::net::TcpStream) -> String {
+    use std::io::Read as _;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut buffer = [0; 64];
+    let count = stream.read(&mut buffer).unwrap_or_default();
+    String::from_utf8_lossy(&buffer[..count]).into_owned()
+}
+
+#[test]
+fn ports_of_pods_are_forwarded_to_what_listens_there() {
+    use std::io::Write as _;
+    if no_kubectl() {
+        return;
+    }
+    let lab = Server::start();
+    lab.apply("apiVersion: kubevirt.io/v1\nkind: VirtualMachine\nmetadata: {name: v}\nspec: {runStrategy: Always, template: {spec: {domain: {devices: {interfaces: [{name: a, masquerade: {}}]}, memory: {guest: 1Gi}}, networks: [{name: a, pod: {}}]}}}\n");
+    lab.kubectl(&["wait", "--for=condition=Ready", "vmi/v", "--timeout=20s"]);
+    lab.kubectl(&["wait", "pod", "--for=condition=Ready", "--timeout=20s", "-l", "kubevirt.io=virt-launcher"]);
+    let pod = lab.kubectl(&["get", "pods", "-o", "name", "-l", "kubevirt.io=virt-launcher"]);
+    forwarded(&lab, &[pod.trim(), ":22"], |mut ssh| assert!(first(&mut ssh).starts_with("SSH-2.0")));
+    forwarded(&lab, &["-n", "openshift-mtv", "svc/forklift-inventory", ":8443"], |mut inventory| {
+        // It answers by an alert, as who speaks TLS alone.
+        inventory.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        assert!(!first(&mut inventory).is_empty());
+    });
+    forwarded(&lab, &[pod.trim(), ":80"], |mut nobody| assert_eq!(first(&mut nobody), ""));
+}
+
+#[test]
+fn what_oc_gathers_is_there_once_its_first_container_has_ended() {
+    if no_kubectl() {
+        return;
+    }
+    let lab = Server::start();
+    lab.apply("apiVersion: v1\nkind: Pod\nmetadata: {name: g, labels: {app: must-gather}}\nspec: {restartPolicy: Never, containers: [{name: gather, image: 'quay.io/m:1'}, {name: copy, image: 'quay.io/m:1'}]}\n");
+    let of = |at: &str| lab.kubectl(&["get", "pod", "g", "-o", &format!("jsonpath={{.status.{at}}}")]);
+    eventually("it gathers", || of("containerStatuses[0].state.terminated.exitCode") == "0");
+    assert_eq!(of("phase"), "Running");
+    assert!(
+        of("containerStatuses[1].state").contains("running")
+            && of("containerStatuses[0].imageID").contains("quay.io/m@sha256:")
+    );
+    // It ends with its container, while the pod goes on.
+    assert!(lab.kubectl(&["logs", "-f", "g", "-c", "gather"]).contains("Gathering data"));
+    let archive = lab.kubectl(&["exec", "g", "-c", "copy", "--", "tar", "-C", "/must-gather/", "-c", "."]);
+    assert!(archive.contains("./namespaces/openshift-mtv/forklift.konveyor.io/providers/host.yaml"));
+    let operators = lab.kubectl(&["get", "clusteroperators,clusterversion"]);
+    assert!(operators.contains("machine-config") && operators.contains("Cluster version is 4."), "{operators}");
 }
 
 #[test]

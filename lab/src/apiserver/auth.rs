@@ -64,6 +64,18 @@ impl Auth {
         token
     }
 
+    /// Tokens and who holds them.
+    pub fn kept(&self) -> Value {
+        json!(*self.tokens.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Beside those that there are.
+    pub fn restore(&self, kept: &Value) {
+        let holders = kept.as_object().into_iter().flatten();
+        let holders = holders.filter_map(|(token, holder)| Some((token.clone(), holder.as_str()?.to_owned())));
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).extend(holders);
+    }
+
     /// The user whom the Basic credentials name, if the password is right.
     pub fn login(&self, headers: &HeaderMap) -> Option<String> {
         let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;

@@ -55,6 +55,7 @@ fn subresources(def: &ResourceDef) -> Vec<Below> {
             add("log", &["get"], None);
             add("attach", &["create", "get"], Some(("", "v1", "PodAttachOptions")));
             add("exec", &["create", "get"], Some(("", "v1", "PodExecOptions")));
+            add("portforward", &["create", "get"], Some(("", "v1", "PodPortForwardOptions")));
         }
         ("", "namespaces") => add("finalize", &["update"], None),
         ("", "services") => add("proxy", &["get"], Some(("", "v1", "ServiceProxyOptions"))),

@@ -9,7 +9,7 @@ use super::resources::from_crd;
 use super::store::ObjectKey;
 
 impl ApiServer {
-    /// Every object. Events go with the lab.
+    /// Every object, and who holds which token. Events go with the lab.
     pub fn kept(&self) -> Value {
         let store = &self.state.store;
         let objects: Vec<Value> = store
@@ -18,12 +18,13 @@ impl ApiServer {
             .filter(|(key, _)| key.storage.1 != "events")
             .map(|(key, object)| json!({"group": key.storage.0, "plural": key.storage.1, "object": *object}))
             .collect();
-        json!({"version": store.version(), "objects": objects})
+        json!({"version": store.version(), "objects": objects, "tokens": self.state.auth.kept()})
     }
 
     /// Puts them where they were; what the server made when it started is replaced.
     pub fn restore(&self, kept: &Value) {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        self.state.auth.restore(&kept["tokens"]);
         let mut objects = Vec::new();
         for kept in kept["objects"].as_array().into_iter().flatten() {
             let object = &kept["object"];

@@ -24,8 +24,11 @@ fn log_of(pod: &Value) -> &str {
     pod["metadata"]["annotations"][LOG_ANNOTATION].as_str().unwrap_or_default()
 }
 
-fn is_over(pod: &Value) -> bool {
-    matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
+/// Whether a container prints no more: it has ended, or all of the pod has.
+fn is_over(pod: &Value, container: &str) -> bool {
+    let mut statuses = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
+    let ended = statuses.any(|status| status["name"] == container && status["state"]["terminated"].is_object());
+    ended || matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
 }
 
 fn tail(log: &str, lines: Option<u64>) -> &str {
@@ -38,6 +41,7 @@ fn tail(log: &str, lines: Option<u64>) -> &str {
 /// A log that is being read.
 struct Following {
     key: ObjectKey,
+    container: String,
     /// What comes first.
     head: Option<Bytes>,
     told: usize,
@@ -65,7 +69,7 @@ impl Following {
             if named("name") != self.key.name || named("namespace") != self.key.namespace {
                 continue;
             }
-            self.over = change.kind == ChangeKind::Deleted || is_over(&change.object);
+            self.over = change.kind == ChangeKind::Deleted || is_over(&change.object, &self.container);
             let log = log_of(&change.object);
             // One that is written anew begins anew.
             let more = log.get(self.told..).unwrap_or(log).to_owned();
@@ -84,10 +88,11 @@ pub(super) fn follow(state: &State, key: &ObjectKey, pod: &Value) -> Option<impl
     let subscription = state.store.subscribe(storage, Some(&key.namespace), Some(state.store.version())).ok()?;
     let following = Following {
         key: key.clone(),
+        container: String::new(),
         head: None,
         told: log_of(pod).len(),
         live: subscription.live,
-        over: is_over(pod),
+        over: is_over(pod, ""),
         stop: state.store.stop.clone(),
     };
     let bytes = |printed: Result<Bytes, Infallible>| std::future::ready(printed.ok());
@@ -103,7 +108,8 @@ pub(super) fn read(
 ) -> Result<Response, ApiError> {
     let log = log_of(pod);
     let lines = query.number("tailLines")?;
-    let follows = query.flag("follow") && !is_over(pod);
+    let container = query.get("container").unwrap_or_default();
+    let follows = query.flag("follow") && !is_over(pod, container);
     if log.is_empty() && pod["spec"]["nodeName"].as_str().is_none_or(str::is_empty) && !follows {
         return Ok(bare_response(204));
     }
@@ -117,10 +123,11 @@ pub(super) fn read(
     let log = now.as_deref().map_or(log, log_of);
     let following = Following {
         key: key.clone(),
+        container: container.to_owned(),
         head: Some(tail(log, lines).to_owned().into()),
         told: log.len(),
         live: subscription.live,
-        over: now.as_deref().is_none_or(is_over),
+        over: now.as_deref().is_none_or(|pod| is_over(pod, container)),
         stop: state.store.stop.clone(),
     };
     let body = Body::from_stream(futures::stream::unfold(following, Following::next));

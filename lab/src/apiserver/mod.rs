@@ -20,7 +20,8 @@ use super::serve::{self, Endpoint};
 use crate::error::LabError;
 use crate::faults::At;
 use crate::pki::LabCa;
-use crate::ports::KubevirtSubresources;
+use crate::ports::{KubevirtSubresources, PodPorts};
+use crate::uploads::UploadTokens;
 
 mod apply;
 mod auth;
@@ -30,8 +31,10 @@ mod columns;
 mod containers;
 mod defaults;
 mod discovery;
+mod ends;
 mod error;
 mod events;
+mod forward;
 mod gc;
 mod kept;
 mod logs;
@@ -56,6 +59,7 @@ mod rules;
 mod scale;
 mod schema;
 mod selectors;
+mod spdy;
 mod store;
 pub(super) mod subresources;
 mod table;
@@ -125,15 +129,20 @@ struct State {
     kubernetes_version: String,
     subresources: RwLock<Option<Arc<dyn KubevirtSubresources>>>,
     backends: RwLock<HashMap<(String, String), Arc<proxy::Backend>>>,
+    pod_ports: RwLock<Option<Arc<dyn PodPorts>>>,
     requests: AtomicU64,
     webhook_clients: webhooks::Clients,
     tasks: TaskTracker,
     containers: containers::Remembered,
+    uploads: Arc<UploadTokens>,
 }
 
 impl State {
     fn subresources(&self) -> Option<Arc<dyn KubevirtSubresources>> {
         self.subresources.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+    fn pod_ports(&self) -> Option<Arc<dyn PodPorts>> {
+        self.pod_ports.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
     fn backend(&self, namespace: &str, service: &str) -> Option<Arc<proxy::Backend>> {
         let backends = self.backends.read().unwrap_or_else(PoisonError::into_inner);
@@ -164,10 +173,12 @@ impl ApiServer {
             kubernetes_version: options.kubernetes_version,
             subresources: RwLock::new(options.subresources),
             backends: RwLock::default(),
+            pod_ports: RwLock::default(),
             requests: AtomicU64::new(0),
             webhook_clients: webhooks::Clients::default(),
             tasks: TaskTracker::new(),
             containers: containers::Remembered::default(),
+            uploads: Arc::default(),
         });
         state.tasks.spawn(gc::run(state.clone(), inbox));
         let namespaces = state.registry.find("", "v1", "namespaces").ok_or_else(|| failed("no namespaces"))?;
@@ -216,6 +227,16 @@ impl ApiServer {
     /// Late binding, because KubeVirt needs a client first.
     pub fn set_subresources(&self, hook: Arc<dyn KubevirtSubresources>) {
         *self.state.subresources.write().unwrap_or_else(PoisonError::into_inner) = Some(hook);
+    }
+
+    /// By which the upload proxy knows who may fill a claim.
+    pub fn upload_tokens(&self) -> Arc<UploadTokens> {
+        self.state.uploads.clone()
+    }
+
+    /// What port-forwards to pods lead to; late, for the same reason.
+    pub fn set_pod_ports(&self, ports: Arc<dyn PodPorts>) {
+        *self.state.pod_ports.write().unwrap_or_else(PoisonError::into_inner) = Some(ports);
     }
 
     /// Where `GET /api/v1/namespaces/NS/services/https:NAME:PORT/proxy/PATH` goes. `ca_pem` signed

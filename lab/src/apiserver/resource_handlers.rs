@@ -178,9 +178,28 @@ fn list(state: &State, call: &Call) -> Result<Response, ApiError> {
     Ok(json_bytes(200, bytes))
 }
 
+/// A token for the upload proxy, as CDI's own API server gives it for a claim that is there.
+fn upload_token(state: &State, call: &Call) -> Result<Response, ApiError> {
+    let mut body = call.json()?;
+    let (namespace, name) =
+        (call.namespace().unwrap_or_default(), body["spec"]["pvcName"].as_str().unwrap_or_default());
+    let claims = state.registry.find("", "v1", "persistentvolumeclaims").ok_or_else(ApiError::no_such_resource)?;
+    let claim = state.store.get(&super::write::key(&claims, Some(namespace), name));
+    let claim = claim.ok_or_else(|| ApiError::not_found(&claims, name))?;
+    if claim["metadata"]["annotations"][crate::uploads::POD_PHASE] == "Succeeded" {
+        return Err(ApiError::bad_request(format!("PVC {name} already successfully imported/cloned/updated")));
+    }
+    body["status"] = json!({"token": state.uploads.issue(namespace, name)});
+    body["metadata"]["namespace"] = json!(namespace);
+    Ok(json_response(200, &body))
+}
+
 pub(super) fn post(state: &State, call: &Call) -> Result<Response, ApiError> {
     if call.def.group == metrics::GROUP {
         return Err(ApiError::not_supported(&call.def, "create"));
+    }
+    if call.def.plural == "uploadtokenrequests" {
+        return upload_token(state, call);
     }
     if call.def.review {
         return Ok(json_response(201, &auth::review(state, &call.def, call.json()?, &call.user)?));

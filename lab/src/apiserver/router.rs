@@ -17,7 +17,8 @@ use super::schema::prune;
 use super::webhooks::Admission;
 use super::websocket::Upgrade;
 use super::{
-    InProcess, State, auth, containers, discovery, oauth, openapi, proxy, resource_handlers, subresources, webhooks,
+    InProcess, State, auth, containers, discovery, forward, oauth, openapi, proxy, resource_handlers, subresources,
+    webhooks,
 };
 
 /// The largest body that a real API server takes, in bytes.
@@ -155,10 +156,13 @@ async fn resource(
         name: if verb == "create" { "" } else { target.name.as_deref().unwrap_or_default() },
     };
     state.authorize(user, &def, &wish)?;
-    if group.is_empty() && target.plural == "pods" && matches!(below, "exec" | "attach") {
+    if group.is_empty() && target.plural == "pods" && matches!(below, "exec" | "attach" | "portforward") {
         let (namespace, name) = (target.namespace.as_deref(), target.name.as_deref().unwrap_or_default());
         let key = super::write::key(&def, namespace, name);
         let pod = state.store.get(&key).ok_or_else(|| ApiError::not_found(&def, name))?;
+        if below == "portforward" {
+            return forward::serve(state, &key, &pod, &query, &mut request);
+        }
         return containers::serve(state, &key, &pod, &query, &mut request, below == "attach");
     }
     let upgrade = if verb == "watch" { Upgrade::of(&mut request) } else { None };

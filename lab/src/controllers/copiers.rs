@@ -129,7 +129,7 @@ fn copies(claim: &PersistentVolumeClaim, who: Who) -> Option<CopyLog> {
 }
 
 /// The size that a claim asks for, in bytes.
-pub(super) fn requested(claim: &PersistentVolumeClaim) -> u64 {
+pub(crate) fn requested(claim: &PersistentVolumeClaim) -> u64 {
     let asked = claim.spec.as_ref().and_then(|spec| spec.resources.as_ref()?.requests.as_ref()?.get("storage"));
     asked.and_then(|quantity| crate::api::quantity::bytes(&quantity.0)).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
 //! The simulated CDI: a DataVolume gets a claim of its own and is filled after a while.
 //!
 //! Clones of a DataSource are what VMs are made from; blank disks and imports, in one go or by
-//! checkpoints, are what MTV copies with. Size, class and modes are resolved as CDI does (cluster.md
+//! checkpoints, are what MTV copies with; uploads come from outside ([`super::uploads`]). Size, class and modes are resolved as CDI does (cluster.md
 //! §3.2 to §3.5). Nothing is read from a source: the time passes, and the status tells of it. Only an
 //! HTTP source is asked whether it would give anything ([`super::http_source`]).
 
@@ -21,6 +21,7 @@ use super::copiers::{Copier, SHORTEST, Who};
 use super::storage::{StorageOptions, retry, tolerate};
 use super::told::Teller;
 use crate::api::cdi::StorageProfile;
+use crate::uploads::{POD_PHASE, POD_READY, TARGET};
 
 /// Simulated time of a clone, of a whole import, and of what changed since a checkpoint.
 const CLONE: Duration = Duration::from_secs(60);
@@ -39,6 +40,8 @@ enum Filling {
     Blank,
     Clone,
     Import,
+    /// Somebody sends it.
+    Upload,
 }
 
 impl Filling {
@@ -47,6 +50,7 @@ impl Filling {
             None => Self::Clone,
             Some(kind) if kind == "blank" => Self::Blank,
             Some(kind) if matches!(kind.as_str(), "pvc" | "snapshot") => Self::Clone,
+            Some(kind) if kind == "upload" => Self::Upload,
             Some(_) => Self::Import,
         }
     }
@@ -54,12 +58,13 @@ impl Filling {
     fn phases(self) -> (&'static str, &'static str) {
         match self {
             Self::Clone => ("CloneScheduled", "CloneInProgress"),
+            Self::Upload => ("UploadScheduled", "UploadReady"),
             Self::Blank | Self::Import => ("ImportScheduled", "ImportInProgress"),
         }
     }
     fn time(self, checkpoint: Option<&Value>) -> Duration {
         match self {
-            Self::Blank => Duration::ZERO,
+            Self::Blank | Self::Upload => Duration::ZERO,
             Self::Clone => CLONE,
             Self::Import if checkpoint.is_some_and(|c| !text(c, "/previous").is_empty()) => DELTA,
             Self::Import => IMPORT,
@@ -153,7 +158,8 @@ async fn write(
 /// CDI's words for a phase that begins.
 async fn tell(events: &Teller, dv: &DynamicObject, phase: &str) {
     let name = dv.name_any();
-    let clones = Filling::of(&dv.data) == Filling::Clone;
+    let filling = Filling::of(&dv.data);
+    let clones = filling == Filling::Clone;
     let from = || {
         let named = |part| text(&dv.data, &format!("/spec/sourceRef/{part}")).to_owned();
         format!("{}/{}", named("namespace"), named("name"))
@@ -164,12 +170,19 @@ async fn tell(events: &Teller, dv: &DynamicObject, phase: &str) {
         "ImportInProgress" => (phase, format!("Import into {name} in progress")),
         "CloneScheduled" => (phase, format!("Cloning from {} into {to} scheduled", from())),
         "CloneInProgress" => (phase, format!("Cloning from {} into {to} in progress", from())),
+        "UploadScheduled" => (phase, format!("Upload into {name} scheduled")),
+        "UploadReady" => (phase, format!("Upload into {name} ready")),
+        "Succeeded" if filling == Filling::Upload => ("UploadSucceeded", format!("Successfully uploaded into {name}")),
         "Succeeded" if clones => ("CloneSucceeded", format!("Successfully cloned from {} into {to}", from())),
         "Succeeded" => ("ImportSucceeded", format!("Successfully imported into PVC {name}")),
         "Pending" => (phase, format!("PVC {name} Pending")),
         _ => return,
     };
-    let teller = if clones { "datavolume-pvc-clone-controller" } else { "datavolume-import-controller" };
+    let teller = match filling {
+        Filling::Clone => "datavolume-pvc-clone-controller",
+        Filling::Upload => "datavolume-upload-controller",
+        Filling::Blank | Filling::Import => "datavolume-import-controller",
+    };
     events.normal(&dv.object_ref(&resource("DataVolume")), teller, reason, &message).await;
 }
 
@@ -228,6 +241,16 @@ async fn fill(dv: Arc<DynamicObject>, options: Arc<StorageOptions>) -> Result<Ac
         return Ok(Action::await_change());
     }
     if claim.status.as_ref().and_then(|s| s.phase.as_deref()) != Some("Bound") {
+        return Ok(Action::await_change());
+    }
+    if filling == Filling::Upload {
+        let says = |name: &str| claim.annotations().get(name).map(String::as_str).unwrap_or_default();
+        let phase = match (says(POD_PHASE), says(POD_READY)) {
+            ("Succeeded", _) => "Succeeded",
+            (_, "true") => in_progress,
+            _ => scheduled,
+        };
+        write(&api, &dv, &options.events, Stage { phase, unbound: None, percent: None }).await?;
         return Ok(Action::await_change());
     }
     let (checkpoint, mark) = (checkpoint(&dv.data), copied_mark(&dv.data));
@@ -327,6 +350,9 @@ async fn claim(options: &StorageOptions, dv: &DynamicObject) -> Result<Value, ku
         dv.annotations().iter().map(|(key, value)| (key.clone(), json!(value))).collect();
     annotations.insert("cdi.kubevirt.io/storage.contentType".to_owned(), json!("kubevirt"));
     annotations.insert("cdi.kubevirt.io/createdForDataVolume".to_owned(), json!(dv.uid()));
+    if Filling::of(&dv.data) == Filling::Upload {
+        annotations.insert(TARGET.to_owned(), json!(""));
+    }
     Ok(json!({
         "apiVersion": "v1", "kind": "PersistentVolumeClaim",
         "metadata": {
@@ -369,6 +395,8 @@ mod tests {
         assert_eq!(of(json!({"source": {"blank": {}}})), Filling::Blank);
         assert_eq!(of(json!({"source": {"vddk": {"uuid": "x"}}})), Filling::Import);
         assert_eq!(of(json!({"source": {"pvc": {}}})), Filling::Clone);
+        assert_eq!(of(json!({"source": {"upload": {}}})), Filling::Upload);
+        assert_eq!(of(json!({"source": {"http": {"url": "x"}}})), Filling::Import);
         assert_eq!(of(json!({"sourceRef": {"kind": "DataSource", "name": "rhel9"}})), Filling::Clone);
     }
 

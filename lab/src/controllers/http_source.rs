@@ -21,7 +21,11 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 /// Why nothing can be imported from this source; `None` where all is well.
 pub(super) async fn refused(client: &Client, namespace: &str, source: &Value) -> Result<Option<String>, kube::Error> {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let map = maps.get_opt(text(source, "certConfigMap")).await?;
+    let map = match text(source, "certConfigMap") {
+        // The system's own authorities do, or there is no TLS.
+        "" => None,
+        name => maps.get_opt(name).await?,
+    };
     let pem: String = map.and_then(|map| map.data).unwrap_or_default().into_values().collect();
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let mut headers = HeaderMap::new();

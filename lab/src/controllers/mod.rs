@@ -15,5 +15,8 @@ pub mod objects;
 pub mod storage;
 mod storage_profiles;
 pub(crate) mod told;
+mod uploads;
 pub mod workloads;
 mod xcopy;
+
+pub(crate) use copiers::requested;

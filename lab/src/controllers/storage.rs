@@ -68,9 +68,10 @@ pub async fn run(options: StorageOptions) {
         .boxed();
     tokio::select! {
         () = stop.cancelled() => {},
-        _ = futures::future::join4(
+        _ = futures::future::join5(
             claims,
             volumes,
+            super::uploads::run(context.client.clone(), context.clone()).boxed(),
             super::storage_profiles::run(context.client.clone()).boxed(),
             super::datavolumes::run(context).boxed(),
         ) => {},

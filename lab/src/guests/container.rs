@@ -36,7 +36,8 @@ pub struct Container {
 const SHELLS: [&str; 2] = ["sh", "bash"];
 
 impl Container {
-    pub fn new(pod: &Value, container: &Value, pods: Pods) -> Self {
+    /// `laid` is what its image or another container left in it.
+    pub fn new(pod: &Value, container: &Value, pods: Pods, laid: BTreeMap<String, String>) -> Self {
         let text = |value: &Value, pointer: &str| {
             value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
         };
@@ -50,7 +51,7 @@ impl Container {
         let usual = [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/root")];
         let usual = usual.map(|(key, value)| (key.to_owned(), value.to_owned())).into_iter();
         let environment = usual.chain([("HOSTNAME".to_owned(), host.clone())]).chain(own).collect();
-        let mut files = BTreeMap::new();
+        let mut files = laid;
         if text(pod, "/spec/initContainers/0/command/0") == gathered::SCRIPT {
             let image = text(pod, "/spec/initContainers/0/image");
             files.insert(gathered::ARCHIVE.to_owned(), escaped(&gathered::archive(&image)));
@@ -149,7 +150,7 @@ mod tests {
         let pods = Pods::default();
         let run = |words: &[&str]| {
             let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-            Container::new(&pod, &compute, pods.clone()).run(&words, &[])
+            Container::new(&pod, &compute, pods.clone(), BTreeMap::new()).run(&words, &[])
         };
         assert_eq!(run(&["hostname"]).stdout, "virt-launcher-erp-x\n");
         assert_eq!(run(&["printenv", "A"]).stdout, "b\n");
@@ -158,7 +159,7 @@ mod tests {
         assert!(run(&["virsh", "list"]).stdout.contains("n_erp   running"));
         assert_eq!(run(&["tar", "cf", "-", "/tmp/a"]).code, 0);
         assert_eq!(run(&["rsync", "/tmp", "/var"]).code, 127);
-        let mut container = Container::new(&pod, &compute, pods.clone());
+        let mut container = Container::new(&pod, &compute, pods.clone(), BTreeMap::new());
         assert!(container.shell(&["/bin/bash".to_owned()], true) && !container.shell(&["ls".to_owned()], true));
     }
 }

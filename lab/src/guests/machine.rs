@@ -48,6 +48,15 @@ impl Disk {
         fits
     }
 
+    /// What was left, for the next lab.
+    pub fn kept(&self) -> BTreeMap<String, Option<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn of(kept: BTreeMap<String, Option<String>>) -> Self {
+        Self(Arc::new(Mutex::new(kept)))
+    }
+
     pub fn remove(&self, path: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), None);
     }

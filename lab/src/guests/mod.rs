@@ -18,6 +18,8 @@ use tokio_util::task::TaskTracker;
 
 use super::defects::{Defect, Defects};
 use crate::clock::Clock;
+use crate::error::LabError;
+use crate::kept;
 use crate::ports::{GuestDirectory, GuestNic, GuestProfile, GuestStream};
 use crate::weather::{Sky, Weather};
 use access::Access;
@@ -31,6 +33,7 @@ mod directory;
 mod files;
 mod filter;
 pub(crate) mod gathered;
+pub(crate) mod inspected;
 mod linux;
 mod machine;
 mod powershell;
@@ -52,6 +55,9 @@ const STREAM_BYTES: usize = 64 * 1024;
 const BOOTING: Duration = Duration::from_secs(20);
 /// Simulated time after the first question in which static addresses may be missing.
 const ADDRESSES: Duration = Duration::from_secs(120);
+
+/// What sessions left on a disk ([`Disk`]).
+type Left = std::collections::BTreeMap<String, Option<String>>;
 
 /// What is remembered of one guest.
 struct Known {
@@ -189,6 +195,21 @@ impl Guests {
         let known =
             known.entry(macs.to_vec()).or_insert_with(|| Known { since: Instant::now(), disk: Disk::default() });
         (known.since.elapsed(), known.disk.clone())
+    }
+
+    /// What sessions left on disks, by the guest's MACs.
+    pub fn kept(&self) -> Value {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = known.iter().map(|(macs, known)| (macs, known.disk.kept())).filter(|(_, disk)| !disk.is_empty());
+        json!(left.collect::<Vec<_>>())
+    }
+
+    /// Puts it back there. They have run since now.
+    pub fn restore(&self, kept: &Value) -> Result<(), LabError> {
+        let all: Vec<(Vec<String>, Left)> = kept::read("guests", kept)?;
+        let all = all.into_iter().map(|(macs, left)| (macs, Known { since: Instant::now(), disk: Disk::of(left) }));
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).extend(all);
+        Ok(())
     }
 
     /// What the guest with these MACs looks like now.

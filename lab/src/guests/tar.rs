@@ -25,29 +25,52 @@ struct Order {
     paths: Vec<String>,
 }
 
-/// What a command line of tar's asks for, where it is one that is played.
+/// What a command line of tar's asks for, where it is one that is played: letters together or one by one, with a hyphen or
+/// without; the archive is standard input or output, which is also what is meant where none is named.
 fn order(words: &[String]) -> Option<Order> {
     let (program, rest) = words.split_first()?;
-    let (letters, rest) = rest.split_first()?;
-    let letters = letters.trim_start_matches('-');
-    let acts = (letters.contains('x'), letters.contains('c'));
-    if program.rsplit('/').next() != Some("tar") || acts.0 == acts.1 || !letters.ends_with('f') {
+    if program.rsplit('/').next() != Some("tar") {
         return None;
     }
-    let (file, rest) = rest.split_first()?;
-    if file != "-" {
-        return None;
-    }
-    let mut order = Order { takes_out: acts.0, into: ".".to_owned(), paths: Vec::new() };
-    let mut rest = rest.iter();
-    while let Some(word) = rest.next() {
-        match word.as_str() {
-            "-C" => rest.next()?.clone_into(&mut order.into),
-            word if word.starts_with('-') => {}
-            path => order.paths.push(path.to_owned()),
+    let mut order = Order { takes_out: false, into: ".".to_owned(), paths: Vec::new() };
+    let mut acts = (false, false);
+    let mut rest = rest.iter().enumerate();
+    while let Some((at, word)) = rest.next() {
+        let letters = match word.strip_prefix('-') {
+            Some(long) if long.starts_with('-') => match long {
+                "-no-same-permissions" | "-no-same-owner" => continue,
+                _ => return None,
+            },
+            Some("C") => {
+                rest.next()?.1.clone_into(&mut order.into);
+                continue;
+            }
+            Some(letters) => letters,
+            None if at == 0 => word,
+            None => {
+                order.paths.push(word.clone());
+                continue;
+            }
+        };
+        if letters.is_empty() || !letters.chars().all(|letter| "cxfvmop".contains(letter)) {
+            return None;
+        }
+        acts = (acts.0 || letters.contains('x'), acts.1 || letters.contains('c'));
+        if letters.contains('f') && rest.next()?.1 != "-" {
+            return None;
         }
     }
-    Some(order)
+    order.takes_out = acts.0;
+    (acts.0 != acts.1).then_some(order)
+}
+
+/// An archive of files below a folder; names are without the first slash.
+pub fn of(folder: &str, files: &std::collections::BTreeMap<String, String>) -> Vec<u8> {
+    let guest = GuestProfile { files: files.clone(), ..super::view::generic() };
+    let mut archive = Vec::new();
+    pack(&guest, folder.trim_start_matches('/'), folder, &mut archive);
+    archive.resize(archive.len() + 2 * BLOCK, 0);
+    archive
 }
 
 /// Answers such a command; what it read is nothing where it packs.
@@ -195,7 +218,14 @@ mod tests {
         assert_eq!(answer(&guest, &words("tar -xmf - -C /tmp"), &archive[..600]).unwrap().code, 2);
         assert_eq!(answer(&guest, &words("tar cf - /none"), &[]).unwrap().code, 2);
         assert!(answer(&guest, &words("tar --version"), &[]).unwrap().stdout.starts_with("tar (GNU tar)"));
-        assert_eq!(answer(&guest, &words("tar tvf /tmp/x.tar"), &[]), None);
+        for no in ["tar tvf /tmp/x.tar", "tar cf /tmp/x.tar /data", "tar -cx /data", "tar -c --exclude=a /data"] {
+            assert_eq!(answer(&guest, &words(no), &[]), None, "{no}");
+        }
+        // As `oc rsync` asks for a folder's contents, and leaves them.
+        let packed = answer(&guest, &words("tar -C /data/ -c ."), &[]).unwrap();
+        let out = answer(&guest, &words("tar -C /tmp -ox -v"), &raw(&packed.stdout)).unwrap();
+        assert_eq!((raw(&out.written["/tmp/a"]), packed.code), (vec![0, 255, 10], 0));
+        assert!(reads(&words("tar -C /tmp -ox -v")));
         let mut climbing = header("../../etc/passwd", 0, b'0').to_vec();
         climbing.resize(3 * BLOCK, 0);
         let out = answer(&guest, &words("tar -xmf - -C /tmp"), &climbing).unwrap();

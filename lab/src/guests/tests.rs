@@ -196,3 +196,19 @@ async fn a_guest_lets_in_the_keys_that_were_put_into_it() {
     assert_eq!(code, 0);
     assert!(by_key("root", &Access::default()).await);
 }
+
+#[test]
+fn files_of_a_guest_are_there_in_the_next_lab() {
+    let guests = |directory: Arc<One>| Guests::new(directory, defects(&[]), Sky::fair(), Clock::new(600.0));
+    let macs = vec!["00:50:56:aa:bb:02".to_owned()];
+    let before = guests(linux());
+    assert_eq!(before.kept(), json!([]));
+    let disk = before.known(&macs).1;
+    assert!(disk.write("/root/note", "kept".to_owned()));
+    disk.remove("/etc/motd");
+    let next = guests(linux());
+    next.restore(&before.kept()).unwrap();
+    assert_eq!(next.known(&macs).1.on(&linux().0).files["/root/note"], "kept");
+    assert_eq!(next.kept(), before.kept());
+    assert!(next.restore(&json!({"a": 1})).is_err());
+}

@@ -45,6 +45,15 @@ pub struct PlatformOptions<'a> {
     pub sky: Sky,
     /// What there is.
     pub world: &'a World,
+    /// What the lab before this one left, by part, where one is kept.
+    pub kept: Option<&'a BTreeMap<String, Value>>,
+}
+
+impl PlatformOptions<'_> {
+    /// What a part was when the lab before this one ended.
+    pub fn before(&self, part: &str) -> Option<&Value> {
+        self.kept?.get(part)
+    }
 }
 
 /// A running source platform.
@@ -54,6 +63,10 @@ pub trait LabPlatform: Send + Sync {
     fn profiles(&self) -> Vec<(String, Value)>;
     /// Who runs on its VMs, so that a migrated VM answers as its source would.
     fn guests(&self) -> Arc<dyn GuestDirectory>;
+    /// What the next lab goes on with, and by which name; nothing of a platform that is as it was.
+    fn kept(&self) -> Option<(&'static str, Value)> {
+        None
+    }
     /// What differs from the start, one line each. Empty after a clean run.
     fn leftovers(&self) -> Vec<String>;
     /// Everything there is, by name, with what of it only a run's owner may change; by default what differs from

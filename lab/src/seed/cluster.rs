@@ -7,6 +7,34 @@ use crate::api::world::{Node, Role, StorageClass};
 
 /// When the lab's world began.
 pub const STAMP: &str = "2026-01-01T00:00:00Z";
+/// OpenShift's own operators; oc misses each that is not there.
+const OPERATORS: &[&str] = &[
+    "authentication",
+    "cloud-credential",
+    "cluster-autoscaler",
+    "config-operator",
+    "console",
+    "dns",
+    "etcd",
+    "image-registry",
+    "ingress",
+    "insights",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kube-storage-version-migrator",
+    "machine-api",
+    "machine-approver",
+    "machine-config",
+    "marketplace",
+    "monitoring",
+    "network",
+    "openshift-apiserver",
+    "openshift-controller-manager",
+    "operator-lifecycle-manager",
+    "service-ca",
+    "storage",
+];
 /// Where the golden images are.
 const IMAGES: &str = "openshift-virtualization-os-images";
 const NAMESPACES: &[&str] = &[
@@ -56,7 +84,19 @@ pub fn objects(options: &SeedOptions) -> Vec<(&'static str, Value)> {
     all.push(("clusterversions", json!({"apiVersion": "config.openshift.io/v1", "kind": "ClusterVersion",
         "metadata": {"name": "version"}, "spec": {"clusterID": "00000000-0000-4000-8000-000000000001", "channel": "stable"},
         "status": {"desired": release(None), "history": [release(Some("Completed"))], "availableUpdates": null,
-            "observedGeneration": 1, "versionHash": "lab", "conditions": [condition("Available", "True")]}})));
+            "observedGeneration": 1, "versionHash": "lab", "conditions": settled(&format!("Cluster version is {}", options.ocp_version), "Failing")}})));
+    if options.own_server {
+        all.extend(OPERATORS.iter().map(|name| ("clusteroperators", operator(name, &options.ocp_version))));
+        all.push(("imagestreams", must_gather()));
+    }
+    if let Some(address) = &options.upload_addr {
+        // What clients ask before they make claims: how much of a file system is its own.
+        let classes = options.cluster.storage_classes.iter().map(|class| (class.name.clone(), json!("0.06")));
+        let overhead = json!({"global": "0.06", "storageClass": classes.collect::<serde_json::Map<_, _>>()});
+        all.push(("cdiconfigs", json!({"apiVersion": "cdi.kubevirt.io/v1beta1", "kind": "CDIConfig", "metadata": {"name": "config"},
+            "spec": {}, "status": {"uploadProxyURL": format!("https://{address}"), "filesystemOverhead": overhead, "preallocation": false}})));
+        all.push(("routes", route("cdi-uploadproxy", "openshift-cnv", address, None, "reencrypt")));
+    }
     storage(&mut all, &options.cluster.storage_classes);
     images(&mut all);
     all.push((
@@ -72,6 +112,29 @@ pub fn objects(options: &SeedOptions) -> Vec<(&'static str, Value)> {
         route("thanos-querier", "openshift-monitoring", &options.thanos_addr, Some("/api"), "reencrypt"),
     ));
     all
+}
+
+/// What a part of OpenShift says when all is well; `worst` is what does not hold then.
+fn settled(message: &str, worst: &str) -> Value {
+    let mut progressing = condition("Progressing", "False");
+    progressing["message"] = json!(message);
+    json!([condition("Available", "True"), progressing, condition(worst, "False"), condition("Upgradeable", "True")])
+}
+
+fn operator(name: &str, version: &str) -> Value {
+    json!({"apiVersion": "config.openshift.io/v1", "kind": "ClusterOperator", "metadata": {"name": name}, "spec": {},
+        "status": {"conditions": settled("", "Degraded"), "versions": [{"name": "operator", "version": version}]}})
+}
+
+/// The image that `oc adm must-gather` runs where none is named.
+fn must_gather() -> Value {
+    let image = "quay.io/openshift-release-dev/ocp-v4.0-art-dev@sha256:\
+        6c61622d6d7573742d6761746865722d6c61622d6d7573742d67617468657221";
+    json!({"apiVersion": "image.openshift.io/v1", "kind": "ImageStream",
+        "metadata": {"name": "must-gather", "namespace": "openshift"},
+        "spec": {"tags": [{"name": "latest", "from": {"kind": "DockerImage", "name": image}}]},
+        "status": {"dockerImageRepository": "", "tags": [{"tag": "latest", "items": [
+            {"created": STAMP, "dockerImageReference": image, "generation": 1, "image": "sha256:6c6162"}]}]}})
 }
 
 /// Where the `kubernetes` Service leads: to the lab's server itself, on loopback as it is.

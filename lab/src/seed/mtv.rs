@@ -60,21 +60,32 @@ pub fn objects(options: &SeedOptions) -> Vec<(&'static str, Value)> {
             {"type": "Failure", "status": "False", "reason": "", "message": "", "lastTransitionTime": STAMP}]}})));
     for name in DEPLOYMENTS {
         let labels = json!({"app": "forklift", "name": name});
-        let template = json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": name, "image": options.mtv_image}]}});
+        let mut own = labels.clone();
+        if *name == "forklift-controller" {
+            // By them the inventory's Service finds it.
+            own["control-plane"] = json!("controller-manager");
+            own["controller-tools.k8s.io"] = json!("1.0");
+        }
+        let template =
+            json!({"metadata": {"labels": own}, "spec": {"containers": [{"name": name, "image": options.mtv_image}]}});
         all.push(("deployments", json!({"apiVersion": "apps/v1", "kind": "Deployment",
             "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels},
             "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template},
             "status": {"observedGeneration": 1, "replicas": 1, "readyReplicas": 1, "updatedReplicas": 1, "availableReplicas": 1,
                 "conditions": [condition("Available", "True"), condition("Progressing", "True")]}})));
         all.push(("pods", json!({"apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": format!("{name}-0"), "namespace": NAMESPACE, "labels": labels},
+            "metadata": {"name": format!("{name}-0"), "namespace": NAMESPACE, "labels": own},
             "spec": {"nodeName": "worker-0", "containers": [{"name": name, "image": options.mtv_image}]},
             "status": {"phase": "Running", "conditions": [condition("Ready", "True")],
                 "containerStatuses": [{"name": name, "ready": true, "restartCount": 0, "image": options.mtv_image, "imageID": ""}]}})));
     }
-    all.push(("services", json!({"apiVersion": "v1", "kind": "Service",
+    all.push((
+        "services",
+        json!({"apiVersion": "v1", "kind": "Service",
         "metadata": {"name": "forklift-inventory", "namespace": NAMESPACE},
-        "spec": {"ports": [{"name": "api-https", "port": 8443, "targetPort": 8443, "protocol": "TCP"}], "selector": {"app": "forklift"}}})));
+        "spec": {"ports": [{"name": "api-https", "port": 8443, "targetPort": 8443, "protocol": "TCP"}], "selector": {
+            "control-plane": "controller-manager", "controller-tools.k8s.io": "1.0"}}}),
+    ));
     let mut inventory = route("forklift-inventory", NAMESPACE, &options.inventory_addr, None, "reencrypt");
     // As MTV's operator labels it; clients find it by them.
     inventory["metadata"]["labels"] = json!({"app": "forklift", "service": "forklift-inventory",

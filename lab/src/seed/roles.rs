@@ -75,7 +75,10 @@ const EVERYDAY: &[(&str, &[&str])] = &[
     ("k8s.cni.cncf.io", &["network-attachment-definitions"]),
 ];
 /// What only those who run a project may change, and viewers don't see.
-const SECRETS: &[(&str, &[&str])] = &[("", &["secrets", "serviceaccounts/token", "pods/attach", "pods/exec"])];
+const SECRETS: &[(&str, &[&str])] = &[
+    ("", &["secrets", "serviceaccounts/token", "pods/attach", "pods/exec", "pods/portforward"]),
+    ("upload.cdi.kubevirt.io", &["uploadtokenrequests"]),
+];
 const ACCESS: &[(&str, &[&str])] = &[
     ("rbac.authorization.k8s.io", &["rolebindings", "roles"]),
     ("authorization.k8s.io", &["localsubjectaccessreviews"]),

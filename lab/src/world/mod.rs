@@ -16,6 +16,7 @@ use crate::weather::Sky;
 
 mod baseline;
 mod change;
+mod kept;
 mod model;
 mod operate;
 mod place;

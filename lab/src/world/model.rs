@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 
+use serde::{Deserialize, Serialize};
+
 use super::task::{EntityKind, Task};
 use super::touched::{Log, Tracked};
 use crate::api::world::{Failure, Tools};
@@ -35,7 +37,7 @@ pub struct State {
     pub sky: Sky,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FolderKind {
     Root,
     Vm,
@@ -44,7 +46,7 @@ pub enum FolderKind {
     Network,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Folder {
     pub id: String,
     pub name: String,
@@ -98,7 +100,7 @@ pub struct Pool {
     pub parent: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ControllerKind {
     ParaVirtual,
     LsiSas,
@@ -106,14 +108,14 @@ pub enum ControllerKind {
     Nvme,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Controller {
     pub key: i32,
     pub bus: i32,
     pub kind: ControllerKind,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disk {
     pub key: i32,
     pub controller: i32,
@@ -135,7 +137,7 @@ pub struct Disk {
     pub encrypted: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Adapter {
     Vmxnet3,
     E1000e,
@@ -143,7 +145,7 @@ pub enum Adapter {
 }
 
 /// What the guest does with an adapter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestAdapter {
     /// `eth0`, `Ethernet0` …
     pub name: String,
@@ -153,7 +155,7 @@ pub struct GuestAdapter {
     pub dns: Vec<IpAddr>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nic {
     pub key: i32,
     pub adapter: Adapter,
@@ -197,7 +199,7 @@ impl Nic {
 }
 
 /// What is installed on the disks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestOs {
     pub windows: bool,
     /// `rhel8_64Guest` …
@@ -214,7 +216,7 @@ pub struct GuestOs {
     pub luks: Option<String>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Snapshot {
     pub id: String,
     pub number: i32,
@@ -227,7 +229,7 @@ pub struct Snapshot {
     pub disks: Vec<Disk>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Vm {
     pub id: String,
     pub name: String,
@@ -262,7 +264,8 @@ pub struct Vm {
     pub datastore: String,
     pub snapshots: Vec<Snapshot>,
     pub current_snapshot: Option<String>,
-    /// The task that holds this VM.
+    /// The task that holds this VM. Tasks are not kept.
+    #[serde(skip)]
     pub busy: Option<String>,
     pub created: String,
     /// Counts power-ons, so that a late event of an earlier boot is recognised.

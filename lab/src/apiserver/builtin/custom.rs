@@ -167,6 +167,12 @@ pub(super) const ROWS: &[(&str, &str, &[Row])] = &[
             ("volumeimportsources", "VolumeImportSource", Namespaced, NoStatus, &[], &[AGE]),
         ],
     ),
+    // Answered, not kept.
+    (
+        "upload.cdi.kubevirt.io",
+        "v1beta1",
+        &[("uploadtokenrequests", "UploadTokenRequest", Namespaced, NoStatus, &["utr", "utrs"], &[])],
+    ),
     (
         "k8s.cni.cncf.io",
         "v1",
@@ -193,6 +199,22 @@ pub(super) const ROWS: &[(&str, &str, &[Row])] = &[
                     "Version:string:.status.history[0].version",
                     condition!("Available", "Available"),
                     condition!("Progressing", "Progressing"),
+                    "Since:date:.status.conditions[?(@.type==\"Progressing\")].lastTransitionTime",
+                    "Status:string:.status.conditions[?(@.type==\"Progressing\")].message",
+                ],
+            ),
+            (
+                "clusteroperators",
+                "ClusterOperator",
+                Cluster,
+                Separate,
+                &["co"],
+                &[
+                    "Version:string:.status.versions[?(@.name==\"operator\")].version",
+                    condition!("Available", "Available"),
+                    condition!("Progressing", "Progressing"),
+                    condition!("Degraded", "Degraded"),
+                    "Since:date:.status.conditions[?(@.type==\"Available\")].lastTransitionTime",
                 ],
             ),
             ("dnses", "DNS", Cluster, Separate, &[], &[AGE]),
@@ -211,6 +233,18 @@ pub(super) const ROWS: &[(&str, &str, &[Row])] = &[
             NoStatus,
             &[],
             &["Display Name:string:.spec.displayName", AGE],
+        )],
+    ),
+    (
+        "image.openshift.io",
+        "v1",
+        &[(
+            "imagestreams",
+            "ImageStream",
+            Namespaced,
+            Separate,
+            &["is"],
+            &["Image Repository:string:.status.dockerImageRepository", "Tags:string:.status.tags[*].tag"],
         )],
     ),
     (

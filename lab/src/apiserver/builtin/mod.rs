@@ -75,7 +75,7 @@ fn column(text: &str, custom: bool) -> Option<Column> {
 
 fn definition(group: &str, version: &str, row: &Row, custom: bool) -> ResourceDef {
     let (plural, kind, scope, status, short_names, columns) = *row;
-    let review = group.starts_with("authorization.") || group.starts_with("authentication.");
+    let review = ["authorization.", "authentication.", "upload."].iter().any(|begin| group.starts_with(begin));
     let name_rule = match (group, plural) {
         ("", "namespaces" | "services") => NameRule::Label,
         ("rbac.authorization.k8s.io" | "user.openshift.io", _) => NameRule::PathSegment,

@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::*;
 
-async fn with_pod() -> World {
+pub(super) async fn with_pod() -> World {
     let world = world().await;
     let pods: Api<Pod> = Api::namespaced(world.outside(), "default");
     let pod = json!({"metadata": {"name": "p", "labels": {"a": "b"}}, "spec": {"nodeName": "n", "containers": [

@@ -16,6 +16,7 @@ mod clients;
 mod containers;
 mod objects;
 mod services;
+mod streams;
 mod strict;
 mod webhooks;
 

@@ -102,6 +102,11 @@ impl Pods {
         }
     }
 
+    /// Whether something answers there.
+    pub fn answers(&self, address: &SocketAddr) -> bool {
+        self.routers.borrow().contains_key(address)
+    }
+
     /// Answers HTTP on a stream to a pod's port; without a server there the stream just ends.
     pub async fn serve<S>(&self, address: SocketAddr, stream: S)
     where

@@ -1,5 +1,7 @@
 //! MTV's must-gather image: a first container that gathers for one Plan (`targeted`), then one that waits to be asked for
 //! the archive. Here it finds the Plan or does not, as the script does; the archive is that of [`crate::guests::gathered`].
+//! `oc adm must-gather` has a pod of its own, of two containers that run beside each other; what it finds is in
+//! [`crate::guests::inspected`].
 
 use std::time::Duration;
 
@@ -7,12 +9,14 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::ResourceExt;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
-use serde_json::json;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::program::env;
 use super::{Ended, KubeletOptions};
 use crate::apiserver::LOG_ANNOTATION;
 use crate::guests::gathered::SCRIPT;
+use crate::guests::inspected;
 
 /// Simulated time that it takes.
 const TIME: Duration = Duration::from_secs(60);
@@ -40,4 +44,70 @@ pub async fn gather(options: &KubeletOptions, pod: &Pod, container: &Container) 
     let log = json!({"metadata": {"annotations": {LOG_ANNOTATION: said}}});
     pods.patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(log)).await?;
     Ok(if found { Ended::Well } else { Ended::Badly("exit status 1".to_owned()) })
+}
+
+/// Whether a pod is that of `oc adm must-gather`.
+pub fn is_of_oc(pod: &Pod) -> bool {
+    inspected::is_gathering(&serde_json::to_value(pod).unwrap_or_default())
+}
+
+/// Lets the first container gather and end; the second stays.
+pub async fn gather_for_oc(options: &KubeletOptions, pod: &Pod) -> Result<(), kube::Error> {
+    let pods: Api<Pod> = Api::namespaced(options.client.clone(), &pod.namespace().unwrap_or_default());
+    let name = pod.name_any();
+    options.clock.sleep(TIME).await;
+    let image = pod.spec.as_ref().and_then(|spec| spec.containers.first()).and_then(|first| first.image.clone());
+    let image = image.unwrap_or_default();
+    let said = match inspected::is_mtv(&image) {
+        true => {
+            "Gathering Forklift and Kubevirt related CRs for namespaces [openshift-mtv]\n\
+             Gathering logs for namespaces [openshift-mtv]\nWaiting for background gather tasks to finish\n\
+             Tarring must-gather artifacts...\nCreated /must-gather/must-gather.tar.gz\nWaiting for copy phase...\n"
+        }
+        false => {
+            "Gathering data for ns/openshift-cluster-version...\nGathering data for ns/openshift-mtv...\n\
+             Wrote inspect data to must-gather.\n"
+        }
+    };
+    let log = json!({"metadata": {"annotations": {LOG_ANNOTATION: said}}});
+    pods.patch(&name, &PatchParams::default(), &Patch::Merge(log)).await?;
+    let Some(now) = pods.get_opt(&name).await? else { return Ok(()) };
+    let mut statuses =
+        serde_json::to_value(now.status.and_then(|status| status.container_statuses)).unwrap_or_default();
+    for (index, status) in statuses.as_array_mut().into_iter().flatten().enumerate() {
+        // oc calls the folder by it.
+        status["imageID"] = json!(image_id(&image));
+        if index == 0 {
+            let started = status["state"]["running"]["startedAt"].clone();
+            status["ready"] = json!(false);
+            status["state"] = json!({"terminated": {"exitCode": 0, "reason": "Completed", "startedAt": started,
+                "finishedAt": super::now()}});
+        }
+    }
+    let patch: Patch<Value> = Patch::Merge(json!({"status": {"containerStatuses": statuses}}));
+    match pods.patch_status(&name, &PatchParams::default(), &patch).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+/// `registry/name@sha256:…`, made from the name.
+fn image_id(image: &str) -> String {
+    let name = image.split('@').next().unwrap_or_default();
+    let slash = name.rfind('/').map_or(0, |at| at + 1);
+    let repository = name.get(slash..).and_then(|last| last.find(':')).map_or(name, |at| &name[..slash + at]);
+    let digest: String = Sha256::digest(image).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{repository}@sha256:{digest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_images_id_is_its_repository_with_a_digest() {
+        let id = image_id("registry:5000/openshift4/ose-must-gather:latest");
+        assert!(id.starts_with("registry:5000/openshift4/ose-must-gather@sha256:"), "{id}");
+        assert_eq!(id.len(), "registry:5000/openshift4/ose-must-gather@sha256:".len() + 64);
+    }
 }

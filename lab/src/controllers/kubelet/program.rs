@@ -19,6 +19,8 @@ pub enum Program {
     WaitForReboot { namespace: String, vmi: String },
     /// Serves for as long as the pod is there.
     Service,
+    /// Gathers for `oc adm must-gather` in its first container; the other one waits to be asked for it.
+    Gather,
     /// Does something short and ends.
     Short,
 }
@@ -50,6 +52,7 @@ impl Program {
             "compute" => Self::Service,
             // It waits to be asked for what was gathered.
             "copy" if must_gather::gathering(pod).is_some() => Self::Service,
+            "gather" if must_gather::is_of_oc(pod) => Self::Gather,
             _ if matches!(spec.restart_policy.as_deref(), Some("Never" | "OnFailure")) => Self::Short,
             _ => Self::Service,
         }
@@ -59,7 +62,7 @@ impl Program {
     pub fn migrates(pod: &Pod) -> bool {
         let first = pod.spec.as_ref().and_then(|spec| spec.containers.first());
         let copies = first.is_some_and(|first| matches!(first.name.as_str(), "importer" | "populate"));
-        copies || !matches!(Self::of(pod), Self::Service | Self::Short)
+        copies || !matches!(Self::of(pod), Self::Service | Self::Short | Self::Gather)
     }
 
     pub async fn run(self, options: &KubeletOptions, pod: &Pod, ports: &Ports) -> Result<Ended, kube::Error> {
@@ -72,6 +75,10 @@ impl Program {
             }
             Self::Hook { config_map } => playbook::run(options, pod, &config_map).await,
             Self::WaitForReboot { namespace, vmi } => reboot(options, &namespace, &vmi).await,
+            Self::Gather => {
+                must_gather::gather_for_oc(options, pod).await?;
+                std::future::pending().await
+            }
             Self::Service => std::future::pending().await,
             Self::Short => {
                 options.clock.sleep(SHORT).await;

@@ -30,6 +30,9 @@ use crate::serve::Endpoint;
 const OCP_VERSION: &str = "4.19.9";
 const KUBERNETES_VERSION: &str = "v1.32.8";
 
+/// By which it is kept.
+const PART: &str = "second cluster";
+
 /// The lab's second cluster.
 pub struct FarOpenshift {
     api: Arc<ApiServer>,
@@ -44,7 +47,9 @@ pub struct FarOpenshift {
 
 impl FarOpenshift {
     pub async fn start(options: &PlatformOptions<'_>) -> Result<Self, LabError> {
-        let token = format!("sha256~lab-{}", crate::api::names::random_chars(24));
+        let before = options.before(PART);
+        let told = before.and_then(|kept| kept["token"].as_str()).map(str::to_owned);
+        let token = told.unwrap_or_else(|| format!("sha256~lab-{}", crate::api::names::random_chars(24)));
         let own = ApiServerOptions {
             part: "second API server",
             listen: options.listen,
@@ -57,6 +62,9 @@ impl FarOpenshift {
             faults: options.faults.at("api-remote", Dialect::Kubernetes),
         };
         let api = Arc::new(ApiServer::start(own, options.ca).await?);
+        if let Some(kept) = before {
+            api.restore(&kept["api"]);
+        }
         // Nothing answers for monitoring: the worker is then chosen without it.
         let seed = SeedOptions {
             mtv_version: String::new(),
@@ -65,6 +73,7 @@ impl FarOpenshift {
             ocp_version: OCP_VERSION.to_owned(),
             inventory_addr: String::new(),
             thanos_addr: "127.0.0.1:1".to_owned(),
+            upload_addr: None,
             own_server: true,
             api_url: api.url(),
             cluster: options.world.cluster.clone(),
@@ -133,6 +142,10 @@ impl LabPlatform for FarOpenshift {
             "ca_pem": self.ca_pem,
         });
         vec![("openshift-remote".to_owned(), profile)]
+    }
+
+    fn kept(&self) -> Option<(&'static str, Value)> {
+        Some((PART, json!({"token": self.token, "api": self.api.kept()})))
     }
 
     fn guests(&self) -> Arc<dyn GuestDirectory> {

@@ -3,15 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
 
 use crate::api::world::Failure;
+use crate::kept::{Word, word};
 
 /// What is installed on a disk; goes with every copy of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guest {
     pub windows: bool,
     pub pretty_name: String,
@@ -43,7 +45,7 @@ pub enum Next {
     Gone,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Attachment {
     pub id: String,
     pub volume: String,
@@ -51,13 +53,15 @@ pub struct Attachment {
     pub delete_on_termination: bool,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Server {
     pub id: String,
     pub name: String,
     pub description: Option<String>,
     /// `BUILD`, `ACTIVE`, `SHUTOFF`, `ERROR`, `DELETED`.
-    pub status: &'static str,
+    #[serde(deserialize_with = "word")]
+    pub status: Word,
+    #[serde(skip)]
     pub task: Option<&'static str>,
     pub flavor: String,
     /// Nothing: it boots from a volume.
@@ -71,16 +75,18 @@ pub struct Server {
     pub fault: Option<String>,
     pub created: String,
     pub updated: String,
+    #[serde(skip)]
     pub pending: Option<Pending<ServerNext>>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Volume {
     pub id: String,
     pub name: String,
     /// GiB.
     pub size: u64,
-    pub status: &'static str,
+    #[serde(deserialize_with = "word")]
+    pub status: Word,
     pub bootable: bool,
     pub kind: String,
     pub snapshot: Option<String>,
@@ -91,29 +97,33 @@ pub struct Volume {
     pub guest: Option<Guest>,
     pub created: String,
     pub updated: String,
+    #[serde(skip)]
     pub pending: Option<Pending<Next>>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Snapshot {
     pub id: String,
     pub name: String,
     pub volume: String,
     pub size: u64,
-    pub status: &'static str,
+    #[serde(deserialize_with = "word")]
+    pub status: Word,
     pub metadata: BTreeMap<String, String>,
     /// Of the volume at that moment.
     pub of: Volume,
     pub created: String,
     pub updated: String,
+    #[serde(skip)]
     pub pending: Option<Pending<Next>>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Image {
     pub id: String,
     pub name: String,
-    pub status: &'static str,
+    #[serde(deserialize_with = "word")]
+    pub status: Word,
     pub disk_format: String,
     pub container_format: String,
     pub visibility: String,
@@ -121,14 +131,16 @@ pub struct Image {
     pub virtual_size: Option<u64>,
     pub min_disk: u64,
     pub properties: BTreeMap<String, String>,
+    #[serde(with = "crate::kept::bytes")]
     pub data: Bytes,
     pub guest: Option<Guest>,
     pub created: String,
     pub updated: String,
+    #[serde(skip)]
     pub pending: Option<Pending<Next>>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Port {
     pub id: String,
     pub name: String,
@@ -143,7 +155,7 @@ pub struct Port {
     pub updated: String,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Network {
     pub id: String,
     pub name: String,
@@ -151,7 +163,7 @@ pub struct Network {
 }
 
 /// A /24; the first address is the gateway.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Subnet {
     pub id: String,
     pub name: String,
@@ -159,7 +171,7 @@ pub struct Subnet {
     pub base: Ipv4Addr,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Flavor {
     pub id: String,
     pub name: String,
@@ -172,9 +184,10 @@ pub struct Flavor {
 }
 
 /// Everything, by id, oldest first.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct State {
     /// Token and whether it is scoped to the project.
+    #[serde(skip)]
     pub tokens: BTreeMap<String, bool>,
     pub servers: IndexMap<String, Server>,
     /// Deleted ones, which `changes-since` still shows.
@@ -221,7 +234,17 @@ fn due<T: Copy>(pending: &mut Option<Pending<T>>, now: Instant) -> Option<T> {
     reached
 }
 
+/// In which everything ends that a cloud does.
+const LATER: Duration = Duration::from_secs(24 * 3600);
+
 impl State {
+    /// As it will be when all that goes on is over, for who does not see it end.
+    pub fn settled(&self) -> Self {
+        let mut state = self.clone();
+        state.settle(Instant::now() + LATER);
+        state
+    }
+
     /// Moves everything that is due.
     pub fn settle(&mut self, now: Instant) {
         for id in self.servers.keys().cloned().collect::<Vec<_>>() {
@@ -348,5 +371,23 @@ impl State {
         };
         self.ports.insert(id.clone(), port);
         id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_lab_has_it_as_it_will_be_when_all_is_over() {
+        let source = crate::api::world::World::shipped().unwrap().openstack;
+        let mut state = super::super::seed::state(&source);
+        let server = state.servers.values_mut().next().unwrap();
+        server.pending = Some(Pending { at: Instant::now() + LATER / 2, next: ServerNext::Shutoff });
+        server.name = "renamed".to_owned();
+        let again: State = crate::kept::read("t", &crate::kept::written("t", &state.settled())).unwrap();
+        assert_eq!(format!("{again:?}"), format!("{:?}", state.settled()));
+        let server = again.servers.values().find(|server| server.name == "renamed").unwrap();
+        assert_eq!(server.status, "SHUTOFF");
     }
 }

@@ -13,8 +13,12 @@ use super::{Cloud, PASSWORD, PROJECT, REGION, USER, router};
 use crate::api::world::{Kind, Vm};
 use crate::error::LabError;
 use crate::faults::Dialect;
+use crate::kept;
 use crate::ports::{GuestDirectory, GuestNic, GuestProfile};
 use crate::serve::{self, Endpoint};
+
+/// By which it is kept.
+const PART: &str = "OpenStack";
 
 /// The lab's cloud.
 pub struct Openstack {
@@ -25,12 +29,15 @@ pub struct Openstack {
 
 impl Openstack {
     pub async fn start(options: &PlatformOptions<'_>) -> Result<Self, LabError> {
-        let part = "OpenStack";
+        let part = PART;
         let tls = options.ca.server_config(&[options.listen.to_string(), "localhost".to_owned()])?;
         let listener = serve::bind(part, options.listen, 0).await?;
         let address =
             listener.local_addr().map_err(|e| LabError::Start { part: part.to_owned(), cause: e.to_string() })?;
         let cloud = Arc::new(Cloud::new(&options.world.openstack, options.clock, format!("https://{address}")));
+        if let Some(kept) = options.before(PART) {
+            *cloud.lock() = kept::read(PART, kept)?;
+        }
         let baseline = Mutex::new(Baseline::of(&cloud.lock()));
         let endpoint = serve::https_with(
             part,
@@ -64,6 +71,10 @@ impl LabPlatform for Openstack {
             "guest_vm_win_password": "lab-windows",
         });
         vec![("openstack".to_owned(), profile)]
+    }
+
+    fn kept(&self) -> Option<(&'static str, Value)> {
+        Some((PART, kept::written(PART, &self.cloud.lock().settled())))
     }
 
     fn guests(&self) -> Arc<dyn GuestDirectory> {

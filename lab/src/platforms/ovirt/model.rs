@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use rand::RngExt;
+use serde::{Deserialize, Serialize};
 
 use crate::api::world::{Failure, Tools};
+use crate::kept::{Word, word};
 
 /// The present as epoch milliseconds.
 pub fn now() -> i64 {
@@ -16,20 +18,22 @@ pub fn fresh_id() -> String {
     uuid::Uuid::new_v4().to_string()
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Named {
     pub id: String,
     pub name: String,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Datacenter {
     pub id: String,
-    pub name: &'static str,
-    pub status: &'static str,
+    #[serde(deserialize_with = "word")]
+    pub name: Word,
+    #[serde(deserialize_with = "word")]
+    pub status: Word,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Domain {
     pub id: String,
     pub name: String,
@@ -41,7 +45,7 @@ pub struct Domain {
 }
 
 /// A network and its one vNIC profile, which has the same name.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Network {
     pub id: String,
     pub name: String,
@@ -49,7 +53,7 @@ pub struct Network {
     pub profile: String,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Nic {
     pub id: String,
     pub name: String,
@@ -85,7 +89,7 @@ impl Nic {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Attachment {
     /// The attachment has no id but its disk's.
     pub disk: String,
@@ -93,13 +97,14 @@ pub struct Attachment {
     pub bootable: bool,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Disk {
     pub id: String,
     pub name: String,
     pub size: i64,
     /// `ok`, `locked`
-    pub status: &'static str,
+    #[serde(deserialize_with = "word")]
+    pub status: Word,
     pub domain: String,
     /// Of the active layer.
     pub image: String,
@@ -110,32 +115,35 @@ pub struct Disk {
     pub shared: bool,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Snapshot {
     pub id: String,
     pub description: String,
     pub date: i64,
     /// `ok`, `locked`
-    pub status: &'static str,
+    #[serde(deserialize_with = "word")]
+    pub status: Word,
     /// Image of each disk at that time: disk and image id.
     pub images: Vec<(String, String)>,
 }
 
 /// What is installed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Guest {
     pub windows: bool,
     pub hostname: String,
     pub pretty_name: String,
-    pub distribution: &'static str,
-    pub release: &'static str,
+    #[serde(deserialize_with = "word")]
+    pub distribution: Word,
+    #[serde(deserialize_with = "word")]
+    pub release: Word,
     pub tools: Tools,
     /// How its migration fails.
     pub fails: Option<Failure>,
 }
 
 /// A VM or a template.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Machine {
     pub id: String,
     pub name: String,
@@ -151,7 +159,8 @@ pub struct Machine {
     pub attachments: Vec<Attachment>,
     pub snapshots: Vec<Snapshot>,
     /// Of a VM: `down`, `up` …; of a template: `ok`.
-    pub status: &'static str,
+    #[serde(deserialize_with = "word")]
+    pub status: Word,
     pub created: i64,
     /// The template that a VM was made from.
     pub template: Option<String>,
@@ -189,7 +198,7 @@ pub struct Job {
 }
 
 /// Everything.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct State {
     pub instance: String,
     pub datacenters: Vec<Datacenter>,
@@ -201,8 +210,10 @@ pub struct State {
     pub templates: BTreeMap<String, Machine>,
     pub vms: BTreeMap<String, Machine>,
     pub disks: BTreeMap<String, Disk>,
-    /// Oldest first.
+    /// Oldest first. Neither events nor jobs are kept.
+    #[serde(skip)]
     pub events: Vec<Event>,
+    #[serde(skip)]
     pub jobs: Vec<Job>,
 }
 
@@ -244,11 +255,51 @@ impl State {
         }
     }
 
+    /// As it will be when all that goes on is over, for who does not see it end.
+    pub fn settled(&self) -> Self {
+        let mut state = self.clone();
+        for machine in state.vms.values_mut().chain(state.templates.values_mut()) {
+            match machine.status {
+                "image_locked" | "powering_down" => {
+                    (machine.status, machine.host, machine.reports) = ("down", None, false);
+                }
+                "powering_up" | "wait_for_launch" => {
+                    (machine.status, machine.reports) = ("up", machine.guest.tools == Tools::Running);
+                }
+                _ => {}
+            }
+            machine.snapshots.iter_mut().for_each(|snapshot| snapshot.status = "ok");
+        }
+        state.disks.values_mut().for_each(|disk| disk.status = "ok");
+        state
+    }
+
     /// Whether an operation of a VM's disks is going on.
     pub fn is_locked(&self, vm: &Machine) -> bool {
         let locked = |a: &Attachment| self.disks.get(&a.disk).is_some_and(|d| d.status == "locked");
         vm.status == "image_locked"
             || vm.attachments.iter().any(locked)
             || vm.snapshots.iter().any(|s| s.status == "locked")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_lab_has_it_as_it_will_be_when_all_is_over() {
+        let source = crate::api::world::World::shipped().unwrap().ovirt;
+        let mut state = super::super::seed::state(&source);
+        let machine = state.vms.values_mut().next().unwrap();
+        machine.status = "powering_up";
+        machine.name = "renamed".to_owned();
+        let again: State = crate::kept::read("t", &crate::kept::written("t", &state.settled())).unwrap();
+        assert_eq!(
+            format!("{again:?}"),
+            format!("{:?}", State { events: Vec::new(), jobs: Vec::new(), ..state.settled() })
+        );
+        let machine = again.vms.values().find(|machine| machine.name == "renamed").unwrap();
+        assert_eq!(machine.status, "up");
     }
 }

@@ -14,11 +14,15 @@ use super::{Engine, OvirtEndpoint, OvirtOptions};
 use crate::api::world::{Kind, Vm};
 use crate::error::LabError;
 use crate::faults::Dialect;
+use crate::kept;
 use crate::ports::{GuestDirectory, GuestNic, GuestProfile};
 
 /// The login; it guards nothing.
 const USER: &str = "admin@internal";
 const PASSWORD: &str = "lab-ovirt";
+
+/// By which it is kept.
+const PART: &str = "oVirt";
 
 /// The lab's engine.
 pub struct Ovirt {
@@ -36,6 +40,9 @@ impl Ovirt {
             faults: options.faults.at("ovirt", Dialect::Rest),
         };
         let endpoint = super::start(own, &options.world.ovirt, options.ca).await?;
+        if let Some(kept) = options.before(PART) {
+            *endpoint.engine.lock() = kept::read(PART, kept)?;
+        }
         let baseline = Mutex::new(marks(&endpoint.engine.lock()));
         Ok(Self { endpoint, baseline })
     }
@@ -80,6 +87,10 @@ impl LabPlatform for Ovirt {
             "guest_vm_win_password": "lab-windows",
         });
         vec![("ovirt".to_owned(), profile)]
+    }
+
+    fn kept(&self) -> Option<(&'static str, Value)> {
+        Some((PART, kept::written(PART, &self.endpoint.engine.lock().settled())))
     }
 
     fn guests(&self) -> Arc<dyn GuestDirectory> {

@@ -18,6 +18,8 @@ use crate::world::{ARRAY_LOGIN, SPARE_LUN, World};
 /// The login; it guards nothing.
 const USER: &str = "administrator@vsphere.local";
 const PASSWORD: &str = "lab-vsphere";
+/// By which it is kept.
+const PART: &str = "vSphere";
 /// The array where a world names none.
 const ARRAY: &str = "ontap";
 
@@ -66,6 +68,9 @@ impl Host {
 impl Vsphere {
     pub async fn start(options: &PlatformOptions<'_>) -> Result<Self, LabError> {
         let world = World::under(&options.world.vsphere, &options.sky);
+        if let Some(kept) = options.before(PART) {
+            world.restore(kept)?;
+        }
         let own = VsphereOptions {
             listen: options.listen,
             port: 0,
@@ -151,6 +156,10 @@ impl LabPlatform for Vsphere {
             all.push(("esxi".to_owned(), own));
         }
         all
+    }
+
+    fn kept(&self) -> Option<(&'static str, Value)> {
+        Some((PART, self.world.kept()))
     }
 
     fn guests(&self) -> Arc<dyn GuestDirectory> {
