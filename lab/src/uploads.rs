@@ -209,6 +209,8 @@ mod tests {
             answer.map(|answer| answer["status"]["token"].as_str().unwrap_or_default().to_owned())
         };
         assert!(token("nobodys").await.is_err());
+        let waiting = volumes.get("sent").await.unwrap();
+        assert_eq!(waiting.data["status"]["conditions"][2]["status"], "True", "{:?}", waiting.data["status"]);
         let token = token("sent").await.unwrap();
         let kind = kube::core::GroupVersionKind::gvk("cdi.kubevirt.io", "v1beta1", "CDIConfig");
         let configs: Api<DynamicObject> = Api::all_with(lab.client(), &kube::core::ApiResource::from_gvk(&kind));

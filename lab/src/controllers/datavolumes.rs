@@ -137,7 +137,7 @@ async fn write(
             Some(why) => condition("Bound", false, "Pending", why),
             None => condition("Bound", true, "Bound", &format!("PVC {} Bound", dv.name_any())),
         };
-        let running = stage.percent.is_some();
+        let running = stage.percent.is_some() || stage.phase == "UploadReady";
         let why = if done {
             "Completed"
         } else if running {

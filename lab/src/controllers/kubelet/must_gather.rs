@@ -65,7 +65,7 @@ pub async fn gather_for_oc(options: &KubeletOptions, pod: &Pod) -> Result<(), ku
              Tarring must-gather artifacts...\nCreated /must-gather/must-gather.tar.gz\nWaiting for copy phase...\n"
         }
         false => {
-            "Gathering data for ns/openshift-cluster-version...\nGathering data for ns/openshift-mtv...\n\
+            "Gathering data for ns/openshift-config...\nGathering data for ns/openshift-mtv...\n\
              Wrote inspect data to must-gather.\n"
         }
     };
