@@ -5,6 +5,8 @@ import (
 	"net/http"
 )
 
+// From version 0 a server tells what its cache holds, and that may come after the answer to a write: a sequence waits until
+// it is cached.
 var watchSequences = []sequence{
 	{"watch-from-a-version", func(s *session) {
 		from := s.get("list", configMaps).version()
@@ -56,6 +58,7 @@ var watchSequences = []sequence{
 		s.post("two", configMaps, configMap("two", ""), silent)
 		w := s.watch("from now", configMaps+"?watch=true")
 		w.expect(2)
+		s.eventually("cached", configMaps+"/two?resourceVersion=0", http.StatusOK, silent)
 		zero := s.watch("from zero", configMaps+"?watch=true&resourceVersion=0")
 		zero.expect(2)
 		s.post("three", configMaps, configMap("three", ""), silent)
@@ -69,7 +72,6 @@ var watchSequences = []sequence{
 		s.post("two", configMaps, configMap("two", ""), silent)
 		initial.expect(1)
 		s.post("a widget", widgets, widget("one", `"color":"red"`), silent)
-		// From version 0 a server tells what its cache holds, and that may come after the write's answer.
 		s.eventually("cached", widgets+"/one?resourceVersion=0", http.StatusOK, silent)
 		s.watch("initial widgets", widgets+"?watch=true&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan&resourceVersion=0&timeoutSeconds=30").expect(2)
 		s.watch("no initial events", configMaps+"?watch=true&sendInitialEvents=false&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan&timeoutSeconds=30").expect(0)
