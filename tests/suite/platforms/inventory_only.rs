@@ -135,10 +135,10 @@ fn wrong_logins_dead_endpoints_and_old_certificates_err_their_profile_alone() {
     assert_eq!(results.verdict(&format!("hyperv/{COLD}")), "passed");
     assert_eq!(results.verdict(&format!("ec2/{COLD}")), "passed");
     for (profile, words) in [
-        ("hv-login", vec!["ConnectionAuthFailed", "refused the login of Administrator", "endpoint 127.0.0.1"]),
+        ("hv-login", vec!["ConnectionAuthFailed", "refused the login of Administrator", "endpoint //127.0.0.1/vms"]),
         ("hv-share", vec!["ConnectionTestFailed", "SMB share //127.0.0.1/other cannot be mounted"]),
-        ("hv-dead", vec!["ConnectionTestFailed", "Connection refused"]),
-        ("hv-old", vec!["ConnectionTestFailed", "certificate expired"]),
+        ("hv-dead", vec!["ConnectionTestFailed", "dial tcp 127.0.0.1:1: connect: connection refused"]),
+        ("hv-old", vec!["ConnectionTestFailed", "x509: certificate has expired or is not yet valid"]),
         ("hv-none", vec!["has no VM no-such-vm"]),
         ("ec2-login", vec!["ConnectionAuthFailed", "endpoint https://127.0.0.1:"]),
         ("ec2-region", vec!["ConnectionTestFailed", "region mars-north-1 is not behind"]),

@@ -307,7 +307,7 @@ fn a_profile_that_cannot_be_used_errs_alone_with_its_name_its_endpoint_and_the_c
     let expected = [
         (format!("bad-password/{COLD}"), url.as_str(), "The user name or password is incorrect"),
         (format!("nobody/{COLD}"), nobody, "nothing listens there"),
-        (format!("expired/{COLD}"), late.as_str(), "certificate expired"),
+        (format!("expired/{COLD}"), late.as_str(), "x509: certificate has expired or is not yet valid"),
         (format!("nowhere/{COLD}"), url.as_str(), "the engine has no such data center"),
         ("ovirt/own_missing".to_owned(), url.as_str(), "there is no template called no-such-template"),
     ];

@@ -23,6 +23,7 @@ mod openstack;
 mod ova;
 mod ovirt;
 mod standin;
+mod transport;
 mod vsphere;
 
 /// The source of a Provider's type; `None` for a type that this MTV does not know.
@@ -222,28 +223,4 @@ fn missing(login: &Login, wanted: &[&str], wants_ca: bool) -> Vec<String> {
         missing.push("ca.crt".to_owned());
     }
     missing
-}
-
-/// An HTTP client that trusts what the Secret says.
-pub(super) fn http_client(login: &Login) -> Result<reqwest::Client, ConnectError> {
-    let failed = |e: reqwest::Error| ConnectError::Failed(e.to_string());
-    let builder = reqwest::Client::builder().no_proxy().user_agent(crate::faults::OWN_AGENT);
-    let mut builder = builder.timeout(std::time::Duration::from_secs(30));
-    if login.insecure {
-        builder = builder.tls_danger_accept_invalid_certs(true);
-    } else if let Some(pem) = &login.ca_pem {
-        builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(failed)?);
-    }
-    builder.build().map_err(failed)
-}
-
-/// What a transport error and its causes say.
-fn words(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }

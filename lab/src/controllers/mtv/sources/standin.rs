@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::http_client;
+use super::transport::{http_client, told};
 use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
 use crate::inventory::model::{InvDisk, InvNic, InvVm, Inventory};
 
@@ -72,7 +72,7 @@ impl StandIn {
         let (user, password) = (user.to_owned(), password.to_owned());
         let own = Arc::new(Self { client: http_client(login)?, base, user, password, translation, look });
         let answer = own.client.get(format!("{}/catalogue", own.base)).basic_auth(&own.user, Some(&own.password));
-        let answer = answer.send().await.map_err(|e| ConnectError::Failed(chain(&e)))?;
+        let answer = answer.send().await.map_err(|e| ConnectError::Failed(told(&reqwest::Method::GET, &e)))?;
         match answer.status().as_u16() {
             200 => {
                 let catalogue = answer.json().await.map_err(|e| ConnectError::Failed(e.to_string()))?;
@@ -87,8 +87,11 @@ impl StandIn {
         async move {
             let request =
                 self.client.get(format!("{}/catalogue", self.base)).basic_auth(&self.user, Some(&self.password));
-            let answer =
-                request.send().await.and_then(reqwest::Response::error_for_status).map_err(|e| e.to_string())?;
+            let answer = request
+                .send()
+                .await
+                .and_then(reqwest::Response::error_for_status)
+                .map_err(|e| told(&reqwest::Method::GET, &e))?;
             answer.json().await.map_err(|e| e.to_string())
         }
         .boxed()
@@ -99,17 +102,6 @@ impl StandIn {
         let same = |machine: &Machine| (self.translation.id)(machine) == id;
         machines.into_iter().find(same).ok_or_else(|| format!("there is no VM {id}"))
     }
-}
-
-/// An error with what lies beneath it: the reason of a refused certificate is at the bottom.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }
 
 #[async_trait]
@@ -127,7 +119,7 @@ impl PlatformClient for StandIn {
         let name = self.find(vm_id).await?.name;
         let request = self.client.post(format!("{}/machines/{name}/power?on={on}", self.base));
         let answer = request.basic_auth(&self.user, Some(&self.password)).send().await;
-        answer.and_then(reqwest::Response::error_for_status).map(drop).map_err(|e| e.to_string())
+        answer.and_then(reqwest::Response::error_for_status).map(drop).map_err(|e| told(&reqwest::Method::POST, &e))
     }
 
     async fn power_state(&self, vm_id: &str) -> Result<bool, String> {

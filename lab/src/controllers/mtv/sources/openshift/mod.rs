@@ -12,7 +12,8 @@ use super::super::networks::Rows;
 use super::super::pipeline::Path;
 use super::super::validate::{Add, View, item};
 use super::super::{Mtv, MtvVersion};
-use super::{Shape, Source, http_client, missing};
+use super::transport::{http_client, told};
+use super::{Shape, Source, missing};
 use crate::controllers::kubevirt::json::{list, text};
 use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
 use crate::inventory::model::InvVm;
@@ -47,7 +48,7 @@ impl Source for Openshift {
         let client = http_client(login)?;
         let request = client.get(format!("{}/api/v1/namespaces?limit=1", login.url.trim_end_matches('/')));
         let answer = request.bearer_auth(login.secret("token")).send().await;
-        match answer.map_err(|e| ConnectError::Failed(e.to_string()))?.status().as_u16() {
+        match answer.map_err(|e| ConnectError::Failed(told(&reqwest::Method::GET, &e)))?.status().as_u16() {
             200..=299 => {}
             code @ (400 | 401) => return Err(ConnectError::Auth(format!("the server answered {code}"))),
             code => return Err(ConnectError::Failed(format!("the server answered {code}"))),

@@ -17,7 +17,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::super::http_client;
+use super::super::transport::{http_client, told};
 use super::view;
 use crate::clock::Clock;
 use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
@@ -159,7 +159,7 @@ fn auth(login: &Login) -> Value {
 }
 
 async fn authenticate(http: &reqwest::Client, identity: &str, login: &Login) -> Result<Live, ConnectError> {
-    let failed = |e: reqwest::Error| ConnectError::Failed(format!("{:?}", e.without_url()));
+    let failed = |e: reqwest::Error| ConnectError::Failed(told(&Method::POST, &e));
     let request = http.post(format!("{identity}/auth/tokens")).json(&json!({"auth": auth(login)}));
     let answer = request.send().await.map_err(failed)?;
     match answer.status().as_u16() {
@@ -245,12 +245,14 @@ impl OpenstackClient {
                         request = request.header("Content-Type", "application/openstack-images-v2.1-json-patch");
                     }
                 }
-                let answer = request.send().await.map_err(|e| format!("{:?}", e.without_url()))?;
+                let answer = request.send().await.map_err(|e| told(&method, &e))?;
                 let status = answer.status().as_u16();
                 if status == 401 && !renewed {
                     renewed = true;
                     let fresh = authenticate(&self.http, &self.identity, &self.login).await;
-                    *self.live.lock().await = fresh.map_err(|e| format!("{e:?}"))?;
+                    *self.live.lock().await = fresh.map_err(|refused| match refused {
+                        ConnectError::Auth(why) | ConnectError::Failed(why) => why,
+                    })?;
                     continue;
                 }
                 let location =

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::super::{http_client, words};
+use super::super::transport::{http_client, told};
 use super::records::{self, Answers, items, text};
 use crate::clock::Clock;
 use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
@@ -63,7 +63,7 @@ pub(super) async fn connect(login: &Login, clock: Clock) -> Result<Arc<dyn Platf
         ("password", login.secret("password")),
     ];
     let request = http.post(format!("{base}/sso/oauth/token")).header("Accept", "application/json").form(&form);
-    let answer = request.send().await.map_err(|e| ConnectError::Failed(words(&e)))?;
+    let answer = request.send().await.map_err(|e| ConnectError::Failed(told(&Method::POST, &e)))?;
     let status = answer.status().as_u16();
     let body: Value = answer.json().await.unwrap_or_default();
     let token = text(&body, "access_token");
@@ -89,7 +89,7 @@ impl OvirtClient {
             let url = format!("{}/api/{path}", self.base);
             let mut request = self
                 .http
-                .request(method, url.trim_end_matches('/'))
+                .request(method.clone(), url.trim_end_matches('/'))
                 .query(query)
                 .header("Accept", "application/json")
                 .header("Version", "4")
@@ -97,7 +97,7 @@ impl OvirtClient {
             if let Some(body) = body {
                 request = request.json(&body);
             }
-            let answer = request.send().await.map_err(|e| words(&e))?;
+            let answer = request.send().await.map_err(|e| told(&method, &e))?;
             let status = answer.status().as_u16();
             Ok((status, answer.json().await.unwrap_or_default()))
         }

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
+use super::super::transport::told;
 use super::view;
 use crate::api::vim::device::{Hardware, Network};
 use crate::api::vim::op::{self, ServiceContent};
@@ -59,7 +60,7 @@ async fn post(
     body: String,
     extra: Duration,
 ) -> Result<(Vec<Element>, Option<String>), WireError> {
-    let lost = |e: reqwest::Error| WireError::Transport(format!("{:?}", e.without_url()));
+    let lost = |e: reqwest::Error| WireError::Transport(told(&reqwest::Method::POST, &e));
     let mut request = http
         .post(url)
         .header("SOAPAction", vim::soap_action(None))
@@ -79,6 +80,14 @@ async fn post(
     Ok((vim::returned(status, &bytes)?, cookie))
 }
 
+/// As MTV tells it: what is wrong with the transport stands for itself.
+fn plainly(error: WireError) -> ConnectError {
+    ConnectError::Failed(match error {
+        WireError::Transport(told) => told,
+        other => other.to_string(),
+    })
+}
+
 impl VsphereClient {
     async fn login(login: &Login) -> Result<Self, ConnectError> {
         let failed = |e: &dyn std::fmt::Display| ConnectError::Failed(e.to_string());
@@ -91,15 +100,14 @@ impl VsphereClient {
             builder = builder.tls_certs_only(roots);
         }
         let http = builder.build().map_err(|e| failed(&e))?;
-        let (values, _) = post(&http, &login.url, "", op::retrieve_service_content(), Duration::ZERO)
-            .await
-            .map_err(|e| failed(&e))?;
+        let (values, _) =
+            post(&http, &login.url, "", op::retrieve_service_content(), Duration::ZERO).await.map_err(plainly)?;
         let content = ServiceContent::parse(&values).ok_or_else(|| failed(&"the server is no vSphere server"))?;
         let manager = content.session_manager.clone().ok_or_else(|| failed(&"no session manager"))?;
         let body = op::login(&manager, login.secret("user"), login.secret("password"));
         let (_, cookie) = post(&http, &login.url, "", body, Duration::ZERO).await.map_err(|e| match e {
             WireError::Fault(fault) if fault.is("InvalidLogin") => ConnectError::Auth(WRONG_LOGIN.to_owned()),
-            other => failed(&other),
+            other => plainly(other),
         })?;
         let cookie = cookie.ok_or_else(|| failed(&"the login brought no session cookie"))?;
         Ok(Self { http, url: login.url.clone(), cookie, content, watch: Mutex::new(None) })
