@@ -134,6 +134,7 @@ impl Lab {
         let exports = !matches!(options.mtv, Mtv::Own);
         let platform_options = PlatformOptions {
             listen,
+            own_addresses: options.own_addresses,
             clock,
             ca: &ca,
             cluster,

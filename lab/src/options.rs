@@ -22,6 +22,8 @@ pub struct LabOptions {
     pub weather: Vec<String>,
     /// Listen address for all endpoints; port 0 picks free ones.
     pub listen: std::net::IpAddr,
+    /// Whether vSphere, oVirt and OpenStack have port 443 of a loopback address of their own each, where that is allowed.
+    pub own_addresses: bool,
     /// Fixed port of the API server; 0 picks a free one.
     pub port: u16,
     /// The kubeconfig of a cluster to live on, as cluster admin. `None`: an API server of the lab's own.
@@ -61,6 +63,7 @@ impl Default for LabOptions {
             defects: Vec::new(),
             weather: Vec::new(),
             listen: std::net::IpAddr::from([127, 0, 0, 1]),
+            own_addresses: false,
             port: 0,
             on: None,
             faults: None,

@@ -1,7 +1,6 @@
 //! A cluster from outside below the lab: a real kube-apiserver with the real CRDs. The lab is its
 //! MTV, its KubeVirt, its provisioner and its operators; it brings what those would have brought.
 
-use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,14 +19,12 @@ use crate::MTV_NAMESPACE;
 use crate::error::LabError;
 use crate::pki::LabCa;
 use crate::ports::KubevirtSubresources;
+use crate::serve;
 
 /// Who applies the lab's own objects.
 pub const FIELD_MANAGER: &str = "mtv-matrix-lab";
 /// What the control plane gets for each step of the preparation.
 const LIMIT: Duration = Duration::from_secs(60);
-const HTTPS_PORT: u16 = 443;
-/// 127.0.0.2 to here are tried.
-const LOOPBACK_ADDRESSES: u8 = 200;
 /// The account of MTV's pods.
 const MTV_ACCOUNT: &str = "forklift-controller";
 const TOKEN_SECONDS: i64 = 24 * 60 * 60;
@@ -161,17 +158,9 @@ impl Outside {
 
 /// A Route's host has no port, so what it leads to listens on 443: on a loopback address of its own.
 pub async fn bind_for_route(part: &str) -> Result<TcpListener, LabError> {
-    let mut last = None;
-    for number in 2..=LOOPBACK_ADDRESSES {
-        match TcpListener::bind((Ipv4Addr::new(127, 0, 0, number), HTTPS_PORT)).await {
-            Ok(listener) => return Ok(listener),
-            Err(error) => last = Some(error),
-        }
-    }
-    let cause = last.map(|e| e.to_string()).unwrap_or_default();
-    Err(LabError::Start {
+    serve::bind_https().await.map_err(|error| LabError::Start {
         part: part.to_owned(),
-        cause: format!("a Route leads to port {HTTPS_PORT}, and the lab can't listen there: {cause}"),
+        cause: format!("a Route leads to port 443, and the lab can't listen there: {error}"),
     })
 }
 

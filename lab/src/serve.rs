@@ -1,7 +1,7 @@
 //! Serving an axum router over TLS on loopback: every HTTP endpoint of the lab goes through here.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
@@ -48,11 +48,32 @@ impl Drop for Endpoint {
     }
 }
 
-/// Binds `address:port` (0: a free port) before the router exists, so that it may know its own port.
+const HTTPS_PORT: u16 = 443;
+/// 127.0.0.2 to here are tried.
+const LOOPBACK_ADDRESSES: u8 = 200;
+
+/// Port 443 of a loopback address of its own, for who knows no other port. The error is that of the last address.
+pub async fn bind_https() -> std::io::Result<TcpListener> {
+    let mut last = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
+    for number in 2..=LOOPBACK_ADDRESSES {
+        match TcpListener::bind((Ipv4Addr::new(127, 0, 0, number), HTTPS_PORT)).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Err(error),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Binds `address:port` (0: a free port; on a loopback address that is not the usual one 443, where that is free) before the router exists, so that it may know its own port.
 pub async fn bind(part: &str, address: IpAddr, port: u16) -> Result<TcpListener, LabError> {
     // A lab that is kept has the ports that it had, where nobody took them.
     let before = if port == 0 { state::port_of(part) } else { 0 };
-    let bound = match TcpListener::bind((address, before.max(port))).await {
+    let own = port == 0 && before == 0 && address.is_loopback() && address != IpAddr::from([127, 0, 0, 1]);
+    let first = if own { HTTPS_PORT } else { before.max(port) };
+    let bound = match TcpListener::bind((address, first)).await {
+        // Its first part has it.
+        Err(_) if own => TcpListener::bind((address, port)).await,
         Err(error) if before != 0 => {
             tracing::warn!(%error, part, before, "the port of before is taken");
             TcpListener::bind((address, port)).await

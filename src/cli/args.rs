@@ -623,10 +623,14 @@ pub struct LabServerArgs {
     /// shipped one.
     #[arg(long, value_name = "FILE")]
     pub world: Option<PathBuf>,
-    /// Keep the lab's cluster in this folder, and begin with what is there: objects, ports, the admin's token, the CA. Written when
-    /// the lab ends; what was done on the platforms is not kept.
+    /// Keep the lab's cluster in this folder, and begin with what is there: objects, tokens, ports, the CA, vSphere's, oVirt's and
+    /// OpenStack's VMs, files of guests. Written when the lab ends.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["on", "forklift"])]
     pub state: Option<PathBuf>,
+    /// vSphere, oVirt and OpenStack listen on port 443 of a loopback address of their own each (127.0.0.2 and so on), for
+    /// clients that know no other port. Needs the right to listen there.
+    #[arg(long, conflicts_with = "forklift")]
+    pub own_addresses: bool,
     /// Leave a part of the lab out.
     #[arg(long, value_enum, value_name = "PART", value_delimiter = ',')]
     pub without: Vec<LabPart>,

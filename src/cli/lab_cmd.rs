@@ -14,6 +14,7 @@ pub async fn run(args: &LabServerArgs) -> Result<u8, Stop> {
         weather: args.weather.clone(),
         faults: args.faults.options(),
         state: args.state.clone(),
+        own_addresses: args.own_addresses,
         ..LabOptions::default()
     };
     if let Some(scale) = args.clock_scale {

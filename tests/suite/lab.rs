@@ -283,6 +283,32 @@ fn a_warm_migrations_data_volume_is_paused_between_two_checkpoints_and_succeeds_
 }
 
 #[test]
+fn platforms_have_port_443_of_an_address_of_their_own_where_that_is_asked_for_and_allowed() {
+    // Whoever may not listen there is told so by the lab.
+    if std::net::TcpListener::bind(("127.0.0.2", 443)).is_err_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied)
+    {
+        return;
+    }
+    let (one, other) = (Server::with(&["--own-addresses"]), Server::with(&["--own-addresses"]));
+    let hosts = |lab: &Server| {
+        let profiles: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(lab.file("providers.json")).unwrap()).unwrap();
+        ["vsphere", "ovirt", "openstack"].map(|platform| {
+            let url = profiles[platform]["api_url"].as_str().unwrap().replace("https://", "");
+            let host = url.split('/').next().unwrap().to_owned();
+            let (address, port) = host.split_once(':').unwrap_or((&host, "443"));
+            assert_eq!((port, address), ("443", profiles[platform]["fqdn"].as_str().unwrap()), "{platform}");
+            address.to_owned()
+        })
+    };
+    let all: Vec<String> = hosts(&one).into_iter().chain(hosts(&other)).collect();
+    assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), 6, "two labs side by side: {all:?}");
+    let url = format!("https://{}/sdk/vimServiceVersions.xml", all[0]);
+    let about = Command::new("curl").arg("-s").arg("--cacert").arg(one.file("ca.pem")).arg(url).output().unwrap();
+    assert!(about.status.success(), "its certificate is for that address: {about:?}");
+}
+
+#[test]
 fn a_lab_that_is_kept_is_the_same_cluster_when_it_is_started_again() {
     if no_kubectl() {
         return;

@@ -19,6 +19,7 @@ use crate::faults::Faults;
 use crate::levers::Levers;
 use crate::pki::LabCa;
 use crate::ports::{GuestDirectory, GuestProfile};
+use crate::serve;
 use crate::weather::Sky;
 
 pub(crate) mod catalogue;
@@ -32,8 +33,11 @@ pub(crate) mod roster;
 pub(crate) mod vsphere;
 
 /// What platforms are started with.
+#[derive(Clone)]
 pub struct PlatformOptions<'a> {
     pub listen: IpAddr,
+    /// Whether those of which clients know no other port than 443 get it on an address of their own.
+    pub own_addresses: bool,
     pub clock: Clock,
     pub ca: &'a LabCa,
     /// The lab's cluster, for the platform that is a cluster itself.
@@ -92,17 +96,41 @@ pub trait LabPlatform: Send + Sync {
     async fn stop(&self);
 }
 
+/// The host of a URL, as a profile names it.
+fn host_of(url: &str) -> String {
+    url::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// The options of a platform that may listen on an address of its own.
+async fn apart<'a>(options: &PlatformOptions<'a>) -> Result<PlatformOptions<'a>, LabError> {
+    let mut own = options.clone();
+    if options.own_addresses {
+        let found = match serve::bind_https().await {
+            Ok(listener) => listener.local_addr(),
+            Err(error) => Err(error),
+        };
+        let refused = |error| LabError::Start {
+            part: "addresses of their own".to_owned(),
+            cause: format!(
+                "port 443 of 127.0.0.2 and those behind it: {error}; without --own-addresses free ports of 127.0.0.1 are taken"
+            ),
+        };
+        own.listen = found.map_err(refused)?.ip();
+    }
+    Ok(own)
+}
+
 /// Starts every platform.
 pub async fn start(options: &PlatformOptions<'_>) -> Result<Vec<Box<dyn LabPlatform>>, LabError> {
     Ok(vec![
-        Box::new(vsphere::platform::Vsphere::start(options).await?),
-        Box::new(ovirt::platform::Ovirt::start(options).await?),
+        Box::new(vsphere::platform::Vsphere::start(&apart(options).await?).await?),
+        Box::new(ovirt::platform::Ovirt::start(&apart(options).await?).await?),
         Box::new(openshift::Openshift::start(options)),
         Box::new(openshift::FarOpenshift::start(options).await?),
         Box::new(ova::Ova::start(options)?),
         Box::new(hyperv::Hyperv::start(options).await?),
         Box::new(ec2::Ec2::start(options).await?),
-        Box::new(openstack::platform::Openstack::start(options).await?),
+        Box::new(openstack::platform::Openstack::start(&apart(options).await?).await?),
     ])
 }
 

@@ -56,7 +56,7 @@ impl LabPlatform for Openstack {
         let profile = json!({
             "type": "openstack",
             "version": "17.1",
-            "fqdn": "127.0.0.1",
+            "fqdn": super::super::host_of(&self.cloud.base),
             "api_url": format!("{}/identity/v3", self.cloud.base),
             "username": USER,
             "password": PASSWORD,

@@ -77,7 +77,7 @@ impl LabPlatform for Ovirt {
         let profile = json!({
             "type": "ovirt",
             "version": "4.5",
-            "fqdn": "127.0.0.1",
+            "fqdn": super::super::host_of(self.endpoint.url()),
             "api_url": self.endpoint.url(),
             "username": USER,
             "password": PASSWORD,

@@ -133,7 +133,7 @@ impl LabPlatform for Vsphere {
         let profile = json!({
             "type": "vsphere",
             "version": "8.0.3",
-            "fqdn": "127.0.0.1",
+            "fqdn": super::super::host_of(&self.endpoint.url()),
             "api_url": self.endpoint.url(),
             "username": USER,
             "password": PASSWORD,
