@@ -67,8 +67,8 @@ impl Adapter for Hyperv {
     /// Before 2.12 a Hyper-V Provider is its share, and MTV asks no host (2.11.7, `validateURL`,
     /// `pkg/controller/provider/validation.go`: "The SMB path is malformed").
     fn suit(&self, wiring: &mut ProviderWiring, mtv_version: Option<&str>) {
-        let by_share =
-            mtv_version.is_some_and(|version| Version::parse(version) < Version::parse(support::HYPERV_HOST));
+        let versions = mtv_version.and_then(Version::parse).zip(Version::parse(support::HYPERV_HOST));
+        let by_share = versions.is_some_and(|(installed, host)| installed < host);
         if by_share && let Some(share) = wiring.secret.get("smbUrl") {
             share.expose_secret().clone_into(&mut wiring.url);
         }

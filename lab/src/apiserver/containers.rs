@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::ends::{Ends, Gone, PROTOCOLS, SPDY_PROTOCOL, STDERR, STDOUT, Sent, Streams, Wanted};
 use super::error::ApiError;
+use super::rbac::{User, Wish as Wanting};
 use super::request::Query;
 use super::store::ObjectKey;
 use super::websocket::Upgrade;
@@ -79,7 +80,14 @@ pub(super) fn serve(
         // A terminal is one stream.
         stderr: query.flag("stderr") && !wish.tty,
     };
-    let laid = if inspected::is_gathering(pod) { gathered(state, container) } else { BTreeMap::new() };
+    // It sees what its account may list, which oc makes an administrator for this.
+    let sees = || {
+        let account = pod["spec"]["serviceAccountName"].as_str().filter(|name| !name.is_empty()).unwrap_or("default");
+        let user = User::named(&format!("system:serviceaccount:{}:{account}", key.namespace));
+        let all = Wanting { verb: "list", group: "*", resource: "*", subresource: "", namespace: "", name: "" };
+        state.may(&user, &all)
+    };
+    let laid = if inspected::is_gathering(pod) && sees() { gathered(state, container) } else { BTreeMap::new() };
     let container = Container::new(pod, container, state.containers.of(&text("/metadata/uid")), laid);
     let log = attach.then(|| logs::follow(state, key, pod)).flatten();
     let run = move |ends: Ends| async move {
@@ -92,7 +100,7 @@ pub(super) fn serve(
         return Ok(upgrade.switch(state, move |socket| run(Ends::Socket(Box::new(socket)))));
     }
     // Nobody tunnels it.
-    let Some(upgrade) = spdy::Upgrade::of(request, SPDY_PROTOCOL, "") else {
+    let Some(upgrade) = spdy::Upgrade::of(request, SPDY_PROTOCOL, None) else {
         let why = format!(
             "unable to upgrade: the lab speaks {} (WebSockets) and {SPDY_PROTOCOL} (SPDY/3.1) here",
             PROTOCOLS.join(", ")

@@ -1,6 +1,8 @@
 //! The client's end of `exec` and `attach`: channels of a WebSocket, where each frame's first byte is its channel, or a
 //! stream of SPDY for each.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -54,6 +56,9 @@ pub(super) struct Streams {
     later: mpsc::Receiver<Stream>,
 }
 
+/// How long a client may take between two of its streams (`DefaultStreamCreationTimeout` of a kubelet).
+const STREAMS_COME: Duration = Duration::from_secs(30);
+
 impl Streams {
     /// Waits for the streams of an `exec`; none where the client goes before it has opened them.
     pub async fn of(mut opened: mpsc::Receiver<Stream>, wanted: Wanted) -> Option<Self> {
@@ -66,7 +71,8 @@ impl Streams {
                 && (has(STDERR) || !wanted.stderr)
         };
         while !complete(&all) {
-            let stream = opened.recv().await?;
+            // As long as a kubelet waits for them.
+            let stream = tokio::time::timeout(STREAMS_COME, opened.recv()).await.ok()??;
             let channel = match stream.header("streamtype") {
                 "stdin" => STDIN,
                 "stdout" => STDOUT,

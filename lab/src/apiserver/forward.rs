@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -32,6 +33,8 @@ const HALVES: usize = 64;
 /// Ports that one WebSocket leads to: each has two of 256 channels.
 const PORTS: usize = 127;
 const BUFFER: usize = 32 * 1024;
+/// How long a pod's end may not read before its connection is given up.
+const STALLED: Duration = Duration::from_secs(30);
 
 type Line = Box<dyn GuestStream>;
 
@@ -47,7 +50,7 @@ pub(super) fn serve(
         return Err(ApiError::bad_request(format!("pod {} does not have a host assigned", key.name)));
     }
     let pod = Pod { state: state.clone(), key: key.clone() };
-    if let Some(upgrade) = spdy::Upgrade::of(request, PROTOCOL, TUNNEL) {
+    if let Some(upgrade) = spdy::Upgrade::of(request, PROTOCOL, Some(TUNNEL)) {
         return Ok(upgrade.switch(state, move |wire| spdy::serve(wire, move |opened| streams(pod, opened))));
     }
     let Some(upgrade) = Upgrade::to_one_of(request, &[CHANNELS]) else {
@@ -208,7 +211,7 @@ async fn channels(pod: Pod, ports: Vec<u16>, socket: Socket) {
                 Message::Binary(bytes) => {
                     let Some((channel, bytes)) = bytes.split_first() else { continue };
                     if let Some(to) = lines.get_mut(channel)
-                        && write(to, bytes).await.is_none()
+                        && !matches!(tokio::time::timeout(STALLED, write(to, bytes)).await, Ok(Some(())))
                     {
                         lines.remove(channel);
                     }

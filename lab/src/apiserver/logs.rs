@@ -26,7 +26,8 @@ fn log_of(pod: &Value) -> &str {
 
 /// Whether a container prints no more: it has ended, or all of the pod has.
 fn is_over(pod: &Value, container: &str) -> bool {
-    let mut statuses = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
+    let of = |field: &str| pod["status"][field].as_array().into_iter().flatten();
+    let mut statuses = of("containerStatuses").chain(of("initContainerStatuses"));
     let ended = statuses.any(|status| status["name"] == container && status["state"]["terminated"].is_object());
     ended || matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
 }

@@ -181,6 +181,9 @@ fn list(state: &State, call: &Call) -> Result<Response, ApiError> {
 /// A token for the upload proxy, as CDI's own API server gives it for a claim that is there.
 fn upload_token(state: &State, call: &Call) -> Result<Response, ApiError> {
     let mut body = call.json()?;
+    if !matches!(body.get("metadata"), None | Some(Value::Null | Value::Object(_))) {
+        return Err(ApiError::bad_request("UploadTokenRequest: metadata must be an object"));
+    }
     let (namespace, name) =
         (call.namespace().unwrap_or_default(), body["spec"]["pvcName"].as_str().unwrap_or_default());
     let claims = state.registry.find("", "v1", "persistentvolumeclaims").ok_or_else(ApiError::no_such_resource)?;

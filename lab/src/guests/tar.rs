@@ -154,9 +154,29 @@ fn header(name: &str, size: usize, kind: u8) -> [u8; BLOCK] {
     header
 }
 
+fn words_of(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
+}
+
+/// `path` among the records of an extended header, each `LENGTH KEY=VALUE` and a line's end.
+fn path_of(records: &[u8]) -> Option<String> {
+    let mut rest = records;
+    while let Some(space) = rest.iter().position(|byte| *byte == b' ') {
+        let length: usize = std::str::from_utf8(&rest[..space]).ok()?.parse().ok()?;
+        let record = rest.get(space + 1..length.checked_sub(1)?)?;
+        if let Some(path) = record.strip_prefix(b"path=") {
+            return Some(words_of(path));
+        }
+        rest = rest.get(length..)?;
+    }
+    None
+}
+
 fn unpack(into: &str, archive: &[u8]) -> Answer {
     let mut all = Answer::default();
     let mut rest = archive;
+    // The whole name of the entry that follows, where its header has no room for it.
+    let mut whole: Option<String> = None;
     let torn = |all: &mut Answer| {
         all.stderr.push_str("tar: Unexpected EOF in archive\ntar: Error is not recoverable: exiting now\n");
         all.code = 2;
@@ -178,8 +198,15 @@ fn unpack(into: &str, archive: &[u8]) -> Answer {
             torn(&mut all);
             break;
         };
-        let name =
+        if matches!(header[KIND], b'x' | b'L') {
+            let said = &body[..size];
+            whole = if header[KIND] == b'x' { path_of(said) } else { Some(words_of(said)) }.or(whole);
+            rest = body.get(size.next_multiple_of(BLOCK)..).unwrap_or_default();
+            continue;
+        }
+        let short =
             [text(PREFIX), text(NAME)].iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join("/");
+        let name = whole.take().unwrap_or(short);
         // Never above the directory that was named.
         let parts = name.split('/').filter(|part| !matches!(*part, "" | "." | "..")).collect::<Vec<_>>().join("/");
         let path = format!("{}/{parts}", into.trim_end_matches('/'));
@@ -226,6 +253,17 @@ mod tests {
         let out = answer(&guest, &words("tar -C /tmp -ox -v"), &raw(&packed.stdout)).unwrap();
         assert_eq!((raw(&out.written["/tmp/a"]), packed.code), (vec![0, 255, 10], 0));
         assert!(reads(&words("tar -C /tmp -ox -v")));
+        // As Go writes a name that is not ASCII, and GNU a long one.
+        for (kind, record) in [(b'x', "14 path=/d/\u{fc}\n".as_bytes()), (b'L', "/d/\u{fc}\0".as_bytes())] {
+            let mut named = header("PaxHeaders.0/u", record.len(), kind).to_vec();
+            named.extend(record);
+            named.resize(2 * BLOCK, 0);
+            named.extend(header("d/", 2, b'0'));
+            named.extend(b"hi");
+            named.resize(6 * BLOCK, 0);
+            let out = answer(&guest, &words("tar -xmf - -C /tmp"), &named).unwrap();
+            assert_eq!(out.written, [("/tmp/d/\u{fc}".to_owned(), "hi".to_owned())].into());
+        }
         let mut climbing = header("../../etc/passwd", 0, b'0').to_vec();
         climbing.resize(3 * BLOCK, 0);
         let out = answer(&guest, &words("tar -xmf - -C /tmp"), &climbing).unwrap();

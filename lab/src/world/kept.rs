@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::World;
 use super::model::{Folder, Vm};
+use crate::api::world::Tools;
 use crate::error::LabError;
 use crate::kept;
 
@@ -27,8 +28,11 @@ impl World {
     pub fn kept(&self) -> Value {
         self.read(|state| {
             let shared = state.shared.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let mut vms: BTreeMap<String, Vm> = (*state.vms).clone();
+            // Who boots now has booted then: nobody sees it end.
+            vms.values_mut().for_each(|vm| vm.tools_running = vm.powered_on && vm.os.tools == Tools::Running);
             let own = Kept {
-                vms: (*state.vms).clone(),
+                vms,
                 folders: (*state.folders).clone(),
                 files: state.files.clone(),
                 shared,
@@ -72,6 +76,7 @@ mod tests {
             state.vms.remove(&ids[0]);
             let vm = state.vms.get_mut(&ids[1]).unwrap();
             vm.powered_on = !vm.powered_on;
+            vm.tools_running = false;
             vm.busy = Some("task-1".to_owned());
             let (gone, changed) = (ids[0].clone(), (ids[1].clone(), vm.powered_on));
             state.files.insert(ids[1].clone(), BTreeMap::from([("/a".to_owned(), "b".to_owned())]));
@@ -84,6 +89,7 @@ mod tests {
             assert!(!state.vms.contains_key(&gone));
             let vm = &state.vms[&changed.0];
             assert_eq!((vm.powered_on, &vm.busy), (changed.1, &None));
+            assert_eq!(vm.tools_running, vm.powered_on && vm.os.tools == Tools::Running);
             assert_eq!(state.files[&changed.0]["/a"], "b");
             assert_eq!(state.last_id, world.read(|state| state.last_id));
         });

@@ -26,8 +26,9 @@ const FIN: u8 = 1;
 const HEAD: usize = 8;
 /// Headers of one stream, in bytes; a client of Kubernetes' sends about a hundred.
 const HEADERS_LIMIT: usize = 64 * 1024;
-/// What the other end's implementation takes in one frame, in bytes.
-const FRAME_LIMIT: usize = 1 << 20;
+/// Bytes of a control frame that are taken. Data may fill a frame, whose length has 24 bits: older clients of Go's send what
+/// they have in one.
+const CONTROL_LIMIT: usize = 1 << 20;
 
 /// The dictionary of the protocol: words with their lengths, and the rest as it is.
 const WORDS: &str = "options head post put delete trace accept accept-charset accept-encoding accept-language accept-ranges age \
@@ -159,7 +160,7 @@ impl Decoder {
         let Some(head) = self.bytes.first_chunk::<HEAD>() else { return Ok(None) };
         let [a, b, c, d, flags, e, f, g] = *head;
         let length = usize::try_from(u32::from_be_bytes([0, e, f, g])).unwrap_or(usize::MAX);
-        if length > FRAME_LIMIT {
+        if a & 0x80 != 0 && length > CONTROL_LIMIT {
             return Err(Broken("a frame that is too long"));
         }
         if self.bytes.len() < HEAD + length {

@@ -25,6 +25,8 @@ const WAITING: usize = 16;
 const CHUNK: usize = 32 * 1024;
 /// A client that was told that all is said has so long to go.
 const LINGER: Duration = Duration::from_secs(10);
+/// How long a stream may keep the connection waiting for its reader.
+const STALLED: Duration = Duration::from_secs(30);
 
 /// What frames travel on.
 pub enum Wire {
@@ -214,11 +216,16 @@ async fn read(reader: &mut Reader, opened: mpsc::Sender<Stream>, out: mpsc::Send
                 }
                 Frame::Data { stream, bytes, last } => {
                     if let Some(known) = open.get_mut(&stream) {
+                        let mut stalled = false;
                         if let Some(input) = known.input.as_ref().filter(|_| !bytes.is_empty()) {
-                            // Who reads no more is told no more.
-                            let _ = input.send(bytes).await;
+                            // Who reads no more is told no more; who does not read does not hold up the others for ever.
+                            stalled = tokio::time::timeout(STALLED, input.send(bytes)).await.is_err();
                         }
-                        known.input.take_if(|_| last);
+                        known.input.take_if(|_| last || stalled);
+                        if stalled {
+                            known.gone.cancel();
+                            let _ = out.send(Out::Ready(Encoder::refused(stream))).await;
+                        }
                     }
                     Some(())
                 }

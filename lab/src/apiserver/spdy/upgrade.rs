@@ -25,8 +25,10 @@ enum Way {
 
 impl Upgrade {
     /// Takes the wish out of a request that offers `protocol` for its streams, or the WebSocket protocol `tunnel`.
-    pub fn of(request: &mut Request<Body>, protocol: &'static str, tunnel: &'static str) -> Option<Self> {
-        if let Some(upgrade) = websocket::Upgrade::to_one_of(request, &[tunnel]) {
+    pub fn of(request: &mut Request<Body>, protocol: &'static str, tunnel: Option<&'static str>) -> Option<Self> {
+        if let Some(tunnel) = tunnel
+            && let Some(upgrade) = websocket::Upgrade::to_one_of(request, &[tunnel])
+        {
             return Some(Self(Way::Tunnel(upgrade)));
         }
         let texts = |name: &str| request.headers().get_all(name).iter().filter_map(|value| value.to_str().ok());

@@ -27,6 +27,7 @@ pub fn add_snapshot(state: &mut State, id: &str, body: &Body, correlation: &str)
         .map(|d| (d.id.clone(), d.image.clone()))
         .collect();
     let snapshot = Snapshot {
+        goes: false,
         id: fresh_id(),
         description: body.text("description").unwrap_or_default().to_owned(),
         date: now(),
@@ -73,7 +74,7 @@ pub fn remove_snapshot(state: &mut State, id: &str, snapshot: &str, correlation:
     }
     let what = format!("'{}' deletion for VM '{}'", found.description, vm.name);
     if let Some(found) = state.vms.get_mut(id).and_then(|vm| vm.snapshots.iter_mut().find(|s| s.id == snapshot)) {
-        found.status = "locked";
+        (found.status, found.goes) = ("locked", true);
     }
     state.set_disks(id, "locked");
     let job = state.job(format!("Removing Snapshot {what}"));

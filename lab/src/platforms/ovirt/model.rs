@@ -115,6 +115,13 @@ pub struct Disk {
     pub shared: bool,
 }
 
+/// What goes with a VM that is being removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Going {
+    Alone,
+    WithDisks,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Snapshot {
     pub id: String,
@@ -123,6 +130,9 @@ pub struct Snapshot {
     /// `ok`, `locked`
     #[serde(deserialize_with = "word")]
     pub status: Word,
+    /// It is being removed.
+    #[serde(default)]
+    pub goes: bool,
     /// Image of each disk at that time: disk and image id.
     pub images: Vec<(String, String)>,
 }
@@ -169,6 +179,9 @@ pub struct Machine {
     pub host: Option<String>,
     /// Whether the guest's agent reports.
     pub reports: bool,
+    /// It is being removed.
+    #[serde(default)]
+    pub goes: Option<Going>,
     /// Counts power-ons, so that a late step of an earlier boot is recognised.
     pub boots: u64,
     /// The id that every VM's `active` snapshot has.
@@ -258,16 +271,23 @@ impl State {
     /// As it will be when all that goes on is over, for who does not see it end.
     pub fn settled(&self) -> Self {
         let mut state = self.clone();
+        for machine in self.vms.values().filter(|machine| machine.goes.is_some()) {
+            state.vms.remove(&machine.id);
+            if machine.goes == Some(Going::WithDisks) {
+                machine.attachments.iter().for_each(|attachment| drop(state.disks.remove(&attachment.disk)));
+            }
+        }
         for machine in state.vms.values_mut().chain(state.templates.values_mut()) {
             match machine.status {
                 "image_locked" | "powering_down" => {
                     (machine.status, machine.host, machine.reports) = ("down", None, false);
                 }
-                "powering_up" | "wait_for_launch" => {
+                "powering_up" | "wait_for_launch" | "up" => {
                     (machine.status, machine.reports) = ("up", machine.guest.tools == Tools::Running);
                 }
                 _ => {}
             }
+            machine.snapshots.retain(|snapshot| !snapshot.goes);
             machine.snapshots.iter_mut().for_each(|snapshot| snapshot.status = "ok");
         }
         state.disks.values_mut().for_each(|disk| disk.status = "ok");
@@ -294,6 +314,20 @@ mod tests {
         let machine = state.vms.values_mut().next().unwrap();
         machine.status = "powering_up";
         machine.name = "renamed".to_owned();
+        let leaving = Snapshot {
+            id: "s".to_owned(),
+            description: String::new(),
+            date: 0,
+            status: "locked",
+            goes: true,
+            images: Vec::new(),
+        };
+        machine.snapshots.push(leaving);
+        let removed =
+            state.vms.values_mut().find(|machine| machine.name != "renamed" && !machine.attachments.is_empty());
+        let removed = removed.unwrap();
+        (removed.status, removed.goes) = ("image_locked", Some(Going::WithDisks));
+        let (gone, disk) = (removed.id.clone(), removed.attachments[0].disk.clone());
         let again: State = crate::kept::read("t", &crate::kept::written("t", &state.settled())).unwrap();
         assert_eq!(
             format!("{again:?}"),
@@ -301,5 +335,7 @@ mod tests {
         );
         let machine = again.vms.values().find(|machine| machine.name == "renamed").unwrap();
         assert_eq!(machine.status, "up");
+        assert!(machine.snapshots.iter().all(|snapshot| snapshot.id != "s"), "what was being removed is gone");
+        assert!(!again.vms.contains_key(&gone) && !again.disks.contains_key(&disk));
     }
 }

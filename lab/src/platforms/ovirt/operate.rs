@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::body::Body;
-use super::model::{Attachment, Disk, Job, Machine, Nic, State, fresh_id, now};
+use super::model::{Attachment, Disk, Going, Job, Machine, Nic, State, fresh_id, now};
 use super::node::{Node, Object};
 use super::read::Params;
 use super::view::{Follow, reference};
@@ -192,6 +192,7 @@ fn copy(
         template: Some(source.id.clone()),
         host: None,
         reports: false,
+        goes: None,
         boots: 0,
         active: fresh_id(),
         ..source.clone()
@@ -332,7 +333,7 @@ pub fn remove(state: &mut State, id: &str, params: &Params, correlation: &str) -
     let name = vm.name.clone();
     let job = state.job(format!("Removing VM {name} from system"));
     if let Some(vm) = state.vms.get_mut(id) {
-        vm.status = "image_locked";
+        (vm.status, vm.goes) = ("image_locked", Some(if keep_disks { Going::Alone } else { Going::WithDisks }));
     }
     state.set_disks(id, "locked");
     let (own, over, correlation) = (id.to_owned(), job.clone(), correlation.to_owned());

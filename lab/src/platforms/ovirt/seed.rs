@@ -141,6 +141,7 @@ fn build(vm: &told::Vm, state: &mut State, taken: &BTreeSet<String>) -> Machine 
     let on = vm.is_on();
     let host = vm.host.as_ref().and_then(|name| state.hosts.iter().find(|host| host.name == *name));
     let snapshot = |snapshot: &told::Snapshot| Snapshot {
+        goes: false,
         id: fresh_id(),
         description: snapshot.name.clone(),
         date: now(),
@@ -169,6 +170,7 @@ fn build(vm: &told::Vm, state: &mut State, taken: &BTreeSet<String>) -> Machine 
         version: vm.version.unwrap_or(1),
         host: host.or(state.hosts.first()).filter(|_| on).map(|host| host.id.clone()),
         reports: on && guest.tools == Tools::Running,
+        goes: None,
         boots: u64::from(on),
         active: fresh_id(),
         guest,
