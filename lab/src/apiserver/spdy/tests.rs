@@ -96,11 +96,15 @@ fn what_is_written_is_read_again_and_what_is_no_spdy_is_refused() {
     }
     let data = Frame::Data { stream: 3, bytes: Bytes::from_static(b"hi"), last: true };
     assert_eq!(frames, [data, Frame::Ping(7), Frame::Reset { stream: 5 }, Frame::GoAway, Frame::Other]);
-    for no in [&b"GET / HTTP/1.1\r\n"[..], &[0x80, 2, 0, 6, 0, 0, 0, 0], &[0, 0, 0, 1, 0, 0xff, 0xff, 0xff]] {
+    for no in [&b"GET / HTTP/1.1\r\n"[..], &[0x80, 2, 0, 6, 0, 0, 0, 0], &[0x80, 3, 0, 6, 0, 0xff, 0xff, 0xff]] {
         let mut decoder = Decoder::new();
         decoder.feed(no);
         assert!(decoder.next().is_err());
     }
+    // What an older client of Go's sends in one frame.
+    let mut decoder = Decoder::new();
+    decoder.feed(&Encoder::data(3, &vec![1; 2 << 20], false));
+    assert!(matches!(decoder.next(), Ok(Some(Frame::Data { bytes, .. })) if bytes.len() == 2 << 20));
     let mut decoder = Decoder::new();
     decoder.feed(&control(SYN_STREAM, &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0x78, 0xbb, 1, 2, 3, 4, 0xff, 0xff, 0xff]));
     assert!(decoder.next().is_err());
