@@ -92,6 +92,33 @@ except exceptions.NotFoundException:
     pass
 step("servers, flavors, volumes, networks and ports are as they should be")
 
+# ---- what a cloud has besides
+key = compute.create_keypair(name="sdk-key")
+assert key.private_key and key.public_key.startswith("ssh-"), key
+assert "sdk-key" in [k.name for k in compute.keypairs()] and compute.get_keypair("sdk-key").fingerprint == key.fingerprint
+try:
+    compute.create_keypair(name="sdk-key")
+    raise SystemExit("a key pair was made twice")
+except exceptions.ConflictException:
+    pass
+compute.delete_keypair(key)
+assert "sdk-key" not in [k.name for k in compute.keypairs()]
+limits = compute.get_limits().absolute
+assert limits.instances_used == len(names) and limits.instances == -1, limits
+project = list(cloud.identity.projects())[0]
+assert compute.get_quota_set(project.id).cores == -1
+assert block.get_limits().absolute.total_volumes_used == len(list(block.volumes()))
+assert block.get_quota_set(project.id).gigabytes == -1
+assert network.get_quota(project.id).ports == -1
+assert [h.state for h in compute.hypervisors(details=True)] == ["up"]
+assert [z.name for z in compute.availability_zones()] == ["nova"]
+assert "os-keypairs" in [e.alias for e in compute.extensions()]
+running = next(s for s in compute.servers() if s.status == "ACTIVE")
+output = compute.get_server_console_output(running, length=1)["output"]
+assert len(output.splitlines()) <= 1, output
+assert compute.create_console(running, "novnc")["url"].startswith("https://")
+step("key pairs, limits, quotas, hypervisors and consoles")
+
 # ---- snapshot → volume → server with a port of its own
 try:
     block.create_snapshot(volume_id=boot.id, name="sdk-snap", force=False)

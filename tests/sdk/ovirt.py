@@ -66,6 +66,29 @@ named = [connection.follow_link(connection.follow_link(n.vnic_profile).network).
 assert named == ["ovirtmgmt", "vm-net-120"], named
 assert len(connection.follow_link(templates[0].disk_attachments)) == 2
 
+# Blank, the administrator, tags, consoles.
+blank = system.templates_service().list(search="name=Blank")
+assert [t.id for t in blank] == ["00000000-0000-0000-0000-000000000000"], blank
+assert connection.follow_link(system.permissions_service().list()[0].role).name == "SuperUser"
+assert connection.follow_link(api.authenticated_user).user_name == system.users_service().list()[0].user_name
+assert "UserRole" in [r.name for r in system.roles_service().list()]
+tags = system.tags_service()
+tag = tags.add(types.Tag(name="sdk-tag"))
+running = next(v for v in system.vms_service().list() if v.status == types.VmStatus.UP)
+own = system.vms_service().vm_service(running.id)
+own.tags_service().add(types.Tag(name="sdk-tag"))
+assert [t.name for t in own.tags_service().list()] == ["sdk-tag"]
+refused(lambda: tags.add(types.Tag(name="sdk-tag")), code=409)
+tags.tag_service(tag.id).remove()
+assert own.tags_service().list() == []
+consoles = own.graphics_consoles_service()
+console = consoles.list(current=True)[0]
+assert console.protocol == types.GraphicsType.VNC and console.address and console.port >= 5900, console
+viewer = consoles.console_service(console.id).remote_viewer_connection_file()
+assert f"port={console.port}" in viewer, viewer
+assert own.ticket().value
+print("tags, users, roles, consoles")
+
 # Clone.
 vms = system.vms_service()
 order = types.Vm(

@@ -18,7 +18,8 @@ fn marks(state: &State) -> BTreeMap<String, String> {
         state.snapshots.values().map(|s| (s.id.clone(), format!("snapshot {} of volume {}", s.name, s.volume)));
     let images = state.images.values().map(|i| (i.id.clone(), format!("image {}", i.name)));
     let ports = state.ports.values().map(|p| (p.id.clone(), format!("port {} {} of {}", p.name, p.mac, p.device)));
-    servers.chain(volumes).chain(snapshots).chain(images).chain(ports).collect()
+    let keys = state.keypairs.values().map(|k| (format!("key pair {}", k.id), format!("key pair {}", k.name)));
+    servers.chain(volumes).chain(snapshots).chain(images).chain(ports).chain(keys).collect()
 }
 
 impl Baseline {

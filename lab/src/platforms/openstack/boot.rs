@@ -86,6 +86,10 @@ fn try_create(cloud: &Cloud, state: &mut State, request: &Request<'_>, wanted: &
     if state.flavor(&flavor).is_none() {
         return Err(bad(format!("Flavor {flavor} could not be found.")));
     }
+    let key = wanted["key_name"].as_str().map(str::to_owned);
+    if key.as_ref().is_some_and(|key| !state.keypairs.contains_key(key)) {
+        return Err(bad("Invalid key_name provided."));
+    }
     let id = uuid();
     let (ports, own_ports) = networks(state, request, &wanted["networks"], &id)?;
     let image = Some(text(wanted, "/imageRef")).filter(|i| !i.is_empty()).map(str::to_owned);
@@ -120,6 +124,7 @@ fn try_create(cloud: &Cloud, state: &mut State, request: &Request<'_>, wanted: &
         metadata: texts(&wanted["metadata"]),
         guest,
         fault: None,
+        key,
         created: now_z(),
         updated: now_z(),
         pending: Some(Pending { at: cloud.after(times::BUILD), next: ServerNext::Active }),

@@ -3,6 +3,7 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
+use super::extras;
 use super::glance;
 use super::model::{Image, Next, Pending, Snapshot, State, Volume, now_bare, uuid};
 use super::nova::texts;
@@ -114,6 +115,9 @@ pub fn handle(cloud: &Cloud, state: &mut State, request: &Request<'_>) -> Reply 
             }
             Some(found) => Reply::json(200, &json!({"snapshot": snapshot_view(found)})),
         },
+        ["types", ..] if !request.is(&Method::GET) => {
+            HERE.error(403, "Policy doesn't allow volume_extension:types_manage to be performed.")
+        }
         ["types"] => {
             let all = state.types.iter().map(type_view).collect();
             listing("volume_types", all, request, &base)
@@ -122,7 +126,7 @@ pub fn handle(cloud: &Cloud, state: &mut State, request: &Request<'_>) -> Reply 
             Some(found) => Reply::json(200, &json!({"volume_type": type_view(found)})),
             None => HERE.missing("Volume type", id),
         },
-        other => HERE.missing("Resource", &other.join("/")),
+        other => extras::volume(state, request, other).unwrap_or_else(|| HERE.missing("Resource", &other.join("/"))),
     }
 }
 

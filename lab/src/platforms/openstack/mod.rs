@@ -22,6 +22,8 @@ use wire::{Reply, Request, Service};
 mod baseline;
 mod boot;
 mod cinder;
+mod console;
+mod extras;
 mod glance;
 mod keystone;
 mod model;

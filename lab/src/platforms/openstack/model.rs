@@ -9,6 +9,7 @@ use bytes::Bytes;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use super::extras::KeyPair;
 use crate::api::world::Failure;
 use crate::kept::{Word, word};
 
@@ -73,6 +74,9 @@ pub struct Server {
     pub metadata: BTreeMap<String, String>,
     pub guest: Option<Guest>,
     pub fault: Option<String>,
+    /// Name of its key pair.
+    #[serde(default)]
+    pub key: Option<String>,
     pub created: String,
     pub updated: String,
     #[serde(skip)]
@@ -201,6 +205,9 @@ pub struct State {
     pub flavors: Vec<Flavor>,
     /// Id and name.
     pub types: Vec<(String, String)>,
+    /// By name.
+    #[serde(default)]
+    pub keypairs: IndexMap<String, KeyPair>,
 }
 
 pub fn uuid() -> String {

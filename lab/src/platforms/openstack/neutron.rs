@@ -3,6 +3,7 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
+use super::extras;
 use super::model::{Network, Port, State, Subnet, later_z};
 use super::wire::{Reply, Request, Service, listing, text};
 use super::{Cloud, PROJECT_ID, SECURITY_GROUP};
@@ -71,6 +72,15 @@ pub fn handle(cloud: &Cloud, state: &mut State, request: &Request<'_>) -> Reply 
         _ => return HERE.missing("Resource", &request.path.join("/")),
     };
     match path {
+        [what @ ("networks" | "subnets" | "security-groups" | "floatingips"), ..] if !request.is(&Method::GET) => {
+            let verb = match *request.method {
+                Method::POST => "create",
+                Method::DELETE => "delete",
+                _ => "update",
+            };
+            let kind = what.trim_end_matches('s').replace('-', "_");
+            HERE.error(403, &format!("(rule:{verb}_{kind}) is disallowed by policy"))
+        }
         ["networks"] => list("networks", state.networks.iter().map(|n| network(state, n)).collect()),
         ["networks", id] => match state.network(id) {
             Some(found) => Reply::json(200, &json!({"network": network(state, found)})),
@@ -91,7 +101,7 @@ pub fn handle(cloud: &Cloud, state: &mut State, request: &Request<'_>) -> Reply 
         ["ports"] if request.is(&Method::POST) => create_port(state, &request.body["port"]),
         ["ports"] => list("ports", state.ports.values().map(|p| port(state, p)).collect()),
         ["ports", id] => one_port(state, request, id),
-        other => HERE.missing("Resource", &other.join("/")),
+        other => extras::network(state, request, other).unwrap_or_else(|| HERE.missing("Resource", &other.join("/"))),
     }
 }
 

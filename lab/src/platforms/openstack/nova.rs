@@ -6,6 +6,8 @@ use axum::http::Method;
 use serde_json::{Map, Value, json};
 
 use super::boot;
+use super::console;
+use super::extras;
 use super::model::{Flavor, Pending, Server, ServerNext, State, later_z};
 use super::wire::{Reply, Request, Service, listing, text};
 use super::{Cloud, PROJECT_ID, USER_ID, times};
@@ -91,7 +93,7 @@ pub(super) fn server_view(state: &State, server: &Server, version: u32) -> Value
     let mut view = json!({
         "id": server.id, "name": server.name, "status": server.status, "tenant_id": PROJECT_ID, "user_id": USER_ID,
         "created": server.created, "updated": server.updated, "hostId": "4f2d0a", "progress": 0, "accessIPv4": "",
-        "accessIPv6": "", "metadata": server.metadata, "key_name": null, "config_drive": "", "links": [],
+        "accessIPv6": "", "metadata": server.metadata, "key_name": server.key, "config_drive": "", "links": [],
         "image": image, "flavor": flavor, "addresses": addresses(state, server),
         "security_groups": [{"name": "default"}], "os-extended-volumes:volumes_attached": attached,
         "OS-EXT-STS:power_state": power, "OS-EXT-STS:task_state": server.task, "OS-EXT-STS:vm_state": vm_state,
@@ -162,12 +164,18 @@ pub fn handle(cloud: &Cloud, state: &mut State, request: &Request<'_>) -> Reply 
         ["v2.1", rest @ ..] => rest,
         _ => return HERE.missing("Resource", &request.path.join("/")),
     };
+    if let Some(reply) = extras::compute(cloud, state, request, path) {
+        return reply;
+    }
     match path {
         ["servers"] if request.is(&Method::POST) => boot::create(cloud, state, request),
         ["servers"] => list_servers(cloud, state, request, false),
         ["servers", "detail"] => list_servers(cloud, state, request, true),
         ["servers", id, rest @ ..] if state.servers.contains_key(*id) => server(cloud, state, request, id, rest),
         ["servers", id, ..] => HERE.missing("Instance", id),
+        ["flavors", ..] if !request.is(&Method::GET) => {
+            HERE.error(403, "Policy doesn't allow os_compute_api:os-flavor-manage to be performed.")
+        }
         ["flavors"] => {
             let brief = state.flavors.iter().map(|f| json!({"id": f.id, "name": f.name, "links": []})).collect();
             listing("flavors", brief, request, &format!("{}/compute", cloud.base))
@@ -212,6 +220,12 @@ fn server(cloud: &Cloud, state: &mut State, request: &Request<'_>, id: &str, res
                 None => HERE.missing("Instance", id),
             }
         }
+        ["remote-consoles"] if request.is(&Method::POST) && request.version >= console::REMOTE => {
+            match state.servers.get(id) {
+                Some(server) => console::remote(cloud, server, request),
+                None => HERE.missing("Instance", id),
+            }
+        }
         ["action"] => action(cloud, state, request, id),
         ["os-volume_attachments", ..] => attachments(state, request, id, rest),
         ["os-interface"] => {
@@ -252,6 +266,11 @@ fn action(cloud: &Cloud, state: &mut State, request: &Request<'_>, id: &str) -> 
         return boot::create_image(cloud, state, request, id, argument);
     }
     let Some(server) = state.servers.get_mut(id) else { return HERE.missing("Instance", id) };
+    match name.as_str() {
+        "os-getConsoleOutput" => return console::output(server, argument),
+        "os-getVNCConsole" => return console::vnc(cloud, server, request, argument),
+        _ => {}
+    }
     let conflict = |verb: &str, server: &Server| {
         let vm_state = match server.status {
             "ACTIVE" => "active",

@@ -216,6 +216,7 @@ fn add(state: &mut State, vm: &told::Vm) {
         metadata: vm.extra.clone(),
         guest: Some(guest),
         fault: None,
+        key: None,
         created: now_z(),
         updated: now_z(),
         pending: None,

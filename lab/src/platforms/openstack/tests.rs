@@ -218,3 +218,135 @@ fn two_changes_in_one_second_are_told_as_of_two() {
     assert!(super::model::later_z(&second) > second);
     assert!(super::model::later_z("no time") >= first, "whatever stood there before");
 }
+
+#[test]
+fn a_key_pair_is_made_shown_given_to_a_server_and_removed() {
+    let client = Client::new();
+    let keys = "/compute/v2.1/os-keypairs";
+    let wanted = |name: &str, key: Option<&str>| json!({"keypair": {"name": name, "public_key": key}});
+    let public = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl lab@example";
+    let (status, made) = client.call(Method::POST, keys, &wanted("given", Some(public)));
+    assert_eq!((status, text(&made, "/keypair/public_key")), (200, public));
+    assert_eq!(text(&made, "/keypair/fingerprint"), "65:96:2d:fc:e8:d5:a9:11:64:0c:0f:ea:00:6e:5b:bd");
+    assert!(made["keypair"].get("private_key").is_none());
+    let (status, body) = client.call(Method::POST, keys, &wanted("given", Some(public)));
+    assert_eq!((status, text(&body, "/conflictingRequest/message")), (409, "Key pair 'given' already exists."));
+    assert_eq!(client.call(Method::POST, keys, &wanted("odd", Some("no key"))).0, 400);
+
+    let made = client.reply(Method::POST, keys, "compute 2.2", &json!({"keypair": {"name": "made"}}));
+    let body: Value = serde_json::from_slice(&made.body).unwrap();
+    assert_eq!((made.status, text(&body, "/keypair/type")), (201, "ssh"));
+    let private = russh::keys::PrivateKey::from_openssh(text(&body, "/keypair/private_key")).unwrap();
+    assert!(text(&body, "/keypair/public_key").starts_with(&private.public_key().to_openssh().unwrap()));
+    assert_eq!(client.reply(Method::POST, keys, "compute 2.92", &json!({"keypair": {"name": "x"}})).status, 400);
+
+    let all = client.get(&format!("{keys}?limit=1&marker=given"));
+    assert_eq!(text(&all, "/keypairs/0/keypair/name"), "made");
+    assert_eq!(client.get(&format!("{keys}/given"))["keypair"]["deleted"], false);
+    let flavors = client.get("/compute/v2.1/flavors");
+    let images = client.get("/image/v2/images?name=rhel-8.10-x86_64");
+    let mut server = json!({"server": {
+        "name": "keyed", "flavorRef": flavors["flavors"][0]["id"], "imageRef": images["images"][0]["id"], "key_name": "none",
+    }});
+    assert_eq!(client.call(Method::POST, "/compute/v2.1/servers", &server).0, 400);
+    server["server"]["key_name"] = json!("given");
+    assert_eq!(client.call(Method::POST, "/compute/v2.1/servers", &server).0, 202);
+    assert_eq!(client.server("keyed")["key_name"], "given");
+    assert_eq!(client.call(Method::DELETE, &format!("{keys}/given"), &Value::Null).0, 202);
+    assert_eq!(client.call(Method::DELETE, &format!("{keys}/given"), &Value::Null).0, 404);
+}
+
+#[test]
+fn quotas_and_limits_count_what_there_is_and_can_only_be_read() {
+    let client = Client::new();
+    let servers = client.get("/compute/v2.1/servers")["servers"].as_array().unwrap().len();
+    let quota = format!("/compute/v2.1/os-quota-sets/{PROJECT_ID}");
+    let detail = client.get(&format!("{quota}/detail"));
+    assert_eq!(detail["quota_set"]["instances"], json!({"limit": -1, "in_use": servers, "reserved": 0}));
+    assert_eq!(client.get(&quota)["quota_set"]["id"], PROJECT_ID);
+    assert_eq!(client.get(&format!("{quota}/defaults"))["quota_set"]["fixed_ips"], -1);
+    let newer = client.reply(Method::GET, &quota, "compute 2.57", &Value::Null);
+    let newer: Value = serde_json::from_slice(&newer.body).unwrap();
+    assert!(newer["quota_set"].get("fixed_ips").is_none() && newer["quota_set"]["cores"] == -1, "{newer}");
+    assert_eq!(client.call(Method::PUT, &quota, &json!({"quota_set": {"cores": 1}})).0, 403);
+    let limits = client.get("/compute/v2.1/limits");
+    assert_eq!(limits["limits"]["absolute"]["totalInstancesUsed"], servers);
+    assert!(limits["limits"]["absolute"]["totalRAMUsed"].as_u64().unwrap() > 0);
+
+    let volumes = client.get(&client.volumes("/volumes/detail"))["volumes"].as_array().unwrap().clone();
+    let size: u64 = volumes.iter().map(|volume| volume["size"].as_u64().unwrap()).sum();
+    let absolute = client.get(&client.volumes("/limits"))["limits"]["absolute"].clone();
+    assert_eq!((&absolute["totalVolumesUsed"], &absolute["totalGigabytesUsed"]), (&json!(volumes.len()), &json!(size)));
+    let quota = client.volumes(&format!("/os-quota-sets/{PROJECT_ID}"));
+    assert_eq!(client.get(&quota)["quota_set"]["gigabytes"], -1);
+    let used = client.get(&format!("{quota}?usage=True"));
+    assert_eq!(used["quota_set"]["gigabytes"]["in_use"], size);
+    let kind = text(&volumes[0], "/volume_type");
+    assert!(used["quota_set"][format!("volumes_{kind}")]["in_use"].as_u64().unwrap() > 0, "{used}");
+    assert_eq!(client.call(Method::PUT, &quota, &json!({})).0, 403);
+
+    let quota = format!("/network/v2.0/quotas/{PROJECT_ID}");
+    let networks = client.get("/network/v2.0/networks")["networks"].as_array().unwrap().len();
+    assert_eq!(client.get(&format!("{quota}/details"))["quota"]["network"]["used"], networks);
+    assert_eq!(client.get(&quota)["quota"]["port"], -1);
+    let (status, body) = client.call(Method::DELETE, &quota, &Value::Null);
+    assert_eq!((status, text(&body, "/NeutronError/type")), (403, "PolicyNotAuthorized"));
+    for path in ["/network/v2.0/security-groups", "/compute/v2.1/flavors", &client.volumes("/types")] {
+        assert_eq!(client.call(Method::POST, path, &json!({})).0, 403, "{path}");
+    }
+}
+
+#[test]
+fn a_server_that_is_on_has_said_who_it_is_and_has_a_screen() {
+    let client = Client::new();
+    let path = |name: &str| format!("/compute/v2.1/servers/{}", text(&client.server(name), "/id"));
+    let (linux, windows) = (path("mtv-tests-rhel8"), path("mtv-win2019-3disks"));
+    let said = |path: &str, length: Value| {
+        let body = json!({"os-getConsoleOutput": {"length": length}});
+        client.call(Method::POST, &format!("{path}/action"), &body)
+    };
+    let screen = json!({"os-getVNCConsole": {"type": "novnc"}});
+    assert_eq!(said(&linux, Value::Null), (200, json!({"output": ""})), "it is off");
+    assert_eq!(client.call(Method::POST, &format!("{linux}/action"), &screen).0, 409);
+    for path in [&linux, &windows] {
+        client.call(Method::POST, &format!("{path}/action"), &json!({"os-start": null}));
+    }
+    let (_, all) = said(&linux, Value::Null);
+    assert!(text(&all, "/output").starts_with("[    0.000000] Command line:"), "{all}");
+    let (_, last) = said(&linux, json!(1));
+    let last = text(&last, "/output");
+    assert!(last.ends_with(" login: \n") && last.lines().count() == 1, "{last}");
+    assert_eq!(said(&linux, json!("2")).1["output"].as_str().unwrap().lines().count(), 2);
+    assert_eq!(said(&linux, json!("many")).0, 400);
+    assert_eq!(said(&windows, Value::Null), (200, json!({"output": ""})));
+
+    let (status, body) = client.call(Method::POST, &format!("{linux}/action"), &screen);
+    assert_eq!((status, text(&body, "/console/type")), (200, "novnc"));
+    assert_eq!(client.reply(Method::POST, &format!("{linux}/action"), "compute 2.6", &screen).status, 404);
+    let remote = json!({"remote_console": {"protocol": "vnc", "type": "novnc"}});
+    let remote = client.reply(Method::POST, &format!("{linux}/remote-consoles"), "compute 2.6", &remote);
+    let remote: Value = serde_json::from_slice(&remote.body).unwrap();
+    assert!(text(&remote, "/remote_console/url").starts_with("https://cloud/"), "{remote}");
+}
+
+#[test]
+fn hypervisors_zones_and_extensions_are_told() {
+    let client = Client::new();
+    let brief = client.get("/compute/v2.1/os-hypervisors");
+    assert_eq!((&brief["hypervisors"][0]["id"], brief["hypervisors"][0].get("vcpus")), (&json!(1), None));
+    let full = client.get("/compute/v2.1/os-hypervisors/1")["hypervisor"].clone();
+    assert_eq!(full["vcpus_used"], client.get("/compute/v2.1/limits")["limits"]["absolute"]["totalCoresUsed"]);
+    let newest = client.reply(Method::GET, "/compute/v2.1/os-hypervisors/detail", "compute 2.88", &Value::Null);
+    let newest: Value = serde_json::from_slice(&newest.body).unwrap();
+    let newest = &newest["hypervisors"][0];
+    assert!(newest["id"].is_string() && newest.get("vcpus").is_none() && newest["state"] == "up", "{newest}");
+    assert_eq!(client.call(Method::GET, "/compute/v2.1/os-hypervisors/9", &Value::Null).0, 404);
+    let zones = client.get("/compute/v2.1/os-availability-zone");
+    assert_eq!(text(&zones, "/availabilityZoneInfo/0/zoneName"), "nova");
+    let zones = client.get("/compute/v2.1/os-availability-zone/detail");
+    assert_eq!(text(&zones, "/availabilityZoneInfo/0/zoneName"), "internal");
+    let extensions = client.get("/compute/v2.1/extensions");
+    assert!(extensions["extensions"].as_array().unwrap().iter().any(|one| one["alias"] == "os-keypairs"));
+    assert_eq!(text(&client.get("/compute/v2.1/extensions/os-keypairs"), "/extension/name"), "Keypairs");
+    assert_eq!(client.call(Method::GET, "/compute/v2.1/extensions/none", &Value::Null).0, 404);
+}

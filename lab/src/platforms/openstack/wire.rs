@@ -112,6 +112,7 @@ impl Service {
             }
             Self::Network => {
                 let kind = match status {
+                    403 => "PolicyNotAuthorized",
                     404 => "ResourceNotFound",
                     409 => "Conflict",
                     _ => "BadRequest",

@@ -27,6 +27,7 @@ use crate::pki::LabCa;
 mod auth;
 mod body;
 mod devices;
+mod extras;
 mod model;
 mod node;
 mod operate;
@@ -264,9 +265,15 @@ async fn api(
             engine.follow_up(done.then);
             form.answer(done.status, done.root, &done.node)
         }
-        Some(Err(fault)) => form.fault(&fault, method == Method::POST && segments.len() == 3 && segments[2] != "nics"),
+        Some(Err(fault)) => form.fault(&fault, of_action(&method, &segments)),
         None => StatusCode::METHOD_NOT_ALLOWED.into_response(),
     }
+}
+
+/// `vms/ID/ACTION`, or an action of a console: other things that are made tell a fault as such.
+fn of_action(method: &Method, path: &[&str]) -> bool {
+    let deep = matches!(path, [_, _, "graphicsconsoles", _, _]);
+    method == Method::POST && (deep || matches!(path, [_, _, what] if !matches!(*what, "nics" | "tags")))
 }
 
 /// `None`: the resource knows no such method.
@@ -295,6 +302,6 @@ fn change(
         ("DELETE", ["vms", id, "diskattachments", disk]) => devices::detach(state, id, disk, params, correlation),
         ("POST", ["disks"]) => devices::create_disk(state, body, correlation),
         ("DELETE", ["disks", id]) => devices::remove_disk(state, id, correlation),
-        _ => return None,
+        _ => return extras::change(state, method.as_str(), path, body),
     })
 }

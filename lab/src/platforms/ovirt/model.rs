@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
+use super::extras::Tag;
 use crate::api::world::{Failure, Tools};
 use crate::kept::{Word, word};
 
@@ -223,6 +224,8 @@ pub struct State {
     pub templates: BTreeMap<String, Machine>,
     pub vms: BTreeMap<String, Machine>,
     pub disks: BTreeMap<String, Disk>,
+    #[serde(default)]
+    pub tags: BTreeMap<String, Tag>,
     /// Oldest first. Neither events nor jobs are kept.
     #[serde(skip)]
     pub events: Vec<Event>,

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::body::Body;
+use super::extras;
 use super::model::{Attachment, Disk, Going, Job, Machine, Nic, State, fresh_id, now};
 use super::node::{Node, Object};
 use super::read::Params;
@@ -112,13 +113,20 @@ pub fn create(state: &mut State, body: &Body, correlation: &str) -> Result<Done,
         return Err(Fault { status: 404, reason: "Operation Failed", detail });
     }
     let named = |t: &&Machine| body.text("template/id") == Some(&t.id) || body.text("template/name") == Some(&t.name);
-    let template = state.templates.values().filter(named).max_by_key(|t| t.version).cloned();
+    let blank = extras::blank();
+    let all = state.templates.values().chain(std::iter::once(&blank));
+    let template = all.filter(named).max_by_key(|t| t.version).cloned();
     let Some(template) = template else {
         let detail = "Entity not found: Template".to_owned();
         return Err(Fault { status: 404, reason: "Operation Failed", detail });
     };
     let overrides = overrides(&template, body)?;
     let (id, then) = copy(state, &template, body, &overrides, correlation)?;
+    // Of a template without disks nothing is copied.
+    if template.attachments.is_empty() {
+        let then = then.and_then(|now| (now.step)(state));
+        return Ok(Done::object(201, "vm", shown(state, &id), then));
+    }
     Ok(Done::object(202, "vm", shown(state, &id).text("creation_status", "in_progress"), then))
 }
 

@@ -68,6 +68,7 @@ fn marks(state: &State) -> BTreeMap<String, String> {
     let mut all: BTreeMap<String, String> = state.vms.values().map(|m| machine("VM", m)).collect();
     all.extend(state.templates.values().map(|m| machine("template", m)));
     all.extend(state.disks.values().map(disk));
+    all.extend(state.tags.values().map(|tag| (tag.id.clone(), format!("oVirt tag {} of {:?}", tag.name, tag.vms))));
     all
 }
 

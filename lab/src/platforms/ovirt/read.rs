@@ -1,7 +1,9 @@
 //! GET: a path and its parameters → the resource.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use super::extras;
 use super::model::{Event, Machine, State};
 use super::node::{Node, Object, list};
 use super::search::Search;
@@ -47,12 +49,16 @@ pub fn get(state: &State, path: &[&str], params: &Params) -> Option<Answer> {
             Some(("disks", searched("disk", state.disks.values().map(disk), params)))
         }
         ["disks", id] => Some(("disk", Node::Object(view::disk(state.disks.get(*id)?)))),
+        ["users" | "roles" | "permissions" | "tags", ..]
+        | ["vms" | "templates", _, "graphicsconsoles" | "tags", ..] => extras::get(state, path, params),
         ["templates"] => {
             let one = |m: &Machine| (machine_fields(state, m), view_vm::template(state, m, &follow));
-            Some(("templates", searched("template", state.templates.values().map(one), params)))
+            let blank = extras::blank();
+            let all = std::iter::once(&blank).chain(state.templates.values());
+            Some(("templates", searched("template", all.map(one), params)))
         }
         ["templates", id, rest @ ..] => {
-            let machine = state.templates.get(*id)?;
+            let machine = &*template(state, id)?;
             match rest {
                 [] => Some(("template", Node::Object(view_vm::template(state, machine, &follow)))),
                 rest => of_machine(state, machine, rest, &follow),
@@ -117,12 +123,19 @@ fn of_machine(state: &State, machine: &Machine, rest: &[&str], follow: &Follow) 
         ["cdroms"] => Some(("cdroms", view_vm::cdroms(machine))),
         ["watchdogs"] => Some(("watchdogs", list("watchdog", Vec::new()))),
         ["hostdevices"] => Some(("host_devices", list("host_device", Vec::new()))),
-        ["tags"] => Some(("tags", list("tag", Vec::new()))),
         _ => None,
     }
 }
 
-fn fields(id: &str, name: &str) -> BTreeMap<&'static str, String> {
+/// Also the one that every engine has.
+pub(super) fn template<'a>(state: &'a State, id: &str) -> Option<Cow<'a, Machine>> {
+    if id == view::BLANK {
+        return Some(Cow::Owned(extras::blank()));
+    }
+    state.templates.get(id).map(Cow::Borrowed)
+}
+
+pub(super) fn fields(id: &str, name: &str) -> BTreeMap<&'static str, String> {
     BTreeMap::from([("id", id.to_owned()), ("name", name.to_owned()), ("alias", name.to_owned())])
 }
 
@@ -141,7 +154,7 @@ fn number(params: &Params, name: &str) -> Option<usize> {
 }
 
 /// The items that `search` means, a page of `max`. An illegal search finds nothing.
-fn searched(
+pub(super) fn searched(
     item: &'static str,
     all: impl Iterator<Item = (BTreeMap<&'static str, String>, Object)>,
     params: &Params,

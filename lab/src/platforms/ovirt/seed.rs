@@ -35,6 +35,7 @@ pub fn state(source: &Source) -> State {
         templates: BTreeMap::new(),
         vms: BTreeMap::new(),
         disks: BTreeMap::new(),
+        tags: BTreeMap::new(),
         events: Vec::new(),
         jobs: Vec::new(),
     };

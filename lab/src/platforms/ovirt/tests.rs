@@ -163,3 +163,78 @@ fn a_listing_is_searched_followed_and_paged() {
     assert!(networks["network"][0]["vnic_profiles"]["vnic_profile"][0]["id"].is_string());
     assert_eq!(networks["network"][1]["vlan"]["id"], "120");
 }
+
+#[test]
+fn a_console_is_served_while_its_vm_is_on() {
+    let mut state = seed::state(&crate::api::world::World::shipped().unwrap().ovirt);
+    let (id, then) = make(&mut state, "a");
+    finish(&mut state, then);
+    let path = format!("vms/{id}/graphicsconsoles");
+    let file = format!("{path}/766e63/remoteviewerconnectionfile");
+    assert_eq!(get(&state, &path, &[])["graphics_console"][0]["protocol"], "vnc");
+    assert_eq!(get(&state, &path, &[("current", "true")]), json!({}), "nothing is served of a VM that is off");
+    assert_eq!(ask(&mut state, Method::POST, &file, json!({})).err().unwrap().status, 409);
+    let (_, then) = ask(&mut state, Method::POST, &format!("vms/{id}/start"), json!({})).unwrap();
+    finish(&mut state, then);
+    let console = get(&state, &format!("{path}/766e63"), &[("current", "true")]);
+    let host = get(&state, "hosts", &[])["host"][0]["address"].clone();
+    assert_eq!((&console["address"], &console["vm"]["id"]), (&host, &json!(id)));
+    let (told, _) = ask(&mut state, Method::POST, &file, json!({})).unwrap();
+    let port = console["port"].as_str().unwrap();
+    assert!(told["remote_viewer_connection_file"].as_str().unwrap().contains(&format!("\nport={port}\n")), "{told}");
+    let (told, _) = ask(&mut state, Method::POST, &format!("vms/{id}/ticket"), json!({})).unwrap();
+    assert!(told["ticket"]["value"].is_string(), "{told}");
+    assert_eq!(get(&state, &format!("{path}/73"), &[]), Value::Null);
+}
+
+#[test]
+fn blank_is_there_and_makes_a_vm_of_nothing_at_once() {
+    let mut state = seed::state(&crate::api::world::World::shipped().unwrap().ovirt);
+    let all = get(&state, "templates", &[]);
+    let blank = &all["template"][0];
+    assert_eq!((&blank["id"], &blank["name"]), (&json!("00000000-0000-0000-0000-000000000000"), &json!("Blank")));
+    assert_eq!(get(&state, "templates", &[("search", "name=blank")])["template"].as_array().unwrap().len(), 1);
+    let attached = format!("templates/{}/diskattachments", blank["id"].as_str().unwrap());
+    assert_eq!(get(&state, &attached, &[]), json!({}));
+    let body = json!({"name": "bare", "cluster": {"id": state.cluster.id}, "template": {"name": "Blank"}});
+    let (vm, then) = ask(&mut state, Method::POST, "vms", body).unwrap();
+    assert_eq!((&vm["status"], then.is_none()), (&json!("down"), true));
+    assert_eq!(codes(&state, vm["id"].as_str().unwrap()), ["53", "37"]);
+}
+
+#[test]
+fn tags_are_made_given_and_go_with_what_is_under_them() {
+    let mut state = seed::state(&crate::api::world::World::shipped().unwrap().ovirt);
+    let vm = state.vms.keys().next().unwrap().clone();
+    let (upper, _) = ask(&mut state, Method::POST, "tags", json!({"name": "upper"})).unwrap();
+    assert_eq!(upper["parent"]["id"], "00000000-0000-0000-0000-000000000000");
+    let body = json!({"name": "lower", "parent": {"name": "upper"}});
+    let (lower, _) = ask(&mut state, Method::POST, "tags", body).unwrap();
+    assert_eq!(lower["parent"]["id"], upper["id"]);
+    assert_eq!(ask(&mut state, Method::POST, "tags", json!({"name": "upper"})).err().unwrap().status, 409);
+    assert_eq!(ask(&mut state, Method::POST, "tags", json!({})).err().unwrap().reason, "Incomplete parameters");
+    let own = format!("vms/{vm}/tags");
+    assert_eq!(ask(&mut state, Method::POST, &own, json!({"name": "none"})).err().unwrap().status, 404);
+    ask(&mut state, Method::POST, &own, json!({"name": "lower"})).unwrap();
+    assert_eq!(get(&state, &own, &[])["tag"][0]["id"], lower["id"]);
+    assert_eq!(get(&state, &format!("vms/{vm}"), &[("follow", "tags")])["tags"]["tag"][0]["name"], "lower");
+    let given = format!("{own}/{}", lower["id"].as_str().unwrap());
+    ask(&mut state, Method::DELETE, &given, json!({})).unwrap();
+    assert_eq!(ask(&mut state, Method::DELETE, &given, json!({})).err().unwrap().status, 404);
+    let path = format!("tags/{}", upper["id"].as_str().unwrap());
+    ask(&mut state, Method::DELETE, &path, json!({})).unwrap();
+    let left = get(&state, "tags", &[]);
+    assert_eq!(left["tag"].as_array().unwrap().iter().map(|tag| &tag["name"]).collect::<Vec<_>>(), ["root"]);
+    assert_eq!(get(&state, &path, &[]), Value::Null);
+}
+
+#[test]
+fn the_administrator_is_there_and_may_do_everything() {
+    let state = seed::state(&crate::api::world::World::shipped().unwrap().ovirt);
+    let permission = get(&state, "permissions", &[])["permission"][0].clone();
+    let at = |what: &str| get(&state, &format!("{what}s/{}", permission[what]["id"].as_str().unwrap()), &[]);
+    assert_eq!((&at("user")["user_name"], &at("role")["name"]), (&json!("admin@internal-authz"), &json!("SuperUser")));
+    assert_eq!(get(&state, "users", &[("search", "name=nobody")]), json!({}));
+    assert_eq!(get(&state, "users/none", &[]), Value::Null);
+    assert!(get(&state, "roles", &[])["role"].as_array().unwrap().iter().any(|role| role["name"] == "UserRole"));
+}

@@ -6,7 +6,7 @@ use super::node::{Node, Object, list};
 /// Where the API is.
 pub const API: &str = "/ovirt-engine/api";
 const VERSION: &str = "4.5.10-1.el8ev";
-const BLANK: &str = "00000000-0000-0000-0000-000000000000";
+pub const BLANK: &str = "00000000-0000-0000-0000-000000000000";
 
 /// Which links a client wants inline: `nics,disk_attachments.disk`.
 #[derive(Debug, Clone, Default)]
@@ -51,8 +51,12 @@ pub fn root(state: &State) -> Object {
         "hosts",
         "jobs",
         "networks",
+        "permissions",
+        "roles",
         "storagedomains",
+        "tags",
         "templates",
+        "users",
         "vms",
         "vnicprofiles",
     ];

@@ -1,16 +1,17 @@
 //! VMs and templates with what belongs to them, as clients see them.
 
+use super::extras;
 use super::model::{Attachment, Machine, Nic, Snapshot, State};
 use super::node::{Node, Object, list};
-use super::view::{API, Follow, disk, links, reference};
+use super::view::{API, BLANK, Follow, disk, links, reference};
 
 /// Where a VM's or a template's own resources are.
-fn path(machine: &Machine) -> String {
+pub fn path(machine: &Machine) -> String {
     let collection = if machine.status == "ok" { "templates" } else { "vms" };
     format!("{API}/{collection}/{}", machine.id)
 }
 
-fn owner(machine: &Machine) -> (&'static str, Object) {
+pub fn owner(machine: &Machine) -> (&'static str, Object) {
     if machine.status == "ok" {
         ("template", reference("templates", &machine.id))
     } else {
@@ -71,19 +72,18 @@ pub fn template(state: &State, machine: &Machine, follow: &Follow) -> Object {
         .text("version_number", machine.version)
         .object("base_template", reference("templates", &machine.id));
     let object = common(state, machine).text("status", machine.status).object("version", version);
-    followed(state, machine, object, follow, &["nics", "diskattachments"])
+    followed(state, machine, object, follow, &["nics", "diskattachments", "graphicsconsoles", "tags"])
 }
 
 pub fn vm(state: &State, machine: &Machine, follow: &Follow) -> Object {
     let own = path(machine);
     let actions = ["start", "stop", "shutdown", "reboot", "clone"]
         .map(|name| Node::Object(Object::new().text("href", format!("{own}/{name}")).text("rel", name)));
-    let blank = "00000000-0000-0000-0000-000000000000";
-    let template = machine.template.as_deref().unwrap_or(blank);
+    let template = machine.template.as_deref().unwrap_or(BLANK);
     let mut object = common(state, machine)
         .object("actions", Object::new().with("link", Node::Repeat(actions.to_vec())))
         // A clone does not hold its template.
-        .object("template", reference("templates", blank))
+        .object("template", reference("templates", BLANK))
         .object("original_template", reference("templates", template))
         .text("status", machine.status)
         .text("stop_reason", "")
@@ -103,7 +103,17 @@ pub fn vm(state: &State, machine: &Machine, follow: &Follow) -> Object {
                 .object("version", Object::new().text("full_version", machine.guest.release)),
         );
     }
-    let all = ["nics", "diskattachments", "snapshots", "reporteddevices", "cdroms", "watchdogs", "hostdevices"];
+    let all = [
+        "nics",
+        "diskattachments",
+        "snapshots",
+        "reporteddevices",
+        "cdroms",
+        "watchdogs",
+        "hostdevices",
+        "graphicsconsoles",
+        "tags",
+    ];
     followed(state, machine, object, follow, &all)
 }
 
@@ -125,6 +135,10 @@ fn followed(state: &State, machine: &Machine, mut object: Object, follow: &Follo
             "cdroms" => object.with("cdroms", cdroms(machine)),
             "watchdogs" => object.list("watchdogs", "watchdog", Vec::new()),
             "hostdevices" => object.list("host_devices", "host_device", Vec::new()),
+            "graphicsconsoles" => {
+                object.list("graphics_consoles", "graphics_console", extras::consoles(state, machine, false))
+            }
+            "tags" => object.list("tags", "tag", extras::tags_of(state, machine)),
             _ => object,
         };
     }
