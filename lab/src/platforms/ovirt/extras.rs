@@ -316,10 +316,13 @@ fn remove_tag(state: &mut State, id: &str) -> Result<Done, Fault> {
     if id == ROOT {
         return Err(Fault::conflict("Cannot remove Tag. The root tag can't be removed."));
     }
-    state.tags.remove(id).ok_or_else(Fault::gone)?;
+    if !state.tags.contains_key(id) {
+        return Err(Fault::gone());
+    }
     let mut gone = vec![id.to_owned()];
     while let Some(parent) = gone.pop() {
-        gone.extend(state.tags.extract_if(.., |_, tag| tag.parent == parent).map(|(id, _)| id));
+        state.tags.remove(&parent);
+        gone.extend(state.tags.values().filter(|tag| tag.parent == parent).map(|tag| tag.id.clone()));
     }
     Ok(Done::action(None, None))
 }
