@@ -403,7 +403,16 @@ fn what_oc_gathers_is_there_once_its_first_container_has_ended() {
     );
     // It ends with its container, while the pod goes on.
     assert!(lab.kubectl(&["logs", "-f", "g", "-c", "gather"]).contains("Gathering data"));
-    let archive = lab.kubectl(&["exec", "g", "-c", "copy", "--", "tar", "-C", "/must-gather/", "-c", "."]);
+    let copied = || lab.try_kubectl(&["exec", "g", "-c", "copy", "--", "tar", "-C", "/must-gather/", "-c", "."]);
+    assert!(copied().is_err(), "an account without rights sees nothing");
+    lab.kubectl(&[
+        "create",
+        "clusterrolebinding",
+        "g",
+        "--clusterrole=cluster-admin",
+        "--serviceaccount=default:default",
+    ]);
+    let archive = copied().unwrap();
     assert!(archive.contains("./namespaces/openshift-mtv/forklift.konveyor.io/providers/host.yaml"));
     let operators = lab.kubectl(&["get", "clusteroperators,clusterversion"]);
     assert!(operators.contains("machine-config") && operators.contains("Cluster version is 4."), "{operators}");

@@ -160,8 +160,13 @@ impl Decoder {
         let Some(head) = self.bytes.first_chunk::<HEAD>() else { return Ok(None) };
         let [a, b, c, d, flags, e, f, g] = *head;
         let length = usize::try_from(u32::from_be_bytes([0, e, f, g])).unwrap_or(usize::MAX);
-        if a & 0x80 != 0 && length > CONTROL_LIMIT {
+        let controls = a & 0x80 != 0;
+        if controls && length > CONTROL_LIMIT {
             return Err(Broken("a frame that is too long"));
+        }
+        // A client's streams have odd numbers, and nobody else opens one.
+        if !controls && d % 2 == 0 {
+            return Err(Broken("bytes of a stream that nobody has opened"));
         }
         if self.bytes.len() < HEAD + length {
             return Ok(None);
@@ -169,7 +174,7 @@ impl Decoder {
         self.bytes.advance(HEAD);
         let body = self.bytes.split_to(length).freeze();
         let last = flags & FIN != 0;
-        if a & 0x80 == 0 {
+        if !controls {
             return Ok(Some(Frame::Data { stream: u32::from_be_bytes([a, b, c, d]), bytes: body, last }));
         }
         if u16::from_be_bytes([a, b]) != VERSION {
