@@ -354,7 +354,9 @@ var nativeSequences = []sequence{
 		s.eventually("gone", pods+"/p", http.StatusNotFound)
 		claims := "/api/v1/namespaces/$NS/persistentvolumeclaims"
 		s.post("a claim", claims, `{"metadata":{"name":"c"},"spec":{"accessModes":["ReadWriteOnce"],"storageClassName":"none","resources":{"requests":{"storage":"1Gi"}}}}`, fields("spec", "status", "metadata.finalizers"))
-		s.patch("a claim's size", mergePatch, claims+"/c", `{"spec":{"resources":{"requests":{"storage":"2Gi"}}}}`, fields("reason", "code", "spec.resources"))
+		// One that no provisioner binds meanwhile: nothing is there to fill it.
+		s.post("a claim that waits", claims, `{"metadata":{"name":"w"},"spec":{"accessModes":["ReadWriteOnce"],"storageClassName":"none","resources":{"requests":{"storage":"1Gi"}},"dataSourceRef":{"apiGroup":"forklift.konveyor.io","kind":"OpenstackVolumePopulator","name":"none"}}}`, silent)
+		s.patch("a claim's size", mergePatch, claims+"/w", `{"spec":{"resources":{"requests":{"storage":"2Gi"}}}}`, fields("reason", "code", "spec.resources"))
 		s.post("a claim without size", claims, `{"metadata":{"name":"d"},"spec":{"accessModes":["ReadWriteOnce"]}}`, fields("reason", "code"))
 		services := "/api/v1/namespaces/$NS/services"
 		s.post("a service", services, `{"metadata":{"name":"s"},"spec":{"selector":{"a":"b"},"ports":[{"port":80}]}}`, fields("spec.type", "spec.sessionAffinity", "spec.ports", "spec.selector", "status"))
