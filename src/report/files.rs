@@ -40,7 +40,7 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 
 /// The file, to be read line by line.
 pub(super) fn open(path: &Path) -> io::Result<BufReader<File>> {
-    File::open(path).map(BufReader::new)
+    File::open(path).map(|file| BufReader::with_capacity(64 * 1024, file))
 }
 
 /// That many bytes from there on.

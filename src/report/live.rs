@@ -112,7 +112,7 @@ impl Taken {
             // What no stage asked for is the run's own.
             Some(if at == SpanId::INVALID { root } else { at }.to_string())
         };
-        trace::place(model, BufReader::new(&mut self.lines).lines(), instead_of, out)
+        trace::place(model, BufReader::new(&mut self.lines).lines(), Some(&instead_of), out)
     }
 }
 

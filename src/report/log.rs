@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::files::{self, File};
 use crate::api::names::CellId;
-use crate::event::{Event, EventKind, Finding, Outcome, SCHEMA};
+use crate::event::{Event, EventKind, Finding, Outcome, Problem, SCHEMA, Stage, Verdict, VmProgress};
 
 /// Why an event log could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -75,16 +75,31 @@ pub fn read_started(path: &Path) -> Result<Option<Event>, EventLogError> {
     Ok(None)
 }
 
-/// A check's line, field by field. Half of a log are these, and serde holds what is flattened or told by a tag as a
-/// tree before it reads it: three times for each of them.
+/// The name of a line's event, which our writer puts among its first fields; `None`: it is not there.
+pub(super) fn event_name(line: &[u8]) -> Option<&str> {
+    const BEFORE: usize = 96;
+    const TAG: &[u8] = br#""event":""#;
+    let head = line.get(..BEFORE).unwrap_or(line);
+    let at = head.windows(TAG.len()).position(|part| part == TAG)? + TAG.len();
+    let name = head.get(at..)?.split(|byte| *byte == b'"').next()?;
+    std::str::from_utf8(name).ok()
+}
+
+/// A line of the kinds that nearly all of a log are, field by field: serde holds what is flattened or told by a tag as
+/// a tree before it reads it, three times for each check.
 #[derive(Deserialize)]
-struct CheckLine<'a> {
+struct UsualLine<'a> {
     seq: u64,
     at: jiff::Timestamp,
     event: &'a str,
     cell: CellId,
     attempt: u32,
-    finding: FindingLine<'a>,
+    stage: Option<Stage>,
+    verdict: Option<Verdict>,
+    problem: Option<Problem>,
+    vms: Option<Vec<VmProgress>>,
+    #[serde(borrow)]
+    finding: Option<FindingLine<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -98,29 +113,41 @@ struct FindingLine<'a> {
     because: Option<String>,
 }
 
-impl CheckLine<'_> {
+impl UsualLine<'_> {
     /// `None`: the line is another, or one that must be read as any other.
     fn event(line: &[u8]) -> Option<Event> {
-        const BEFORE: usize = 96;
-        const TAG: &[u8] = br#""event":"check-finished""#;
-        let told = line.get(..BEFORE).unwrap_or(line).windows(TAG.len()).any(|part| part == TAG);
-        let read = told.then(|| serde_json::from_slice::<CheckLine<'_>>(line).ok()).flatten()?;
-        let finding = read.finding;
-        let outcome = match finding.outcome {
-            "passed" => Outcome::Passed { actual: finding.actual? },
-            "failed" => Outcome::Failed { expected: finding.expected?, actual: finding.actual? },
-            "not-judged" => Outcome::NotJudged { because: finding.because? },
+        const USUAL: [&str; 4] = ["check-finished", "progress", "stage-started", "stage-finished"];
+        let told = event_name(line).filter(|name| USUAL.contains(name))?;
+        let read = serde_json::from_slice::<UsualLine<'_>>(line).ok()?;
+        let UsualLine { seq, at, cell, attempt, problem, .. } = read;
+        let kind = match read.event {
+            "check-finished" => EventKind::CheckFinished { cell, attempt, finding: read.finding?.finding()? },
+            "progress" => EventKind::Progress { cell, attempt, vms: read.vms? },
+            "stage-started" => EventKind::StageStarted { cell, attempt, stage: read.stage? },
+            "stage-finished" => {
+                EventKind::StageFinished { cell, attempt, stage: read.stage?, verdict: read.verdict?, problem }
+            }
             _ => return None,
         };
-        let finding = Finding { check: finding.check, vm: finding.vm, subject: finding.subject, outcome };
-        let kind = EventKind::CheckFinished { cell: read.cell, attempt: read.attempt, finding };
-        (read.event == "check-finished").then_some(Event { seq: read.seq, at: read.at, kind })
+        (read.event == told).then_some(Event { seq, at, kind })
+    }
+}
+
+impl FindingLine<'_> {
+    fn finding(self) -> Option<Finding> {
+        let outcome = match self.outcome {
+            "passed" => Outcome::Passed { actual: self.actual? },
+            "failed" => Outcome::Failed { expected: self.expected?, actual: self.actual? },
+            "not-judged" => Outcome::NotJudged { because: self.because? },
+            _ => return None,
+        };
+        Some(Finding { check: self.check, vm: self.vm, subject: self.subject, outcome })
     }
 }
 
 /// The event of a line.
 pub(super) fn event_of(line: &[u8], path: &Path, number: usize) -> Result<Event, EventLogError> {
-    if let Some(event) = CheckLine::event(line) {
+    if let Some(event) = UsualLine::event(line) {
         return Ok(event);
     }
     let parsed = serde_json::from_slice::<Event>(line);
@@ -227,26 +254,44 @@ mod tests {
     }
 
     #[test]
-    fn a_check_is_read_field_by_field_as_any_other_event_is() {
+    fn what_a_log_is_full_of_is_read_field_by_field_as_any_other_event_is() {
         let outcomes = [
             Outcome::Passed { actual: "2 disks \u{e9} \"quoted\"".to_owned() },
             Outcome::Failed { expected: "1".to_owned(), actual: "\n".to_owned() },
             Outcome::NotJudged { because: "no guest agent".to_owned() },
         ];
-        for (outcome, subject) in outcomes.into_iter().zip([None, Some("sda".to_owned()), None]) {
+        let cell = || CellId::new("vsphere", "cold", None);
+        let checks = outcomes.into_iter().zip([None, Some("sda".to_owned()), None]).map(|(outcome, subject)| {
             let finding = Finding { check: "disk-count".to_owned(), vm: "rhel8".to_owned(), subject, outcome };
-            let kind = EventKind::CheckFinished { cell: CellId::new("vsphere", "cold", None), attempt: 2, finding };
+            EventKind::CheckFinished { cell: cell(), attempt: 2, finding }
+        });
+        let vms = [VmProgress::default(), VmProgress { percent: Some(50.0), total_mb: Some(7), ..Default::default() }];
+        let finished = |verdict, problem| EventKind::StageFinished {
+            cell: cell(),
+            attempt: 2,
+            stage: Stage::Migrate,
+            verdict,
+            problem,
+        };
+        let others = [
+            EventKind::Progress { cell: cell(), attempt: 2, vms: vms.to_vec() },
+            EventKind::StageStarted { cell: cell(), attempt: 2, stage: Stage::StorageMap },
+            finished(Verdict::Passed, None),
+            finished(Verdict::Errored, Some(Problem::new("\"gone\"").detail("since then").look_at("plan.yaml"))),
+        ];
+        for kind in checks.chain(others) {
             let event = Event { seq: 7, at: jiff::Timestamp::UNIX_EPOCH, kind };
             let line = serde_json::to_string(&event).unwrap();
-            assert_eq!(CheckLine::event(line.as_bytes()).as_ref(), Some(&event));
+            assert_eq!(UsualLine::event(line.as_bytes()).as_ref(), Some(&event));
             assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), event);
             // What it lacks is told as ever.
-            for lacking in [line.replace("\"attempt\":2,", ""), line.replace("\"outcome\":\"", "\"outcome\":\"un")] {
-                assert!(event_of(lacking.as_bytes(), Path::new("events.jsonl"), 1).is_err(), "{lacking}");
+            for (field, other) in [("\"attempt\":2,", ""), ("outcome\":\"", "outcome\":\"un"), ("vms\"", "vm\"")] {
+                let lacking = line.replace(field, other);
+                assert_eq!(event_of(lacking.as_bytes(), Path::new("log"), 1).is_err(), lacking != line, "{lacking}");
             }
         }
         let other = serde_json::to_string(&note(1)).unwrap();
-        assert_eq!(CheckLine::event(other.as_bytes()), None);
+        assert_eq!(UsualLine::event(other.as_bytes()), None);
     }
 
     #[test]

@@ -84,9 +84,9 @@ pub fn write_all_with(dir: &Path, run: &Reading, live: Option<&mut live::Taken>)
 /// requests are not events.
 pub fn write_again(dir: &Path, run: &Reading) -> Written {
     let there = dir.join("traces.jsonl");
-    let richer = files::open(&there).is_ok_and(|lines| trace::count(lines.lines()) > trace::made(&run.outline));
+    let richer = files::open(&there).is_ok_and(|lines| trace::more_than(trace::made(&run.outline), lines.lines()));
     write_files(dir, run, |out| match files::open(&there) {
-        Ok(lines) if richer => trace::place(&run.outline, lines.lines(), |_| None, out),
+        Ok(lines) if richer => trace::place(&run.outline, lines.lines(), None, out),
         _ => trace::write(&run.outline, out),
     })
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::files::{self, File};
-use super::log::{EventLogError, each_line, event_of};
+use super::log::{EventLogError, each_line, event_name, event_of};
 use super::model::{CellModel, RunModel};
 use crate::event::Event;
 
@@ -27,12 +27,28 @@ enum Cells {
     Logged(Log),
 }
 
-/// Where a line of the log is.
+/// Bytes of lines that are read at once, of those that follow each other.
+const AT_ONCE: u32 = 64 * 1024;
+
+/// Where lines of the log are that follow each other.
 #[derive(Debug, Clone, Copy)]
-struct Line {
+struct Lines {
     at: u64,
     length: u32,
+    /// Of the first.
     number: usize,
+}
+
+impl Lines {
+    /// Takes the line that follows; false where another does, or these are enough.
+    fn take(&mut self, line: Self) -> bool {
+        let length = self.length.saturating_add(line.length);
+        let taken = self.at + u64::from(self.length) == line.at && length <= AT_ONCE;
+        if taken {
+            self.length = length;
+        }
+        taken
+    }
 }
 
 #[derive(Debug)]
@@ -40,7 +56,7 @@ struct Log {
     path: PathBuf,
     file: File,
     /// By the cell's place.
-    lines: Vec<Vec<Line>>,
+    lines: Vec<Vec<Lines>>,
     /// What could not be written to the log, behind its last line.
     rest: Vec<Event>,
 }
@@ -75,16 +91,20 @@ impl Reading {
     /// told and could not be written any more.
     pub fn of_log(path: &Path, rest: Vec<Event>) -> Result<Self, EventLogError> {
         let mut outline = RunModel::outline();
-        let mut lines: Vec<Vec<Line>> = Vec::new();
+        let mut lines: Vec<Vec<Lines>> = Vec::new();
         let mut at = 0;
         let file = each_line(path, |text, number| {
-            let line = Line { at, length: u32::try_from(text.len()).unwrap_or(u32::MAX), number };
+            let line = Lines { at, length: u32::try_from(text.len()).unwrap_or(u32::MAX), number };
             at += text.len() as u64;
             if let Some(place) = take(&mut outline, text, path, number)? {
                 if lines.len() <= place {
                     lines.resize(outline.cells.len(), Vec::new());
                 }
-                lines.get_mut(place).into_iter().for_each(|of_cell| of_cell.push(line));
+                if let Some(of_cell) = lines.get_mut(place)
+                    && !of_cell.last_mut().is_some_and(|last| last.take(line))
+                {
+                    of_cell.push(line);
+                }
             }
             Ok(())
         })?;
@@ -98,8 +118,8 @@ impl Reading {
         let Some(cell) = self.outline.cells.get(place) else { return Ok(None) };
         let Cells::Logged(log) = &self.cells else { return Ok(Some(Cow::Borrowed(cell))) };
         let mut alone = self.outline.alone(place);
-        for line in log.lines.get(place).into_iter().flatten() {
-            alone.apply(&log.event(*line)?);
+        for lines in log.lines.get(place).into_iter().flatten() {
+            log.each(*lines, |event| alone.apply(event))?;
         }
         // Its own alone: the start of the run would make all cells of it.
         let own = log.rest.iter().filter(|event| event.kind.cell() == Some(&cell.info.id));
@@ -109,10 +129,13 @@ impl Reading {
 }
 
 impl Log {
-    fn event(&self, line: Line) -> Result<Event, EventLogError> {
+    fn each(&self, lines: Lines, mut take: impl FnMut(&Event)) -> Result<(), EventLogError> {
         let read_error = |source| EventLogError::Read { path: self.path.clone(), source };
-        let text = files::read_at(&self.file, line.at, line.length as usize).map_err(read_error)?;
-        event_of(&text, &self.path, line.number)
+        let text = files::read_at(&self.file, lines.at, lines.length as usize).map_err(read_error)?;
+        for (after, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
+            take(&event_of(line, &self.path, lines.number + after)?);
+        }
+        Ok(())
     }
 }
 
@@ -122,7 +145,8 @@ fn take(outline: &mut RunModel, text: &[u8], path: &Path, number: usize) -> Resu
         return Ok(None);
     }
     // Most lines are checks that passed and notes: an outline counts the first and leaves out the second.
-    if let Ok(head) = serde_json::from_slice::<Head<'_>>(text)
+    if matches!(event_name(text), Some("check-finished" | "note"))
+        && let Ok(head) = serde_json::from_slice::<Head<'_>>(text)
         && let Some(place) = head.cell.and_then(|cell| outline.place(cell))
     {
         let passed = head.finding.is_some_and(|finding| finding.outcome == "passed");

@@ -14,8 +14,9 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::ReportError;
@@ -328,13 +329,43 @@ pub(super) fn id_of(model: &RunModel) -> String {
     parent_of(model).map_or_else(|| trace_id(model.run_name()).to_string(), |(trace, _)| trace.to_owned())
 }
 
+/// A line of `traces.jsonl` whose spans stay as they are: they are most of it, and as a tree of values took a fifth of
+/// the time of all reports. One that says more is none of these.
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WithSpans<'a> {
+    #[serde(borrow)]
+    resource_spans: Vec<OfResource<'a>>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct OfResource<'a> {
+    #[serde(borrow)]
+    resource: Sender<'a>,
+    scope_spans: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schema_url: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Sender<'a> {
+    #[serde(borrow)]
+    attributes: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dropped_attributes_count: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entity_refs: Option<&'a RawValue>,
+}
+
 /// Writes lines of a `traces.jsonl` in the trace that the run is a part of, and with the resource that sends them; for
 /// parents that are in no line stands what `instead_of` says. Done twice it is as if done once. What is no line (one that
 /// was cut short) is left out.
 pub(super) fn place(
     model: &RunModel,
     lines: impl Iterator<Item = std::io::Result<String>>,
-    instead_of: impl Fn(&str) -> Option<String>,
+    instead_of: Option<&dyn Fn(&str) -> Option<String>>,
     out: &mut dyn Write,
 ) -> Result<(), FillError> {
     let parent = parent_of(model);
@@ -344,11 +375,23 @@ pub(super) fn place(
         .flatten()
         .map(|(key, value)| serde_json::json!({"key": key, "value": {"stringValue": value}}))
         .collect();
+    let as_text = serde_json::value::to_raw_value(&attributes).map_err(std::io::Error::from)?;
     let root = run_span(model.run_name()).to_string();
     for line in lines {
-        let Ok(mut line) = serde_json::from_str::<serde_json::Value>(&line?) else { continue };
+        let line = line?;
+        let spans_stay = parent.is_none() && instead_of.is_none();
+        if let Some(mut line) = spans_stay.then(|| serde_json::from_str::<WithSpans<'_>>(&line).ok()).flatten() {
+            if !attributes.is_empty() {
+                line.resource_spans.iter_mut().for_each(|of| of.resource.attributes = &as_text);
+            }
+            serde_json::to_writer(&mut *out, &line).map_err(std::io::Error::from)?;
+            out.write_all(b"\n")?;
+            continue;
+        }
+        let Ok(mut line) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
         for span in spans_of(&mut line).filter_map(serde_json::Value::as_object_mut) {
-            if let Some(above) = span.get("parentSpanId").and_then(|id| instead_of(id.as_str()?)) {
+            let other = instead_of.zip(span.get("parentSpanId").and_then(serde_json::Value::as_str));
+            if let Some(above) = other.and_then(|(instead_of, id)| instead_of(id)) {
                 span.insert("parentSpanId".to_owned(), above.into());
             }
             let Some((trace, span_id)) = parent else { continue };
@@ -367,8 +410,8 @@ pub(super) fn place(
     Ok(())
 }
 
-/// How many spans lines of a `traces.jsonl` hold; those that are none count nothing.
-pub(super) fn count(lines: impl Iterator<Item = std::io::Result<String>>) -> usize {
+/// Whether lines of a `traces.jsonl` hold more spans than that; those that are none count nothing.
+pub(super) fn more_than(spans: usize, lines: impl Iterator<Item = std::io::Result<String>>) -> bool {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Line {
@@ -387,7 +430,11 @@ pub(super) fn count(lines: impl Iterator<Item = std::io::Result<String>>) -> usi
         spans: Vec<IgnoredAny>,
     }
     let lines = lines.map_while(Result::ok).filter_map(|line| serde_json::from_str::<Line>(&line).ok());
-    lines.flat_map(|line| line.resource_spans).flat_map(|of| of.scope_spans).map(|scope| scope.spans.len()).sum()
+    let mut counted = 0;
+    lines.flat_map(|line| line.resource_spans).flat_map(|of| of.scope_spans).any(|scope| {
+        counted += scope.spans.len();
+        counted > spans
+    })
 }
 
 /// The root span of a run alone, as a line.
@@ -489,7 +536,7 @@ mod tests {
         let text = render(&model);
         let placed = |text: &str| {
             let mut out = Vec::new();
-            place(&model, text.lines().map(|line| Ok(line.to_owned())), |_| None, &mut out).unwrap();
+            place(&model, text.lines().map(|line| Ok(line.to_owned())), None, &mut out).unwrap();
             String::from_utf8(out).unwrap()
         };
         assert_eq!(placed(&text), text, "what is in its place stays as it is");
@@ -503,6 +550,40 @@ mod tests {
         let of_ci: Vec<_> = spans.iter().filter(|one| one["parentSpanId"] == span).map(|one| &one["name"]).collect();
         assert_eq!(of_ci, ["run"]);
         assert_eq!(id_of(&model), trace);
+    }
+
+    #[test]
+    fn spans_that_stay_in_their_trace_are_written_as_they_stand_and_the_sender_is_told_anew() {
+        let mut model = RunModel::from_events(&crate::report::fixture::events());
+        let unplaced = render(&model);
+        let said = BTreeMap::from([("service.name".to_owned(), "nightly \"1\"".to_owned())]);
+        model.environment.telemetry = Some(crate::event::Telemetry { traceparent: None, resource: said });
+        let placed = |text: &str, instead_of: Option<&dyn Fn(&str) -> Option<String>>| {
+            let mut out = Vec::new();
+            place(&model, text.lines().map(|line| Ok(line.to_owned())), instead_of, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(placed(&unplaced, None), render(&model));
+        // As where each span is looked at.
+        assert_eq!(placed(&unplaced, None), placed(&unplaced, Some(&|_| None)));
+        // What says more than lines of ours, and what was cut short.
+        let more = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"a"}]}]}],"more":1.50}"#;
+        let cut = unplaced.trim_end().strip_suffix('}').unwrap();
+        let text = placed(&format!("{more}\n{cut}\n"), None);
+        let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(told["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["name"], "a");
+        assert_eq!(told["resourceSpans"][0]["resource"]["attributes"][0]["value"]["stringValue"], "nightly \"1\"");
+        assert_eq!(told["more"], 1.5);
+    }
+
+    #[test]
+    fn a_trace_is_counted_until_it_holds_more() {
+        let model = RunModel::from_events(&crate::report::fixture::events());
+        let (text, all) = (render(&model), made(&model));
+        let lines = || text.lines().chain(["cut short"]).map(|line| Ok(line.to_owned()));
+        assert!(more_than(all - 1, lines()));
+        assert!(!more_than(all, lines()));
+        assert!(more_than(all, lines().chain(lines())));
     }
 
     #[test]
