@@ -76,6 +76,14 @@ impl Host {
         }
     }
 
+    /// Likewise, for the lab's controllers, which do not look at `metadata.managedFields`.
+    pub fn controllers_client(&self) -> kube::Client {
+        match self {
+            Self::Embedded { api, .. } => api.controllers_client(),
+            Self::Outside(outside) => outside.client(),
+        }
+    }
+
     pub fn url(&self) -> String {
         match self {
             Self::Embedded { api, .. } => api.url(),

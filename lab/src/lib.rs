@@ -225,13 +225,13 @@ impl Lab {
             further.push(format!("https://{}", endpoint.addr()));
             endpoints.push(endpoint);
         }
-        let events = Teller::new(&host.client(), options.events && host.is_own());
+        let events = Teller::new(&host.controllers_client(), options.events && host.is_own());
         // On a cluster from outside pods are its own affair, where no real Forklift needs them.
         let own_mtv = matches!(options.mtv, Mtv::Own);
         if options.nodes && (host.is_own() || !own_mtv) {
             controllers.spawn(
                 kubelet::run(KubeletOptions {
-                    client: host.client(),
+                    client: host.controllers_client(),
                     clock,
                     guests: directory.clone(),
                     pods: pods.clone(),
@@ -249,7 +249,7 @@ impl Lab {
                 let wire = faults.at("inventory", Dialect::Rest);
                 endpoints.push(serve::https_with("inventory", inventory_listener, tls, router, &wire)?);
                 let options = MtvOptions {
-                    client: host.client(),
+                    client: host.controllers_client(),
                     clock,
                     version,
                     namespace: MTV_NAMESPACE.to_owned(),
@@ -284,7 +284,7 @@ impl Lab {
         let baseline = host.objects();
         controllers.spawn(
             kubevirt::run(KubevirtOptions {
-                client: host.client(),
+                client: host.controllers_client(),
                 clock,
                 defects,
                 sky,
@@ -294,14 +294,14 @@ impl Lab {
             })
             .boxed(),
         );
-        controllers.spawn(workloads::run(host.client(), events.clone(), stop.clone()).boxed());
+        controllers.spawn(workloads::run(host.controllers_client(), events.clone(), stop.clone()).boxed());
         if options.nodes && host.is_own() {
-            controllers.spawn(namespaces::run(host.client(), ca.ca_pem().to_owned(), stop.clone()).boxed());
+            controllers.spawn(namespaces::run(host.controllers_client(), ca.ca_pem().to_owned(), stop.clone()).boxed());
         }
         let pods = !matches!(options.mtv, Mtv::Own);
         controllers.spawn(
             storage::run(StorageOptions {
-                client: host.client(),
+                client: host.controllers_client(),
                 clock,
                 guests: directory,
                 pods,

@@ -49,7 +49,7 @@ impl Entry {
 
     fn read(entry: &Value) -> Option<Self> {
         let text = |field: &str| entry[field].as_str().unwrap_or_default().to_owned();
-        (!text("operation").is_empty()).then(|| Self {
+        is_entry(entry).then(|| Self {
             manager: text("manager"),
             operation: text("operation"),
             api_version: text("apiVersion"),
@@ -85,6 +85,10 @@ impl Entry {
         }
         text
     }
+}
+
+fn is_entry(entry: &Value) -> bool {
+    entry["operation"].as_str().is_some_and(|operation| !operation.is_empty())
 }
 
 pub(super) fn read(object: &Value) -> Vec<Entry> {
@@ -130,20 +134,30 @@ fn ownable_changes(def: &ResourceDef, part: Part, found: &mut Comparison) {
 pub(super) fn updated(def: &ResourceDef, part: Part, manager: &str, old: Option<&Value>, new: &mut Value) {
     let nothing = json!({});
     let sent = new["metadata"].get("managedFields").filter(|f| f.is_array());
-    let mut entries = match (sent, old) {
-        (Some(_), _) => read(new),
-        (None, Some(old)) => read(old),
-        (None, None) => Vec::new(),
-    };
+    let there = old.and_then(|old| old["metadata"].get("managedFields")).filter(|f| f.is_array());
     // An object whose managers were cleared has none until somebody applies.
-    if old.is_some() && entries.is_empty() {
-        return write(new, entries);
+    if old.is_some() && sent.or(there).and_then(Value::as_array).is_none_or(|all| all.iter().all(|e| !is_entry(e))) {
+        return write(new, Vec::new());
     }
     let schema = def.schema();
     let nothing = if def.custom { nothing } else { empty_structs(schema, new) };
     let mut found = fields::compare(schema, old.unwrap_or(&nothing), new);
     ownable_changes(def, part, &mut found);
     let mut own = Entry::new(manager, "Update", def.api_version(), part);
+    if let Some(there) = there
+        && sent.is_none_or(|sent| sent == there)
+        && own.has(&found, there)
+    {
+        if sent.is_none() {
+            new["metadata"]["managedFields"] = there.clone();
+        }
+        return;
+    }
+    let mut entries = match (sent, old) {
+        (Some(_), _) => read(new),
+        (None, Some(old)) => read(old),
+        (None, None) => Vec::new(),
+    };
     if let Some(old) = entries.iter().position(|e| e.is(&own)) {
         let before = entries.remove(old);
         own.fields = before.fields.clone();
@@ -171,6 +185,24 @@ fn empty_structs(schema: Option<Schema<'_>>, new: &Value) -> Value {
 }
 
 impl Entry {
+    /// Whether nothing becomes of the managers `there`: all that was changed is this writer's already, and nobody
+    /// else's. A status that goes on is so each time, and need not be taken apart and put together again.
+    fn has(&self, found: &Comparison, there: &Value) -> bool {
+        let is_own = |entry: &&Value| {
+            let is = |field: &str, own: &str| entry[field].as_str().unwrap_or_default() == own;
+            is("manager", &self.manager)
+                && is("operation", &self.operation)
+                && is("subresource", &self.subresource)
+                && is("apiVersion", &self.api_version)
+        };
+        let (own, others): (Vec<&Value>, Vec<&Value>) = there.as_array().into_iter().flatten().partition(is_own);
+        let [own] = own.as_slice() else { return false };
+        let holds = |entry: &Value, path: &fields::Path| fields::holds(&entry["fieldsV1"], path);
+        found.added.is_empty()
+            && found.removed.is_empty()
+            && found.modified.iter().all(|path| holds(own, path) && !others.iter().any(|other| holds(other, path)))
+    }
+
     /// Owns what it set and changed, and no more what is gone.
     fn take(&mut self, found: &Comparison) -> bool {
         let before = self.fields.clone();

@@ -70,6 +70,7 @@ mod watch;
 mod webhooks;
 mod websocket;
 mod write;
+mod written;
 
 pub(crate) use logs::LOG_ANNOTATION;
 pub(crate) use schema::QUANTITY;
@@ -118,7 +119,10 @@ pub struct ObjectSummary {
 
 /// Marks requests that do not come from outside: they need no token and are not counted.
 #[derive(Clone, Copy)]
-struct InProcess;
+struct InProcess {
+    /// Answers and watches leave `metadata.managedFields` out.
+    bare: bool,
+}
 
 /// Everything that a request may need.
 struct State {
@@ -212,12 +216,22 @@ impl ApiServer {
 
     /// A client inside the process: the same router without TLS, as cluster admin.
     pub fn client(&self) -> kube::Client {
+        self.inside(InProcess { bare: false })
+    }
+
+    /// Likewise, for who never looks at `metadata.managedFields`: a third of an object, and the lab's controllers are told
+    /// of each change of each object. What such a client writes without them keeps those that there are.
+    pub fn controllers_client(&self) -> kube::Client {
+        self.inside(InProcess { bare: true })
+    }
+
+    fn inside(&self, mark: InProcess) -> kube::Client {
         let state = self.state.clone();
         let service = tower::service_fn(move |request: Request<kube::client::Body>| {
             let state = state.clone();
             async move {
                 let mut request = request.map(Body::new);
-                request.extensions_mut().insert(InProcess);
+                request.extensions_mut().insert(mark);
                 Ok::<_, std::convert::Infallible>(router::handle(state, request).await)
             }
         });

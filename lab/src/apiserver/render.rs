@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::ser::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::events;
 use super::request::Form;
 use super::resources::ResourceDef;
 use super::table;
+use super::written::Written;
 
 /// Renders the objects of one resource for one request.
 pub(super) struct Renderer {
     def: Arc<ResourceDef>,
     form: Form,
+    /// Without `metadata.managedFields`, where the object is sent as it is stored.
+    pub bare: bool,
     /// In a watch only the first Table has column definitions.
     pub in_watch: bool,
     columns_sent: bool,
@@ -21,27 +24,17 @@ pub(super) struct Renderer {
     include: String,
 }
 
-/// A native object in a list: without kind and apiVersion.
-struct Untyped(Arc<Value>);
-
-impl Serialize for Untyped {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for (key, value) in self.0.as_object().into_iter().flatten() {
-            if key != "kind" && key != "apiVersion" {
-                map.serialize_entry(key, value)?;
-            }
-        }
-        map.end()
-    }
+/// An object in a list; a native one is without kind and apiVersion.
+struct Item {
+    object: Arc<Value>,
+    untyped: bool,
+    bare: bool,
 }
 
-#[derive(serde::Serialize)]
-#[serde(untagged)]
-enum Item {
-    Untyped(Untyped),
-    Typed(Arc<Value>),
-    Made(Value),
+impl Serialize for Item {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Written { untyped: self.untyped, ..Written::new(&self.object, self.bare) }.serialize(serializer)
+    }
 }
 
 #[derive(serde::Serialize)]
@@ -55,7 +48,7 @@ struct List {
 
 impl Renderer {
     pub fn new(def: Arc<ResourceDef>, form: Form, include: &str) -> Self {
-        Self { def, form, in_watch: false, columns_sent: false, include: include.to_owned() }
+        Self { def, form, bare: false, in_watch: false, columns_sent: false, include: include.to_owned() }
     }
 
     /// The object as this resource's kind and version, e.g. a namespace as a project.
@@ -66,12 +59,15 @@ impl Renderer {
         object
     }
 
-    fn partial(object: &Value) -> Value {
-        json!({
-            "kind": "PartialObjectMetadata",
-            "apiVersion": "meta.k8s.io/v1",
-            "metadata": object["metadata"],
-        })
+    fn partial(&self, object: &Value) -> Value {
+        let metadata = match object["metadata"].as_object().filter(|_| self.bare) {
+            Some(fields) => {
+                let shown = fields.iter().filter(|(name, _)| *name != "managedFields");
+                shown.map(|(name, value)| (name.clone(), value.clone())).collect()
+            }
+            None => object["metadata"].clone(),
+        };
+        json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
     }
 
     /// Whether the object is sent as it is stored.
@@ -86,7 +82,7 @@ impl Renderer {
     pub fn object(&self, object: &Value) -> Value {
         match self.form {
             Form::Plain | Form::Yaml => self.typed(object),
-            Form::Partial => Self::partial(object),
+            Form::Partial => self.partial(object),
             Form::Table => table::table(
                 &self.def,
                 &self.include,
@@ -142,12 +138,15 @@ impl Renderer {
             Form::Partial => ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned()),
             Form::Plain | Form::Yaml => (format!("{}List", self.def.kind), self.def.api_version()),
         };
-        let items = objects.into_iter().map(|object| match self.form {
-            Form::Partial => Item::Made(Self::partial(&object)),
-            _ if events::is_newer(&self.def) => Item::Untyped(Untyped(Arc::new(events::newer(&object)))),
-            _ if !self.def.custom => Item::Untyped(Untyped(object)),
-            _ if object["apiVersion"] == json!(api_version) => Item::Typed(object),
-            _ => Item::Made(self.typed(&object)),
+        let items = objects.into_iter().map(|object| {
+            let (object, untyped) = match self.form {
+                Form::Partial => (Arc::new(self.partial(&object)), false),
+                _ if events::is_newer(&self.def) => (Arc::new(events::newer(&object)), true),
+                _ if !self.def.custom => (object, true),
+                _ if object["apiVersion"] == json!(api_version) => (object, false),
+                _ => (Arc::new(self.typed(&object)), false),
+            };
+            Item { object, untyped, bare: self.bare }
         });
         let items = items.collect();
         serde_json::to_vec(&List { kind, api_version, metadata, items })

@@ -20,6 +20,7 @@ use super::selectors::Selector;
 use super::store::{ObjectKey, metadata};
 use super::webhooks::Admission;
 use super::write::{DeleteOptions, Part, Verb, Write, key};
+use super::written::Written;
 use super::{State, apply, auth, logs, metrics, options, paging, scale, watch};
 
 /// A request for a resource, read completely.
@@ -35,6 +36,8 @@ pub(super) struct Call {
     pub user: User,
     /// What webhooks have to say.
     pub admission: Admission,
+    /// The client never looks at `metadata.managedFields`.
+    pub bare: bool,
     /// The client's program, by which its fields are known where it names no manager.
     pub agent: String,
 }
@@ -53,12 +56,15 @@ impl Call {
         Ok(key(&self.def, self.namespace(), self.name()?))
     }
     pub fn renderer(&self) -> Renderer {
-        Renderer::new(self.def.clone(), self.form, self.query.get("includeObject").unwrap_or_default())
+        let include = self.query.get("includeObject").unwrap_or_default();
+        let mut renderer = Renderer::new(self.def.clone(), self.form, include);
+        renderer.bare = self.bare;
+        renderer
     }
     fn answer(&self, code: u16, object: &Value) -> Response {
         let renderer = self.renderer();
         if renderer.is_as_stored(object) {
-            return json_response(code, object);
+            return json_bytes(code, Written::new(object, self.bare).bytes());
         }
         let object = renderer.object(object);
         if self.form == Form::Yaml

@@ -42,6 +42,9 @@ fn segments(path: &str) -> Vec<String> {
 }
 
 fn decode(segment: &str) -> String {
+    if !segment.contains('%') {
+        return segment.to_owned();
+    }
     // `+` is a plus in a path, so it is escaped before the form decoder sees it.
     let text = format!("x={}", segment.replace('+', "%2B").replace('&', "%26").replace('=', "%3D"));
     url::form_urlencoded::parse(text.as_bytes()).next().map(|(_, v)| v.into_owned()).unwrap_or_default()
@@ -165,6 +168,7 @@ async fn resource(
         }
         return containers::serve(state, &key, &pod, &query, &mut request, below == "attach");
     }
+    let bare = request.extensions().get::<InProcess>().is_some_and(|inside| inside.bare);
     let upgrade = if verb == "watch" { Upgrade::of(&mut request) } else { None };
     let (parts, body) = request.into_parts();
     let content_type =
@@ -194,6 +198,7 @@ async fn resource(
         body: body.to_bytes(),
         user: user.clone(),
         admission: Admission::Off,
+        bare,
         agent: if agent.is_empty() { "unknown".to_owned() } else { agent },
     };
     match parts.method {

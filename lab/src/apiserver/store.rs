@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::ApiError;
 use super::resources::StorageKey;
+use super::written::Written;
 
 /// Changes that a resource remembers; a watch from before them gets 410.
 const HISTORY: usize = 8192;
@@ -41,14 +42,29 @@ pub(super) struct Change {
     pub kind: ChangeKind,
     pub object: Arc<Value>,
     pub previous: Option<Arc<Value>>,
-    /// The object as JSON, written for the first watch that sends it as it is.
-    json: OnceLock<Bytes>,
+    /// Bytes that the object takes in memory, about.
+    weight: usize,
+    /// What watches send, each written for the first that sends it so.
+    json: [OnceLock<Bytes>; 4],
 }
 
 impl Change {
-    /// The object as JSON, as it is stored.
-    pub fn json(&self) -> Bytes {
-        self.json.get_or_init(|| serde_json::to_vec(&self.object).unwrap_or_default().into()).clone()
+    /// The object as JSON, as it is stored. `gone`: its last state before, with the version of the change that ended it.
+    /// `bare`: without its managers.
+    pub fn json(&self, gone: bool, bare: bool) -> Bytes {
+        let [there, there_bare, last, last_bare] = &self.json;
+        let place = match (gone, bare) {
+            (false, false) => there,
+            (false, true) => there_bare,
+            (true, false) => last,
+            (true, true) => last_bare,
+        };
+        let written = || {
+            let object = self.previous.as_deref().filter(|_| gone).unwrap_or(&self.object);
+            let version = gone.then(|| self.version.to_string());
+            Written { version: version.as_deref(), ..Written::new(object, bare) }.bytes().into()
+        };
+        place.get_or_init(written).clone()
     }
 }
 
@@ -190,11 +206,11 @@ impl Objects {
             _ => bucket.objects.insert(place, change.object.clone()),
         };
         let change = Arc::new(change);
-        bucket.history_bytes += weight(&change.object);
+        bucket.history_bytes += change.weight;
         bucket.history.push_back(change.clone());
         while bucket.history.len() > HISTORY || bucket.history_bytes > HISTORY_BYTES {
             let Some(old) = bucket.history.pop_front() else { break };
-            bucket.history_bytes = bucket.history_bytes.saturating_sub(weight(&old.object));
+            bucket.history_bytes = bucket.history_bytes.saturating_sub(old.weight);
             bucket.forgotten = old.version;
         }
         // Nobody watching is no error.
@@ -352,7 +368,9 @@ impl Store {
                 });
             }
         }
-        objects.record(key, Change { version, kind, object: object.clone(), previous, json: OnceLock::new() });
+        let weight = weight(&object);
+        objects
+            .record(key, Change { version, kind, object: object.clone(), previous, weight, json: Default::default() });
         drop(guard);
         for item in work {
             // The collector stops with the server.

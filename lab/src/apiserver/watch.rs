@@ -19,6 +19,7 @@ use super::request::{Query, Target};
 use super::resources::ResourceDef;
 use super::selectors::Selector;
 use super::store::{Change, ChangeKind};
+use super::written::Written;
 use super::{options, paging};
 
 /// A watch without `timeoutSeconds` lasts this long.
@@ -82,23 +83,30 @@ impl Watch {
         }
         let before = change.previous.as_ref().is_some_and(|p| self.selector.matches(p));
         let after = change.kind != ChangeKind::Deleted && self.selector.matches(&change.object);
-        let (kind, object) = match (before, after) {
+        let kind = match (before, after) {
             (_, true) => {
-                let kind = if before { "MODIFIED" } else { "ADDED" };
-                // Every watch that sends it as it is sends the same bytes.
-                if self.renderer.is_as_stored(&change.object) {
-                    self.lines.push_back(written(kind, &change.json()));
-                    return;
+                if before {
+                    "MODIFIED"
+                } else {
+                    "ADDED"
                 }
-                (kind, self.renderer.event(&change.object))
             }
-            (true, false) => {
+            (true, false) => "DELETED",
+            (false, false) => return,
+        };
+        // Every watch that sends it as it is sends the same bytes.
+        if self.renderer.is_as_stored(&change.object) {
+            self.lines.push_back(written(kind, &change.json(!after, self.renderer.bare)));
+            return;
+        }
+        let object = match (before, after) {
+            (_, true) => self.renderer.event(&change.object),
+            (_, false) => {
                 // The last matching state, with the version of the change that ended it.
                 let mut last = change.previous.as_deref().unwrap_or(&change.object).clone();
                 last["metadata"]["resourceVersion"] = json!(change.version.to_string());
-                ("DELETED", self.renderer.event(&last))
+                self.renderer.event(&last)
             }
-            (false, false) => return,
         };
         self.lines.push_back(line(kind, &object));
     }
@@ -185,6 +193,10 @@ pub(super) fn watch(
     };
     for object in &subscription.initial {
         if watch.selector.matches(object) {
+            if watch.renderer.is_as_stored(object) {
+                watch.lines.push_back(written("ADDED", &Written::new(object, watch.renderer.bare).bytes()));
+                continue;
+            }
             let event = watch.renderer.event(object);
             watch.lines.push_back(line("ADDED", &event));
         }

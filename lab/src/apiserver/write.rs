@@ -97,7 +97,7 @@ impl Write<'_> {
         // Only a refusal tells what was there before.
         let whole = (self.verb == Verb::Patch && self.strictness == Strictness::Strict).then(|| object.clone());
         let mut unknown = Vec::new();
-        prune::prune(schema, object, "", &mut unknown);
+        prune::prune(schema, object, &mut unknown);
         if def.custom {
             unknown.sort();
         }
@@ -135,7 +135,7 @@ pub(super) fn complete(
     }
     if let Some(decided) = admission.decided().filter(|decided| !decided.patches.is_empty()) {
         decided.apply(object)?;
-        prune::prune(schema, object, "", &mut Vec::new());
+        prune::prune(schema, object, &mut Vec::new());
         prune::tidy(schema, object);
         prune::defaults(schema, object);
     }

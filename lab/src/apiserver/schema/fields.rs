@@ -109,6 +109,19 @@ fn differ(schema: Option<Schema<'_>>, old: Option<&Value>, new: Option<&Value>, 
     if whole {
         return;
     }
+    if let (Some(Value::Object(before)), Some(Value::Object(after))) = (old, new) {
+        // Most of an object is what it was.
+        for (name, now) in after {
+            let was = before.get(name);
+            if was != Some(now) {
+                differ(schema.and_then(|s| s.field(name)), was, Some(now), &joined(path, format!("f:{name}")), found);
+            }
+        }
+        for (name, was) in before.iter().filter(|(name, _)| !after.contains_key(*name)) {
+            differ(schema.and_then(|s| s.field(name)), Some(was), None, &joined(path, format!("f:{name}")), found);
+        }
+        return;
+    }
     let (mut before, after) = (index(schema, old), index(schema, new));
     for (segment, (below, child)) in after {
         let was = before.remove(&segment).map(|(_, v)| v);
@@ -255,6 +268,12 @@ pub(in crate::apiserver) fn to_tree(fields: &Fields) -> Value {
     root.write()
 }
 
+/// Whether a path is in the set that a `fieldsV1` stands for.
+pub(in crate::apiserver) fn holds(tree: &Value, path: &Path) -> bool {
+    let Some(node) = path.iter().try_fold(tree, |node, segment| node.get(segment)) else { return false };
+    !path.is_empty() && node.as_object().is_none_or(|map| map.is_empty() || map.contains_key("."))
+}
+
 /// The set that a `fieldsV1` stands for.
 pub(in crate::apiserver) fn from_tree(tree: &Value) -> Fields {
     let mut found = Fields::new();
@@ -331,6 +350,26 @@ mod tests {
         let names: Vec<String> = found.modified.iter().map(|p| readable(p)).collect();
         assert_eq!(names, [".spec.parts[name=\"a\"].count", ".spec.plain"]);
         assert!(found.added.is_empty() && found.removed.is_empty());
+    }
+
+    #[test]
+    fn a_path_is_looked_for_in_a_tree_as_in_the_set_that_it_stands_for() {
+        let tree = json!({"f:spec": {".": {}, "f:parts": {"k:{\"name\":\"a\"}": {".": {}, "f:count": {}}}}, "f:x": {}});
+        let all = from_tree(&tree);
+        for path in [
+            &["f:spec"][..],
+            &["f:spec", "f:parts"],
+            &["f:x"],
+            &["f:y"],
+            &["f:x", "f:y"],
+            &[],
+            &["."],
+            &["f:spec", "f:parts", "k:{\"name\":\"a\"}"],
+            &["f:spec", "f:parts", "k:{\"name\":\"a\"}", "f:count"],
+        ] {
+            let path: Path = path.iter().map(|segment| (*segment).to_owned()).collect();
+            assert_eq!(holds(&tree, &path), all.contains(&path), "{path:?}");
+        }
     }
 
     #[test]

@@ -46,6 +46,25 @@ pub(super) fn native_name(group: &str, version: &str, kind: &str) -> Option<&'st
     KINDS.get(&(group.to_owned(), version.to_owned(), kind.to_owned())).copied()
 }
 
+/// Where a value is in an object, written out only where somebody is told: `spec.parts[2].name`.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum At<'a> {
+    Root,
+    Field(&'a At<'a>, &'a str),
+    Item(&'a At<'a>, usize),
+}
+
+impl std::fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            At::Root => Ok(()),
+            At::Field(At::Root, name) => f.write_str(name),
+            At::Field(above, name) => write!(f, "{above}.{name}"),
+            At::Item(above, place) => write!(f, "{above}[{place}]"),
+        }
+    }
+}
+
 /// How the items of a list belong together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ListKind {

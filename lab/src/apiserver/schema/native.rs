@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Schema;
+use super::{At, Schema};
 
 fn is(schema: Schema<'_>, value: &Value) -> bool {
     if schema.is_int_or_string() {
@@ -51,10 +51,10 @@ fn go_type(schema: Schema<'_>) -> String {
 
 /// The first value of a wrong type, as Go says it.
 pub(in crate::apiserver) fn wrong_type(schema: Schema<'_>, value: &Value) -> Option<String> {
-    find(schema, value, schema.short_name(), "")
+    find(schema, value, schema.short_name(), &At::Root)
 }
 
-fn find(schema: Schema<'_>, value: &Value, parent: &str, path: &str) -> Option<String> {
+fn find(schema: Schema<'_>, value: &Value, parent: &str, path: &At<'_>) -> Option<String> {
     if value.is_null() {
         return None;
     }
@@ -75,12 +75,8 @@ fn find(schema: Schema<'_>, value: &Value, parent: &str, path: &str) -> Option<S
     match value {
         Value::Object(map) => map.iter().find_map(|(key, value)| {
             // The path of a map's value is the map's.
-            let below = match schema.names(key) {
-                true if path.is_empty() => key.clone(),
-                true => format!("{path}.{key}"),
-                false => path.to_owned(),
-            };
-            find(schema.field(key)?, value, inside, &below)
+            let own = At::Field(path, key);
+            find(schema.field(key)?, value, inside, if schema.names(key) { &own } else { path })
         }),
         Value::Array(list) => list.iter().find_map(|item| find(schema.items()?, item, inside, path)),
         _ => None,

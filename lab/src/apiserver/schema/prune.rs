@@ -2,36 +2,36 @@
 
 use serde_json::{Map, Value};
 
-use super::Schema;
+use super::{At, Schema};
 
 /// Removes unknown fields and names them, in the order of the object.
-pub(in crate::apiserver) fn prune(schema: Schema<'_>, value: &mut Value, path: &str, unknown: &mut Vec<String>) {
+pub(in crate::apiserver) fn prune(schema: Schema<'_>, value: &mut Value, unknown: &mut Vec<String>) {
+    prune_at(schema, value, &At::Root, unknown);
+}
+
+fn prune_at(schema: Schema<'_>, value: &mut Value, path: &At<'_>, unknown: &mut Vec<String>) {
     match value {
         Value::Object(map) => {
             if schema.kind() != "object" && schema.node().get("properties").is_none() && !schema.is_open() {
                 return;
             }
-            let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-            let names: Vec<String> = map.keys().cloned().collect();
-            for name in names {
-                match schema.field(&name) {
-                    Some(field) => {
-                        if let Some(value) = map.get_mut(&name) {
-                            prune(field, value, &below(&name), unknown);
-                        }
-                    }
+            map.retain(|name, value| {
+                let below = At::Field(path, name);
+                match schema.field(name) {
+                    Some(field) => prune_at(field, value, &below, unknown),
                     None if schema.is_open() => {}
                     None => {
-                        unknown.push(below(&name));
-                        map.shift_remove(&name);
+                        unknown.push(below.to_string());
+                        return false;
                     }
                 }
-            }
+                true
+            });
         }
         Value::Array(list) => {
             let Some(items) = schema.items() else { return };
             for (at, item) in list.iter_mut().enumerate() {
-                prune(items, item, &format!("{path}[{at}]"), unknown);
+                prune_at(items, item, &At::Item(path, at), unknown);
             }
         }
         _ => {}
@@ -196,7 +196,7 @@ mod tests {
             "spec": {"sze": 1, "free": {"any": 1}, "bare": {"gone": 1}, "parts": [{"name": "a"}, {"nam": "b"}]},
         });
         let mut unknown = Vec::new();
-        prune(Schema::custom(&schema), &mut object, "", &mut unknown);
+        prune(Schema::custom(&schema), &mut object, &mut unknown);
         assert_eq!(unknown, ["metadata.nmae", "spec.sze", "spec.bare.gone", "spec.parts[1].nam"]);
         assert_eq!(object["spec"], json!({"free": {"any": 1}, "bare": {}, "parts": [{"name": "a"}, {}]}));
     }

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{ListKind, Schema};
+use super::{At, ListKind, Schema};
 
 /// A refused value.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,9 +24,9 @@ struct Check {
 pub(in crate::apiserver) fn validate(schema: Schema<'_>, object: &Value, part: &'static str) -> Vec<Cause> {
     let mut check = Check { causes: Vec::new(), hidden: part };
     if part.is_empty() {
-        check.object(schema, object, "");
+        check.object(schema, object, &At::Root);
     } else if let Some((schema, value)) = schema.field(part).zip(object.get(part)) {
-        check.value(schema, value, part);
+        check.value(schema, value, &At::Field(&At::Root, part));
     }
     check.causes
 }
@@ -44,39 +44,39 @@ fn type_of(value: &Value) -> &'static str {
 }
 
 impl Check {
-    fn refuse(&mut self, field: &str, reason: &'static str, message: String) {
-        self.causes.push(Cause { field: field.to_owned(), reason, message });
+    fn refuse(&mut self, field: &At<'_>, reason: &'static str, message: String) {
+        self.causes.push(Cause { field: field.to_string(), reason, message });
     }
-    fn wrong_type(&mut self, field: &str, value: &Value, why: &str) {
+    fn wrong_type(&mut self, field: &At<'_>, value: &Value, why: &str) {
         self.invalid(field, value, why);
         if let Some(last) = self.causes.last_mut() {
             last.reason = "FieldValueTypeInvalid";
         }
     }
-    fn invalid(&mut self, field: &str, value: &Value, why: &str) {
-        let name = field.strip_prefix(self.hidden).unwrap_or(field).trim_start_matches('.').to_owned();
+    fn invalid(&mut self, field: &At<'_>, value: &Value, why: &str) {
+        let path = field.to_string();
+        let name = path.strip_prefix(self.hidden).unwrap_or(&path).trim_start_matches('.');
         let message = format!("Invalid value: {value}: {name} in body {why}");
         self.refuse(field, "FieldValueInvalid", message);
     }
 
-    fn object(&mut self, schema: Schema<'_>, value: &Value, path: &str) {
+    fn object(&mut self, schema: Schema<'_>, value: &Value, path: &At<'_>) {
         let Some(map) = value.as_object() else { return };
-        let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
         for name in schema.required().filter(|name| !map.contains_key(*name)) {
-            self.refuse(&below(name), "FieldValueRequired", "Required value".to_owned());
+            self.refuse(&At::Field(path, name), "FieldValueRequired", "Required value".to_owned());
         }
         for (name, value) in map {
             // Metadata has rules of its own.
-            if path.is_empty() && matches!(name.as_str(), "metadata" | "apiVersion" | "kind") {
+            if matches!(path, At::Root) && matches!(name.as_str(), "metadata" | "apiVersion" | "kind") {
                 continue;
             }
             if let Some(field) = schema.field(name) {
-                self.value(field, value, &below(name));
+                self.value(field, value, &At::Field(path, name));
             }
         }
     }
 
-    fn value(&mut self, schema: Schema<'_>, value: &Value, path: &str) {
+    fn value(&mut self, schema: Schema<'_>, value: &Value, path: &At<'_>) {
         if value.is_null() {
             return;
         }
@@ -91,7 +91,7 @@ impl Check {
         match value {
             Value::Object(map) => {
                 self.object(schema, value, path);
-                self.count(schema, path, map.len(), "Properties", "properties");
+                self.count(schema, path, map.len(), ["maxProperties", "minProperties"], "properties");
             }
             Value::Array(list) => self.list(schema, list, path),
             Value::String(text) => self.text(schema, text, path),
@@ -100,7 +100,7 @@ impl Check {
         }
     }
 
-    fn type_fits(&mut self, schema: Schema<'_>, value: &Value, path: &str) -> bool {
+    fn type_fits(&mut self, schema: Schema<'_>, value: &Value, path: &At<'_>) -> bool {
         let found = type_of(value);
         let (fits, wanted) = if schema.is_int_or_string() {
             (matches!(found, "integer" | "string"), "integer,string")
@@ -115,14 +115,17 @@ impl Check {
         fits
     }
 
-    fn passes(&self, schema: Schema<'_>, value: &Value, path: &str) -> bool {
+    fn passes(&self, schema: Schema<'_>, value: &Value, path: &At<'_>) -> bool {
         let mut check = Self { causes: Vec::new(), hidden: self.hidden };
         check.value(schema, value, path);
         check.causes.is_empty()
     }
 
     /// `allOf`, `anyOf`, `oneOf`, `not`.
-    fn choices(&mut self, schema: Schema<'_>, value: &Value, path: &str) {
+    fn choices(&mut self, schema: Schema<'_>, value: &Value, path: &At<'_>) {
+        if !["allOf", "anyOf", "oneOf", "not"].iter().any(|word| schema.node().get(word).is_some()) {
+            return;
+        }
         let shown = match value {
             Value::Object(_) | Value::Array(_) => json!(""),
             other => other.clone(),
@@ -143,7 +146,7 @@ impl Check {
         }
     }
 
-    fn allowed(&mut self, schema: Schema<'_>, value: &Value, path: &str) {
+    fn allowed(&mut self, schema: Schema<'_>, value: &Value, path: &At<'_>) {
         let Some(allowed) = schema.node()["enum"].as_array() else { return };
         if !allowed.contains(value) {
             let list: Vec<String> = allowed.iter().map(Value::to_string).collect();
@@ -152,22 +155,22 @@ impl Check {
         }
     }
 
-    fn count(&mut self, schema: Schema<'_>, path: &str, count: usize, what: &str, noun: &str) {
-        let bound = |side: &str| schema.node()[format!("{side}{what}")].as_u64().and_then(|n| usize::try_from(n).ok());
-        if let Some(most) = bound("max").filter(|most| count > *most) {
+    fn count(&mut self, schema: Schema<'_>, path: &At<'_>, count: usize, [most, least]: [&str; 2], noun: &str) {
+        let bound = |name: &str| schema.node()[name].as_u64().and_then(|n| usize::try_from(n).ok());
+        if let Some(most) = bound(most).filter(|most| count > *most) {
             let message = format!("Too many: {count}: must have at most {most} items");
             self.refuse(path, "FieldValueTooMany", message);
         }
-        if let Some(least) = bound("min").filter(|least| count < *least) {
+        if let Some(least) = bound(least).filter(|least| count < *least) {
             self.invalid(path, &json!(count), &format!("should have at least {least} {noun}"));
         }
     }
 
-    fn list(&mut self, schema: Schema<'_>, list: &[Value], path: &str) {
-        self.count(schema, path, list.len(), "Items", "items");
+    fn list(&mut self, schema: Schema<'_>, list: &[Value], path: &At<'_>) {
+        self.count(schema, path, list.len(), ["maxItems", "minItems"], "items");
         if let Some(items) = schema.items() {
             for (at, item) in list.iter().enumerate() {
-                self.value(items, item, &format!("{path}[{at}]"));
+                self.value(items, item, &At::Item(path, at));
             }
         }
         let identity = |item: &Value| match schema.list() {
@@ -181,12 +184,12 @@ impl Check {
         for (at, item) in list.iter().enumerate() {
             let Some(own) = identity(item) else { return };
             if list.iter().take(at).any(|earlier| identity(earlier).as_ref() == Some(&own)) {
-                self.refuse(&format!("{path}[{at}]"), "FieldValueDuplicate", format!("Duplicate value: {own}"));
+                self.refuse(&At::Item(path, at), "FieldValueDuplicate", format!("Duplicate value: {own}"));
             }
         }
     }
 
-    fn text(&mut self, schema: Schema<'_>, text: &str, path: &str) {
+    fn text(&mut self, schema: Schema<'_>, text: &str, path: &At<'_>) {
         let node = schema.node();
         let length = text.chars().count();
         if let Some(most) = node["maxLength"].as_u64().filter(|most| length as u64 > *most) {
@@ -214,7 +217,7 @@ impl Check {
         }
     }
 
-    fn number(&mut self, schema: Schema<'_>, value: &Value, path: &str) {
+    fn number(&mut self, schema: Schema<'_>, value: &Value, path: &At<'_>) {
         let (node, number) = (schema.node(), value.as_f64().unwrap_or_default());
         let bound = |name: &str| node[name].as_f64();
         if let Some(most) = bound("maximum").filter(|most| number > *most) {

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, PropagationPolicy};
+use kube::api::{
+    Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, PropagationPolicy, WatchEvent, WatchParams,
+};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::{Value, json};
 
@@ -266,4 +269,54 @@ async fn lists_are_paged_and_selected() {
     }
     let gone = maps.delete_collection(&DeleteParams::default(), &ListParams::default().labels("n<3")).await.unwrap();
     assert_eq!(gone.left().unwrap().items.len(), 3);
+}
+
+#[tokio::test]
+async fn a_controller_of_the_lab_is_told_of_no_managers_and_keeps_those_that_there_are() {
+    let world = world().await;
+    let whole: Api<ConfigMap> = Api::namespaced(world.server.client(), "default");
+    let bare: Api<ConfigMap> = Api::namespaced(world.server.controllers_client(), "default");
+    let made = whole.create(&PostParams::default(), &config_map("a")).await.unwrap();
+    assert!(made.metadata.managed_fields.is_some());
+    let mut watch = Box::pin(bare.watch(&WatchParams::default(), "0").await.unwrap());
+    let mut seen = bare.get("a").await.unwrap();
+    assert_eq!(seen.metadata.managed_fields, None);
+    assert_eq!(seen.data, made.data);
+    assert_eq!(bare.get_metadata("a").await.unwrap().metadata.managed_fields, None);
+    assert!(
+        bare.list(&ListParams::default()).await.unwrap().items.iter().all(|one| one.metadata.managed_fields.is_none())
+    );
+    // The same writer again: nothing becomes of its fields, nor of the time.
+    seen.data.get_or_insert_default().insert("a".to_owned(), "2".to_owned());
+    let answer = bare.replace("a", &PostParams::default(), &seen).await.unwrap();
+    assert_eq!(answer.metadata.managed_fields, None);
+    assert_eq!(whole.get("a").await.unwrap().metadata.managed_fields, made.metadata.managed_fields);
+    // Another: it takes what it changes.
+    let patch = Patch::Merge(json!({"data": {"a": "3"}}));
+    let other = PatchParams { field_manager: Some("other".to_owned()), ..Default::default() };
+    let managers = whole.patch("a", &other, &patch).await.unwrap().metadata.managed_fields.unwrap();
+    let fields = |manager: &str| {
+        let entry = managers.iter().find(|entry| entry.manager.as_deref() == Some(manager)).unwrap();
+        entry.fields_v1.as_ref().unwrap().0.clone()
+    };
+    assert_eq!(fields("other"), json!({"f:data": {"f:a": {}}}));
+    assert_eq!(fields("unknown"), json!({"f:data": {}}));
+    whole.delete("a", &DeleteParams::default()).await.unwrap();
+    let mut told = Vec::new();
+    while !matches!(told.last(), Some(WatchEvent::Deleted(_))) {
+        told.push(tokio::time::timeout(SOON, watch.next()).await.unwrap().unwrap().unwrap());
+    }
+    let told: Vec<_> = told
+        .into_iter()
+        .filter_map(|event| match event {
+            WatchEvent::Added(one) => Some(("added", one)),
+            WatchEvent::Modified(one) => Some(("modified", one)),
+            WatchEvent::Deleted(one) => Some(("deleted", one)),
+            _ => None,
+        })
+        .filter(|(_, one)| one.metadata.name.as_deref() == Some("a"))
+        .map(|(how, one)| (how, one.metadata.managed_fields, one.data.unwrap()["a"].clone()))
+        .collect();
+    let of = |how, data: &str| (how, None, data.to_owned());
+    assert_eq!(told, [of("added", "1"), of("modified", "2"), of("modified", "3"), of("deleted", "3")]);
 }
