@@ -105,7 +105,8 @@ fn each_wrong_conduct_turns_its_stories_red() {
             scope.spawn(|| {
                 loop {
                     let Some(row) = rows.lock().unwrap().pop() else { return };
-                    let wrong = complaints(&row);
+                    // What a story does to the world may last a tenth of a second, in which a busy machine does nothing.
+                    let wrong = if complaints(&row).is_empty() { Vec::new() } else { complaints(&row) };
                     found.lock().unwrap().extend(wrong);
                 }
             });

@@ -14,6 +14,7 @@
 )]
 
 mod architecture;
+mod beside;
 mod catalogue;
 mod common;
 mod conduct;

@@ -28,6 +28,8 @@ const RETRY: Duration = Duration::from_millis(100);
 const POPULATE: Duration = Duration::from_secs(420);
 /// Between two looks for what a populator reads, real time.
 const AWAITS: Duration = Duration::from_secs(2);
+/// Between two looks for a class that is not there, real time.
+const UNKNOWN_CLASS: Duration = Duration::from_secs(15);
 /// Between two looks at a populator, real time.
 const LOOK: Duration = Duration::from_millis(250);
 /// Kubernetes' own: a claim in use stays. Without kubelets nothing is in use.
@@ -166,7 +168,14 @@ async fn bind(claim: Arc<PersistentVolumeClaim>, options: Arc<StorageOptions>) -
             Some(_) => populator.end().await?,
         }
     }
-    let (of, provisioner) = (claim.object_ref(&()), class_provisioner(&options, &claim).await);
+    let of = claim.object_ref(&());
+    let provisioner = match class_provisioner(&options, &claim).await {
+        Ok(provisioner) => provisioner,
+        Err((reason, why)) => {
+            options.events.warning(&of, "persistentvolume-controller", reason, &why).await;
+            return Ok(Action::requeue(UNKNOWN_CLASS));
+        }
+    };
     if let Some(provisioner) = &provisioner {
         let waits = format!(
             "Waiting for a volume to be created either by the external provisioner '{provisioner}' or manually by the \
@@ -196,11 +205,24 @@ async fn bind(claim: Arc<PersistentVolumeClaim>, options: Arc<StorageOptions>) -
     Ok(Action::await_change())
 }
 
-/// Who provisions the claim's class, where somebody is told.
-async fn class_provisioner(options: &StorageOptions, claim: &PersistentVolumeClaim) -> Option<String> {
-    let class = claim.spec.as_ref()?.storage_class_name.as_deref().filter(|_| options.events.is_on())?;
+/// Who provisions the claim's class, where somebody is told; why nobody does, as reason and message of an event.
+async fn class_provisioner(
+    options: &StorageOptions,
+    claim: &PersistentVolumeClaim,
+) -> Result<Option<String>, (&'static str, String)> {
+    let spec = claim.spec.clone().unwrap_or_default();
+    if !options.events.is_on() || spec.volume_name.is_some() {
+        return Ok(None);
+    }
+    let Some(class) = spec.storage_class_name.filter(|class| !class.is_empty()) else {
+        let why = "no persistent volumes available for this claim and no storage class is set";
+        return Err(("FailedBinding", why.to_owned()));
+    };
     let classes: Api<StorageClass> = Api::all(options.client.clone());
-    classes.get_opt(class).await.ok().flatten().map(|class| class.provisioner)
+    match classes.get_opt(&class).await {
+        Ok(None) => Err(("ProvisioningFailed", format!("storageclass.storage.k8s.io \"{class}\" not found"))),
+        found => Ok(found.ok().flatten().map(|class| class.provisioner)),
+    }
 }
 
 async fn reclaim(volume: Arc<PersistentVolume>, options: Arc<StorageOptions>) -> Result<Action, kube::Error> {

@@ -33,10 +33,8 @@ pub fn objects(options: &SeedOptions) -> Vec<(&'static str, Value)> {
     let (version, minor) = (full_version(&options.mtv_version), minor(&options.mtv_version));
     let csv = format!("mtv-operator.v{version}");
     let mut settings = controller_spec(minor);
-    if options.mtv_crds.is_some() || minor >= 12 {
-        // The real one migrates nothing warm from vSphere without; an inspection by itself names it.
-        settings["vddk_image"] = json!("lab/vddk:latest");
-    }
+    // MTV migrates nothing warm from vSphere without; an inspection by itself names it.
+    settings["vddk_image"] = json!("lab/vddk:latest");
     for (key, value) in &options.cluster.flags {
         settings[key.as_str()] = value.clone();
     }

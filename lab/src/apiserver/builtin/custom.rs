@@ -29,7 +29,6 @@ pub(super) const ROWS: &[(&str, &str, &[Row])] = &[
         "forklift.konveyor.io",
         "v1beta1",
         &[
-            ("conversions", "Conversion", Namespaced, Separate, &[], &["Phase:string:.status.phase", AGE]),
             ("forkliftcontrollers", "ForkliftController", Namespaced, Separate, &[], &[AGE]),
             ("hooks", "Hook", Namespaced, Separate, &[], &[READY, "Image:string:.spec.image", AGE]),
             (

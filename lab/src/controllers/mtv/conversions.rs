@@ -1,7 +1,7 @@
 //! Conversions that somebody makes by hand: deep inspections, from MTV 2.12 on (`pkg/controller/conversion`).
 //!
 //! One makes a snapshot of the VM, lets a pod look at it, tells what that found, and removes the snapshot again. Those that
-//! MTV makes for its migrations are played where those are.
+//! MTV makes for its migrations are told of in [`super::guest_conversions`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,7 @@ use crate::api::forklift::{
 };
 use crate::controllers::kubelet::inspection;
 use crate::controllers::objects::{Restart, one_task_each};
+use crate::inventory::model::InvVm;
 
 const DEEP: &str = "DeepInspection";
 /// As MTV calls it (`pkg/controller/conversion/client.go`).
@@ -44,7 +45,9 @@ pub(super) async fn run(mtv: Arc<Mtv>, stop: CancellationToken) {
 
 async fn reconcile(mtv: Arc<Mtv>, conversion: Conversion) {
     let ended = |phase: &str| matches!(phase, "Succeeded" | "Failed" | "Canceled");
-    if conversion.spec.type_ != DEEP || conversion.status.as_ref().is_some_and(|status| ended(&status.phase)) {
+    let of_plan = conversion.labels().contains_key("plan");
+    if of_plan || conversion.spec.type_ != DEEP || conversion.status.as_ref().is_some_and(|status| ended(&status.phase))
+    {
         return;
     }
     let mut status = ConversionStatus {
@@ -148,15 +151,9 @@ impl Inspection<'_> {
         self.tell(status, "CreatingPod", "Creating the conversion pod.").await;
         let pods: Api<Pod> = Api::namespaced(self.mtv.client.clone(), &spec.target_namespace);
         let secret = spec.connection.secret.name.as_deref().unwrap_or_default();
-        let body = json!({"apiVersion": "v1", "kind": "Pod",
-            "metadata": {"generateName": "deep-inspection-", "labels": {"forklift.app": "deep-inspection",
-                "conversion": self.conversion.name_any(), "conversion-type": DEEP}},
-            "spec": {"restartPolicy": "Never",
-                "initContainers": [{"name": "vddk-side-car", "image": spec.vddk_image}],
-                "containers": [{"name": "deep-inspection", "image": "lab.example/deep-inspection:latest",
-                    "env": [{"name": "VM_MOREF", "value": vm}, {"name": "SNAPSHOT_MOREF", "value": moref}],
-                    "volumeMounts": [{"name": "connection-secret", "mountPath": "/etc/secret", "readOnly": true}]}],
-                "volumes": [{"name": "connection-secret", "secret": {"secretName": secret}}]}});
+        let labels = json!({"forklift.app": "deep-inspection", "conversion": self.conversion.name_any(),
+            "conversion-type": DEEP});
+        let body = pod(&self.conversion.name_any(), labels, spec.vddk_image.as_deref(), vm, moref, secret);
         let body: Pod = serde_json::from_value(body).map_err(|error| error.to_string())?;
         let made = pods.create(&PostParams::default(), &body).await.map_err(|error| error.to_string())?;
         let name = made.name_any();
@@ -224,30 +221,55 @@ impl Inspection<'_> {
     /// What is on the disks of this VM.
     async fn result(&self, platform: &dyn PlatformClient, vm: &str) -> Result<InspectionResult, String> {
         let inventory = platform.collect().await?;
-        let found = inventory.vms.iter().find(|known| known.id == vm).ok_or_else(|| format!("VM {vm} not found"))?;
-        let guest = found.nics.iter().find_map(|nic| self.mtv.guests.by_mac(&nic.mac));
-        let Some(guest) = guest else { return Ok(InspectionResult::default()) };
-        let seen = inspection::seen(&guest);
-        let text = |at: &str| seen.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let concern = |one: &Value| InspectionConcern {
-            id: field(one, "id"),
-            category: field(one, "category"),
-            label: field(one, "label"),
-            message: field(one, "message"),
-        };
-        let filesystem = |one: &Value| InspectionFilesystem { device: field(one, "device"), type_: field(one, "type") };
-        let all = |at: &str| seen[at].as_array().cloned().unwrap_or_default();
-        Ok(InspectionResult {
-            all_checks_passed: seen["passed"] == true,
-            os_info: Some(OsInfo {
-                name: text("/os_info/name"),
-                distro: text("/os_info/distro"),
-                version: text("/os_info/major_version"),
-                arch: text("/os_info/architecture"),
-            }),
-            concerns: all("all_concerns").iter().map(concern).collect(),
-            filesystems: all("filesystems").iter().map(filesystem).collect(),
-        })
+        let inspected =
+            inventory.vms.iter().find(|known| known.id == vm).ok_or_else(|| format!("VM {vm} not found"))?;
+        Ok(found(self.mtv, inspected))
+    }
+}
+
+/// The pod that looks at a snapshot.
+pub(super) fn pod(
+    conversion: &str,
+    labels: Value,
+    image: Option<&str>,
+    vm: &str,
+    snapshot: &str,
+    secret: &str,
+) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"generateName": format!("{conversion}-deep-inspection-"), "labels": labels},
+        "spec": {"restartPolicy": "Never",
+            "initContainers": [{"name": "vddk-side-car", "image": image}],
+            "containers": [{"name": "deep-inspection", "image": "lab/forklift-deep-inspection:latest",
+                "env": [{"name": "VM_MOREF", "value": vm}, {"name": "SNAPSHOT_MOREF", "value": snapshot}],
+                "volumeMounts": [{"name": "connection-secret", "mountPath": "/etc/secret", "readOnly": true}]}],
+            "volumes": [{"name": "connection-secret", "secret": {"secretName": secret}}]}})
+}
+
+/// What an inspection tells of a VM.
+pub(super) fn found(mtv: &Mtv, vm: &InvVm) -> InspectionResult {
+    let guest = vm.nics.iter().find_map(|nic| mtv.guests.by_mac(&nic.mac));
+    let Some(guest) = guest else { return InspectionResult::default() };
+    let seen = inspection::seen(&guest);
+    let text = |at: &str| seen.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let concern = |one: &Value| InspectionConcern {
+        id: field(one, "id"),
+        category: field(one, "category"),
+        label: field(one, "label"),
+        message: field(one, "message"),
+    };
+    let filesystem = |one: &Value| InspectionFilesystem { device: field(one, "device"), type_: field(one, "type") };
+    let all = |at: &str| seen[at].as_array().cloned().unwrap_or_default();
+    InspectionResult {
+        all_checks_passed: seen["passed"] == true,
+        os_info: Some(OsInfo {
+            name: text("/os_info/name"),
+            distro: text("/os_info/distro"),
+            version: text("/os_info/major_version"),
+            arch: text("/os_info/architecture"),
+        }),
+        concerns: all("all_concerns").iter().map(concern).collect(),
+        filesystems: all("filesystems").iter().map(filesystem).collect(),
     }
 }
 

@@ -12,6 +12,8 @@ use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use super::execute::Walk;
+use super::pods::Worker;
+use super::{transfers, vddk};
 use crate::controllers::datavolumes::{copied_mark, resource, succeed};
 use crate::inventory::model::InvDisk;
 
@@ -30,7 +32,11 @@ pub(super) async fn leave(walk: &Walk<'_>, disk: &InvDisk, claim: &PersistentVol
     }
     let namespace = &walk.run.plan.spec.target_namespace;
     let api: Api<DynamicObject> = Api::namespaced_with(walk.run.target.clone(), namespace, &resource("DataVolume"));
-    let Ok(body) = serde_json::from_value(body(walk, disk, claim)) else { return };
+    let secret = transfers::secret(walk, Worker::Importer).await;
+    let map = transfers::config_map(walk).await;
+    let mut body = body(walk, disk, claim);
+    log_in(walk, &mut body["spec"]["source"], secret, map).await;
+    let Ok(body) = serde_json::from_value(body) else { return };
     let Ok(made) = api.create(&PostParams::default(), &body).await else { return };
     let owner = json!([{"apiVersion": "cdi.kubevirt.io/v1beta1", "kind": "DataVolume", "name": made.name_any(),
         "uid": made.uid(), "controller": true, "blockOwnerDeletion": true}]);
@@ -59,9 +65,9 @@ fn body(walk: &Walk<'_>, disk: &InvDisk, claim: &PersistentVolumeClaim) -> Value
     let source = match walk.vm.vsphere() {
         Some(_) if walk.run.path(walk.index, &walk.vm).v2v_transfer => json!({"blank": {}}),
         Some(own) => json!({"vddk": {
-            "backingFile": disk.source, "url": provider.url, "uuid": own.uuid, "secretRef": provider.secret.name,
+            "backingFile": disk.source, "url": provider.url, "uuid": own.uuid,
         }}),
-        None => json!({"imageio": {"diskId": disk.source, "url": provider.url, "secretRef": provider.secret.name}}),
+        None => json!({"imageio": {"diskId": disk.source, "url": provider.url}}),
     };
     let mut body = json!({
         "apiVersion": "cdi.kubevirt.io/v1beta1", "kind": "DataVolume",
@@ -76,6 +82,17 @@ fn body(walk: &Walk<'_>, disk: &InvDisk, claim: &PersistentVolumeClaim) -> Value
         body["spec"]["finalCheckpoint"] = json!(false);
     }
     body
+}
+
+/// How its importer reaches the source; a blank one has none.
+async fn log_in(walk: &Walk<'_>, source: &mut Value, secret: Option<String>, map: Option<String>) {
+    if let Some(vddk) = source.get_mut("vddk") {
+        vddk["secretRef"] = json!(secret);
+        vddk["initImageURL"] = json!(vddk::image(&walk.run.mtv, &walk.run.resolved.source).await);
+    } else if let Some(imageio) = source.get_mut("imageio") {
+        imageio["secretRef"] = json!(secret);
+        imageio["certConfigMap"] = json!(map);
+    }
 }
 
 /// The DataVolumes of this VM.

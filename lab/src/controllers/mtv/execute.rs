@@ -14,7 +14,8 @@ use super::conditions::{durable, now, settle, write_status};
 use super::pipeline::{self, Path};
 use super::plan::{Resolved, content};
 use super::pods::{self, Worker, Workers};
-use super::{Mtv, flight, hooks, keys, migrations, offload, provider, target, tidy, warm};
+use super::{Mtv, flight, guest_conversions, hooks, keys, migrations, offload, populators, provider};
+use super::{target, tidy, transfers, warm};
 use crate::api::condition::Condition;
 use crate::api::forklift::{Migration, Plan, PlanMigration, PlanStatus, Step, StepError, VmStatus, Warm};
 use crate::controllers::mtv::platform::PlatformClient;
@@ -478,6 +479,9 @@ impl Walk<'_> {
                 rung.await;
             }
         };
+        if before.is_some() {
+            self.put_away(guest_conversions::Kind::All).await;
+        }
         match before {
             Some(before) if self.run.resumes() && !self.behaves(Conduct::CopiesAnewOnResume) => {
                 target::remove_pods(&self, before).await
@@ -501,10 +505,14 @@ impl Walk<'_> {
             offload::clean_up(&self).await;
         }
         let ended = match result {
-            Ok(()) => durable("Succeeded", "The VM migration has SUCCEEDED."),
+            Ok(()) => {
+                self.put_away(guest_conversions::Kind::Inspections).await;
+                durable("Succeeded", "The VM migration has SUCCEEDED.")
+            }
             Err(Halt::Failed(reason)) => {
                 self.fail(&reason);
                 pods::fail(&self, &reason).await;
+                guest_conversions::fail(&self).await;
                 warm::remove_snapshots(&self).await;
                 durable("Failed", "The VM migration has FAILED.")
             }
@@ -535,7 +543,7 @@ impl Walk<'_> {
             if let Some(fails) = fails {
                 let runs = |step: &Step| step.phase == "Running" && fails.is_in(&step.name);
                 if self.run.statuses().get(self.index).is_some_and(|vm| vm.pipeline.iter().any(runs)) {
-                    self.rest(PHASE / 2).await;
+                    self.pause(PHASE / 2).await;
                     return Halt::Failed(fails.error);
                 }
             }
@@ -736,12 +744,20 @@ impl Walk<'_> {
         self.run.mtv.defects.has(Defect::LeftoverSnapshot)
     }
 
+    /// What is there to be looked at while the VM is migrated, and no longer.
+    async fn put_away(&self, conversions: guest_conversions::Kind) {
+        guest_conversions::clean_up(self, conversions).await;
+        transfers::clean_up(self).await;
+        populators::clean_up(self).await;
+    }
+
     /// MTV's cleanup of a cancelled VM: what was made goes, the source comes back.
     async fn clean_up(&self) {
         if self.behaves(Conduct::KeepsAfterCancel) {
             return;
         }
         target::remove(self, &self.run.migration.uid().unwrap_or_default()).await;
+        self.put_away(guest_conversions::Kind::All).await;
         warm::remove_snapshots(self).await;
         if self.run.ran(self.index) {
             let _ = self.run.client.power(&self.vm.id, true).await;
@@ -757,8 +773,23 @@ impl Walk<'_> {
         }
     }
 
-    /// Simulated time passes, and more of it while the controller's pod is gone.
+    /// Whether the world lets the VM fail in a step that runs.
+    fn is_doomed(&self) -> bool {
+        let Some(fails) = self.guest().and_then(|guest| guest.fails) else { return false };
+        let runs = |step: &Step| step.phase == "Running" && fails.is_in(&step.name);
+        self.run.statuses().get(self.index).is_some_and(|vm| vm.pipeline.iter().any(runs))
+    }
+
+    /// Simulated time passes, and more of it while the controller's pod is gone. It has no end in a step that fails: on a busy
+    /// machine both may be due at once, and the VM would fail in a later one.
     pub async fn rest(&self, time: Duration) {
+        self.pause(time).await;
+        if self.is_doomed() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn pause(&self, time: Duration) {
         self.run.mtv.clock.sleep(time).await;
         // Its sender is never dropped while a walk is on.
         let _ = self.run.mtv.up.subscribe().wait_for(|up| *up).await;

@@ -10,6 +10,7 @@ mod data_volumes;
 mod execute;
 mod feed;
 mod flight;
+mod guest_conversions;
 mod hooks;
 mod jobs;
 mod keys;
@@ -22,13 +23,16 @@ mod pipeline;
 mod plan;
 pub mod platform;
 mod pods;
+mod populators;
 mod provider;
 mod pvc_name;
 mod reach;
 pub(crate) mod sources;
 mod target;
 mod tidy;
+mod transfers;
 mod validate;
+mod vddk;
 mod warm;
 
 use futures::FutureExt as _;
@@ -86,6 +90,8 @@ pub struct MtvOptions {
     pub guests: Arc<dyn GuestDirectory>,
     /// Tells of a migration's objects; where it does, what is there to be looked at alone is there, too.
     pub(crate) events: Teller,
+    /// Whether a kubelet ends the pods of Jobs.
+    pub nodes: bool,
     pub stop: CancellationToken,
 }
 
@@ -98,6 +104,7 @@ struct Mtv {
     pub defects: Defects,
     pub guests: Arc<dyn GuestDirectory>,
     pub events: Teller,
+    pub nodes: bool,
     pub db: Arc<InventoryDb>,
     pub clusters: Clusters,
     pub feeds: Feeds,
@@ -146,6 +153,7 @@ pub async fn run(options: MtvOptions, db: Arc<InventoryDb>) {
         defects: options.defects,
         guests: options.guests,
         events: options.events,
+        nodes: options.nodes,
         db,
         clusters: options.clusters,
         feeds: Feeds::default(),

@@ -12,7 +12,7 @@ use super::maps::pair;
 use super::patience::{Look, Patience};
 use super::sources::{self, Source};
 use super::validate::{self, View};
-use super::{Mtv, execute, target};
+use super::{Mtv, execute, guest_conversions, target, transfers, vddk};
 use crate::api::condition::{Condition, Conditions};
 use crate::api::forklift::{Hook, NetworkMap, NetworkPair, Plan, PlanStatus, Provider, Ref, StorageMap};
 use crate::api::kubevirt::VirtualMachine;
@@ -33,7 +33,13 @@ pub(super) async fn run(mtv: Arc<Mtv>, stop: CancellationToken) {
         if mtv.version.at_least(12) {
             let (own, plan) = (mtv.clone(), plan.clone());
             let stop = mtv.stop.clone();
-            let swept = async move { target::deleted(&destination(&own, &plan).await, &plan).await };
+            let swept = async move {
+                let there = destination(&own, &plan).await;
+                target::deleted(&there, &plan).await;
+                if own.events.is_on() {
+                    transfers::deleted(&there, &plan).await;
+                }
+            };
             mtv.afterwards.spawn(async move { stop.run_until_cancelled(swept).await });
         }
     };
@@ -81,6 +87,11 @@ async fn live(mtv: Arc<Mtv>, plan: Plan) {
             let client = destination(&mtv, &plan).await;
             if !mtv.defects.behaves(Conduct::KeepsArchivedPods) {
                 target::archived(&client, &plan, mtv.version).await;
+            }
+            if mtv.events.is_on() {
+                vddk::archived(&client, &plan).await;
+                transfers::archived(&client, &plan).await;
+                guest_conversions::archived(&mtv.client, &namespace, &plan.uid().unwrap_or_default()).await;
             }
             archive(&mtv, &plan, old).await;
             return;
@@ -134,7 +145,9 @@ async fn destination(mtv: &Mtv, plan: &Plan) -> kube::Client {
 }
 
 async fn archive(mtv: &Mtv, plan: &Plan, mut status: PlanStatus) {
-    status.conditions.retain(|c| c.type_ != "Archived");
+    // One that is archived is not ready any more.
+    status.conditions.retain(|c| !matches!(c.type_.as_str(), "Archived" | "Ready"));
+    status.observed_generation = plan.metadata.generation.unwrap_or_default();
     let mut archived = condition("Archived", "Advisory", "", "The migration plan has been archived.");
     archived.reason = Some("UserRequested".to_owned());
     status.conditions.push(archived);
@@ -157,8 +170,10 @@ async fn validate_plan(mtv: &Mtv, plan: &Plan, old: &PlanStatus, look: Look) -> 
     };
     conditions.extend(static_ips_on_pod_network(mtv, plan, &resolved));
     conditions.extend(hook_conditions(mtv, plan).await);
+    let maps = (&resolved.source, &resolved.destination, &resolved.storage);
+    conditions.extend(vddk::conditions(mtv, plan, maps).await);
     conditions.extend(vm_conditions(mtv, plan, &resolved, old, look).await);
-    if conditions.blockers().is_empty() {
+    if conditions.blockers().is_empty() && !conditions.holds(vddk::VALIDATING) {
         conditions.push(condition("Ready", "Required", "", "The migration plan is ready."));
         (conditions, Some(resolved))
     } else {

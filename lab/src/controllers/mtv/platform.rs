@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use crate::inventory::model::{InvVm, Inventory};
+use crate::inventory::model::{InvDisk, InvVm, Inventory};
 
 /// What a Provider and its Secret say of the way in. No `Debug`: passwords.
 #[derive(Clone, PartialEq)]
@@ -50,14 +50,16 @@ pub trait PlatformClient: Send + Sync {
     async fn remove_snapshot(&self, vm_id: &str, snapshot_id: &str) -> Result<(), String>;
     /// By a disk's [`InvDisk::source`], what a later copy begins from: the change id that a snapshot holds of it on vSphere
     /// (`GetSnapshotDeltas`), elsewhere the snapshot itself.
-    ///
-    /// [`InvDisk::source`]: crate::inventory::model::InvDisk::source
     async fn copied_to(&self, vm: &InvVm, snapshot_id: &str) -> Result<BTreeMap<String, String>, String> {
         Ok(vm.disks.iter().map(|disk| (disk.source.clone(), snapshot_id.to_owned())).collect())
     }
     /// Makes on the source what the VM's disks are copied from, where they can't be read in place.
     async fn prepare_copy(&self, _vm: &InvVm) -> Result<(), String> {
         Ok(())
+    }
+    /// The id of the image that [`PlatformClient::prepare_copy`] made of a disk, where disks are copied off images.
+    async fn image_of(&self, _vm: &InvVm, _disk: &InvDisk) -> Result<Option<String>, String> {
+        Ok(None)
     }
     /// What [`PlatformClient::prepare_copy`] needed on the way, as the platform calls it, in the order of removal. Asked for
     /// right after: a later migration of the VM makes its own by the same names. `keep_snapshots`: a defect, by which

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::Mtv;
 use super::data_volumes;
 use super::execute::{Halt, Walk};
-use super::target;
+use super::{guest_conversions, populators, target, vddk};
 use crate::apiserver::LOG_ANNOTATION;
 use crate::controllers::copiers::{node, requested};
 use crate::controllers::copy_log::{Copies, CopyLog};
@@ -46,8 +46,10 @@ pub(super) struct Workers {
     pods: Vec<Pod>,
     /// What the copiers print, one of each pod, where somebody looks.
     logs: Vec<CopyLog>,
-    /// The claims that importers fill.
-    claims: Vec<String>,
+    /// The claims that are filled or converted.
+    claims: Vec<PersistentVolumeClaim>,
+    /// What virt-v2v's pod belongs to, where somebody looks.
+    conversion: Option<guest_conversions::Made>,
 }
 
 impl Workers {
@@ -55,7 +57,7 @@ impl Workers {
     /// there than its token, and nobody here plays that cluster's kubelet, which tells what becomes of a pod.
     pub async fn start(walk: &Walk<'_>, worker: Worker) -> Self {
         if !walk.run.resolved.destination.spec.url.is_empty() {
-            return Self { worker, pods: Vec::new(), logs: Vec::new(), claims: Vec::new() };
+            return Self { worker, pods: Vec::new(), logs: Vec::new(), claims: Vec::new(), conversion: None };
         }
         let claims = target::own_volumes(walk).await.unwrap_or_default();
         let bodies: Vec<Value> = match worker {
@@ -63,18 +65,27 @@ impl Workers {
             Worker::Populator => claims.iter().map(|claim| populator(walk, claim)).collect(),
             Worker::VirtV2v => vec![virt_v2v(walk)],
         };
-        let names = claims.iter().map(ResourceExt::name_any).collect();
-        let mut workers = Self { worker, pods: Vec::new(), logs: Vec::new(), claims: names };
+        let conversion = match worker {
+            Worker::VirtV2v => guest_conversions::begin(walk, &claims).await,
+            _ => None,
+        };
+        let mut workers = Self { worker, pods: Vec::new(), logs: Vec::new(), claims, conversion };
         for (index, mut body) in bodies.into_iter().enumerate() {
             // virt-v2v's has none, as beside the lab's kubelet.
             if worker != Worker::VirtV2v {
                 body["spec"]["nodeName"] = json!(node(&walk.run.target).await);
             }
+            if let Some(conversion) = &workers.conversion {
+                conversion.mark(&mut body);
+            }
             let Ok(pod) = serde_json::from_value(body) else { continue };
             if let Some(made) = make(walk, &pod).await {
                 if worker == Worker::VirtV2v {
                     print(walk, &made.name_any(), Until::Begun).await;
-                } else if let Some(claim) = claims.get(index).filter(|_| walk.run.mtv.events.is_on()) {
+                    if let Some(conversion) = &workers.conversion {
+                        conversion.works(walk, &made).await;
+                    }
+                } else if let Some(claim) = workers.claims.get(index).filter(|_| walk.run.mtv.events.is_on()) {
                     workers.logs.push(copy_log(walk, worker, claim));
                 }
                 workers.pods.push(Pod { metadata: made.metadata, ..pod });
@@ -90,6 +101,11 @@ impl Workers {
             log.copied(percent);
             let log = json!({"metadata": {"annotations": {LOG_ANNOTATION: log.text()}}});
             let _ = api.patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(log)).await;
+        }
+        if self.worker == Worker::Populator {
+            for claim in &self.claims {
+                populators::copied(walk, claim, percent).await;
+            }
         }
     }
 
@@ -119,6 +135,9 @@ impl Workers {
                 fresh.metadata.name = None;
             }
             if let Some(made) = make(walk, &fresh).await {
+                if let Some(conversion) = &self.conversion {
+                    conversion.works(walk, &made).await;
+                }
                 pod.metadata = made.metadata;
             }
             again = true;
@@ -138,8 +157,11 @@ impl Workers {
                 let _ = api.delete(&name, &DeleteParams::default().grace_period(0)).await;
             }
         }
+        if let Some(conversion) = &self.conversion {
+            conversion.succeeded(walk).await;
+        }
         for claim in &self.claims {
-            data_volumes::filled(walk, claim).await;
+            data_volumes::filled(walk, &claim.name_any()).await;
         }
     }
 }
@@ -196,7 +218,7 @@ async fn make(walk: &Walk<'_>, pod: &Pod) -> Option<Pod> {
 }
 
 /// As a kubelet tells it, in short.
-async fn tell(api: &Api<Pod>, name: &str, phase: &str) {
+pub(super) async fn tell(api: &Api<Pod>, name: &str, phase: &str) {
     let Ok(pod) = api.get(name).await else { return };
     let now = super::conditions::now();
     let state = match phase {
@@ -240,7 +262,7 @@ fn virt_v2v(walk: &Walk<'_>) -> Value {
     labels["resource"] = json!("vm-config");
     json!({"apiVersion": "v1", "kind": "Pod",
         "metadata": {"generateName": format!("{}-{}-", walk.run.plan.name_any(), walk.vm.id), "labels": labels},
-        "spec": {"restartPolicy": "Never", "containers": [{"name": "virt-v2v", "image": "virt-v2v"}]}})
+        "spec": {"restartPolicy": "Never", "containers": [{"name": "virt-v2v", "image": vddk::VIRT_V2V}]}})
 }
 
 /// While its pod is gone the controller does nothing; its Deployment makes another. A migration goes on from the Plan's

@@ -13,7 +13,7 @@ use super::plan::content;
 use super::pvc_name::{DiskVars, render};
 use super::sources::Shape;
 use super::{MtvVersion, validate};
-use super::{again, offload};
+use super::{again, offload, populators};
 use crate::api::cdi::{ClaimPropertySet, StorageProfile};
 use crate::api::condition::Conditions;
 use crate::api::forklift::{Plan, Ref, StoragePair};
@@ -52,12 +52,17 @@ fn target_name(walk: &Walk<'_>) -> String {
     validate::final_name(&walk.vm, wanted.as_deref())
 }
 
-/// The name of a disk's PVC: exact, or to be completed by the API server.
-pub(super) fn pvc_name(walk: &Walk<'_>, disk: &InvDisk, index: usize) -> (Option<String>, Option<String>) {
+/// The name of a disk's PVC: exact, or to be completed by the API server. `image`: what it is copied off, if not itself.
+pub(super) fn pvc_name(
+    walk: &Walk<'_>,
+    disk: &InvDisk,
+    image: Option<&str>,
+    index: usize,
+) -> (Option<String>, Option<String>) {
     let spec = &walk.run.plan.spec;
     let populated = walk.run.resolved.kind.populates(spec.warm) && !walk.run.mtv.version.at_least(13);
     if let Some(own) = populated.then(|| walk.run.resolved.kind.claim_name(&walk.vm, disk)).flatten() {
-        return (None, Some(format!("{own}-")));
+        return (None, Some(format!("{}-", image.unwrap_or(&own))));
     }
     let fallback = format!("{}-{}-", walk.run.plan.name_any(), walk.vm.id);
     let (kind, version) = (walk.run.resolved.kind, walk.run.mtv.version);
@@ -151,13 +156,15 @@ pub(super) async fn create_volumes(walk: &Walk<'_>) -> Result<(), String> {
         if index == last && mtv.defects.has(Defect::TruncatedDisk) {
             bytes /= 2;
         }
-        let (name, generate) = pvc_name(walk, disk, index);
-        let (mut labels, annotations) = marks(walk, disk, index);
+        // One that can't be asked for is called by the name that MTV gave it.
+        let image = walk.run.client.image_of(&walk.vm, disk).await.ok().flatten();
+        let (name, generate) = pvc_name(walk, disk, image.as_deref(), index);
+        let (mut labels, annotations) = marks(walk, disk, image.as_deref(), index);
         labels["lab.mtv-matrix.io/disk-index"] = json!(index.to_string());
         if disk.vsphere().is_some_and(|own| own.shared) {
             labels[SHAREABLE] = json!("true");
         }
-        let claim = json!({
+        let mut claim = json!({
             "apiVersion": "v1", "kind": "PersistentVolumeClaim",
             "metadata": {
                 "name": name, "generateName": generate, "namespace": namespace, "labels": labels,
@@ -168,8 +175,12 @@ pub(super) async fn create_volumes(walk: &Walk<'_>) -> Result<(), String> {
                 "resources": {"requests": {"storage": quantity(bytes)}},
             },
         });
+        if let Some(named) = walk.run.resolved.kind.claim_name(&walk.vm, disk) {
+            populators::leave(walk, &mut claim, &named, image.as_deref().unwrap_or(&disk.source)).await;
+        }
         let claim = serde_json::from_value(claim).map_err(|e| e.to_string())?;
         let made = claim_or_wait(walk, &api, &claim).await?;
+        populators::belongs_to(walk, &made).await;
         data_volumes::leave(walk, disk, &made).await;
     }
     Ok(())
@@ -204,7 +215,7 @@ async fn claim_or_wait(
 
 /// Labels and annotations of a disk's PVC. What a populator fills has fewer; what comes by a DataVolume
 /// carries MTV's labels as annotations, too.
-fn marks(walk: &Walk<'_>, disk: &InvDisk, index: usize) -> (Value, Value) {
+fn marks(walk: &Walk<'_>, disk: &InvDisk, image: Option<&str>, index: usize) -> (Value, Value) {
     let (kind, mut labels) = (walk.run.resolved.kind, labels(walk));
     let mut annotations = json!({"forklift.konveyor.io/disk-source": disk.source});
     if kind.populates(walk.run.plan.spec.warm) {
@@ -216,7 +227,7 @@ fn marks(walk: &Walk<'_>, disk: &InvDisk, index: usize) -> (Value, Value) {
             }
         }
         if let Some(label) = kind.disk_label() {
-            labels[label] = json!(disk.source);
+            labels[label] = json!(image.unwrap_or(&disk.source));
         }
         return (labels, annotations);
     }

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use super::conditions::now;
 use super::execute::{COPY, Halt, PHASE, Walk};
 use super::platform::PlatformClient;
-use super::{Mtv, data_volumes, target};
+use super::{Mtv, data_volumes, guest_conversions, target};
 use crate::api::forklift::Precopy;
 use crate::defects::Defect;
 use crate::defects::conduct::Conduct;
@@ -33,7 +33,11 @@ pub(super) async fn copy(walk: &Walk<'_>) -> Result<(), Halt> {
             // MTV's own pod inspects there, and the step counts how often it looked for the disks' parents.
             walk.annotate("PreflightInspection", "parentBackingRetries", "1");
         }
+        let inspection = guest_conversions::inspect(walk, &snapshot).await;
         walk.rest(PHASE).await;
+        if let Some(inspection) = inspection {
+            inspection.end(walk, &snapshot).await;
+        }
         walk.end("PreflightInspection");
     }
     walk.phase("CreateDataVolumes");

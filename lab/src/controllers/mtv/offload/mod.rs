@@ -114,7 +114,7 @@ fn labels(walk: &Walk<'_>, disk: &InvDisk) -> Value {
 fn claim(walk: &Walk<'_>, disk: &InvDisk, index: usize, row: &crate::api::forklift::StoragePair) -> Value {
     let warm = walk.run.plan.spec.warm;
     let (file, namespace) = (base_file(&disk.source, warm), &walk.run.plan.spec.target_namespace);
-    let (name, generate) = target::pvc_name(walk, disk, index);
+    let (name, generate) = target::pvc_name(walk, disk, None, index);
     let migration = walk.run.migration.uid().unwrap_or_default();
     let name = name.unwrap_or_else(|| {
         let head = generate.unwrap_or_default();

@@ -180,13 +180,28 @@ pub(super) trait Source: Send + Sync {
     }
 
     /// Whether a populator fills the claims, not a DataVolume.
-    fn populates(&self, _warm: bool) -> bool {
-        false
+    fn populates(&self, warm: bool) -> bool {
+        self.populator(warm).is_some()
     }
 
     /// Whether pods copy the disks: CDI's importers, or populators.
     fn copies_by_pods(&self) -> bool {
         true
+    }
+
+    /// The kind of the objects that tell populators what to copy.
+    fn populator(&self, _warm: bool) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether the pods that copy log in to the source by Secrets of their own.
+    fn logs_in_to_copy(&self) -> bool {
+        false
+    }
+
+    /// Whether disks are read by VMware's library, which the user must have made an image of.
+    fn copies_by_vddk(&self) -> bool {
+        false
     }
 
     /// The label by which a populator's claim tells its disk.

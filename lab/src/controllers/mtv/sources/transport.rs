@@ -3,8 +3,11 @@
 
 use std::error::Error;
 use std::io;
+use std::net::IpAddr;
 
 use reqwest::Method;
+use rustls::CertificateError;
+use rustls::pki_types::UnixTime;
 
 use super::super::platform::{ConnectError, Login};
 
@@ -48,7 +51,7 @@ fn cause(error: &(dyn Error + 'static), place: &str, late: bool) -> String {
             let host = place.rsplit_once(':').map_or(place, |(host, _)| host);
             return format!("dial tcp: lookup {host}: no such host");
         }
-        if let Some(refusal) = text.strip_prefix("invalid peer certificate: ") {
+        if let Some(refusal) = refused_certificate(inner) {
             return format!("tls: failed to verify certificate: x509: {}", of_certificate(refusal, place));
         }
         match inner.source() {
@@ -74,18 +77,59 @@ fn of_system(error: &io::Error, place: &str) -> Option<String> {
     Some(format!("dial tcp {place}: {said}"))
 }
 
-/// rustls' reasons as x509 calls them.
-fn of_certificate(refusal: &str, place: &str) -> String {
-    let reason = refusal.split([' ', ':', '(', '{']).next().unwrap_or_default();
-    match reason {
-        "UnknownIssuer" | "BadSignature" => "certificate signed by unknown authority".to_owned(),
-        "certificate" if refusal.contains("expired") => "certificate has expired or is not yet valid".to_owned(),
-        "certificate" if refusal.contains("not valid yet") => "certificate has expired or is not yet valid".to_owned(),
-        "certificate" if refusal.contains("not valid for") => {
-            format!("certificate is not valid for {}", place.rsplit_once(':').map_or(place, |(host, _)| host))
-        }
-        _ => refusal.to_owned(),
+/// An error of the connection holds that of TLS, which it shows as its own and not as its source.
+fn refused_certificate<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CertificateError> {
+    if let Some(held) = error.downcast_ref::<io::Error>().and_then(|io| io.get_ref()) {
+        return refused_certificate(held);
     }
+    match error.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(refusal) => Some(refusal),
+        _ => None,
+    }
+}
+
+/// rustls' reasons as x509 calls them (`HostnameError`, `CertificateInvalidError`, `UnknownAuthorityError`).
+fn of_certificate(refusal: &CertificateError, place: &str) -> String {
+    let stale = "certificate has expired or is not yet valid";
+    match refusal {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "certificate signed by unknown authority".to_owned()
+        }
+        CertificateError::ExpiredContext { time, not_after } => {
+            format!("{stale}: current time {} is after {}", utc(*time), utc(*not_after))
+        }
+        CertificateError::NotValidYetContext { time, not_before } => {
+            format!("{stale}: current time {} is before {}", utc(*time), utc(*not_before))
+        }
+        CertificateError::Expired | CertificateError::NotValidYet => stale.to_owned(),
+        CertificateError::NotValidForNameContext { expected, presented } => of_names(&expected.to_str(), presented),
+        CertificateError::NotValidForName => of_names(place.rsplit_once(':').map_or(place, |(host, _)| host), &[]),
+        other => other.to_string(),
+    }
+}
+
+/// `presented`: as rustls tells the names of a certificate, `DnsName("x")` and `IpAddress(127.0.0.1)`.
+fn of_names(wanted: &str, presented: &[String]) -> String {
+    let inside = |kind: &str, name: &String| {
+        let rest = name.strip_prefix(kind)?.strip_prefix('(')?.strip_suffix(')')?;
+        Some(rest.trim_matches('"').to_owned())
+    };
+    let of = |kind: &str| presented.iter().filter_map(|name| inside(kind, name)).collect::<Vec<_>>().join(", ");
+    let by_address = wanted.parse::<IpAddr>().is_ok();
+    match (by_address, of(if by_address { "IpAddress" } else { "DnsName" })) {
+        (true, valid) if valid.is_empty() => {
+            format!("cannot validate certificate for {wanted} because it doesn't contain any IP SANs")
+        }
+        (false, valid) if valid.is_empty() => {
+            format!("certificate is not valid for any names, but wanted to match {wanted}")
+        }
+        (_, valid) => format!("certificate is valid for {valid}, not {wanted}"),
+    }
+}
+
+fn utc(time: UnixTime) -> String {
+    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX).to_string()
 }
 
 #[cfg(test)]
@@ -93,6 +137,7 @@ mod tests {
     use super::*;
 
     async fn refused(url: &str) -> String {
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         told(&Method::POST, &client.post(url).send().await.unwrap_err())
     }
@@ -105,19 +150,47 @@ mod tests {
         assert_eq!(unknown, "Post \"https://vc.invalid/sdk\": dial tcp: lookup vc.invalid: no such host");
     }
 
-    #[test]
-    fn what_rustls_says_of_a_certificate_is_told_as_x509_says_it() {
-        let of = |text: &str| cause(&io::Error::other(text.to_owned()), "vc.example:443", false);
-        let unknown = of("invalid peer certificate: UnknownIssuer");
-        assert_eq!(unknown, "tls: failed to verify certificate: x509: certificate signed by unknown authority");
-        let old = of(
-            "invalid peer certificate: certificate expired: verification time 1 (UNIX), but certificate is not valid after 0 (1 seconds ago)",
-        );
-        assert!(old.ends_with("x509: certificate has expired or is not yet valid"), "{old}");
-        let other = of(
-            "invalid peer certificate: certificate not valid for name \"vc.example\"; certificate is only valid for DnsName(\"x\")",
-        );
-        assert!(other.ends_with("certificate is not valid for vc.example"), "{other}");
-        assert_eq!(of("something else"), "something else");
+    /// What a client says of a server with this certificate, which it trusts.
+    async fn refused_by_name(names: &[&str], host: &str, until: i32) -> String {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut params =
+            rcgen::CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let own = params.self_signed(&key).unwrap();
+        let (pem, chain) = (own.pem(), vec![own.der().clone()]);
+        let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let server = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            let _ = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config)).accept(stream).await;
+        };
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .resolve(host, at)
+            .tls_certs_only(reqwest::Certificate::from_pem_bundle(pem.as_bytes()).unwrap())
+            .build()
+            .unwrap();
+        let asked = client.get(format!("https://{host}:{}/", at.port())).send();
+        let (said, ()) = tokio::join!(asked, server);
+        let said = told(&Method::GET, &said.unwrap_err());
+        said.split_once("x509: ").map_or_else(|| said.clone(), |(_, rest)| rest.to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_is_refused_is_told_as_x509_tells_it() {
+        let other = refused_by_name(&["a.example", "b.example"], "vc.example", 2090).await;
+        assert_eq!(other, "certificate is valid for a.example, b.example, not vc.example");
+        let address = refused_by_name(&["10.0.0.1"], "127.0.0.1", 2090).await;
+        assert_eq!(address, "certificate is valid for 10.0.0.1, not 127.0.0.1");
+        let no_address = refused_by_name(&["a.example"], "127.0.0.1", 2090).await;
+        assert_eq!(no_address, "cannot validate certificate for 127.0.0.1 because it doesn't contain any IP SANs");
+        let none = refused_by_name(&["10.0.0.1"], "vc.example", 2090).await;
+        assert_eq!(none, "certificate is not valid for any names, but wanted to match vc.example");
+        let old = refused_by_name(&["vc.example"], "vc.example", 2020).await;
+        assert!(old.starts_with("certificate has expired or is not yet valid: current time 20"), "{old}");
+        assert!(old.ends_with("Z is after 2020-01-01T00:00:00Z"), "{old}");
     }
 }

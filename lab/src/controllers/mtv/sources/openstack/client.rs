@@ -21,7 +21,7 @@ use super::super::transport::{http_client, told};
 use super::view;
 use crate::clock::Clock;
 use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
-use crate::inventory::model::{InvVm, Inventory};
+use crate::inventory::model::{InvDisk, InvVm, Inventory};
 use crate::inventory::own::{OwnDisk, OwnVm};
 
 /// Simulated time between two refreshes of the collector.
@@ -487,6 +487,11 @@ impl PlatformClient for OpenstackClient {
         self.image_active(&id).await?;
         let copies = volumes.iter().map(|volume| self.image_of_volume(&image, volume));
         try_join_all(copies).await.map(drop)
+    }
+
+    async fn image_of(&self, vm: &InvVm, disk: &InvDisk) -> Result<Option<String>, String> {
+        let found = self.named(To::Image, "images", &super::image_of(vm, disk)).await?;
+        Ok(found.first().map(|image| text(image, "/id").to_owned()))
     }
 
     async fn needed_on_the_way(&self, vm: &InvVm, keep_snapshots: bool) -> Result<Vec<String>, String> {

@@ -25,6 +25,12 @@ fn image_name(vm: &InvVm) -> String {
     format!("forklift-migration-vm-{}", vm.id)
 }
 
+/// And of one of its disks.
+fn image_of(vm: &InvVm, disk: &InvDisk) -> String {
+    let image = image_name(vm);
+    if disk.own == OwnDisk::Image { image } else { format!("{image}-volume-{}", disk.source) }
+}
+
 #[async_trait]
 impl Source for Openstack {
     fn missing_keys(&self, login: &Login, _: MtvVersion) -> Vec<String> {
@@ -65,12 +71,19 @@ impl Source for Openstack {
     }
 
     fn claim_name(&self, vm: &InvVm, disk: &InvDisk) -> Option<String> {
-        let image = image_name(vm);
-        Some(if disk.own == OwnDisk::Image { image } else { format!("{image}-volume-{}", disk.source) })
+        Some(image_of(vm, disk))
     }
 
-    fn populates(&self, _: bool) -> bool {
+    fn populator(&self, _: bool) -> Option<&'static str> {
+        Some("OpenstackVolumePopulator")
+    }
+
+    fn logs_in_to_copy(&self) -> bool {
         true
+    }
+
+    fn disk_label(&self) -> Option<&'static str> {
+        Some("imageID")
     }
 
     fn rows(&self) -> Rows {

@@ -48,8 +48,12 @@ impl Source for Ovirt {
         }
     }
 
-    fn populates(&self, warm: bool) -> bool {
-        !warm
+    fn populator(&self, warm: bool) -> Option<&'static str> {
+        (!warm).then_some("OvirtVolumePopulator")
+    }
+
+    fn logs_in_to_copy(&self) -> bool {
+        true
     }
 
     fn disk_label(&self) -> Option<&'static str> {

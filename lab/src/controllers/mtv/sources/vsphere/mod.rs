@@ -52,6 +52,14 @@ impl Source for Vsphere {
         true
     }
 
+    fn logs_in_to_copy(&self) -> bool {
+        true
+    }
+
+    fn copies_by_vddk(&self) -> bool {
+        true
+    }
+
     fn names_pvcs(&self, _: MtvVersion) -> bool {
         true
     }
