@@ -2,6 +2,7 @@ package suite
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -63,62 +64,101 @@ type sighting struct {
 	gone   bool
 }
 
-// keeper looks at a cluster again and again, so that it also knows what did not stay.
+// keeper watches a cluster, so that it also knows what did not stay, and each object as it was last.
 type keeper struct {
 	side *side
+	lock sync.Mutex
 	seen map[string]*sighting
-	stop chan struct{}
+	stop context.CancelFunc
 	done sync.WaitGroup
 }
 
 func watchWorld(s *side) *keeper {
-	k := &keeper{side: s, seen: map[string]*sighting{}, stop: make(chan struct{})}
-	k.done.Go(func() {
-		for {
-			k.look()
-			select {
-			case <-k.stop:
-				k.look()
-				return
-			case <-time.After(time.Second):
-			}
+	ctx, stop := context.WithCancel(context.Background())
+	k := &keeper{side: s, seen: map[string]*sighting{}, stop: stop}
+	for group, plurals := range forkliftKinds {
+		for _, plural := range plurals {
+			k.done.Go(func() {
+				for ctx.Err() == nil {
+					k.follow(ctx, group+plural)
+					select {
+					case <-ctx.Done():
+					case <-time.After(200 * time.Millisecond):
+					}
+				}
+			})
 		}
-	})
+	}
 	return k
 }
 
 // end looks a last time and returns what was ever seen.
 func (k *keeper) end() map[string]*sighting {
-	close(k.stop)
+	time.Sleep(time.Second)
+	k.stop()
 	k.done.Wait()
 	return k.seen
 }
 
-func (k *keeper) look() {
-	for group, plurals := range forkliftKinds {
-		for _, plural := range plurals {
-			code, list, err := k.side.ask("GET", group+plural, nil)
-			// A kind that only one of the two has is seen as objects that only one of the two has.
-			if err != nil || code != http.StatusOK {
-				continue
-			}
-			kind := strings.TrimSuffix(text(list, "kind"), "List")
-			now := map[string]bool{}
-			items, _ := list["items"].([]any)
-			for _, item := range items {
-				object, _ := item.(map[string]any)
-				if ofTheCluster(kind, object) {
-					continue
-				}
-				uid := text(object, "metadata.uid")
-				now[uid] = true
-				k.seen[uid] = &sighting{kind: kind, object: object}
-			}
-			for uid, one := range k.seen {
-				one.gone = one.gone || one.kind == kind && !now[uid]
-			}
-		}
+// follow a collection from now on, for as long as the server tells of it.
+func (k *keeper) follow(ctx context.Context, path string) {
+	code, list, err := k.side.ask("GET", path, nil)
+	// A kind that only one of the two has is seen as objects that only one of the two has.
+	if err != nil || code != http.StatusOK {
+		return
 	}
+	kind := strings.TrimSuffix(text(list, "kind"), "List")
+	now := map[string]bool{}
+	items, _ := list["items"].([]any)
+	for _, item := range items {
+		object, _ := item.(map[string]any)
+		now[text(object, "metadata.uid")] = true
+		k.keep(kind, object, false)
+	}
+	k.lock.Lock()
+	for uid, one := range k.seen {
+		one.gone = one.gone || one.kind == kind && !now[uid]
+	}
+	k.lock.Unlock()
+	query := fmt.Sprintf("%s?watch=true&resourceVersion=%s", path, text(list, "metadata.resourceVersion"))
+	request, err := http.NewRequestWithContext(ctx, "GET", k.side.url+query, nil)
+	if err != nil {
+		return
+	}
+	request.Header.Set("Authorization", "Bearer "+k.side.token)
+	response, err := k.side.client.Do(request)
+	if err != nil {
+		return
+	}
+	defer response.Body.Close()
+	events := json.NewDecoder(response.Body)
+	for {
+		var event struct {
+			Type   string         `json:"type"`
+			Object map[string]any `json:"object"`
+		}
+		if events.Decode(&event) != nil || event.Type == "ERROR" {
+			return
+		}
+		k.keep(kind, event.Object, event.Type == "DELETED")
+	}
+}
+
+func (k *keeper) keep(kind string, object map[string]any, gone bool) {
+	if ofTheCluster(kind, object) {
+		return
+	}
+	k.lock.Lock()
+	defer k.lock.Unlock()
+	uid := text(object, "metadata.uid")
+	known := k.seen[uid]
+	// One that is on its way out is kept as it was before.
+	leaves := gone || text(object, "metadata.deletionTimestamp") != ""
+	if known != nil && leaves {
+		known.gone = known.gone || gone
+		return
+	}
+	k.seen[uid] = &sighting{kind: kind, object: object, gone: gone}
 }
 
 // ofTheCluster tells the pods of CDI, of the populators and of KubeVirt. They are no work of MTV's: beside the real Forklift the lab
@@ -347,6 +387,9 @@ func (w *words) world(seen map[string]*sighting) map[string]any {
 		if data, _ := at(object, []string{"data"}); one.kind == "Secret" && data != nil {
 			object["data"] = decoded(data)
 		}
+		if data, _ := at(object, []string{"binaryData"}); one.kind == "ConfigMap" && data != nil {
+			object["binaryData"] = decoded(data)
+		}
 		value, _ := w.normal(object).(map[string]any)
 		delete(value, "apiVersion")
 		// How far it was when it was last seen is chance, and Jobs and pods are driven by others than MTV.
@@ -372,7 +415,8 @@ func (w *words) world(seen map[string]*sighting) map[string]any {
 		}
 		storage, _ := at(value, []string{"spec", "resources", "requests", "storage"})
 		index, _ := at(value, []string{"metadata", "annotations", "forklift.konveyor.io/disk-index"})
-		order, _ := json.Marshal([]any{bytesOf(storage), index, metadata["labels"], metadata["annotations"], metadata["name"]})
+		order, _ := json.Marshal([]any{bytesOf(storage), index, metadata["labels"], metadata["annotations"],
+			metadata["ownerReferences"], metadata["name"]})
 		groups[where] = append(groups[where], entry{string(order), value})
 	}
 	all := map[string]any{}

@@ -236,14 +236,24 @@ pub(super) fn pod(
     snapshot: &str,
     secret: &str,
 ) -> Value {
+    let confined = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}});
+    let library = json!({"name": "vddk-vol-mount", "mountPath": "/opt"});
     json!({"apiVersion": "v1", "kind": "Pod",
         "metadata": {"generateName": format!("{conversion}-deep-inspection-"), "labels": labels},
-        "spec": {"restartPolicy": "Never",
-            "initContainers": [{"name": "vddk-side-car", "image": image}],
+        "spec": {"restartPolicy": "Never", "nodeSelector": {"kubevirt.io/schedulable": "true"},
+            "securityContext": {"fsGroup": 1001, "runAsNonRoot": true, "runAsUser": 1001,
+                "seccompProfile": {"type": "Localhost", "localhostProfile": "profiles/unshare.json"}},
+            "initContainers": [{"name": "vddk-side-car", "image": image, "imagePullPolicy": "IfNotPresent",
+                "resources": {"limits": {"cpu": "1", "memory": "500Mi"}, "requests": {"cpu": "100m", "memory": "150Mi"}},
+                "securityContext": confined, "volumeMounts": [library]}],
             "containers": [{"name": "deep-inspection", "image": "lab/forklift-deep-inspection:latest",
                 "env": [{"name": "VM_MOREF", "value": vm}, {"name": "SNAPSHOT_MOREF", "value": snapshot}],
-                "volumeMounts": [{"name": "connection-secret", "mountPath": "/etc/secret", "readOnly": true}]}],
-            "volumes": [{"name": "connection-secret", "secret": {"secretName": secret}}]}})
+                "resources": {"limits": {"cpu": "2", "memory": "4Gi", "devices.kubevirt.io/kvm": "1"},
+                    "requests": {"cpu": "100m", "memory": "512Mi", "devices.kubevirt.io/kvm": "1"}},
+                "securityContext": confined,
+                "volumeMounts": [library, {"name": "connection-secret", "mountPath": "/etc/secret", "readOnly": true}]}],
+            "volumes": [{"name": "vddk-vol-mount", "emptyDir": {}},
+                {"name": "connection-secret", "secret": {"secretName": secret}}]}})
 }
 
 /// What an inspection tells of a VM.

@@ -90,10 +90,11 @@ fn prefix(walk: &Walk<'_>) -> String {
 
 /// The one for the virt-v2v pod that is about to be made, with the claims that it converts.
 pub(super) async fn begin(walk: &Walk<'_>, claims: &[PersistentVolumeClaim]) -> Option<Made> {
+    // Up to 2.11, too.
+    let secret = transfers::secret(walk, Worker::VirtV2v).await?;
     if !are_made(walk) {
         return None;
     }
-    let secret = transfers::secret(walk, Worker::VirtV2v).await?;
     let type_ = if walk.run.path(walk.index, &walk.vm).v2v_transfer { REMOTE } else { IN_PLACE };
     let mut labels = target::labels(walk);
     for (key, value) in [("resource", "vm-config"), ("forklift.app", "virt-v2v"), ("conversion-type", type_)] {
@@ -124,6 +125,9 @@ pub(super) async fn begin(walk: &Walk<'_>, claims: &[PersistentVolumeClaim]) -> 
     if run.resolved.kind.copies_by_vddk() {
         spec["settings"] = json!({"V2V_source": "vSphere", "V2V_vmName": walk.vm.name, "V2V_extra_args": "[]",
             "V2V_inspector_extra_args": "[]"});
+        if let Some(guest) = walk.guest() {
+            spec["settings"]["V2V_HOSTNAME"] = json!(guest.hostname);
+        }
         if let Some(image) = vddk::image(&run.mtv, &run.resolved.source).await {
             spec["vddkImage"] = json!(image);
         }

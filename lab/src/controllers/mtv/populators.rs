@@ -37,7 +37,10 @@ const OVIRT: &str = "OvirtVolumePopulator";
 pub(super) async fn leave(walk: &Walk<'_>, claim: &mut Value, named: &str, source: &str) {
     let Some(kind) = walk.run.resolved.kind.populator(walk.run.plan.spec.warm) else { return };
     let Some(secret) = transfers::secret(walk, Worker::Populator).await else { return };
-    let mut labels = json!({"plan": walk.run.plan.uid(), "migration": walk.run.migration.uid(), "vmID": walk.vm.id});
+    let mut labels = json!({"migration": walk.run.migration.uid(), "vmID": walk.vm.id});
+    if walk.run.mtv.version.at_least(12) {
+        labels["plan"] = json!(walk.run.plan.uid());
+    }
     if let Some(label) = walk.run.resolved.kind.disk_label() {
         labels[label] = json!(source);
     }
@@ -52,7 +55,7 @@ pub(super) async fn leave(walk: &Walk<'_>, claim: &mut Value, named: &str, sourc
     claim["spec"]["dataSourceRef"] = json!({"apiGroup": "forklift.konveyor.io", "kind": kind, "name": name});
 }
 
-/// Its claim is there: the populator goes with it (`SetPopulatorCrOwnership`).
+/// The VM is made: the populator goes with the claim from now on (`SetPopulatorCrOwnership`).
 pub(super) async fn belongs_to(walk: &Walk<'_>, claim: &PersistentVolumeClaim) {
     let Some((kind, name)) = of(walk, claim) else { return };
     let owner =

@@ -180,7 +180,6 @@ pub(super) async fn create_volumes(walk: &Walk<'_>) -> Result<(), String> {
         }
         let claim = serde_json::from_value(claim).map_err(|e| e.to_string())?;
         let made = claim_or_wait(walk, &api, &claim).await?;
-        populators::belongs_to(walk, &made).await;
         data_volumes::leave(walk, disk, &made).await;
     }
     Ok(())
@@ -297,6 +296,7 @@ pub(super) async fn create_vm(walk: &Walk<'_>) -> Result<(), String> {
     }]);
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(walk.run.target.clone(), namespace);
     for volume in volumes {
+        populators::belongs_to(walk, &volume).await;
         let patch = kube::api::Patch::Merge(json!({"metadata": {"ownerReferences": owner}}));
         let _ = claims.patch(&volume.name_any(), &kube::api::PatchParams::default(), &patch).await;
     }
