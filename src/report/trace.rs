@@ -359,13 +359,16 @@ struct Sender<'a> {
     entity_refs: Option<&'a RawValue>,
 }
 
+/// The span that stands for a parent that is in no line.
+type InsteadOf<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
 /// Writes lines of a `traces.jsonl` in the trace that the run is a part of, and with the resource that sends them; for
 /// parents that are in no line stands what `instead_of` says. Done twice it is as if done once. What is no line (one that
 /// was cut short) is left out.
 pub(super) fn place(
     model: &RunModel,
     lines: impl Iterator<Item = std::io::Result<String>>,
-    instead_of: Option<&dyn Fn(&str) -> Option<String>>,
+    instead_of: Option<&InsteadOf<'_>>,
     out: &mut dyn Write,
 ) -> Result<(), FillError> {
     let parent = parent_of(model);
@@ -558,7 +561,7 @@ mod tests {
         let unplaced = render(&model);
         let said = BTreeMap::from([("service.name".to_owned(), "nightly \"1\"".to_owned())]);
         model.environment.telemetry = Some(crate::event::Telemetry { traceparent: None, resource: said });
-        let placed = |text: &str, instead_of: Option<&dyn Fn(&str) -> Option<String>>| {
+        let placed = |text: &str, instead_of: Option<&InsteadOf<'_>>| {
             let mut out = Vec::new();
             place(&model, text.lines().map(|line| Ok(line.to_owned())), instead_of, &mut out).unwrap();
             String::from_utf8(out).unwrap()

@@ -75,7 +75,7 @@ fn a_warm_plan_is_refused_where_nobody_made_an_image_of_vddk() {
     lab.kubectl(&["patch", "provider", "vc", "-n", "mig", "--type=merge", "-p", own]);
     let image = "jsonpath={.items[*].metadata.annotations.vddk}";
     super::lab::eventually("another image is looked at", || {
-        lab.kubectl(&["get", "jobs", "-n", "mig-target", "-o", image]) == "quay.example/vddk:8"
+        lab.kubectl(&["get", "jobs", "-n", "mig-target", "-o", image]).contains("quay.example/vddk:8")
     });
 }
 
@@ -101,12 +101,9 @@ fn populated(platform: &str, secret: &str, storage: &str, network: &str, vm: &st
     assert_eq!(told, kind);
     let at = ["get", kind, name, "-n", "mig-target", "-o"];
     let get = |path: &str| lab.kubectl(&[&at[..], &[path]].concat());
-    let owner = get("jsonpath={.metadata.ownerReferences[0].kind} {.metadata.ownerReferences[0].name}");
-    let claim = lab.kubectl(&["get", "pvc", "-n", "mig-target", "-o", "jsonpath={.items[0].metadata.name}"]);
-    assert_eq!(owner, format!("PersistentVolumeClaim {claim}"));
     let secret = get("jsonpath={.spec.engineSecretName}{.spec.secretName}");
     lab.kubectl(&["get", "secret", &secret, "-n", "mig-target"]);
-    super::lab::eventually("it tells how far it is", || get("jsonpath={.status.progress}") != "");
+    super::lab::eventually("it tells how far it is", || !get("jsonpath={.status.progress}").is_empty());
     lab.kubectl(&["wait", "--for=condition=Succeeded", "migration/go", "-n", "mig", "--timeout=60s"]);
     assert_eq!(lab.kubectl(&["get", kind, "-n", "mig-target", "-o", "name"]), "");
     assert!(lab.try_kubectl(&["get", "secret", &secret, "-n", "mig-target"]).is_err());

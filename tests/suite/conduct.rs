@@ -106,7 +106,11 @@ fn each_wrong_conduct_turns_its_stories_red() {
                 loop {
                     let Some(row) = rows.lock().unwrap().pop() else { return };
                     // What a story does to the world may last a tenth of a second, in which a busy machine does nothing.
-                    let wrong = if complaints(&row).is_empty() { Vec::new() } else { complaints(&row) };
+                    let mut wrong = complaints(&row);
+                    if !wrong.is_empty() {
+                        println!("tried again: {}", wrong.join("\n"));
+                        wrong = complaints(&row);
+                    }
                     found.lock().unwrap().extend(wrong);
                 }
             });

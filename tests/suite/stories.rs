@@ -59,6 +59,11 @@ fn a_killed_pod_other_claims_and_a_migration_that_is_taken_up_are_told_where_the
         one("taken", hook, "[start, {expect: failed}, {start: {again: true}}, {expect: {ignored: 10s}}]"),
         one("full", "", "[{fault: quota}, start, {expect: {ended: succeeded, timeout: 3s}}]"),
         one("converts", "", "[{fault: conversion}, migrate]"),
+        one(
+            "meanwhile",
+            "",
+            "[start, {wait: {for: {step: ImageConversion}}}, {fault: conversion}, {expect: succeeded}]",
+        ),
     ];
     place.write("own/scenarios/mine.yaml", &text.concat());
     place.run("--config own run --lab -p vsphere --results results -t mine").exits(1).says("hold nothing");
@@ -69,6 +74,11 @@ fn a_killed_pod_other_claims_and_a_migration_that_is_taken_up_are_told_where_the
     assert!(said("full").contains("did not end within 3s"), "{}", said("full"));
     assert!(said("grown").contains("failed to find persistent volume for disk"), "{}", said("grown"));
     assert!(said("converts").contains("the migration failed at ImageConversion"), "{}", said("converts"));
+    assert!(
+        said("meanwhile").contains("ImageConversion"),
+        "a step that runs already fails, too: {}",
+        said("meanwhile")
+    );
 }
 
 #[test]

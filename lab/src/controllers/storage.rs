@@ -214,10 +214,14 @@ async fn class_provisioner(
     if !options.events.is_on() || spec.volume_name.is_some() {
         return Ok(None);
     }
-    let Some(class) = spec.storage_class_name.filter(|class| !class.is_empty()) else {
+    let Some(class) = spec.storage_class_name else {
         let why = "no persistent volumes available for this claim and no storage class is set";
         return Err(("FailedBinding", why.to_owned()));
     };
+    if class.is_empty() {
+        // For a volume that somebody made; here each claim has one of its own.
+        return Ok(None);
+    }
     let classes: Api<StorageClass> = Api::all(options.client.clone());
     match classes.get_opt(&class).await {
         Ok(None) => Err(("ProvisioningFailed", format!("storageclass.storage.k8s.io \"{class}\" not found"))),

@@ -15,6 +15,8 @@ use crate::source::slot::Sessions as _;
 use crate::source::{CloneRequest, SourceDriver, SourceError, VM, VmRef};
 
 const KIB_PER_GIB: u64 = 1024 * 1024;
+/// How often a disk is added again after another task of the VM was in its way.
+const ATTACH_TRIES: u32 = 5;
 
 /// Key of an added card within the request; the server gives it another.
 const ADDED_CARD: i64 = -51;
@@ -400,8 +402,18 @@ impl VsphereDriver {
         let tracked = object.text("config.changeTrackingEnabled") == Some("true");
         add(&mut spec, &hardware, &vm.name, &[disk], tracked).map_err(|cause| self.session.refused(&what, cause))?;
         let limit = self.options.timeouts.clone;
-        let done = self.session.run_task("ReconfigVM_Task", &what, limit, |_| op::reconfigure(&moref, &spec)).await;
-        done.map(drop).map_err(|e| self.session.failed(&what, e))
+        let mut left = ATTACH_TRIES;
+        loop {
+            match self.session.run_task("ReconfigVM_Task", &what, limit, |_| op::reconfigure(&moref, &spec)).await {
+                // A snapshot of MTV's comes or goes.
+                Err(error) if left > 0 && error.is("TaskInProgress") => {
+                    left -= 1;
+                    let recent = self.props(&moref, &["recentTask"]).await?.morefs("recentTask");
+                    self.wait_tasks_over(&recent, limit).await?;
+                }
+                done => return done.map(drop).map_err(|e| self.session.failed(&what, e)),
+            }
+        }
     }
 
     /// Resolves the datastores of the disks to add and checks that what is allocated at once fits.

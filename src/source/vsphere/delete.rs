@@ -147,7 +147,7 @@ impl VsphereDriver {
     }
 
     /// Waits until none of the tasks runs any more, or the limit is over.
-    async fn wait_tasks_over(&self, tasks: &[MoRef], limit: Duration) -> Result<(), SourceError> {
+    pub(super) async fn wait_tasks_over(&self, tasks: &[MoRef], limit: Duration) -> Result<(), SourceError> {
         if tasks.is_empty() {
             return Ok(());
         }

@@ -45,7 +45,8 @@ pub(super) async fn run(mtv: Arc<Mtv>, stop: CancellationToken) {
 
 async fn reconcile(mtv: Arc<Mtv>, conversion: Conversion) {
     let ended = |phase: &str| matches!(phase, "Succeeded" | "Failed" | "Canceled");
-    let of_plan = conversion.labels().contains_key("plan");
+    // Those have their snapshot already.
+    let of_plan = conversion.labels().contains_key("plan") && conversion.spec.settings.contains_key("SNAPSHOT_MOREF");
     if of_plan || conversion.spec.type_ != DEEP || conversion.status.as_ref().is_some_and(|status| ended(&status.phase))
     {
         return;

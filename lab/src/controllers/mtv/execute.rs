@@ -18,6 +18,7 @@ use super::{Mtv, flight, guest_conversions, hooks, keys, migrations, offload, po
 use super::{target, tidy, transfers, warm};
 use crate::api::condition::Condition;
 use crate::api::forklift::{Migration, Plan, PlanMigration, PlanStatus, Step, StepError, VmStatus, Warm};
+use crate::api::world::Failure;
 use crate::controllers::mtv::platform::PlatformClient;
 use crate::defects::Defect;
 use crate::defects::conduct::Conduct;
@@ -97,6 +98,8 @@ pub(super) struct Walk<'a> {
     offloaded: AtomicBool,
     /// The first of a warm migration's snapshots.
     pub snapshot: OnceLock<String>,
+    /// Its disk is encrypted, and none of the keys opens it.
+    refused: OnceLock<Failure>,
 }
 
 /// Runs to the end and leaves the Plan's and the Migration's status in their final state.
@@ -190,6 +193,7 @@ pub(super) async fn execute(
                 begun: tokio::sync::Notify::default(),
                 offloaded: AtomicBool::new(false),
                 snapshot: OnceLock::new(),
+                refused: OnceLock::new(),
             }
             .walk(before.migration)
         }))
@@ -538,7 +542,7 @@ impl Walk<'_> {
             let begun = self.begun.notified();
             let fails = match self.guest().and_then(|guest| guest.fails) {
                 Some(fails) => Some(fails),
-                None => keys::refused(self).await,
+                None => keys::refused(self).await.map(|refused| self.refused.get_or_init(|| refused).clone()),
             };
             if let Some(fails) = fails {
                 let runs = |step: &Step| step.phase == "Running" && fails.is_in(&step.name);
@@ -773,19 +777,22 @@ impl Walk<'_> {
         }
     }
 
-    /// Whether the world lets the VM fail in a step that runs.
+    /// Whether the VM fails in a step that runs.
     fn is_doomed(&self) -> bool {
-        let Some(fails) = self.guest().and_then(|guest| guest.fails) else { return false };
+        let told = self.guest().and_then(|guest| guest.fails);
+        let Some(fails) = told.or_else(|| self.refused.get().cloned()) else { return false };
         let runs = |step: &Step| step.phase == "Running" && fails.is_in(&step.name);
         self.run.statuses().get(self.index).is_some_and(|vm| vm.pipeline.iter().any(runs))
     }
 
-    /// Simulated time passes, and more of it while the controller's pod is gone. It has no end in a step that fails: on a busy
-    /// machine both may be due at once, and the VM would fail in a later one.
+    /// Simulated time passes, and more of it while the controller's pod is gone. A step that fails does not end: on a busy
+    /// machine both may be due at once, and the VM would fail in a later one. Who lets it fail is told, because a lever may
+    /// have been pulled after the step began.
     pub async fn rest(&self, time: Duration) {
         self.pause(time).await;
-        if self.is_doomed() {
-            std::future::pending::<()>().await;
+        while self.is_doomed() {
+            self.begun.notify_waiters();
+            self.pause(PHASE).await;
         }
     }
 

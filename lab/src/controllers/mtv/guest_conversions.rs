@@ -144,6 +144,11 @@ pub(super) async fn fail(walk: &Walk<'_>) {
         if one.data["status"]["phase"] != "Running" {
             continue;
         }
+        let pod = one.data.pointer("/status/pod/name").and_then(Value::as_str);
+        if let Some(pod) = pod.filter(|_| one.data["spec"]["type"] == DEEP) {
+            let pods: Api<Pod> = Api::namespaced(walk.run.mtv.client.clone(), &one.namespace().unwrap_or_default());
+            super::pods::tell(&pods, pod, "Failed").await;
+        }
         let message = "The conversion has failed: conversion pod failed";
         let status = json!({"phase": "Failed", "message": message, "completionTime": now(),
             "conditions": [condition("ConversionFailed", "Critical", "", message)]});

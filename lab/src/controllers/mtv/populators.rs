@@ -7,9 +7,11 @@ use kube::ResourceExt;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
+use super::again::Before;
 use super::execute::Walk;
 use super::pods::Worker;
 use super::transfers;
+use crate::api::forklift::Plan;
 
 fn resource(kind: &str) -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk("forklift.konveyor.io", "v1beta1", kind))
@@ -30,7 +32,8 @@ fn spec(walk: &Walk<'_>, kind: &str, source: &str, secret: &str) -> Value {
     }
 }
 
-const OVIRT: &str = "OvirtVolumePopulator";
+pub(super) const OVIRT: &str = "OvirtVolumePopulator";
+pub(super) const OPENSTACK: &str = "OpenstackVolumePopulator";
 
 /// Makes the populator of a claim that is about to be made, and points the claim to it. `named`: how the populator's name
 /// begins; `source`: what it copies, as the platform calls it. The claim goes without, where there is none.
@@ -80,6 +83,17 @@ pub(super) async fn clean_up(walk: &Walk<'_>) {
     let selector = format!("migration={},vmID={}", walk.run.migration.uid().unwrap_or_default(), walk.vm.id);
     let own = kube::api::ListParams::default().labels(&selector);
     let _ = api(walk, kind).delete_collection(&DeleteParams::default(), &own).await;
+}
+
+/// Those of an archived Plan's last migration go (`DeletePopulatorDataSource`): of VMs that failed they are still there.
+pub(super) async fn archived(client: &kube::Client, plan: &Plan) {
+    let Some(migration) = Before::of(plan).migration else { return };
+    let own = kube::api::ListParams::default().labels(&format!("migration={migration},vmID"));
+    for kind in [OVIRT, OPENSTACK] {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(client.clone(), &plan.spec.target_namespace, &resource(kind));
+        let _ = api.delete_collection(&DeleteParams::default(), &own).await;
+    }
 }
 
 /// Kind and name of what fills the claim.

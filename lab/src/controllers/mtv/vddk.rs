@@ -78,9 +78,13 @@ async fn look(mtv: &Mtv, plan: &Plan, source: &Provider, image: &str) -> Option<
     let job = match api.list(&own).await.ok()?.items.into_iter().next() {
         Some(job) => job,
         None => {
-            // One that looks at another image is not asked any more.
+            // One that still looks at another image is not asked any more (`cancelOtherActiveVddkCheckJobs`).
             let others = ListParams::default().labels(&format!("plan={plan_uid},vddk!={sum},vddk"));
-            let _ = api.delete_collection(&DeleteParams::background(), &others).await;
+            for other in api.list(&others).await.ok()?.items {
+                if other.status.as_ref().and_then(|status| status.active).unwrap_or_default() > 0 {
+                    let _ = api.delete(&other.name_any(), &DeleteParams::foreground()).await;
+                }
+            }
             let labels = json!({"plan": plan_uid, "vddk": sum});
             let job = serde_json::from_value(job(plan, source, image, labels)).ok()?;
             api.create(&PostParams::default(), &job).await.ok()?

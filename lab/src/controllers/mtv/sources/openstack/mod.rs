@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::super::networks::Rows;
 use super::super::pipeline::Path;
 use super::super::validate::{Add, View, item};
-use super::super::{Mtv, MtvVersion};
+use super::super::{Mtv, MtvVersion, populators};
 use super::{Shape, Source, missing};
 use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
 use crate::inventory::model::{InvDisk, InvVm};
@@ -75,7 +75,7 @@ impl Source for Openstack {
     }
 
     fn populator(&self, _: bool) -> Option<&'static str> {
-        Some("OpenstackVolumePopulator")
+        Some(populators::OPENSTACK)
     }
 
     fn logs_in_to_copy(&self) -> bool {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::super::pipeline::Path;
-use super::super::{Mtv, MtvVersion};
+use super::super::{Mtv, MtvVersion, populators};
 use super::{Shape, Source, missing};
 use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
 use crate::inventory::model::{InvDisk, InvVm};
@@ -49,7 +49,7 @@ impl Source for Ovirt {
     }
 
     fn populator(&self, warm: bool) -> Option<&'static str> {
-        (!warm).then_some("OvirtVolumePopulator")
+        (!warm).then_some(populators::OVIRT)
     }
 
     fn logs_in_to_copy(&self) -> bool {
