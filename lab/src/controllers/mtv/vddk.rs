@@ -71,6 +71,9 @@ enum Looked {
 /// By the Plan's Job for this image, made where there is none. `None`: it can't be made.
 async fn look(mtv: &Mtv, plan: &Plan, source: &Provider, image: &str) -> Option<Looked> {
     let namespace = &plan.spec.target_namespace;
+    // One that was deleted meanwhile, perhaps with this very namespace, makes it no more.
+    let plans: Api<Plan> = Api::namespaced(mtv.client.clone(), &plan.namespace().unwrap_or_default());
+    plans.get_metadata_opt(&plan.name_any()).await.ok()??;
     target::ensure_namespace(&mtv.client, namespace).await.ok()?;
     let (plan_uid, sum) = (plan.uid().unwrap_or_default(), format!("{:x}", md5::compute(image)));
     let api: Api<Job> = Api::namespaced(mtv.client.clone(), namespace);
