@@ -1,7 +1,7 @@
 //! What the lab's MTV leaves to be looked at beside a migration's volumes and pods, by the real kubectl: Conversions, Jobs,
 //! populators' objects, Secrets. Skipped, with a line that says so, where there is no kubectl.
 
-use super::lab::{PAIR, Server, migrate, no_kubectl, planned};
+use super::lab::{Server, maps_and_plan, migrate, no_kubectl, planned};
 
 fn archive(lab: &Server) {
     lab.kubectl(&["patch", "plan", "p", "-n", "mig", "--type=merge", "-p", r#"{"spec":{"archived":true}}"#]);
@@ -91,7 +91,8 @@ fn populated(platform: &str, secret: &str, storage: &str, network: &str, vm: &st
     ));
     lab.kubectl(&["wait", "--for=condition=Ready", "provider/vc", "-n", "mig", "--timeout=20s"]);
     lab.apply(&format!(
-        "apiVersion: forklift.konveyor.io/v1beta1\nkind: StorageMap\nmetadata: {{name: m, namespace: mig}}\nspec: {{{PAIR}, map: [{{source: {{name: {storage}}}, destination: {{storageClass: nfs}}}}]}}\n---\napiVersion: forklift.konveyor.io/v1beta1\nkind: NetworkMap\nmetadata: {{name: m, namespace: mig}}\nspec: {{{PAIR}, map: [{{source: {{name: {network}}}, destination: {{type: pod}}}}]}}\n---\napiVersion: forklift.konveyor.io/v1beta1\nkind: Plan\nmetadata: {{name: p, namespace: mig}}\nspec: {{{PAIR}, targetNamespace: mig-target, map: {{storage: {{name: m, namespace: mig}}, network: {{name: m, namespace: mig}}}}, vms: [{{name: {vm}}}]}}\n---\napiVersion: forklift.konveyor.io/v1beta1\nkind: Migration\nmetadata: {{name: go, namespace: mig}}\nspec: {{plan: {{name: p, namespace: mig}}}}\n"
+        "{}---\napiVersion: forklift.konveyor.io/v1beta1\nkind: Migration\nmetadata: {{name: go, namespace: mig}}\nspec: {{plan: {{name: p, namespace: mig}}}}\n",
+        maps_and_plan(storage, network, vm)
     ));
     lab.kubectl(&["wait", "--for=create", "namespace/mig-target", "--timeout=20s"]);
     lab.kubectl(&["wait", "--for=create", "pod", "-l", "vmID", "-n", "mig-target", "--timeout=20s"]);

@@ -102,7 +102,7 @@ fn provider(name: &str, url: &str, password: &str) -> String {
     )
 }
 
-pub(super) const PAIR: &str =
+const PAIR: &str =
     "provider: {source: {name: vc, namespace: mig}, destination: {name: host, namespace: openshift-mtv}}";
 
 #[test]
@@ -171,14 +171,19 @@ fn a_migration_applied_by_hand_runs_and_bad_ones_say_why() {
     assert!(vm.contains("kind: VirtualMachine"), "{vm}");
 }
 
+/// Maps, and a Plan `p` for a VM into the namespace `mig-target`; the source is the Provider `vc`.
+pub(super) fn maps_and_plan(storage: &str, network: &str, vm: &str) -> String {
+    format!(
+        "apiVersion: forklift.konveyor.io/v1beta1\nkind: StorageMap\nmetadata: {{name: m, namespace: mig}}\nspec: {{{PAIR}, map: [{{source: {{name: {storage}}}, destination: {{storageClass: nfs}}}}]}}\n---\napiVersion: forklift.konveyor.io/v1beta1\nkind: NetworkMap\nmetadata: {{name: m, namespace: mig}}\nspec: {{{PAIR}, map: [{{source: {{name: {network}}}, destination: {{type: pod}}}}]}}\n---\napiVersion: forklift.konveyor.io/v1beta1\nkind: Plan\nmetadata: {{name: p, namespace: mig}}\nspec: {{{PAIR}, targetNamespace: mig-target, map: {{storage: {{name: m, namespace: mig}}, network: {{name: m, namespace: mig}}}}, vms: [{{name: {vm}}}]}}\n"
+    )
+}
+
 /// A vCenter, maps, and a Plan `p` for `mtv-tests-rhel8` into the namespace `mig-target`, which nobody made.
 pub(super) fn planned(lab: &Server, vm_more: &str) {
     lab.kubectl(&["create", "namespace", "mig"]);
     lab.apply(&provider("vc", &lab.vsphere(), "lab-vsphere"));
     lab.kubectl(&["wait", "--for=condition=Ready", "provider/vc", "-n", "mig", "--timeout=10s"]);
-    lab.apply(&format!(
-        "apiVersion: forklift.konveyor.io/v1beta1\nkind: StorageMap\nmetadata: {{name: m, namespace: mig}}\nspec: {{{PAIR}, map: [{{source: {{name: datastore1}}, destination: {{storageClass: nfs}}}}]}}\n---\napiVersion: forklift.konveyor.io/v1beta1\nkind: NetworkMap\nmetadata: {{name: m, namespace: mig}}\nspec: {{{PAIR}, map: [{{source: {{name: VM Network}}, destination: {{type: pod}}}}]}}\n---\napiVersion: forklift.konveyor.io/v1beta1\nkind: Plan\nmetadata: {{name: p, namespace: mig}}\nspec: {{{PAIR}, targetNamespace: mig-target, map: {{storage: {{name: m, namespace: mig}}, network: {{name: m, namespace: mig}}}}, vms: [{{name: mtv-tests-rhel8{vm_more}}}]}}\n"
-    ));
+    lab.apply(&maps_and_plan("datastore1", "VM Network", &format!("mtv-tests-rhel8{vm_more}")));
     lab.kubectl(&["wait", "--for=condition=Ready", "plan/p", "-n", "mig", "--timeout=10s"]);
 }
 
