@@ -95,14 +95,20 @@ pub(super) fn read(object: &Value) -> Vec<Entry> {
     object["metadata"]["managedFields"].as_array().into_iter().flatten().filter_map(Entry::read).collect()
 }
 
-pub(super) fn write(object: &mut Value, mut entries: Vec<Entry>) {
-    entries.retain(|e| !e.fields.is_empty());
-    let order = |e: &Entry| (e.operation.clone(), e.time.clone(), e.manager.clone(), e.subresource.clone());
+pub(super) fn write(object: &mut Value, entries: Vec<Entry>) {
+    set(object, entries.iter().filter(|e| !e.fields.is_empty()).map(Entry::write).collect());
+}
+
+/// Puts entries into an object, in their order.
+fn set(object: &mut Value, mut entries: Vec<Value>) {
+    let order = |entry: &Value| {
+        ["operation", "time", "manager", "subresource"].map(|f| entry[f].as_str().unwrap_or_default().to_owned())
+    };
     entries.sort_by_key(order);
     if entries.is_empty() {
         drop(object["metadata"].as_object_mut().and_then(|m| m.shift_remove("managedFields")));
     } else {
-        object["metadata"]["managedFields"] = entries.iter().map(Entry::write).collect();
+        object["metadata"]["managedFields"] = entries.into();
     }
 }
 
@@ -130,8 +136,19 @@ fn ownable_changes(def: &ResourceDef, part: Part, found: &mut Comparison) {
     }
 }
 
+/// Who writes, and what.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Writer<'a> {
+    /// Whose fields these are.
+    pub name: &'a str,
+    pub part: Part,
+    /// Nothing but the status can have changed.
+    pub only_status: bool,
+}
+
 /// What a PUT, PATCH or POST of `new` over `old` makes of the managers.
-pub(super) fn updated(def: &ResourceDef, part: Part, manager: &str, old: Option<&Value>, new: &mut Value) {
+pub(super) fn updated(def: &ResourceDef, by: Writer<'_>, old: Option<&Value>, new: &mut Value) {
+    let Writer { name: manager, part, only_status } = by;
     let nothing = json!({});
     let sent = new["metadata"].get("managedFields").filter(|f| f.is_array());
     let there = old.and_then(|old| old["metadata"].get("managedFields")).filter(|f| f.is_array());
@@ -140,37 +157,24 @@ pub(super) fn updated(def: &ResourceDef, part: Part, manager: &str, old: Option<
         return write(new, Vec::new());
     }
     let schema = def.schema();
-    let nothing = if def.custom { nothing } else { empty_structs(schema, new) };
-    let mut found = fields::compare(schema, old.unwrap_or(&nothing), new);
+    let nothing = if def.custom || old.is_some() { nothing } else { empty_structs(schema, new) };
+    let mut found = match old {
+        // The rest is as it was.
+        Some(old) if only_status => fields::compare_field(schema, "status", old, new),
+        _ => fields::compare(schema, old.unwrap_or(&nothing), new),
+    };
     ownable_changes(def, part, &mut found);
-    let mut own = Entry::new(manager, "Update", def.api_version(), part);
-    if let Some(there) = there
-        && sent.is_none_or(|sent| sent == there)
-        && own.has(&found, there)
-    {
+    let own = Entry::new(manager, "Update", def.api_version(), part);
+    let as_stored = sent.is_none_or(|sent| Some(sent) == there);
+    let before = sent.or(there).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    if as_stored && own.has(&found, before) {
         if sent.is_none() {
-            new["metadata"]["managedFields"] = there.clone();
+            new["metadata"]["managedFields"] = before.to_vec().into();
         }
         return;
     }
-    let mut entries = match (sent, old) {
-        (Some(_), _) => read(new),
-        (None, Some(old)) => read(old),
-        (None, None) => Vec::new(),
-    };
-    if let Some(old) = entries.iter().position(|e| e.is(&own)) {
-        let before = entries.remove(old);
-        own.fields = before.fields.clone();
-        let changed = own.take(&found);
-        if !changed {
-            own.time = before.time;
-        }
-    } else {
-        own.take(&found);
-    }
-    release(&mut entries, &found);
-    entries.push(own);
-    write(new, entries);
+    let entries = own.among(before, &found, as_stored);
+    set(new, entries);
 }
 
 /// An object of a native kind before anybody wrote: its structs are there, and empty.
@@ -187,20 +191,55 @@ fn empty_structs(schema: Option<Schema<'_>>, new: &Value) -> Value {
 impl Entry {
     /// Whether nothing becomes of the managers `there`: all that was changed is this writer's already, and nobody
     /// else's. A status that goes on is so each time, and need not be taken apart and put together again.
-    fn has(&self, found: &Comparison, there: &Value) -> bool {
-        let is_own = |entry: &&Value| {
-            let is = |field: &str, own: &str| entry[field].as_str().unwrap_or_default() == own;
-            is("manager", &self.manager)
-                && is("operation", &self.operation)
-                && is("subresource", &self.subresource)
-                && is("apiVersion", &self.api_version)
-        };
-        let (own, others): (Vec<&Value>, Vec<&Value>) = there.as_array().into_iter().flatten().partition(is_own);
+    fn has(&self, found: &Comparison, there: &[Value]) -> bool {
+        let (own, others): (Vec<&Value>, Vec<&Value>) = there.iter().partition(|entry| self.is_of(entry));
         let [own] = own.as_slice() else { return false };
         let holds = |entry: &Value, path: &fields::Path| fields::holds(&entry["fieldsV1"], path);
         found.added.is_empty()
             && found.removed.is_empty()
             && found.modified.iter().all(|path| holds(own, path) && !others.iter().any(|other| holds(other, path)))
+    }
+
+    /// Whether an entry is this writer's.
+    fn is_of(&self, entry: &Value) -> bool {
+        let is = |field: &str, own: &str| entry[field].as_str().unwrap_or_default() == own;
+        is("manager", &self.manager)
+            && is("operation", &self.operation)
+            && is("subresource", &self.subresource)
+            && is("apiVersion", &self.api_version)
+    }
+
+    /// All entries after this writer's change. `as_stored`: the others were written by this server, so that one that
+    /// loses nothing stays as it is.
+    fn among(mut self, before: &[Value], found: &Comparison, as_stored: bool) -> Vec<Value> {
+        let mut entries = Vec::new();
+        let mut own = None;
+        for entry in before.iter().filter(|entry| is_entry(entry)) {
+            if own.is_none() && self.is_of(entry) {
+                own = Entry::read(entry);
+                continue;
+            }
+            let loses = |path| fields::holds(&entry["fieldsV1"], path);
+            if as_stored && !found.modified.iter().chain(&found.added).chain(&found.removed).any(loses) {
+                entries.push(entry.clone());
+                continue;
+            }
+            let mut left = Entry::read(entry);
+            release(left.as_mut_slice(), found);
+            entries.extend(left.filter(|left| !left.fields.is_empty()).map(|left| left.write()));
+        }
+        let time = own.map(|before| {
+            self.fields = before.fields;
+            before.time
+        });
+        let changed = self.take(found);
+        if let Some(time) = time.filter(|_| !changed) {
+            self.time = time;
+        }
+        if !self.fields.is_empty() {
+            entries.push(self.write());
+        }
+        entries
     }
 
     /// Owns what it set and changed, and no more what is gone.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::error::ApiError;
 use super::schema::Schema;
+use super::write::OfStatus;
 
 /// By content type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,34 @@ impl PatchKind {
             "application/apply-patch+yaml" | "application/apply-patch+json" => Self::Apply,
             _ => return None,
         })
+    }
+
+    /// How much of the status this looks at, where it looks at nothing else.
+    pub fn of_status(self, patch: &Value) -> Option<OfStatus> {
+        match (self, patch) {
+            (Self::Json, Value::Array(steps)) => {
+                let of_status = |step: &Value| {
+                    let below = |field: &str| match step.get(field) {
+                        None => true,
+                        Some(path) => {
+                            path.as_str().is_some_and(|path| path == "/status" || path.starts_with("/status/"))
+                        }
+                    };
+                    step.get("path").is_some() && below("path") && below("from")
+                };
+                let replaces =
+                    |step: &Value| step["path"] == "/status" && matches!(step["op"].as_str(), Some("add" | "replace"));
+                match steps.as_slice() {
+                    [step] if replaces(step) => Some(OfStatus::Replaces),
+                    [] => None,
+                    steps => steps.iter().all(of_status).then_some(OfStatus::Changes),
+                }
+            }
+            (Self::Merge | Self::Strategic, Value::Object(fields)) => {
+                (fields.len() == 1 && fields.contains_key("status")).then_some(OfStatus::Changes)
+            }
+            _ => None,
+        }
     }
 }
 

@@ -309,7 +309,9 @@ pub(super) fn put(state: &State, call: &Call) -> Result<Response, ApiError> {
         let created = state.create(&call.def, call.namespace(), body, &write)?;
         return Ok(call.written(201, &created, &write));
     }
-    let updated = state.update(&call.def, &key, part, &write, |_| Ok(body))?;
+    // Asked for once: a PUT is of the whole object.
+    let body = std::cell::Cell::new(body);
+    let updated = state.update(&call.def, &key, part, &write, |_| Ok(body.take()))?;
     Ok(call.written(200, &updated, &write))
 }
 
@@ -348,6 +350,7 @@ pub(super) fn patch(state: &State, call: &Call) -> Result<Response, ApiError> {
         return Ok(call.written(if created { 201 } else { 200 }, &object, &write));
     }
     let change = |current: &Value| patched(kind, current, &body, call.def.schema());
+    let write = Write { of_status: kind.of_status(&body), ..write };
     let updated = state.update(&call.def, &key, part, &write, change)?;
     Ok(call.written(200, &updated, &write))
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::ApiError;
 use super::resources::StorageKey;
-use super::written::Written;
+use super::written;
 
 /// Changes that a resource remembers; a watch from before them gets 410.
 const HISTORY: usize = 8192;
@@ -44,27 +44,23 @@ pub(super) struct Change {
     pub previous: Option<Arc<Value>>,
     /// Bytes that the object takes in memory, about.
     weight: usize,
-    /// What watches send, each written for the first that sends it so.
-    json: [OnceLock<Bytes>; 4],
+    /// What watches send, written for the first that sends it: the object, and its last state before it was gone.
+    json: [OnceLock<[Bytes; 2]>; 2],
 }
 
 impl Change {
     /// The object as JSON, as it is stored. `gone`: its last state before, with the version of the change that ended it.
     /// `bare`: without its managers.
     pub fn json(&self, gone: bool, bare: bool) -> Bytes {
-        let [there, there_bare, last, last_bare] = &self.json;
-        let place = match (gone, bare) {
-            (false, false) => there,
-            (false, true) => there_bare,
-            (true, false) => last,
-            (true, true) => last_bare,
-        };
+        let [there, last] = &self.json;
         let written = || {
             let object = self.previous.as_deref().filter(|_| gone).unwrap_or(&self.object);
             let version = gone.then(|| self.version.to_string());
-            Written { version: version.as_deref(), ..Written::new(object, bare) }.bytes().into()
+            let object = object.as_object().map(|object| written::both(object, version.as_deref()));
+            object.unwrap_or_default()
         };
-        place.get_or_init(written).clone()
+        let [whole, without] = if gone { last } else { there }.get_or_init(written);
+        if bare { without } else { whole }.clone()
     }
 }
 
@@ -244,12 +240,13 @@ fn same(a: &Value, b: &Value) -> bool {
     })
 }
 
-/// Whether two objects have the same fields, `left_out` aside, and `equal` values in them.
+/// Whether two objects have the same fields, `left_out` aside, and `equal` values in them. The last field comes first:
+/// that is the status, which differs most often.
 fn but_for(a: &Value, b: &Value, left_out: &[&str], equal: impl Fn(&str, &Value, &Value) -> bool) -> bool {
     let (Some(a), Some(b)) = (a.as_object(), b.as_object()) else { return a == b };
     let counts = |key: &&String| !left_out.contains(&key.as_str());
     a.keys().filter(counts).count() == b.keys().filter(counts).count()
-        && a.iter().filter(|(key, _)| counts(key)).all(|(key, a)| b.get(key).is_some_and(|b| equal(key, a, b)))
+        && a.iter().rev().filter(|(key, _)| counts(key)).all(|(key, a)| b.get(key).is_some_and(|b| equal(key, a, b)))
 }
 
 impl Store {

@@ -61,6 +61,33 @@ pub(super) struct Write<'a> {
     pub warnings: RefCell<Vec<String>>,
     /// What webhooks have to say.
     pub admission: &'a Admission,
+    /// The change looks at the object's status and at nothing else of it.
+    pub of_status: Option<OfStatus>,
+}
+
+/// How much of an object's status a change looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OfStatus {
+    /// It puts another one in its place.
+    Replaces,
+    Changes,
+}
+
+impl OfStatus {
+    /// As much of the object as the change looks at. A status goes on many times while the rest, and who wrote what of
+    /// it, stays as it is.
+    fn of(self, object: &Value) -> Value {
+        let mut part = json!({"apiVersion": object["apiVersion"], "kind": object["kind"], "metadata": {}});
+        for field in ["name", "namespace", "uid", "resourceVersion"] {
+            if let Some(value) = object["metadata"].get(field) {
+                part["metadata"][field] = value.clone();
+            }
+        }
+        if let Some(status) = object.get("status").filter(|_| self == Self::Changes) {
+            part["status"] = status.clone();
+        }
+        part
+    }
 }
 
 impl Write<'_> {
@@ -74,6 +101,7 @@ impl Write<'_> {
             twice: Vec::new(),
             warnings: RefCell::default(),
             admission: &webhooks::OFF,
+            of_status: None,
         }
     }
 
@@ -129,7 +157,11 @@ pub(super) fn complete(
     admission: &Admission,
 ) -> Result<(), ApiError> {
     let Some(schema) = def.schema() else { return Ok(()) };
-    prune::defaults(schema, object);
+    match (part, old) {
+        // The rest has the defaults of when it was written.
+        (Part::Status, Some(_)) => prune::defaults_of(schema, "status", object),
+        _ => prune::defaults(schema, object),
+    }
     if admission.is_draft() {
         return Ok(());
     }
@@ -241,7 +273,8 @@ impl State {
                 None if asked.is_empty() => generated(&base),
                 None => asked.clone(),
             };
-            let mut object = object.clone();
+            // Another name may be tried with it.
+            let mut object = if tries > 0 { object.clone() } else { object.take() };
             object["metadata"]["name"] = json!(name);
             normalise(def, &mut object);
             defaults::fill(def, &mut object);
@@ -251,7 +284,8 @@ impl State {
             validate::refuse(def, &name, &causes)?;
             complete(def, Part::Main, None, &mut object, write.admission)?;
             if let Some(manager) = write.manager {
-                managers::updated(def, Part::Main, manager, None, &mut object);
+                let by = managers::Writer { name: manager, part: Part::Main, only_status: false };
+                managers::updated(def, by, None, &mut object);
             }
             write.admission.record(None, &object);
             self.within_quota(def, namespace.unwrap_or_default(), &name, &object)?;
@@ -302,14 +336,9 @@ impl State {
         key: &ObjectKey,
         part: Part,
         write: &Write<'_>,
-        change: impl FnOnce(&Value) -> Result<Value, ApiError>,
+        change: impl Fn(&Value) -> Result<Value, ApiError>,
     ) -> Result<Arc<Value>, ApiError> {
-        let mut last = None;
-        let updated = self.store.write(key, |_, current| {
-            let current = current.ok_or_else(|| ApiError::not_found(def, &key.name))?;
-            if write.admission.decided().is_some_and(|decided| !decided.still_fits(current)) {
-                return Err(ApiError::stale(def, &key.name));
-            }
+        let admitted = |current: &Value| {
             let mut wanted = change(current)?;
             if write.verb == Verb::Patch && !def.custom {
                 check_types(def, &mut wanted).map_err(|e| {
@@ -319,11 +348,29 @@ impl State {
                 })?;
             }
             write.admit(def, &mut wanted)?;
+            Ok(wanted)
+        };
+        let mut last = None;
+        let updated = self.store.write(key, |_, current| {
+            let current = current.ok_or_else(|| ApiError::not_found(def, &key.name))?;
+            if write.admission.decided().is_some_and(|decided| !decided.still_fits(current)) {
+                return Err(ApiError::stale(def, &key.name));
+            }
+            // What a webhook wants is not bound to the status.
+            let free = write.admission.decided().is_some_and(|decided| !decided.patches.is_empty());
+            let only_status = part == Part::Status && !free;
+            let of_status = write.of_status.filter(|_| only_status);
+            // What is refused is tried again on the whole object, which the refusal shows.
+            let wanted = of_status.and_then(|of_status| admitted(&of_status.of(current)).ok());
+            let wanted = wanted.map_or_else(|| admitted(current), Ok)?;
             let mut object = prepare(def, key, part, write.verb, current, wanted)?;
             complete(def, part, Some(current), &mut object, write.admission)?;
-            bump_generation(def, current, &mut object);
+            if !only_status {
+                bump_generation(def, current, &mut object);
+            }
             if let Some(manager) = write.manager {
-                managers::updated(def, part, manager, Some(current), &mut object);
+                let by = managers::Writer { name: manager, part, only_status };
+                managers::updated(def, by, Some(current), &mut object);
             }
             write.admission.record(Some(current), &object);
             if write.dry_run {

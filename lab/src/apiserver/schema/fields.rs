@@ -95,6 +95,21 @@ pub(in crate::apiserver) fn compare(schema: Option<Schema<'_>>, old: &Value, new
     found
 }
 
+/// What a writer changed of one field, where nothing else can be changed.
+pub(in crate::apiserver) fn compare_field(
+    schema: Option<Schema<'_>>,
+    name: &str,
+    old: &Value,
+    new: &Value,
+) -> Comparison {
+    let mut found = Comparison::default();
+    let (was, now) = (old.get(name), new.get(name));
+    if was != now {
+        differ(schema.and_then(|s| s.field(name)), was, now, &vec![format!("f:{name}")], &mut found);
+    }
+    found
+}
+
 fn differ(schema: Option<Schema<'_>>, old: Option<&Value>, new: Option<&Value>, path: &Path, found: &mut Comparison) {
     let kind = new.or(old).unwrap_or(&Value::Null);
     let whole = is_whole(schema, kind)

@@ -100,6 +100,19 @@ pub(in crate::apiserver) fn defaults(schema: Schema<'_>, value: &mut Value) {
     }
 }
 
+/// Likewise, in one field alone.
+pub(in crate::apiserver) fn defaults_of(schema: Schema<'_>, name: &str, object: &mut Value) {
+    let (Some(field), Some(map)) = (schema.field(name), object.as_object_mut()) else { return };
+    if let Some(default) = field.default()
+        && !map.contains_key(name)
+    {
+        map.insert(name.to_owned(), default.clone());
+    }
+    if let Some(value) = map.get_mut(name) {
+        defaults(field, value);
+    }
+}
+
 /// JSON with the paths of fields that come twice; the last one counts, as everywhere.
 pub(in crate::apiserver) fn parse(bytes: &[u8]) -> Result<(Value, Vec<String>), serde_json::Error> {
     let twice = std::cell::RefCell::new(Vec::new());

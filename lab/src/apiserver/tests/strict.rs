@@ -48,6 +48,67 @@ async fn a_definition_with_a_schema_validates_defaults_and_prunes() {
     assert_eq!((code, &made["spec"]), (201, &json!({"color": "red", "size": 3})));
 }
 
+/// A status goes on a thousand times: what a patch of it alone does not touch is not looked at again, and is there still.
+#[tokio::test]
+async fn a_patch_of_the_status_alone_leaves_the_rest_and_is_refused_in_the_words_of_any_other() {
+    let world = world().await;
+    let schema = json!({"type": "object", "properties": {
+        "spec": {"type": "object", "properties": {"size": {"type": "integer"}}},
+        "status": {"type": "object", "required": ["phase"], "default": {"phase": "Off"}, "properties": {
+            "phase": {"type": "string", "enum": ["On", "Off"]}, "tries": {"type": "integer", "default": 7}}},
+    }});
+    let crd = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "things.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced", "names": {"plural": "things", "kind": "Thing"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "subresources": {"status": {}},
+                "schema": {"openAPIV3Schema": schema}}]},
+    });
+    world.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd).await;
+    let things = "/apis/example.com/v1/namespaces/default/things";
+    let thing = json!({"apiVersion": "example.com/v1", "kind": "Thing",
+        "metadata": {"name": "t", "labels": {"a": "b"}}, "spec": {"size": 3}});
+    let (_, made) = world.post(&format!("{things}?fieldManager=user"), thing).await;
+    let path = format!("{things}/t/status?fieldManager=controller");
+    let json_patch = async |body: Value| world.send(TOKEN, "PATCH", &path, "application/json-patch+json", &body).await;
+    let merge = async |body: Value| world.send(TOKEN, "PATCH", &path, "application/merge-patch+json", &body).await;
+
+    let whole = json!([{"op": "add", "path": "/status", "value": {"phase": "On", "noise": 1}}]);
+    let (code, on) = json_patch(whole).await;
+    assert_eq!((code, &on["status"]), (200, &json!({"phase": "On", "tries": 7})));
+    for field in ["spec", "apiVersion", "kind"] {
+        assert_eq!(on[field], made[field]);
+    }
+    assert_eq!((&on["metadata"]["labels"], &on["metadata"]["generation"]), (&json!({"a": "b"}), &json!(1)));
+    let managers = |object: &Value| {
+        let all = object["metadata"]["managedFields"].as_array().unwrap().iter();
+        all.map(|entry| (entry["manager"].as_str().unwrap().to_owned(), entry["fieldsV1"].clone())).collect::<Vec<_>>()
+    };
+    let [controller, user] = <[_; 2]>::try_from(managers(&on)).unwrap();
+    assert_eq!(controller, ("controller".to_owned(), json!({"f:status": {"f:phase": {}}})));
+    assert_eq!(user, managers(&made)[0]);
+
+    let (code, off) = merge(json!({"status": {"phase": "Off"}})).await;
+    assert_eq!((code, &off["status"]), (200, &json!({"phase": "Off", "tries": 7})));
+    assert_eq!(managers(&off), managers(&on));
+    let (code, kept) = merge(json!({"status": {"phase": "Off"}})).await;
+    assert_eq!((code, &kept), (200, &off), "nothing has changed");
+    let (code, _) = json_patch(json!([{"op": "test", "path": "/status/phase", "value": "On"}])).await;
+    assert_eq!(code, 422);
+    let (_, fewer) = json_patch(json!([{"op": "remove", "path": "/status/tries"}])).await;
+    assert_eq!(fewer["status"], json!({"phase": "Off", "tries": 7}), "the default comes back");
+
+    let (_, none) = json_patch(json!([{"op": "remove", "path": "/status"}])).await;
+    assert_eq!(none["status"], json!({"phase": "Off", "tries": 7}), "so does that of all of it");
+
+    let alone = json_patch(json!([{"op": "replace", "path": "/status", "value": {"tries": "many"}}])).await;
+    let with_more = json_patch(json!([{"op": "test", "path": "/spec/size", "value": 3},
+        {"op": "replace", "path": "/status", "value": {"tries": "many"}}]))
+    .await;
+    assert_eq!(alone.0, 422);
+    assert_eq!(alone, with_more);
+}
+
 #[tokio::test]
 async fn an_update_owns_what_it_wrote_so_that_an_applier_conflicts() {
     let world = world().await;

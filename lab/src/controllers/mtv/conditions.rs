@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use kube::api::{Api, Patch, PatchParams};
+use http::header::{ACCEPT, CONTENT_TYPE};
 use kube::core::NamespaceResourceScope;
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::api::condition::Condition;
 
@@ -49,6 +48,9 @@ pub fn settle(mut new: Vec<Condition>, old: &[Condition]) -> Vec<Condition> {
     new
 }
 
+const JSON_PATCH: &str = "application/json-patch+json";
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+
 /// Real time between two tries at a status that a busy server refused, and how often.
 const AGAIN: Duration = Duration::from_secs(1);
 const TRIES: u32 = 15;
@@ -64,27 +66,39 @@ fn passing(error: &kube::Error) -> bool {
 
 /// Replaces the status of `object`. What a busy server refuses is written again, as a controller's queue brings back what
 /// failed; the last status of a Plan has nobody else who would. What is refused for good is left to the caller's next pass.
+///
+/// The status goes as it is written, and of the answer nothing but the metadata is asked for: MTV writes one every few
+/// seconds for each VM that it moves.
 pub async fn write_status<K, S>(client: &Client, object: &K, status: &S) -> bool
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     S: Serialize,
 {
-    let api: Api<K> = Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
-    let patch = serde_json::json!([{"op": "add", "path": "/status", "value": status}]);
-    let Ok(patch) = serde_json::from_value::<json_patch::Patch>(patch) else { return false };
-    let (name, patch) = (object.name_any(), Patch::Json::<()>(patch));
+    let name = object.name_any();
+    let url = format!("{}/{name}/status", K::url_path(&(), object.namespace().as_deref()));
     let mut left = TRIES;
     loop {
-        match api.patch_status(&name, &PatchParams::default(), &patch).await {
-            Ok(_) => return true,
-            Err(error) if passing(&error) && left > 0 => left -= 1,
-            Err(error) => {
-                tracing::warn!(kind = %K::kind(&()), name, %error, "a status was not written");
-                return false;
-            }
+        let error = match request(&url, status) {
+            Ok(request) => match client.request_text(request).await {
+                Ok(_) => return true,
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        if !passing(&error) || left == 0 {
+            tracing::warn!(kind = %K::kind(&()), name, %error, "a status was not written");
+            return false;
         }
+        left -= 1;
         tokio::time::sleep(AGAIN).await;
     }
+}
+
+fn request<S: Serialize>(url: &str, status: &S) -> Result<http::Request<Vec<u8>>, kube::Error> {
+    let status = serde_json::to_string(status).map_err(kube::Error::SerdeError)?;
+    let body = format!(r#"[{{"op":"add","path":"/status","value":{status}}}]"#).into_bytes();
+    let request = http::Request::patch(url).header(CONTENT_TYPE, JSON_PATCH).header(ACCEPT, METADATA);
+    request.body(body).map_err(kube::Error::HttpError)
 }
 
 #[cfg(test)]

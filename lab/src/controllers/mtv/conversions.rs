@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::conditions::{condition, now, settle, write_status};
 use super::platform::PlatformClient;
-use super::{Mtv, provider, sources};
+use super::{Mtv, provider, sources, vddk};
 use crate::api::condition::Condition;
 use crate::api::forklift::{
     Conversion, ConversionSnapshot, ConversionStatus, InspectionConcern, InspectionFilesystem, InspectionResult,
@@ -24,7 +24,7 @@ use crate::controllers::kubelet::inspection;
 use crate::controllers::objects::{Restart, one_task_each};
 use crate::inventory::model::InvVm;
 
-const DEEP: &str = "DeepInspection";
+pub(super) const DEEP: &str = "DeepInspection";
 /// As MTV calls it (`pkg/controller/conversion/client.go`).
 const SNAPSHOT: &str = "forklift-deep-inspection";
 /// Simulated time that the pod looks at all disks: so long that who wants to cancel it can, however fast the clock is.
@@ -244,9 +244,7 @@ pub(super) fn pod(
         "spec": {"restartPolicy": "Never", "nodeSelector": {"kubevirt.io/schedulable": "true"},
             "securityContext": {"fsGroup": 1001, "runAsNonRoot": true, "runAsUser": 1001,
                 "seccompProfile": {"type": "Localhost", "localhostProfile": "profiles/unshare.json"}},
-            "initContainers": [{"name": "vddk-side-car", "image": image, "imagePullPolicy": "IfNotPresent",
-                "resources": {"limits": {"cpu": "1", "memory": "500Mi"}, "requests": {"cpu": "100m", "memory": "150Mi"}},
-                "securityContext": confined, "volumeMounts": [library]}],
+            "initContainers": [vddk::side_car(image)],
             "containers": [{"name": "deep-inspection", "image": "lab/forklift-deep-inspection:latest",
                 "env": [{"name": "VM_MOREF", "value": vm}, {"name": "SNAPSHOT_MOREF", "value": snapshot}],
                 "resources": {"limits": {"cpu": "2", "memory": "4Gi", "devices.kubevirt.io/kvm": "1"},

@@ -1,23 +1,25 @@
 //! Executing a Plan for one Migration: every VM walks its phases, one writer tells the status.
 
+mod status;
+mod steps;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use futures::future::join_all;
 use kube::ResourceExt;
-use kube::api::Api;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::again::{self, Before};
-use super::conditions::{durable, now, settle, write_status};
-use super::pipeline::{self, Path};
+use super::conditions::{durable, now};
+use super::pipeline::Path;
 use super::plan::{Resolved, content};
 use super::pods::{self, Worker, Workers};
 use super::{Mtv, flight, guest_conversions, hooks, keys, migrations, offload, populators, provider};
 use super::{target, tidy, transfers, warm};
 use crate::api::condition::Condition;
-use crate::api::forklift::{Migration, Plan, PlanMigration, PlanStatus, Step, StepError, VmStatus, Warm};
+use crate::api::forklift::{Migration, Plan, Step, VmStatus};
 use crate::api::world::Failure;
 use crate::controllers::mtv::platform::PlatformClient;
 use crate::defects::Defect;
@@ -33,23 +35,11 @@ pub(super) const CONVERSION: Duration = Duration::from_secs(180);
 pub(super) const COPY: Duration = Duration::from_secs(420);
 /// Simulated time between two looks at a running Plan: MTV's own.
 const RECONCILE: Duration = Duration::from_secs(3);
+/// So often, so far apart, the inventory is looked at for what was just done to a source.
+const LOOKS: usize = 1000;
 
 /// Phase and step in which MTV waits for a Windows guest.
 const REBOOTS: &str = "WaitForGuestReboots";
-
-/// Steps that MTV completes without ever counting their progress: they end at 0 of 1.
-fn without_progress(step: &str) -> bool {
-    matches!(
-        step,
-        "Initialize" | "PreflightInspection" | "VirtualMachineCreation" | REBOOTS | "WaitForFinalSnapshotConsolidation"
-    )
-}
-
-/// Whether MTV tells when each disk of a step began and ended; of the disks that virt-v2v copies it
-/// knows the progress alone.
-fn tells_of_tasks(step: &str) -> bool {
-    step != "DiskTransferV2v"
-}
 
 /// Why a VM's walk ended early.
 pub(super) enum Halt {
@@ -74,12 +64,6 @@ pub(super) struct Run {
     vms: Mutex<Vec<VmStatus>>,
     /// Rings when a VM's status changes.
     touched: tokio::sync::Notify,
-}
-
-/// Which state of an object an execution was made from.
-fn snapshot<K: kube::Resource>(object: &K) -> Value {
-    json!({"namespace": object.namespace(), "name": object.name_any(), "uid": object.uid(),
-        "generation": object.meta().generation.unwrap_or_default()})
 }
 
 /// One VM in it.
@@ -134,11 +118,15 @@ pub(super) async fn execute(
         mtv.clock.sleep(PHASE).await;
         return;
     }
-    if let Err(error) = target::ensure_namespace(&target, &plan.spec.target_namespace).await {
-        // MTV gives it back to its queue and comes again.
-        tracing::warn!(plan = plan.name_any(), %error, "the lab's MTV has no target namespace");
-        mtv.clock.sleep(PHASE).await;
-        return;
+    match target::ensure_namespace(mtv, &target, plan).await {
+        Ok(true) => {}
+        Ok(false) => return,
+        Err(error) => {
+            // MTV gives it back to its queue and comes again.
+            tracing::warn!(plan = plan.name_any(), %error, "the lab's MTV has no target namespace");
+            mtv.clock.sleep(PHASE).await;
+            return;
+        }
     }
     let offloads =
         offload::is_used(&resolved.storage) && mtv.switch("feature_copy_offload", mtv.version.at_least(11)).await;
@@ -308,126 +296,6 @@ impl Run {
     fn takes_up(&self, before: &Before<'_>, id: &str) -> bool {
         let arrived = before.arrived(id).is_some() && !self.mtv.defects.behaves(Conduct::RunsArrivedAgain);
         !arrived && (!self.resumes() || before.resumable(id).is_some())
-    }
-
-    fn first_status(&self, before: &Before<'_>, index: usize, vm: &InvVm) -> VmStatus {
-        if let Some(kept) = before.vm(&vm.id).filter(|_| !self.takes_up(before, &vm.id)) {
-            return kept.clone();
-        }
-        let fresh = self.initial(index, vm);
-        match before.vm(&vm.id).filter(|_| self.resumes()) {
-            Some(old) => VmStatus {
-                disks_copied: old.disks_copied,
-                warm: old.warm.clone(),
-                restore_power_state: old.restore_power_state.clone(),
-                ..fresh
-            },
-            None => fresh,
-        }
-    }
-
-    /// Ends the Migration before it began.
-    async fn refuse(&self, mut conditions: Vec<Condition>, failed: Condition, started: &str) {
-        let old = self.plan.status.as_ref().and_then(|status| status.migration.clone()).unwrap_or_default();
-        conditions.retain(|c| c.type_ != "Failed");
-        conditions.push(failed);
-        self.mtv.migrations.mark_ended(&self.migration);
-        self.write(&conditions, &old.vms, started, Some("Failed")).await;
-    }
-
-    fn initial(&self, index: usize, vm: &InvVm) -> VmStatus {
-        let disks: Vec<(String, i64)> = vm
-            .disks
-            .iter()
-            .map(|d| (self.resolved.kind.task_name(vm, d), i64::try_from(d.capacity_bytes >> 20).unwrap_or(i64::MAX)))
-            .collect();
-        let converts = self.converts();
-        VmStatus {
-            id: vm.id.clone(),
-            name: vm.name.clone(),
-            phase: "Started".to_owned(),
-            namespace: self.plan.spec.vms.get(index).and_then(|vm| vm.namespace.clone()),
-            operating_system: converts.then(|| vm.guest_id.clone()),
-            detected_boot_disk: (converts && self.mtv.version.at_least(12)).then_some(0),
-            luks: self.plan.spec.vms.get(index).map(|vm| vm.luks.clone().unwrap_or_default()),
-            hooks: self.plan.spec.vms.get(index).map(|vm| vm.hooks.clone()).unwrap_or_default(),
-            pipeline: pipeline::steps(self.resolved.kind, self.path(index, vm), self.mtv.version, &disks),
-            warm: self.plan.spec.warm.then(Warm::default),
-            ..VmStatus::default()
-        }
-    }
-
-    pub(super) fn statuses(&self) -> Vec<VmStatus> {
-        self.vms.lock().map(|v| v.clone()).unwrap_or_default()
-    }
-
-    async fn write(&self, conditions: &[Condition], vms: &[VmStatus], started: &str, end: Option<&str>) {
-        let old = self.plan.status.clone().unwrap_or_default();
-        let executed = json!({
-            "conditions": conditions.iter().filter(|c| c.durable == Some(true)).collect::<Vec<_>>(),
-            "migration": snapshot(self.migration.as_ref()),
-            "plan": snapshot(&self.plan),
-            "map": {"network": snapshot(&self.resolved.network), "storage": snapshot(&self.resolved.storage)},
-            "provider": {
-                "source": snapshot(&self.resolved.source),
-                "destination": snapshot(&self.resolved.destination),
-            },
-        });
-        // The last one is this execution's; those of before stay as they ended (`NewSnapshot`).
-        let mut history = old.migration.map(|migration| migration.history).unwrap_or_default();
-        history.retain(|entry| entry.pointer("/migration/uid") != executed.pointer("/migration/uid"));
-        history.push(executed);
-        let status = PlanStatus {
-            conditions: settle(conditions.to_vec(), &old.conditions),
-            observed_generation: self.plan.metadata.generation.unwrap_or_default(),
-            migration: Some(PlanMigration {
-                started: Some(started.to_owned()),
-                completed: end.map(|_| now()),
-                history,
-                vms: vms.to_vec(),
-            }),
-        };
-        write_status(&self.mtv.client, &self.plan, &status).await;
-        migrations::reflect(&self.mtv, &self.migration, vms, started, end).await;
-    }
-
-    async fn finish(&self, mut conditions: Vec<Condition>, started: &str) {
-        let vms = self.statuses();
-        let any = |type_: &str| vms.iter().any(|vm| vm.conditions.iter().any(|c| c.type_ == type_));
-        let (word, text) = if any("Failed") {
-            ("Failed", "The plan execution has FAILED.")
-        } else if any("Succeeded") {
-            ("Succeeded", "The plan execution has SUCCEEDED.")
-        } else {
-            ("Canceled", "The plan execution has been CANCELED.")
-        };
-        // Before the word is out: whoever waits for it may look at the source at once.
-        if word == "Succeeded" && self.mtv.defects.has(Defect::SourceLeftOn) {
-            for vm in &vms {
-                let _ = self.client.power(&vm.id, true).await;
-            }
-        }
-        if self.current().is_none() {
-            // Its Migration was deleted: MTV gives the Plan no end then.
-            self.write(&conditions, &vms, started, None).await;
-            return;
-        }
-        conditions.push(durable(word, text));
-        if word == "Failed" {
-            conditions.extend(again::resumable(self.mtv.version, &vms));
-        }
-        self.mtv.migrations.mark_ended(&self.migration);
-        self.write(&conditions, &vms, started, Some(word)).await;
-    }
-
-    /// Changes one VM's status.
-    pub fn update(&self, index: usize, change: impl FnOnce(&mut VmStatus)) {
-        if let Ok(mut vms) = self.vms.lock()
-            && let Some(vm) = vms.get_mut(index)
-        {
-            change(vm);
-            self.touched.notify_one();
-        }
     }
 
     /// The Migration as it stands; `None` when it was deleted.
@@ -768,198 +636,10 @@ impl Walk<'_> {
         }
     }
 
-    /// Steps of a platform's own that only take time.
-    async fn pass(&self, steps: &[&str]) {
-        for step in steps {
-            self.begin(step);
-            self.rest(PHASE).await;
-            self.end(step);
-        }
-    }
-
-    /// Whether the VM fails in a step that runs.
-    fn is_doomed(&self) -> bool {
-        let told = self.guest().and_then(|guest| guest.fails);
-        let Some(fails) = told.or_else(|| self.refused.get().cloned()) else { return false };
-        let runs = |step: &Step| step.phase == "Running" && fails.is_in(&step.name);
-        self.run.statuses().get(self.index).is_some_and(|vm| vm.pipeline.iter().any(runs))
-    }
-
-    /// Simulated time passes, and more of it while the controller's pod is gone. A step that fails does not end: on a busy
-    /// machine both may be due at once, and the VM would fail in a later one. Who lets it fail is told, because a lever may
-    /// have been pulled after the step began.
-    pub async fn rest(&self, time: Duration) {
-        self.pause(time).await;
-        while self.is_doomed() {
-            self.begun.notify_waiters();
-            self.pause(PHASE).await;
-        }
-    }
-
-    async fn pause(&self, time: Duration) {
-        self.run.mtv.clock.sleep(time).await;
-        // Its sender is never dropped while a walk is on.
-        let _ = self.run.mtv.up.subscribe().wait_for(|up| *up).await;
-    }
-
-    pub fn phase(&self, name: &str) {
-        self.run.update(self.index, |vm| vm.phase = name.to_owned());
-    }
-
-    pub fn has(&self, step: &str) -> bool {
-        let statuses = self.run.statuses();
-        statuses.get(self.index).is_some_and(|vm| vm.pipeline.iter().any(|s| s.name == step))
-    }
-
-    fn step(&self, name: &str, change: impl FnOnce(&mut Step)) {
-        self.run.update(self.index, |vm| {
-            if let Some(step) = vm.pipeline.iter_mut().find(|s| s.name == name) {
-                change(step);
-            }
-        });
-    }
-
-    /// Writes an annotation on a step.
-    pub fn annotate(&self, name: &str, key: &str, value: &str) {
-        self.step(name, |step| {
-            step.annotations.insert(key.to_owned(), value.to_owned());
-        });
-    }
-
-    fn task(&self, step: &str, disk: &str, change: impl FnOnce(&mut Step)) {
-        self.step(step, |step| {
-            if let Some(task) = step.tasks.iter_mut().find(|task| task.name == disk) {
-                change(task);
-            }
-            step.progress.completed = step.tasks.iter().map(|task| task.progress.completed).sum();
-        });
-    }
-
-    /// Writes an annotation on the task of a disk.
-    pub fn annotate_task(&self, step: &str, disk: &str, key: &str, value: &str) {
-        self.task(step, disk, |task| {
-            task.annotations.insert(key.to_owned(), value.to_owned());
-        });
-    }
-
-    /// So much of a disk is copied.
-    pub fn task_progress(&self, step: &str, disk: &str, percent: u32) {
-        self.task(step, disk, |task| {
-            task.phase = "Running".to_owned();
-            task.started.get_or_insert_with(now);
-            task.progress.completed = task.progress.total * i64::from(percent) / 100;
-        });
-    }
-
-    pub fn begin(&self, name: &str) {
-        self.step(name, |step| {
-            step.phase = "Running".to_owned();
-            step.started.get_or_insert_with(now);
-        });
-        self.begun.notify_waiters();
-    }
-
-    pub fn end(&self, name: &str) {
-        self.step(name, |step| {
-            for task in &mut step.tasks {
-                task.progress.completed = task.progress.total;
-                if tells_of_tasks(name) {
-                    task.phase = "Completed".to_owned();
-                    task.reason = Some("Transfer completed.".to_owned());
-                    task.started.get_or_insert_with(now);
-                    task.completed.get_or_insert_with(now);
-                }
-            }
-            if !without_progress(name) {
-                step.progress.completed = step.progress.total;
-            }
-            step.phase = "Completed".to_owned();
-            step.completed = Some(now());
-        });
-    }
-
-    /// Runs a step whose progress nobody counts; it begins anew where its pod is made again.
-    async fn work(&self, name: &str, time: Duration, workers: &mut Option<Workers>) -> Result<(), Halt> {
-        const TICKS: u32 = 4;
-        self.begin(name);
-        let mut tick = 0;
-        while tick < TICKS {
-            self.rest(time / TICKS).await;
-            tick = if self.was_killed(workers).await? { 0 } else { tick + 1 };
-        }
-        self.end(name);
-        Ok(())
-    }
-
-    async fn was_killed(&self, workers: &mut Option<Workers>) -> Result<bool, Halt> {
-        match workers {
-            Some(workers) => workers.look(self).await,
-            None => Ok(false),
-        }
-    }
-
-    /// Runs a disk step: every task grows side by side, and the step with them. It begins anew where a pod is made again.
-    async fn transfer(&self, name: &str, time: Duration, workers: &mut Option<Workers>) -> Result<(), Halt> {
-        const TICKS: u32 = 8;
-        self.begin(name);
-        let mut tick = 0;
-        while tick < TICKS {
-            self.rest(time / TICKS).await;
-            tick = if self.was_killed(workers).await? { 0 } else { tick + 1 };
-            if let Some(workers) = workers {
-                workers.copied(self, 100 * tick / TICKS).await;
-            }
-            self.step(name, |step| {
-                for task in &mut step.tasks {
-                    if tells_of_tasks(name) {
-                        task.phase = "Running".to_owned();
-                        task.started.get_or_insert_with(now);
-                    }
-                    task.progress.completed = task.progress.total * i64::from(tick) / i64::from(TICKS);
-                }
-                step.progress.completed = step.tasks.iter().map(|t| t.progress.completed).sum();
-            });
-        }
-        self.end(name);
-        Ok(())
-    }
-
-    /// Puts the error where MTV puts it: on the step of the VM's phase, then on the VM. (A hook's phase is called as its
-    /// step is, and `Initialize` still runs while a PreHook does.)
-    fn fail(&self, reason: &str) {
-        let warm = self.run.plan.spec.warm;
-        let elsewhere = self.behaves(Conduct::FailsElsewhere);
-        let reason = if elsewhere { "it broke" } else { reason };
-        self.run.update(self.index, |vm| {
-            let phase = vm.phase.clone();
-            let error = StepError { phase: "Running".to_owned(), reasons: vec![reason.to_owned()] };
-            let named = |name: &str| vm.pipeline.iter().position(|step| step.name == name);
-            let own = named(&phase).or_else(|| pipeline::of_phase(&phase, warm).and_then(named));
-            let at = own.or_else(|| vm.pipeline.iter().position(|step| step.phase == "Running"));
-            let at = if elsewhere { vm.pipeline.len().checked_sub(1) } else { at };
-            if let Some(step) = at.and_then(|at| vm.pipeline.get_mut(at)) {
-                step.error = Some(error);
-                // MTV leaves the step of a hook as it was.
-                if !matches!(step.name.as_str(), "PreHook" | "PostHook") {
-                    step.phase = "Completed".to_owned();
-                }
-                step.completed = Some(now());
-            }
-            vm.error = Some(StepError { phase, reasons: vec![reason.to_owned()] });
-        });
-    }
-
     /// The precopy interval in force, simulated minutes; MTV's default where it is not a number.
     pub async fn precopy_interval(&self) -> Duration {
-        let api: Api<crate::api::forklift::ForkliftController> =
-            Api::namespaced(self.run.mtv.client.clone(), &self.run.mtv.namespace);
-        let minutes = api
-            .get_opt("forklift-controller")
-            .await
-            .ok()
-            .flatten()
-            .and_then(|c| c.spec.fields.get("controller_precopy_interval").and_then(serde_json::Value::as_u64))
-            .unwrap_or(60);
+        let minutes = self.run.mtv.setting("controller_precopy_interval").await;
+        let minutes = minutes.as_ref().and_then(Value::as_u64).unwrap_or(60);
         Duration::from_secs(minutes * 60)
     }
 }

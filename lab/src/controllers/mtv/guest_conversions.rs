@@ -4,26 +4,28 @@
 //! at 2.12.5. Those of users are in [`super::conversions`].
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
-use kube::ResourceExt;
-use kube::api::{
-    Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams,
-};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
 use super::conditions::{condition, now};
+use super::conversions::DEEP;
 use super::execute::Walk;
 use super::pods::Worker;
-use super::{conversions, target, transfers, vddk};
+use super::{conversions, pods, target, transfers, vddk};
+use crate::api::forklift::Conversion;
 
 /// virt-v2v copies the disks, too.
 const REMOTE: &str = "Remote";
 const IN_PLACE: &str = "InPlace";
-const DEEP: &str = "DeepInspection";
+
+fn kind() -> ApiResource {
+    ApiResource::erase::<Conversion>(&())
+}
 
 fn api(walk: &Walk<'_>) -> Api<DynamicObject> {
-    let kind = GroupVersionKind::gvk("forklift.konveyor.io", "v1beta1", "Conversion");
     let namespace = walk.run.plan.namespace().unwrap_or_default();
-    Api::namespaced_with(walk.run.mtv.client.clone(), &namespace, &ApiResource::from_gvk(&kind))
+    Api::namespaced_with(walk.run.mtv.client.clone(), &namespace, &kind())
 }
 
 fn are_made(walk: &Walk<'_>) -> bool {
@@ -38,7 +40,7 @@ pub(super) struct Made {
 
 impl Made {
     async fn create(walk: &Walk<'_>, type_: &'static str, labels: Value, spec: Value) -> Option<Self> {
-        let body = json!({"apiVersion": "forklift.konveyor.io/v1beta1", "kind": "Conversion",
+        let body = json!({"apiVersion": Conversion::api_version(&()), "kind": Conversion::kind(&()),
             "metadata": {"generateName": prefix(walk), "labels": labels}, "spec": spec});
         let made = api(walk).create(&PostParams::default(), &serde_json::from_value(body).ok()?).await.ok()?;
         let made = Self { name: made.name_any(), type_ };
@@ -114,7 +116,7 @@ pub(super) async fn begin(walk: &Walk<'_>, claims: &[PersistentVolumeClaim]) -> 
     let mut spec = json!({
         "type": type_, "targetNamespace": namespace, "vm": {"id": walk.vm.id, "name": walk.vm.name},
         "destination": {"namespace": run.resolved.destination.namespace(), "name": run.resolved.destination.name_any()},
-        "disks": disks.collect::<Vec<_>>(), "image": vddk::VIRT_V2V, "localMigration": true,
+        "disks": disks.collect::<Vec<_>>(), "image": pods::VIRT_V2V, "localMigration": true,
         "connection": {"secret": {"namespace": namespace, "name": secret}},
         "xfsCompatibility": false,
         "podSettings": {"generateName": prefix(walk), "requestKVM": true, "affinity": {"podAntiAffinity": {
@@ -246,8 +248,7 @@ pub(super) async fn clean_up(walk: &Walk<'_>, kind: Kind) {
 
 /// Takes those of an archived Plan away.
 pub(super) async fn archived(client: &kube::Client, namespace: &str, plan: &str) {
-    let kind = GroupVersionKind::gvk("forklift.konveyor.io", "v1beta1", "Conversion");
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &ApiResource::from_gvk(&kind));
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind());
     let own = ListParams::default().labels(&format!("plan={plan}"));
     for one in api.list(&own).await.into_iter().flat_map(|list| list.items) {
         remove(client, &one).await;
@@ -266,11 +267,7 @@ async fn remove(client: &kube::Client, conversion: &DynamicObject) {
     }
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let _ = secrets.delete_collection(&DeleteParams::default(), &own).await;
-    let kind = GroupVersionKind::gvk("forklift.konveyor.io", "v1beta1", "Conversion");
-    let api: Api<DynamicObject> = Api::namespaced_with(
-        client.clone(),
-        &conversion.namespace().unwrap_or_default(),
-        &ApiResource::from_gvk(&kind),
-    );
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), &conversion.namespace().unwrap_or_default(), &kind());
     let _ = api.delete(&conversion.name_any(), &DeleteParams::default()).await;
 }

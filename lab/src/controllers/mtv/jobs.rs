@@ -8,7 +8,7 @@ use kube::api::Api;
 use serde_json::{Value, json};
 
 use super::Mtv;
-use crate::api::forklift::{AapHook, ForkliftController, Hook, Plan};
+use crate::api::forklift::{AapHook, Hook, Plan};
 
 /// Between two looks at a job.
 const LOOK: Duration = Duration::from_secs(5);
@@ -28,10 +28,8 @@ fn has_own(aap: &AapHook) -> bool {
 }
 
 async fn cluster_way(mtv: &Mtv) -> Option<(String, String)> {
-    let api: Api<ForkliftController> = Api::namespaced(mtv.client.clone(), &mtv.namespace);
-    let controller = api.get_opt("forklift-controller").await.ok().flatten()?;
-    let key =
-        |name: &str| Some(controller.spec.fields.get(name)?.as_str()?.trim().to_owned()).filter(|v| !v.is_empty());
+    let settings = mtv.settings().await.ok()?;
+    let key = |name: &str| Some(settings.get(name)?.as_str()?.trim().to_owned()).filter(|v| !v.is_empty());
     Some((key("aap_url")?, key("aap_token_secret_name")?))
 }
 

@@ -130,12 +130,20 @@ impl Mtv {
         let patch = serde_json::json!({"metadata": {"annotations": {LAB_CLOCK_SCALE: scale}}});
         let _ = api.patch("forklift-controller", &PatchParams::default(), &Patch::Merge(patch)).await;
     }
+    /// What the ForkliftController says; nothing where there is none.
+    async fn settings(&self) -> Result<serde_json::Value, kube::Error> {
+        let api: Api<ForkliftController> = Api::namespaced(self.client.clone(), &self.namespace);
+        let controller = api.get_opt("forklift-controller").await?;
+        Ok(controller.map(|controller| controller.spec.fields).unwrap_or_default())
+    }
+    /// What it says of something; nothing where it can't be asked, too.
+    async fn setting(&self, key: &str) -> Option<serde_json::Value> {
+        self.settings().await.ok()?.get(key).cloned()
+    }
     /// A switch of the ForkliftController; `default` where nothing is written.
     async fn switch(&self, key: &str, default: bool) -> bool {
-        let api: Api<ForkliftController> = Api::namespaced(self.client.clone(), &self.namespace);
-        let controller = api.get_opt("forklift-controller").await.ok().flatten();
-        match controller.as_ref().and_then(|c| c.spec.fields.get(key)) {
-            Some(serde_json::Value::Bool(on)) => *on,
+        match self.setting(key).await {
+            Some(serde_json::Value::Bool(on)) => on,
             Some(serde_json::Value::String(text)) => text == "true",
             _ => default,
         }

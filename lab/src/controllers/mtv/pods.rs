@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::Mtv;
 use super::data_volumes;
 use super::execute::{Halt, Walk};
-use super::{guest_conversions, populators, target, vddk};
+use super::{guest_conversions, populators, target};
 use crate::apiserver::LOG_ANNOTATION;
 use crate::controllers::copiers::{node, requested};
 use crate::controllers::copy_log::{Copies, CopyLog};
@@ -30,6 +30,8 @@ use crate::defects::conduct::Conduct;
 const STARTS: Duration = Duration::from_secs(20);
 /// The pod of MTV's main controller, as the lab's seed calls it.
 const CONTROLLER: &str = "forklift-controller-0";
+/// The image of MTV's pods that convert, as beside the real one.
+pub(super) const VIRT_V2V: &str = "lab/forklift-virt-v2v:latest";
 
 /// Who copies or converts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -262,7 +264,7 @@ fn virt_v2v(walk: &Walk<'_>) -> Value {
     labels["resource"] = json!("vm-config");
     json!({"apiVersion": "v1", "kind": "Pod",
         "metadata": {"generateName": format!("{}-{}-", walk.run.plan.name_any(), walk.vm.id), "labels": labels},
-        "spec": {"restartPolicy": "Never", "containers": [{"name": "virt-v2v", "image": vddk::VIRT_V2V}]}})
+        "spec": {"restartPolicy": "Never", "containers": [{"name": "virt-v2v", "image": VIRT_V2V}]}})
 }
 
 /// While its pod is gone the controller does nothing; its Deployment makes another. A migration goes on from the Plan's

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim};
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PostParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PostParams, Preconditions};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use super::networks::Map;
 use super::plan::content;
 use super::pvc_name::{DiskVars, render};
 use super::sources::Shape;
-use super::{MtvVersion, validate};
+use super::{Mtv, MtvVersion, validate};
 use super::{again, offload, populators};
 use crate::api::cdi::{ClaimPropertySet, StorageProfile};
 use crate::api::condition::Conditions;
@@ -35,16 +35,47 @@ pub(super) fn labels(walk: &Walk<'_>) -> Value {
     labels
 }
 
-/// The Plan's target namespace, made where it is not there (`ensureNamespace`, `pkg/controller/plan/util.go`).
-pub(super) async fn ensure_namespace(there: &kube::Client, name: &str) -> Result<(), kube::Error> {
+/// The Plan's target namespace, made where it is not there (`ensureNamespace`, `pkg/controller/plan/util.go`). Tells whether
+/// the Plan is still there.
+///
+/// A namespace of a cluster takes seconds to end, so that a pass over a Plan in it is over before. The lab's is gone
+/// within milliseconds, and with it the Plan and the task of this pass: what was made for nobody is taken away by
+/// another one.
+pub(super) async fn ensure_namespace(mtv: &Mtv, there: &kube::Client, plan: &Plan) -> Result<bool, kube::Error> {
+    let work = made_for(mtv.client.clone(), there.clone(), plan.clone());
+    mtv.afterwards.spawn(work).await.unwrap_or(Ok(false))
+}
+
+async fn made_for(own: kube::Client, there: kube::Client, plan: Plan) -> Result<bool, kube::Error> {
+    let plans: Api<Plan> = Api::namespaced(own.clone(), &plan.namespace().unwrap_or_default());
+    let name = plan.name_any();
+    let is_there = async || {
+        let now = plans.get_metadata_opt(&name).await?;
+        Ok::<bool, kube::Error>(now.is_some_and(|now| now.uid() == plan.uid()))
+    };
+    if !is_there().await? {
+        return Ok(false);
+    }
+    let target = &plan.spec.target_namespace;
+    let namespaces: Api<Namespace> = Api::all(there);
     let namespace = Namespace {
-        metadata: kube::api::ObjectMeta { name: Some(name.to_owned()), ..Default::default() },
+        metadata: kube::api::ObjectMeta { name: Some(target.clone()), ..Default::default() },
         ..Namespace::default()
     };
-    match Api::all(there.clone()).create(&PostParams::default(), &namespace).await {
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-        made => made.map(drop),
+    let made = match namespaces.create(&PostParams::default(), &namespace).await {
+        Err(kube::Error::Api(status)) if status.code == 409 => return Ok(true),
+        made => made?,
+    };
+    if is_there().await? {
+        return Ok(true);
     }
+    let all = Api::<Plan>::all(own).list(&ListParams::default()).await?;
+    if !all.iter().any(|other| other.spec.target_namespace == *target) {
+        let preconditions = Some(Preconditions { uid: made.uid(), resource_version: None });
+        // Whoever was faster has done it.
+        let _ = namespaces.delete(target, &DeleteParams { preconditions, ..DeleteParams::default() }).await;
+    }
+    Ok(false)
 }
 
 fn target_name(walk: &Walk<'_>) -> String {

@@ -8,12 +8,9 @@ use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 
 use super::conditions::condition;
-use super::{Mtv, offload, sources, target};
+use super::{Mtv, offload, pods, sources, target};
 use crate::api::condition::Condition;
-use crate::api::forklift::{ForkliftController, Plan, Provider, StorageMap};
-
-/// The image of MTV's pods that convert, as beside the real one.
-pub(super) const VIRT_V2V: &str = "lab/forklift-virt-v2v:latest";
+use crate::api::forklift::{Plan, Provider, StorageMap};
 
 /// The image: the Provider's, else that of the ForkliftController.
 pub(super) async fn image(mtv: &Mtv, source: &Provider) -> Option<String> {
@@ -21,9 +18,7 @@ pub(super) async fn image(mtv: &Mtv, source: &Provider) -> Option<String> {
     if let Some(own) = source.spec.settings.get("vddkInitImage").filter(|text| filled(text)) {
         return Some(own.clone());
     }
-    let api: Api<ForkliftController> = Api::namespaced(mtv.client.clone(), &mtv.namespace);
-    let controller = api.get_opt("forklift-controller").await.ok().flatten()?;
-    controller.spec.fields.get("vddk_image").and_then(Value::as_str).map(str::to_owned).filter(filled)
+    mtv.setting("vddk_image").await.as_ref().and_then(Value::as_str).map(str::to_owned).filter(filled)
 }
 
 /// What speaks against the Plan, or holds it up.
@@ -71,10 +66,7 @@ enum Looked {
 /// By the Plan's Job for this image, made where there is none. `None`: it can't be made.
 async fn look(mtv: &Mtv, plan: &Plan, source: &Provider, image: &str) -> Option<Looked> {
     let namespace = &plan.spec.target_namespace;
-    // One that was deleted meanwhile, perhaps with this very namespace, makes it no more.
-    let plans: Api<Plan> = Api::namespaced(mtv.client.clone(), &plan.namespace().unwrap_or_default());
-    plans.get_metadata_opt(&plan.name_any()).await.ok()??;
-    target::ensure_namespace(&mtv.client, namespace).await.ok()?;
+    target::ensure_namespace(mtv, &mtv.client, plan).await.ok().filter(|is_there| *is_there)?;
     let (plan_uid, sum) = (plan.uid().unwrap_or_default(), format!("{:x}", md5::compute(image)));
     let api: Api<Job> = Api::namespaced(mtv.client.clone(), namespace);
     let own = ListParams::default().labels(&format!("plan={plan_uid},vddk={sum}"));
@@ -102,19 +94,25 @@ async fn look(mtv: &Mtv, plan: &Plan, source: &Provider, image: &str) -> Option<
     })
 }
 
+/// What puts the library into a pod of MTV's.
+pub(super) fn side_car(image: impl Into<Value>) -> Value {
+    json!({"name": "vddk-side-car", "image": image.into(), "imagePullPolicy": "IfNotPresent",
+        "resources": {"requests": {"cpu": "100m", "memory": "150Mi"}, "limits": {"cpu": "1", "memory": "500Mi"}},
+        "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+        "volumeMounts": [{"name": "vddk-vol-mount", "mountPath": "/opt"}]})
+}
+
 fn job(plan: &Plan, source: &Provider, image: &str, labels: Value) -> Value {
-    let resources = json!({"requests": {"cpu": "100m", "memory": "150Mi"}, "limits": {"cpu": "1", "memory": "500Mi"}});
-    let security = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}});
-    let mounts = json!([{"name": "vddk-vol-mount", "mountPath": "/opt"}]);
+    let side_car = side_car(image);
+    let like = |field: &str| side_car[field].clone();
     json!({"apiVersion": "batch/v1", "kind": "Job",
     "metadata": {"generateName": format!("vddk-validator-{}", plan.name_any()), "labels": labels,
         "annotations": {"plan": plan.name_any(), "provider": source.name_any(), "vddk": image}},
     "spec": {"backoffLimit": 2, "completions": 1, "template": {"spec": {
         "restartPolicy": "Never", "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-        "initContainers": [{"name": "vddk-side-car", "image": image, "imagePullPolicy": "IfNotPresent",
-            "resources": resources, "securityContext": security, "volumeMounts": mounts}],
-        "containers": [{"name": "validator", "image": VIRT_V2V, "resources": resources,
-            "securityContext": security, "volumeMounts": mounts,
+        "initContainers": [side_car],
+        "containers": [{"name": "validator", "image": pods::VIRT_V2V, "resources": like("resources"),
+            "securityContext": like("securityContext"), "volumeMounts": like("volumeMounts"),
             "command": ["file", "-E", "/opt/vmware-vix-disklib-distrib/lib64/libvixDiskLib.so"]}],
         "volumes": [{"name": "vddk-vol-mount", "emptyDir": {}}],
     }}}})

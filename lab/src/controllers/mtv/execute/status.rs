@@ -1,0 +1,158 @@
+//! What an execution tells of itself: its VMs' status, from the first to the last, in the Plan and its Migration. Knows
+//! nothing of how a VM is moved.
+
+use kube::ResourceExt;
+use serde_json::{Value, json};
+
+use super::super::again::{self, Before};
+use super::super::conditions::{durable, now, settle, write_status};
+use super::super::{migrations, pipeline, plan::content};
+use super::{LOOKS, RECONCILE, Run};
+use crate::api::condition::Condition;
+use crate::api::forklift::{PlanMigration, PlanStatus, VmStatus, Warm};
+use crate::defects::Defect;
+use crate::inventory::model::{InvVm, Inventory};
+
+/// Which state of an object an execution was made from.
+fn snapshot<K: kube::Resource>(object: &K) -> Value {
+    json!({"namespace": object.namespace(), "name": object.name_any(), "uid": object.uid(),
+        "generation": object.meta().generation.unwrap_or_default()})
+}
+
+impl Run {
+    pub(super) fn first_status(&self, before: &Before<'_>, index: usize, vm: &InvVm) -> VmStatus {
+        if let Some(kept) = before.vm(&vm.id).filter(|_| !self.takes_up(before, &vm.id)) {
+            return kept.clone();
+        }
+        let fresh = self.initial(index, vm);
+        match before.vm(&vm.id).filter(|_| self.resumes()) {
+            Some(old) => VmStatus {
+                disks_copied: old.disks_copied,
+                warm: old.warm.clone(),
+                restore_power_state: old.restore_power_state.clone(),
+                ..fresh
+            },
+            None => fresh,
+        }
+    }
+
+    /// Ends the Migration before it began.
+    pub(super) async fn refuse(&self, mut conditions: Vec<Condition>, failed: Condition, started: &str) {
+        let old = self.plan.status.as_ref().and_then(|status| status.migration.clone()).unwrap_or_default();
+        conditions.retain(|c| c.type_ != "Failed");
+        conditions.push(failed);
+        self.mtv.migrations.mark_ended(&self.migration);
+        self.write(&conditions, &old.vms, started, Some("Failed")).await;
+    }
+
+    fn initial(&self, index: usize, vm: &InvVm) -> VmStatus {
+        let disks: Vec<(String, i64)> = vm
+            .disks
+            .iter()
+            .map(|d| (self.resolved.kind.task_name(vm, d), i64::try_from(d.capacity_bytes >> 20).unwrap_or(i64::MAX)))
+            .collect();
+        let converts = self.converts();
+        VmStatus {
+            id: vm.id.clone(),
+            name: vm.name.clone(),
+            phase: "Started".to_owned(),
+            namespace: self.plan.spec.vms.get(index).and_then(|vm| vm.namespace.clone()),
+            operating_system: converts.then(|| vm.guest_id.clone()),
+            detected_boot_disk: (converts && self.mtv.version.at_least(12)).then_some(0),
+            luks: self.plan.spec.vms.get(index).map(|vm| vm.luks.clone().unwrap_or_default()),
+            hooks: self.plan.spec.vms.get(index).map(|vm| vm.hooks.clone()).unwrap_or_default(),
+            pipeline: pipeline::steps(self.resolved.kind, self.path(index, vm), self.mtv.version, &disks),
+            warm: self.plan.spec.warm.then(Warm::default),
+            ..VmStatus::default()
+        }
+    }
+
+    pub(in crate::controllers::mtv) fn statuses(&self) -> Vec<VmStatus> {
+        self.vms.lock().map(|v| v.clone()).unwrap_or_default()
+    }
+
+    pub(super) async fn write(&self, conditions: &[Condition], vms: &[VmStatus], started: &str, end: Option<&str>) {
+        let old = self.plan.status.clone().unwrap_or_default();
+        let executed = json!({
+            "conditions": conditions.iter().filter(|c| c.durable == Some(true)).collect::<Vec<_>>(),
+            "migration": snapshot(self.migration.as_ref()),
+            "plan": snapshot(&self.plan),
+            "map": {"network": snapshot(&self.resolved.network), "storage": snapshot(&self.resolved.storage)},
+            "provider": {
+                "source": snapshot(&self.resolved.source),
+                "destination": snapshot(&self.resolved.destination),
+            },
+        });
+        // The last one is this execution's; those of before stay as they ended (`NewSnapshot`).
+        let mut history = old.migration.map(|migration| migration.history).unwrap_or_default();
+        history.retain(|entry| entry.pointer("/migration/uid") != executed.pointer("/migration/uid"));
+        history.push(executed);
+        let status = PlanStatus {
+            conditions: settle(conditions.to_vec(), &old.conditions),
+            observed_generation: self.plan.metadata.generation.unwrap_or_default(),
+            migration: Some(PlanMigration {
+                started: Some(started.to_owned()),
+                completed: end.map(|_| now()),
+                history,
+                vms: vms.to_vec(),
+            }),
+        };
+        write_status(&self.mtv.client, &self.plan, &status).await;
+        migrations::reflect(&self.mtv, &self.migration, vms, started, end).await;
+    }
+
+    pub(super) async fn finish(&self, mut conditions: Vec<Condition>, started: &str) {
+        let vms = self.statuses();
+        let any = |type_: &str| vms.iter().any(|vm| vm.conditions.iter().any(|c| c.type_ == type_));
+        let (word, text) = if any("Failed") {
+            ("Failed", "The plan execution has FAILED.")
+        } else if any("Succeeded") {
+            ("Succeeded", "The plan execution has SUCCEEDED.")
+        } else {
+            ("Canceled", "The plan execution has been CANCELED.")
+        };
+        // Before the word is out: whoever waits for it may look at the source at once.
+        if word == "Succeeded" && self.mtv.defects.has(Defect::SourceLeftOn) {
+            self.leave_on(&vms).await;
+        }
+        if self.current().is_none() {
+            // Its Migration was deleted: MTV gives the Plan no end then.
+            self.write(&conditions, &vms, started, None).await;
+            return;
+        }
+        conditions.push(durable(word, text));
+        if word == "Failed" {
+            conditions.extend(again::resumable(self.mtv.version, &vms));
+        }
+        self.mtv.migrations.mark_ended(&self.migration);
+        self.write(&conditions, &vms, started, Some(word)).await;
+    }
+
+    /// Switches the sources on again, and waits until the inventory shows it: of some platforms nobody sees more.
+    async fn leave_on(&self, vms: &[VmStatus]) {
+        let mut on = Vec::new();
+        for vm in vms {
+            // Some platforms' VMs never run.
+            if self.client.power(&vm.id, true).await.is_ok() && self.client.power_state(&vm.id).await == Ok(true) {
+                on.push(vm);
+            }
+        }
+        let is_on = |shown: &Inventory| on.iter().all(|vm| shown.find(Some(&vm.id), None).is_none_or(|vm| vm.power_on));
+        for _ in 0..LOOKS {
+            if content(&self.mtv, &self.resolved.source).await.as_deref().is_some_and(is_on) {
+                return;
+            }
+            self.mtv.clock.sleep(RECONCILE).await;
+        }
+    }
+
+    /// Changes one VM's status.
+    pub fn update(&self, index: usize, change: impl FnOnce(&mut VmStatus)) {
+        if let Ok(mut vms) = self.vms.lock()
+            && let Some(vm) = vms.get_mut(index)
+        {
+            change(vm);
+            self.touched.notify_one();
+        }
+    }
+}
