@@ -232,3 +232,36 @@ fn in_order(merged: Vec<Value>, old: &[Value], patch: &[Value], name: impl Fn(&V
     all.extend(theirs);
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_is_of_the_status_alone_only_where_no_step_of_it_looks_elsewhere() {
+        let whole = json!({"op": "add", "path": "/status", "value": {}});
+        let below = json!({"op": "add", "path": "/status/phase", "value": "On"});
+        let elsewhere = json!({"op": "copy", "from": "/spec/size", "path": "/status/size"});
+        for (kind, patch, wanted) in [
+            (PatchKind::Json, json!([whole]), Some(OfStatus::Replaces)),
+            (PatchKind::Json, json!([{"op": "remove", "path": "/status"}]), Some(OfStatus::Changes)),
+            (
+                PatchKind::Json,
+                json!([below, {"op": "move", "from": "/status/a", "path": "/status/b"}]),
+                Some(OfStatus::Changes),
+            ),
+            (PatchKind::Json, json!([whole, below]), Some(OfStatus::Changes)),
+            (PatchKind::Json, json!([below, elsewhere]), None),
+            (PatchKind::Json, json!([{"op": "add", "path": "/statusX", "value": 1}]), None),
+            (PatchKind::Json, json!([{"op": "add", "value": 1}]), None),
+            (PatchKind::Json, json!([]), None),
+            (PatchKind::Merge, json!({"status": {"phase": "On"}}), Some(OfStatus::Changes)),
+            (PatchKind::Strategic, json!({"status": null}), Some(OfStatus::Changes)),
+            (PatchKind::Merge, json!({"status": {}, "metadata": {"resourceVersion": "1"}}), None),
+            (PatchKind::Merge, json!([whole]), None),
+            (PatchKind::Apply, json!({"status": {}}), None),
+        ] {
+            assert_eq!(kind.of_status(&patch), wanted, "{patch}");
+        }
+    }
+}

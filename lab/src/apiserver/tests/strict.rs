@@ -88,9 +88,15 @@ async fn a_patch_of_the_status_alone_leaves_the_rest_and_is_refused_in_the_words
     assert_eq!(controller, ("controller".to_owned(), json!({"f:status": {"f:phase": {}}})));
     assert_eq!(user, managers(&made)[0]);
 
+    let (_, off) = merge(json!({"status": {"tries": 3}})).await;
+    assert_eq!(off["status"], json!({"phase": "On", "tries": 3}));
     let (code, off) = merge(json!({"status": {"phase": "Off"}})).await;
-    assert_eq!((code, &off["status"]), (200, &json!({"phase": "Off", "tries": 7})));
-    assert_eq!(managers(&off), managers(&on));
+    assert_eq!(
+        (code, &off["status"]),
+        (200, &json!({"phase": "Off", "tries": 3})),
+        "the rest of the status is there still"
+    );
+    assert_eq!(managers(&off)[0].1, json!({"f:status": {"f:phase": {}, "f:tries": {}}}));
     let (code, kept) = merge(json!({"status": {"phase": "Off"}})).await;
     assert_eq!((code, &kept), (200, &off), "nothing has changed");
     let (code, _) = json_patch(json!([{"op": "test", "path": "/status/phase", "value": "On"}])).await;
@@ -107,6 +113,14 @@ async fn a_patch_of_the_status_alone_leaves_the_rest_and_is_refused_in_the_words
     .await;
     assert_eq!(alone.0, 422);
     assert_eq!(alone, with_more);
+
+    let strict = format!("{path}&fieldValidation=Strict");
+    let body = json!({"status": {"phase": "On", "noise": 1}});
+    let (code, refused) = world.send(TOKEN, "PATCH", &strict, "application/merge-patch+json", &body).await;
+    assert_eq!(code, 422);
+    let told = refused["message"].as_str().unwrap();
+    assert!(told.contains("unknown field"), "{told}");
+    assert!(told.contains("size"), "the refusal shows the whole object: {told}");
 }
 
 #[tokio::test]

@@ -35,8 +35,6 @@ pub(super) const CONVERSION: Duration = Duration::from_secs(180);
 pub(super) const COPY: Duration = Duration::from_secs(420);
 /// Simulated time between two looks at a running Plan: MTV's own.
 const RECONCILE: Duration = Duration::from_secs(3);
-/// So often, so far apart, the inventory is looked at for what was just done to a source.
-const LOOKS: usize = 1000;
 
 /// Phase and step in which MTV waits for a Windows guest.
 const REBOOTS: &str = "WaitForGuestReboots";

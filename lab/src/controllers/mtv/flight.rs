@@ -32,7 +32,7 @@ pub(super) struct Flights {
 struct State {
     held: HashMap<Key, usize>,
     waiting: Vec<Waiting>,
-    /// When the limit was looked at last.
+    /// When somebody last went to look at the limit.
     looked: Option<Instant>,
     limit: usize,
 }
@@ -70,6 +70,15 @@ impl State {
         fits
     }
 
+    /// Whether whoever asks is to look at the limit, because nobody has for so long.
+    fn looks(&mut self, after: Duration) -> bool {
+        let is_due = self.looked.is_none_or(|at| at.elapsed() >= after);
+        if is_due {
+            self.looked = Some(Instant::now());
+        }
+        is_due
+    }
+
     /// Those who have a place now. Who does not wait any more is forgotten.
     fn seated(&mut self) -> Vec<Waiting> {
         let waiting = std::mem::take(&mut self.waiting).into_iter().filter(|one| !one.seat.is_closed());
@@ -96,6 +105,7 @@ fn seat(mtv: &Arc<Mtv>) {
 
 /// Waits for a place.
 pub(super) async fn take(mtv: &Arc<Mtv>, key: Key, cost: usize) -> Seat {
+    mtv.flights.lock().looks(Duration::ZERO);
     look(mtv).await;
     let (seat_of, mut place) = oneshot::channel();
     mtv.flights.lock().waiting.push(Waiting { key, cost, seat: seat_of });
@@ -105,8 +115,7 @@ pub(super) async fn take(mtv: &Arc<Mtv>, key: Key, cost: usize) -> Seat {
             loop {
                 mtv.clock.sleep(LOOK).await;
                 // One of those who wait is enough.
-                let due = |at: Instant| at.elapsed() >= mtv.clock.real(LOOK);
-                if mtv.flights.lock().looked.is_none_or(due) {
+                if mtv.flights.lock().looks(mtv.clock.real(LOOK)) {
                     break look(mtv).await;
                 }
             }
@@ -122,7 +131,6 @@ pub(super) async fn take(mtv: &Arc<Mtv>, key: Key, cost: usize) -> Seat {
 async fn look(mtv: &Mtv) {
     let told = mtv.settings().await;
     let mut state = mtv.flights.lock();
-    state.looked = Some(Instant::now());
     match told {
         _ if mtv.defects.behaves(Conduct::IgnoresLimit) => state.limit = usize::MAX,
         Ok(settings) => state.limit = limit(&settings),

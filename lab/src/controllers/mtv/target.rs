@@ -1,5 +1,7 @@
 //! What MTV makes in the target namespace: volumes and the VirtualMachine.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PostParams, Preconditions};
@@ -43,8 +45,15 @@ pub(super) fn labels(walk: &Walk<'_>) -> Value {
 /// another one.
 pub(super) async fn ensure_namespace(mtv: &Mtv, there: &kube::Client, plan: &Plan) -> Result<bool, kube::Error> {
     let work = made_for(mtv.client.clone(), there.clone(), plan.clone());
-    mtv.afterwards.spawn(work).await.unwrap_or(Ok(false))
+    let stop = mtv.stop.clone();
+    let done = mtv.afterwards.spawn(async move { stop.run_until_cancelled(work).await });
+    // Nothing is said where the lab ends.
+    done.await.ok().flatten().unwrap_or(Ok(false))
 }
+
+/// Real time between two looks at whether a namespace that was made is wanted, and how often.
+const AGAIN: Duration = Duration::from_secs(1);
+const TRIES: u32 = 5;
 
 async fn made_for(own: kube::Client, there: kube::Client, plan: Plan) -> Result<bool, kube::Error> {
     let plans: Api<Plan> = Api::namespaced(own.clone(), &plan.namespace().unwrap_or_default());
@@ -66,16 +75,26 @@ async fn made_for(own: kube::Client, there: kube::Client, plan: Plan) -> Result<
         Err(kube::Error::Api(status)) if status.code == 409 => return Ok(true),
         made => made?,
     };
-    if is_there().await? {
-        return Ok(true);
-    }
-    let all = Api::<Plan>::all(own).list(&ListParams::default()).await?;
-    if !all.iter().any(|other| other.spec.target_namespace == *target) {
+    let is_wanted = async || {
+        let all = Api::<Plan>::all(own.clone()).list(&ListParams::default()).await?;
+        Ok::<bool, kube::Error>(all.iter().any(|other| other.spec.target_namespace == *target))
+    };
+    // Nobody comes again for a Plan that is gone.
+    let mut tries = TRIES;
+    let (is_there, is_wanted) = loop {
+        match (is_there().await, is_wanted().await) {
+            (Ok(is_there), Ok(is_wanted)) => break (is_there, is_wanted),
+            (Err(error), _) | (_, Err(error)) if tries == 0 => return Err(error),
+            _ => tries -= 1,
+        }
+        tokio::time::sleep(AGAIN).await;
+    };
+    if !is_there && !is_wanted {
         let preconditions = Some(Preconditions { uid: made.uid(), resource_version: None });
         // Whoever was faster has done it.
         let _ = namespaces.delete(target, &DeleteParams { preconditions, ..DeleteParams::default() }).await;
     }
-    Ok(false)
+    Ok(is_there)
 }
 
 fn target_name(walk: &Walk<'_>) -> String {

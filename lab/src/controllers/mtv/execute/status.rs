@@ -1,17 +1,22 @@
 //! What an execution tells of itself: its VMs' status, from the first to the last, in the Plan and its Migration. Knows
 //! nothing of how a VM is moved.
 
+use std::time::Duration;
+
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::super::again::{self, Before};
 use super::super::conditions::{durable, now, settle, write_status};
 use super::super::{migrations, pipeline, plan::content};
-use super::{LOOKS, RECONCILE, Run};
+use super::{RECONCILE, Run};
 use crate::api::condition::Condition;
 use crate::api::forklift::{PlanMigration, PlanStatus, VmStatus, Warm};
 use crate::defects::Defect;
 use crate::inventory::model::{InvVm, Inventory};
+
+/// Real time in which the inventory shows what was done to a source.
+const SHOWN: Duration = Duration::from_secs(30);
 
 /// Which state of an object an execution was made from.
 fn snapshot<K: kube::Resource>(object: &K) -> Value {
@@ -138,11 +143,14 @@ impl Run {
             }
         }
         let is_on = |shown: &Inventory| on.iter().all(|vm| shown.find(Some(&vm.id), None).is_none_or(|vm| vm.power_on));
-        for _ in 0..LOOKS {
-            if content(&self.mtv, &self.resolved.source).await.as_deref().is_some_and(is_on) {
-                return;
+        let shown = async {
+            while !content(&self.mtv, &self.resolved.source).await.as_deref().is_some_and(is_on) {
+                self.mtv.clock.sleep(RECONCILE).await;
             }
-            self.mtv.clock.sleep(RECONCILE).await;
+        };
+        // Collecting takes real time, however fast the clock is.
+        if !on.is_empty() && tokio::time::timeout(SHOWN, shown).await.is_err() {
+            tracing::warn!(plan = self.plan.name_any(), "the inventory does not show a source that was switched on");
         }
     }
 
