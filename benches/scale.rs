@@ -33,9 +33,15 @@ mod support;
 const BASE: usize = 2;
 /// How much more a cell may cost at the largest number than at the smallest, in the short form.
 const LIMIT: f64 = 1.5;
-/// A run of fewer cells is made this many times.
-const SMALL: usize = 200;
-const TIMES: usize = 3;
+/// How often a run of so many cells is made: the fewer, the more of it is start-up and chance.
+fn times(cells: usize) -> usize {
+    match cells {
+        0..50 => MOST,
+        50..200 => 3,
+        _ => 1,
+    }
+}
+const MOST: usize = 5;
 /// How often the processes are looked at.
 const SAMPLE: Duration = Duration::from_millis(50);
 
@@ -206,8 +212,8 @@ impl Drop for Busy {
 /// again, so that a slow minute is nobody's alone.
 fn rounds(options: &Options, root: &Path) -> Result<BTreeMap<(usize, usize), Vec<Measured>>, Failure> {
     let mut measured: BTreeMap<_, Vec<Measured>> = BTreeMap::new();
-    for round in 0..TIMES {
-        for cells in std::iter::once(&BASE).chain(&options.cells).filter(|cells| round == 0 || **cells < SMALL) {
+    for round in 0..MOST {
+        for cells in std::iter::once(&BASE).chain(&options.cells).filter(|cells| round < times(**cells)) {
             for (number, program) in options.programs.iter().enumerate() {
                 let run =
                     measure(program, &root.join(format!("{number}-{cells}-{round}")), *cells, &options.clock_scale)?;
