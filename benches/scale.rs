@@ -8,7 +8,7 @@
 //! middle one counts. Knows the command line alone. Linux only.
 //!
 //! `cargo bench --bench scale -- --cells 10,100,1000 --clock-scale 60`; `--short` runs 10 and 100
-//! and fails where a cell costs more than 1.5 times as much at 100 as at 10: the form for CI, with all processors busy. `--against
+//! and fails where a cell costs more than 2.5 times as much at 100 as at 10: the form for CI, with all processors busy. `--against
 //! PROGRAM` measures another build of mtv-matrix in turn with this one, line by line, lab and runner of it.
 //! `--keep` leaves the directory.
 
@@ -31,8 +31,9 @@ mod support;
 
 /// Cells of the run that tells what start-up costs.
 const BASE: usize = 2;
-/// How much more a cell may cost at the largest number than at the smallest, in the short form.
-const LIMIT: f64 = 1.5;
+/// How much more a cell may cost at the largest number than at the smallest, in the short form. The aim is 1.5; on one
+/// machine the same program had 0.95, on another 1.08 to 1.98, by its processors alone.
+const LIMIT: f64 = 2.5;
 /// How often a run of so many cells is made: the fewer, the more of it is start-up and chance.
 fn times(cells: usize) -> usize {
     match cells {
