@@ -1,240 +1,25 @@
-//! The property collector: selection, retrieval, and updates since a version.
+//! The property collector: retrieval, and updates since a version.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::fault::{Fault, fault, invalid_argument, object_gone};
-use super::session::{View, reference};
-use super::tree::{Scope, is_a, names};
-use super::value::{Ref, mo, split};
-use super::xml::{Node, escape};
+use super::fault::{Fault, fault};
+use super::tree::Scope;
+use super::value::{Ref, mo};
+use super::xml::escape;
 use crate::world::{EntityKind, Interest};
 
-#[derive(Debug, Clone)]
-struct PropertySpec {
-    kind: String,
-    all: bool,
-    paths: Vec<String>,
-}
+mod reach;
+mod select;
 
-#[derive(Debug, Clone)]
-struct ObjectSpec {
-    object: Ref,
-    skip: bool,
-    select: Vec<Selection>,
-}
-
-#[derive(Debug, Clone)]
-enum Selection {
-    Named(String),
-    Traverse { name: Option<String>, kind: String, path: String, skip: bool, select: Vec<Selection> },
-}
-
-/// A `PropertyFilterSpec`.
-#[derive(Debug, Clone)]
-pub struct FilterSpec {
-    properties: Vec<PropertySpec>,
-    objects: Vec<ObjectSpec>,
-    tolerant: bool,
-}
-
-fn selections(node: &Node) -> Vec<Selection> {
-    let one = |node: &Node| match (node.string("type"), node.string("path")) {
-        (Some(kind), Some(path)) => Selection::Traverse {
-            name: node.string("name"),
-            kind,
-            path,
-            skip: node.flag("skip").unwrap_or(false),
-            select: selections(node),
-        },
-        _ => Selection::Named(node.string("name").unwrap_or_default()),
-    };
-    node.all("selectSet").map(one).collect()
-}
-
-impl FilterSpec {
-    pub fn parse(node: &Node) -> Self {
-        let property = |node: &Node| PropertySpec {
-            kind: node.string("type").unwrap_or_default(),
-            all: node.flag("all").unwrap_or(false),
-            paths: node.all("pathSet").map(|path| path.text.trim().to_owned()).collect(),
-        };
-        let object = |node: &Node| ObjectSpec {
-            object: node.child("obj").map(reference).unwrap_or_else(|| mo("", "")),
-            skip: node.flag("skip").unwrap_or(false),
-            select: selections(node),
-        };
-        Self {
-            properties: node.all("propSet").map(property).collect(),
-            objects: node.all("objectSet").map(object).collect(),
-            tolerant: node.flag("reportMissingObjectsInResults").unwrap_or(false),
-        }
-    }
-
-    /// The selected objects, each once, in the order of discovery.
-    fn select(&self, scope: &Scope<'_>, strict: bool) -> Result<Vec<Ref>, Fault> {
-        let mut found = Found::default();
-        for spec in &self.objects {
-            if !scope.exists(&spec.object) {
-                if strict && !self.tolerant {
-                    return Err(object_gone(spec.object.clone()));
-                }
-                continue;
-            }
-            let mut named = BTreeMap::new();
-            collect_names(&spec.select, &mut named);
-            let mut walked = Vec::new();
-            if !spec.skip {
-                found.add(spec.object.clone());
-            }
-            walk(scope, &spec.object, &spec.select, &named, &mut walked, &mut found)?;
-        }
-        Ok(found.order)
-    }
-
-    /// Paths of all property specs that match an object, merged.
-    fn paths(&self, kind: &str) -> Option<Vec<String>> {
-        let mut paths: Vec<String> = Vec::new();
-        let mut matched = false;
-        for spec in self.properties.iter().filter(|spec| is_a(kind, &spec.kind)) {
-            matched = true;
-            let all = names(kind).filter(|_| spec.all).map(str::to_owned);
-            for path in spec.paths.iter().cloned().chain(all) {
-                if !paths.contains(&path) {
-                    paths.push(path);
-                }
-            }
-        }
-        matched.then_some(paths)
-    }
-
-    /// The state of every selected object: path → XML of the value, where it is set.
-    fn state(&self, scope: &Scope<'_>, strict: bool) -> Result<Vec<(Ref, Values)>, Fault> {
-        let mut objects = Vec::new();
-        let mut paths: HashMap<String, Option<Vec<String>>> = HashMap::new();
-        for object in self.select(scope, strict)? {
-            let paths = paths.entry(object.kind.clone()).or_insert_with(|| self.paths(&object.kind));
-            let Some(paths) = paths else { continue };
-            let values = scope.xml(&object, paths)?;
-            objects.push((object, values));
-        }
-        Ok(objects)
-    }
-
-    /// What a filter has to look at again when something is touched.
-    fn reach(&self, scope: &Scope<'_>) -> Reach {
-        let lives_alone = |kind: &str| matches!(kind, "VirtualMachine" | "Task");
-        // Whatever shows other objects changes with them.
-        let steady = |spec: &PropertySpec| match spec.kind.as_str() {
-            "Task" => true,
-            "VirtualMachine" => !spec.all && !spec.paths.iter().any(|path| path.starts_with("recentTask")),
-            _ => !spec.all && spec.paths.iter().all(|path| STEADY.contains(&split(path).0)),
-        };
-        if !self.properties.iter().all(steady) {
-            return Reach::Everything;
-        }
-        if self.objects.iter().all(|spec| spec.select.is_empty() && lives_alone(&spec.object.kind)) {
-            return Reach::Objects(self.objects.iter().filter(|spec| !spec.skip).map(|s| s.object.clone()).collect());
-        }
-        match self.objects.as_slice() {
-            [spec] if spec.skip && spec.view_alone() => {
-                match scope.session.and_then(|s| s.views.get(&spec.object.id)) {
-                    Some(view) if view.list.is_none() && view.recursive => Reach::View(view.clone()),
-                    _ => Reach::Everything,
-                }
-            }
-            _ => Reach::Everything,
-        }
-    }
-}
-
-impl ObjectSpec {
-    /// Whether this selects exactly what a view holds.
-    fn view_alone(&self) -> bool {
-        match self.select.as_slice() {
-            [Selection::Traverse { path, skip: false, select, .. }] => path == "view" && select.is_empty(),
-            _ => false,
-        }
-    }
-}
-
-/// Properties that do not change when a VM or a task does, of everything that is neither.
-const STEADY: &[&str] = &["name", "parent", "key", "summary", "runtime", "info", "host", "capability", "hardware"];
-
-/// What a filter looks at.
-#[derive(Debug, Clone, PartialEq)]
-enum Reach {
-    /// These VMs and tasks alone.
-    Objects(BTreeSet<Ref>),
-    /// What a recursive container view holds.
-    View(View),
-    /// Anything may change anything.
-    Everything,
-}
+use reach::Reach;
+pub use select::FilterSpec;
 
 /// Path and XML of the value, where it is set.
 pub type Values = Vec<(String, Option<String>)>;
-
-#[derive(Default)]
-struct Found {
-    order: Vec<Ref>,
-    known: HashSet<Ref>,
-}
-
-impl Found {
-    fn add(&mut self, object: Ref) {
-        if self.known.insert(object.clone()) {
-            self.order.push(object);
-        }
-    }
-}
-
-fn collect_names<'a>(select: &'a [Selection], named: &mut BTreeMap<&'a str, &'a Selection>) {
-    for selection in select {
-        if let Selection::Traverse { name, select, .. } = selection {
-            if let Some(name) = name {
-                named.insert(name, selection);
-            }
-            collect_names(select, named);
-        }
-    }
-}
-
-fn walk<'a>(
-    scope: &Scope<'_>,
-    object: &Ref,
-    select: &'a [Selection],
-    named: &BTreeMap<&'a str, &'a Selection>,
-    walked: &mut Vec<(Ref, *const Selection)>,
-    found: &mut Found,
-) -> Result<(), Fault> {
-    for selection in select {
-        let target = match selection {
-            Selection::Named(name) => *named.get(name.as_str()).ok_or_else(|| invalid_argument("selectSet"))?,
-            Selection::Traverse { .. } => selection,
-        };
-        let Selection::Traverse { kind, path, skip, select, .. } = target else { continue };
-        let step = (object.clone(), std::ptr::from_ref(target));
-        // The same traversal of the same object again would find nothing new.
-        if !is_a(&object.kind, kind) || walked.contains(&step) {
-            continue;
-        }
-        walked.push(step);
-        for next in scope.get(object, path)?.map(|value| value.references()).unwrap_or_default() {
-            if !scope.exists(&next) {
-                continue;
-            }
-            if !*skip {
-                found.add(next.clone());
-            }
-            walk(scope, &next, select, named, walked, found)?;
-        }
-    }
-    Ok(())
-}
 
 fn object_xml(object: &Ref) -> String {
     format!("<obj type=\"{}\">{}</obj>", object.kind, escape(&object.id))
