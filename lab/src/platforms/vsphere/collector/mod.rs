@@ -10,12 +10,14 @@ use super::fault::{Fault, fault};
 use super::tree::Scope;
 use super::value::{Ref, mo};
 use super::xml::escape;
-use crate::world::{EntityKind, Interest};
+use crate::world::Interest;
 
 mod reach;
 mod select;
+#[cfg(test)]
+mod tests;
 
-use reach::Reach;
+use reach::{Reach, Source, Touched};
 pub use select::FilterSpec;
 
 /// Path and XML of the value, where it is set.
@@ -51,6 +53,17 @@ struct Filter {
     pending: BTreeSet<Ref>,
     /// The world's version that `pending` is complete for; `None`: nothing was told yet.
     seen: Option<u64>,
+    /// Everything that is selected, where that had to be looked for.
+    selected: Option<HashSet<Ref>>,
+    /// By kind, for every kind that was looked at.
+    shown: BTreeMap<String, Arc<Shown>>,
+}
+
+/// What a filter shows of a kind: found once, not with every object.
+struct Shown {
+    /// `None`: nothing, not even that the object is there.
+    paths: Option<Vec<String>>,
+    source: Source,
 }
 
 /// What an object's values look like, in the order of the paths.
@@ -70,34 +83,99 @@ struct News {
 }
 
 impl Filter {
-    /// Brings `pending` up to date. The answer is everything that is selected, where that had to be
-    /// looked for.
-    fn refresh(&mut self, scope: &Scope<'_>) -> Result<Option<HashSet<Ref>>, Fault> {
-        let log = &scope.state.log;
-        let touched = self.seen.and_then(|seen| log.since(seen));
-        self.seen = Some(log.version());
-        match (&self.reach, touched) {
-            (Reach::Objects(own), Some(touched)) => {
-                let all = touched.filter_map(|(kind, id)| Some(mo(kind_of(kind)?, id)));
-                self.pending.extend(all.filter(|object| own.contains(object)));
-                Ok(None)
-            }
-            (Reach::View(_), Some(touched)) => {
-                let vms = touched.filter(|(kind, _)| *kind == EntityKind::Vm);
-                self.pending.extend(vms.map(|(_, id)| mo("VirtualMachine", id)));
-                Ok(None)
-            }
-            _ => {
-                let selected: HashSet<Ref> = self.spec.select(scope, false)?.into_iter().collect();
-                self.pending.extend(selected.iter().cloned());
-                self.pending.extend(self.told.keys().cloned());
-                Ok(Some(selected))
-            }
+    fn new(spec: FilterSpec, reach: Reach) -> Self {
+        Self {
+            spec,
+            reach,
+            told: BTreeMap::new(),
+            pending: BTreeSet::new(),
+            seen: None,
+            selected: None,
+            shown: BTreeMap::new(),
         }
     }
 
-    fn selects(&self, scope: &Scope<'_>, object: &Ref, selected: Option<&HashSet<Ref>>) -> bool {
-        match (selected, &self.reach) {
+    /// Brings `pending` up to date, and `selected`.
+    fn refresh(&mut self, scope: &Scope<'_>) -> Result<(), Fault> {
+        match self.seen.and_then(|seen| Touched::since(scope.state, seen)) {
+            Some(touched) => self.look_at(scope, &touched)?,
+            None => {
+                self.survey(scope)?;
+                self.pending.extend(self.told.keys().cloned());
+            }
+        }
+        self.seen = Some(scope.state.log.version());
+        Ok(())
+    }
+
+    fn look_at(&mut self, scope: &Scope<'_>, touched: &Touched) -> Result<(), Fault> {
+        match &self.reach {
+            Reach::Objects(own) => {
+                self.pending.extend(touched.objects().filter(|object| own.contains(object)).cloned());
+                self.selected = None;
+            }
+            Reach::View(_) => {
+                self.pending.extend(touched.vms().cloned());
+                self.selected = None;
+            }
+            Reach::Inventory(..) | Reach::Everything => {
+                if !self.follow(scope, touched) {
+                    self.survey(scope)?;
+                }
+                self.suspect(touched);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks for everything that is selected, and at what came and what left.
+    fn survey(&mut self, scope: &Scope<'_>) -> Result<(), Fault> {
+        let selected: HashSet<Ref> = self.spec.select(scope, false)?.into_iter().collect();
+        self.pending.extend(selected.iter().filter(|object| !self.told.contains_key(object)).cloned());
+        self.pending.extend(self.told.keys().filter(|object| !selected.contains(object)).cloned());
+        self.selected = Some(selected);
+        Ok(())
+    }
+
+    /// Brings `selected` up to date without walking the tree, where VMs alone came and went.
+    fn follow(&mut self, scope: &Scope<'_>, touched: &Touched) -> bool {
+        let Reach::Inventory(id, view) = &self.reach else { return false };
+        let stands = scope.session.is_some_and(|session| session.views.get(id) == Some(view));
+        let Some(selected) = self.selected.as_mut().filter(|_| stands && !touched.folders) else { return false };
+        for vm in touched.vms() {
+            if view.holds(scope, vm) {
+                selected.insert(vm.clone());
+            } else {
+                selected.remove(vm);
+            }
+        }
+        true
+    }
+
+    /// Looks at what was touched, and at what may show it.
+    fn suspect(&mut self, touched: &Touched) {
+        let selected = |object: &Ref| self.selected.as_ref().is_some_and(|selected| selected.contains(object));
+        let known = |object: &&Ref| self.told.contains_key(object) || selected(object);
+        self.pending.extend(touched.objects().filter(known).cloned());
+        for (kind, _) in self.shown.iter().filter(|(_, shown)| shown.source.is_in(touched)) {
+            let own = self.told.range(mo(kind, "")..).map(|(object, _)| object);
+            self.pending.extend(own.take_while(|object| object.kind == *kind).cloned());
+        }
+    }
+
+    fn shown(&mut self, kind: &str) -> Arc<Shown> {
+        if let Some(known) = self.shown.get(kind) {
+            return known.clone();
+        }
+        let paths = self.spec.paths(kind);
+        let source = Source::of(kind, paths.as_deref().unwrap_or_default());
+        let shown = Arc::new(Shown { paths, source });
+        self.shown.insert(kind.to_owned(), shown.clone());
+        shown
+    }
+
+    fn selects(&self, scope: &Scope<'_>, object: &Ref) -> bool {
+        match (&self.selected, &self.reach) {
             (Some(selected), _) => selected.contains(object),
             (None, Reach::View(view)) => scope.exists(object) && view.holds(scope, object),
             (None, _) => scope.exists(object),
@@ -105,14 +183,13 @@ impl Filter {
     }
 
     /// What is new of an object, if anything.
-    fn news(&self, scope: &Scope<'_>, object: &Ref, selected: Option<&HashSet<Ref>>) -> Result<Option<News>, Fault> {
+    fn news(&self, scope: &Scope<'_>, object: &Ref, shown: &Shown) -> Result<Option<News>, Fault> {
         let told = self.told.get(object);
-        let paths = if self.selects(scope, object, selected) { self.spec.paths(&object.kind) } else { None };
-        let Some(paths) = paths else {
+        let Some(paths) = shown.paths.as_ref().filter(|_| self.selects(scope, object)) else {
             let xml = format!("<objectSet><kind>leave</kind>{}</objectSet>", object_xml(object));
             return Ok(told.map(|_| News { xml, known: None }));
         };
-        let values = scope.xml(object, &paths)?;
+        let values = scope.xml(object, paths)?;
         let known = digests(&values);
         if told == Some(&known) {
             return Ok(None);
@@ -131,20 +208,6 @@ impl Filter {
         }
         xml += "</objectSet>";
         Ok(Some(News { xml, known: Some(known) }))
-    }
-}
-
-/// What vSphere calls a kind of thing that is watched for itself.
-fn kind_of(kind: EntityKind) -> Option<&'static str> {
-    match kind {
-        EntityKind::Vm => Some("VirtualMachine"),
-        EntityKind::Task => Some("Task"),
-        EntityKind::Snapshot
-        | EntityKind::Folder
-        | EntityKind::Host
-        | EntityKind::Pool
-        | EntityKind::Datastore
-        | EntityKind::Network => None,
     }
 }
 
@@ -177,7 +240,7 @@ impl Collector {
         // A bad path or a missing object must fail here, not in the wait.
         spec.state(scope, true)?;
         let reach = spec.reach(scope);
-        self.filters.insert(id, Filter { spec, reach, told: BTreeMap::new(), pending: BTreeSet::new(), seen: None });
+        self.filters.insert(id, Filter::new(spec, reach));
         self.grown.send_modify(|count| *count += 1);
         Ok(())
     }
@@ -188,7 +251,7 @@ impl Collector {
         for filter in self.filters.values() {
             match &filter.reach {
                 Reach::Objects(objects) => ids.extend(objects.iter().map(|object| object.id.clone())),
-                Reach::View(_) | Reach::Everything => return Interest::Everything,
+                Reach::View(_) | Reach::Inventory(..) | Reach::Everything => return Interest::Everything,
             }
         }
         Interest::Only(ids)
@@ -219,10 +282,16 @@ pub fn updates(collector: &mut Collector, scope: &Scope<'_>, limit: usize) -> Re
     let mut truncated = false;
     let mut sets = String::new();
     for (id, filter) in &mut collector.filters {
-        let selected = filter.refresh(scope)?;
+        filter.refresh(scope)?;
         let mut objects = String::new();
         while let Some(object) = filter.pending.pop_first() {
-            let Some(news) = filter.news(scope, &object, selected.as_ref())? else { continue };
+            let shown = filter.shown(&object.kind);
+            let news = filter.news(scope, &object, &shown);
+            if news.is_err() {
+                // The next look finds the object again.
+                filter.selected = None;
+            }
+            let Some(news) = news? else { continue };
             if left == 0 {
                 truncated = true;
                 filter.pending.insert(object);

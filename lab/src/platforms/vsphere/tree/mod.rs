@@ -1,7 +1,5 @@
 //! The world as a tree of managed objects with properties.
 
-use std::collections::HashMap;
-
 use super::collector::Values;
 use super::fault::{Fault, invalid_property, object_gone};
 use super::session::Session;
@@ -243,14 +241,18 @@ impl Scope<'_> {
         if !self.exists(object) {
             return Err(object_gone(object.clone()));
         }
-        let mut roots: HashMap<&str, Option<Val>> = HashMap::new();
+        // So few that looking through them is cheaper than a map.
+        let mut roots: Vec<(&str, Option<Val>)> = Vec::new();
         let mut values = Values::with_capacity(paths.len());
         for path in paths {
             let (root, key, rest) = parts(path);
-            if !names(&object.kind).any(|known| known == root) {
-                return Err(invalid_property(path));
+            if !roots.iter().any(|(known, _)| *known == root) {
+                if !names(&object.kind).any(|known| known == root) {
+                    return Err(invalid_property(path));
+                }
+                roots.push((root, self.own(object, root)));
             }
-            let value = roots.entry(root).or_insert_with(|| self.own(object, root)).as_ref();
+            let value = roots.iter().find(|(known, _)| *known == root).and_then(|(_, value)| value.as_ref());
             let xml = value.and_then(|value| at(value, key, rest)).map(|value| {
                 let mut xml = String::new();
                 value.typed_xml("val", &mut xml);
