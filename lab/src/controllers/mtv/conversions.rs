@@ -22,6 +22,7 @@ use crate::api::forklift::{
 };
 use crate::controllers::kubelet::inspection;
 use crate::controllers::objects::{Restart, one_task_each};
+use crate::controllers::said;
 use crate::inventory::model::InvVm;
 
 pub(super) const DEEP: &str = "DeepInspection";
@@ -156,7 +157,7 @@ impl Inspection<'_> {
             "conversion-type": DEEP});
         let body = pod(&self.conversion.name_any(), labels, spec.vddk_image.as_deref(), vm, moref, secret);
         let body: Pod = serde_json::from_value(body).map_err(|error| error.to_string())?;
-        let made = pods.create(&PostParams::default(), &body).await.map_err(|error| error.to_string())?;
+        let made = pods.create(&PostParams::default(), &body).await.map_err(said::by)?;
         let name = made.name_any();
         let phase = |phase: &'static str| {
             let (pods, name) = (&pods, &name);
@@ -201,7 +202,7 @@ impl Inspection<'_> {
             return Err("Connection.Secret.Namespace not set on Conversion CR".to_owned());
         }
         let api: Api<Secret> = Api::namespaced(self.mtv.client.clone(), namespace);
-        let secret = api.get(name).await.map_err(|error| error.to_string())?;
+        let secret = api.get(name).await.map_err(said::by)?;
         let data = secret.data.unwrap_or_default();
         let text = |key: &str| data.get(key).map(|value| String::from_utf8_lossy(&value.0).into_owned());
         for key in ["url", "user", "password"] {
