@@ -12,6 +12,7 @@ pub mod kubevirt;
 pub mod mtv;
 pub mod namespaces;
 pub mod objects;
+mod pod_status;
 mod said;
 pub mod storage;
 mod storage_profiles;

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::copiers::{Copier, SHORTEST, Who};
 use super::mtv::MtvVersion;
+use super::mtv::offload::populator::TELLS;
 use super::told::Teller;
 use super::xcopy;
 use crate::clock::Clock;
@@ -150,12 +151,14 @@ async fn bind(claim: Arc<PersistentVolumeClaim>, options: Arc<StorageOptions>) -
                 // Claims are looked at side by side.
                 let turn = options.populators.lock().await;
                 if let Some(why) = xcopy::waits(&options.client, populator.host()).await? {
-                    let (of, teller) = (claim.object_ref(&()), "populator-controller");
+                    let (of, teller) = (claim.object_ref(&()), TELLS);
                     options.events.normal(&of, teller, "PopulatorThrottled", &why).await;
                     return Ok(Action::requeue(LOOK));
                 }
                 populator.start().await?;
                 drop(turn);
+                let of = claim.object_ref(&());
+                options.events.normal(&of, TELLS, "PopulatorCreated", "Populator started").await;
                 return Ok(Action::requeue(LOOK));
             }
             Some(age) if age < time => return Ok(Action::requeue(LOOK.min(time.saturating_sub(age)))),
@@ -164,6 +167,10 @@ async fn bind(claim: Arc<PersistentVolumeClaim>, options: Arc<StorageOptions>) -
                 if !xcopy::finish(&options, &claim).await? {
                     return Ok(Action::await_change());
                 }
+            }
+            Some(_) if options.events.is_on() => {
+                populator.stays().await?;
+                options.events.normal(&claim.object_ref(&()), TELLS, "PopulatorFinished", "Populator finished").await;
             }
             Some(_) => populator.end().await?,
         }
