@@ -249,7 +249,7 @@ impl Lab {
                 let wire = faults.at("inventory", Dialect::Rest);
                 endpoints.push(serve::https_with("inventory", inventory_listener, tls, router, &wire)?);
                 let options = MtvOptions {
-                    nodes: options.nodes,
+                    nodes: options.nodes && host.is_own(),
                     client: host.controllers_client(),
                     clock,
                     version,
