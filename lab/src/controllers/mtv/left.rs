@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Pod};
 use kube::ResourceExt as _;
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, PostParams};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::{Lab, LabOptions};
@@ -19,9 +19,12 @@ struct Here {
 impl Here {
     /// A lab with the namespace `mig`, a vCenter `vc` in it, and a map of networks.
     async fn with(version: &str) -> Self {
+        Self::of(LabOptions { mtv_version: version.to_owned(), ..LabOptions::default() }).await
+    }
+
+    async fn of(options: LabOptions) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let options =
-            LabOptions { clock_scale: 3000.0, mtv_version: version.to_owned(), events: true, ..LabOptions::default() };
+        let options = LabOptions { clock_scale: 3000.0, events: true, ..options };
         let here = Self { lab: Lab::start(options).await.unwrap() };
         let namespaces: Api<DynamicObject> = Api::all_with(here.lab.client(), &resource("Namespace"));
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "mig"}});
@@ -198,5 +201,51 @@ async fn a_hooks_job_has_one_pod_which_prints_what_its_playbook_says() {
     assert!(v2v.spec.as_ref().is_some_and(|spec| spec.node_name.is_some()));
     assert!(v2v.status.as_ref().is_some_and(|status| status.pod_ip.is_some()));
     assert!(terminated(&v2v)["startedAt"].is_string());
+    let spec = json!(v2v.spec);
+    let names: Vec<&str> = spec["volumes"].as_array().unwrap().iter().filter_map(|one| one["name"].as_str()).collect();
+    assert!(names.contains(&"vddk-vol-mount") && names.len() > 1, "{names:?}");
+    assert_eq!(spec["initContainers"][0]["name"], "vddk-side-car");
+    here.lab.stop().await;
+}
+
+#[tokio::test]
+async fn a_populator_that_filled_its_claim_goes_with_its_arrived_vm_and_up_to_2_11_when_its_plan_is_archived() {
+    let login = json!({"STORAGE_HOSTNAME": "array.lab.example", "STORAGE_USERNAME": "lab",
+        "STORAGE_PASSWORD": "lab-array"});
+    let new = Here::with("2.12").await;
+    new.make("Secret", "array", json!({"stringData": login})).await;
+    new.migrate(offloaded("array"), json!([]), "Succeeded").await;
+    let gone = new.pods("populate-").await;
+    assert!(gone.is_empty(), "{gone:#?}");
+    let reasons = new.reasons().await;
+    assert!(reasons.iter().any(|own| own == "PopulatorFinished"), "{reasons:?}");
+    new.lab.stop().await;
+
+    let old = Here::with("2.11").await;
+    old.make("Secret", "array", json!({"stringData": login})).await;
+    old.migrate(offloaded("array"), json!([]), "Succeeded").await;
+    let pods = old.pods("populate-").await;
+    let [pod] = pods.as_slice() else { panic!("{pods:#?}") };
+    assert_eq!(terminated(pod)["reason"], "Completed");
+    let archives = Patch::Merge(json!({"spec": {"archived": true}}));
+    old.objects("Plan").patch("p", &PatchParams::default(), &archives).await.unwrap();
+    old.until("Plan", "p", "Archived").await;
+    let gone = old.pods("populate-").await;
+    assert!(gone.is_empty(), "{gone:#?}");
+    old.lab.stop().await;
+}
+
+#[tokio::test]
+async fn a_hook_runs_where_no_kubelet_is_by_the_one_pod_of_its_job() {
+    let here = Here::of(LabOptions { nodes: false, ..LabOptions::default() }).await;
+    let playbook = "LSBob3N0czogbG9jYWxob3N0CiAgdGFza3M6IFtdCg==";
+    here.make("Hook", "goes", json!({"spec": {"image": "quay.io/lab/hook", "playbook": playbook}})).await;
+    let row = json!({"source": {"name": "datastore1"}, "destination": {"storageClass": CLASS}});
+    here.migrate(row, json!([{"step": "PreHook", "hook": map_of("goes")}]), "Succeeded").await;
+    let jobs = here.api::<Job>().list(&ListParams::default().labels("resource=hook-config")).await.unwrap().items;
+    let [job] = jobs.as_slice() else { panic!("{jobs:#?}") };
+    let pods = here.pods(&job.name_any()).await;
+    let [pod] = pods.as_slice() else { panic!("{pods:#?}") };
+    assert_eq!(terminated(pod)["reason"], "Completed");
     here.lab.stop().await;
 }
