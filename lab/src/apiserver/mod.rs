@@ -46,6 +46,7 @@ mod options;
 mod paging;
 mod patch;
 mod prepare;
+mod project_requests;
 mod protobuf;
 mod proxy;
 mod quota;

@@ -89,7 +89,9 @@ mod tests {
         for path in ["/providers", "/providers/vsphere", "/providers/ova/u", "/providers/ec2/u/volumes/vol-1"] {
             assert!(has(path), "{path}");
         }
-        for path in ["/providers/nonsense", "/providers/nonsense/u/vms", "/providers/ova/u/hosts", "/providers/ec2/u/x/y"] {
+        for path in
+            ["/providers/nonsense", "/providers/nonsense/u/vms", "/providers/ova/u/hosts", "/providers/ec2/u/x/y"]
+        {
             assert!(!has(path), "{path}");
         }
     }
