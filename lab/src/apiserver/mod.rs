@@ -25,6 +25,7 @@ use crate::uploads::UploadTokens;
 
 mod apply;
 mod auth;
+mod budgets;
 mod builtin;
 mod classes;
 mod columns;
