@@ -61,6 +61,8 @@ fn counts(name: &str) -> Option<(&str, &str)> {
 
 /// An amount as a quantity is written: storage in the largest unit that it is a multiple of.
 fn written(name: &str, amount: f64) -> String {
+    // A sum of nothing is -0.
+    let amount = amount + 0.0;
     let storage = name.ends_with("requests.storage") && amount > 0.0;
     let units = [("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)].map(|(unit, power)| (unit, 2f64.powi(power)));
     let unit = units.into_iter().find(|(_, size)| storage && amount % size == 0.0);
@@ -134,7 +136,7 @@ mod tests {
         let told = |name, amount| written(name, amount);
         assert_eq!(told("requests.storage", 3.0 * 1_073_741_824.0), "3Gi");
         assert_eq!(told("fast.storageclass.storage.k8s.io/requests.storage", 1_610_612_736.0), "1536Mi");
-        assert_eq!((told("pods", 2.0), told("requests.storage", 0.0)), ("2".to_owned(), "0".to_owned()));
+        assert_eq!((told("pods", 2.0), told("requests.storage", -0.0)), ("2".to_owned(), "0".to_owned()));
         assert_eq!(counts("count/jobs.batch"), Some(("batch", "jobs")));
         assert_eq!(counts("requests.cpu"), None);
     }
