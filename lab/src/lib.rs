@@ -54,6 +54,7 @@ mod apiserver;
 mod census;
 pub mod clock;
 mod controllers;
+mod cron;
 pub mod defects;
 mod error;
 pub mod esxi;
@@ -295,7 +296,7 @@ impl Lab {
             })
             .boxed(),
         );
-        controllers.spawn(workloads::run(host.controllers_client(), events.clone(), stop.clone()).boxed());
+        controllers.spawn(workloads::run(host.controllers_client(), clock, events.clone(), stop.clone()).boxed());
         if options.nodes && host.is_own() {
             controllers.spawn(namespaces::run(host.controllers_client(), ca.ca_pem().to_owned(), stop.clone()).boxed());
         }
