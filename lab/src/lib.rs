@@ -54,6 +54,7 @@ mod apiserver;
 mod census;
 pub mod clock;
 mod controllers;
+mod cron;
 pub mod defects;
 mod error;
 pub mod esxi;
@@ -249,7 +250,7 @@ impl Lab {
                 let wire = faults.at("inventory", Dialect::Rest);
                 endpoints.push(serve::https_with("inventory", inventory_listener, tls, router, &wire)?);
                 let options = MtvOptions {
-                    nodes: options.nodes,
+                    nodes: options.nodes && host.is_own(),
                     client: host.controllers_client(),
                     clock,
                     version,
@@ -295,7 +296,7 @@ impl Lab {
             })
             .boxed(),
         );
-        controllers.spawn(workloads::run(host.controllers_client(), events.clone(), stop.clone()).boxed());
+        controllers.spawn(workloads::run(host.controllers_client(), clock, events.clone(), stop.clone()).boxed());
         if options.nodes && host.is_own() {
             controllers.spawn(namespaces::run(host.controllers_client(), ca.ca_pem().to_owned(), stop.clone()).boxed());
         }

@@ -202,7 +202,7 @@ impl crate::migration::levers::Levers for OfLab {
             Faulty::SourceLogin | Faulty::DatastoreFull => platform == Platform::Vsphere,
             Faulty::SourceNetwork => is_copied_over_a_network(platform),
             Faulty::Conversion => platform != Platform::Openshift,
-            // Importers and populators have nodes there, and virt-v2v has none.
+            // Importers and populators belong to claims there, and virt-v2v's pod does not.
             Faulty::Drain => is_copied_over_a_network(platform),
         }
     }

@@ -454,6 +454,9 @@ fn a_plan_remembers_each_migration_of_it() {
     lab.apply("apiVersion: forklift.konveyor.io/v1beta1\nkind: Hook\nmetadata: {name: h, namespace: hooks}\nspec: {image: quay.io/lab/hook, playbook: LSBob3N0czogbG9jYWxob3N0CiAgdGFza3M6IFt7ZmFpbDoge319XQo=}\n");
     planned(&lab, ", hooks: [{step: PreHook, hook: {name: h, namespace: hooks}}]");
     migrate(&lab, "first", "Failed");
+    let job = lab.kubectl(&["get", "jobs", "-n", "mig", "-l", "step=PreHook", "-o", "name"]);
+    let log = lab.kubectl(&["logs", "-n", "mig", job.trim()]);
+    assert!(log.contains("FAILED!"), "a hook's Job has the log of its playbook: {log}");
     migrate(&lab, "second", "Failed");
     let history = "jsonpath={.status.migration.history[*].migration.name}";
     assert_eq!(lab.kubectl(&["get", "plan", "p", "-n", "mig", "-o", history]), "first second");

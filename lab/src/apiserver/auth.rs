@@ -10,7 +10,7 @@ use http::{HeaderMap, header};
 use serde_json::{Value, json};
 
 use super::error::{ApiError, json_response};
-use super::rbac::{User, Wish};
+use super::rbac::{BOOTSTRAP, User, Wish};
 use super::resources::ResourceDef;
 use super::schema::validate::Cause;
 use super::store::ObjectKey;
@@ -87,7 +87,7 @@ impl Auth {
         let (name, password) = decoded.split_once(':')?;
         let known = self.users.iter().any(|(n, p)| n == name && p == password);
         // The login name of the bootstrap administrator differs from the user that it becomes.
-        known.then(|| if name == "kubeadmin" { "kube:admin".to_owned() } else { name.to_owned() })
+        known.then(|| if name == "kubeadmin" { BOOTSTRAP.to_owned() } else { name.to_owned() })
     }
 }
 
@@ -97,12 +97,14 @@ pub(super) const NOBODY: &str = "users.user.openshift.io \"~\" is forbidden: Use
 
 /// `users/~`.
 pub(super) fn user_object(user: &User) -> Value {
+    // OpenShift shows them sorted (openshift-apiserver, `pkg/user/apiserver/registry/user/etcd/etcd.go`).
+    let groups: std::collections::BTreeSet<&String> = user.groups.iter().collect();
     json!({
         "kind": "User",
         "apiVersion": "user.openshift.io/v1",
         "metadata": {"name": user.name},
         "identities": [],
-        "groups": user.groups,
+        "groups": groups,
     })
 }
 

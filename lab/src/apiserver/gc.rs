@@ -1,5 +1,5 @@
 //! The controllers that come with an API server: garbage collection by owner references, foreground
-//! deletion, and the emptying of terminating namespaces. Driven by the store's work list, never by
+//! deletion, the emptying of terminating namespaces, and the status of quotas and disruption budgets. Driven by the store's work list, never by
 //! polling.
 
 use std::collections::BTreeMap;
@@ -8,11 +8,11 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::State;
 use super::error::ApiError;
 use super::resources::ResourceDef;
 use super::store::{Action, ObjectKey, Work, has_finalizers, is_deleting, metadata};
 use super::write::{DeleteOptions, Part, Verb, Write};
+use super::{State, budgets, quota};
 
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
@@ -30,6 +30,10 @@ pub(super) async fn run(state: Arc<State>, mut inbox: UnboundedReceiver<Work>) {
                 foreground(&state, &key);
             }
             Some(Work::Namespace(name)) => namespace(&state, &name),
+            Some(Work::Count(name)) => {
+                quota::recount(&state, &name);
+                budgets::recount(&state, &name);
+            }
             None => return,
         }
     }

@@ -25,6 +25,7 @@ use crate::uploads::UploadTokens;
 
 mod apply;
 mod auth;
+mod budgets;
 mod builtin;
 mod classes;
 mod columns;
@@ -46,6 +47,7 @@ mod options;
 mod paging;
 mod patch;
 mod prepare;
+mod project_requests;
 mod protobuf;
 mod proxy;
 mod quota;

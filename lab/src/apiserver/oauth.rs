@@ -44,6 +44,15 @@ struct Challenge {
 }
 
 impl Challenge {
+    /// Why the client does not get its token, in osin's words (`handleAuthorizationCodeRequest` in `access.go`).
+    fn refuses(&self, verifier: &str) -> Option<Response> {
+        let refuse = |name| Some(error(400, name, "code_verifier invalid (rfc7636)"));
+        match () {
+            () if !is_verifier(verifier) => refuse("invalid_request"),
+            () if !self.is_met(verifier) => refuse("invalid_grant"),
+            () => None,
+        }
+    }
     fn is_met(&self, verifier: &str) -> bool {
         if self.hashed {
             self.value == URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(verifier.as_bytes()))
@@ -51,6 +60,11 @@ impl Challenge {
             self.value == verifier
         }
     }
+}
+
+/// RFC 7636, section 4.1: osin's `pkceMatcher`, which nothing does not fit either.
+fn is_verifier(text: &str) -> bool {
+    (43..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"~._-".contains(&b))
 }
 
 /// `/.well-known/oauth-authorization-server`.
@@ -131,12 +145,15 @@ pub(super) async fn token(state: &Arc<State>, request: Request<Body>) -> Result<
         return Ok(error(400, "unsupported_grant_type", "only authorization codes are exchanged here"));
     }
     let code = parameter("code").unwrap_or_default();
-    let grant = state.auth.codes.0.lock().unwrap_or_else(PoisonError::into_inner).remove(code);
-    let Some(grant) = grant else { return Ok(error(400, "invalid_grant", "unknown code")) };
+    let mut codes = state.auth.codes.0.lock().unwrap_or_else(PoisonError::into_inner);
     let verifier = parameter("code_verifier").unwrap_or_default();
-    if grant.challenge.is_some_and(|challenge| !challenge.is_met(verifier)) {
-        return Ok(error(400, "invalid_grant", "the code verifier does not fit the challenge"));
+    let refused = codes.get(code).and_then(|grant| grant.challenge.as_ref()?.refuses(verifier));
+    if let Some(refused) = refused {
+        // The code stays good: osin takes it away with the token that it gives.
+        return Ok(refused);
     }
+    let Some(grant) = codes.remove(code) else { return Ok(error(400, "invalid_grant", "unknown code")) };
+    drop(codes);
     Ok(json_response(
         200,
         &json!({

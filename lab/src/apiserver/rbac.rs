@@ -10,6 +10,11 @@ use super::store::metadata;
 
 pub(super) const ANONYMOUS: &str = "system:anonymous";
 const MASTERS: &str = "system:masters";
+/// Whom OpenShift's binding `cluster-admins` makes administrators. `kube:admin` is one of them (library-go,
+/// `pkg/authentication/bootstrapauthenticator`).
+const CLUSTER_ADMINS: &str = "system:cluster-admins";
+/// The user that `kubeadmin` becomes.
+pub(super) const BOOTSTRAP: &str = "kube:admin";
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +32,7 @@ impl User {
                 format!("system:serviceaccounts:{namespace}"),
                 "system:authenticated".to_owned(),
             ],
+            None if name == BOOTSTRAP => vec![CLUSTER_ADMINS.to_owned(), "system:authenticated".to_owned()],
             None => vec![MASTERS.to_owned(), "system:authenticated".to_owned()],
         };
         Self { name: name.to_owned(), groups }
@@ -34,7 +40,7 @@ impl User {
     /// Somebody whom an administrator names: no administrator, unless the groups say so.
     pub fn impersonated(name: &str, groups: Vec<String>) -> Self {
         let mut user = Self::named(name);
-        user.groups.retain(|group| group != MASTERS);
+        user.groups.retain(|group| group != MASTERS && group != CLUSTER_ADMINS);
         user.groups.extend(groups);
         user
     }
@@ -42,7 +48,7 @@ impl User {
         Self { name: ANONYMOUS.to_owned(), groups: vec!["system:unauthenticated".to_owned()] }
     }
     pub fn is_master(&self) -> bool {
-        self.groups.iter().any(|g| g == MASTERS)
+        self.groups.iter().any(|g| g == MASTERS || g == CLUSTER_ADMINS)
     }
     pub fn is_anonymous(&self) -> bool {
         self.name == ANONYMOUS

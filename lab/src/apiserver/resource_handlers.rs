@@ -21,7 +21,7 @@ use super::store::{ObjectKey, metadata};
 use super::webhooks::Admission;
 use super::write::{DeleteOptions, Part, Verb, Write, key};
 use super::written::Written;
-use super::{State, apply, auth, logs, metrics, options, paging, scale, watch};
+use super::{State, apply, auth, logs, metrics, options, paging, project_requests, scale, watch};
 
 /// A request for a resource, read completely.
 pub(super) struct Call {
@@ -120,11 +120,8 @@ pub(super) fn get(state: &State, call: &Call) -> Result<Response, ApiError> {
         return metrics::answer(state, call);
     }
     // Asked before a project is: whether the user may.
-    if call.def.plural == "projectrequests" {
-        return Ok(json_response(
-            200,
-            &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}),
-        ));
+    if project_requests::is_of(&call.def) {
+        return Ok(json_response(200, &project_requests::list(state, &call.user)?));
     }
     if call.target.name.is_none() || call.query.get(WATCH_PATH).is_some() {
         if call.query.flag("watch") {
@@ -231,25 +228,16 @@ pub(super) fn post(state: &State, call: &Call) -> Result<Response, ApiError> {
     let mut write = call.write(Verb::Create)?;
     let (mut body, twice) = parse_body(&call.body, &call.content_type, &call.def.kind)?;
     write.twice = twice;
-    if call.def.plural == "projectrequests" {
-        requested(&mut body, &call.user);
+    let project = project_requests::is_of(&call.def);
+    if project {
+        project_requests::may_be_named(state, &body)?;
+        project_requests::annotate(&mut body, &call.user);
     }
     let created = state.create(&call.def, call.namespace(), body, &write)?;
-    if call.def.plural == "projectrequests"
-        && let Some(projects) = state.registry.find(&call.def.group, &call.def.version, "projects")
-    {
+    if project && let Some(projects) = state.registry.find(&call.def.group, &call.def.version, "projects") {
         return Ok(json_response(201, &Renderer::new(projects, call.form, "").object(&created)));
     }
     Ok(call.written(201, &created, &write))
-}
-
-/// What a project's request says becomes annotations of the project.
-fn requested(body: &mut Value, user: &User) {
-    let texts = ["displayName", "description"].map(|field| body.as_object_mut().and_then(|b| b.shift_remove(field)));
-    let [title, description] = texts.map(|text| text.unwrap_or_else(|| json!("")));
-    for (name, value) in [("description", description), ("display-name", title), ("requester", json!(user.name))] {
-        body["metadata"]["annotations"][format!("openshift.io/{name}")] = value;
-    }
 }
 
 fn done() -> Response {

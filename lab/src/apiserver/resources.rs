@@ -131,6 +131,9 @@ impl ResourceDef {
         if self.group == "metrics.k8s.io" {
             return &["get", "list"];
         }
+        if self.plural == "projectrequests" {
+            return &["create", "list"];
+        }
         if self.is_namespaces() {
             return &["create", "delete", "get", "list", "patch", "update", "watch"];
         }

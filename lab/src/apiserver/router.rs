@@ -17,8 +17,8 @@ use super::schema::prune;
 use super::webhooks::Admission;
 use super::websocket::Upgrade;
 use super::{
-    InProcess, State, auth, containers, discovery, forward, oauth, openapi, proxy, resource_handlers, subresources,
-    webhooks,
+    InProcess, State, auth, containers, discovery, forward, oauth, openapi, project_requests, proxy, resource_handlers,
+    subresources, webhooks,
 };
 
 /// The largest body that a real API server takes, in bytes.
@@ -159,6 +159,7 @@ async fn resource(
         name: if verb == "create" { "" } else { target.name.as_deref().unwrap_or_default() },
     };
     state.authorize(user, &def, &wish)?;
+    project_requests::routed(&def, request.method(), &target, &query)?;
     if group.is_empty() && target.plural == "pods" && matches!(below, "exec" | "attach" | "portforward") {
         let (namespace, name) = (target.namespace.as_deref(), target.name.as_deref().unwrap_or_default());
         let key = super::write::key(&def, namespace, name);

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::resources::ResourceDef;
 use super::schema::validate::Cause;
+use crate::cron::Schedule;
 
 const KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
 
@@ -33,9 +34,23 @@ pub(super) fn check(def: &ResourceDef, old: Option<&Value>, new: &Value) -> Vec<
             causes.push(Cause::new("spec.leaseDurationSeconds", "FieldValueInvalid", message));
         }
         ("" | "events.k8s.io", "events") if old.is_none() => event(new, &mut causes),
+        ("batch", "cronjobs") => causes.extend(schedule(new)),
         _ => {}
     }
     causes
+}
+
+/// `validateScheduleFormat` of Kubernetes' `pkg/apis/batch/validation`.
+fn schedule(cron: &Value) -> Option<Cause> {
+    let (field, text) = ("spec.schedule", cron["spec"]["schedule"].as_str().unwrap_or_default());
+    if text.is_empty() {
+        return Some(required(field));
+    }
+    let refused = |why: &str| Cause::new(field, "FieldValueInvalid", format!("Invalid value: {}: {why}", json!(text)));
+    if text.contains("TZ") {
+        return Some(refused("cannot use TZ or CRON_TZ in schedule, use timeZone field instead"));
+    }
+    Schedule::parse(text).err().map(|why| refused(&why))
 }
 
 fn containers(pod: &Value) -> Vec<&str> {

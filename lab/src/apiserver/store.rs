@@ -2,7 +2,7 @@
 //! changes of every resource for watches. Knows nothing of HTTP or of what a write may contain.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -82,7 +82,25 @@ pub(super) enum Work {
     Foreground(ObjectKey),
     /// A terminating namespace may have become empty, or has just become terminating.
     Namespace(String),
+    /// What a namespace's quotas count, or its disruption budgets look at, has changed.
+    Count(String),
 }
+
+/// Whose status tells of the rest of their namespace.
+static COUNTERS: LazyLock<[StorageKey; 2]> = LazyLock::new(|| {
+    [("", "resourcequotas"), ("policy", "poddisruptionbudgets")]
+        .map(|(group, plural)| (group.to_owned(), plural.to_owned()))
+});
+/// What they read more of than that it is there.
+const READ: [&str; 7] = [
+    "deployments",
+    "persistentvolumeclaims",
+    "poddisruptionbudgets",
+    "pods",
+    "replicasets",
+    "resourcequotas",
+    "statefulsets",
+];
 
 struct Bucket {
     objects: BTreeMap<(String, String), Arc<Value>>,
@@ -185,6 +203,17 @@ impl Objects {
             }
         }
         work
+    }
+
+    /// Whether a quota or a disruption budget of the namespace may have to tell of this change. Most have none.
+    fn is_counted(&self, key: &ObjectKey, kind: ChangeKind) -> bool {
+        let read = kind != ChangeKind::Modified || READ.contains(&key.storage.1.as_str());
+        let counters = || COUNTERS.iter().filter_map(|storage| self.buckets.get(storage));
+        let has = |bucket: &Bucket| {
+            let mut first = bucket.objects.range((key.namespace.clone(), String::new())..);
+            first.next().is_some_and(|((namespace, _), _)| *namespace == key.namespace)
+        };
+        read && !key.namespace.is_empty() && counters().filter(|bucket| !bucket.objects.is_empty()).any(has)
     }
 
     /// What a resource has. Its history begins when somebody first looks: who asks for changes from
@@ -368,6 +397,9 @@ impl Store {
         let weight = weight(&object);
         objects
             .record(key, Change { version, kind, object: object.clone(), previous, weight, json: Default::default() });
+        if objects.is_counted(key, kind) {
+            work.push(Work::Count(key.namespace.clone()));
+        }
         drop(guard);
         for item in work {
             // The collector stops with the server.

@@ -10,6 +10,7 @@ use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
 use super::copy_log::{Copies, CopyLog};
+use super::pod_status::{self, Ended, Stage};
 use super::storage::tolerate;
 use crate::apiserver::LOG_ANNOTATION;
 
@@ -104,7 +105,12 @@ impl Copier {
         Ok(Some(Duration::from_millis(u64::try_from(age).unwrap_or_default())))
     }
 
-    /// It is done.
+    /// It is done, and stays until MTV takes it.
+    pub async fn stays(&self) -> Result<(), kube::Error> {
+        pod_status::tell_of(&self.api, &self.name, Stage::Over(&Ended::Well)).await
+    }
+
+    /// It is done, and goes.
     pub async fn end(&self) -> Result<(), kube::Error> {
         tolerate(self.api.delete(&self.name, &DeleteParams::default().grace_period(0)).await, 404)
     }

@@ -6,12 +6,15 @@
 mod copiers;
 mod copy_log;
 mod datavolumes;
+mod given_volumes;
 mod http_source;
 pub mod kubelet;
 pub mod kubevirt;
 pub mod mtv;
 pub mod namespaces;
 pub mod objects;
+mod pod_status;
+mod said;
 pub mod storage;
 mod storage_profiles;
 pub(crate) mod told;

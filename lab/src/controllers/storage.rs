@@ -1,4 +1,4 @@
-//! The simulated provisioner: binds every claim to a volume of its own, and takes it away again.
+//! The simulated provisioner: binds a claim to a volume of its own, and takes it away again.
 //! DataVolumes are filled in [`super::datavolumes`].
 
 use std::sync::Arc;
@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::copiers::{Copier, SHORTEST, Who};
 use super::mtv::MtvVersion;
+use super::mtv::offload::populator::TELLS;
 use super::told::Teller;
-use super::xcopy;
+use super::{given_volumes, xcopy};
 use crate::clock::Clock;
 use crate::ports::GuestDirectory;
 
@@ -56,7 +57,16 @@ pub struct StorageOptions {
 pub async fn run(options: StorageOptions) {
     let (client, stop) = (options.client.clone(), options.stop.clone());
     let context = Arc::new(options);
-    let claims = Controller::new(Api::<PersistentVolumeClaim>::all(client.clone()), watcher::Config::default())
+    let claims = Controller::new(Api::<PersistentVolumeClaim>::all(client.clone()), watcher::Config::default());
+    // A volume that comes is for those that wait for one.
+    let (known, unset_too) = (claims.store(), context.events.is_on());
+    let waiting = move |volume: PersistentVolume| {
+        let all = if given_volumes::is_free(&volume) { known.state() } else { Vec::new() };
+        let waiting = all.into_iter().filter(move |claim| given_volumes::waits(claim, unset_too));
+        waiting.map(|claim| ObjectRef::from_obj(&*claim)).collect::<Vec<_>>()
+    };
+    let claims = claims
+        .watches(Api::<PersistentVolume>::all(client.clone()), watcher::Config::default(), waiting)
         .run(bind, |_, error: &kube::Error, _| retry(error), context.clone())
         .for_each(|_| async {})
         .boxed();
@@ -135,6 +145,9 @@ async fn bind(claim: Arc<PersistentVolumeClaim>, options: Arc<StorageOptions>) -
     }
     let bound = claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");
     let Some(uid) = claim.uid().filter(|_| !bound) else { return Ok(Action::await_change()) };
+    if given_volumes::waits(&claim, options.events.is_on()) {
+        return given_volumes::bind(&claim, &options).await;
+    }
     if options.pods && is_populated(&claim) {
         if !has_source(&options.client, &claim).await? {
             return Ok(Action::requeue(AWAITS));
@@ -150,12 +163,14 @@ async fn bind(claim: Arc<PersistentVolumeClaim>, options: Arc<StorageOptions>) -
                 // Claims are looked at side by side.
                 let turn = options.populators.lock().await;
                 if let Some(why) = xcopy::waits(&options.client, populator.host()).await? {
-                    let (of, teller) = (claim.object_ref(&()), "populator-controller");
+                    let (of, teller) = (claim.object_ref(&()), TELLS);
                     options.events.normal(&of, teller, "PopulatorThrottled", &why).await;
                     return Ok(Action::requeue(LOOK));
                 }
                 populator.start().await?;
                 drop(turn);
+                let of = claim.object_ref(&());
+                options.events.normal(&of, TELLS, "PopulatorCreated", "Populator started").await;
                 return Ok(Action::requeue(LOOK));
             }
             Some(age) if age < time => return Ok(Action::requeue(LOOK.min(time.saturating_sub(age)))),
@@ -164,6 +179,10 @@ async fn bind(claim: Arc<PersistentVolumeClaim>, options: Arc<StorageOptions>) -
                 if !xcopy::finish(&options, &claim).await? {
                     return Ok(Action::await_change());
                 }
+            }
+            Some(_) if options.events.is_on() => {
+                populator.stays().await?;
+                options.events.normal(&claim.object_ref(&()), TELLS, "PopulatorFinished", "Populator finished").await;
             }
             Some(_) => populator.end().await?,
         }
@@ -230,16 +249,24 @@ async fn class_provisioner(
 }
 
 async fn reclaim(volume: Arc<PersistentVolume>, options: Arc<StorageOptions>) -> Result<Action, kube::Error> {
-    let Some(claim) = volume.spec.as_ref().and_then(|spec| spec.claim_ref.clone()) else {
-        return Ok(Action::await_change());
-    };
+    // One that names a claim by its name alone waits for it.
+    let claim = volume.spec.as_ref().and_then(|spec| spec.claim_ref.clone()).filter(|claim| claim.uid.is_some());
+    let Some(claim) = claim else { return Ok(Action::await_change()) };
     let api: Api<PersistentVolumeClaim> =
         Api::namespaced(options.client.clone(), claim.namespace.as_deref().unwrap_or_default());
     let found = api.get_opt(claim.name.as_deref().unwrap_or_default()).await?;
     if found.is_none_or(|found| found.uid() != claim.uid) {
-        let volumes: Api<PersistentVolume> = Api::all(options.client.clone());
-        tolerate(volumes.delete(&volume.name_any(), &DeleteParams::default()).await, 404)?;
-        return Ok(Action::await_change());
+        release(&volume, Api::all(options.client.clone())).await?;
     }
     Ok(Action::await_change())
+}
+
+/// What becomes of a volume whose claim is gone: its policy says it (`reclaimVolume`, Kubernetes' `pv_controller.go`).
+async fn release(volume: &PersistentVolume, volumes: Api<PersistentVolume>) -> Result<(), kube::Error> {
+    let policy = volume.spec.as_ref().and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref());
+    if policy != Some("Retain") {
+        return tolerate(volumes.delete(&volume.name_any(), &DeleteParams::default()).await, 404);
+    }
+    let status = Patch::Merge(json!({"status": {"phase": "Released"}}));
+    tolerate(volumes.patch_status(&volume.name_any(), &PatchParams::default(), &status).await, 404)
 }

@@ -4,15 +4,16 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
-use kube::ResourceExt;
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
+use kube::{Resource as _, ResourceExt};
 use serde_json::json;
 
 use super::copiers::requested;
 use super::mtv::offload::array;
 use super::mtv::offload::log::{Begun, Log, device};
-use super::mtv::offload::populator::{file_is_delta, reach};
+use super::mtv::offload::populator::{TELLS, failed, file_is_delta, reach};
 use super::mtv::offload::resource;
+use super::pod_status::{self, Ended, Stage};
 use super::storage::{StorageOptions, tolerate};
 use crate::api::forklift::ForkliftController;
 use crate::apiserver::LOG_ANNOTATION;
@@ -107,15 +108,13 @@ pub(super) async fn finish(options: &StorageOptions, claim: &PersistentVolumeCla
         own => own.to_owned(),
     };
     let mut log = Log::new(&name, file);
-    let pods: Api<Pod> = Api::namespaced(options.client.clone(), &namespace);
-    let pod = format!("populate-{uid}");
     if let Some(why) = array::incomplete(told) {
         log.refuses(&why);
     } else if let Some(why) = array::refusal(text("/spec/storageVendorProduct"), told) {
         log.fatal(&why);
     }
     if !log.text().is_empty() {
-        end(&pods, &pod, &log, "Failed").await?;
+        end(options, claim, &log, false).await?;
         return Ok(false);
     }
     log.main("", "copy-offload started", "");
@@ -123,7 +122,7 @@ pub(super) async fn finish(options: &StorageOptions, claim: &PersistentVolumeCla
     let known = options.guests.host_name(&host);
     if known.is_none() && !text("/spec/migrationHost").is_empty() {
         log.fails(&format!("didn't find any host with id {host}"));
-        end(&pods, &pod, &log, "Failed").await?;
+        end(options, claim, &log, false).await?;
         return Ok(false);
     }
     let host_name = known.unwrap_or_else(|| host.clone());
@@ -139,7 +138,7 @@ pub(super) async fn finish(options: &StorageOptions, claim: &PersistentVolumeCla
         Ok(really) => used = really,
         Err(why) => {
             log.fails(&why);
-            end(&pods, &pod, &log, "Failed").await?;
+            end(options, claim, &log, false).await?;
             return Ok(false);
         }
     }
@@ -172,14 +171,28 @@ pub(super) async fn finish(options: &StorageOptions, claim: &PersistentVolumeCla
     }
     let status = Patch::Merge(told);
     tolerate(objects.patch(&name, &PatchParams::default(), &status).await, 404)?;
-    end(&pods, &pod, &log, "Succeeded").await?;
+    end(options, claim, &log, true).await?;
     Ok(true)
 }
 
-/// What it printed, and how it ended.
-async fn end(pods: &Api<Pod>, pod: &str, log: &Log, phase: &str) -> Result<(), kube::Error> {
+/// What it printed, how it ended, and what its claim says of that.
+async fn end(
+    options: &StorageOptions,
+    claim: &PersistentVolumeClaim,
+    log: &Log,
+    well: bool,
+) -> Result<(), kube::Error> {
+    let (namespace, pod) =
+        (claim.namespace().unwrap_or_default(), format!("populate-{}", claim.uid().unwrap_or_default()));
+    let pods: Api<Pod> = Api::namespaced(options.client.clone(), &namespace);
     let written = Patch::Merge(json!({"metadata": {"annotations": {LOG_ANNOTATION: log.text()}}}));
-    tolerate(pods.patch(pod, &PatchParams::default(), &written).await, 404)?;
-    let ended = Patch::Merge(json!({"status": {"phase": phase}}));
-    tolerate(pods.patch_status(pod, &PatchParams::default(), &ended).await, 404)
+    tolerate(pods.patch(&pod, &PatchParams::default(), &written).await, 404)?;
+    let ended = if well { Ended::Well } else { Ended::Badly(String::new()) };
+    pod_status::tell_of(&pods, &pod, Stage::Over(&ended)).await?;
+    let of = claim.object_ref(&());
+    match well {
+        true => options.events.normal(&of, TELLS, "PopulatorFinished", "Populator finished").await,
+        false => options.events.warning(&of, TELLS, "PopulatorFailed", &failed(&namespace, &pod)).await,
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@ mod demand;
 pub mod model;
 pub mod own;
 mod release;
+mod routes;
 mod views;
 
 pub use demand::Demand;
@@ -127,6 +128,10 @@ pub fn router(db: Arc<InventoryDb>, live: Arc<dyn LiveInventory>, gate: Arc<Gate
         .route("/providers/{type}/{uid}", get(provider))
         .route("/providers/{type}/{uid}/{collection}", get(collection))
         .route("/providers/{type}/{uid}/{collection}/{id}", get(object))
+        // gin has no 405 here (`HandleMethodNotAllowed` is off).
+        .route_layer(axum::middleware::from_fn(routes::only_known))
+        .method_not_allowed_fallback(routes::none)
+        .fallback(routes::none)
         .with_state(Service { db, live, gate, minor })
 }
 

@@ -202,7 +202,7 @@ impl LabServer {
     pub fn ends_clean(self) {
         self.process.signal("TERM");
         let ended = self.process.end().exits(0).says("counters: ");
-        assert!(!ended.out.contains("left behind: "), "{}", ended.out);
+        assert!(!ended.out.contains("still there: "), "{}", ended.out);
     }
 
     pub fn token(&self) -> String {

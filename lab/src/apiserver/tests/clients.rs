@@ -19,7 +19,7 @@ impl World {
 #[tokio::test]
 async fn a_code_is_exchanged_by_a_form_and_only_with_its_verifier() {
     let world = world().await;
-    let challenge = URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(b"the-verifier"));
+    let challenge = URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(b"the-verifier-that-is-long-enough-for-rfc-7636"));
     let code = async || {
         let url = format!("{}/oauth/authorize", world.server.url());
         let query = [
@@ -40,11 +40,18 @@ async fn a_code_is_exchanged_by_a_form_and_only_with_its_verifier() {
         let posted = world.http().post(url).basic_auth("openshift-challenging-client", Some("")).form(&form);
         posted.send().await.unwrap().json::<Value>().await.unwrap()
     };
-    assert_eq!(exchange("another").await["error"], "invalid_grant");
-    let token = exchange("the-verifier").await["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(exchange("").await["error"], "invalid_request");
+    let another = exchange("another-verifier-that-is-long-enough-for-rfc-7636").await;
+    assert_eq!(
+        (&another["error"], &another["error_description"]),
+        (&json!("invalid_grant"), &json!("code_verifier invalid (rfc7636)"))
+    );
+    let token =
+        exchange("the-verifier-that-is-long-enough-for-rfc-7636").await["access_token"].as_str().unwrap().to_owned();
     let url = format!("{}/apis/user.openshift.io/v1/users/~", world.server.url());
     let user: Value = world.http().get(&url).bearer_auth(token).send().await.unwrap().json().await.unwrap();
     assert_eq!(user["metadata"]["name"], "kube:admin");
+    assert_eq!(user["groups"], json!(["system:authenticated", "system:cluster-admins"]));
     assert_eq!(world.http().get(&url).send().await.unwrap().status(), 403, "nobody has logged in");
 }
 
@@ -60,6 +67,48 @@ async fn a_project_may_be_asked_for_and_knows_who_asked() {
     let annotations = &project["metadata"]["annotations"];
     assert_eq!(annotations["openshift.io/display-name"], "Mine");
     assert_eq!(annotations["openshift.io/requester"], "system:admin");
+    let again = world.sends("/apis/project.openshift.io/v1/projectrequests", &request).await;
+    assert_eq!(
+        (&again["code"], &again["message"]),
+        (&json!(409), &json!("project.project.openshift.io \"mine\" already exists"))
+    );
+}
+
+#[tokio::test]
+async fn a_request_for_a_project_is_made_or_listed_and_nothing_else() {
+    let world = world().await;
+    let path = "/apis/project.openshift.io/v1/projectrequests";
+    let one = world.get(&format!("{path}/mine"), "application/json").await;
+    assert_eq!(
+        (&one["code"], &one["message"]),
+        (&json!(404), &json!("the server could not find the requested resource"))
+    );
+    let url = format!("{}{path}", world.server.url());
+    assert_eq!(world.http().delete(&url).bearer_auth(TOKEN).send().await.unwrap().status(), 405);
+    let reserved = json!({"metadata": {"name": "kube-mine"}});
+    let refused = world.sends(path, &reserved).await;
+    let why =
+        "project.project.openshift.io \"kube-mine\" is forbidden: cannot request a project starting with \"kube-\"";
+    assert_eq!((&refused["code"], &refused["message"]), (&json!(403), &json!(why)));
+    let basic = [
+        (
+            "clusterroles",
+            json!({"metadata": {"name": "basic-user"}, "rules": [
+            {"apiGroups": ["project.openshift.io"], "resources": ["projectrequests"], "verbs": ["list"]}]}),
+        ),
+        (
+            "clusterrolebindings",
+            json!({"metadata": {"name": "basic-users"}, "subjects": [{"kind": "User", "name": "ann"}],
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "basic-user"}}),
+        ),
+    ];
+    for (plural, object) in basic {
+        world.sends(&format!("/apis/rbac.authorization.k8s.io/v1/{plural}"), &object).await;
+    }
+    let asked = world.http().get(&url).bearer_auth(TOKEN).header("impersonate-user", "ann").send().await.unwrap();
+    let answer: Value = asked.json().await.unwrap();
+    let words = "You may not request a new project via this API.";
+    assert_eq!((&answer["code"], &answer["message"]), (&json!(403), &json!(words)));
 }
 
 #[tokio::test]

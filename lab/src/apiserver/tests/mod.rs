@@ -14,6 +14,7 @@ use super::*;
 
 mod clients;
 mod containers;
+mod counted;
 mod objects;
 mod services;
 mod streams;

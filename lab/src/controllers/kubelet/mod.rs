@@ -17,7 +17,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, PostParams};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
@@ -25,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::copiers::node;
 use super::objects::{Restart, one_task_each};
+pub use super::pod_status::Ended;
+use super::pod_status::{self, Stage};
 use super::told::Teller;
 use crate::clock::Clock;
 use crate::ports::GuestDirectory;
@@ -54,7 +56,7 @@ pub struct KubeletOptions {
     pub clock: Clock,
     pub guests: Arc<dyn GuestDirectory>,
     pub pods: Arc<Pods>,
-    /// Pods that migrate are played by somebody else: the lab's own MTV tells of its own.
+    /// Pods that copy and convert are played by somebody else: the lab's own MTV tells of its own.
     pub others_migrate: bool,
     /// Tells of pods that come up.
     pub(crate) events: Teller,
@@ -136,14 +138,6 @@ impl Drop for Ports {
     }
 }
 
-/// How a pod's program ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ended {
-    Well,
-    /// With what the container wrote to its termination message.
-    Badly(String),
-}
-
 /// Runs until `stop`.
 pub async fn run(options: KubeletOptions) {
     let api: Api<Pod> = Api::all(options.client.clone());
@@ -174,41 +168,42 @@ async fn live(options: &KubeletOptions, pod: Pod) -> Result<(), kube::Error> {
         return Ok(());
     }
     if options.others_migrate && Program::migrates(&pod) {
-        if options.events.is_on() {
-            let node = node(&options.client).await.unwrap_or_default();
-            events::came_up(&options.events, &pod, &node).await;
-        }
+        came_up(options, &pod).await;
         return Ok(());
     }
     let namespace = pod.namespace().unwrap_or_default();
     let api: Api<Pod> = Api::namespaced(options.client.clone(), &namespace);
-    let name = pod.name_any();
-    let status = Status { api: &api, name: &name, pod: &pod, started: now() };
-    if !Program::migrates(&pod) {
-        schedule(options, &pod, &api).await?;
-    }
-    status.write("Pending", None, None).await?;
+    schedule(options, &pod, &api).await?;
+    let told = pod_status::tell(&api, &pod, Stage::Waits, None).await?;
     claims_bound(options, &pod, &namespace).await?;
     options.clock.sleep(STARTS).await;
     if let Some(container) = must_gather::gathering(&pod) {
         let ended = must_gather::gather(options, &pod, container).await?;
         if ended != Ended::Well {
-            return status.write("Failed", None, Some(&ended)).await;
+            return pod_status::tell(&api, &told, Stage::Over(&ended), None).await.map(drop);
         }
     }
     let program = Program::of(&pod);
     let ports = Ports { pods: options.pods.clone(), address: options.pods.address() };
-    status.write("Running", Some(ports.address), None).await?;
-    if options.events.is_on() {
-        let node = node(&options.client).await.unwrap_or_default();
-        events::came_up(&options.events, &pod, &node).await;
-    }
+    let told = pod_status::tell(&api, &told, Stage::Runs, Some(ports.address)).await?;
+    came_up(options, &told).await;
     let ended = program.run(options, &pod, &ports).await?;
-    let phase = if ended == Ended::Well { "Succeeded" } else { "Failed" };
-    status.write(phase, Some(ports.address), Some(&ended)).await
+    pod_status::tell(&api, &told, Stage::Over(&ended), None).await.map(drop)
 }
 
-/// Gives it a node, where it has none. Pods that migrate are left as they are: nobody looks where they run.
+/// Tells its events, which name the node that it is on.
+async fn came_up(options: &KubeletOptions, pod: &Pod) {
+    if !options.events.is_on() {
+        return;
+    }
+    let node = match pod.spec.as_ref().and_then(|spec| spec.node_name.clone()) {
+        Some(own) => own,
+        None => node(&options.client).await.unwrap_or_default(),
+    };
+    events::came_up(&options.events, pod, &node).await;
+}
+
+/// Gives it a node, where it has none.
 async fn schedule(options: &KubeletOptions, pod: &Pod, api: &Api<Pod>) -> Result<(), kube::Error> {
     if pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some()) {
         return Ok(());
@@ -238,66 +233,6 @@ async fn claims_bound(options: &KubeletOptions, pod: &Pod, namespace: &str) -> R
         }
     }
     Ok(())
-}
-
-struct Status<'a> {
-    api: &'a Api<Pod>,
-    name: &'a str,
-    pod: &'a Pod,
-    started: String,
-}
-
-impl Status<'_> {
-    async fn write(&self, phase: &str, address: Option<IpAddr>, ended: Option<&Ended>) -> Result<(), kube::Error> {
-        let spec = self.pod.spec.clone().unwrap_or_default();
-        let state = |first: bool| match (phase, ended) {
-            ("Pending", _) => {
-                json!({"waiting": {"reason": if first { "PodInitializing" } else { "ContainerCreating" }}})
-            }
-            (_, Some(Ended::Well)) => self.terminated(0, "Completed", ""),
-            (_, Some(Ended::Badly(why))) => self.terminated(1, "Error", why),
-            _ => json!({"running": {"startedAt": self.started}}),
-        };
-        let ready = phase == "Running";
-        let containers: Vec<Value> =
-            spec.containers.iter().map(|c| container(&c.name, c.image.as_deref(), ready, state(false))).collect();
-        let init: Vec<Value> = spec
-            .init_containers
-            .unwrap_or_default()
-            .iter()
-            .map(|c| {
-                // They are done before the pod runs.
-                let state = if phase == "Pending" { state(true) } else { self.terminated(0, "Completed", "") };
-                container(&c.name, c.image.as_deref(), phase != "Pending", state)
-            })
-            .collect();
-        let condition = |kind: &str, on: bool| json!({"type": kind, "status": if on { "True" } else { "False" }, "lastTransitionTime": now()});
-        let mut status = json!({"phase": phase, "startTime": self.started, "containerStatuses": containers,
-            "conditions": [condition("PodScheduled", true), condition("Initialized", phase != "Pending"),
-                condition("ContainersReady", ready), condition("Ready", ready)]});
-        if !init.is_empty() {
-            status["initContainerStatuses"] = json!(init);
-        }
-        if let Some(address) = address {
-            status["podIP"] = json!(address);
-            status["podIPs"] = json!([{"ip": address}]);
-            status["hostIP"] = json!("10.129.0.1");
-        }
-        let patch = Patch::Merge(json!({"status": status}));
-        match self.api.patch_status(self.name, &PatchParams::default(), &patch).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            other => other.map(drop),
-        }
-    }
-
-    fn terminated(&self, code: i32, reason: &str, message: &str) -> Value {
-        json!({"terminated": {"exitCode": code, "reason": reason, "message": message, "startedAt": self.started, "finishedAt": now()}})
-    }
-}
-
-fn container(name: &str, image: Option<&str>, ready: bool, state: Value) -> Value {
-    json!({"name": name, "image": image.unwrap_or_default(), "imageID": "", "ready": ready, "restartCount": 0, "state": state,
-        "containerID": format!("cri-o://{name}")})
 }
 
 fn now() -> String {

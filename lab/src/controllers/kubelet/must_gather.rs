@@ -10,7 +10,6 @@ use kube::ResourceExt;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::program::env;
 use super::{Ended, KubeletOptions};
@@ -74,40 +73,15 @@ pub async fn gather_for_oc(options: &KubeletOptions, pod: &Pod) -> Result<(), ku
     let Some(now) = pods.get_opt(&name).await? else { return Ok(()) };
     let mut statuses =
         serde_json::to_value(now.status.and_then(|status| status.container_statuses)).unwrap_or_default();
-    for (index, status) in statuses.as_array_mut().into_iter().flatten().enumerate() {
-        // oc calls the folder by it.
-        status["imageID"] = json!(image_id(&image));
-        if index == 0 {
-            let started = status["state"]["running"]["startedAt"].clone();
-            status["ready"] = json!(false);
-            status["state"] = json!({"terminated": {"exitCode": 0, "reason": "Completed", "startedAt": started,
-                "finishedAt": super::now()}});
-        }
+    if let Some(first) = statuses.as_array_mut().and_then(|all| all.first_mut()) {
+        let started = first["state"]["running"]["startedAt"].clone();
+        first["ready"] = json!(false);
+        first["state"] = json!({"terminated": {"exitCode": 0, "reason": "Completed", "startedAt": started,
+            "finishedAt": super::now()}});
     }
     let patch: Patch<Value> = Patch::Merge(json!({"status": {"containerStatuses": statuses}}));
     match pods.patch_status(&name, &PatchParams::default(), &patch).await {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         other => other.map(drop),
-    }
-}
-
-/// `registry/name@sha256:…`, made from the name.
-fn image_id(image: &str) -> String {
-    let name = image.split('@').next().unwrap_or_default();
-    let slash = name.rfind('/').map_or(0, |at| at + 1);
-    let repository = name.get(slash..).and_then(|last| last.find(':')).map_or(name, |at| &name[..slash + at]);
-    let digest: String = Sha256::digest(image).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{repository}@sha256:{digest}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_images_id_is_its_repository_with_a_digest() {
-        let id = image_id("registry:5000/openshift4/ose-must-gather:latest");
-        assert!(id.starts_with("registry:5000/openshift4/ose-must-gather@sha256:"), "{id}");
-        assert_eq!(id.len(), "registry:5000/openshift4/ose-must-gather@sha256:".len() + 64);
     }
 }

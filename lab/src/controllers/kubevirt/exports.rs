@@ -28,6 +28,7 @@ use super::json::text;
 use super::vm::{self, Claims};
 use super::{expand, retry, unless_gone, value, vm_resource, vmi_resource, volumes};
 use crate::clock::Clock;
+use crate::controllers::said;
 use crate::error::LabError;
 use crate::outside::{FIELD_MANAGER, soon};
 use crate::pki::LabCa;
@@ -98,7 +99,7 @@ pub async fn start(
 
 /// The definition, as KubeVirt's operator brings it; without the schema of what MTV never writes.
 async fn bring_kind(client: &Client) -> Result<(), LabError> {
-    let failed = |e: kube::Error| LabError::Start { part: "exports".to_owned(), cause: e.to_string() };
+    let failed = |e: kube::Error| LabError::Start { part: "exports".to_owned(), cause: said::by(e) };
     let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     let versions = VERSIONS.map(|name| {
         json!({"name": name, "served": true, "storage": name == VERSION, "subresources": {"status": {}},

@@ -8,20 +8,23 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, PostParams};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::conditions::{condition, now, settle, write_status};
 use super::platform::PlatformClient;
-use super::{Mtv, provider, sources, vddk};
+use super::{Mtv, pods, provider, sources, vddk};
 use crate::api::condition::Condition;
 use crate::api::forklift::{
     Conversion, ConversionSnapshot, ConversionStatus, InspectionConcern, InspectionFilesystem, InspectionResult,
     ObjRef, OsInfo, Provider,
 };
+use crate::controllers::copiers::node;
 use crate::controllers::kubelet::inspection;
 use crate::controllers::objects::{Restart, one_task_each};
+use crate::controllers::pod_status::{Ended, Stage};
+use crate::controllers::said;
 use crate::inventory::model::InvVm;
 
 pub(super) const DEEP: &str = "DeepInspection";
@@ -154,18 +157,12 @@ impl Inspection<'_> {
         let secret = spec.connection.secret.name.as_deref().unwrap_or_default();
         let labels = json!({"forklift.app": "deep-inspection", "conversion": self.conversion.name_any(),
             "conversion-type": DEEP});
-        let body = pod(&self.conversion.name_any(), labels, spec.vddk_image.as_deref(), vm, moref, secret);
+        let mut body = pod(&self.conversion.name_any(), labels, spec.vddk_image.as_deref(), vm, moref, secret);
+        body["spec"]["nodeName"] = json!(node(&self.mtv.client).await);
         let body: Pod = serde_json::from_value(body).map_err(|error| error.to_string())?;
-        let made = pods.create(&PostParams::default(), &body).await.map_err(|error| error.to_string())?;
+        let made = pods.create(&PostParams::default(), &body).await.map_err(said::by)?;
         let name = made.name_any();
-        let phase = |phase: &'static str| {
-            let (pods, name) = (&pods, &name);
-            async move {
-                let patch = json!({"status": {"phase": phase}});
-                let _ = pods.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await;
-            }
-        };
-        phase("Running").await;
+        pods::tell(&pods, &name, Stage::Runs).await;
         status.pod = Some(ObjRef::new(&spec.target_namespace, &name));
         self.tell(status, "PodRunning", "Conversion pod is running.").await;
         let mut looked = Duration::ZERO;
@@ -179,7 +176,7 @@ impl Inspection<'_> {
         }
         self.tell(status, "FetchingResults", "Fetching inspection results from pod.").await;
         status.inspection_result = Some(self.result(platform, vm).await?);
-        phase("Succeeded").await;
+        pods::tell(&pods, &name, Stage::Over(&Ended::Well)).await;
         self.tell(status, "RemovingSnapshot", "Removing vSphere snapshot.").await;
         Ok(false)
     }
@@ -201,7 +198,7 @@ impl Inspection<'_> {
             return Err("Connection.Secret.Namespace not set on Conversion CR".to_owned());
         }
         let api: Api<Secret> = Api::namespaced(self.mtv.client.clone(), namespace);
-        let secret = api.get(name).await.map_err(|error| error.to_string())?;
+        let secret = api.get(name).await.map_err(said::by)?;
         let data = secret.data.unwrap_or_default();
         let text = |key: &str| data.get(key).map(|value| String::from_utf8_lossy(&value.0).into_owned());
         for key in ["url", "user", "password"] {

@@ -371,12 +371,12 @@ impl Walk<'_> {
         {
             tracing::warn!(vm = self.vm.name, error, "the lab's MTV left something on the source");
         }
-        if self.run.offloads {
-            offload::clean_up(&self).await;
-        }
         let ended = match result {
             Ok(()) => {
-                self.put_away(guest_conversions::Kind::Inspections).await;
+                // Up to 2.11 all of it is there until the Plan is archived (`cleanup`, pkg/controller/plan/migration.go).
+                if self.run.mtv.version.at_least(12) {
+                    self.put_away(guest_conversions::Kind::Inspections).await;
+                }
                 durable("Succeeded", "The VM migration has SUCCEEDED.")
             }
             Err(Halt::Failed(reason)) => {
@@ -599,9 +599,7 @@ impl Walk<'_> {
         self.phase(step);
         self.begin(step);
         let (plan, migration) = (&self.run.plan, &self.run.migration);
-        hooks::execute(&self.run.mtv, plan, migration, (&self.vm.id, &self.vm.name), step, &hook.hook)
-            .await
-            .map_err(Halt::Failed)?;
+        hooks::execute(&self.run.mtv, plan, migration, &self.vm, step, &hook.hook).await.map_err(Halt::Failed)?;
         self.end(step);
         Ok(())
     }
@@ -614,11 +612,15 @@ impl Walk<'_> {
         self.run.mtv.defects.has(Defect::LeftoverSnapshot)
     }
 
-    /// What is there to be looked at while the VM is migrated, and no longer.
+    /// What is there to be looked at while the VM is migrated, and no longer. Of one that failed it stays: MTV comes to it
+    /// when the VM begins anew, is canceled, or its Plan is archived.
     async fn put_away(&self, conversions: guest_conversions::Kind) {
         guest_conversions::clean_up(self, conversions).await;
         transfers::clean_up(self).await;
         populators::clean_up(self).await;
+        offload::clean_up(self).await;
+        populators::remove_pods(self).await;
+        hooks::clean_up(self).await;
     }
 
     /// MTV's cleanup of a cancelled VM: what was made goes, the source comes back.
@@ -626,8 +628,9 @@ impl Walk<'_> {
         if self.behaves(Conduct::KeepsAfterCancel) {
             return;
         }
-        target::remove(self, &self.run.migration.uid().unwrap_or_default()).await;
+        // Before its claims, by which the pods of populators are found.
         self.put_away(guest_conversions::Kind::All).await;
+        target::remove(self, &self.run.migration.uid().unwrap_or_default()).await;
         warm::remove_snapshots(self).await;
         if self.run.ran(self.index) {
             let _ = self.run.client.power(&self.vm.id, true).await;

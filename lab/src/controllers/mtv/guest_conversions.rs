@@ -14,6 +14,8 @@ use super::execute::Walk;
 use super::pods::Worker;
 use super::{conversions, pods, target, transfers, vddk};
 use crate::api::forklift::Conversion;
+use crate::controllers::copiers::node;
+use crate::controllers::pod_status::{Ended, Stage};
 
 /// virt-v2v copies the disks, too.
 const REMOTE: &str = "Remote";
@@ -149,7 +151,7 @@ pub(super) async fn fail(walk: &Walk<'_>) {
         let pod = one.data.pointer("/status/pod/name").and_then(Value::as_str);
         if let Some(pod) = pod.filter(|_| one.data["spec"]["type"] == DEEP) {
             let pods: Api<Pod> = Api::namespaced(walk.run.mtv.client.clone(), &one.namespace().unwrap_or_default());
-            super::pods::tell(&pods, pod, "Failed").await;
+            super::pods::tell(&pods, pod, Stage::Over(&Ended::Badly(String::new()))).await;
         }
         let message = "The conversion has failed: conversion pod failed";
         let status = json!({"phase": "Failed", "message": message, "completionTime": now(),
@@ -191,14 +193,15 @@ pub(super) async fn inspect(walk: &Walk<'_>, snapshot: &str) -> Option<Inspectio
     let made = Made::create(walk, DEEP, labels.clone(), spec).await?;
     labels["conversion"] = json!(made.name);
     labels["forklift.app"] = json!("deep-inspection");
-    let body = conversions::pod(&made.name, labels, image.as_deref(), &walk.vm.id, snapshot, &secret);
+    let mut body = conversions::pod(&made.name, labels, image.as_deref(), &walk.vm.id, snapshot, &secret);
+    body["spec"]["nodeName"] = json!(node(&run.mtv.client).await);
     let pods: Api<Pod> = Api::namespaced(run.mtv.client.clone(), &namespace);
     let pod = match serde_json::from_value(body) {
         Ok(body) => pods.create(&PostParams::default(), &body).await.ok(),
         Err(_) => None,
     };
     if let Some(pod) = &pod {
-        super::pods::tell(&pods, &pod.name_any(), "Running").await;
+        super::pods::tell(&pods, &pod.name_any(), Stage::Runs).await;
         made.works(walk, pod).await;
     }
     Some(Inspection { made, pod })
@@ -210,7 +213,7 @@ impl Inspection {
         let run = walk.run;
         if let Some(pod) = &self.pod {
             let pods: Api<Pod> = Api::namespaced(run.mtv.client.clone(), &pod.namespace().unwrap_or_default());
-            super::pods::tell(&pods, &pod.name_any(), "Succeeded").await;
+            super::pods::tell(&pods, &pod.name_any(), Stage::Over(&Ended::Well)).await;
         }
         let mut status = succeeded();
         status["snapshot"] = json!({"moref": snapshot});

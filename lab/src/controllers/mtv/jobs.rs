@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Mtv;
 use crate::api::forklift::{AapHook, Hook, Plan};
+use crate::controllers::said;
 
 /// Between two looks at a job.
 const LOOK: Duration = Duration::from_secs(5);
@@ -127,7 +128,8 @@ async fn once(
 
 async fn token(mtv: &Mtv, namespace: &str, name: &str) -> Result<String, String> {
     let api: Api<Secret> = Api::namespaced(mtv.client.clone(), namespace);
-    let secret = api.get(name).await.map_err(|e| format!("failed to get secret {namespace}/{name}: {e}"))?;
+    let secret = api.get(name).await.map_err(said::by);
+    let secret = secret.map_err(|why| format!("failed to get secret {namespace}/{name}: {why}"))?;
     let data = secret.data.unwrap_or_default();
     let Some(token) = data.get("token") else {
         return Err(format!("secret {namespace}/{name} does not contain 'token' key"));

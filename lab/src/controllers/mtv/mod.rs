@@ -14,6 +14,8 @@ mod guest_conversions;
 mod hooks;
 mod jobs;
 mod keys;
+#[cfg(test)]
+mod left;
 mod maps;
 mod migrations;
 mod networks;

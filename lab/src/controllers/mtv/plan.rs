@@ -12,7 +12,7 @@ use super::maps::pair;
 use super::patience::{Look, Patience};
 use super::sources::{self, Source};
 use super::validate::{self, View};
-use super::{Mtv, execute, guest_conversions, populators, target, transfers, vddk};
+use super::{Mtv, execute, guest_conversions, hooks, populators, target, transfers, vddk};
 use crate::api::condition::{Condition, Conditions};
 use crate::api::forklift::{Hook, NetworkMap, NetworkPair, Plan, PlanStatus, Provider, Ref, StorageMap};
 use crate::api::kubevirt::VirtualMachine;
@@ -87,10 +87,12 @@ async fn live(mtv: Arc<Mtv>, plan: Plan) {
             let client = destination(&mtv, &plan).await;
             if !mtv.defects.behaves(Conduct::KeepsArchivedPods) {
                 target::archived(&client, &plan, mtv.version).await;
+                hooks::archived(&mtv, &client, &plan).await;
+                // Copy-offload's are there in every lab.
+                populators::archived(&client, &plan).await;
                 if mtv.events.is_on() {
                     vddk::archived(&client, &plan).await;
                     transfers::archived(&client, &plan).await;
-                    populators::archived(&client, &plan).await;
                     guest_conversions::archived(&mtv.client, &namespace, &plan.uid().unwrap_or_default()).await;
                 }
             }

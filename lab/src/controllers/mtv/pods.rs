@@ -19,11 +19,12 @@ use tokio_util::sync::CancellationToken;
 use super::Mtv;
 use super::data_volumes;
 use super::execute::{Halt, Walk};
-use super::{guest_conversions, populators, target};
+use super::{guest_conversions, populators, target, transfers, vddk};
 use crate::apiserver::LOG_ANNOTATION;
 use crate::controllers::copiers::{node, requested};
 use crate::controllers::copy_log::{Copies, CopyLog};
 use crate::controllers::kubelet::v2v_log::{Job, Until};
+use crate::controllers::pod_status::{self, Ended, Stage};
 use crate::defects::conduct::Conduct;
 
 /// Simulated time until a new pod of the controller works.
@@ -62,21 +63,18 @@ impl Workers {
             return Self { worker, pods: Vec::new(), logs: Vec::new(), claims: Vec::new(), conversion: None };
         }
         let claims = target::own_volumes(walk).await.unwrap_or_default();
+        let conversion = match worker {
+            Worker::VirtV2v => guest_conversions::begin(walk, &claims).await,
+            Worker::Importer | Worker::Populator => None,
+        };
         let bodies: Vec<Value> = match worker {
             Worker::Importer => claims.iter().map(importer).collect(),
             Worker::Populator => claims.iter().map(|claim| populator(walk, claim)).collect(),
-            Worker::VirtV2v => vec![virt_v2v(walk)],
-        };
-        let conversion = match worker {
-            Worker::VirtV2v => guest_conversions::begin(walk, &claims).await,
-            _ => None,
+            Worker::VirtV2v => vec![virt_v2v(walk, &claims, conversion.is_some()).await],
         };
         let mut workers = Self { worker, pods: Vec::new(), logs: Vec::new(), claims, conversion };
         for (index, mut body) in bodies.into_iter().enumerate() {
-            // virt-v2v's has none, as beside the lab's kubelet.
-            if worker != Worker::VirtV2v {
-                body["spec"]["nodeName"] = json!(node(&walk.run.target).await);
-            }
+            body["spec"]["nodeName"] = json!(node(&walk.run.target).await);
             if let Some(conversion) = &workers.conversion {
                 conversion.mark(&mut body);
             }
@@ -88,6 +86,9 @@ impl Workers {
                         conversion.works(walk, &made).await;
                     }
                 } else if let Some(claim) = workers.claims.get(index).filter(|_| walk.run.mtv.events.is_on()) {
+                    if worker == Worker::Populator {
+                        populators::began(walk, claim, &made).await;
+                    }
                     workers.logs.push(copy_log(walk, worker, claim));
                 }
                 workers.pods.push(Pod { metadata: made.metadata, ..pod });
@@ -147,22 +148,32 @@ impl Workers {
         Ok(again)
     }
 
-    /// Their work is done: CDI and populators take theirs away, virt-v2v's stays as it ended.
+    /// Their work is done: CDI takes its own away, virt-v2v's stays as it ended. Populators' stay, too, until MTV takes them,
+    /// where somebody looks.
     pub async fn end(self, walk: &Walk<'_>) {
         let api = api(walk);
+        let stays = walk.run.mtv.events.is_on();
         for pod in &self.pods {
             let name = pod.name_any();
-            if self.worker == Worker::VirtV2v {
-                print(walk, &name, Until::Done).await;
-                tell(&api, &name, "Succeeded").await;
-            } else {
-                let _ = api.delete(&name, &DeleteParams::default().grace_period(0)).await;
+            match self.worker {
+                Worker::VirtV2v => {
+                    print(walk, &name, Until::Done).await;
+                    tell(&api, &name, Stage::Over(&Ended::Well)).await;
+                }
+                // Below: by its claim.
+                Worker::Populator if stays => {}
+                Worker::Populator | Worker::Importer => {
+                    let _ = api.delete(&name, &DeleteParams::default().grace_period(0)).await;
+                }
             }
         }
         if let Some(conversion) = &self.conversion {
             conversion.succeeded(walk).await;
         }
         for claim in &self.claims {
+            if self.worker == Worker::Populator && stays {
+                populators::filled(walk, claim).await;
+            }
             data_volumes::filled(walk, &claim.name_any()).await;
         }
     }
@@ -181,15 +192,16 @@ fn copy_log(walk: &Walk<'_>, worker: Worker, claim: &PersistentVolumeClaim) -> C
     CopyLog::begun(copies, requested(claim))
 }
 
-/// The VM has failed: so has what converted it.
+/// The VM has failed: so has what copied and converted it.
 pub(super) async fn fail(walk: &Walk<'_>, reason: &str) {
+    populators::fail(walk, reason).await;
     let api = api(walk);
     let selector =
         format!("forklift.app=virt-v2v,migration={},vmID={}", walk.run.migration.uid().unwrap_or_default(), walk.vm.id);
     for pod in api.list(&ListParams::default().labels(&selector)).await.into_iter().flat_map(|list| list.items) {
         if pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running") {
             print(walk, &pod.name_any(), Until::Failed(reason)).await;
-            tell(&api, &pod.name_any(), "Failed").await;
+            tell(&api, &pod.name_any(), Stage::Over(&Ended::Badly(reason.to_owned()))).await;
         }
     }
 }
@@ -215,26 +227,15 @@ async fn make(walk: &Walk<'_>, pod: &Pod) -> Option<Pod> {
     let api = api(walk);
     // One that is refused (a quota) is not there to be killed: that is all that it changes here.
     let made = api.create(&PostParams::default(), pod).await.ok()?;
-    tell(&api, &made.name_any(), "Running").await;
+    let _ = pod_status::tell(&api, &made, Stage::Runs, None).await;
     Some(made)
 }
 
-/// As a kubelet tells it, in short.
-pub(super) async fn tell(api: &Api<Pod>, name: &str, phase: &str) {
-    let Ok(pod) = api.get(name).await else { return };
-    let now = super::conditions::now();
-    let state = match phase {
-        "Running" => json!({"running": {"startedAt": now}}),
-        "Succeeded" => json!({"terminated": {"exitCode": 0, "reason": "Completed", "finishedAt": now}}),
-        _ => json!({"terminated": {"exitCode": 1, "reason": "Error", "finishedAt": now}}),
-    };
-    let containers = pod.spec.map(|spec| spec.containers).unwrap_or_default().into_iter().map(|container| {
-        json!({"name": container.name, "image": container.image, "imageID": "", "ready": phase == "Running",
-            "restartCount": 0, "state": state})
-    });
-    let containers: Vec<Value> = containers.collect();
-    let patch = Patch::Merge(json!({"status": {"phase": phase, "containerStatuses": containers}}));
-    let _ = api.patch_status(name, &PatchParams::default(), &patch).await;
+/// As a kubelet tells it. One that is not told of, since it is gone, is missed at the next look.
+pub(super) async fn tell(api: &Api<Pod>, name: &str, stage: Stage<'_>) {
+    if let Err(error) = pod_status::tell_of(api, name, stage).await {
+        tracing::debug!(name, %error, "a pod's status was not told");
+    }
 }
 
 /// What belongs to a claim goes with it.
@@ -251,20 +252,70 @@ fn importer(claim: &PersistentVolumeClaim) -> Value {
 }
 
 fn populator(walk: &Walk<'_>, claim: &PersistentVolumeClaim) -> Value {
+    let mut labels = json!({"pvcName": claim.name_any(), "migration": walk.run.migration.uid(), "vmID": walk.vm.id});
+    if walk.run.mtv.version.at_least(12) {
+        labels["plan"] = json!(walk.run.plan.uid());
+    }
     json!({"apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": format!("populate-{}", claim.uid().unwrap_or_default()),
-            "labels": {"migration": walk.run.migration.uid(), "vmID": walk.vm.id},
+        "metadata": {"name": populators::pod_of(claim), "labels": labels,
             "ownerReferences": of_claim(claim)},
         "spec": {"restartPolicy": "Never", "containers": [{"name": "populate", "image": "populator"}]}})
 }
 
-fn virt_v2v(walk: &Walk<'_>) -> Value {
+/// With what it is mounted, in the builder's words (`podVolumeMounts`, pkg/controller/plan/kubevirt.go; `GetVirtV2vPodSpec`,
+/// pkg/controller/conversion/builder.go): its disks, its login and the library that reads vSphere's.
+async fn virt_v2v(walk: &Walk<'_>, claims: &[PersistentVolumeClaim], has_login: bool) -> Value {
     let mut labels = target::labels(walk);
     labels["forklift.app"] = json!("virt-v2v");
     labels["resource"] = json!("vm-config");
-    json!({"apiVersion": "v1", "kind": "Pod",
-        "metadata": {"generateName": format!("{}-{}-", walk.run.plan.name_any(), walk.vm.id), "labels": labels},
-        "spec": {"restartPolicy": "Never", "containers": [{"name": "virt-v2v", "image": VIRT_V2V}]}})
+    let mut mounted = Mounted::default();
+    for (index, claim) in claims.iter().enumerate() {
+        mounted.disk(index, claim);
+    }
+    let run = walk.run;
+    let library = match run.resolved.kind.copies_by_vddk() && run.mtv.events.is_on() {
+        true => vddk::image(&run.mtv, &run.resolved.source).await,
+        false => None,
+    };
+    if library.is_some() {
+        mounted.volumes.push(json!({"name": vddk::VOLUME, "emptyDir": {}}));
+        mounted.mounts.push(json!({"name": vddk::VOLUME, "mountPath": "/opt"}));
+    }
+    let login = if has_login { transfers::secret(walk, Worker::VirtV2v).await } else { None };
+    if let Some(login) = login {
+        mounted.volumes.push(json!({"name": "secret-volume", "secret": {"secretName": login}}));
+        mounted.mounts.push(json!({"name": "secret-volume", "mountPath": "/etc/secret", "readOnly": true}));
+    }
+    let some = |list: Vec<Value>| if list.is_empty() { Value::Null } else { Value::Array(list) };
+    let mut spec = json!({"restartPolicy": "Never", "volumes": some(mounted.volumes),
+        "containers": [{"name": "virt-v2v", "image": VIRT_V2V, "volumeMounts": some(mounted.mounts),
+            "volumeDevices": some(mounted.devices)}]});
+    if let Some(image) = library {
+        spec["initContainers"] = json!([vddk::side_car(image)]);
+    }
+    json!({"apiVersion": "v1", "kind": "Pod", "spec": spec,
+        "metadata": {"generateName": format!("{}-{}-", walk.run.plan.name_any(), walk.vm.id), "labels": labels}})
+}
+
+/// What a pod has of volumes.
+#[derive(Default)]
+struct Mounted {
+    volumes: Vec<Value>,
+    mounts: Vec<Value>,
+    devices: Vec<Value>,
+}
+
+impl Mounted {
+    /// The disk of this number.
+    fn disk(&mut self, index: usize, claim: &PersistentVolumeClaim) {
+        let name = claim.name_any();
+        self.volumes.push(json!({"name": name, "persistentVolumeClaim": {"claimName": name}}));
+        let mode = claim.spec.as_ref().and_then(|spec| spec.volume_mode.as_deref());
+        match mode {
+            Some("Block") => self.devices.push(json!({"name": name, "devicePath": format!("/dev/block{index}")})),
+            _ => self.mounts.push(json!({"name": name, "mountPath": format!("/mnt/disks/disk{index}")})),
+        }
+    }
 }
 
 /// While its pod is gone the controller does nothing; its Deployment makes another. A migration goes on from the Plan's
@@ -286,7 +337,7 @@ pub(super) async fn controller(mtv: Arc<Mtv>, stop: CancellationToken) {
                 let (name, labels) = (fresh.metadata.name.take(), fresh.metadata.labels.take());
                 fresh.metadata = kube::api::ObjectMeta { name, labels, ..Default::default() };
                 if api.create(&PostParams::default(), &fresh).await.is_ok() {
-                    tell(&api, CONTROLLER, "Running").await;
+                    tell(&api, CONTROLLER, Stage::Runs).await;
                 }
                 mtv.up.send_replace(!mtv.defects.behaves(Conduct::ControllerStaysDown));
             }

@@ -2,16 +2,22 @@
 //! into the lab: its MTV fills the claims itself. Follows `createVolumePopulatorCR` (pkg/controller/plan/adapter/ovirt and
 //! openstack at 2.12.5). Those that have an array copy are in [`super::offload`].
 
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use kube::ResourceExt;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams,
+};
+use kube::{Resource as _, ResourceExt};
 use serde_json::{Value, json};
 
 use super::again::Before;
 use super::execute::Walk;
+use super::offload::log::Log;
+use super::offload::populator::TELLS;
 use super::pods::Worker;
-use super::transfers;
+use super::{offload, target, transfers};
 use crate::api::forklift::Plan;
+use crate::apiserver::LOG_ANNOTATION;
+use crate::controllers::pod_status::{self, Ended, Stage};
 
 fn resource(kind: &str) -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk("forklift.konveyor.io", "v1beta1", kind))
@@ -85,14 +91,95 @@ pub(super) async fn clean_up(walk: &Walk<'_>) {
     let _ = api(walk, kind).delete_collection(&DeleteParams::default(), &own).await;
 }
 
-/// Those of an archived Plan's last migration go (`DeletePopulatorDataSource`): of VMs that failed they are still there.
+/// The pod that fills a claim, by its name.
+pub(super) fn pod_of(claim: &PersistentVolumeClaim) -> String {
+    format!("{POD}{}", claim.uid().unwrap_or_default())
+}
+
+/// How the names of populators' pods begin (`populatorPodPrefix`, pkg/lib-volume-populator).
+const POD: &str = "populate-";
+
+fn pods(walk: &Walk<'_>) -> Api<Pod> {
+    Api::namespaced(walk.run.target.clone(), &walk.run.plan.spec.target_namespace)
+}
+
+/// The claims that this Migration has made; those that one resumes with are another's.
+async fn claims(walk: &Walk<'_>) -> Vec<PersistentVolumeClaim> {
+    let own = walk.run.migration.uid();
+    let mut all = target::own_volumes(walk).await.unwrap_or_default();
+    all.retain(|claim| claim.labels().get("migration") == own.as_ref());
+    all
+}
+
+/// Whether pods of populators are there when their VM has ended.
+fn leave_pods(walk: &Walk<'_>) -> bool {
+    let run = walk.run;
+    run.offloads || run.mtv.events.is_on() && run.resolved.kind.populates(run.plan.spec.warm)
+}
+
+/// One has begun: their controller says so of the claim, and that it reads the pod's metrics (a warning, as it has it).
+pub(super) async fn began(walk: &Walk<'_>, claim: &PersistentVolumeClaim, pod: &Pod) {
+    let events = &walk.run.mtv.events;
+    events.normal(&claim.object_ref(&()), TELLS, "PopulatorCreated", "Populator started").await;
+    let reads = format!("Starting to monitor progress for PVC {}", claim.name_any());
+    events.warning(&pod.object_ref(&()), TELLS, "PopulatorProgress", &reads).await;
+}
+
+/// One has filled its claim. Its pod stays: their controller takes only its own claim away (`syncPvc`).
+pub(super) async fn filled(walk: &Walk<'_>, claim: &PersistentVolumeClaim) {
+    super::pods::tell(&pods(walk), &pod_of(claim), Stage::Over(&Ended::Well)).await;
+    walk.run.mtv.events.normal(&claim.object_ref(&()), TELLS, "PopulatorFinished", "Populator finished").await;
+}
+
+/// The VM has failed while they worked: they say so, and stay to be read.
+pub(super) async fn fail(walk: &Walk<'_>, reason: &str) {
+    if !leave_pods(walk) {
+        return;
+    }
+    let pods = pods(walk);
+    for claim in claims(walk).await {
+        let Ok(Some(pod)) = pods.get_opt(&pod_of(&claim)).await else { continue };
+        if pod_status::is_over(&pod) {
+            continue;
+        }
+        let mut log = Log::new("", "");
+        log.fatal(reason);
+        let text = pod.annotations().get(LOG_ANNOTATION).cloned().unwrap_or_default() + log.text();
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {LOG_ANNOTATION: text}}}));
+        let _ = pods.patch(&pod.name_any(), &PatchParams::default(), &patch).await;
+        super::pods::tell(&pods, &pod.name_any(), Stage::Over(&Ended::Badly(String::new()))).await;
+    }
+}
+
+/// The VM has arrived (from 2.12 on), or is canceled: their pods go, unless they are to be kept (`DeletePopulatorPods`).
+/// Of one that failed nobody takes them.
+pub(super) async fn remove_pods(walk: &Walk<'_>) {
+    if !leave_pods(walk) || walk.run.mtv.switch("controller_retain_populator_pods", false).await {
+        return;
+    }
+    let pods = pods(walk);
+    for claim in claims(walk).await {
+        let _ = pods.delete(&pod_of(&claim), &DeleteParams::default().grace_period(0)).await;
+    }
+}
+
+/// Those of an archived Plan's last migration go (`DeletePopulatorDataSource`, `DeletePopulatorPods`): of VMs that failed
+/// they are still there, up to 2.11 of all.
 pub(super) async fn archived(client: &kube::Client, plan: &Plan) {
     let Some(migration) = Before::of(plan).migration else { return };
-    let own = kube::api::ListParams::default().labels(&format!("migration={migration},vmID"));
-    for kind in [OVIRT, OPENSTACK] {
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(client.clone(), &plan.spec.target_namespace, &resource(kind));
+    let namespace = &plan.spec.target_namespace;
+    let own = ListParams::default().labels(&format!("migration={migration},vmID"));
+    for resource in [resource(OVIRT), resource(OPENSTACK), offload::resource()] {
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
         let _ = api.delete_collection(&DeleteParams::default(), &own).await;
+    }
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    // Up to 2.11 their pods bear no VM's id.
+    let own = ListParams::default().labels(&format!("migration={migration}"));
+    for pod in pods.list_metadata(&own).await.into_iter().flat_map(|list| list.items) {
+        if pod.name_any().starts_with(POD) {
+            let _ = pods.delete(&pod.name_any(), &DeleteParams::default()).await;
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use crate::api::condition::Conditions;
 use crate::api::forklift::{Plan, Ref, StoragePair};
 use crate::api::kubevirt::VirtualMachine;
 use crate::api::openshift::ClusterVersion;
+use crate::controllers::said;
 use crate::defects::conduct::Conduct;
 use crate::defects::{Defect, new_mac};
 use crate::inventory::model::InvDisk;
@@ -257,7 +258,7 @@ async fn claim_or_wait(
                 }
                 walk.rest(RETRY).await;
             }
-            Err(error) => return Err(format!("failed to create a PVC: {error}")),
+            Err(error) => return Err(format!("failed to create a PVC: {}", said::by(error))),
         }
     }
 }
@@ -321,7 +322,7 @@ pub(super) async fn own_volumes(walk: &Walk<'_>) -> Result<Vec<PersistentVolumeC
         format!("migration={}", walk.run.migration.uid().unwrap_or_default())
     };
     let selector = format!("{made_by},vmID={}", walk.vm.id);
-    let mut list = api.list(&ListParams::default().labels(&selector)).await.map_err(|e| e.to_string())?.items;
+    let mut list = api.list(&ListParams::default().labels(&selector)).await.map_err(said::by)?.items;
     list.sort_by_key(|p| p.labels().get("lab.mtv-matrix.io/disk-index").and_then(|i| i.parse::<usize>().ok()));
     Ok(list)
 }
@@ -338,7 +339,10 @@ pub(super) async fn create_vm(walk: &Walk<'_>) -> Result<(), String> {
     let body = virtual_machine(walk, &volumes, &shared_volumes(walk).await?).await;
     let api: Api<VirtualMachine> = Api::namespaced(walk.run.target.clone(), namespace);
     let vm = serde_json::from_value(body).map_err(|e| e.to_string())?;
-    let made = api.create(&PostParams::default(), &vm).await.map_err(|e| format!("failed to create the VM: {e}"))?;
+    let made = api
+        .create(&PostParams::default(), &vm)
+        .await
+        .map_err(|e| format!("failed to create the VM: {}", said::by(e)))?;
     // The volumes live as long as their VM.
     let owner = json!([{
         "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine", "name": made.name_any(), "uid": made.uid(),
@@ -363,7 +367,7 @@ pub(super) async fn start(walk: &Walk<'_>) -> Result<(), String> {
     let name = name.unwrap_or_else(|| walk.vm.name.clone());
     let patch = kube::api::Patch::Merge(json!({"spec": {"runStrategy": "Always"}}));
     let started = api.patch(&name, &kube::api::PatchParams::default(), &patch).await;
-    started.map(drop).map_err(|e| format!("failed to start the VM: {e}"))
+    started.map(drop).map_err(|e| format!("failed to start the VM: {}", said::by(e)))
 }
 
 /// Before a conversion, and before it makes the VM, MTV looks for a claim of each disk that its inventory shows by then
@@ -404,7 +408,7 @@ async fn shared_volumes(walk: &Walk<'_>) -> Result<Vec<(InvDisk, String)>, Strin
     let namespace = &walk.run.plan.spec.target_namespace;
     let api: Api<PersistentVolumeClaim> = Api::namespaced(walk.run.target.clone(), namespace);
     let selector = format!("{SHAREABLE}=true");
-    let claims = api.list(&ListParams::default().labels(&selector)).await.map_err(|e| e.to_string())?.items;
+    let claims = api.list(&ListParams::default().labels(&selector)).await.map_err(said::by)?.items;
     let of = |disk: &InvDisk| {
         let told = |claim: &&PersistentVolumeClaim| {
             claim.annotations().get("forklift.konveyor.io/disk-source").is_some_and(|source| *source == disk.source)

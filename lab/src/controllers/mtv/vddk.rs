@@ -94,12 +94,15 @@ async fn look(mtv: &Mtv, plan: &Plan, source: &Provider, image: &str) -> Option<
     })
 }
 
+/// The volume that holds the library in pods of MTV's.
+pub(super) const VOLUME: &str = "vddk-vol-mount";
+
 /// What puts the library into a pod of MTV's.
 pub(super) fn side_car(image: impl Into<Value>) -> Value {
     json!({"name": "vddk-side-car", "image": image.into(), "imagePullPolicy": "IfNotPresent",
         "resources": {"requests": {"cpu": "100m", "memory": "150Mi"}, "limits": {"cpu": "1", "memory": "500Mi"}},
         "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
-        "volumeMounts": [{"name": "vddk-vol-mount", "mountPath": "/opt"}]})
+        "volumeMounts": [{"name": VOLUME, "mountPath": "/opt"}]})
 }
 
 fn job(plan: &Plan, source: &Provider, image: &str, labels: Value) -> Value {
@@ -114,7 +117,7 @@ fn job(plan: &Plan, source: &Provider, image: &str, labels: Value) -> Value {
         "containers": [{"name": "validator", "image": pods::VIRT_V2V, "resources": like("resources"),
             "securityContext": like("securityContext"), "volumeMounts": like("volumeMounts"),
             "command": ["file", "-E", "/opt/vmware-vix-disklib-distrib/lib64/libvixDiskLib.so"]}],
-        "volumes": [{"name": "vddk-vol-mount", "emptyDir": {}}],
+        "volumes": [{"name": VOLUME, "emptyDir": {}}],
     }}}})
 }
 

@@ -5,12 +5,17 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, Patch, PatchParams};
-use kube::{Client, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
-use super::{Again, TEMPLATE_HASH, condition, create, delete, hash, is_over, is_ready, owned, pod, tell, tolerate};
+use super::{
+    Again, Hands, TEMPLATE_HASH, condition, create, delete, hash, is_over, is_ready, owned, pod, tell, tolerate,
+};
+use crate::controllers::told::Teller;
 
 const REVISION: &str = "deployment.kubernetes.io/revision";
+/// Who tells events of ReplicaSets.
+const SETS: &str = "replicaset-controller";
 
 fn replicas(set: &ReplicaSet) -> i32 {
     set.spec.replicas.unwrap_or(1)
@@ -34,15 +39,33 @@ fn is_given(object: &Value, sets: &[ReplicaSet]) -> bool {
         && &status["observedGeneration"] == generation
 }
 
-async fn scale(sets: &Api<ReplicaSet>, set: &ReplicaSet, to: i32) -> Result<(), kube::Error> {
-    if replicas(set) == to {
+/// In the words of Kubernetes' `scaleReplicaSet` (`pkg/controller/deployment/sync.go`).
+async fn tell_scaled(deployment: &Deployment, events: &Teller, set: &str, from: i32, to: i32) {
+    let way = if to > from { "up" } else { "down" };
+    let message = format!("Scaled {way} replica set {set} from {from} to {to}");
+    events.normal(&deployment.object_ref(&()), "deployment-controller", "ScalingReplicaSet", &message).await;
+}
+
+async fn scale(
+    (deployment, events): (&Deployment, &Teller),
+    sets: &Api<ReplicaSet>,
+    set: &ReplicaSet,
+    to: i32,
+) -> Result<(), kube::Error> {
+    let from = replicas(set);
+    if from == to {
         return Ok(());
     }
     let patch = Patch::Merge(json!({"spec": {"replicas": to}}));
-    tolerate(sets.patch(&set.name_any(), &PatchParams::default(), &patch).await, 404)
+    tolerate(sets.patch(&set.name_any(), &PatchParams::default(), &patch).await, 404)?;
+    tell_scaled(deployment, events, &set.name_any(), from, to).await;
+    Ok(())
 }
 
-pub(super) async fn deployment(deployment: Arc<Deployment>, client: Client) -> Result<Again, kube::Error> {
+pub(super) async fn deployment(
+    deployment: Arc<Deployment>,
+    Hands { client, events }: Hands,
+) -> Result<Again, kube::Error> {
     let namespace = deployment.namespace().unwrap_or_default();
     let sets: Api<ReplicaSet> = Api::namespaced(client.clone(), &namespace);
     let all = owned(&sets, &*deployment).await?;
@@ -57,19 +80,22 @@ pub(super) async fn deployment(deployment: Arc<Deployment>, client: Client) -> R
     let newest = all.iter().map(revision).max().unwrap_or_default();
     let Some(current) = current else {
         // Its status comes with the events of the new set.
-        create(&sets, replica_set_of(&deployment, &object, &hash, newest + 1)).await?;
+        let made = create(&sets, replica_set_of(&deployment, &object, &hash, newest + 1)).await?;
+        if let Some(set) = made.filter(|_| wanted > 0) {
+            tell_scaled(&deployment, &events, &set.name_any(), 0, wanted).await;
+        }
         return Ok(None);
     };
     if revision(current) < newest {
         let patch = Patch::Merge(json!({"metadata": {"annotations": {REVISION: (newest + 1).to_string()}}}));
         tolerate(sets.patch(&current.name_any(), &PatchParams::default(), &patch).await, 404)?;
     }
-    scale(&sets, current, wanted).await?;
+    scale((&deployment, &events), &sets, current, wanted).await?;
     let complete = available(current) >= wanted;
     let recreate = object["spec"]["strategy"]["type"] == "Recreate";
     for old in all.iter().filter(|set| set.uid() != current.uid()) {
         if complete || recreate {
-            scale(&sets, old, 0).await?;
+            scale((&deployment, &events), &sets, old, 0).await?;
         }
     }
     let old = &object["status"];
@@ -124,7 +150,7 @@ fn replica_set_of(deployment: &Deployment, object: &Value, hash: &str, revision:
         "spec": spec})
 }
 
-pub(super) async fn replica_set(set: Arc<ReplicaSet>, client: Client) -> Result<Again, kube::Error> {
+pub(super) async fn replica_set(set: Arc<ReplicaSet>, Hands { client, events }: Hands) -> Result<Again, kube::Error> {
     let namespace = set.namespace().unwrap_or_default();
     let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
     let mut own = owned(&pods, &*set).await?;
@@ -133,12 +159,18 @@ pub(super) async fn replica_set(set: Arc<ReplicaSet>, client: Client) -> Result<
     let wanted = usize::try_from(replicas(&set)).unwrap_or_default();
     for _ in own.len()..wanted {
         let name = json!({"generateName": format!("{}-", set.name_any())});
-        create(&pods, pod(&*set, &object["spec"]["template"], &[], name, Value::Null)).await?;
+        let made = create(&pods, pod(&*set, &object["spec"]["template"], &[], name, Value::Null)).await?;
+        if let Some(pod) = made {
+            let message = format!("Created pod: {}", pod.name_any());
+            events.normal(&set.object_ref(&()), SETS, "SuccessfulCreate", &message).await;
+        }
     }
     // Those that do not answer go first.
     own.sort_by_key(|pod| (!is_ready(pod), pod.name_any()));
     for extra in own.iter().rev().take(own.len().saturating_sub(wanted)) {
         delete(&pods, extra).await?;
+        let message = format!("Deleted pod: {}", extra.name_any());
+        events.normal(&set.object_ref(&()), SETS, "SuccessfulDelete", &message).await;
     }
     let ready = own.iter().filter(|pod| is_ready(pod)).count();
     let number = |count: usize| if count > 0 { json!(count) } else { Value::Null };

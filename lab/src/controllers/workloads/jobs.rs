@@ -1,6 +1,6 @@
 //! Jobs: pods until enough of them have succeeded or too many have failed. Which program a pod runs, and
 //! how it ends, is its kubelet's business. Indexed completions, pod failure policies and pauses between
-//! retries are not played; CronJobs start nothing.
+//! retries are not played.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! Kubernetes' own workloads, as far as they are looked at: a Deployment makes a ReplicaSet, a
-//! ReplicaSet, StatefulSet, DaemonSet or Job makes pods, and their status follows the pods. Who plays the
+//! ReplicaSet, StatefulSet, DaemonSet or Job makes pods, a CronJob Jobs, and their status follows. Who plays the
 //! pods is no business of this room.
 //!
 //! Updates are simple: the new pods come, the old ones go once the new are ready. There are no
@@ -25,10 +25,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::told::Teller;
+use crate::clock::Clock;
 
+mod cron_jobs;
 mod deployments;
 mod jobs;
 mod sets;
+#[cfg(test)]
+mod with_server;
 
 /// After a failed write, in real time.
 const RETRY: Duration = Duration::from_millis(100);
@@ -40,13 +44,14 @@ const REVISION_HASH: &str = "controller-revision-hash";
 type Again = Option<Duration>;
 
 /// Runs until `stop`.
-pub(crate) async fn run(client: Client, events: Teller, stop: CancellationToken) {
+pub(crate) async fn run(client: Client, clock: Clock, events: Teller, stop: CancellationToken) {
     let mut all = JoinSet::new();
+    all.spawn(cron_jobs::run(Hands { client: client.clone(), events: events.clone() }, clock).boxed());
     all.spawn(control::<Deployment, ReplicaSet>(client.clone(), events.clone(), |object, hands| {
-        deployments::deployment(object, hands.client).boxed()
+        deployments::deployment(object, hands).boxed()
     }));
     all.spawn(control::<ReplicaSet, Pod>(client.clone(), events.clone(), |object, hands| {
-        deployments::replica_set(object, hands.client).boxed()
+        deployments::replica_set(object, hands).boxed()
     }));
     all.spawn(control::<StatefulSet, Pod>(client.clone(), events.clone(), |object, hands| {
         sets::stateful_set(object, hands.client).boxed()
@@ -154,12 +159,16 @@ fn merge(into: &mut Value, more: Value) {
     }
 }
 
-async fn create<K>(api: &Api<K>, object: Value) -> Result<(), kube::Error>
+/// The new object; `None` where one of its name is there already.
+async fn create<K>(api: &Api<K>, object: Value) -> Result<Option<K>, kube::Error>
 where
     K: Resource + Clone + DeserializeOwned + serde::Serialize + Debug,
 {
     let object: K = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
-    tolerate(api.create(&PostParams::default(), &object).await, 409)
+    match api.create(&PostParams::default(), &object).await {
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
+        made => made.map(Some),
+    }
 }
 
 async fn delete<K>(api: &Api<K>, object: &K) -> Result<(), kube::Error>

@@ -9,7 +9,7 @@ pub(in crate::controllers) mod populator;
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret, ServiceAccount};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 use super::execute::{Halt, Walk};
 use super::target;
 use crate::api::forklift::{StorageMap, XcopyConfig};
+use crate::controllers::said;
 use crate::inventory::model::InvDisk;
 
 /// The service account that populators run as.
@@ -83,8 +84,8 @@ pub(super) async fn create_claims(walk: &Walk<'_>) -> Result<(), String> {
         }
         let body = claim(walk, disk, index, row);
         let typed: PersistentVolumeClaim = serde_json::from_value(body).map_err(|e| e.to_string())?;
-        let made =
-            claims.create(&PostParams::default(), &typed).await.map_err(|e| format!("failed to create a PVC: {e}"))?;
+        let made = claims.create(&PostParams::default(), &typed).await;
+        let made = made.map_err(|e| format!("failed to create a PVC: {}", said::by(e)))?;
         let secret = merge_secret(walk, &namespace, &config, index, &made).await?;
         populator_object(walk, &namespace, disk, &config, &secret, &made).await?;
     }
@@ -161,6 +162,11 @@ fn secret_name(walk: &Walk<'_>, index: usize) -> String {
     format!("{}-{}-xcopy-{index}", walk.run.plan.name_any(), walk.vm.id)
 }
 
+/// Why there is no such Secret (`mergeSecrets`).
+fn unmerged(which: &str, error: kube::Error) -> String {
+    format!("failed to merge secrets for populators failed to get {which} secret: {}", said::by(error))
+}
+
 /// The login of vCenter and of the array in one Secret a disk, owned by its claim (`mergeSecrets`).
 async fn merge_secret(
     walk: &Walk<'_>,
@@ -177,10 +183,8 @@ async fn merge_secret(
         data.map(|data| data.into_iter().map(|(k, v)| (k, String::from_utf8_lossy(&v.0).into_owned())))
     };
     let login = provider.spec.secret.name.clone().unwrap_or_default();
-    let mut data: BTreeMap<String, String> =
-        read(&login).await.map_err(|e| format!("failed to merge secrets for populators {e}"))?.collect();
-    let failed = |e| format!("failed to merge secrets for populators failed to get storage secret: {e}");
-    data.extend(read(&config.secret_ref).await.map_err(failed)?);
+    let mut data: BTreeMap<String, String> = read(&login).await.map_err(|e| unmerged("base migration", e))?.collect();
+    data.extend(read(&config.secret_ref).await.map_err(|e| unmerged("storage", e))?);
     for (from, to) in
         [("user", "GOVMOMI_USERNAME"), ("password", "GOVMOMI_PASSWORD"), ("insecureSkipVerify", "GOVMOMI_INSECURE")]
     {
@@ -208,7 +212,8 @@ async fn merge_secret(
     });
     let secret = serde_json::from_value(secret).map_err(|e| e.to_string())?;
     let there: Api<Secret> = Api::namespaced(walk.run.target.clone(), namespace);
-    there.create(&PostParams::default(), &secret).await.map_err(|e| format!("failed to create disk secret: {e}"))?;
+    let made = there.create(&PostParams::default(), &secret).await;
+    made.map_err(|e| format!("failed to create disk secret: {}", said::by(e)))?;
     Ok(name)
 }
 
@@ -236,7 +241,7 @@ async fn populator_object(
     });
     let object: DynamicObject = serde_json::from_value(object).map_err(|e| e.to_string())?;
     let api: Api<DynamicObject> = Api::namespaced_with(walk.run.target.clone(), namespace, &resource());
-    api.create(&PostParams::default(), &object).await.map(drop).map_err(|e| e.to_string())
+    api.create(&PostParams::default(), &object).await.map(drop).map_err(said::by)
 }
 
 /// The host that copies instead of the VM's own; main takes any of them.
@@ -260,20 +265,15 @@ pub(super) async fn copy(walk: &Walk<'_>, step: &str) -> Result<(), Halt> {
     Ok(())
 }
 
-/// The VM has ended: MTV takes its populators away, and their pods (`cleanup`, pkg/controller/plan/migration.go).
+/// MTV takes its populators away (`DeletePopulatorDataSource`); their pods are [`super::populators`]' matter.
 pub(super) async fn clean_up(walk: &Walk<'_>) {
+    if !walk.run.offloads {
+        return;
+    }
     let namespace = &walk.run.plan.spec.target_namespace;
     let of_vm = format!("migration={},vmID={}", walk.run.migration.uid().unwrap_or_default(), walk.vm.id);
     let objects: Api<DynamicObject> = Api::namespaced_with(walk.run.target.clone(), namespace, &resource());
-    let own = ListParams::default().labels(&of_vm);
-    for object in objects.list(&own).await.into_iter().flat_map(|list| list.items) {
-        let _ = objects.delete(&object.name_any(), &DeleteParams::default()).await;
-    }
-    let pods: Api<Pod> = Api::namespaced(walk.run.target.clone(), namespace);
-    for claim in target::own_volumes(walk).await.unwrap_or_default() {
-        let name = format!("populate-{}", claim.uid().unwrap_or_default());
-        let _ = pods.delete(&name, &DeleteParams::default().grace_period(0)).await;
-    }
+    let _ = objects.delete_collection(&DeleteParams::default(), &ListParams::default().labels(&of_vm)).await;
 }
 
 async fn jobs(walk: &Walk<'_>) -> Result<Vec<Job>, String> {
@@ -287,7 +287,7 @@ async fn jobs(walk: &Walk<'_>) -> Result<Vec<Job>, String> {
             claim.labels().get("lab.mtv-matrix.io/disk-index").is_some_and(|own| *own == index.to_string())
         };
         let (Some(config), Some(claim)) = (config, claims.iter().find(numbered).cloned()) else { continue };
-        let data = secrets.get(&secret_name(walk, index)).await.map_err(|e| e.to_string())?.data.unwrap_or_default();
+        let data = secrets.get(&secret_name(walk, index)).await.map_err(said::by)?.data.unwrap_or_default();
         let secret = data.into_iter().map(|(k, v)| (k, String::from_utf8_lossy(&v.0).into_owned())).collect();
         let own = walk.vm.vsphere().map(|own| own.host_id.clone()).unwrap_or_default();
         let host = dedicated(walk, &config, &claim.name_any()).unwrap_or(own);

@@ -3,18 +3,21 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Event, Pod};
-use kube::ResourceExt;
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::{Resource as _, ResourceExt};
 use serde_json::{Value, json};
 
 use super::super::execute::{COPY, Walk};
+use super::super::populators;
 use super::array;
 use super::log::{Begun, ESXI, Log, device};
 use super::{Job, base_file, resource};
 use crate::api::forklift::ForkliftController;
 use crate::apiserver::LOG_ANNOTATION;
 use crate::controllers::copiers::node;
+use crate::controllers::pod_status::{self, Ended, Stage};
+use crate::controllers::said;
 use crate::defects::Defect;
 use crate::defects::conduct::Conduct;
 use crate::esxi::client::{Executor, script};
@@ -26,6 +29,9 @@ const AGAIN: Duration = Duration::from_secs(10);
 const TICKS: u32 = 4;
 /// Populators of one host at once where nobody says it.
 const LIMIT: usize = 20;
+
+/// Who tells events of claims that populators fill (`getRecorder`, pkg/lib-volume-populator).
+pub(in crate::controllers) const TELLS: &str = "forklift.konveyor.io-populator";
 
 /// Vendors whose populator copies a raw mapping by the array's own means (`RDMCapable`).
 const RAW: &[&str] = &["flashsystem", "primera3par", "pureFlashArray", "vantara"];
@@ -60,7 +66,7 @@ pub(super) async fn run(walk: &Walk<'_>, step: &str, job: &Job) -> Result<(), St
         }
         own.write().await;
     }
-    own.end(if ended.is_ok() { "Succeeded" } else { "Failed" }).await;
+    own.end(ended.is_ok()).await;
     ended.map_err(|_| format!("populator pod failed for PVC {uid}. Please check the pod logs"))
 }
 
@@ -75,16 +81,15 @@ impl Populator<'_> {
             let active = self.active().await;
             if limit == 0 || active < limit || self.walk.behaves(Conduct::IgnoresPopulatorLimit) {
                 let made = self.pods.create(&PostParams::default(), &self.pod().await?).await;
-                made.map_err(|e| format!("Failed to create populator pod: {e}"))?;
-                let running = Patch::Merge(json!({"status": {"phase": "Running"}}));
-                let _ = self.pods.patch_status(&self.name, &PatchParams::default(), &running).await;
+                let made = made.map_err(|e| format!("Failed to create populator pod: {}", said::by(e)))?;
+                let _ = pod_status::tell(&self.pods, &made, Stage::Runs, None).await;
                 drop(turn);
-                self.tell("Normal", "PopulatorCreated", "Populator started".to_owned()).await;
+                populators::began(self.walk, claim, &made).await;
                 return Ok(());
             }
             drop(turn);
             let text = format!("Waiting for available populator slot on host {host} ({active}/{limit} in-flight)");
-            self.tell("Normal", "PopulatorThrottled", text).await;
+            self.walk.run.mtv.events.normal(&claim.object_ref(&()), TELLS, "PopulatorThrottled", &text).await;
             tracing::debug!(claim = claim.name_any(), host, "a populator waits");
             self.walk.rest(AGAIN).await;
         }
@@ -121,50 +126,23 @@ impl Populator<'_> {
         serde_json::from_value(body).map_err(|e| e.to_string())
     }
 
-    /// An event of the claim.
-    async fn tell(&self, type_: &str, reason: &str, message: String) {
-        let namespace = &self.walk.run.plan.spec.target_namespace;
-        let events: Api<Event> = Api::namespaced(self.walk.run.target.clone(), namespace);
-        let claim = &self.job.claim;
-        let now = super::super::conditions::now();
-        let event = json!({
-            "metadata": {"generateName": format!("{}.", claim.name_any()), "namespace": namespace},
-            "involvedObject": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": claim.name_any(),
-                "namespace": namespace, "uid": claim.uid()},
-            "type": type_, "reason": reason, "message": message, "count": 1, "firstTimestamp": now, "lastTimestamp": now,
-            "source": {"component": "populator-controller"},
-        });
-        if let Ok(event) = serde_json::from_value(event) {
-            let _ = events.create(&PostParams::default(), &event).await;
-        }
-    }
-
     /// Shows the log so far.
     async fn write(&self) {
         let patch = Patch::Merge(json!({"metadata": {"annotations": {LOG_ANNOTATION: self.log.text()}}}));
         let _ = self.pods.patch(&self.name, &PatchParams::default(), &patch).await;
     }
 
-    async fn end(&self, phase: &str) {
-        let now = super::super::conditions::now();
-        let code = i32::from(phase == "Failed");
-        let patch = Patch::Merge(
-            json!({"status": {"phase": phase, "containerStatuses": [{"name": "populate", "ready": false,
-            "restartCount": 0, "image": "", "imageID": "", "state": {"terminated": {"exitCode": code, "finishedAt": now}}}]}}),
-        );
-        let _ = self.pods.patch_status(&self.name, &PatchParams::default(), &patch).await;
-        let (type_, reason, message) = match code {
-            0 => ("Normal", "PopulatorFinished", "Populator finished".to_owned()),
-            _ => (
-                "Warning",
-                "PopulatorFailed",
-                format!(
-                    "VSphere xcopy populator failed (no retry): Please check the logs of the populator pod, {}/{}",
-                    self.walk.run.plan.spec.target_namespace, self.name
-                ),
-            ),
-        };
-        self.tell(type_, reason, message).await;
+    /// The pod stays as it ended, and its claim says how.
+    async fn end(&self, well: bool) {
+        let ended = if well { Ended::Well } else { Ended::Badly(String::new()) };
+        let _ = pod_status::tell_of(&self.pods, &self.name, Stage::Over(&ended)).await;
+        let (events, of) = (&self.walk.run.mtv.events, self.job.claim.object_ref(&()));
+        if well {
+            events.normal(&of, TELLS, "PopulatorFinished", "Populator finished").await;
+        } else {
+            let namespace = &self.walk.run.plan.spec.target_namespace;
+            events.warning(&of, TELLS, "PopulatorFailed", &failed(namespace, &self.name)).await;
+        }
     }
 
     /// The controller writes what it has read of the pod's metrics.
@@ -307,6 +285,11 @@ impl Populator<'_> {
         self.write().await;
         Ok(by_ssh)
     }
+}
+
+/// In the words of the populators' controller, which gives one of these no second try.
+pub(in crate::controllers) fn failed(namespace: &str, pod: &str) -> String {
+    format!("VSphere xcopy populator failed (no retry): Please check the logs of the populator pod, {namespace}/{pod}")
 }
 
 /// A copy that a host does for a populator's key.

@@ -17,6 +17,7 @@ use crate::api::quantity;
 use crate::controllers::kubevirt::json::{list, text};
 use crate::controllers::kubevirt::{vm::run_strategy, vm_resource};
 use crate::controllers::mtv::platform::PlatformClient;
+use crate::controllers::said;
 use crate::inventory::model::{InvDatastore, InvDisk, InvNetwork, InvNic, InvVm, Inventory, POD_NETWORK};
 use crate::inventory::own::{OpenshiftVm, OwnDisk, OwnVm};
 
@@ -39,14 +40,14 @@ impl OpenshiftClient {
             let path =
                 format!("/apis/subresources.kubevirt.io/v1/namespaces/{namespace}/virtualmachines/{name}/expand-spec");
             let request = http::Request::get(path).body(Vec::new()).map_err(|e| e.to_string())?;
-            self.client.request(request).await.map_err(|e| e.to_string())
+            self.client.request(request).await.map_err(said::by)
         }
         .boxed()
     }
 
     fn find<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<DynamicObject, String>> {
         async move {
-            let all = self.vms().list(&ListParams::default()).await.map_err(|e| e.to_string())?;
+            let all = self.vms().list(&ListParams::default()).await.map_err(said::by)?;
             all.items
                 .into_iter()
                 .find(|vm| vm.uid().as_deref() == Some(id))
@@ -76,7 +77,7 @@ impl PlatformClient for OpenshiftClient {
             Api::<PersistentVolumeClaim>::all(client()),
         );
         let lists = tokio::try_join!(vms.list(&all), classes.list(&all), nads.list(&all), claims.list(&all));
-        let (vms, classes, nads, claims) = lists.map_err(|e| e.to_string())?;
+        let (vms, classes, nads, claims) = lists.map_err(said::by)?;
         let around = Around { classes: classes.items, nads: nads.items, claims: claims.items };
         let mut inventory = Inventory::default();
         for vm in vms.items.iter().filter(|vm| vm.metadata.deletion_timestamp.is_none()) {
@@ -125,7 +126,7 @@ impl PlatformClient for OpenshiftClient {
         let namespace = vm.namespace().unwrap_or_default();
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &namespace, &vm_resource());
         let patched = api.patch(&vm.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await;
-        patched.map(drop).map_err(|e| e.to_string())
+        patched.map(drop).map_err(said::by)
     }
 
     async fn power_state(&self, vm_id: &str) -> Result<bool, String> {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::api::forklift::Provider;
 use crate::controllers::mtv::platform::Login;
 use crate::controllers::mtv::provider;
+use crate::controllers::said;
 use crate::ports::LiveInventory;
 
 /// The cluster that MTV runs on, and those that it has logged in to.
@@ -34,7 +35,7 @@ impl Clusters {
         let name = provider.spec.secret.name.clone().unwrap_or_default();
         let namespace = provider.spec.secret.namespace.clone().or_else(|| provider.namespace()).unwrap_or_default();
         let secrets: Api<Secret> = Api::namespaced(self.own.clone(), &namespace);
-        let secret = secrets.get(&name).await.map_err(|e| e.to_string())?;
+        let secret = secrets.get(&name).await.map_err(said::by)?;
         self.by_login(&provider::login(provider, &secret.data.unwrap_or_default()))
     }
 
