@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::resources::{ResourceDef, StatusMode};
 use super::schema::Schema;
 use super::schema::fields::{self, Comparison, Fields};
+use super::store::equal;
 use super::write::{Part, now};
 
 /// Fields that the server sets and nobody owns.
@@ -60,13 +61,17 @@ impl Entry {
     }
 
     fn write(&self) -> Value {
+        self.with(fields::to_tree(&self.fields))
+    }
+
+    fn with(&self, fields: Value) -> Value {
         let mut entry = json!({
             "manager": self.manager,
             "operation": self.operation,
             "apiVersion": self.api_version,
             "time": self.time,
             "fieldsType": "FieldsV1",
-            "fieldsV1": fields::to_tree(&self.fields),
+            "fieldsV1": fields,
         });
         if !self.subresource.is_empty() {
             entry["subresource"] = json!(self.subresource);
@@ -116,18 +121,23 @@ fn set(object: &mut Value, mut entries: Vec<Value>) {
 pub(super) fn ownable(def: &ResourceDef, part: Part, fields: &mut Fields) {
     fields.retain(|path| {
         let names: Vec<&str> = path.iter().map(|s| s.strip_prefix("f:").unwrap_or(s)).collect();
-        match names.as_slice() {
-            [] | ["apiVersion" | "kind" | "metadata"] => false,
-            ["metadata", name] if IDENTITY.contains(name) => false,
-            ["metadata", "managedFields", ..] => false,
-            // The server sets both.
-            ["spec" | "status", ..] if def.is_namespaces() && part == Part::Main => false,
-            ["status", ..] => part != Part::Main || def.status != StatusMode::Separate,
-            ["spec", ..] => part != Part::Status,
-            ["metadata", ..] => part != Part::Status || !def.custom,
-            _ => true,
-        }
+        is_ownable(def, part, &names)
     });
+}
+
+/// Looks at the first two names of a field, and at how many there are, up to three.
+fn is_ownable(def: &ResourceDef, part: Part, names: &[&str]) -> bool {
+    match names {
+        [] | ["apiVersion" | "kind" | "metadata"] => false,
+        ["metadata", name] if IDENTITY.contains(name) => false,
+        ["metadata", "managedFields", ..] => false,
+        // The server sets both.
+        ["spec" | "status", ..] if def.is_namespaces() && part == Part::Main => false,
+        ["status", ..] => part != Part::Main || def.status != StatusMode::Separate,
+        ["spec", ..] => part != Part::Status,
+        ["metadata", ..] => part != Part::Status || !def.custom,
+        _ => true,
+    }
 }
 
 fn ownable_changes(def: &ResourceDef, part: Part, found: &mut Comparison) {
@@ -158,14 +168,20 @@ pub(super) fn updated(def: &ResourceDef, by: Writer<'_>, old: Option<&Value>, ne
     }
     let schema = def.schema();
     let nothing = if def.custom || old.is_some() { nothing } else { empty_structs(schema, new) };
+    let own = Entry::new(manager, "Update", def.api_version(), part);
+    if old.is_none() && sent.is_none() {
+        let mut set_by = fields::Node::made(schema, &nothing, new);
+        set_by.retain(|names| is_ownable(def, part, names));
+        let entries = if set_by.is_empty() { Vec::new() } else { vec![own.with(set_by.write())] };
+        return set(new, entries);
+    }
     let mut found = match old {
         // The rest is as it was.
         Some(old) if only_status => fields::compare_field(schema, "status", old, new),
         _ => fields::compare(schema, old.unwrap_or(&nothing), new),
     };
     ownable_changes(def, part, &mut found);
-    let own = Entry::new(manager, "Update", def.api_version(), part);
-    let as_stored = sent.is_none_or(|sent| Some(sent) == there);
+    let as_stored = sent.is_none_or(|sent| there.is_some_and(|there| equal(sent, there)));
     let before = sent.or(there).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     if as_stored && own.has(&found, before) {
         if sent.is_none() {
@@ -180,8 +196,7 @@ pub(super) fn updated(def: &ResourceDef, by: Writer<'_>, old: Option<&Value>, ne
 /// An object of a native kind before anybody wrote: its structs are there, and empty.
 fn empty_structs(schema: Option<Schema<'_>>, new: &Value) -> Value {
     let Some(schema) = schema else { return json!({}) };
-    let is_struct =
-        |name: &str| schema.field(name).is_some_and(|f| f.node().get("properties").is_some() && !f.is_map());
+    let is_struct = |name: &str| schema.field(name).is_some_and(|f| f.has_properties() && !f.is_map());
     let there = new.as_object().into_iter().flatten().filter(|(name, value)| value.is_object() && is_struct(name));
     let empty = new.as_object().into_iter().flatten().filter(|(_, value)| *value == "");
     let empty = empty.map(|(name, value)| (name.clone(), value.clone()));

@@ -54,7 +54,7 @@ fn schema_of(def: &ResourceDef, kind: &Value) -> (String, Value) {
     let mut reversed: Vec<&str> = def.group.split('.').rev().collect();
     reversed.extend([def.version.as_str(), def.kind.as_str()]);
     let mut schema = match &def.schema {
-        Some(schema) => Value::clone(schema),
+        Some(schema) => schema.json.clone(),
         None => json!({
             "type": "object",
             "description": def.kind,

@@ -66,7 +66,7 @@ pub(super) struct ResourceDef {
     pub columns: Vec<Column>,
     pub storage: StorageKey,
     /// Of a custom resource that was defined with one, see [`schema::custom_root`].
-    pub schema: Option<Arc<Value>>,
+    pub schema: Option<Arc<schema::Root>>,
     /// Categories of a definition, e.g. `all`.
     pub categories: Vec<String>,
     /// `.spec.replicas`, `.status.replicas` and the selector's path, where there is `/scale`.
@@ -76,9 +76,9 @@ pub(super) struct ResourceDef {
 }
 
 /// Any object: only metadata is known.
-static ANY: LazyLock<Value> = LazyLock::new(|| {
+static ANY: LazyLock<schema::Root> = LazyLock::new(|| {
     let any = json!({"schema": {"openAPIV3Schema": {"x-kubernetes-preserve-unknown-fields": true, "properties": {}}}});
-    schema::custom_root(&any).unwrap_or_default()
+    schema::Root::new(schema::custom_root(&any).unwrap_or_default())
 });
 
 impl ResourceDef {
@@ -93,14 +93,14 @@ impl ResourceDef {
     /// What the kind's objects look like.
     pub fn schema(&self) -> Option<Schema<'_>> {
         if let Some(root) = &self.schema {
-            return Some(Schema::custom(root));
+            return Some(root.schema());
         }
         let native = Schema::native(&self.group, &self.version, &self.kind).filter(|_| !self.custom);
         Some(native.unwrap_or_else(|| self.meta_schema()))
     }
     /// What all objects have.
     pub fn meta_schema(&self) -> Schema<'static> {
-        Schema::custom(&ANY)
+        ANY.schema()
     }
     /// `all` for what `kubectl get all` shows.
     pub fn categories(&self) -> Vec<&str> {
@@ -282,7 +282,7 @@ pub(super) fn from_crd(crd: &Value) -> Vec<ResourceDef> {
                 })
                 .collect(),
             storage: (group.to_owned(), plural.to_owned()),
-            schema: schema::custom_root(version).map(Arc::new),
+            schema: schema::custom_root(version).map(|json| Arc::new(schema::Root::new(json))),
             categories: strings(crd.pointer("/spec/names/categories")),
             scale: version.pointer("/subresources/scale").map(|scale| {
                 ["/specReplicasPath", "/statusReplicasPath", "/labelSelectorPath"].map(|p| text(scale, p).to_owned())

@@ -260,13 +260,30 @@ fn same(a: &Value, b: &Value) -> bool {
     but_for(a, b, &[], |key, a, b| match key {
         "metadata" => but_for(a, b, &["resourceVersion"], |key, a, b| match (key, a.as_array(), b.as_array()) {
             ("managedFields", Some(a), Some(b)) => {
-                let timeless = |(a, b)| but_for(a, b, &["time"], |_, a, b| a == b);
+                let timeless = |(a, b)| but_for(a, b, &["time"], |_, a, b| equal(a, b));
                 a.len() == b.len() && a.iter().zip(b).all(timeless)
             }
-            _ => a == b,
+            _ => equal(a, b),
         }),
-        _ => a == b,
+        _ => equal(a, b),
     })
+}
+
+/// Whether two values are the same. The order of an object's fields does not count, but nearly always is the same: they are
+/// gone through side by side, and no name is looked up.
+pub(super) fn equal(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            let mut beside = b.iter();
+            a.len() == b.len()
+                && a.iter().all(|(name, a)| match beside.next() {
+                    Some((same, b)) if same == name => equal(a, b),
+                    _ => b.get(name).is_some_and(|b| equal(a, b)),
+                })
+        }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b)),
+        _ => a == b,
+    }
 }
 
 /// Whether two objects have the same fields, `left_out` aside, and `equal` values in them. The last field comes first:
@@ -491,6 +508,29 @@ impl Objects {
                 .take_while(|((ns, _), _)| ns == wanted)
                 .map(|(_, object)| object.clone())
                 .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::equal;
+
+    #[test]
+    fn the_order_of_fields_does_not_count_and_all_else_does() {
+        let one = json!({"a": 1, "b": {"c": [1, {"d": null}], "e": "x"}});
+        assert!(equal(&one, &json!({"b": {"e": "x", "c": [1, {"d": null}]}, "a": 1})));
+        let others = [
+            json!({"a": 1, "b": {"c": [1, {"d": null}]}}),
+            json!({"a": 1, "b": {"c": [{"d": null}, 1], "e": "x"}}),
+            json!({"a": 1, "b": {"c": [1, {"d": null}, 2], "e": "x"}}),
+            json!({"a": 1, "b": {"c": [1, {"f": null}], "e": "x"}}),
+            json!({"a": 1, "b": [], "c": 2}),
+        ];
+        for other in others {
+            assert!(!equal(&one, &other) && !equal(&other, &one), "{other}");
         }
     }
 }

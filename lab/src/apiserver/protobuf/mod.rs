@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::schema::{self, Schema};
+use super::schema::{self, MESSAGE, Schema};
 use wire::{Wire, split};
 
 pub(super) mod openapi;
@@ -20,8 +20,6 @@ mod wire;
 const MAGIC: &[u8] = b"k8s\0";
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 const EVENT: &str = "io.k8s.api.events.v1.Event";
-/// Names the message of a node that is no reference.
-const MESSAGE: &str = "x-message";
 
 /// What a field's number stands for.
 #[derive(Debug)]
@@ -51,12 +49,12 @@ static NUMBERS: LazyLock<HashMap<&str, HashMap<u64, Field>>> = LazyLock::new(|| 
 });
 
 /// Events of the newer group are stored in the older form, so no schema is kept of them.
-static NEWER_EVENT: LazyLock<Value> = LazyLock::new(|| {
+static NEWER_EVENT: LazyLock<schema::Root> = LazyLock::new(|| {
     let reference = |name: &str| json!({"$ref": format!("#/components/schemas/io.k8s.{name}")});
     let (text, count) = (json!({"type": "string"}), json!({"type": "integer"}));
     let (time, micro) =
         (reference("apimachinery.pkg.apis.meta.v1.Time"), reference("apimachinery.pkg.apis.meta.v1.MicroTime"));
-    json!({"type": "object", MESSAGE: EVENT, "properties": {
+    schema::Root::new(json!({"type": "object", MESSAGE: EVENT, "properties": {
         "metadata": reference("apimachinery.pkg.apis.meta.v1.ObjectMeta"),
         "eventTime": micro,
         "series": {"type": "object", MESSAGE: "io.k8s.api.events.v1.EventSeries",
@@ -65,7 +63,7 @@ static NEWER_EVENT: LazyLock<Value> = LazyLock::new(|| {
         "regarding": reference("api.core.v1.ObjectReference"), "related": reference("api.core.v1.ObjectReference"),
         "note": text, "type": text, "deprecatedSource": reference("api.core.v1.EventSource"),
         "deprecatedFirstTimestamp": time, "deprecatedLastTimestamp": time, "deprecatedCount": count,
-    }})
+    }}))
 });
 
 /// Why a body was not decoded.
@@ -81,7 +79,7 @@ fn schema_of(api_version: &str, kind: &str) -> Option<Schema<'static>> {
     match (group, kind) {
         // The same in every group.
         (_, "DeleteOptions") => Schema::named(DELETE_OPTIONS),
-        ("events.k8s.io", "Event") => Some(Schema::custom(&NEWER_EVENT)),
+        ("events.k8s.io", "Event") => Some(NEWER_EVENT.schema()),
         _ => Schema::named(schema::native_name(group, version, kind)?),
     }
 }
@@ -103,20 +101,13 @@ pub(super) fn decode(body: &[u8]) -> Result<Value, Refusal> {
     let mut object = Map::new();
     object.insert("apiVersion".to_owned(), json!(api_version));
     object.insert("kind".to_owned(), json!(kind));
-    fill(&mut object, raw, message_name(schema), schema).ok_or(Refusal::Malformed)?;
+    fill(&mut object, raw, schema.message(), schema).ok_or(Refusal::Malformed)?;
     Ok(Value::Object(object))
 }
 
 fn text(wire: Wire<'_>) -> Option<&str> {
     let Wire::Bytes(bytes) = wire else { return None };
     std::str::from_utf8(bytes).ok()
-}
-
-fn message_name<'a>(schema: Schema<'a>) -> &'a str {
-    match schema.full_name() {
-        "" => schema.node()[MESSAGE].as_str().unwrap_or_default(),
-        name => name,
-    }
 }
 
 /// Reads a message's fields into `object`; those that nobody knows are left out.
@@ -204,7 +195,7 @@ fn value(schema: Schema<'_>, wire: Wire<'_>) -> Option<Value> {
         (_, "number", Wire::Wide(bytes)) => json!(f64::from_le_bytes(bytes)),
         (_, _, Wire::Bytes(bytes)) => {
             let mut object = Map::new();
-            fill(&mut object, bytes, message_name(schema), schema)?;
+            fill(&mut object, bytes, schema.message(), schema)?;
             Value::Object(object)
         }
         _ => return None,

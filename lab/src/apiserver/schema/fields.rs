@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::{ListKind, Schema};
+use crate::apiserver::store::equal;
 
 pub(in crate::apiserver) type Path = Vec<String>;
 pub(in crate::apiserver) type Fields = BTreeSet<Path>;
@@ -26,7 +27,7 @@ pub(in crate::apiserver) struct Comparison {
 fn is_whole(schema: Option<Schema<'_>>, value: &Value) -> bool {
     match value {
         Value::Object(_) => schema.is_some_and(|s| s.is_atomic_map()),
-        Value::Array(_) => schema.is_none_or(|s| s.list() == ListKind::Atomic),
+        Value::Array(_) => schema.is_none_or(|s| *s.list() == ListKind::Atomic),
         _ => true,
     }
 }
@@ -39,8 +40,8 @@ fn segment(schema: Schema<'_>, item: &Value) -> Option<String> {
         ListKind::Map(keys) => {
             let mut pairs = BTreeMap::new();
             for key in keys {
-                let default = || schema.items()?.field(&key)?.default().cloned();
-                pairs.insert(key.clone(), item.get(&key).cloned().or_else(default)?);
+                let default = || schema.items()?.field(key)?.default().cloned();
+                pairs.insert(key.clone(), item.get(key).cloned().or_else(default)?);
             }
             Some(format!("k:{}", json!(pairs)))
         }
@@ -104,10 +105,14 @@ pub(in crate::apiserver) fn compare_field(
 ) -> Comparison {
     let mut found = Comparison::default();
     let (was, now) = (old.get(name), new.get(name));
-    if was != now {
+    if !both_equal(was, now) {
         differ(schema.and_then(|s| s.field(name)), was, now, &vec![format!("f:{name}")], &mut found);
     }
     found
+}
+
+fn both_equal(a: Option<&Value>, b: Option<&Value>) -> bool {
+    a.zip(b).map_or(a.is_none() && b.is_none(), |(a, b)| equal(a, b))
 }
 
 fn differ(schema: Option<Schema<'_>>, old: Option<&Value>, new: Option<&Value>, path: &Path, found: &mut Comparison) {
@@ -118,7 +123,7 @@ fn differ(schema: Option<Schema<'_>>, old: Option<&Value>, new: Option<&Value>, 
         (None, Some(new)) if new.is_null() => return,
         (None, Some(_)) => drop(found.added.insert(path.clone())),
         (Some(_), None) => drop(found.removed.insert(path.clone())),
-        (Some(old), Some(new)) if whole && old != new => drop(found.modified.insert(path.clone())),
+        (Some(old), Some(new)) if whole && !equal(old, new) => drop(found.modified.insert(path.clone())),
         _ => {}
     }
     if whole {
@@ -128,7 +133,7 @@ fn differ(schema: Option<Schema<'_>>, old: Option<&Value>, new: Option<&Value>, 
         // Most of an object is what it was.
         for (name, now) in after {
             let was = before.get(name);
-            if was != Some(now) {
+            if !both_equal(was, Some(now)) {
                 differ(schema.and_then(|s| s.field(name)), was, Some(now), &joined(path, format!("f:{name}")), found);
             }
         }
@@ -256,14 +261,66 @@ pub(in crate::apiserver) fn twice(schema: Option<Schema<'_>>, value: &Value, pat
     found.into_iter().find_map(|(segment, below, child)| twice(below, child, &joined(path, segment)))
 }
 
-#[derive(Default)]
-struct Node {
+/// A set of fields as a tree.
+#[derive(Debug, Default)]
+pub(in crate::apiserver) struct Node {
     member: bool,
     below: BTreeMap<String, Node>,
 }
 
 impl Node {
-    fn write(&self) -> Value {
+    /// What a writer sets who makes `new` where there was only `nothing`: the same as [`compare`] tells, without a path for
+    /// each field. Objects are made more often than all else but statuses.
+    pub fn made(schema: Option<Schema<'_>>, nothing: &Value, new: &Value) -> Self {
+        let mut root = Self::default();
+        root.make(schema, Some(nothing), new);
+        root
+    }
+
+    fn make(&mut self, schema: Option<Schema<'_>>, old: Option<&Value>, new: &Value) {
+        let whole = is_whole(schema, new)
+            || old.is_some_and(|old| old.is_object() != new.is_object() || old.is_array() != new.is_array());
+        self.member = old.map_or(!new.is_null(), |old| whole && old != new);
+        if whole {
+            return;
+        }
+        for (segment, below, child) in children(schema, new) {
+            let was = segment.strip_prefix("f:").and_then(|name| old?.get(name));
+            if both_equal(was, Some(child)) {
+                continue;
+            }
+            let mut node = Self::default();
+            node.make(below, was, child);
+            if !node.is_empty() {
+                self.below.insert(segment, node);
+            }
+        }
+    }
+
+    /// Leaves the fields for which `owns` holds, which looks at their first two names and at how many there are, up to three.
+    pub fn retain(&mut self, owns: impl Fn(&[&str]) -> bool) {
+        let name = |segment: &str| segment.strip_prefix("f:").unwrap_or(segment).to_owned();
+        self.below.retain(|first, node| {
+            let first = name(first);
+            node.member &= owns(&[&first]);
+            node.below.retain(|second, node| {
+                let second = name(second);
+                node.member &= owns(&[&first, &second]);
+                if !owns(&[&first, &second, ""]) {
+                    node.below.clear();
+                }
+                !node.is_empty()
+            });
+            !node.is_empty()
+        });
+    }
+
+    pub fn is_empty(&self) -> bool {
+        !self.member && self.below.is_empty()
+    }
+
+    /// As `fieldsV1`.
+    pub fn write(&self) -> Value {
         let mut map = Map::new();
         if self.member && !self.below.is_empty() {
             map.insert(".".to_owned(), json!({}));
@@ -329,10 +386,10 @@ pub(in crate::apiserver) fn readable(path: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::custom_root;
+    use super::super::{Root, custom_root};
     use super::*;
 
-    fn root() -> Value {
+    fn root() -> Root {
         let spec = json!({"type": "object", "properties": {
             "parts": {
                 "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
@@ -340,14 +397,17 @@ mod tests {
             },
             "plain": {"type": "array", "items": {"type": "string"}},
         }});
-        custom_root(&json!({"schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}})).unwrap()
+        Root::new(
+            custom_root(&json!({"schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}}))
+                .unwrap(),
+        )
     }
 
     #[test]
     fn a_configuration_sets_leaves_and_items() {
         let root = root();
         let config = json!({"spec": {"parts": [{"name": "a", "count": 1}], "plain": ["x"]}});
-        let tree = to_tree(&set_by(Some(Schema::custom(&root)), &config));
+        let tree = to_tree(&set_by(Some(root.schema()), &config));
         let wanted = json!({"f:spec": {
             "f:parts": {"k:{\"name\":\"a\"}": {".": {}, "f:name": {}, "f:count": {}}},
             "f:plain": {},
@@ -361,7 +421,7 @@ mod tests {
         let root = root();
         let of =
             |count: i64, plain: &str| json!({"spec": {"parts": [{"name": "a", "count": count}], "plain": [plain]}});
-        let found = compare(Some(Schema::custom(&root)), &of(1, "x"), &of(2, "y"));
+        let found = compare(Some(root.schema()), &of(1, "x"), &of(2, "y"));
         let names: Vec<String> = found.modified.iter().map(|p| readable(p)).collect();
         assert_eq!(names, [".spec.parts[name=\"a\"].count", ".spec.plain"]);
         assert!(found.added.is_empty() && found.removed.is_empty());
@@ -395,15 +455,43 @@ mod tests {
     }
 
     #[test]
+    fn what_is_made_is_the_same_set_as_what_is_new() {
+        let root = root();
+        let pod = Schema::native("", "v1", "Pod");
+        let containers = json!([{"name": "a", "image": "x", "ports": [{"containerPort": 1, "protocol": "TCP"}]}]);
+        let cases = [
+            (
+                pod,
+                json!({"spec": {}, "metadata": {}}),
+                json!({"metadata": {"labels": {"a": "1"}, "name": "x"},
+                "spec": {"containers": containers, "nodeName": "", "tolerations": [{"key": "a"}], "hostname": null}}),
+            ),
+            (
+                Some(root.schema()),
+                json!({}),
+                json!({"spec": {"parts": [{"name": "a", "count": 1}, {"name": "b"}],
+                "plain": ["x"], "none": null, "other": {}}, "status": {"a": [{"b": 1}]}}),
+            ),
+            (None, json!({"kept": ""}), json!({"kept": "", "a": {"b": {"c": [1]}}, "d": {}})),
+        ];
+        for (schema, nothing, new) in cases {
+            let Comparison { mut added, modified, removed } = compare(schema, &nothing, &new);
+            assert!(removed.is_empty());
+            added.extend(modified);
+            assert_eq!(Node::made(schema, &nothing, &new).write(), to_tree(&added), "{new}");
+        }
+    }
+
+    #[test]
     fn lists_with_keys_are_merged_by_them_and_others_replaced() {
         let root = root();
         let live = json!({"spec": {"parts": [{"name": "a", "count": 1}, {"name": "b"}], "plain": ["x"]}});
         let config = json!({"spec": {"parts": [{"name": "b", "count": 2}], "plain": ["y"]}});
-        let mut merged = merge(Some(Schema::custom(&root)), &live, &config);
+        let mut merged = merge(Some(root.schema()), &live, &config);
         assert_eq!(merged["spec"]["parts"], json!([{"name": "a", "count": 1}, {"name": "b", "count": 2}]));
         assert_eq!(merged["spec"]["plain"], json!(["y"]));
         let gone = ["f:spec", "f:parts", "k:{\"name\":\"a\"}"].map(str::to_owned);
-        remove(Some(Schema::custom(&root)), &mut merged, &gone);
+        remove(Some(root.schema()), &mut merged, &gone);
         assert_eq!(merged["spec"]["parts"], json!([{"name": "b", "count": 2}]));
     }
 }

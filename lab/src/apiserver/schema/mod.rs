@@ -4,14 +4,17 @@
 //! hold anything. Knows nothing of HTTP or of how objects are stored.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use serde_json::{Map, Value, json};
 
 pub(in crate::apiserver) mod fields;
 pub(in crate::apiserver) mod native;
+mod node;
 pub(in crate::apiserver) mod prune;
 pub(in crate::apiserver) mod validate;
+
+use node::{Limits, Node, Properties};
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 const API_VERSION: &str = "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources";
@@ -19,6 +22,8 @@ const KIND: &str = "Kind is a string value representing the REST resource this o
 const METADATA: &str = "Standard object's metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
 /// What a quantity looks like, as generators of CustomResourceDefinitions write it.
 pub(crate) const QUANTITY: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
+/// Names the protobuf message of a place that is no reference.
+pub(super) const MESSAGE: &str = "x-message";
 const REFERENCE: &str = "#/components/schemas/";
 
 static NATIVE: LazyLock<Map<String, Value>> =
@@ -66,165 +71,142 @@ impl std::fmt::Display for At<'_> {
 }
 
 /// How the items of a list belong together.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) enum ListKind {
+    #[default]
     Atomic,
     Set,
     /// Items are told apart by these fields.
     Map(Vec<String>),
 }
 
-/// One node of a schema, references resolved.
+/// One place of a schema, references resolved.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Schema<'a> {
-    node: &'a Value,
-    /// Of a CustomResourceDefinition: an object without properties has no fields at all.
-    custom: bool,
-    /// The short name of the struct that the node is, e.g. `PodSpec`.
-    name: &'a str,
+pub(super) struct Schema<'a>(&'a Node);
+
+/// The schema of a custom resource: as it is told, and as it is looked at.
+#[derive(Debug)]
+pub(super) struct Root {
+    pub json: Value,
+    read: OnceLock<Node>,
+}
+
+/// What was read follows from what is told.
+impl PartialEq for Root {
+    fn eq(&self, other: &Self) -> bool {
+        self.json == other.json
+    }
+}
+impl Eq for Root {}
+
+impl Root {
+    pub fn new(json: Value) -> Self {
+        Self { json, read: OnceLock::new() }
+    }
+
+    pub fn schema(&self) -> Schema<'_> {
+        Schema::new(self.read.get_or_init(|| Node::new(&self.json, true)))
+    }
 }
 
 impl<'a> Schema<'a> {
-    fn new(node: &'a Value, custom: bool) -> Self {
-        match node["$ref"].as_str().and_then(|r| r.strip_prefix(REFERENCE)) {
-            Some(name) => match NATIVE.get(name) {
-                Some(schema) => Self { node: schema, custom: false, name },
-                None => Self { node, custom: false, name: "" },
-            },
-            None => Self { node, custom, name: "" },
-        }
+    fn new(node: &'a Node) -> Self {
+        Self(node.resolved())
     }
 
     /// Of a native kind.
     pub fn native(group: &str, version: &str, kind: &str) -> Option<Schema<'static>> {
-        let name = native_name(group, version, kind)?;
-        Some(Schema { node: NATIVE.get(name)?, custom: false, name })
+        Schema::named(native_name(group, version, kind)?)
     }
 
     /// By its OpenAPI name.
     pub fn named(name: &str) -> Option<Schema<'static>> {
-        let (name, node) = NATIVE.get_key_value(name)?;
-        Some(Schema { node, custom: false, name })
+        Node::named(name).map(Schema::new)
     }
 
-    /// Of a custom resource, made by [`custom_root`].
-    pub fn custom(root: &'a Value) -> Self {
-        Self::new(root, true)
-    }
-
-    pub fn node(&self) -> &'a Value {
-        self.node
-    }
     pub fn is_custom(&self) -> bool {
-        self.custom
-    }
-    fn flag(&self, name: &str) -> bool {
-        self.node[name] == json!(true)
+        self.0.custom
     }
     pub fn kind(&self) -> &'a str {
-        self.node["type"].as_str().unwrap_or_default()
+        &self.0.kind
     }
     pub fn format(&self) -> &'a str {
-        self.node["format"].as_str().unwrap_or_default()
+        &self.0.format
     }
     pub fn is_int_or_string(&self) -> bool {
-        if self.custom {
-            return self.flag("x-kubernetes-int-or-string");
-        }
-        self.format() == "int-or-string" || self.node["oneOf"].is_array()
+        self.0.int_or_string
     }
     pub fn is_nullable(&self) -> bool {
-        self.flag("nullable")
+        self.0.nullable
     }
     pub fn default(&self) -> Option<&'a Value> {
-        self.node.get("default")
+        self.0.default.as_ref()
     }
-
+    /// Something in it, however deep, may have a default.
+    pub fn has_defaults(&self) -> bool {
+        self.0.defaulted
+    }
     /// Fields that the schema does not name are kept.
     pub fn is_open(&self) -> bool {
-        if self.flag("x-kubernetes-preserve-unknown-fields") {
-            return true;
-        }
-        let unnamed = self.node.get("properties").is_none() && self.node.get("additionalProperties").is_none();
-        // `additionalProperties: true`, or a native type that takes anything.
-        self.node["additionalProperties"] == json!(true) || (!self.custom && unnamed && !self.is_int_or_string())
+        self.0.open
     }
-
     /// A map with keys of the writer's own, not a struct.
     pub fn is_map(&self) -> bool {
-        self.node.get("additionalProperties").is_some()
+        self.0.map
+    }
+    /// It says which fields there are, if only that there are none.
+    pub fn has_properties(&self) -> bool {
+        self.0.properties.is_some()
     }
 
     /// The schema of a field; `None` when it has none.
     pub fn field(&self, name: &str) -> Option<Schema<'a>> {
-        if let Some(node) = self.node["properties"].get(name) {
-            return Some(Self::new(node, self.custom));
-        }
-        let rest = self.node.get("additionalProperties").filter(|rest| rest.is_object())?;
-        Some(Self::new(rest, self.custom))
+        let own = self.0.properties.as_ref().and_then(|fields| fields.get(name));
+        own.or(self.0.rest.as_deref()).map(Self::new)
     }
 
     /// Whether the field is one of the struct's own.
     pub fn names(&self, field: &str) -> bool {
-        self.node["properties"].get(field).is_some()
+        self.0.properties.as_ref().is_some_and(|fields| fields.get(field).is_some())
     }
 
+    /// Its own fields, in the schema's order.
     pub fn properties(&self) -> impl Iterator<Item = (&'a str, Schema<'a>)> + use<'a> {
-        let custom = self.custom;
-        self.node["properties"].as_object().into_iter().flatten().map(move |(k, v)| (k.as_str(), Self::new(v, custom)))
+        self.0.properties.iter().flat_map(Properties::iter).map(|(name, node)| (name, Self::new(node)))
     }
 
     pub fn items(&self) -> Option<Schema<'a>> {
-        self.node.get("items").filter(|i| i.is_object()).map(|items| Self::new(items, self.custom))
+        self.0.items.as_deref().map(Self::new)
     }
-
-    /// The schemas below `allOf`, `anyOf` or `oneOf`.
-    pub fn choices(&self, word: &str) -> Vec<Schema<'a>> {
-        let list = self.node[word].as_array().into_iter().flatten();
-        list.map(|node| Self::new(node, self.custom)).collect()
+    pub fn limits(&self) -> Option<&'a Limits> {
+        self.0.limits.as_deref()
     }
-
-    /// The schema that a value must not have.
-    pub fn not(&self) -> Option<Schema<'a>> {
-        self.node.get("not").filter(|not| not.is_object()).map(|not| Self::new(not, self.custom))
+    pub fn required(&self) -> &'a [String] {
+        &self.0.required
     }
-
-    pub fn required(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.node["required"].as_array().into_iter().flatten().filter_map(Value::as_str)
+    pub fn list(&self) -> &'a ListKind {
+        &self.0.list
     }
-
-    pub fn list(&self) -> ListKind {
-        match self.node["x-kubernetes-list-type"].as_str() {
-            Some("set") => ListKind::Set,
-            Some("map") => {
-                let keys = self.node["x-kubernetes-list-map-keys"].as_array().into_iter().flatten();
-                ListKind::Map(keys.filter_map(Value::as_str).map(str::to_owned).collect())
-            }
-            _ => ListKind::Atomic,
-        }
-    }
-
     pub fn is_atomic_map(&self) -> bool {
-        self.node["x-kubernetes-map-type"] == json!("atomic")
-    }
-
-    /// `io.k8s.api.core.v1.PodSpec`; empty where the schema is not one that others refer to.
-    pub fn full_name(&self) -> &'a str {
-        self.name
+        self.0.atomic_map
     }
 
     /// `PodSpec` of `io.k8s.api.core.v1.PodSpec`.
     pub fn short_name(&self) -> &'a str {
-        self.name.rsplit('.').next().unwrap_or_default()
+        self.0.name.rsplit('.').next().unwrap_or_default()
+    }
+    /// The protobuf message that it is.
+    pub fn message(&self) -> &'a str {
+        if self.0.name.is_empty() { &self.0.message } else { &self.0.name }
     }
 
     /// The key that strategic merge tells list items apart by.
     pub fn patch_key(&self) -> Option<&'a str> {
-        self.node["x-kubernetes-patch-merge-key"].as_str()
+        self.0.patch_key.as_deref()
     }
     /// Strategic merge joins the list rather than replaces it.
     pub fn patch_merges(&self) -> bool {
-        self.node["x-kubernetes-patch-strategy"].as_str().is_some_and(|s| s.split(',').any(|s| s == "merge"))
+        self.0.patch_merges
     }
 }
 

@@ -12,7 +12,7 @@ pub(in crate::apiserver) fn prune(schema: Schema<'_>, value: &mut Value, unknown
 fn prune_at(schema: Schema<'_>, value: &mut Value, path: &At<'_>, unknown: &mut Vec<String>) {
     match value {
         Value::Object(map) => {
-            if schema.kind() != "object" && schema.node().get("properties").is_none() && !schema.is_open() {
+            if schema.kind() != "object" && !schema.has_properties() && !schema.is_open() {
                 return;
             }
             map.retain(|name, value| {
@@ -43,12 +43,11 @@ fn prune_at(schema: Schema<'_>, value: &mut Value, path: &At<'_>, unknown: &mut 
 pub(in crate::apiserver) fn tidy(schema: Schema<'_>, value: &mut Value) {
     match value {
         Value::Object(map) => {
-            for (name, value) in map.iter_mut() {
-                if let Some(field) = schema.field(name) {
-                    tidy(field, value);
-                }
-            }
-            map.retain(|name, value| keeps(schema, name, value));
+            map.retain(|name, value| {
+                let Some(field) = schema.field(name) else { return true };
+                tidy(field, value);
+                keeps(schema, field, name, value)
+            });
         }
         Value::Array(list) => {
             if let Some(items) = schema.items() {
@@ -59,12 +58,11 @@ pub(in crate::apiserver) fn tidy(schema: Schema<'_>, value: &mut Value) {
     }
 }
 
-fn keeps(schema: Schema<'_>, name: &str, value: &Value) -> bool {
-    let Some(field) = schema.field(name) else { return true };
+fn keeps(schema: Schema<'_>, field: Schema<'_>, name: &str, value: &Value) -> bool {
     if value.is_null() {
         return field.is_nullable() || field.is_open() && schema.is_custom();
     }
-    if schema.is_custom() || schema.is_map() || schema.required().any(|r| r == name) {
+    if schema.is_custom() || schema.is_map() || schema.required().iter().any(|r| r == name) {
         return true;
     }
     match value {
@@ -76,6 +74,9 @@ fn keeps(schema: Schema<'_>, name: &str, value: &Value) -> bool {
 
 /// Fills in what is missing and has a default.
 pub(in crate::apiserver) fn defaults(schema: Schema<'_>, value: &mut Value) {
+    if !schema.has_defaults() {
+        return;
+    }
     match value {
         Value::Object(map) => {
             for (name, field) in schema.properties() {
@@ -184,11 +185,11 @@ impl<'de> serde::de::Visitor<'de> for Seed<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Schema, custom_root};
+    use super::super::{Root, Schema, custom_root};
     use super::*;
     use serde_json::json;
 
-    fn schema() -> Value {
+    fn schema() -> Root {
         let spec = json!({
             "type": "object",
             "properties": {
@@ -198,7 +199,10 @@ mod tests {
                 "parts": {"type": "array", "items": {"type": "object", "properties": {"name": {"type": "string"}}}},
             },
         });
-        custom_root(&json!({"schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}})).unwrap()
+        Root::new(
+            custom_root(&json!({"schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}}))
+                .unwrap(),
+        )
     }
 
     #[test]
@@ -209,7 +213,7 @@ mod tests {
             "spec": {"sze": 1, "free": {"any": 1}, "bare": {"gone": 1}, "parts": [{"name": "a"}, {"nam": "b"}]},
         });
         let mut unknown = Vec::new();
-        prune(Schema::custom(&schema), &mut object, &mut unknown);
+        prune(schema.schema(), &mut object, &mut unknown);
         assert_eq!(unknown, ["metadata.nmae", "spec.sze", "spec.bare.gone", "spec.parts[1].nam"]);
         assert_eq!(object["spec"], json!({"free": {"any": 1}, "bare": {}, "parts": [{"name": "a"}, {}]}));
     }
@@ -218,8 +222,8 @@ mod tests {
     fn nulls_make_room_for_defaults() {
         let schema = schema();
         let mut object = json!({"spec": {"size": null}});
-        tidy(Schema::custom(&schema), &mut object);
-        defaults(Schema::custom(&schema), &mut object);
+        tidy(schema.schema(), &mut object);
+        defaults(schema.schema(), &mut object);
         assert_eq!(object["spec"]["size"], 3);
     }
 

@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::node::Node;
 use super::{At, ListKind, Schema};
 
 /// A refused value.
@@ -62,7 +63,7 @@ impl Check {
 
     fn object(&mut self, schema: Schema<'_>, value: &Value, path: &At<'_>) {
         let Some(map) = value.as_object() else { return };
-        for name in schema.required().filter(|name| !map.contains_key(*name)) {
+        for name in schema.required().iter().filter(|name| !map.contains_key(*name)) {
             self.refuse(&At::Field(path, name), "FieldValueRequired", "Required value".to_owned());
         }
         for (name, value) in map {
@@ -91,7 +92,9 @@ impl Check {
         match value {
             Value::Object(map) => {
                 self.object(schema, value, path);
-                self.count(schema, path, map.len(), ["maxProperties", "minProperties"], "properties");
+                if let Some(limits) = schema.limits() {
+                    self.count(path, map.len(), limits.properties, "properties");
+                }
             }
             Value::Array(list) => self.list(schema, list, path),
             Value::String(text) => self.text(schema, text, path),
@@ -123,31 +126,29 @@ impl Check {
 
     /// `allOf`, `anyOf`, `oneOf`, `not`.
     fn choices(&mut self, schema: Schema<'_>, value: &Value, path: &At<'_>) {
-        if !["allOf", "anyOf", "oneOf", "not"].iter().any(|word| schema.node().get(word).is_some()) {
-            return;
-        }
+        let Some(limits) = schema.limits() else { return };
         let shown = match value {
             Value::Object(_) | Value::Array(_) => json!(""),
             other => other.clone(),
         };
-        for all in schema.choices("allOf") {
-            self.value(all, value, path);
+        for all in &limits.all {
+            self.value(Schema::new(all), value, path);
         }
-        let any = schema.choices("anyOf");
-        if !any.is_empty() && !any.iter().any(|one| self.passes(*one, value, path)) {
+        let passes = |one: &&Node| self.passes(Schema::new(one), value, path);
+        if !limits.any.is_empty() && limits.any.iter().filter(passes).count() == 0 {
             self.invalid(path, &shown, "must validate at least one schema (anyOf)");
         }
-        let one = schema.choices("oneOf");
-        if !one.is_empty() && one.iter().filter(|one| self.passes(**one, value, path)).count() != 1 {
+        let passes = |one: &&Node| self.passes(Schema::new(one), value, path);
+        if !limits.one.is_empty() && limits.one.iter().filter(passes).count() != 1 {
             self.invalid(path, &shown, "must validate one and only one schema (oneOf)");
         }
-        if schema.not().is_some_and(|not| self.passes(not, value, path)) {
+        if limits.not.as_ref().is_some_and(|not| self.passes(Schema::new(not), value, path)) {
             self.invalid(path, &shown, "must not validate the schema (not)");
         }
     }
 
     fn allowed(&mut self, schema: Schema<'_>, value: &Value, path: &At<'_>) {
-        let Some(allowed) = schema.node()["enum"].as_array() else { return };
+        let Some(allowed) = schema.limits().and_then(|limits| limits.allowed.as_ref()) else { return };
         if !allowed.contains(value) {
             let list: Vec<String> = allowed.iter().map(Value::to_string).collect();
             let message = format!("Unsupported value: {value}: supported values: {}", list.join(", "));
@@ -155,19 +156,20 @@ impl Check {
         }
     }
 
-    fn count(&mut self, schema: Schema<'_>, path: &At<'_>, count: usize, [most, least]: [&str; 2], noun: &str) {
-        let bound = |name: &str| schema.node()[name].as_u64().and_then(|n| usize::try_from(n).ok());
-        if let Some(most) = bound(most).filter(|most| count > *most) {
+    fn count(&mut self, path: &At<'_>, count: usize, [most, least]: [Option<usize>; 2], noun: &str) {
+        if let Some(most) = most.filter(|most| count > *most) {
             let message = format!("Too many: {count}: must have at most {most} items");
             self.refuse(path, "FieldValueTooMany", message);
         }
-        if let Some(least) = bound(least).filter(|least| count < *least) {
+        if let Some(least) = least.filter(|least| count < *least) {
             self.invalid(path, &json!(count), &format!("should have at least {least} {noun}"));
         }
     }
 
     fn list(&mut self, schema: Schema<'_>, list: &[Value], path: &At<'_>) {
-        self.count(schema, path, list.len(), ["maxItems", "minItems"], "items");
+        if let Some(limits) = schema.limits() {
+            self.count(path, list.len(), limits.items, "items");
+        }
         if let Some(items) = schema.items() {
             for (at, item) in list.iter().enumerate() {
                 self.value(items, item, &At::Item(path, at));
@@ -190,19 +192,19 @@ impl Check {
     }
 
     fn text(&mut self, schema: Schema<'_>, text: &str, path: &At<'_>) {
-        let node = schema.node();
-        let length = text.chars().count();
-        if let Some(most) = node["maxLength"].as_u64().filter(|most| length as u64 > *most) {
-            self.refuse(path, "FieldValueTooLong", format!("Too long: may not be more than {most} bytes"));
-            return;
-        }
-        if let Some(least) = node["minLength"].as_u64().filter(|least| (length as u64) < *least) {
-            self.invalid(path, &json!(text), &format!("should be at least {least} chars long"));
-        }
-        if let Some(pattern) = node["pattern"].as_str()
-            && regex::Regex::new(pattern).is_ok_and(|p| !p.is_match(text))
-        {
-            self.invalid(path, &json!(text), &format!("should match '{pattern}'"));
+        if let Some(limits) = schema.limits() {
+            let [most, least] = limits.length;
+            let length = text.chars().count() as u64;
+            if let Some(most) = most.filter(|most| length > *most) {
+                self.refuse(path, "FieldValueTooLong", format!("Too long: may not be more than {most} bytes"));
+                return;
+            }
+            if let Some(least) = least.filter(|least| length < *least) {
+                self.invalid(path, &json!(text), &format!("should be at least {least} chars long"));
+            }
+            if let Some(pattern) = limits.missed(text) {
+                self.invalid(path, &json!(text), &format!("should match '{pattern}'"));
+            }
         }
         let fits = match schema.format() {
             "date-time" => text.parse::<jiff::Timestamp>().is_ok(),
@@ -218,12 +220,12 @@ impl Check {
     }
 
     fn number(&mut self, schema: Schema<'_>, value: &Value, path: &At<'_>) {
-        let (node, number) = (schema.node(), value.as_f64().unwrap_or_default());
-        let bound = |name: &str| node[name].as_f64();
-        if let Some(most) = bound("maximum").filter(|most| number > *most) {
+        let Some(limits) = schema.limits() else { return };
+        let ([most, least], number) = (limits.number, value.as_f64().unwrap_or_default());
+        if let Some(most) = most.filter(|most| number > *most) {
             self.invalid(path, value, &format!("should be less than or equal to {most}"));
         }
-        if let Some(least) = bound("minimum").filter(|least| number < *least) {
+        if let Some(least) = least.filter(|least| number < *least) {
             self.invalid(path, value, &format!("should be greater than or equal to {least}"));
         }
     }
@@ -231,13 +233,13 @@ impl Check {
 
 #[cfg(test)]
 mod tests {
-    use super::super::custom_root;
+    use super::super::{Root, custom_root};
     use super::*;
 
     fn messages(spec: &Value, object: &Value) -> Vec<String> {
         let root = json!({"schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}});
-        let root = custom_root(&root).unwrap();
-        let causes = validate(Schema::custom(&root), &json!({ "spec": object }), "");
+        let root = Root::new(custom_root(&root).unwrap());
+        let causes = validate(root.schema(), &json!({ "spec": object }), "");
         causes.into_iter().map(|c| format!("{}: {}", c.field, c.message)).collect()
     }
 
