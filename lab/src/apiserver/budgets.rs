@@ -48,7 +48,7 @@ fn status(state: &State, budget: &Value, pods: &[Arc<Value>]) -> Value {
     let pods: Vec<&Value> = pods.iter().filter(takes).map(|pod| &**pod).collect();
     let healthy = count(pods.iter().filter(|pod| is_ready(pod)).count());
     let (expected, desired) = wanted(&budget["spec"], count(pods.len()), || scale(state, &pods));
-    let allowed = if expected > 0 { (healthy - desired).max(0) } else { 0 };
+    let allowed = if expected > 0 { healthy.saturating_sub(desired).max(0) } else { 0 };
     json!({
         "observedGeneration": budget["metadata"]["generation"],
         "disruptionsAllowed": allowed,
@@ -68,7 +68,7 @@ fn wanted(spec: &Value, there: i64, scale: impl Fn() -> i64) -> (i64, i64) {
     let (most, least) = (&spec["maxUnavailable"], &spec["minAvailable"]);
     if !most.is_null() {
         let expected = scale();
-        return (expected, (expected - share(most, expected)).max(0));
+        return (expected, expected.saturating_sub(share(most, expected)).max(0));
     }
     match least.as_i64() {
         Some(least) => (there, least),
@@ -83,7 +83,7 @@ fn wanted(spec: &Value, there: i64, scale: impl Fn() -> i64) -> (i64, i64) {
 /// A number, or a percentage of `whole`, rounded up.
 fn share(value: &Value, whole: i64) -> i64 {
     let percent = value.as_str().and_then(|text| text.trim_end_matches('%').parse::<i64>().ok()).unwrap_or_default();
-    value.as_i64().unwrap_or_else(|| (percent * whole + 99).div_euclid(100))
+    value.as_i64().unwrap_or_else(|| percent.saturating_mul(whole).saturating_add(99).div_euclid(100))
 }
 
 /// The replicas that the pods' controllers want, each counted once. A pod without a controller that has such a number is

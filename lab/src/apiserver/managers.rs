@@ -170,7 +170,7 @@ pub(super) fn updated(def: &ResourceDef, by: Writer<'_>, old: Option<&Value>, ne
     let nothing = if def.custom || old.is_some() { nothing } else { empty_structs(schema, new) };
     let own = Entry::new(manager, "Update", def.api_version(), part);
     if old.is_none() && sent.is_none() {
-        let mut set_by = fields::Node::made(schema, &nothing, new);
+        let mut set_by = fields::Tree::made(schema, &nothing, new);
         set_by.retain(|names| is_ownable(def, part, names));
         let entries = if set_by.is_empty() { Vec::new() } else { vec![own.with(set_by.write())] };
         return set(new, entries);

@@ -85,15 +85,15 @@ impl Copier {
         self.body["metadata"]["labels"]["sourceHost"].as_str()
     }
 
-    /// Makes it, where it is not there.
-    pub async fn start(&self) -> Result<(), kube::Error> {
+    /// Makes it, where it is not there; whether there is room for it.
+    pub async fn start(&self) -> Result<bool, kube::Error> {
         let mut body = self.body.clone();
         body["spec"]["nodeName"] = json!(node(&self.api.clone().into_client()).await);
         let pod = serde_json::from_value(body).map_err(kube::Error::SerdeError)?;
         match self.api.create(&PostParams::default(), &pod).await {
             // It comes when there is room.
-            Err(kube::Error::Api(refused)) if refused.code == 403 => Ok(()),
-            made => tolerate(made, 409),
+            Err(kube::Error::Api(refused)) if refused.code == 403 => Ok(false),
+            made => tolerate(made, 409).map(|()| true),
         }
     }
 

@@ -167,10 +167,12 @@ async fn bind(claim: Arc<PersistentVolumeClaim>, options: Arc<StorageOptions>) -
                     options.events.normal(&of, teller, "PopulatorThrottled", &why).await;
                     return Ok(Action::requeue(LOOK));
                 }
-                populator.start().await?;
+                let began = populator.start().await?;
                 drop(turn);
-                let of = claim.object_ref(&());
-                options.events.normal(&of, TELLS, "PopulatorCreated", "Populator started").await;
+                if began {
+                    let of = claim.object_ref(&());
+                    options.events.normal(&of, TELLS, "PopulatorCreated", "Populator started").await;
+                }
                 return Ok(Action::requeue(LOOK));
             }
             Some(age) if age < time => return Ok(Action::requeue(LOOK.min(time.saturating_sub(age)))),

@@ -263,12 +263,12 @@ pub(in crate::apiserver) fn twice(schema: Option<Schema<'_>>, value: &Value, pat
 
 /// A set of fields as a tree.
 #[derive(Debug, Default)]
-pub(in crate::apiserver) struct Node {
+pub(in crate::apiserver) struct Tree {
     member: bool,
-    below: BTreeMap<String, Node>,
+    below: BTreeMap<String, Tree>,
 }
 
-impl Node {
+impl Tree {
     /// What a writer sets who makes `new` where there was only `nothing`: the same as [`compare`] tells, without a path for
     /// each field. Objects are made more often than all else but statuses.
     pub fn made(schema: Option<Schema<'_>>, nothing: &Value, new: &Value) -> Self {
@@ -280,7 +280,7 @@ impl Node {
     fn make(&mut self, schema: Option<Schema<'_>>, old: Option<&Value>, new: &Value) {
         let whole = is_whole(schema, new)
             || old.is_some_and(|old| old.is_object() != new.is_object() || old.is_array() != new.is_array());
-        self.member = old.map_or(!new.is_null(), |old| whole && old != new);
+        self.member = old.map_or(!new.is_null(), |old| whole && !equal(old, new));
         if whole {
             return;
         }
@@ -291,7 +291,10 @@ impl Node {
             }
             let mut node = Self::default();
             node.make(below, was, child);
-            if !node.is_empty() {
+            // Of items with the same keys the last counts.
+            if node.is_empty() {
+                self.below.remove(&segment);
+            } else {
                 self.below.insert(segment, node);
             }
         }
@@ -299,6 +302,7 @@ impl Node {
 
     /// Leaves the fields for which `owns` holds, which looks at their first two names and at how many there are, up to three.
     pub fn retain(&mut self, owns: impl Fn(&[&str]) -> bool) {
+        self.member &= owns(&[]);
         let name = |segment: &str| segment.strip_prefix("f:").unwrap_or(segment).to_owned();
         self.below.retain(|first, node| {
             let first = name(first);
@@ -332,7 +336,7 @@ impl Node {
 
 /// As `fieldsV1`: a node with `.` is itself in the set, beside what is below it.
 pub(in crate::apiserver) fn to_tree(fields: &Fields) -> Value {
-    let mut root = Node::default();
+    let mut root = Tree::default();
     for path in fields {
         let node = path.iter().fold(&mut root, |node, segment| node.below.entry(segment.clone()).or_default());
         node.member = true;
@@ -478,7 +482,7 @@ mod tests {
             let Comparison { mut added, modified, removed } = compare(schema, &nothing, &new);
             assert!(removed.is_empty());
             added.extend(modified);
-            assert_eq!(Node::made(schema, &nothing, &new).write(), to_tree(&added), "{new}");
+            assert_eq!(Tree::made(schema, &nothing, &new).write(), to_tree(&added), "{new}");
         }
     }
 

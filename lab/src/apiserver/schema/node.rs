@@ -83,11 +83,13 @@ static NODES: LazyLock<HashMap<&'static str, OnceLock<Node>>> =
 
 impl Node {
     pub fn new(json: &Value, custom: bool) -> Self {
-        if let Some(name) = json["$ref"].as_str().and_then(|r| r.strip_prefix(REFERENCE)) {
+        let name = json["$ref"].as_str().and_then(|r| r.strip_prefix(REFERENCE));
+        if let Some(name) = name.filter(|name| NATIVE.contains_key(*name)) {
             let reference = Reference { name: name.to_owned(), found: OnceLock::new() };
-            // Where nobody knows the name, anything may be.
-            return Self { reference: Some(reference), defaulted: true, open: true, ..Self::default() };
+            return Self { reference: Some(reference), defaulted: true, ..Self::default() };
         }
+        // A name that nobody knows says nothing; what is beside it counts.
+        let custom = custom && name.is_none();
         let flag = |name: &str| json[name] == json!(true);
         let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
         let below = |name: &str| json.get(name).filter(|v| v.is_object()).map(|v| Box::new(Self::new(v, custom)));

@@ -3,7 +3,6 @@
 
 use serde_json::{Map, Value, json};
 
-use super::node::Node;
 use super::{At, ListKind, Schema};
 
 /// A refused value.
@@ -134,12 +133,11 @@ impl Check {
         for all in &limits.all {
             self.value(Schema::new(all), value, path);
         }
-        let passes = |one: &&Node| self.passes(Schema::new(one), value, path);
-        if !limits.any.is_empty() && limits.any.iter().filter(passes).count() == 0 {
+        if !limits.any.is_empty() && !limits.any.iter().any(|one| self.passes(Schema::new(one), value, path)) {
             self.invalid(path, &shown, "must validate at least one schema (anyOf)");
         }
-        let passes = |one: &&Node| self.passes(Schema::new(one), value, path);
-        if !limits.one.is_empty() && limits.one.iter().filter(passes).count() != 1 {
+        let fitting = limits.one.iter().filter(|one| self.passes(Schema::new(one), value, path)).count();
+        if !limits.one.is_empty() && fitting != 1 {
             self.invalid(path, &shown, "must validate one and only one schema (oneOf)");
         }
         if limits.not.as_ref().is_some_and(|not| self.passes(Schema::new(not), value, path)) {

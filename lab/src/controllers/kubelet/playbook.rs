@@ -11,7 +11,7 @@ use super::{Ended, KubeletOptions};
 use crate::apiserver::LOG_ANNOTATION;
 
 /// Simulated time that a playbook runs.
-pub(in crate::controllers) const TIME: Duration = Duration::from_secs(150);
+const TIME: Duration = Duration::from_secs(150);
 const PLAYBOOK: &str = "playbook.yml";
 
 pub async fn run(options: &KubeletOptions, pod: &Pod, config_map: &str) -> Result<Ended, kube::Error> {
@@ -20,12 +20,20 @@ pub async fn run(options: &KubeletOptions, pod: &Pod, config_map: &str) -> Resul
     let found = maps.get_opt(config_map).await?;
     let playbook = found.and_then(|map| map.data?.remove(PLAYBOOK)).unwrap_or_default();
     let ended = ended(&playbook);
-    // One that fails does not come to its end: with the second pod of its Job it takes as long as one that goes well.
-    options.clock.sleep(if ended == Ended::Well { TIME } else { TIME / 2 }).await;
+    options.clock.sleep(takes(&playbook)).await;
     let pods: Api<Pod> = Api::namespaced(options.client.clone(), &namespace);
     let log = json!({"metadata": {"annotations": {LOG_ANNOTATION: output(&playbook)}}});
     pods.patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(log)).await?;
     Ok(ended)
+}
+
+/// Simulated time. One that fails does not come to its end: with the second pod of its Job it takes as long as one that
+/// goes well.
+pub fn takes(playbook: &str) -> Duration {
+    match ended(playbook) {
+        Ended::Well => TIME,
+        Ended::Badly(_) => TIME / 2,
+    }
 }
 
 /// How its container ends.

@@ -20,7 +20,6 @@ use crate::api::forklift::{
     Conversion, ConversionSnapshot, ConversionStatus, InspectionConcern, InspectionFilesystem, InspectionResult,
     ObjRef, OsInfo, Provider,
 };
-use crate::controllers::copiers::node;
 use crate::controllers::kubelet::inspection;
 use crate::controllers::objects::{Restart, one_task_each};
 use crate::controllers::pod_status::{Ended, Stage};
@@ -158,7 +157,7 @@ impl Inspection<'_> {
         let labels = json!({"forklift.app": "deep-inspection", "conversion": self.conversion.name_any(),
             "conversion-type": DEEP});
         let mut body = pod(&self.conversion.name_any(), labels, spec.vddk_image.as_deref(), vm, moref, secret);
-        body["spec"]["nodeName"] = json!(node(&self.mtv.client).await);
+        pods::place(self.mtv, &mut body).await;
         let body: Pod = serde_json::from_value(body).map_err(|error| error.to_string())?;
         let made = pods.create(&PostParams::default(), &body).await.map_err(said::by)?;
         let name = made.name_any();

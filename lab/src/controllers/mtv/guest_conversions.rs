@@ -14,7 +14,6 @@ use super::execute::Walk;
 use super::pods::Worker;
 use super::{conversions, pods, target, transfers, vddk};
 use crate::api::forklift::Conversion;
-use crate::controllers::copiers::node;
 use crate::controllers::pod_status::{Ended, Stage};
 
 /// virt-v2v copies the disks, too.
@@ -194,7 +193,7 @@ pub(super) async fn inspect(walk: &Walk<'_>, snapshot: &str) -> Option<Inspectio
     labels["conversion"] = json!(made.name);
     labels["forklift.app"] = json!("deep-inspection");
     let mut body = conversions::pod(&made.name, labels, image.as_deref(), &walk.vm.id, snapshot, &secret);
-    body["spec"]["nodeName"] = json!(node(&run.mtv.client).await);
+    super::pods::place(&run.mtv, &mut body).await;
     let pods: Api<Pod> = Api::namespaced(run.mtv.client.clone(), &namespace);
     let pod = match serde_json::from_value(body) {
         Ok(body) => pods.create(&PostParams::default(), &body).await.ok(),

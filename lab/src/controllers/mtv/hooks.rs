@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::conditions::{condition, settle, write_status};
 use super::execute::Walk;
-use super::{Mtv, MtvVersion, jobs};
+use super::{Mtv, MtvVersion, jobs, target};
 use crate::api::forklift::{Hook, HookStatus, Migration, Plan};
 use crate::apiserver::LOG_ANNOTATION;
 use crate::controllers::kubelet::playbook;
@@ -180,7 +180,9 @@ impl Runner<'_> {
     /// What the playbook is run with. Nobody in the lab reads the workload, so that it names the VM and no more.
     fn config_map(&self) -> Value {
         let yaml = |value: &Value| serde_saphyr::to_string(value).unwrap_or_default();
-        json!({"metadata": {"generateName": self.prefix(), "labels": self.labels}, "data": {
+        // Until the Job is there it is the Plan's: a VM may be canceled in between.
+        let owner = json!([kube::Resource::owner_ref(self.plan, &())]);
+        json!({"metadata": {"generateName": self.prefix(), "labels": self.labels, "ownerReferences": owner}, "data": {
             "playbook.yml": self.playbook(), "plan.yml": yaml(&lower(json!(self.plan.spec))),
             "workload.yml": yaml(&json!({"id": self.vm.id, "name": self.vm.name}))}})
     }
@@ -210,11 +212,16 @@ impl Runner<'_> {
 
     /// Where no kubelet does: the pods that the Job's controller has made end as the playbook would.
     async fn play(&self, job: &Job) {
-        self.mtv.clock.sleep(playbook::TIME).await;
         let (pods, text): (Api<Pod>, _) = (self.api(), self.playbook());
         let of_job = ListParams::default().labels(&format!("batch.kubernetes.io/job-name={}", job.name_any()));
         let all = pods.list(&of_job).await.map(|list| list.items).unwrap_or_default();
-        for pod in all.iter().filter(|pod| !pod_status::is_over(pod)) {
+        let works: Vec<&Pod> = all.iter().filter(|pod| !pod_status::is_over(pod)).collect();
+        // The Job's controller has not yet said what became of the last one.
+        if works.is_empty() {
+            return;
+        }
+        self.mtv.clock.sleep(playbook::takes(&text)).await;
+        for pod in works {
             let log = Patch::Merge(json!({"metadata": {"annotations": {LOG_ANNOTATION: playbook::output(&text)}}}));
             let _ = pods.patch(&pod.name_any(), &PatchParams::default(), &log).await;
             let _ = pod_status::tell(&pods, pod, Stage::Over(&playbook::ended(&text)), None).await;
@@ -253,7 +260,7 @@ async fn remove(client: &kube::Client, plan: &Plan, version: MtvVersion, of_vm: 
     let namespace = if version.at_least(12) { &own } else { &plan.spec.target_namespace };
     let labels = format!("plan={},resource={RESOURCE}{of_vm}", plan.uid().unwrap_or_default());
     let api: Api<Job> = Api::namespaced(client.clone(), namespace);
-    let _ = api.delete_collection(&DeleteParams::background(), &ListParams::default().labels(&labels)).await;
+    target::delete_each(&api, &ListParams::default().labels(&labels), &DeleteParams::background()).await;
 }
 
 #[cfg(test)]

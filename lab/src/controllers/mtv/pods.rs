@@ -55,6 +55,13 @@ pub(super) struct Workers {
     conversion: Option<guest_conversions::Made>,
 }
 
+/// A node, where the lab plays its kubelet. A real API server deletes a pod that has one only when its kubelet says so.
+pub(super) async fn place(mtv: &Mtv, pod: &mut Value) {
+    if mtv.nodes {
+        pod["spec"]["nodeName"] = json!(node(&mtv.client).await);
+    }
+}
+
 impl Workers {
     /// Makes them: one a disk, of virt-v2v one. On a cluster that a URL leads to there are none: MTV has no more rights
     /// there than its token, and nobody here plays that cluster's kubelet, which tells what becomes of a pod.
@@ -74,7 +81,7 @@ impl Workers {
         };
         let mut workers = Self { worker, pods: Vec::new(), logs: Vec::new(), claims, conversion };
         for (index, mut body) in bodies.into_iter().enumerate() {
-            body["spec"]["nodeName"] = json!(node(&walk.run.target).await);
+            place(&walk.run.mtv, &mut body).await;
             if let Some(conversion) = &workers.conversion {
                 conversion.mark(&mut body);
             }

@@ -171,7 +171,7 @@ pub(super) async fn archived(client: &kube::Client, plan: &Plan) {
     let own = ListParams::default().labels(&format!("migration={migration},vmID"));
     for resource in [resource(OVIRT), resource(OPENSTACK), offload::resource()] {
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
-        let _ = api.delete_collection(&DeleteParams::default(), &own).await;
+        target::delete_each(&api, &own, &DeleteParams::default()).await;
     }
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     // Up to 2.11 their pods bear no VM's id.

@@ -22,6 +22,7 @@ use crate::api::forklift::{Plan, Ref, StoragePair};
 use crate::api::kubevirt::VirtualMachine;
 use crate::api::openshift::ClusterVersion;
 use crate::controllers::said;
+use crate::controllers::storage::tolerate;
 use crate::defects::conduct::Conduct;
 use crate::defects::{Defect, new_mac};
 use crate::inventory::model::InvDisk;
@@ -674,6 +675,22 @@ pub(super) async fn deleted(client: &kube::Client, plan: &Plan) {
     }
 }
 
+/// One by one, as Forklift does: the token of another cluster's Provider may not delete them all at once.
+pub(super) async fn delete_each<K>(api: &Api<K>, which: &ListParams, how: &DeleteParams)
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let all = match api.list_metadata(which).await {
+        Ok(all) => all.items,
+        Err(error) => return tracing::debug!(%error, "what is to be removed can't be listed"),
+    };
+    for name in all.into_iter().filter_map(|one| one.metadata.name) {
+        if let Err(error) = tolerate(api.delete(&name, how).await, 404) {
+            tracing::debug!(%error, name, "it can't be removed");
+        }
+    }
+}
+
 async fn sweep(client: &kube::Client, namespace: &str, selector: &str, kinds: &[Removed]) {
     for (group, version, kind) in kinds {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
@@ -683,10 +700,7 @@ async fn sweep(client: &kube::Client, namespace: &str, selector: &str, kinds: &[
             let _ = api.delete_collection(&DeleteParams::default(), &labelled).await;
             continue;
         }
-        // One by one, as Forklift does: the token of another cluster's Provider may not delete them all at once.
-        for pod in api.list_metadata(&labelled).await.into_iter().flat_map(|list| list.items) {
-            let _ = api.delete(&pod.name_any(), &DeleteParams::default()).await;
-        }
+        delete_each(&api, &labelled, &DeleteParams::default()).await;
     }
 }
 

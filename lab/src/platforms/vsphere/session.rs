@@ -71,7 +71,7 @@ impl View {
         found
     }
 
-    fn wants(&self, object: &Ref) -> bool {
+    pub fn wants(&self, object: &Ref) -> bool {
         self.kinds.is_empty() || self.kinds.iter().any(|kind| is_a(&object.kind, kind))
     }
 

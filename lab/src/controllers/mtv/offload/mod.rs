@@ -273,7 +273,7 @@ pub(super) async fn clean_up(walk: &Walk<'_>) {
     let namespace = &walk.run.plan.spec.target_namespace;
     let of_vm = format!("migration={},vmID={}", walk.run.migration.uid().unwrap_or_default(), walk.vm.id);
     let objects: Api<DynamicObject> = Api::namespaced_with(walk.run.target.clone(), namespace, &resource());
-    let _ = objects.delete_collection(&DeleteParams::default(), &ListParams::default().labels(&of_vm)).await;
+    target::delete_each(&objects, &ListParams::default().labels(&of_vm), &DeleteParams::default()).await;
 }
 
 async fn jobs(walk: &Walk<'_>) -> Result<Vec<Job>, String> {

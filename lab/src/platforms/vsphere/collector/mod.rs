@@ -143,7 +143,8 @@ impl Filter {
         let stands = scope.session.is_some_and(|session| session.views.get(id) == Some(view));
         let Some(selected) = self.selected.as_mut().filter(|_| stands && !touched.folders) else { return false };
         for vm in touched.vms() {
-            if view.holds(scope, vm) {
+            // Wherever it is: if its folder is gone, its host still leads to it.
+            if view.wants(vm) && scope.exists(vm) {
                 selected.insert(vm.clone());
             } else {
                 selected.remove(vm);
