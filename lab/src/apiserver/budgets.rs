@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::State;
 use super::selectors::label_selector_matches;
 use super::store::{is_deleting, metadata};
-use super::write::{self, Part, Verb, Write, now};
+use super::write::{self, now};
 
 /// Writes the status of every budget of a namespace.
 pub(super) fn recount(state: &State, namespace: &str) {
@@ -22,16 +22,7 @@ pub(super) fn recount(state: &State, namespace: &str) {
     let pods = state.store.list(&pods.storage, Some(namespace)).1;
     for budget in all {
         let status = status(state, &budget, &pods);
-        if budget["status"] == status {
-            continue;
-        }
-        let key = write::key(&budgets, Some(namespace), metadata(&budget, "name"));
-        // It may be gone by now.
-        let _ = state.update(&budgets, &key, Part::Status, &Write::inside(Verb::Patch), |current| {
-            let mut told = current.clone();
-            told["status"] = status.clone();
-            Ok(told)
-        });
+        state.tell(&budgets, &budget, &status);
     }
 }
 

@@ -10,8 +10,6 @@ use serde_json::{Map, Value, json};
 use super::State;
 use super::error::ApiError;
 use super::resources::ResourceDef;
-use super::store::metadata;
-use super::write::{self, Part, Verb, Write};
 use crate::api::quantity;
 
 /// What is counted by its plural alone (Kubernetes' `pkg/quota/v1/evaluator/core`).
@@ -76,16 +74,7 @@ pub(super) fn recount(state: &State, namespace: &str) {
         let hard = quota["spec"]["hard"].as_object().cloned().unwrap_or_default();
         let used = hard.keys().filter_map(|name| Some((name.clone(), json!(state.used(namespace, name)?))));
         let status = json!({"hard": hard, "used": used.collect::<Map<_, _>>()});
-        if quota["status"] == status {
-            continue;
-        }
-        let key = write::key(&quotas, Some(namespace), metadata(&quota, "name"));
-        // It may be gone by now.
-        let _ = state.update(&quotas, &key, Part::Status, &Write::inside(Verb::Patch), |current| {
-            let mut told = current.clone();
-            told["status"] = status.clone();
-            Ok(told)
-        });
+        state.tell(&quotas, &quota, &status);
     }
 }
 

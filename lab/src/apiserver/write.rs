@@ -329,6 +329,20 @@ impl State {
         }
     }
 
+    /// A status that the server itself keeps, where it is another one than `object` has.
+    pub fn tell(&self, def: &ResourceDef, object: &Value, status: &Value) {
+        if object["status"] == *status {
+            return;
+        }
+        let key = key(def, Some(metadata(object, "namespace")), metadata(object, "name"));
+        // It may be gone by now.
+        let _ = self.update(def, &key, Part::Status, &Write::inside(Verb::Patch), |current| {
+            let mut told = current.clone();
+            told["status"] = status.clone();
+            Ok(told)
+        });
+    }
+
     /// PUT and PATCH: `change` makes the new object of the stored one.
     pub fn update(
         &self,
