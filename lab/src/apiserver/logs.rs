@@ -66,12 +66,12 @@ impl Following {
                 },
                 () = self.stop.cancelled() => return None,
             };
-            let named = |field: &str| change.object["metadata"][field].as_str().unwrap_or_default();
+            let named = |field: &str| change.what.object["metadata"][field].as_str().unwrap_or_default();
             if named("name") != self.key.name || named("namespace") != self.key.namespace {
                 continue;
             }
-            self.over = change.kind == ChangeKind::Deleted || is_over(&change.object, &self.container);
-            let log = log_of(&change.object);
+            self.over = change.what.kind == ChangeKind::Deleted || is_over(&change.what.object, &self.container);
+            let log = log_of(&change.what.object);
             // One that is written anew begins anew.
             let more = log.get(self.told..).unwrap_or(log).to_owned();
             self.told = log.len();

@@ -1,5 +1,12 @@
 //! Who set which field: `metadata.managedFields`, for writers by PUT and PATCH and for appliers.
+//!
+//! A stored object has them as text: as a tree they take more than half of its memory, and of the time to copy it,
+//! although hardly anybody looks at them. Only this file and those that write objects out (`written`) know that text.
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::resources::{ResourceDef, StatusMode};
@@ -48,35 +55,25 @@ impl Entry {
             && (self.operation == "Apply" || self.api_version == other.api_version)
     }
 
-    fn read(entry: &Value) -> Option<Self> {
-        let text = |field: &str| entry[field].as_str().unwrap_or_default().to_owned();
-        is_entry(entry).then(|| Self {
-            manager: text("manager"),
-            operation: text("operation"),
-            api_version: text("apiVersion"),
-            subresource: text("subresource"),
-            time: text("time"),
-            fields: fields::from_tree(&entry["fieldsV1"]),
-        })
+    fn write(&self) -> Line {
+        self.with(fields::Tree::from(&self.fields).text())
     }
 
-    fn write(&self) -> Value {
-        self.with(fields::to_tree(&self.fields))
-    }
-
-    fn with(&self, fields: Value) -> Value {
-        let mut entry = json!({
-            "manager": self.manager,
-            "operation": self.operation,
-            "apiVersion": self.api_version,
-            "time": self.time,
-            "fieldsType": "FieldsV1",
-            "fieldsV1": fields,
-        });
+    fn with(&self, fields: String) -> Line {
+        let quoted = |text: &str| json!(text).to_string();
+        let mut text = format!(
+            r#"{{"manager":{},"operation":{},"apiVersion":{},"time":{},"fieldsType":"FieldsV1","fieldsV1":{fields}"#,
+            quoted(&self.manager),
+            quoted(&self.operation),
+            quoted(&self.api_version),
+            quoted(&self.time)
+        );
         if !self.subresource.is_empty() {
-            entry["subresource"] = json!(self.subresource);
+            text.push_str(&format!(r#","subresource":{}"#, quoted(&self.subresource)));
         }
-        entry
+        text.push('}');
+        let order = [&self.operation, &self.time, &self.manager, &self.subresource].map(String::clone);
+        Line { order, text }
     }
 
     /// How a conflict names its owner.
@@ -92,12 +89,112 @@ impl Entry {
     }
 }
 
-fn is_entry(entry: &Value) -> bool {
-    entry["operation"].as_str().is_some_and(|operation| !operation.is_empty())
+/// An entry as it is stored.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Told<'a> {
+    #[serde(borrow, default)]
+    manager: Cow<'a, str>,
+    #[serde(borrow, default)]
+    operation: Cow<'a, str>,
+    #[serde(borrow, default)]
+    api_version: Cow<'a, str>,
+    #[serde(borrow, default)]
+    subresource: Cow<'a, str>,
+    #[serde(borrow, default)]
+    time: Cow<'a, str>,
+    #[serde(borrow, default, rename = "fieldsV1")]
+    fields: Option<&'a RawValue>,
+}
+
+impl Told<'_> {
+    fn tree(&self) -> std::sync::Arc<fields::Tree> {
+        fields::Tree::read(self.fields.map_or("{}", RawValue::get))
+    }
+
+    fn entry(&self) -> Entry {
+        let fields = self.tree().fields();
+        Entry {
+            manager: self.manager.to_string(),
+            operation: self.operation.to_string(),
+            api_version: self.api_version.to_string(),
+            subresource: self.subresource.to_string(),
+            time: self.time.to_string(),
+            fields,
+        }
+    }
+
+    fn order(&self) -> [String; 4] {
+        [&self.operation, &self.time, &self.manager, &self.subresource].map(|text| text.to_string())
+    }
+}
+
+/// An entry as it will be stored, and what orders it among others.
+struct Line {
+    order: [String; 4],
+    text: String,
+}
+
+/// What a text of managers tells, each with its own part of it. What is no entry is left out.
+fn told(text: &str) -> Vec<(Told<'_>, &str)> {
+    let all: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
+    let mut found = Vec::new();
+    for entry in all {
+        match serde_json::from_str::<Told<'_>>(entry.get()) {
+            Ok(told) if !told.operation.is_empty() => found.push((told, entry.get())),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The managers of an object as text, whichever way it has them.
+fn text_of(object: &Value) -> Option<Cow<'_, str>> {
+    match object["metadata"].get("managedFields")? {
+        Value::String(text) => Some(Cow::Borrowed(text)),
+        list @ Value::Array(_) => Some(Cow::Owned(list.to_string())),
+        _ => None,
+    }
+}
+
+/// The managers of a stored object as everybody else knows them.
+pub(super) fn unpacked(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+/// A stored object with its managers as everybody else knows them.
+pub(super) fn whole(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(Value::String(text)) = object.pointer("/metadata/managedFields") {
+        object["metadata"]["managedFields"] = unpacked(text);
+    }
+    object
+}
+
+/// Whether two texts of managers tell the same but for their times.
+pub(super) fn same(a: &str, b: &str) -> bool {
+    let entry = |(a, _): &(Told<'_>, &str), (b, _): &(Told<'_>, &str)| {
+        let fields = |told: &Told<'_>| told.fields.map(|fields| fields.get().to_owned());
+        a.manager == b.manager
+            && a.operation == b.operation
+            && a.api_version == b.api_version
+            && a.subresource == b.subresource
+            && fields(a) == fields(b)
+    };
+    let all = |a: &[_], b: &[_]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| entry(a, b));
+    a == b || all(&told(a), &told(b))
+}
+
+/// The managers as text, as an object is stored.
+pub(super) fn pack(object: &mut Value) {
+    if let Some(fields @ Value::Array(_)) = object.pointer_mut("/metadata/managedFields") {
+        *fields = Value::String(fields.to_string());
+    }
 }
 
 pub(super) fn read(object: &Value) -> Vec<Entry> {
-    object["metadata"]["managedFields"].as_array().into_iter().flatten().filter_map(Entry::read).collect()
+    let text = text_of(object).unwrap_or_default();
+    told(&text).iter().map(|(told, _)| told.entry()).collect()
 }
 
 pub(super) fn write(object: &mut Value, entries: Vec<Entry>) {
@@ -105,15 +202,13 @@ pub(super) fn write(object: &mut Value, entries: Vec<Entry>) {
 }
 
 /// Puts entries into an object, in their order.
-fn set(object: &mut Value, mut entries: Vec<Value>) {
-    let order = |entry: &Value| {
-        ["operation", "time", "manager", "subresource"].map(|f| entry[f].as_str().unwrap_or_default().to_owned())
-    };
-    entries.sort_by_key(order);
+fn set(object: &mut Value, mut entries: Vec<Line>) {
+    entries.sort_by(|a, b| a.order.cmp(&b.order));
     if entries.is_empty() {
         drop(object["metadata"].as_object_mut().and_then(|m| m.shift_remove("managedFields")));
     } else {
-        object["metadata"]["managedFields"] = entries.into();
+        let entries: Vec<String> = entries.into_iter().map(|entry| entry.text).collect();
+        object["metadata"]["managedFields"] = format!("[{}]", entries.join(",")).into();
     }
 }
 
@@ -160,10 +255,12 @@ pub(super) struct Writer<'a> {
 pub(super) fn updated(def: &ResourceDef, by: Writer<'_>, old: Option<&Value>, new: &mut Value) {
     let Writer { name: manager, part, only_status } = by;
     let nothing = json!({});
-    let sent = new["metadata"].get("managedFields").filter(|f| f.is_array());
-    let there = old.and_then(|old| old["metadata"].get("managedFields")).filter(|f| f.is_array());
+    let sent = text_of(new).map(Cow::into_owned);
+    let there = old.and_then(text_of);
+    let before = sent.as_deref().or(there.as_deref());
+    let entries = before.map(told).unwrap_or_default();
     // An object whose managers were cleared has none until somebody applies.
-    if old.is_some() && sent.or(there).and_then(Value::as_array).is_none_or(|all| all.iter().all(|e| !is_entry(e))) {
+    if old.is_some() && entries.is_empty() {
         return write(new, Vec::new());
     }
     let schema = def.schema();
@@ -172,7 +269,7 @@ pub(super) fn updated(def: &ResourceDef, by: Writer<'_>, old: Option<&Value>, ne
     if old.is_none() && sent.is_none() {
         let mut set_by = fields::Tree::made(schema, &nothing, new);
         set_by.retain(|names| is_ownable(def, part, names));
-        let entries = if set_by.is_empty() { Vec::new() } else { vec![own.with(set_by.write())] };
+        let entries = if set_by.is_empty() { Vec::new() } else { vec![own.with(set_by.text())] };
         return set(new, entries);
     }
     let mut found = match old {
@@ -181,15 +278,16 @@ pub(super) fn updated(def: &ResourceDef, by: Writer<'_>, old: Option<&Value>, ne
         _ => fields::compare(schema, old.unwrap_or(&nothing), new),
     };
     ownable_changes(def, part, &mut found);
-    let as_stored = sent.is_none_or(|sent| there.is_some_and(|there| equal(sent, there)));
-    let before = sent.or(there).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    if as_stored && own.has(&found, before) {
-        if sent.is_none() {
-            new["metadata"]["managedFields"] = before.to_vec().into();
-        }
+    let as_stored = match (sent.as_deref(), there.as_deref()) {
+        (None, _) => true,
+        (Some(sent), Some(there)) => sent == there || equal(&unpacked(sent), &unpacked(there)),
+        (Some(_), None) => false,
+    };
+    if as_stored && own.has(&found, &entries) {
+        new["metadata"]["managedFields"] = before.unwrap_or_default().into();
         return;
     }
-    let entries = own.among(before, &found, as_stored);
+    let entries = own.among(&entries, &found, as_stored);
     set(new, entries);
 }
 
@@ -206,42 +304,44 @@ fn empty_structs(schema: Option<Schema<'_>>, new: &Value) -> Value {
 impl Entry {
     /// Whether nothing becomes of the managers `there`: all that was changed is this writer's already, and nobody
     /// else's. A status that goes on is so each time, and need not be taken apart and put together again.
-    fn has(&self, found: &Comparison, there: &[Value]) -> bool {
-        let (own, others): (Vec<&Value>, Vec<&Value>) = there.iter().partition(|entry| self.is_of(entry));
+    fn has(&self, found: &Comparison, there: &[(Told<'_>, &str)]) -> bool {
+        let (own, others): (Vec<&Told<'_>>, Vec<&Told<'_>>) =
+            there.iter().map(|(told, _)| told).partition(|told| self.is_of(told));
         let [own] = own.as_slice() else { return false };
-        let holds = |entry: &Value, path: &fields::Path| fields::holds(&entry["fieldsV1"], path);
-        found.added.is_empty()
-            && found.removed.is_empty()
-            && found.modified.iter().all(|path| holds(own, path) && !others.iter().any(|other| holds(other, path)))
+        let is_same = found.added.is_empty() && found.removed.is_empty();
+        is_same && {
+            let (own, others) = (own.tree(), others.iter().map(|other| other.tree()).collect::<Vec<_>>());
+            found.modified.iter().all(|path| own.holds(path) && !others.iter().any(|other| other.holds(path)))
+        }
     }
 
     /// Whether an entry is this writer's.
-    fn is_of(&self, entry: &Value) -> bool {
-        let is = |field: &str, own: &str| entry[field].as_str().unwrap_or_default() == own;
-        is("manager", &self.manager)
-            && is("operation", &self.operation)
-            && is("subresource", &self.subresource)
-            && is("apiVersion", &self.api_version)
+    fn is_of(&self, entry: &Told<'_>) -> bool {
+        entry.manager == self.manager
+            && entry.operation == self.operation
+            && entry.subresource == self.subresource
+            && entry.api_version == self.api_version
     }
 
     /// All entries after this writer's change. `as_stored`: the others were written by this server, so that one that
     /// loses nothing stays as it is.
-    fn among(mut self, before: &[Value], found: &Comparison, as_stored: bool) -> Vec<Value> {
+    fn among(mut self, before: &[(Told<'_>, &str)], found: &Comparison, as_stored: bool) -> Vec<Line> {
         let mut entries = Vec::new();
         let mut own = None;
-        for entry in before.iter().filter(|entry| is_entry(entry)) {
-            if own.is_none() && self.is_of(entry) {
-                own = Entry::read(entry);
+        for (told, text) in before {
+            if own.is_none() && self.is_of(told) {
+                own = Some(told.entry());
                 continue;
             }
-            let loses = |path| fields::holds(&entry["fieldsV1"], path);
+            let tree = told.tree();
+            let loses = |path| tree.holds(path);
             if as_stored && !found.modified.iter().chain(&found.added).chain(&found.removed).any(loses) {
-                entries.push(entry.clone());
+                entries.push(Line { order: told.order(), text: (*text).to_owned() });
                 continue;
             }
-            let mut left = Entry::read(entry);
-            release(left.as_mut_slice(), found);
-            entries.extend(left.filter(|left| !left.fields.is_empty()).map(|left| left.write()));
+            let mut left = told.entry();
+            release(std::slice::from_mut(&mut left), found);
+            entries.extend((!left.fields.is_empty()).then(|| left.write()));
         }
         let time = own.map(|before| {
             self.fields = before.fields;

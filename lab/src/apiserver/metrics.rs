@@ -111,9 +111,7 @@ pub(super) fn answer(state: &State, call: &Call) -> Result<Response, ApiError> {
     }
     let selector = Selector::parse(&call.def, call.query.get("labelSelector"), call.query.get("fieldSelector"))?;
     objects.retain(|object| selector.matches(object));
-    let bytes =
-        call.renderer().list(objects, json!({})).map_err(|e| ApiError::new(500, "InternalError", e.to_string()))?;
-    Ok(json_bytes(200, bytes))
+    Ok(json_bytes(200, call.renderer().list(&objects, json!({}))))
 }
 
 #[cfg(test)]

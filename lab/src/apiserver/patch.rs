@@ -4,6 +4,7 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
+use super::managers;
 use super::schema::Schema;
 use super::write::OfStatus;
 
@@ -56,6 +57,22 @@ impl PatchKind {
     }
 }
 
+impl PatchKind {
+    /// Whether a patch may look at `metadata.managedFields`.
+    fn may_reach_managers(self, patch: &Value) -> bool {
+        let reaches = |path: &Value| {
+            let path = path.as_str().unwrap_or_default();
+            ["", "/", "/metadata"].contains(&path) || path.starts_with("/metadata/managedFields")
+        };
+        match (self, patch) {
+            (Self::Json, Value::Array(steps)) => {
+                steps.iter().any(|step| reaches(&step["path"]) || step.get("from").is_some_and(reaches))
+            }
+            (_, patch) => patch["metadata"].get("managedFields").is_some(),
+        }
+    }
+}
+
 /// Everything but apply.
 pub(super) fn patched(
     kind: PatchKind,
@@ -63,7 +80,8 @@ pub(super) fn patched(
     patch: &Value,
     schema: Option<Schema<'_>>,
 ) -> Result<Value, ApiError> {
-    let mut object = current.clone();
+    // Hardly ever is it the managers that are patched.
+    let mut object = if kind.may_reach_managers(patch) { managers::whole(current) } else { current.clone() };
     match kind {
         PatchKind::Json => json_patch(&mut object, patch)?,
         PatchKind::Merge | PatchKind::Strategic | PatchKind::Apply if !patch.is_object() => {

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use serde::ser::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::events;
+use super::managers;
 use super::request::Form;
 use super::resources::ResourceDef;
 use super::table;
-use super::written::Written;
+use super::written::{Written, append, append_partial};
+
+/// How `PartialObjectMetadata` begins: its metadata and a brace follow.
+pub(super) const PARTIAL: &str = r#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":"#;
 
 /// Renders the objects of one resource for one request.
 pub(super) struct Renderer {
@@ -24,28 +27,6 @@ pub(super) struct Renderer {
     include: String,
 }
 
-/// An object in a list; a native one is without kind and apiVersion.
-struct Item {
-    object: Arc<Value>,
-    untyped: bool,
-    bare: bool,
-}
-
-impl Serialize for Item {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Written { untyped: self.untyped, ..Written::new(&self.object, self.bare) }.serialize(serializer)
-    }
-}
-
-#[derive(serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-struct List {
-    kind: String,
-    api_version: String,
-    metadata: Value,
-    items: Vec<Item>,
-}
-
 impl Renderer {
     pub fn new(def: Arc<ResourceDef>, form: Form, include: &str) -> Self {
         Self { def, form, bare: false, in_watch: false, columns_sent: false, include: include.to_owned() }
@@ -53,20 +34,24 @@ impl Renderer {
 
     /// The object as this resource's kind and version, e.g. a namespace as a project.
     fn typed(&self, object: &Value) -> Value {
-        let mut object = if events::is_newer(&self.def) { events::newer(object) } else { object.clone() };
+        let mut object = managers::whole(object);
+        if events::is_newer(&self.def) {
+            object = events::newer(&object);
+        }
         object["kind"] = json!(self.def.kind);
         object["apiVersion"] = json!(self.def.api_version());
         object
     }
 
     fn partial(&self, object: &Value) -> Value {
-        let metadata = match object["metadata"].as_object().filter(|_| self.bare) {
-            Some(fields) => {
-                let shown = fields.iter().filter(|(name, _)| *name != "managedFields");
-                shown.map(|(name, value)| (name.clone(), value.clone())).collect()
-            }
-            None => object["metadata"].clone(),
+        let shown = |(name, value): (&String, &Value)| {
+            Some(match (name.as_str(), value) {
+                ("managedFields", _) if self.bare => return None,
+                ("managedFields", Value::String(text)) => (name.clone(), managers::unpacked(text)),
+                _ => (name.clone(), value.clone()),
+            })
         };
+        let metadata: Value = object["metadata"].as_object().into_iter().flatten().filter_map(shown).collect();
         json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
     }
 
@@ -78,18 +63,19 @@ impl Renderer {
             && object["apiVersion"].as_str() == Some(&self.def.api_version())
     }
 
+    /// Whether nothing but the object's metadata is sent, as it is stored.
+    pub fn is_partial(&self) -> bool {
+        self.form == Form::Partial
+    }
+
     /// One object.
     pub fn object(&self, object: &Value) -> Value {
         match self.form {
             Form::Plain | Form::Yaml => self.typed(object),
             Form::Partial => self.partial(object),
-            Form::Table => table::table(
-                &self.def,
-                &self.include,
-                std::slice::from_ref(object),
-                object["metadata"]["resourceVersion"].clone(),
-                true,
-            ),
+            Form::Table => {
+                table::table(&self.def, &self.include, &[object], object["metadata"]["resourceVersion"].clone(), true)
+            }
         }
     }
 
@@ -99,13 +85,7 @@ impl Renderer {
             return self.object(object);
         }
         let first = !std::mem::replace(&mut self.columns_sent, true);
-        table::table(
-            &self.def,
-            &self.include,
-            std::slice::from_ref(object),
-            object["metadata"]["resourceVersion"].clone(),
-            first,
-        )
+        table::table(&self.def, &self.include, &[object], object["metadata"]["resourceVersion"].clone(), first)
     }
 
     pub fn bookmark(&mut self, version: u64, initial_end: bool) -> Value {
@@ -123,32 +103,50 @@ impl Renderer {
         }
     }
 
-    /// A list, serialised.
-    pub fn list(&self, objects: Vec<Arc<Value>>, mut metadata: Value) -> Result<Vec<u8>, serde_json::Error> {
+    /// A list, as JSON.
+    pub fn list(&self, objects: &[Arc<Value>], mut metadata: Value) -> Vec<u8> {
         if matches!(self.form, Form::Table | Form::Partial) && metadata["continue"] == json!("") {
             drop(metadata.as_object_mut().and_then(|m| m.shift_remove("continue")));
         }
+        let mut out = Vec::new();
         let (kind, api_version) = match self.form {
             Form::Table => {
-                let objects: Vec<Value> = objects.iter().map(|o| Value::clone(o)).collect();
+                let objects: Vec<&Value> = objects.iter().map(Arc::as_ref).collect();
                 let mut table = table::table(&self.def, &self.include, &objects, Value::Null, true);
                 table["metadata"] = metadata;
-                return serde_json::to_vec(&table);
+                append(&mut out, &table);
+                return out;
             }
             Form::Partial => ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned()),
             Form::Plain | Form::Yaml => (format!("{}List", self.def.kind), self.def.api_version()),
         };
-        let items = objects.into_iter().map(|object| {
+        append(&mut out, &json!({"kind": kind, "apiVersion": api_version, "metadata": metadata}));
+        out.pop();
+        out.extend_from_slice(b",\"items\":[");
+        for (at, object) in objects.iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            let typed;
             let (object, untyped) = match self.form {
-                Form::Partial => (Arc::new(self.partial(&object)), false),
-                _ if events::is_newer(&self.def) => (Arc::new(events::newer(&object)), true),
-                _ if !self.def.custom => (object, true),
-                _ if object["apiVersion"] == json!(api_version) => (object, false),
-                _ => (Arc::new(self.typed(&object)), false),
+                Form::Partial => {
+                    append_partial(&mut out, object, self.bare);
+                    continue;
+                }
+                _ if events::is_newer(&self.def) => {
+                    typed = events::newer(object);
+                    (&typed, true)
+                }
+                _ if !self.def.custom => (object.as_ref(), true),
+                _ if object["apiVersion"] == json!(api_version) => (object.as_ref(), false),
+                _ => {
+                    typed = self.typed(object);
+                    (&typed, false)
+                }
             };
-            Item { object, untyped, bare: self.bare }
-        });
-        let items = items.collect();
-        serde_json::to_vec(&List { kind, api_version, metadata, items })
+            Written { untyped, ..Written::new(object, self.bare) }.append(&mut out);
+        }
+        out.extend_from_slice(b"]}");
+        out
     }
 }

@@ -20,7 +20,7 @@ use super::selectors::Selector;
 use super::store::{ObjectKey, metadata};
 use super::webhooks::Admission;
 use super::write::{DeleteOptions, Part, Verb, Write, key};
-use super::written::Written;
+use super::written::{Written, append_partial};
 use super::{State, apply, auth, logs, metrics, options, paging, project_requests, scale, watch};
 
 /// A request for a resource, read completely.
@@ -65,6 +65,11 @@ impl Call {
         let renderer = self.renderer();
         if renderer.is_as_stored(object) {
             return json_bytes(code, Written::new(object, self.bare).bytes());
+        }
+        if renderer.is_partial() {
+            let mut bytes = Vec::new();
+            append_partial(&mut bytes, object, self.bare);
+            return json_bytes(code, bytes);
         }
         let object = renderer.object(object);
         if self.form == Form::Yaml
@@ -177,8 +182,7 @@ fn list(state: &State, call: &Call) -> Result<Response, ApiError> {
     let (version, mut objects) = paging::state_of(state, &call.def, call.namespace(), &call.query)?;
     objects.retain(|o| selector.matches(o));
     let (objects, meta) = paging::page(&call.query, &call.def, version, objects, selector.is_empty())?;
-    let bytes = call.renderer().list(objects, meta).map_err(|e| ApiError::new(500, "InternalError", e.to_string()))?;
-    Ok(json_bytes(200, bytes))
+    Ok(json_bytes(200, call.renderer().list(&objects, meta)))
 }
 
 /// A token for the upload proxy, as CDI's own API server gives it for a claim that is there.
@@ -430,6 +434,5 @@ fn delete_collection(state: &State, call: &Call, options: &DeleteOptions) -> Res
     if call.def.custom {
         meta["continue"] = json!("");
     }
-    let bytes = call.renderer().list(deleted, meta).map_err(|e| ApiError::new(500, "InternalError", e.to_string()))?;
-    Ok(json_bytes(200, bytes))
+    Ok(json_bytes(200, call.renderer().list(&deleted, meta)))
 }

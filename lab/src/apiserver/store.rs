@@ -4,19 +4,19 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::error::ApiError;
+use super::managers;
 use super::resources::StorageKey;
-use super::written;
+use super::written::{self, Text};
 
 /// Changes that a resource remembers; a watch from before them gets 410.
 const HISTORY: usize = 8192;
 /// Bytes, about, of the objects in them: states of large objects are forgotten sooner.
-const HISTORY_BYTES: usize = 4 << 20;
+const HISTORY_BYTES: usize = 2 << 20;
 /// Changes that a slow watch may lag behind before it gets 410.
 const LIVE: usize = 4096;
 
@@ -35,27 +35,40 @@ pub(super) enum ChangeKind {
     Deleted,
 }
 
-/// One write, as watches see it.
-#[derive(Debug)]
-pub(super) struct Change {
+/// One write, as it is remembered.
+#[derive(Debug, Clone)]
+pub(super) struct Past {
     pub version: u64,
     pub kind: ChangeKind,
     pub object: Arc<Value>,
     pub previous: Option<Arc<Value>>,
     /// Bytes that the object takes in memory, about.
     weight: usize,
+}
+
+/// One write, as watches see it. What they send goes when all have it: only what was is remembered.
+#[derive(Debug)]
+pub(super) struct Change {
+    pub what: Past,
     /// What watches send, written for the first that sends it: the object, and its last state before it was gone.
-    json: [OnceLock<[Bytes; 2]>; 2],
+    json: [OnceLock<[Text; 2]>; 2],
+}
+
+impl From<Past> for Change {
+    fn from(what: Past) -> Self {
+        Self { what, json: Default::default() }
+    }
 }
 
 impl Change {
     /// The object as JSON, as it is stored. `gone`: its last state before, with the version of the change that ended it.
     /// `bare`: without its managers.
-    pub fn json(&self, gone: bool, bare: bool) -> Bytes {
+    pub fn json(&self, gone: bool, bare: bool) -> Text {
         let [there, last] = &self.json;
+        let Past { version, object, previous, .. } = &self.what;
         let written = || {
-            let object = self.previous.as_deref().filter(|_| gone).unwrap_or(&self.object);
-            let version = gone.then(|| self.version.to_string());
+            let object = previous.as_deref().filter(|_| gone).unwrap_or(object);
+            let version = gone.then(|| version.to_string());
             let object = object.as_object().map(|object| written::both(object, version.as_deref()));
             object.unwrap_or_default()
         };
@@ -102,26 +115,16 @@ const READ: [&str; 7] = [
     "statefulsets",
 ];
 
+#[derive(Default)]
 struct Bucket {
     objects: BTreeMap<(String, String), Arc<Value>>,
-    history: VecDeque<Arc<Change>>,
+    history: VecDeque<Past>,
     /// Of the objects in `history`, about.
     history_bytes: usize,
     /// The newest change that `history` no longer has.
     forgotten: u64,
-    live: broadcast::Sender<Arc<Change>>,
-}
-
-impl Default for Bucket {
-    fn default() -> Self {
-        Self {
-            objects: BTreeMap::new(),
-            history: VecDeque::new(),
-            history_bytes: 0,
-            forgotten: 0,
-            live: broadcast::channel(LIVE).0,
-        }
-    }
+    /// There is none before somebody watches: it holds room for all that a slow watch may lag behind.
+    live: Option<broadcast::Sender<Arc<Change>>>,
 }
 
 /// The state under the lock; writers read it to judge a write.
@@ -147,7 +150,7 @@ pub(super) struct Subscription {
     /// The state, when the watch begins with it.
     pub initial: Vec<Arc<Value>>,
     /// The changes since the version that the watch asked for.
-    pub missed: Vec<Arc<Change>>,
+    pub missed: Vec<Change>,
     pub live: broadcast::Receiver<Arc<Change>>,
 }
 
@@ -223,14 +226,13 @@ impl Objects {
         self.buckets.entry(storage.clone()).or_insert_with(|| Bucket { forgotten: version, ..Bucket::default() })
     }
 
-    fn record(&mut self, key: &ObjectKey, change: Change) {
+    fn record(&mut self, key: &ObjectKey, change: Past) {
         let bucket = self.bucket(&key.storage);
         let place = (key.namespace.clone(), key.name.clone());
         match change.kind {
             ChangeKind::Deleted => bucket.objects.remove(&place),
             _ => bucket.objects.insert(place, change.object.clone()),
         };
-        let change = Arc::new(change);
         bucket.history_bytes += change.weight;
         bucket.history.push_back(change.clone());
         while bucket.history.len() > HISTORY || bucket.history_bytes > HISTORY_BYTES {
@@ -238,8 +240,10 @@ impl Objects {
             bucket.history_bytes = bucket.history_bytes.saturating_sub(old.weight);
             bucket.forgotten = old.version;
         }
-        // Nobody watching is no error.
-        let _ = bucket.live.send(change);
+        if let Some(live) = bucket.live.as_ref().filter(|live| live.receiver_count() > 0) {
+            // Nobody watching is no error.
+            let _ = live.send(Arc::new(change.into()));
+        }
     }
 }
 
@@ -258,11 +262,8 @@ fn weight(value: &Value) -> usize {
 /// Equal but for the resourceVersion and the times in managedFields.
 fn same(a: &Value, b: &Value) -> bool {
     but_for(a, b, &[], |key, a, b| match key {
-        "metadata" => but_for(a, b, &["resourceVersion"], |key, a, b| match (key, a.as_array(), b.as_array()) {
-            ("managedFields", Some(a), Some(b)) => {
-                let timeless = |(a, b)| but_for(a, b, &["time"], |_, a, b| equal(a, b));
-                a.len() == b.len() && a.iter().zip(b).all(timeless)
-            }
+        "metadata" => but_for(a, b, &["resourceVersion"], |key, a, b| match (key, a, b) {
+            ("managedFields", Value::String(a), Value::String(b)) => managers::same(a, b),
             _ => equal(a, b),
         }),
         _ => equal(a, b),
@@ -380,11 +381,14 @@ impl Store {
         let previous = objects.get(key).cloned();
         let (mut object, kind) = match decide(objects, previous.as_ref())? {
             Action::Keep(object) => return Ok(Arc::new(object)),
-            Action::Put(object) => match &previous {
-                Some(old) if same(old, &object) => return Ok(old.clone()),
-                Some(_) => (object, ChangeKind::Modified),
-                None => (object, ChangeKind::Added),
-            },
+            Action::Put(mut object) => {
+                managers::pack(&mut object);
+                match &previous {
+                    Some(old) if same(old, &object) => return Ok(old.clone()),
+                    Some(_) => (object, ChangeKind::Modified),
+                    None => (object, ChangeKind::Added),
+                }
+            }
             Action::Remove(object) => (object, ChangeKind::Deleted),
         };
         objects.version += 1;
@@ -412,8 +416,7 @@ impl Store {
             }
         }
         let weight = weight(&object);
-        objects
-            .record(key, Change { version, kind, object: object.clone(), previous, weight, json: Default::default() });
+        objects.record(key, Past { version, kind, object: object.clone(), previous, weight });
         if objects.is_counted(key, kind) {
             work.push(Work::Count(key.namespace.clone()));
         }
@@ -446,9 +449,10 @@ impl Store {
                 return Err(bucket.forgotten);
             }
             let first = bucket.history.partition_point(|c| c.version <= since);
-            missed.extend(bucket.history.range(first..).cloned());
+            missed.extend(bucket.history.range(first..).cloned().map(Change::from));
         }
-        Ok(Subscription { version, initial, missed, live: bucket.live.subscribe() })
+        let live = bucket.live.get_or_insert_with(|| broadcast::channel(LIVE).0).subscribe();
+        Ok(Subscription { version, initial, missed, live })
     }
 
     /// Puts objects where another server had them; no watch can begin before.
@@ -464,7 +468,8 @@ impl Store {
             }
             objects.uids.insert(metadata(object, "uid").to_owned(), key.clone());
         }
-        for (key, object) in all {
+        for (key, mut object) in all {
+            managers::pack(Arc::make_mut(&mut object));
             // Owners are all there: nothing is without one that was not before.
             work.extend(objects.index(&key, None, Some(&object)));
             if is_deleting(&object) {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::columns::{age, computed};
+use super::managers;
 use super::resources::{Column, ResourceDef};
 
 const NAME: &str = "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names";
@@ -80,7 +81,7 @@ fn columns(def: &ResourceDef) -> Vec<Column> {
     vec![Column { name: "Age".to_owned(), kind: "date".to_owned(), path, priority: 0, description }]
 }
 
-pub(super) fn table(def: &ResourceDef, include: &str, objects: &[Value], version: Value, with_columns: bool) -> Value {
+pub(super) fn table(def: &ResourceDef, include: &str, objects: &[&Value], version: Value, with_columns: bool) -> Value {
     let columns = columns(def);
     // A few kinds say by themselves where the name stands.
     let named = columns.iter().any(|c| c.name == "Name");
@@ -103,11 +104,11 @@ pub(super) fn table(def: &ResourceDef, include: &str, objects: &[Value], version
                 .collect();
             let shown = match include {
                 "None" => Value::Null,
-                "Object" => object.clone(),
+                "Object" => managers::whole(object),
                 _ => json!({
                     "kind": "PartialObjectMetadata",
                     "apiVersion": "meta.k8s.io/v1",
-                    "metadata": object["metadata"],
+                    "metadata": managers::whole(object)["metadata"],
                 }),
             };
             json!({"cells": cells, "object": shown})

@@ -14,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::State;
 use super::error::{ApiError, typed_response};
-use super::render::Renderer;
+use super::render::{PARTIAL, Renderer};
 use super::request::{Query, Target};
 use super::resources::ResourceDef;
 use super::selectors::Selector;
-use super::store::{Change, ChangeKind};
-use super::written::Written;
+use super::store::{Change, ChangeKind, Past};
+use super::written::{Written, append, append_partial};
 use super::{options, paging};
 
 /// A watch without `timeoutSeconds` lasts this long.
@@ -42,21 +42,24 @@ struct Watch {
     ended: bool,
 }
 
-/// Likewise, of an object that was written as JSON already.
-fn written(kind: &str, object: &[u8]) -> Bytes {
-    let mut bytes = Vec::with_capacity(object.len() + 40);
+/// A line of the watch: what happened to what, whose JSON comes in parts.
+fn written(kind: &str, object: &[&[u8]]) -> Bytes {
+    let length: usize = object.iter().map(|part| part.len()).sum();
+    let mut bytes = Vec::with_capacity(length + 40);
     bytes.extend_from_slice(b"{\"type\":\"");
     bytes.extend_from_slice(kind.as_bytes());
     bytes.extend_from_slice(b"\",\"object\":");
-    bytes.extend_from_slice(object);
+    for part in object {
+        bytes.extend_from_slice(part);
+    }
     bytes.extend_from_slice(b"}\n");
     bytes.into()
 }
 
 fn line(kind: &str, object: &Value) -> Bytes {
-    let mut bytes = serde_json::to_vec(&json!({"type": kind, "object": object})).unwrap_or_default();
-    bytes.push(b'\n');
-    bytes.into()
+    let mut json = Vec::new();
+    append(&mut json, object);
+    written(kind, &[&json])
 }
 
 impl Watch {
@@ -72,17 +75,18 @@ impl Watch {
 
     /// What a change looks like through the selector: coming into view is ADDED, going out DELETED.
     fn push(&mut self, change: &Change) {
-        if change.version <= self.version {
+        let Past { version, kind, object, previous, .. } = &change.what;
+        if *version <= self.version {
             return;
         }
-        self.version = change.version;
+        self.version = *version;
         if let Some(namespace) = &self.namespace
-            && change.object["metadata"]["namespace"].as_str() != Some(namespace)
+            && object["metadata"]["namespace"].as_str() != Some(namespace)
         {
             return;
         }
-        let before = change.previous.as_ref().is_some_and(|p| self.selector.matches(p));
-        let after = change.kind != ChangeKind::Deleted && self.selector.matches(&change.object);
+        let before = previous.as_ref().is_some_and(|p| self.selector.matches(p));
+        let after = *kind != ChangeKind::Deleted && self.selector.matches(object);
         let kind = match (before, after) {
             (_, true) => {
                 if before {
@@ -94,17 +98,23 @@ impl Watch {
             (true, false) => "DELETED",
             (false, false) => return,
         };
-        // Every watch that sends it as it is sends the same bytes.
-        if self.renderer.is_as_stored(&change.object) {
-            self.lines.push_back(written(kind, &change.json(!after, self.renderer.bare)));
+        // Every watch that sends it as it is sends the same bytes, or a part of them.
+        if self.renderer.is_partial() {
+            let text = change.json(!after, self.renderer.bare);
+            let metadata = text.bytes.get(text.metadata).unwrap_or_default();
+            self.lines.push_back(written(kind, &[PARTIAL.as_bytes(), metadata, b"}"]));
+            return;
+        }
+        if self.renderer.is_as_stored(object) {
+            self.lines.push_back(written(kind, &[&change.json(!after, self.renderer.bare).bytes]));
             return;
         }
         let object = match (before, after) {
-            (_, true) => self.renderer.event(&change.object),
+            (_, true) => self.renderer.event(object),
             (_, false) => {
                 // The last matching state, with the version of the change that ended it.
-                let mut last = change.previous.as_deref().unwrap_or(&change.object).clone();
-                last["metadata"]["resourceVersion"] = json!(change.version.to_string());
+                let mut last = previous.as_deref().unwrap_or(object).clone();
+                last["metadata"]["resourceVersion"] = json!(version.to_string());
                 self.renderer.event(&last)
             }
         };
@@ -194,7 +204,13 @@ pub(super) fn watch(
     for object in &subscription.initial {
         if watch.selector.matches(object) {
             if watch.renderer.is_as_stored(object) {
-                watch.lines.push_back(written("ADDED", &Written::new(object, watch.renderer.bare).bytes()));
+                watch.lines.push_back(written("ADDED", &[&Written::new(object, watch.renderer.bare).bytes()]));
+                continue;
+            }
+            if watch.renderer.is_partial() {
+                let mut json = Vec::new();
+                append_partial(&mut json, object, watch.renderer.bare);
+                watch.lines.push_back(written("ADDED", &[&json]));
                 continue;
             }
             let event = watch.renderer.event(object);

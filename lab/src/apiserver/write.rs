@@ -354,6 +354,8 @@ impl State {
     ) -> Result<Arc<Value>, ApiError> {
         let admitted = |current: &Value| {
             let mut wanted = change(current)?;
+            // They are checked as what they are elsewhere, not as the text that is stored.
+            let packed = wanted.pointer_mut("/metadata/managedFields").filter(|f| f.is_string()).map(Value::take);
             if write.verb == Verb::Patch && !def.custom {
                 check_types(def, &mut wanted).map_err(|e| {
                     // After a patch it is the result that is refused.
@@ -362,6 +364,9 @@ impl State {
                 })?;
             }
             write.admit(def, &mut wanted)?;
+            if let Some(packed) = packed {
+                wanted["metadata"]["managedFields"] = packed;
+            }
             Ok(wanted)
         };
         let mut last = None;
@@ -374,9 +379,13 @@ impl State {
             let free = write.admission.decided().is_some_and(|decided| !decided.patches.is_empty());
             let only_status = part == Part::Status && !free;
             let of_status = write.of_status.filter(|_| only_status);
-            // What is refused is tried again on the whole object, which the refusal shows.
+            // What is refused is tried again on the whole object, with its managers as they are elsewhere: the refusal shows it.
             let wanted = of_status.and_then(|of_status| admitted(&of_status.of(current)).ok());
-            let wanted = wanted.map_or_else(|| admitted(current), Ok)?;
+            let wanted = wanted.map_or_else(|| admitted(current), Ok);
+            let wanted = match wanted {
+                Err(_) if write.verb == Verb::Patch => admitted(&managers::whole(current)),
+                other => other,
+            }?;
             let mut object = prepare(def, key, part, write.verb, current, wanted)?;
             complete(def, part, Some(current), &mut object, write.admission)?;
             if !only_status {

@@ -1,9 +1,14 @@
 //! A stored object as JSON, without a copy of it: as it is, without its managers for the lab's own controllers, which
-//! never look at them, or as the last state before it left somebody's view.
+//! never look at them, its metadata alone, or as the last state before it left somebody's view. Knows that managers are
+//! stored as text (`managers`), and of the rest of an object nothing.
+
+use std::ops::Range;
 
 use bytes::Bytes;
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::Serialize;
 use serde_json::{Map, Value};
+
+use super::render::PARTIAL;
 
 /// What is written of an object.
 #[derive(Debug, Clone, Copy)]
@@ -21,23 +26,85 @@ impl<'a> Written<'a> {
     }
 
     pub fn bytes(&self) -> Vec<u8> {
-        // A value can always be written.
-        serde_json::to_vec(self).unwrap_or_default()
+        let mut out = Vec::new();
+        self.append(&mut out);
+        out
     }
+
+    /// Likewise, after what `out` has already.
+    pub fn append(&self, out: &mut Vec<u8>) {
+        let Some(fields) = self.object.as_object() else { return append(out, self.object) };
+        out.push(b'{');
+        for (key, value) in fields {
+            match (key.as_str(), value) {
+                ("kind" | "apiVersion", _) if self.untyped => {}
+                ("metadata", Value::Object(fields)) => {
+                    name(out, key);
+                    metadata(out, fields, self.bare);
+                }
+                _ => {
+                    name(out, key);
+                    append(out, value);
+                }
+            }
+        }
+        out.push(b'}');
+    }
+}
+
+/// An object's metadata alone, as `PartialObjectMetadata`.
+pub(super) fn append_partial(out: &mut Vec<u8>, object: &Value, bare: bool) {
+    out.extend_from_slice(PARTIAL.as_bytes());
+    match &object["metadata"] {
+        Value::Object(fields) => metadata(out, fields, bare),
+        other => append(out, other),
+    }
+    out.push(b'}');
+}
+
+fn metadata(out: &mut Vec<u8>, fields: &Map<String, Value>, bare: bool) {
+    out.push(b'{');
+    for (key, value) in fields {
+        if key == "managedFields" {
+            if !bare {
+                name(out, key);
+                managers(out, value);
+            }
+        } else {
+            name(out, key);
+            append(out, value);
+        }
+    }
+    out.push(b'}');
+}
+
+fn managers(out: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::String(text) => out.extend_from_slice(text.as_bytes()),
+        other => append(out, other),
+    }
+}
+
+/// An object as JSON, and where in it its metadata stands.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Text {
+    pub bytes: Bytes,
+    pub metadata: Range<usize>,
 }
 
 /// An object as it is and without its managers, gone through once: both are asked for of nearly every change.
 /// `version`: in place of its own resourceVersion.
-pub(super) fn both(object: &Map<String, Value>, version: Option<&str>) -> [Bytes; 2] {
-    let (mut bare, mut managers) = (vec![b'{'], None);
+pub(super) fn both(object: &Map<String, Value>, version: Option<&str>) -> [Text; 2] {
+    let (mut bare, mut told, mut within) = (vec![b'{'], None, 0..0);
     for (key, value) in object {
         name(&mut bare, key);
         match (key.as_str(), value) {
             ("metadata", Value::Object(fields)) => {
+                let start = bare.len();
                 bare.push(b'{');
                 for (key, value) in fields {
                     if key == "managedFields" {
-                        managers = Some((bare.len(), value));
+                        told = Some((bare.len(), value));
                         continue;
                     }
                     name(&mut bare, key);
@@ -47,24 +114,26 @@ pub(super) fn both(object: &Map<String, Value>, version: Option<&str>) -> [Bytes
                     }
                 }
                 bare.push(b'}');
+                within = start..bare.len();
             }
             _ => append(&mut bare, value),
         }
     }
     bare.push(b'}');
-    let Some((place, managers)) = managers else {
-        let bare = Bytes::from(bare);
+    let Some((place, told)) = told else {
+        let bare = Text { bytes: bare.into(), metadata: within };
         return [bare.clone(), bare];
     };
     let (before, after) = bare.split_at(place);
     let mut whole = before.to_vec();
     name(&mut whole, "managedFields");
-    append(&mut whole, managers);
+    managers(&mut whole, told);
     if before.ends_with(b"{") && !after.starts_with(b"}") {
         whole.push(b',');
     }
     whole.extend_from_slice(after);
-    [whole.into(), bare.into()]
+    let longer = within.start..within.end + whole.len() - bare.len();
+    [Text { bytes: whole.into(), metadata: longer }, Text { bytes: bare.into(), metadata: within }]
 }
 
 /// A member's name, after what stands before it.
@@ -76,32 +145,9 @@ fn name(out: &mut Vec<u8>, name: &str) {
     out.push(b':');
 }
 
-fn append(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+pub(super) fn append(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
     // A value can always be written, and a vector always written to.
     let _ = serde_json::to_writer(out, value);
-}
-
-struct Bare<'a>(&'a Map<String, Value>);
-
-impl Serialize for Written<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Some(fields) = self.object.as_object() else { return self.object.serialize(serializer) };
-        let mut map = serializer.serialize_map(None)?;
-        for (key, value) in fields {
-            match (key.as_str(), value) {
-                ("kind" | "apiVersion", _) if self.untyped => {}
-                ("metadata", Value::Object(fields)) if self.bare => map.serialize_entry(key, &Bare(fields))?,
-                _ => map.serialize_entry(key, value)?,
-            }
-        }
-        map.end()
-    }
-}
-
-impl Serialize for Bare<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().filter(|(key, _)| *key != "managedFields"))
-    }
 }
 
 #[cfg(test)]
@@ -123,6 +169,16 @@ mod tests {
     }
 
     #[test]
+    fn managers_that_are_stored_as_text_are_written_as_they_were_told() {
+        let told = json!([{"manager": "x", "fieldsV1": {"f:data": {"f:a": {}}}}]);
+        let with = |managers: Value| json!({"metadata": {"name": "a", "managedFields": managers}, "data": {}});
+        let (stored, wanted) = (with(told.to_string().into()), with(told));
+        assert_eq!(Written::new(&stored, false).bytes(), wanted.to_string().into_bytes());
+        let [whole, _] = both(stored.as_object().unwrap(), None);
+        assert_eq!(whole.bytes, wanted.to_string());
+    }
+
+    #[test]
     fn what_is_written_at_once_is_what_is_written_apart() {
         for metadata in [
             r#"{"name":"a","managedFields":[{"manager":"x"}],"resourceVersion":"7"}"#,
@@ -138,14 +194,22 @@ mod tests {
             let mut value: Value = serde_json::from_str(&object).unwrap();
             let text = |bytes: &[u8]| std::str::from_utf8(bytes).unwrap().to_owned();
             let [whole, bare] = both(value.as_object().unwrap(), None);
-            assert_eq!(text(&whole), object);
-            assert_eq!(text(&bare), text(&Written::new(&value, true).bytes()));
+            assert_eq!(text(&whole.bytes), object);
+            assert_eq!(text(&bare.bytes), text(&Written::new(&value, true).bytes()));
+            for (text, bare) in [(&whole, false), (&bare, true)] {
+                let mut partial = Vec::new();
+                append_partial(&mut partial, &value, bare);
+                let metadata = text.bytes.get(text.metadata.clone()).unwrap();
+                // What is null is not marked: no object is stored so.
+                let metadata = if metadata.is_empty() { b"null" } else { metadata };
+                assert_eq!(partial, [PARTIAL.as_bytes(), metadata, b"}"].concat());
+            }
             let [whole, bare] = both(value.as_object().unwrap(), Some("9"));
             if let Some(version) = value["metadata"].get_mut("resourceVersion") {
                 *version = json!("9");
             }
             assert_eq!(
-                [text(&whole), text(&bare)],
+                [text(&whole.bytes), text(&bare.bytes)],
                 [false, true].map(|bare| text(&Written::new(&value, bare).bytes()))
             );
         }

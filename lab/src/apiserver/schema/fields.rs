@@ -4,7 +4,8 @@
 //! A path is a list of segments: `f:name` a field, `k:{"name":"x"}` an item of a list of objects,
 //! `v:"x"` an item of a set.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use serde_json::{Map, Value, json};
 
@@ -268,6 +269,12 @@ pub(in crate::apiserver) struct Tree {
     below: BTreeMap<String, Tree>,
 }
 
+/// Trees that were read lately. Most objects of a kind are written by the same writers, who set the same fields: a thousand
+/// Plans have three texts.
+static READ: LazyLock<Mutex<HashMap<String, Arc<Tree>>>> = LazyLock::new(Mutex::default);
+/// How many of them are remembered.
+const REMEMBERED: usize = 512;
+
 impl Tree {
     /// What a writer sets who makes `new` where there was only `nothing`: the same as [`compare`] tells, without a path for
     /// each field. Objects are made more often than all else but statuses.
@@ -323,53 +330,87 @@ impl Tree {
         !self.member && self.below.is_empty()
     }
 
+    /// What a `fieldsV1` stands for: a node with `.` is itself in the set, beside what is below it.
+    pub fn read(text: &str) -> Arc<Self> {
+        let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tree) = read.get(text) {
+            return tree.clone();
+        }
+        let tree = Arc::new(Self::of(&serde_json::from_str(text).unwrap_or_default()));
+        if read.len() >= REMEMBERED {
+            read.clear();
+        }
+        read.insert(text.to_owned(), tree.clone());
+        tree
+    }
+
+    fn of(value: &Value) -> Self {
+        let Some(map) = value.as_object().filter(|map| !map.is_empty()) else {
+            return Self { member: true, below: BTreeMap::new() };
+        };
+        let below = map.iter().filter(|(segment, _)| *segment != ".");
+        Self {
+            member: map.contains_key("."),
+            below: below.map(|(segment, value)| (segment.clone(), Self::of(value))).collect(),
+        }
+    }
+
+    /// Whether a path is in the set.
+    pub fn holds(&self, path: &Path) -> bool {
+        let node = path.iter().try_fold(self, |node, segment| node.below.get(segment));
+        !path.is_empty() && node.is_some_and(|node| node.member)
+    }
+
+    /// The set.
+    pub fn fields(&self) -> Fields {
+        let mut found = Fields::new();
+        for (segment, node) in &self.below {
+            node.collect(&vec![segment.clone()], &mut found);
+        }
+        found
+    }
+
+    fn collect(&self, path: &Path, found: &mut Fields) {
+        if self.member {
+            found.insert(path.clone());
+        }
+        for (segment, node) in &self.below {
+            node.collect(&joined(path, segment.clone()), found);
+        }
+    }
+
     /// As `fieldsV1`.
-    pub fn write(&self) -> Value {
-        let mut map = Map::new();
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        self.write(&mut text);
+        text
+    }
+
+    fn write(&self, text: &mut String) {
+        text.push('{');
         if self.member && !self.below.is_empty() {
-            map.insert(".".to_owned(), json!({}));
+            text.push_str("\".\":{}");
         }
-        map.extend(self.below.iter().map(|(segment, node)| (segment.clone(), node.write())));
-        Value::Object(map)
-    }
-}
-
-/// As `fieldsV1`: a node with `.` is itself in the set, beside what is below it.
-pub(in crate::apiserver) fn to_tree(fields: &Fields) -> Value {
-    let mut root = Tree::default();
-    for path in fields {
-        let node = path.iter().fold(&mut root, |node, segment| node.below.entry(segment.clone()).or_default());
-        node.member = true;
-    }
-    root.write()
-}
-
-/// Whether a path is in the set that a `fieldsV1` stands for.
-pub(in crate::apiserver) fn holds(tree: &Value, path: &Path) -> bool {
-    let Some(node) = path.iter().try_fold(tree, |node, segment| node.get(segment)) else { return false };
-    !path.is_empty() && node.as_object().is_none_or(|map| map.is_empty() || map.contains_key("."))
-}
-
-/// The set that a `fieldsV1` stands for.
-pub(in crate::apiserver) fn from_tree(tree: &Value) -> Fields {
-    let mut found = Fields::new();
-    read(tree, &Path::new(), &mut found);
-    found.remove(&Path::new());
-    found
-}
-
-fn read(tree: &Value, path: &Path, found: &mut Fields) {
-    match tree.as_object().filter(|map| !map.is_empty()) {
-        None => drop(found.insert(path.clone())),
-        Some(map) => {
-            for (segment, below) in map {
-                if segment == "." {
-                    found.insert(path.clone());
-                } else {
-                    read(below, &joined(path, segment.clone()), found);
-                }
+        for (segment, node) in &self.below {
+            if !text.ends_with('{') {
+                text.push(',');
             }
+            text.push_str(&json!(segment).to_string());
+            text.push(':');
+            node.write(text);
         }
+        text.push('}');
+    }
+}
+
+impl From<&Fields> for Tree {
+    fn from(fields: &Fields) -> Self {
+        let mut root = Self::default();
+        for path in fields {
+            let node = path.iter().fold(&mut root, |node, segment| node.below.entry(segment.clone()).or_default());
+            node.member = true;
+        }
+        root
     }
 }
 
@@ -392,6 +433,10 @@ pub(in crate::apiserver) fn readable(path: &[String]) -> String {
 mod tests {
     use super::super::{Root, custom_root};
     use super::*;
+
+    fn to_tree(fields: &Fields) -> Value {
+        serde_json::from_str(&Tree::from(fields).text()).unwrap()
+    }
 
     fn root() -> Root {
         let spec = json!({"type": "object", "properties": {
@@ -417,7 +462,9 @@ mod tests {
             "f:plain": {},
         }});
         assert_eq!(tree, wanted);
-        assert_eq!(to_tree(&from_tree(&wanted)), wanted);
+        let read = Tree::read(&wanted.to_string());
+        assert_eq!(to_tree(&read.fields()), wanted);
+        assert_eq!(serde_json::from_str::<Value>(&read.text()).unwrap(), wanted);
     }
 
     #[test]
@@ -434,7 +481,8 @@ mod tests {
     #[test]
     fn a_path_is_looked_for_in_a_tree_as_in_the_set_that_it_stands_for() {
         let tree = json!({"f:spec": {".": {}, "f:parts": {"k:{\"name\":\"a\"}": {".": {}, "f:count": {}}}}, "f:x": {}});
-        let all = from_tree(&tree);
+        let tree = Tree::read(&tree.to_string());
+        let all = tree.fields();
         for path in [
             &["f:spec"][..],
             &["f:spec", "f:parts"],
@@ -447,7 +495,7 @@ mod tests {
             &["f:spec", "f:parts", "k:{\"name\":\"a\"}", "f:count"],
         ] {
             let path: Path = path.iter().map(|segment| (*segment).to_owned()).collect();
-            assert_eq!(holds(&tree, &path), all.contains(&path), "{path:?}");
+            assert_eq!(tree.holds(&path), all.contains(&path), "{path:?}");
         }
     }
 
@@ -482,7 +530,8 @@ mod tests {
             let Comparison { mut added, modified, removed } = compare(schema, &nothing, &new);
             assert!(removed.is_empty());
             added.extend(modified);
-            assert_eq!(Tree::made(schema, &nothing, &new).write(), to_tree(&added), "{new}");
+            let made: Value = serde_json::from_str(&Tree::made(schema, &nothing, &new).text()).unwrap();
+            assert_eq!(made, to_tree(&added), "{new}");
         }
     }
 

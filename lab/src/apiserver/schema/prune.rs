@@ -1,5 +1,6 @@
 //! What is not in the schema: named, and taken away. Also nulls, and defaults for what is missing.
 
+use serde_json::map::Entry;
 use serde_json::{Map, Value};
 
 use super::{At, Schema};
@@ -118,13 +119,13 @@ pub(in crate::apiserver) fn defaults_of(schema: Schema<'_>, name: &str, object: 
 pub(in crate::apiserver) fn parse(bytes: &[u8]) -> Result<(Value, Vec<String>), serde_json::Error> {
     let twice = std::cell::RefCell::new(Vec::new());
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = serde::de::DeserializeSeed::deserialize(Seed { path: String::new(), twice: &twice }, &mut reader)?;
+    let value = serde::de::DeserializeSeed::deserialize(Seed { path: &At::Root, twice: &twice }, &mut reader)?;
     reader.end()?;
     Ok((value, twice.into_inner()))
 }
 
 struct Seed<'a> {
-    path: String,
+    path: &'a At<'a>,
     twice: &'a std::cell::RefCell<Vec<String>>,
 }
 
@@ -164,7 +165,7 @@ impl<'de> serde::de::Visitor<'de> for Seed<'_> {
     fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
         while let Some(value) =
-            access.next_element_seed(Seed { path: format!("{}[{}]", self.path, list.len()), twice: self.twice })?
+            access.next_element_seed(Seed { path: &At::Item(self.path, list.len()), twice: self.twice })?
         {
             list.push(value);
         }
@@ -173,10 +174,13 @@ impl<'de> serde::de::Visitor<'de> for Seed<'_> {
     fn visit_map<A: serde::de::MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(name) = access.next_key::<String>()? {
-            let path = if self.path.is_empty() { name.clone() } else { format!("{}.{name}", self.path) };
-            let value = access.next_value_seed(Seed { path: path.clone(), twice: self.twice })?;
-            if map.insert(name, value).is_some() {
-                self.twice.borrow_mut().push(path);
+            let value = access.next_value_seed(Seed { path: &At::Field(self.path, &name), twice: self.twice })?;
+            match map.entry(name) {
+                Entry::Vacant(place) => drop(place.insert(value)),
+                Entry::Occupied(mut place) => {
+                    self.twice.borrow_mut().push(At::Field(self.path, place.key()).to_string());
+                    place.insert(value);
+                }
             }
         }
         Ok(Value::Object(map))

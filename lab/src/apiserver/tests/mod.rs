@@ -15,6 +15,7 @@ use super::*;
 mod clients;
 mod containers;
 mod counted;
+mod managers;
 mod objects;
 mod services;
 mod streams;

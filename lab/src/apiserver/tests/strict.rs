@@ -6,18 +6,18 @@ use super::*;
 
 impl World {
     /// Status and body of a request with a JSON body.
-    async fn send(&self, token: &str, method: &str, path: &str, kind: &str, body: &Value) -> (u16, Value) {
+    pub(super) async fn send(&self, token: &str, method: &str, path: &str, kind: &str, body: &Value) -> (u16, Value) {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
         let request = self.http().request(method, format!("{}{path}", self.server.url())).bearer_auth(token);
         let answer = request.header("content-type", kind).body(body.to_string()).send().await.unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap_or_default())
     }
-    async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+    pub(super) async fn post(&self, path: &str, body: Value) -> (u16, Value) {
         self.send(TOKEN, "POST", path, "application/json", &body).await
     }
 }
 
-const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+pub(super) const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
 #[tokio::test]
 async fn a_definition_with_a_schema_validates_defaults_and_prunes() {

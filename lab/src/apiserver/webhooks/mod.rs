@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::State;
 use super::error::ApiError;
+use super::managers;
 use super::resource_handlers::{self, Call};
 use super::store::metadata;
 
@@ -68,7 +69,8 @@ impl Admission {
     }
     pub fn record(&self, old: Option<&Value>, new: &Value) {
         if let Self::Draft(draft) = self {
-            *draft.lock().unwrap_or_else(PoisonError::into_inner) = Some(Draft { old: old.cloned(), new: new.clone() });
+            *draft.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(Draft { old: old.map(managers::whole), new: managers::whole(new) });
         }
     }
     pub fn decided(&self) -> Option<&Decided> {
@@ -167,7 +169,7 @@ async fn decide(
 
 async fn delete(state: &State, call: &Call, hooks: &[Hook], warnings: &mut Vec<String>) -> Result<(), ApiError> {
     for object in resource_handlers::doomed(state, call)? {
-        let question = Question { call, operation: "DELETE", object: Value::Null, old: Value::clone(&object) };
+        let question = Question { call, operation: "DELETE", object: Value::Null, old: managers::whole(&object) };
         for hook in hooks.iter().filter(|hook| hook.wants(state, &question)) {
             ask::ask(state, hook, &question, warnings).await?;
         }
