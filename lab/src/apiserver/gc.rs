@@ -1,8 +1,8 @@
 //! The controllers that come with an API server: garbage collection by owner references, foreground
-//! deletion, the emptying of terminating namespaces, and the status of quotas and disruption budgets. Driven by the store's work list, never by
-//! polling.
+//! deletion, the emptying of terminating namespaces, and the status of quotas and disruption budgets.
+//! Driven by the store's work list, never by polling.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -17,25 +17,43 @@ use super::{State, budgets, quota};
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
 
+/// How much is taken up at once.
+const BATCH: usize = 256;
+
 pub(super) async fn run(state: Arc<State>, mut inbox: UnboundedReceiver<Work>) {
+    let mut batch = Vec::new();
     loop {
-        let work = tokio::select! {
+        let some = tokio::select! {
             () = state.store.stop.cancelled() => return,
-            work = inbox.recv() => work,
+            some = inbox.recv_many(&mut batch, BATCH) => some,
         };
-        match work {
-            Some(Work::Examine(key)) => examine(&state, &key),
-            Some(Work::Foreground(key)) => {
-                orphan(&state, &key);
-                foreground(&state, &key);
-            }
-            Some(Work::Namespace(name)) => namespace(&state, &name),
-            Some(Work::Count(name)) => {
-                quota::recount(&state, &name);
-                budgets::recount(&state, &name);
-            }
-            None => return,
+        if some == 0 {
+            return;
         }
+        work(&state, batch.drain(..));
+    }
+}
+
+/// Thirty objects that go with their namespace are thirty times word of it: it is looked at once, after them.
+fn work(state: &State, batch: impl Iterator<Item = Work>) {
+    let (mut emptied, mut counted) = (BTreeSet::new(), BTreeSet::new());
+    for work in batch {
+        match work {
+            Work::Examine(key) => examine(state, &key),
+            Work::Foreground(key) => {
+                orphan(state, &key);
+                foreground(state, &key);
+            }
+            Work::Namespace(name) => drop(emptied.insert(name)),
+            Work::Count(name) => drop(counted.insert(name)),
+        }
+    }
+    for name in emptied {
+        namespace(state, &name);
+    }
+    for name in counted {
+        quota::recount(state, &name);
+        budgets::recount(state, &name);
     }
 }
 

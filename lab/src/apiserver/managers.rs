@@ -14,6 +14,7 @@ use super::schema::Schema;
 use super::schema::fields::{self, Comparison, Fields};
 use super::store::equal;
 use super::write::{Part, now};
+use super::written::{append, name};
 
 /// Fields that the server sets and nobody owns.
 const IDENTITY: [&str; 8] =
@@ -60,20 +61,26 @@ impl Entry {
     }
 
     fn with(&self, fields: String) -> Line {
-        let quoted = |text: &str| json!(text).to_string();
-        let mut text = format!(
-            r#"{{"manager":{},"operation":{},"apiVersion":{},"time":{},"fieldsType":"FieldsV1","fieldsV1":{fields}"#,
-            quoted(&self.manager),
-            quoted(&self.operation),
-            quoted(&self.api_version),
-            quoted(&self.time)
-        );
-        if !self.subresource.is_empty() {
-            text.push_str(&format!(r#","subresource":{}"#, quoted(&self.subresource)));
+        let mut text = vec![b'{'];
+        for (key, value) in [
+            ("manager", &self.manager),
+            ("operation", &self.operation),
+            ("apiVersion", &self.api_version),
+            ("time", &self.time),
+        ] {
+            name(&mut text, key);
+            append(&mut text, value);
         }
-        text.push('}');
+        text.extend_from_slice(br#","fieldsType":"FieldsV1","fieldsV1":"#);
+        text.extend_from_slice(fields.as_bytes());
+        if !self.subresource.is_empty() {
+            name(&mut text, "subresource");
+            append(&mut text, &self.subresource);
+        }
+        text.push(b'}');
         let order = [&self.operation, &self.time, &self.manager, &self.subresource].map(String::clone);
-        Line { order, text }
+        // What was written as JSON is text.
+        Line { order, text: String::from_utf8(text).unwrap_or_default() }
     }
 
     /// How a conflict names its owner.
@@ -113,7 +120,10 @@ impl Told<'_> {
     }
 
     fn entry(&self) -> Entry {
-        let fields = self.tree().fields();
+        self.entry_of(self.tree().fields())
+    }
+
+    fn entry_of(&self, fields: Fields) -> Entry {
         Entry {
             manager: self.manager.to_string(),
             operation: self.operation.to_string(),
@@ -323,46 +333,43 @@ impl Entry {
             && entry.api_version == self.api_version
     }
 
-    /// All entries after this writer's change. `as_stored`: the others were written by this server, so that one that
-    /// loses nothing stays as it is.
+    /// All entries after this writer's change, who owns what it set and changed, and no more what is gone. `as_stored`:
+    /// the others were written by this server, so that one that loses nothing stays as it is.
     fn among(mut self, before: &[(Told<'_>, &str)], found: &Comparison, as_stored: bool) -> Vec<Line> {
         let mut entries = Vec::new();
         let mut own = None;
         for (told, text) in before {
             if own.is_none() && self.is_of(told) {
-                own = Some(told.entry());
+                own = Some(told);
                 continue;
             }
             let tree = told.tree();
-            let loses = |path| tree.holds(path);
-            if as_stored && !found.modified.iter().chain(&found.added).chain(&found.removed).any(loses) {
+            let changed = || found.modified.iter().chain(&found.added).chain(&found.removed);
+            if as_stored && !changed().any(|path| tree.holds(path)) {
                 entries.push(Line { order: told.order(), text: (*text).to_owned() });
                 continue;
             }
-            let mut left = told.entry();
-            release(std::slice::from_mut(&mut left), found);
-            entries.extend((!left.fields.is_empty()).then(|| left.write()));
+            let mut left = fields::Tree::clone(&tree);
+            for path in changed() {
+                left.remove(path);
+            }
+            entries.extend((!left.is_empty()).then(|| told.entry_of(Fields::new()).with(left.text())));
         }
-        let time = own.map(|before| {
-            self.fields = before.fields;
-            before.time
-        });
-        let changed = self.take(found);
-        if let Some(time) = time.filter(|_| !changed) {
-            self.time = time;
+        let mut tree = own.map(|own| fields::Tree::clone(&own.tree())).unwrap_or_default();
+        let mut is_other = false;
+        for path in &found.removed {
+            is_other |= tree.remove(path);
         }
-        if !self.fields.is_empty() {
-            entries.push(self.write());
+        for path in found.modified.iter().chain(&found.added) {
+            is_other |= tree.insert(path);
+        }
+        if let Some(own) = own.filter(|_| !is_other) {
+            self.time = own.time.to_string();
+        }
+        if !tree.is_empty() {
+            entries.push(self.with(tree.text()));
         }
         entries
-    }
-
-    /// Owns what it set and changed, and no more what is gone.
-    fn take(&mut self, found: &Comparison) -> bool {
-        let before = self.fields.clone();
-        self.fields.retain(|f| !found.removed.contains(f));
-        self.fields.extend(found.modified.iter().chain(&found.added).cloned());
-        self.fields != before
     }
 }
 

@@ -137,7 +137,7 @@ pub(super) fn both(object: &Map<String, Value>, version: Option<&str>) -> [Text;
 }
 
 /// A member's name, after what stands before it.
-fn name(out: &mut Vec<u8>, name: &str) {
+pub(super) fn name(out: &mut Vec<u8>, name: &str) {
     if !out.ends_with(b"{") {
         out.push(b',');
     }

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{ListKind, Schema};
 use crate::apiserver::store::equal;
+use crate::apiserver::written::name;
 
 pub(in crate::apiserver) type Path = Vec<String>;
 pub(in crate::apiserver) type Fields = BTreeSet<Path>;
@@ -263,7 +264,7 @@ pub(in crate::apiserver) fn twice(schema: Option<Schema<'_>>, value: &Value, pat
 }
 
 /// A set of fields as a tree.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(in crate::apiserver) struct Tree {
     member: bool,
     below: BTreeMap<String, Tree>,
@@ -361,6 +362,23 @@ impl Tree {
         !path.is_empty() && node.is_some_and(|node| node.member)
     }
 
+    /// Puts a path into the set; whether it was not there.
+    pub fn insert(&mut self, path: &Path) -> bool {
+        let node = path.iter().fold(self, |node, segment| node.below.entry(segment.clone()).or_default());
+        !std::mem::replace(&mut node.member, true)
+    }
+
+    /// Takes a path out of the set; whether it was there.
+    pub fn remove(&mut self, path: &[String]) -> bool {
+        let Some((first, rest)) = path.split_first() else { return std::mem::take(&mut self.member) };
+        let Some(node) = self.below.get_mut(first) else { return false };
+        let was_there = node.remove(rest);
+        if node.is_empty() {
+            self.below.remove(first);
+        }
+        was_there
+    }
+
     /// The set.
     pub fn fields(&self) -> Fields {
         let mut found = Fields::new();
@@ -381,25 +399,22 @@ impl Tree {
 
     /// As `fieldsV1`.
     pub fn text(&self) -> String {
-        let mut text = String::new();
+        let mut text = Vec::new();
         self.write(&mut text);
-        text
+        // What was written as JSON is text.
+        String::from_utf8(text).unwrap_or_default()
     }
 
-    fn write(&self, text: &mut String) {
-        text.push('{');
+    fn write(&self, text: &mut Vec<u8>) {
+        text.push(b'{');
         if self.member && !self.below.is_empty() {
-            text.push_str("\".\":{}");
+            text.extend_from_slice(b"\".\":{}");
         }
         for (segment, node) in &self.below {
-            if !text.ends_with('{') {
-                text.push(',');
-            }
-            text.push_str(&json!(segment).to_string());
-            text.push(':');
+            name(text, segment);
             node.write(text);
         }
-        text.push('}');
+        text.push(b'}');
     }
 }
 
@@ -407,8 +422,7 @@ impl From<&Fields> for Tree {
     fn from(fields: &Fields) -> Self {
         let mut root = Self::default();
         for path in fields {
-            let node = path.iter().fold(&mut root, |node, segment| node.below.entry(segment.clone()).or_default());
-            node.member = true;
+            root.insert(path);
         }
         root
     }
@@ -496,6 +510,30 @@ mod tests {
         ] {
             let path: Path = path.iter().map(|segment| (*segment).to_owned()).collect();
             assert_eq!(tree.holds(&path), all.contains(&path), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_tree_gains_and_loses_paths_as_the_set_does() {
+        let text = json!({"f:spec": {".": {}, "f:parts": {"k:{\"name\":\"a\"}": {".": {}, "f:count": {}}}}, "f:x": {}});
+        let mut tree = Tree::clone(&Tree::read(&text.to_string()));
+        let mut all = tree.fields();
+        let path = |segments: &[&str]| segments.iter().map(|segment| (*segment).to_owned()).collect::<Path>();
+        for (path, goes) in [
+            (path(&["f:spec", "f:parts", "k:{\"name\":\"a\"}"]), true),
+            (path(&["f:spec", "f:parts", "k:{\"name\":\"a\"}", "f:count"]), true),
+            (path(&["f:spec", "f:parts"]), true),
+            (path(&["f:x"]), true),
+            (path(&["f:y", "f:z"]), true),
+            (path(&["f:x", "f:y"]), false),
+            (path(&["f:x", "f:y"]), false),
+            (path(&["f:spec"]), true),
+        ] {
+            let changed =
+                if goes { (tree.remove(&path), all.remove(&path)) } else { (tree.insert(&path), all.insert(path)) };
+            assert_eq!(changed.0, changed.1);
+            assert_eq!(tree.fields(), all);
+            assert_eq!(tree.text(), Tree::from(&all).text());
         }
     }
 
