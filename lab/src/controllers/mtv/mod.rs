@@ -56,6 +56,7 @@ use crate::ports::GuestDirectory;
 use feed::Feeds;
 use migrations::Migrations;
 pub(crate) use sources::openshift::Clusters;
+use sources::transport::Transports;
 
 /// The MTV release that is played: only the minor matters, the major is 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,6 +111,8 @@ struct Mtv {
     pub db: Arc<InventoryDb>,
     pub clusters: Clusters,
     pub feeds: Feeds,
+    /// To the sources.
+    pub transports: Transports,
     pub migrations: Migrations,
     pub flights: flight::Flights,
     /// Held by a migration where one Plan migrates after the other.
@@ -167,6 +170,7 @@ pub async fn run(options: MtvOptions, db: Arc<InventoryDb>) {
         db,
         clusters: options.clusters,
         feeds: Feeds::default(),
+        transports: Transports::default(),
         migrations: Migrations::default(),
         flights: flight::Flights::default(),
         alone: tokio::sync::Mutex::default(),

@@ -41,7 +41,7 @@ impl Source for Ec2 {
         let look = mtv.clock.real(LOOK).max(Duration::from_millis(250));
         let translation = Translation { inventory, id: instance_id };
         let base = login.url.trim_end_matches('/').to_owned();
-        let (client, catalogue) = StandIn::connect(&trusting, base, credentials, translation, look).await?;
+        let (client, catalogue) = StandIn::connect(mtv, &trusting, base, credentials, translation, look).await?;
         let region = catalogue.facts["region"].as_str().unwrap_or_default();
         if login.secret("region") != region {
             let cause = format!("region {} is not behind {}", login.secret("region"), login.url);

@@ -60,7 +60,7 @@ impl Source for Hyperv {
         let credentials = (login.secret("username"), login.secret("password"));
         let look = mtv.clock.real(LOOK).max(Duration::from_millis(250));
         let translation = Translation { inventory, id: |machine| machine.uuid.clone() };
-        let (client, catalogue) = StandIn::connect(login, base, credentials, translation, look).await?;
+        let (client, catalogue) = StandIn::connect(mtv, login, base, credentials, translation, look).await?;
         if share(url).is_none() || share(url) != share(catalogue.facts["share"].as_str().unwrap_or_default()) {
             return Err(ConnectError::Failed(format!("SMB share {url} cannot be mounted")));
         }

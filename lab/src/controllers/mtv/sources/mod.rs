@@ -23,7 +23,7 @@ mod openstack;
 mod ova;
 mod ovirt;
 mod standin;
-mod transport;
+pub(super) mod transport;
 mod vsphere;
 
 /// The source of a Provider's type; `None` for a type that this MTV does not know.

@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::transport::{http_client, told};
+use super::transport::{Protocol, told};
+use crate::controllers::mtv::Mtv;
 use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
 use crate::inventory::model::{InvDisk, InvNic, InvVm, Inventory};
 
@@ -63,6 +64,7 @@ pub(super) struct StandIn {
 impl StandIn {
     /// Logs in and looks once.
     pub async fn connect(
+        mtv: &Mtv,
         login: &Login,
         base: String,
         (user, password): (&str, &str),
@@ -70,7 +72,8 @@ impl StandIn {
         look: Duration,
     ) -> Result<(Arc<Self>, Catalogue), ConnectError> {
         let (user, password) = (user.to_owned(), password.to_owned());
-        let own = Arc::new(Self { client: http_client(login)?, base, user, password, translation, look });
+        let client = mtv.transports.of(login, Protocol::Rest)?;
+        let own = Arc::new(Self { client, base, user, password, translation, look });
         let answer = own.client.get(format!("{}/catalogue", own.base)).basic_auth(&own.user, Some(&own.password));
         let answer = answer.send().await.map_err(|e| ConnectError::Failed(told(&reqwest::Method::GET, &e)))?;
         match answer.status().as_u16() {

@@ -12,7 +12,7 @@ use super::super::networks::Rows;
 use super::super::pipeline::Path;
 use super::super::validate::{Add, View, item};
 use super::super::{Mtv, MtvVersion};
-use super::transport::{http_client, told};
+use super::transport::{Protocol, told};
 use super::{Shape, Source, missing};
 use crate::controllers::kubevirt::json::{list, text};
 use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
@@ -45,7 +45,7 @@ impl Source for Openshift {
         if login.url.is_empty() {
             return Ok(Arc::new(OpenshiftClient::new(mtv.client.clone())));
         }
-        let client = http_client(login)?;
+        let client = mtv.transports.of(login, Protocol::Rest)?;
         let request = client.get(format!("{}/api/v1/namespaces?limit=1", login.url.trim_end_matches('/')));
         let answer = request.bearer_auth(login.secret("token")).send().await;
         match answer.map_err(|e| ConnectError::Failed(told(&reqwest::Method::GET, &e)))?.status().as_u16() {

@@ -17,9 +17,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::super::transport::{http_client, told};
+use super::super::transport::{Protocol, told};
 use super::view;
-use crate::clock::Clock;
+use crate::controllers::mtv::Mtv;
 use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
 use crate::inventory::model::{InvDisk, InvVm, Inventory};
 use crate::inventory::own::{OwnDisk, OwnVm};
@@ -37,8 +37,8 @@ const ORIGINAL_VOLUME: &str = "forklift_original_volume_id";
 const ORIGINAL_IMAGE: &str = "forklift_original_image_id";
 
 /// Logs in to OpenStack.
-pub(super) async fn connect(login: &Login, clock: Clock) -> Result<Arc<dyn PlatformClient>, ConnectError> {
-    let client = OpenstackClient::login(login, clock).await?;
+pub(super) async fn connect(mtv: &Mtv, login: &Login) -> Result<Arc<dyn PlatformClient>, ConnectError> {
+    let client = OpenstackClient::login(mtv, login).await?;
     client.check_region().await.map_err(ConnectError::Failed)?;
     Ok(Arc::new(client))
 }
@@ -195,8 +195,8 @@ async fn authenticate(http: &reqwest::Client, identity: &str, login: &Login) -> 
 }
 
 impl OpenstackClient {
-    async fn login(login: &Login, clock: Clock) -> Result<Self, ConnectError> {
-        let http = http_client(login)?;
+    async fn login(mtv: &Mtv, login: &Login) -> Result<Self, ConnectError> {
+        let http = mtv.transports.of(login, Protocol::Rest)?;
         let url = login.url.trim_end_matches('/');
         let identity = if url.ends_with("/v3") { url.to_owned() } else { format!("{url}/v3") };
         let live = authenticate(&http, &identity, login).await?;
@@ -205,7 +205,7 @@ impl OpenstackClient {
             login: login.clone(),
             identity,
             live: Mutex::new(live),
-            refresh: clock.real(REFRESH).max(SHORTEST),
+            refresh: mtv.clock.real(REFRESH).max(SHORTEST),
             revision: AtomicU64::new(0),
             judged: std::sync::Mutex::default(),
         })

@@ -54,7 +54,7 @@ impl Source for Openstack {
     }
 
     async fn connect(&self, mtv: &Mtv, login: &Login) -> Result<Arc<dyn PlatformClient>, ConnectError> {
-        client::connect(login, mtv.clock).await
+        client::connect(mtv, login).await
     }
 
     fn steps(&self, _: Path, _: MtvVersion) -> Vec<&'static str> {

@@ -13,9 +13,10 @@ use async_trait::async_trait;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::super::transport::{http_client, told};
+use super::super::transport::{Protocol, told};
 use super::records::{self, Answers, items, text};
 use crate::clock::Clock;
+use crate::controllers::mtv::Mtv;
 use crate::controllers::mtv::platform::{ConnectError, Login, PlatformClient};
 use crate::inventory::model::Inventory;
 
@@ -53,8 +54,8 @@ struct OvirtClient {
 }
 
 /// Logs in and reads what the engine is.
-pub(super) async fn connect(login: &Login, clock: Clock) -> Result<Arc<dyn PlatformClient>, ConnectError> {
-    let http = http_client(login)?;
+pub(super) async fn connect(mtv: &Mtv, login: &Login) -> Result<Arc<dyn PlatformClient>, ConnectError> {
+    let http = mtv.transports.of(login, Protocol::Rest)?;
     let base = login.url.trim_end_matches('/').trim_end_matches("/api").to_owned();
     let form = [
         ("grant_type", "password"),
@@ -72,7 +73,7 @@ pub(super) async fn connect(login: &Login, clock: Clock) -> Result<Arc<dyn Platf
         return Err(if matches!(status, 400 | 401) { ConnectError::Auth(cause) } else { ConnectError::Failed(cause) });
     }
     let (newest, revision) = (AtomicU64::new(0), AtomicU64::new(0));
-    let client = OvirtClient { http, base, token, clock, newest, revision };
+    let client = OvirtClient { http, base, token, clock: mtv.clock, newest, revision };
     client.get("", &[]).await.map_err(ConnectError::Failed)?;
     Ok(Arc::new(client))
 }

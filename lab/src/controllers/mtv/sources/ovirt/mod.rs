@@ -32,7 +32,7 @@ impl Source for Ovirt {
     }
 
     async fn connect(&self, mtv: &Mtv, login: &Login) -> Result<Arc<dyn PlatformClient>, ConnectError> {
-        client::connect(login, mtv.clock).await
+        client::connect(mtv, login).await
     }
 
     /// By the ForkliftController's switch, which its operator turns on where it is not written.

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use super::super::transport::told;
+use super::super::transport::{Protocol, Transports, told};
 use super::view;
 use crate::api::vim::device::{Hardware, Network};
 use crate::api::vim::op::{self, ServiceContent};
@@ -32,8 +32,9 @@ const POLL_SECONDS: u64 = 20;
 const WRONG_LOGIN: &str = "Cannot complete login due to an incorrect user name or password.";
 
 /// Logs in to vSphere.
-pub(super) async fn connect(login: &Login) -> Result<Arc<dyn PlatformClient>, ConnectError> {
-    Ok(Arc::new(VsphereClient::login(login).await?))
+pub(super) async fn connect(login: &Login, transports: &Transports) -> Result<Arc<dyn PlatformClient>, ConnectError> {
+    let http = transports.of(login, Protocol::Soap)?;
+    Ok(Arc::new(VsphereClient::login(login, http).await?))
 }
 
 /// A private collector with a filter on everything that the inventory shows, and what it has told.
@@ -89,17 +90,8 @@ fn plainly(error: WireError) -> ConnectError {
 }
 
 impl VsphereClient {
-    async fn login(login: &Login) -> Result<Self, ConnectError> {
+    async fn login(login: &Login, http: reqwest::Client) -> Result<Self, ConnectError> {
         let failed = |e: &dyn std::fmt::Display| ConnectError::Failed(e.to_string());
-        let builder = reqwest::Client::builder().no_proxy().user_agent(crate::faults::OWN_AGENT);
-        let mut builder = builder.http1_only().connect_timeout(REQUEST);
-        if login.insecure {
-            builder = builder.tls_danger_accept_invalid_certs(true);
-        } else if let Some(pem) = &login.ca_pem {
-            let roots = reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(|e| failed(&e))?;
-            builder = builder.tls_certs_only(roots);
-        }
-        let http = builder.build().map_err(|e| failed(&e))?;
         let (values, _) =
             post(&http, &login.url, "", op::retrieve_service_content(), Duration::ZERO).await.map_err(plainly)?;
         let content = ServiceContent::parse(&values).ok_or_else(|| failed(&"the server is no vSphere server"))?;

@@ -40,8 +40,8 @@ impl Source for Vsphere {
         missing(login, &["user", "password"], true)
     }
 
-    async fn connect(&self, _: &Mtv, login: &Login) -> Result<Arc<dyn PlatformClient>, ConnectError> {
-        client::connect(login).await
+    async fn connect(&self, mtv: &Mtv, login: &Login) -> Result<Arc<dyn PlatformClient>, ConnectError> {
+        client::connect(login, &mtv.transports).await
     }
 
     async fn begins(&self, mtv: &Mtv, provider: &Provider) {
