@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
-use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, PostParams};
 use kube::{Client, ResourceExt};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::copy_log::{Copies, CopyLog};
+use super::glance;
 use super::pod_status::{self, Ended, Stage};
 use super::storage::tolerate;
 use crate::apiserver::LOG_ANNOTATION;
@@ -140,10 +142,22 @@ pub(crate) fn requested(claim: &PersistentVolumeClaim) -> u64 {
     asked.and_then(|quantity| crate::api::quantity::bytes(&quantity.0)).unwrap_or_default()
 }
 
+/// What is looked at of a worker.
+#[derive(Deserialize)]
+struct Worker {
+    metadata: ObjectMeta,
+    spec: Option<Taken>,
+}
+
+#[derive(Deserialize)]
+struct Taken {
+    unschedulable: Option<bool>,
+}
+
 /// A worker that takes pods, always the same one while it does.
 pub(super) async fn node(client: &Client) -> Option<String> {
     let workers = ListParams::default().labels("node-role.kubernetes.io/worker");
-    let nodes = Api::<Node>::all(client.clone()).list(&workers).await.map(|list| list.items).unwrap_or_default();
-    let open = |node: &&Node| !node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false);
-    nodes.iter().filter(open).map(ResourceExt::name_any).min()
+    let nodes = glance::each::<Node, Worker>(&Api::all(client.clone()), &workers).await.unwrap_or_default();
+    let open = |node: &Worker| !node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false);
+    nodes.into_iter().filter(open).filter_map(|node| node.metadata.name).min()
 }

@@ -7,6 +7,7 @@ mod copiers;
 mod copy_log;
 mod datavolumes;
 mod given_volumes;
+mod glance;
 mod http_source;
 pub mod kubelet;
 pub mod kubevirt;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use futures::StreamExt;
+use futures::{FutureExt as _, StreamExt};
 use kube::api::Api;
 use kube::runtime::watcher::{self, Event};
 use kube::{Resource, ResourceExt};
@@ -55,7 +55,8 @@ pub async fn one_task_each<K, W>(
                 if fresh {
                     // The old task ends before the new one begins to write.
                     tasks.remove(&uid);
-                    let handle = AbortOnDropHandle::new(tokio::spawn(work(object)));
+                    // Boxed, because a task whose work is over is still held here, and would keep the room for it.
+                    let handle = AbortOnDropHandle::new(tokio::spawn(work(object).boxed()));
                     tasks.insert(uid, (generation, handle));
                 }
             }

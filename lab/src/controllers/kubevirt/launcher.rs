@@ -2,11 +2,11 @@
 //! nothing, and go with their instance.
 
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
-use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 
 use super::json::text;
+use crate::controllers::glance;
 use crate::controllers::told::Teller;
 
 const CONTROLLER: &str = "virtualmachine-controller";
@@ -67,11 +67,11 @@ async fn ensure(client: &kube::Client, events: &Teller, vmi: &Value, node: &str)
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let own = ListParams::default().labels(&format!("kubevirt.io/created-by={uid}"));
     let mut there = false;
-    for pod in pods.list(&own).await?.items {
-        if pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node) {
+    for pod in glance::each::<Pod, Value>(&pods, &own).await? {
+        if pod.pointer("/spec/nodeName").and_then(Value::as_str) == Some(node) {
             there = true;
         } else {
-            let _ = pods.delete(&pod.name_any(), &DeleteParams::default().grace_period(0)).await;
+            let _ = pods.delete(text(&pod, "/metadata/name"), &DeleteParams::default().grace_period(0)).await;
         }
     }
     if there || node.is_empty() {

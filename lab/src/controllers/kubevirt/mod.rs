@@ -18,6 +18,7 @@ use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::glance;
 use super::told::Teller;
 use crate::clock::Clock;
 use crate::defects::{Defect, Defects};
@@ -214,8 +215,7 @@ async fn reconcile_vmi(object: Arc<DynamicObject>, context: Arc<Context>) -> Res
     let vmi = value(&object);
     let guest = view::current(options.guests.as_ref(), &options.defects, &vmi::macs(&vmi));
     let nodes: Vec<Value> = if json::text(&vmi, "/status/nodeName").is_empty() {
-        let list = Api::<Node>::all(options.client.clone()).list(&ListParams::default()).await?;
-        list.items.iter().filter_map(|node| serde_json::to_value(node).ok()).collect()
+        glance::each(&Api::<Node>::all(options.client.clone()), &ListParams::default()).await?
     } else {
         Vec::new()
     };

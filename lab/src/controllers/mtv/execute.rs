@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use futures::future::join_all;
 use kube::ResourceExt;
 use serde_json::Value;
@@ -44,6 +45,15 @@ pub(super) enum Halt {
     /// Phase and reason.
     Failed(String),
     Canceled,
+}
+
+/// What is to be executed.
+pub(super) struct Order {
+    pub plan: Plan,
+    pub migration: Arc<Migration>,
+    pub resolved: Resolved,
+    /// What the Plan says of itself.
+    pub base: Vec<Condition>,
 }
 
 /// One execution.
@@ -84,25 +94,28 @@ pub(super) struct Walk<'a> {
     refused: OnceLock<Failure>,
 }
 
-/// Runs to the end and leaves the Plan's and the Migration's status in their final state.
-pub(super) async fn execute(
-    mtv: &Arc<Mtv>,
-    plan: &Plan,
-    migration: &Arc<Migration>,
-    resolved: Resolved,
-    base: Vec<Condition>,
-) {
-    migrations::adopt(mtv, plan, migration).await;
+/// Runs to the end and leaves the Plan's and the Migration's status in their final state. Most of a thousand of these wait
+/// for MTV's limit: what comes before and after that is boxed, so that it takes its room when its time has come.
+pub(super) async fn execute(mtv: Arc<Mtv>, order: Box<Order>) {
+    migrations::adopt(&mtv, &order.plan, &order.migration).boxed().await;
     let _alone = if mtv.defects.behaves(Conduct::OnePlanAtATime) { Some(mtv.alone.lock().await) } else { None };
     let started = now();
+    let Some((run, vms, base)) = prepared(&mtv, order).boxed().await else { return };
+    run.moves(vms, base, &started).await;
+}
+
+/// What is needed to move the VMs, these, and what the Plan says of itself; nothing where it is not there yet, or the Plan
+/// is not any more.
+async fn prepared(mtv: &Arc<Mtv>, order: Box<Order>) -> Option<(Box<Run>, Vec<Arc<InvVm>>, Vec<Condition>)> {
+    let Order { plan, migration, resolved, base } = *order;
     let Ok(client) = provider::connect(mtv, &resolved.source).await else {
         // The provider's own conditions will say it; come again.
         mtv.clock.sleep(PHASE).await;
-        return;
+        return None;
     };
     let Ok(target) = mtv.clusters.of(&resolved.destination).await else {
         mtv.clock.sleep(PHASE).await;
-        return;
+        return None;
     };
     let inventory = content(mtv, &resolved.source).await;
     let vms: Vec<Arc<InvVm>> = plan
@@ -114,16 +127,16 @@ pub(super) async fn execute(
     if vms.len() != plan.spec.vms.len() {
         // A VM went away since validation, which will say so in a moment.
         mtv.clock.sleep(PHASE).await;
-        return;
+        return None;
     }
-    match target::ensure_namespace(mtv, &target, plan).await {
+    match target::ensure_namespace(mtv, &target, &plan).await {
         Ok(true) => {}
-        Ok(false) => return,
+        Ok(false) => return None,
         Err(error) => {
             // MTV gives it back to its queue and comes again.
             tracing::warn!(plan = plan.name_any(), %error, "the lab's MTV has no target namespace");
             mtv.clock.sleep(PHASE).await;
-            return;
+            return None;
         }
     }
     let offloads =
@@ -131,8 +144,8 @@ pub(super) async fn execute(
     let run = Run {
         offloads,
         mtv: mtv.clone(),
-        plan: plan.clone(),
-        migration: migration.clone(),
+        plan,
+        migration,
         resolved,
         client,
         target,
@@ -140,80 +153,85 @@ pub(super) async fn execute(
         vms: Mutex::new(Vec::new()),
         touched: tokio::sync::Notify::new(),
     };
-    let sources = vms.clone();
-    let (vms, mut shared): (Vec<_>, Vec<_>) =
-        vms.into_iter().enumerate().map(|(index, vm)| run.without_shared(index, vm)).unzip();
-    let before = Before::of(plan);
-    if run.resumes() {
-        let all: Vec<(&str, bool)> = vms
-            .iter()
-            .enumerate()
-            .map(|(i, vm)| (vm.id.as_str(), again::separate(run.resolved.kind, run.path(i, vm))))
-            .collect();
-        if let Some(failed) = again::refusal(&before, &all) {
-            return run.refuse(base, failed, &started).await;
-        }
-    }
-    let statuses = vms.iter().enumerate().map(|(i, vm)| run.first_status(&before, i, vm)).collect();
-    if let Ok(mut list) = run.vms.lock() {
-        *list = statuses;
-    }
-    // Ended executions of before are gone from the conditions while this one runs.
-    let base: Vec<Condition> = base
-        .into_iter()
-        .filter(|c| !matches!(c.type_.as_str(), "Failed" | "Canceled" | "Executing" | "ConversionResumable"))
-        .collect();
-    let mut executing = base.clone();
-    executing.push(durable("Executing", "The plan is EXECUTING."));
-
-    let done = tokio_util::sync::CancellationToken::new();
-    let walks = async {
-        let walks = vms.into_iter().enumerate().filter(|(_, vm)| run.takes_up(&before, &vm.id));
-        join_all(walks.map(|(index, vm)| {
-            Walk {
-                run: &run,
-                index,
-                vm,
-                shared: shared.get_mut(index).map(std::mem::take).unwrap_or_default(),
-                seat: Mutex::default(),
-                begun: tokio::sync::Notify::default(),
-                offloaded: AtomicBool::new(false),
-                snapshot: OnceLock::new(),
-                refused: OnceLock::new(),
-            }
-            .walk(before.migration)
-        }))
-        .await;
-        done.cancel();
-    };
-    let writer = async {
-        let mut last = Vec::new();
-        loop {
-            let now = run.statuses();
-            if now != last {
-                run.write(&executing, &now, &started, None).await;
-                last = now;
-            }
-            let next = async {
-                run.touched.notified().await;
-                mtv.clock.sleep(RECONCILE).await;
-            };
-            tokio::select! { () = done.cancelled() => break, () = next => {} }
-        }
-    };
-    tokio::join!(walks, writer);
-    run.finish(base, &started).await;
-    if run.plan.spec.warm && run.resolved.kind.removes_snapshots_late() {
-        // Not this Plan's task: that ends with the Plan, and the snapshots go all the same.
-        let late = warm::remove_late(mtv.clone(), run.client.clone(), sources);
-        let stop = mtv.stop.clone();
-        mtv.afterwards.spawn(async move { stop.run_until_cancelled(late).await });
-    } else {
-        run.client.logout().await;
-    }
+    Some((Box::new(run), vms, base))
 }
 
 impl Run {
+    /// Moves the VMs, each by its own walk, and tells of them to the end.
+    async fn moves(&self, vms: Vec<Arc<InvVm>>, base: Vec<Condition>, started: &str) {
+        let mtv = &self.mtv;
+        let sources = vms.clone();
+        let (vms, mut shared): (Vec<_>, Vec<_>) =
+            vms.into_iter().enumerate().map(|(index, vm)| self.without_shared(index, vm)).unzip();
+        let before = Before::of(&self.plan);
+        if self.resumes() {
+            let all: Vec<(&str, bool)> = vms
+                .iter()
+                .enumerate()
+                .map(|(i, vm)| (vm.id.as_str(), again::separate(self.resolved.kind, self.path(i, vm))))
+                .collect();
+            if let Some(failed) = again::refusal(&before, &all) {
+                return self.refuse(base, failed, started).boxed().await;
+            }
+        }
+        let statuses = vms.iter().enumerate().map(|(i, vm)| self.first_status(&before, i, vm)).collect();
+        if let Ok(mut list) = self.vms.lock() {
+            *list = statuses;
+        }
+        // Ended executions of before are gone from the conditions while this one runs.
+        let mut conditions = base;
+        conditions.retain(|c| !matches!(c.type_.as_str(), "Failed" | "Canceled" | "Executing" | "ConversionResumable"));
+        conditions.push(durable("Executing", "The plan is EXECUTING."));
+
+        let done = tokio_util::sync::CancellationToken::new();
+        let walks = async {
+            let walks = vms.into_iter().enumerate().filter(|(_, vm)| self.takes_up(&before, &vm.id));
+            join_all(walks.map(|(index, vm)| {
+                Walk {
+                    run: self,
+                    index,
+                    vm,
+                    shared: shared.get_mut(index).map(std::mem::take).unwrap_or_default(),
+                    seat: Mutex::default(),
+                    begun: tokio::sync::Notify::default(),
+                    offloaded: AtomicBool::new(false),
+                    snapshot: OnceLock::new(),
+                    refused: OnceLock::new(),
+                }
+                .walk(before.migration)
+            }))
+            .await;
+            done.cancel();
+        };
+        let writer = async {
+            let mut last = Vec::new();
+            loop {
+                let now = self.statuses();
+                if now != last {
+                    self.write(&conditions, &now, started, None).boxed().await;
+                    last = now;
+                }
+                let next = async {
+                    self.touched.notified().await;
+                    mtv.clock.sleep(RECONCILE).await;
+                };
+                tokio::select! { () = done.cancelled() => break, () = next => {} }
+            }
+        };
+        tokio::join!(walks, writer);
+        // It is not executing any more.
+        conditions.pop();
+        self.finish(conditions, started).boxed().await;
+        if self.plan.spec.warm && self.resolved.kind.removes_snapshots_late() {
+            // Not this Plan's task: that ends with the Plan, and the snapshots go all the same.
+            let late = warm::remove_late(mtv.clone(), self.client.clone(), sources);
+            let stop = mtv.stop.clone();
+            mtv.afterwards.spawn(async move { stop.run_until_cancelled(late).await });
+        } else {
+            self.client.logout().await;
+        }
+    }
+
     /// Whether disks that several VMs write to come with this one (`shouldMigrateSharedDisks`, vsphere/builder.go).
     fn migrates_shared(&self, index: usize) -> bool {
         let own = self.plan.spec.vms.get(index).and_then(|vm| vm.migrate_shared_disks);
@@ -337,6 +355,10 @@ impl Walk<'_> {
     async fn walk(self, before: Option<&str>) {
         // One that is canceled while it waits learns of it when its turn comes, as with MTV.
         self.board().await;
+        self.travel(before).boxed().await;
+    }
+
+    async fn travel(&self, before: Option<&str>) {
         self.run.update(self.index, |vm| vm.started = Some(now()));
         let cancelled = async {
             let plan = &self.run.plan;
@@ -354,9 +376,9 @@ impl Walk<'_> {
         }
         match before {
             Some(before) if self.run.resumes() && !self.behaves(Conduct::CopiesAnewOnResume) => {
-                target::remove_pods(&self, before).await
+                target::remove_pods(self, before).await
             }
-            Some(before) => target::remove(&self, before).await,
+            Some(before) => target::remove(self, before).await,
             None => {}
         }
         let result = tokio::select! {
@@ -381,9 +403,9 @@ impl Walk<'_> {
             }
             Err(Halt::Failed(reason)) => {
                 self.fail(&reason);
-                pods::fail(&self, &reason).await;
-                guest_conversions::fail(&self).await;
-                warm::remove_snapshots(&self).await;
+                pods::fail(self, &reason).await;
+                guest_conversions::fail(self).await;
+                warm::remove_snapshots(self).await;
                 durable("Failed", "The VM migration has FAILED.")
             }
             Err(Halt::Canceled) => {
@@ -642,5 +664,23 @@ impl Walk<'_> {
         let minutes = self.run.mtv.setting("controller_precopy_interval").await;
         let minutes = minutes.as_ref().and_then(Value::as_u64).unwrap_or(60);
         Duration::from_secs(minutes * 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of what such a function returns.
+    fn room<A, B, F>(_: fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_vm_that_waits_for_its_turn_has_no_room_for_its_whole_way() {
+        let waits = room::<Walk<'static>, Option<&'static str>, _>(Walk::walk);
+        let travels = room::<&'static Walk<'static>, Option<&'static str>, _>(Walk::travel);
+        println!("waits: {waits}, travels: {travels}");
+        assert!(waits < 2048 && travels > 4 * waits, "{waits} and {travels} bytes");
     }
 }

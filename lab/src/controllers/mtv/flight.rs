@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -106,7 +107,8 @@ fn seat(mtv: &Arc<Mtv>) {
 /// Waits for a place.
 pub(super) async fn take(mtv: &Arc<Mtv>, key: Key, cost: usize) -> Seat {
     mtv.flights.lock().looks(Duration::ZERO);
-    look(mtv).await;
+    // Boxed: who waits does not keep the room for it.
+    look(mtv).boxed().await;
     let (seat_of, mut place) = oneshot::channel();
     mtv.flights.lock().waiting.push(Waiting { key, cost, seat: seat_of });
     loop {
@@ -116,7 +118,7 @@ pub(super) async fn take(mtv: &Arc<Mtv>, key: Key, cost: usize) -> Seat {
                 mtv.clock.sleep(LOOK).await;
                 // One of those who wait is enough.
                 if mtv.flights.lock().looks(mtv.clock.real(LOOK)) {
-                    break look(mtv).await;
+                    break look(mtv).boxed().await;
                 }
             }
         };

@@ -14,6 +14,7 @@ use super::execute::Walk;
 use super::pods::Worker;
 use super::{conversions, pods, target, transfers, vddk};
 use crate::api::forklift::Conversion;
+use crate::controllers::glance;
 use crate::controllers::pod_status::{Ended, Stage};
 
 /// virt-v2v copies the disks, too.
@@ -37,16 +38,22 @@ fn are_made(walk: &Walk<'_>) -> bool {
 pub(super) struct Made {
     name: String,
     type_: &'static str,
+    /// The Secret with which its pod logs in.
+    login: String,
 }
 
 impl Made {
-    async fn create(walk: &Walk<'_>, type_: &'static str, labels: Value, spec: Value) -> Option<Self> {
+    async fn create(walk: &Walk<'_>, type_: &'static str, labels: Value, spec: Value, login: String) -> Option<Self> {
         let body = json!({"apiVersion": Conversion::api_version(&()), "kind": Conversion::kind(&()),
             "metadata": {"generateName": prefix(walk), "labels": labels}, "spec": spec});
         let made = api(walk).create(&PostParams::default(), &serde_json::from_value(body).ok()?).await.ok()?;
-        let made = Self { name: made.name_any(), type_ };
+        let made = Self { name: made.name_any(), type_, login };
         made.tell(walk, running("CreatingPod", "Creating the conversion pod.")).await;
         Some(made)
+    }
+
+    pub fn login(&self) -> &str {
+        &self.login
     }
 
     /// By these its pod is found.
@@ -135,7 +142,7 @@ pub(super) async fn begin(walk: &Walk<'_>, claims: &[PersistentVolumeClaim]) -> 
             spec["vddkImage"] = json!(image);
         }
     }
-    Made::create(walk, type_, labels, spec).await
+    Made::create(walk, type_, labels, spec, secret).await
 }
 
 /// The VM has failed: so has its conversion, if one was on (`podHandler`).
@@ -189,7 +196,7 @@ pub(super) async fn inspect(walk: &Walk<'_>, snapshot: &str) -> Option<Inspectio
         "connection": {"secret": {"namespace": namespace, "name": secret}}, "settings": {"SNAPSHOT_MOREF": snapshot},
         "vddkImage": image, "podSettings": {"requestKVM": true}, "xfsCompatibility": false,
     });
-    let made = Made::create(walk, DEEP, labels.clone(), spec).await?;
+    let made = Made::create(walk, DEEP, labels.clone(), spec, secret.clone()).await?;
     labels["conversion"] = json!(made.name);
     labels["forklift.app"] = json!("deep-inspection");
     let mut body = conversions::pod(&made.name, labels, image.as_deref(), &walk.vm.id, snapshot, &secret);
@@ -240,7 +247,9 @@ async fn own(walk: &Walk<'_>, kind: Kind) -> Vec<DynamicObject> {
 
 /// Takes them away, with their pods and Secrets (`DeleteConversion`).
 pub(super) async fn clean_up(walk: &Walk<'_>, kind: Kind) {
-    if !are_made(walk) {
+    // A cold one is inspected by nobody, and what a run before has left goes when the VM begins anew.
+    let none = kind == Kind::Inspections && !walk.run.plan.spec.warm;
+    if none || !are_made(walk) {
         return;
     }
     for one in own(walk, kind).await {
@@ -268,7 +277,7 @@ async fn remove(client: &kube::Client, conversion: &DynamicObject) {
         let _ = pods.delete(&pod.name_any(), &DeleteParams::default()).await;
     }
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let _ = secrets.delete_collection(&DeleteParams::default(), &own).await;
+    let _ = glance::delete_all(&secrets, &DeleteParams::default(), &own).await;
     let api: Api<DynamicObject> =
         Api::namespaced_with(client.clone(), &conversion.namespace().unwrap_or_default(), &kind());
     let _ = api.delete(&conversion.name_any(), &DeleteParams::default()).await;

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use kube::ResourceExt;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use tokio_util::sync::CancellationToken;
@@ -44,7 +46,7 @@ pub(super) async fn run(mtv: Arc<Mtv>, stop: CancellationToken) {
         }
     };
     let ring = |plan: &Plan| mtv.migrations.ring(&plan.namespace().unwrap_or_default(), &plan.name_any());
-    one_task_each(api, Restart::Never(&ring), stop, move |plan| live(worker.clone(), plan), gone).await;
+    one_task_each(api, Restart::Never(&ring), stop, move |plan| live(worker.clone(), &plan), gone).await;
 }
 
 /// Real time between two looks of a Plan at what it refers to, once it is ready.
@@ -71,68 +73,104 @@ impl Resolved {
     }
 }
 
-/// The life of one Plan, until it is deleted (which aborts this task).
-async fn live(mtv: Arc<Mtv>, plan: Plan) {
+/// What is to be done after a look at a Plan.
+enum Next {
+    /// It is gone or archived.
+    Ends,
+    /// A Migration is executed to its end.
+    Executes(BoxFuture<'static, ()>),
+    /// Nothing, until a Migration comes or the spec changes.
+    Rests,
+    /// Something speaks against it.
+    Waits,
+}
+
+/// The life of one Plan, until it is deleted (which aborts this task). Between two looks it keeps nothing but the Plan's
+/// name, for there may be a thousand of them: each look is boxed, and so is an execution.
+fn live(mtv: Arc<Mtv>, plan: &Plan) -> impl Future<Output = ()> + Send + use<> {
     let (namespace, name) = (plan.namespace().unwrap_or_default(), plan.name_any());
-    let api: Api<Plan> = Api::namespaced(mtv.client.clone(), &namespace);
-    let bell = mtv.migrations.bell(&namespace, &name);
-    let mut patience = Patience::default();
-    let mut look = Look::Now;
-    loop {
-        // Asked for before looking, so that a Migration made meanwhile is not missed.
-        let rung = bell.notified();
-        let Ok(Some(plan)) = api.get_opt(&name).await else { return };
-        let old = plan.status.clone().unwrap_or_default();
-        if plan.spec.archived == Some(true) {
-            let client = destination(&mtv, &plan).await;
-            if !mtv.defects.behaves(Conduct::KeepsArchivedPods) {
-                target::archived(&client, &plan, mtv.version).await;
-                hooks::archived(&mtv, &client, &plan).await;
-                // Copy-offload's are there in every lab.
-                populators::archived(&client, &plan).await;
-                if mtv.events.is_on() {
-                    vddk::archived(&client, &plan).await;
-                    transfers::archived(&client, &plan).await;
-                    guest_conversions::archived(&mtv.client, &namespace, &plan.uid().unwrap_or_default()).await;
-                }
-            }
-            archive(&mtv, &plan, old).await;
-            return;
-        }
-        let (conditions, resolved) = validate_plan(&mtv, &plan, &old, look).await;
-        let ready = conditions.holds("Ready");
-        let status = PlanStatus {
-            conditions: settle(conditions, &old.conditions),
-            observed_generation: plan.metadata.generation.unwrap_or_default(),
-            migration: old.migration.clone(),
-        };
-        if status != old {
-            write_status(&mtv.client, &plan, &status).await;
-            patience = Patience::default();
-        }
-        let pending = mtv.migrations.pending(&namespace, &name);
-        match (resolved, pending) {
-            (Some(resolved), Some(migration)) if ready => {
-                execute::execute(&mtv, &plan, &migration, resolved, status.conditions).await;
+    async move {
+        let bell = mtv.migrations.bell(&namespace, &name);
+        let mut patience = Patience::default();
+        let mut look = Look::Now;
+        loop {
+            // Asked for before looking, so that a Migration made meanwhile is not missed.
+            let rung = bell.notified();
+            let (next, changed) = look_at(&mtv, &namespace, &name, look).boxed().await;
+            if changed {
                 patience = Patience::default();
-                look = Look::Now;
             }
-            _ if ready || status.conditions.holds("Succeeded") => {
-                // Nothing to do until a Migration comes or the spec changes. What the Plan refers to may
-                // change, too: that is noticed by a look around.
-                tokio::select! {
-                    () = rung => look = Look::Now,
-                    () = tokio::time::sleep(LOOK_AROUND) => look = Look::Around,
-                }
-            }
-            _ => tokio::select! {
-                () = rung => {
+            match next {
+                Next::Ends => return,
+                Next::Executes(execution) => {
+                    execution.await;
                     patience = Patience::default();
                     look = Look::Now;
                 }
-                next = patience.again() => look = next,
-            },
+                // What the Plan refers to may change, too: that is noticed by a look around.
+                Next::Rests => tokio::select! {
+                    () = rung => look = Look::Now,
+                    () = tokio::time::sleep(LOOK_AROUND) => look = Look::Around,
+                },
+                Next::Waits => tokio::select! {
+                    () = rung => {
+                        patience = Patience::default();
+                        look = Look::Now;
+                    }
+                    next = patience.again() => look = next,
+                },
+            }
         }
+    }
+}
+
+/// One look at a Plan: what is next, and whether its status has changed.
+async fn look_at(mtv: &Arc<Mtv>, namespace: &str, name: &str, look: Look) -> (Next, bool) {
+    let api: Api<Plan> = Api::namespaced(mtv.client.clone(), namespace);
+    let Ok(Some(plan)) = api.get_opt(name).await else { return (Next::Ends, false) };
+    let old = plan.status.clone().unwrap_or_default();
+    if plan.spec.archived == Some(true) {
+        put_away(mtv, &plan).await;
+        archive(mtv, &plan, old).await;
+        return (Next::Ends, false);
+    }
+    let (conditions, resolved) = validate_plan(mtv, &plan, &old, look).await;
+    let ready = conditions.holds("Ready");
+    let status = PlanStatus {
+        conditions: settle(conditions, &old.conditions),
+        observed_generation: plan.metadata.generation.unwrap_or_default(),
+        migration: old.migration.clone(),
+    };
+    let changed = status != old;
+    if changed {
+        write_status(&mtv.client, &plan, &status).await;
+    }
+    let next = match (resolved, mtv.migrations.pending(namespace, name)) {
+        (Some(resolved), Some(migration)) if ready => {
+            let order = execute::Order { plan, migration, resolved, base: status.conditions };
+            Next::Executes(execute::execute(mtv.clone(), Box::new(order)).boxed())
+        }
+        _ if ready || status.conditions.holds("Succeeded") => Next::Rests,
+        _ => Next::Waits,
+    };
+    (next, changed)
+}
+
+/// What an archived Plan has left.
+async fn put_away(mtv: &Mtv, plan: &Plan) {
+    let client = destination(mtv, plan).await;
+    if mtv.defects.behaves(Conduct::KeepsArchivedPods) {
+        return;
+    }
+    target::archived(&client, plan, mtv.version).await;
+    hooks::archived(mtv, &client, plan).await;
+    // Copy-offload's are there in every lab.
+    populators::archived(&client, plan).await;
+    if mtv.events.is_on() {
+        vddk::archived(&client, plan).await;
+        transfers::archived(&client, plan).await;
+        let namespace = plan.namespace().unwrap_or_default();
+        guest_conversions::archived(&mtv.client, &namespace, &plan.uid().unwrap_or_default()).await;
     }
 }
 
@@ -376,5 +414,25 @@ pub(super) async fn seen(mtv: &Mtv, provider: &Provider, look: Look) -> Option<A
     match look {
         Look::Now => mtv.db.content(&uid),
         Look::Around => mtv.db.content_as_it_is(&uid),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of what such functions return.
+    fn of_live<F>(_: fn(Arc<Mtv>, &'static Plan) -> F) -> usize {
+        size_of::<F>()
+    }
+    fn of_execution<F>(_: fn(Arc<Mtv>, Box<execute::Order>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_plan_keeps_little_room_between_two_looks_and_its_execution_little_besides_what_it_moves() {
+        let (live, execution) = (of_live(live), of_execution(execute::execute));
+        println!("live: {live}, execution: {execution}");
+        assert!(live < 1024 && execution < 2048, "{live} and {execution} bytes");
     }
 }

@@ -19,10 +19,11 @@ use tokio_util::sync::CancellationToken;
 use super::Mtv;
 use super::data_volumes;
 use super::execute::{Halt, Walk};
-use super::{guest_conversions, populators, target, transfers, vddk};
+use super::{guest_conversions, populators, target, vddk};
 use crate::apiserver::LOG_ANNOTATION;
 use crate::controllers::copiers::{node, requested};
 use crate::controllers::copy_log::{Copies, CopyLog};
+use crate::controllers::glance;
 use crate::controllers::kubelet::v2v_log::{Job, Until};
 use crate::controllers::pod_status::{self, Ended, Stage};
 use crate::defects::conduct::Conduct;
@@ -77,7 +78,9 @@ impl Workers {
         let bodies: Vec<Value> = match worker {
             Worker::Importer => claims.iter().map(importer).collect(),
             Worker::Populator => claims.iter().map(|claim| populator(walk, claim)).collect(),
-            Worker::VirtV2v => vec![virt_v2v(walk, &claims, conversion.is_some()).await],
+            Worker::VirtV2v => {
+                vec![virt_v2v(walk, &claims, conversion.as_ref().map(guest_conversions::Made::login)).await]
+            }
         };
         let mut workers = Self { worker, pods: Vec::new(), logs: Vec::new(), claims, conversion };
         for (index, mut body) in bodies.into_iter().enumerate() {
@@ -124,8 +127,8 @@ impl Workers {
         let api = api(walk);
         let mut again = false;
         for pod in &mut self.pods {
-            let there = api.get_metadata_opt(&pod.name_any()).await;
-            if !there.is_ok_and(|there| there.is_none_or(|there| there.uid() != pod.uid())) {
+            let there = glance::uid_of(&api, &pod.name_any()).await;
+            if !there.is_ok_and(|there| there.is_none_or(|there| Some(there) != pod.metadata.uid)) {
                 continue;
             }
             let fails = self.worker == Worker::VirtV2v && !walk.run.mtv.version.at_least(12);
@@ -271,7 +274,7 @@ fn populator(walk: &Walk<'_>, claim: &PersistentVolumeClaim) -> Value {
 
 /// With what it is mounted, in the builder's words (`podVolumeMounts`, pkg/controller/plan/kubevirt.go; `GetVirtV2vPodSpec`,
 /// pkg/controller/conversion/builder.go): its disks, its login and the library that reads vSphere's.
-async fn virt_v2v(walk: &Walk<'_>, claims: &[PersistentVolumeClaim], has_login: bool) -> Value {
+async fn virt_v2v(walk: &Walk<'_>, claims: &[PersistentVolumeClaim], login: Option<&str>) -> Value {
     let mut labels = target::labels(walk);
     labels["forklift.app"] = json!("virt-v2v");
     labels["resource"] = json!("vm-config");
@@ -288,7 +291,6 @@ async fn virt_v2v(walk: &Walk<'_>, claims: &[PersistentVolumeClaim], has_login: 
         mounted.volumes.push(json!({"name": vddk::VOLUME, "emptyDir": {}}));
         mounted.mounts.push(json!({"name": vddk::VOLUME, "mountPath": "/opt"}));
     }
-    let login = if has_login { transfers::secret(walk, Worker::VirtV2v).await } else { None };
     if let Some(login) = login {
         mounted.volumes.push(json!({"name": "secret-volume", "secret": {"secretName": login}}));
         mounted.mounts.push(json!({"name": "secret-volume", "mountPath": "/etc/secret", "readOnly": true}));

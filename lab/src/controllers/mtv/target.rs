@@ -21,8 +21,8 @@ use crate::api::condition::Conditions;
 use crate::api::forklift::{Plan, Ref, StoragePair};
 use crate::api::kubevirt::VirtualMachine;
 use crate::api::openshift::ClusterVersion;
-use crate::controllers::said;
 use crate::controllers::storage::tolerate;
+use crate::controllers::{glance, said};
 use crate::defects::conduct::Conduct;
 use crate::defects::{Defect, new_mac};
 use crate::inventory::model::InvDisk;
@@ -697,7 +697,7 @@ async fn sweep(client: &kube::Client, namespace: &str, selector: &str, kinds: &[
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
         let labelled = ListParams::default().labels(selector);
         if *kind != POD.2 {
-            let _ = api.delete_collection(&DeleteParams::default(), &labelled).await;
+            let _ = glance::delete_all(&api, &DeleteParams::default(), &labelled).await;
             continue;
         }
         delete_each(&api, &labelled, &DeleteParams::default()).await;

@@ -17,6 +17,7 @@ use super::execute::Walk;
 use super::pods::Worker;
 use super::{again, target};
 use crate::api::forklift::Plan;
+use crate::controllers::glance;
 
 /// The Provider's Secret.
 pub(super) type Login = BTreeMap<String, ByteString>;
@@ -96,9 +97,9 @@ pub(super) async fn deleted(client: &kube::Client, plan: &Plan) {
 async fn remove(client: &kube::Client, namespace: &str, labels: &str) {
     let own = ListParams::default().labels(&format!("{labels},resource=vm-config"));
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let _ = secrets.delete_collection(&DeleteParams::default(), &own).await;
+    let _ = glance::delete_all(&secrets, &DeleteParams::default(), &own).await;
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let _ = maps.delete_collection(&DeleteParams::default(), &own).await;
+    let _ = glance::delete_all(&maps, &DeleteParams::default(), &own).await;
 }
 
 fn labels(walk: &Walk<'_>) -> Value {

@@ -11,6 +11,7 @@ use super::conditions::condition;
 use super::{Mtv, offload, pods, sources, target};
 use crate::api::condition::Condition;
 use crate::api::forklift::{Plan, Provider, StorageMap};
+use crate::controllers::glance;
 
 /// The image: the Provider's, else that of the ForkliftController.
 pub(super) async fn image(mtv: &Mtv, source: &Provider) -> Option<String> {
@@ -125,5 +126,5 @@ fn job(plan: &Plan, source: &Provider, image: &str, labels: Value) -> Value {
 pub(super) async fn archived(client: &kube::Client, plan: &Plan) {
     let api: Api<Job> = Api::namespaced(client.clone(), &plan.spec.target_namespace);
     let own = ListParams::default().labels(&format!("plan={},vddk", plan.uid().unwrap_or_default()));
-    let _ = api.delete_collection(&DeleteParams::background(), &own).await;
+    let _ = glance::delete_all(&api, &DeleteParams::background(), &own).await;
 }
