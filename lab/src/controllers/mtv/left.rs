@@ -23,8 +23,12 @@ impl Here {
     }
 
     async fn of(options: LabOptions) -> Self {
+        Self::at(3000.0, options).await
+    }
+
+    async fn at(clock_scale: f64, options: LabOptions) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let options = LabOptions { clock_scale: 3000.0, events: true, ..options };
+        let options = LabOptions { clock_scale, events: true, ..options };
         let here = Self { lab: Lab::start(options).await.unwrap() };
         let namespaces: Api<DynamicObject> = Api::all_with(here.lab.client(), &resource("Namespace"));
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "mig"}});
@@ -248,4 +252,39 @@ async fn a_hook_runs_where_no_kubelet_is_by_the_one_pod_of_its_job() {
     let [pod] = pods.as_slice() else { panic!("{pods:#?}") };
     assert_eq!(terminated(pod)["reason"], "Completed");
     here.lab.stop().await;
+}
+
+#[tokio::test]
+async fn the_pod_of_virt_v2v_that_is_killed_is_made_again_and_up_to_2_11_its_vm_fails() {
+    for (version, ends) in [("2.12", "Succeeded"), ("2.11", "Failed")] {
+        let here = Here::at(300.0, LabOptions { mtv_version: version.to_owned(), ..LabOptions::default() }).await;
+        let v2v = || async {
+            let own = ListParams::default().labels("forklift.app=virt-v2v");
+            here.api::<Pod>().list(&own).await.unwrap().items
+        };
+        let kills = async {
+            let began = std::time::Instant::now();
+            loop {
+                if let [pod] = v2v().await.as_slice() {
+                    let now = kube::api::DeleteParams::default().grace_period(0);
+                    here.api::<Pod>().delete(&pod.name_any(), &now).await.unwrap();
+                    return pod.uid();
+                }
+                assert!(began.elapsed() < SOON, "there is no pod of virt-v2v");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let row = json!({"source": {"name": "datastore1"}, "destination": {"storageClass": CLASS}});
+        let (killed, migration) = tokio::join!(kills, here.migrate(row, json!([]), ends));
+        let left = v2v().await;
+        if ends == "Succeeded" {
+            let [pod] = left.as_slice() else { panic!("{left:#?}") };
+            assert_ne!(pod.uid(), killed);
+            assert_eq!(terminated(pod)["reason"], "Completed");
+        } else {
+            assert!(left.is_empty(), "{left:#?}");
+            assert!(migration.to_string().contains("Guest conversion pod not found"), "{migration}");
+        }
+        here.lab.stop().await;
+    }
 }
