@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::api::storage::v1::StorageClass;
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PostParams};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::watcher;
 use kube::{Resource as _, ResourceExt};
@@ -21,6 +21,7 @@ use super::copiers::{Copier, SHORTEST, Who};
 use super::storage::{StorageOptions, retry, tolerate};
 use super::told::Teller;
 use crate::api::cdi::StorageProfile;
+use crate::controllers::glance;
 use crate::uploads::{POD_PHASE, POD_READY, TARGET};
 
 /// Simulated time of a clone, of a whole import, and of what changed since a checkpoint.
@@ -148,7 +149,7 @@ async fn write(
         status["conditions"] = json!([bound, condition("Ready", done, "", ""), condition("Running", running, why, "")]);
     }
     let patch = Patch::Merge(json!({"status": status}));
-    tolerate(api.patch_status(&dv.name_any(), &PatchParams::default(), &patch).await, 404)?;
+    tolerate(glance::patch_status(api, &dv.name_any(), &patch).await, 404)?;
     if !same {
         tell(events, dv, stage.phase).await;
     }
@@ -212,7 +213,7 @@ async fn say(api: &Api<DynamicObject>, dv: &DynamicObject, why: &str) -> Result<
         return Ok(());
     }
     let patch = Patch::Merge(json!({"status": {"conditions": conditions}}));
-    tolerate(api.patch_status(&dv.name_any(), &PatchParams::default(), &patch).await, 404)
+    tolerate(glance::patch_status(api, &dv.name_any(), &patch).await, 404)
 }
 
 async fn fill(dv: Arc<DynamicObject>, options: Arc<StorageOptions>) -> Result<Action, kube::Error> {
@@ -237,7 +238,7 @@ async fn fill(dv: Arc<DynamicObject>, options: Arc<StorageOptions>) -> Result<Ac
     };
     if claim.owner_references().is_empty() && dv.annotations().get(ADOPTS).is_some_and(|adopts| adopts == "true") {
         let owner = json!({"metadata": {"ownerReferences": [owner(&dv)]}});
-        tolerate(claims.patch(&name, &PatchParams::default(), &Patch::Merge(owner)).await, 404)?;
+        tolerate(glance::patch(&claims, &name, &Patch::Merge(owner)).await, 404)?;
         return Ok(Action::await_change());
     }
     if claim.status.as_ref().and_then(|s| s.phase.as_deref()) != Some("Bound") {
@@ -303,7 +304,7 @@ async fn fill(dv: Arc<DynamicObject>, options: Arc<StorageOptions>) -> Result<Ac
         // The claim remembers what is copied; its change brings us back.
         (None, Some(mark)) => {
             let patch = Patch::Merge(json!({"metadata": {"annotations": {mark: "true"}}}));
-            tolerate(claims.patch(&name, &PatchParams::default(), &patch).await, 404)?;
+            tolerate(glance::patch(&claims, &name, &patch).await, 404)?;
             Ok(Action::await_change())
         }
         (None, None) => {

@@ -2,7 +2,7 @@
 //! smallest that fits is theirs (`FindMatchingVolume`, component-helpers `storage/volume/pv_helpers.go`).
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec};
-use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::api::{Api, ListParams, Patch};
 use kube::core::{Selector, SelectorExt as _};
 use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt};
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::storage::{StorageOptions, tolerate};
 use crate::api::quantity;
+use crate::controllers::glance;
 
 const NONE: &str = "no persistent volumes available for this claim and no storage class is set";
 const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
@@ -102,7 +103,7 @@ async fn take(
     volume: &PersistentVolume,
     options: &StorageOptions,
 ) -> Result<(), kube::Error> {
-    let (name, volume_name, params) = (claim.name_any(), volume.name_any(), PatchParams::default());
+    let (name, volume_name) = (claim.name_any(), volume.name_any());
     let volumes: Api<PersistentVolume> = Api::all(options.client.clone());
     let of = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": claim.namespace(), "name": name,
         "uid": claim.uid()});
@@ -111,17 +112,17 @@ async fn take(
     if volume.spec.as_ref().is_none_or(|spec| spec.claim_ref.is_none()) {
         patch["metadata"]["annotations"][BOUND_BY_CONTROLLER] = json!("yes");
     }
-    volumes.patch(&volume_name, &params, &Patch::Merge(patch)).await?;
+    glance::patch(&volumes, &volume_name, &Patch::Merge(patch)).await?;
     let bound: Value = json!({"status": {"phase": "Bound"}});
-    tolerate(volumes.patch_status(&volume_name, &params, &Patch::Merge(bound)).await, 404)?;
+    tolerate(glance::patch_status(&volumes, &volume_name, &Patch::Merge(bound)).await, 404)?;
     let claims: Api<PersistentVolumeClaim> =
         Api::namespaced(options.client.clone(), &claim.namespace().unwrap_or_default());
     let annotations = json!({"pv.kubernetes.io/bind-completed": "yes", BOUND_BY_CONTROLLER: "yes"});
     let patch = json!({"metadata": {"annotations": annotations}, "spec": {"volumeName": volume_name}});
-    tolerate(claims.patch(&name, &params, &Patch::Merge(patch)).await, 404)?;
+    tolerate(glance::patch(&claims, &name, &Patch::Merge(patch)).await, 404)?;
     let spec = volume.spec.clone().unwrap_or_default();
     let status = json!({"phase": "Bound", "capacity": spec.capacity, "accessModes": spec.access_modes});
-    tolerate(claims.patch_status(&name, &params, &Patch::Merge(json!({ "status": status }))).await, 404)
+    tolerate(glance::patch_status(&claims, &name, &Patch::Merge(json!({ "status": status }))).await, 404)
 }
 
 #[cfg(test)]

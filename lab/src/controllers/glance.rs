@@ -1,11 +1,14 @@
-//! Objects of which a part alone is looked at: the rest is not decoded, which for a pod or a node is most of it. Knows
-//! nothing of what the part is for.
+//! Objects of which a part alone is looked at, or that are only written: the rest is not decoded, which for a pod or a
+//! node is most of it. Knows nothing of what the part is for.
 
+use http::HeaderValue;
+use http::header::ACCEPT;
 use kube::Resource;
-use kube::api::{Api, DeleteParams, GetParams, ListParams};
+use kube::api::{Api, DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams};
 use kube::core::Request;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 /// A list, of whose items `T` is wanted.
 #[derive(Deserialize)]
@@ -54,11 +57,48 @@ pub(super) async fn delete_all<K: Resource + Clone>(
     api.clone().into_client().request_text(request).await.map(drop)
 }
 
+/// Of an answer no more is asked for than an API server sends in any case.
+const METADATA: HeaderValue = HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+
+/// Sends a request whose answer nobody reads.
+async fn send<K: Resource + Clone>(
+    api: &Api<K>,
+    request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+) -> Result<(), kube::Error> {
+    let mut request = request.map_err(kube::Error::BuildRequest)?;
+    request.headers_mut().insert(ACCEPT, METADATA);
+    api.clone().into_client().request_text(request).await.map(drop)
+}
+
+/// Patches an object that is not looked at afterwards.
+pub(super) async fn patch<K: Resource + Clone>(
+    api: &Api<K>,
+    name: &str,
+    patch: &Patch<Value>,
+) -> Result<(), kube::Error> {
+    send(api, Request::new(api.resource_url()).patch(name, &PatchParams::default(), patch)).await
+}
+
+/// Likewise its status.
+pub(super) async fn patch_status<K: Resource + Clone>(
+    api: &Api<K>,
+    name: &str,
+    patch: &Patch<Value>,
+) -> Result<(), kube::Error> {
+    send(api, Request::new(api.resource_url()).patch_subresource("status", name, &PatchParams::default(), patch)).await
+}
+
+/// Makes an object that is not looked at afterwards.
+pub(super) async fn create<K: Resource + Clone>(api: &Api<K>, object: &Value) -> Result<(), kube::Error> {
+    let object = object.to_string().into_bytes();
+    send(api, Request::new(api.resource_url()).create(&PostParams::default(), object)).await
+}
+
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::ConfigMap;
+    use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim};
     use kube::api::PostParams;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::{Lab, LabOptions};
@@ -82,6 +122,18 @@ mod tests {
         let own = ListParams::default().labels("own=yes");
         let data = each::<_, Value>(&api, &own).await.unwrap();
         assert_eq!(data.iter().map(|one| one["data"]["k"].clone()).collect::<Vec<_>>(), ["a", "b"]);
+        let more = Patch::Merge(json!({"data": {"more": "1"}}));
+        patch(&api, "a", &more).await.unwrap();
+        assert_eq!(api.get("a").await.unwrap().data.unwrap()["more"], "1");
+        assert!(patch(&api, "none", &more).await.is_err());
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(lab.client(), "default");
+        let spec = json!({"accessModes": ["ReadWriteOnce"], "storageClassName": "", "resources": {"requests": {"storage": "1Gi"}}});
+        let claim =
+            json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "c"}, "spec": spec});
+        create(&claims, &claim).await.unwrap();
+        assert!(create(&claims, &claim).await.is_err(), "it is there");
+        patch_status(&claims, "c", &Patch::Merge(json!({"status": {"phase": "Lost"}}))).await.unwrap();
+        assert_eq!(claims.get("c").await.unwrap().status.unwrap().phase.as_deref(), Some("Lost"));
         delete_all(&api, &DeleteParams::default(), &own).await.unwrap();
         assert_eq!(each::<_, Value>(&api, &own).await.unwrap(), Vec::<Value>::new());
         lab.stop().await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, Patch, PostParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::{reflector::ObjectRef, watcher};
@@ -21,6 +21,7 @@ use super::mtv::offload::populator::TELLS;
 use super::told::Teller;
 use super::{given_volumes, xcopy};
 use crate::clock::Clock;
+use crate::controllers::glance;
 use crate::ports::GuestDirectory;
 
 /// After a failed write, in real time.
@@ -139,7 +140,7 @@ async fn bind(claim: Arc<PersistentVolumeClaim>, options: Arc<StorageOptions>) -
         let rest: Vec<&String> = claim.finalizers().iter().filter(|f| *f != PROTECTION).collect();
         if rest.len() < claim.finalizers().len() {
             let patch = json!({"metadata": {"finalizers": rest, "resourceVersion": claim.resource_version()}});
-            tolerate(api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await, 404)?;
+            tolerate(glance::patch(&api, &name, &Patch::Merge(patch)).await, 404)?;
         }
         return Ok(Action::await_change());
     }
@@ -213,12 +214,12 @@ async fn bind(claim: Arc<PersistentVolumeClaim>, options: Arc<StorageOptions>) -
     let typed = serde_json::from_value(rendered.clone()).map_err(kube::Error::SerdeError)?;
     tolerate(volumes.create(&PostParams::default(), &typed).await, 409)?;
     let status = Patch::Merge(json!({"status": {"phase": "Bound"}}));
-    tolerate(volumes.patch_status(&volume_name, &PatchParams::default(), &status).await, 404)?;
+    tolerate(glance::patch_status(&volumes, &volume_name, &status).await, 404)?;
     let spec = Patch::Merge(json!({"spec": {"volumeName": volume_name}}));
-    tolerate(api.patch(&name, &PatchParams::default(), &spec).await, 404)?;
+    tolerate(glance::patch(&api, &name, &spec).await, 404)?;
     let status = Patch::Merge(json!({"status": {"phase": "Bound", "capacity": rendered["spec"]["capacity"],
         "accessModes": rendered["spec"]["accessModes"]}}));
-    tolerate(api.patch_status(&name, &PatchParams::default(), &status).await, 404)?;
+    tolerate(glance::patch_status(&api, &name, &status).await, 404)?;
     if let Some(provisioner) = &provisioner {
         let done = format!("Successfully provisioned volume {volume_name}");
         options.events.normal(&of, provisioner, "ProvisioningSucceeded", &done).await;
@@ -270,5 +271,5 @@ async fn release(volume: &PersistentVolume, volumes: Api<PersistentVolume>) -> R
         return tolerate(volumes.delete(&volume.name_any(), &DeleteParams::default()).await, 404);
     }
     let status = Patch::Merge(json!({"status": {"phase": "Released"}}));
-    tolerate(volumes.patch_status(&volume.name_any(), &PatchParams::default(), &status).await, 404)
+    tolerate(glance::patch_status(&volumes, &volume.name_any(), &status).await, 404)
 }

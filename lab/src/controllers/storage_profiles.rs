@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt as _;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, Patch};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::storage::{retry, tolerate};
 use crate::api::cdi::{ClaimPropertySet, StorageProfile};
+use crate::controllers::glance;
 
 struct Context {
     client: Client,
@@ -42,7 +43,7 @@ async fn reconcile(profile: Arc<StorageProfile>, context: Arc<Context>) -> Resul
     if wanted != told {
         let patch = json!({"status": {"claimPropertySets": wanted}});
         let api: Api<StorageProfile> = Api::all(context.client.clone());
-        tolerate(api.patch_status(&name, &PatchParams::default(), &Patch::Merge(patch)).await, 404)?;
+        tolerate(glance::patch_status(&api, &name, &Patch::Merge(patch)).await, 404)?;
     }
     Ok(Action::await_change())
 }

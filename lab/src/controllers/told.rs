@@ -3,8 +3,10 @@
 
 use k8s_openapi::api::core::v1::{Event, ObjectReference};
 use kube::Client;
-use kube::api::{Api, PostParams};
+use kube::api::Api;
 use serde_json::json;
+
+use super::glance;
 
 /// Tells events, or does not.
 #[derive(Clone)]
@@ -47,9 +49,8 @@ impl Teller {
         let event = json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": name}, "involvedObject": of,
             "reason": said.reason, "message": said.message, "type": kind, "count": 1,
             "source": {"component": said.component}, "firstTimestamp": now, "lastTimestamp": now});
-        let Ok(event) = serde_json::from_value::<Event>(event) else { return };
         let events: Api<Event> = Api::namespaced(self.client.clone(), of.namespace.as_deref().unwrap_or("default"));
-        if let Err(error) = events.create(&PostParams::default(), &event).await {
+        if let Err(error) = glance::create(&events, &event).await {
             tracing::debug!(%error, reason = said.reason, "no event was told");
         }
     }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, Patch};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
 use serde_json::json;
 
 use super::storage::{StorageOptions, retry, tolerate};
+use crate::controllers::glance;
 use crate::uploads::{POD_PHASE, POD_READY, TARGET};
 
 /// Runs until it is dropped.
@@ -34,7 +35,7 @@ async fn ready(claim: Arc<PersistentVolumeClaim>, options: Arc<StorageOptions>) 
         let api: Api<PersistentVolumeClaim> =
             Api::namespaced(options.client.clone(), &claim.namespace().unwrap_or_default());
         let patch = Patch::Merge(json!({"metadata": {"annotations": {POD_PHASE: "Running", POD_READY: "true"}}}));
-        tolerate(api.patch(&claim.name_any(), &PatchParams::default(), &patch).await, 404)?;
+        tolerate(glance::patch(&api, &claim.name_any(), &patch).await, 404)?;
     }
     Ok(Action::await_change())
 }

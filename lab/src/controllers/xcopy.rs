@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
-use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
+use kube::api::{Api, DynamicObject, ListParams, Patch};
 use kube::{Resource as _, ResourceExt};
 use serde_json::json;
 
@@ -17,6 +17,7 @@ use super::pod_status::{self, Ended, Stage};
 use super::storage::{StorageOptions, tolerate};
 use crate::api::forklift::ForkliftController;
 use crate::apiserver::LOG_ANNOTATION;
+use crate::controllers::glance;
 
 /// Whether an array fills the claim.
 pub(super) fn fills(claim: &PersistentVolumeClaim) -> bool {
@@ -170,7 +171,7 @@ pub(super) async fn finish(options: &StorageOptions, claim: &PersistentVolumeCla
         told["metadata"] = json!({"labels": {"forklift.konveyor.io/offload-completed": "true"}});
     }
     let status = Patch::Merge(told);
-    tolerate(objects.patch(&name, &PatchParams::default(), &status).await, 404)?;
+    tolerate(glance::patch(&objects, &name, &status).await, 404)?;
     end(options, claim, &log, true).await?;
     Ok(true)
 }
@@ -186,7 +187,7 @@ async fn end(
         (claim.namespace().unwrap_or_default(), format!("populate-{}", claim.uid().unwrap_or_default()));
     let pods: Api<Pod> = Api::namespaced(options.client.clone(), &namespace);
     let written = Patch::Merge(json!({"metadata": {"annotations": {LOG_ANNOTATION: log.text()}}}));
-    tolerate(pods.patch(&pod, &PatchParams::default(), &written).await, 404)?;
+    tolerate(glance::patch(&pods, &pod, &written).await, 404)?;
     let ended = if well { Ended::Well } else { Ended::Badly(String::new()) };
     pod_status::tell_of(&pods, &pod, Stage::Over(&ended)).await?;
     let of = claim.object_ref(&());

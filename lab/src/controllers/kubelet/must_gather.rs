@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::ResourceExt;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DynamicObject, Patch};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
 use super::program::env;
 use super::{Ended, KubeletOptions};
 use crate::apiserver::LOG_ANNOTATION;
+use crate::controllers::glance;
 use crate::guests::gathered::SCRIPT;
 use crate::guests::inspected;
 
@@ -41,7 +42,7 @@ pub async fn gather(options: &KubeletOptions, pod: &Pod, container: &Container) 
     });
     let pods: Api<Pod> = Api::namespaced(options.client.clone(), &pod.namespace().unwrap_or_default());
     let log = json!({"metadata": {"annotations": {LOG_ANNOTATION: said}}});
-    pods.patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(log)).await?;
+    glance::patch(&pods, &pod.name_any(), &Patch::Merge(log)).await?;
     Ok(if found { Ended::Well } else { Ended::Badly("exit status 1".to_owned()) })
 }
 
@@ -69,7 +70,7 @@ pub async fn gather_for_oc(options: &KubeletOptions, pod: &Pod) -> Result<(), ku
         }
     };
     let log = json!({"metadata": {"annotations": {LOG_ANNOTATION: said}}});
-    pods.patch(&name, &PatchParams::default(), &Patch::Merge(log)).await?;
+    glance::patch(&pods, &name, &Patch::Merge(log)).await?;
     let Some(now) = pods.get_opt(&name).await? else { return Ok(()) };
     let mut statuses =
         serde_json::to_value(now.status.and_then(|status| status.container_statuses)).unwrap_or_default();
@@ -80,7 +81,7 @@ pub async fn gather_for_oc(options: &KubeletOptions, pod: &Pod) -> Result<(), ku
             "finishedAt": super::now()}});
     }
     let patch: Patch<Value> = Patch::Merge(json!({"status": {"containerStatuses": statuses}}));
-    match pods.patch_status(&name, &PatchParams::default(), &patch).await {
+    match glance::patch_status(&pods, &name, &patch).await {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         other => other.map(drop),
     }

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, Patch};
 use serde_json::{Value, json};
 
 use super::{Ended, KubeletOptions};
 use crate::apiserver::LOG_ANNOTATION;
+use crate::controllers::glance;
 
 /// Simulated time that a playbook runs.
 const TIME: Duration = Duration::from_secs(150);
@@ -23,7 +24,7 @@ pub async fn run(options: &KubeletOptions, pod: &Pod, config_map: &str) -> Resul
     options.clock.sleep(takes(&playbook)).await;
     let pods: Api<Pod> = Api::namespaced(options.client.clone(), &namespace);
     let log = json!({"metadata": {"annotations": {LOG_ANNOTATION: output(&playbook)}}});
-    pods.patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(log)).await?;
+    glance::patch(&pods, &pod.name_any(), &Patch::Merge(log)).await?;
     Ok(ended)
 }
 

@@ -2,11 +2,12 @@
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::ResourceExt;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DynamicObject, Patch};
 use serde_json::json;
 
 use super::{Ended, KubeletOptions, LOOK, Ports, SHORT, inspection, must_gather, playbook, v2v};
 use crate::apiserver::LOG_ANNOTATION;
+use crate::controllers::glance;
 use crate::controllers::kubevirt::vmi_resource;
 
 /// The programs that the lab knows.
@@ -120,7 +121,7 @@ fn said_by_file(path: &str) -> String {
 async fn print(options: &KubeletOptions, pod: &Pod, text: &str) -> Result<(), kube::Error> {
     let pods: Api<Pod> = Api::namespaced(options.client.clone(), &pod.namespace().unwrap_or_default());
     let log = json!({"metadata": {"annotations": {LOG_ANNOTATION: text}}});
-    match pods.patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(log)).await {
+    match glance::patch(&pods, &pod.name_any(), &Patch::Merge(log)).await {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         told => told.map(drop),
     }

@@ -11,7 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::routing::{get, post};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::ResourceExt;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, Patch};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -19,6 +19,7 @@ use super::v2v_log::{Job, Until};
 use super::{Ended, KubeletOptions, Ports};
 use crate::api::world::Failure;
 use crate::apiserver::LOG_ANNOTATION;
+use crate::controllers::glance;
 use crate::ports::GuestProfile;
 
 /// Simulated time that virt-v2v works.
@@ -114,7 +115,7 @@ fn keys_secret(pod: &Pod) -> Option<String> {
 async fn print(options: &KubeletOptions, pod: &Pod, text: &str) {
     let pods: Api<Pod> = Api::namespaced(options.client.clone(), &pod.namespace().unwrap_or_default());
     let log = json!({"metadata": {"annotations": {LOG_ANNOTATION: text}}});
-    let _ = pods.patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(log)).await;
+    let _ = glance::patch(&pods, &pod.name_any(), &Patch::Merge(log)).await;
 }
 
 fn answers(vm: String, inspection: String, gone: Arc<Notify>) -> Router {

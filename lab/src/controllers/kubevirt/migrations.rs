@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch};
 use serde_json::{Value, json};
 
 use super::json::text;
 use super::{KubevirtOptions, nodes, now, value, vmi_resource, write_vmi_status};
+use crate::controllers::glance;
 use crate::controllers::objects::{Restart, one_task_each};
 
 /// Simulated time in each phase.
@@ -53,7 +54,7 @@ async fn live(options: &KubevirtOptions, migration: &DynamicObject) -> Result<()
     let instance = text(&object, "/spec/vmiName").to_owned();
     let tell = async |phase: &str| {
         let patch = Patch::Merge(json!({"status": {"phase": phase}}));
-        api.patch_status(&name, &PatchParams::default(), &patch).await.map(drop)
+        glance::patch_status(&api, &name, &patch).await.map(drop)
     };
     let begun = now();
     for phase in PHASES {
@@ -80,6 +81,6 @@ async fn live(options: &KubevirtOptions, migration: &DynamicObject) -> Result<()
         "migrationUid": migration.uid(), "startTimestamp": begun, "endTimestamp": now(), "mode": "PreCopy"}});
     write_vmi_status(&vmis, &instance, &moved).await?;
     let patch = Patch::Merge(json!({"metadata": {"labels": {"kubevirt.io/nodeName": to}}}));
-    vmis.patch(&instance, &PatchParams::default(), &patch).await?;
+    glance::patch(&vmis, &instance, &patch).await?;
     tell("Succeeded").await
 }

@@ -152,7 +152,7 @@ async fn set_finalizers(
 ) -> Result<(), kube::Error> {
     // The version makes sure that nobody else's finalizer gets lost.
     let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": object.metadata.resource_version}});
-    unless_gone(api.patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await)
+    unless_gone(glance::patch(api, &object.name_any(), &Patch::Merge(patch)).await)
 }
 
 async fn reconcile_vm(object: Arc<DynamicObject>, context: Arc<Context>) -> Result<Action, kube::Error> {
@@ -192,7 +192,7 @@ async fn reconcile_vm(object: Arc<DynamicObject>, context: Arc<Context>) -> Resu
     }
     if vm.get("status") != Some(&decision.status) {
         let patch = json!({"status": decision.status});
-        unless_gone(vms.patch_status(&name, &PatchParams::default(), &Patch::Merge(patch)).await)?;
+        unless_gone(glance::patch_status(&vms, &name, &Patch::Merge(patch)).await)?;
     }
     if decision.create_vmi {
         let vm = expand::expanded(client, &vm).await?;

@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::ResourceExt;
-use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DynamicObject, ListParams, Patch, PostParams};
 use serde_json::{Value, json};
 
 use super::execute::Walk;
 use super::pods::Worker;
 use super::{transfers, vddk};
 use crate::controllers::datavolumes::{copied_mark, resource, succeed};
+use crate::controllers::glance;
 use crate::inventory::model::InvDisk;
 
 /// Whether this VM has any.
@@ -45,7 +46,7 @@ pub(super) async fn leave(walk: &Walk<'_>, disk: &InvDisk, claim: &PersistentVol
     annotations["cdi.kubevirt.io/createdForDataVolume"] = json!(made.uid());
     annotations["cdi.kubevirt.io/storage.contentType"] = json!("kubevirt");
     let patch = Patch::Merge(json!({"metadata": {"ownerReferences": owner, "annotations": annotations}}));
-    let _ = claims.patch(&claim.name_any(), &PatchParams::default(), &patch).await;
+    let _ = glance::patch(&claims, &claim.name_any(), &patch).await;
 }
 
 fn body(walk: &Walk<'_>, disk: &InvDisk, claim: &PersistentVolumeClaim) -> Value {
@@ -114,7 +115,7 @@ pub(super) async fn next(walk: &Walk<'_>, previous: &BTreeMap<String, String>, s
         let from = previous.get(&source).cloned().unwrap_or_default();
         checkpoints.push(json!({"current": snapshot, "previous": from}));
         let patch = Patch::Merge(json!({"spec": {"checkpoints": checkpoints, "finalCheckpoint": last}}));
-        let _ = api.patch(&dv.name_any(), &PatchParams::default(), &patch).await;
+        let _ = glance::patch(&api, &dv.name_any(), &patch).await;
     }
 }
 
@@ -141,5 +142,5 @@ pub(super) async fn filled(walk: &Walk<'_>, claim: &str) {
     let Some(mark) = copied_mark(&dv.data) else { return };
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(run.target.clone(), namespace);
     let patch = Patch::Merge(json!({"metadata": {"annotations": {mark: "true"}}}));
-    let _ = claims.patch(claim, &PatchParams::default(), &patch).await;
+    let _ = glance::patch(&claims, claim, &patch).await;
 }

@@ -4,7 +4,7 @@
 //! at 2.12.5. Those of users are in [`super::conversions`].
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PostParams};
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
@@ -75,7 +75,7 @@ impl Made {
 
     async fn tell(&self, walk: &Walk<'_>, status: Value) {
         let patch = Patch::Merge(json!({"status": status}));
-        let _ = api(walk).patch_status(&self.name, &PatchParams::default(), &patch).await;
+        let _ = glance::patch_status(&api(walk), &self.name, &patch).await;
     }
 }
 
@@ -163,7 +163,7 @@ pub(super) async fn fail(walk: &Walk<'_>) {
         let status = json!({"phase": "Failed", "message": message, "completionTime": now(),
             "conditions": [condition("ConversionFailed", "Critical", "", message)]});
         let patch = Patch::Merge(json!({"status": status}));
-        let _ = api(walk).patch_status(&one.name_any(), &PatchParams::default(), &patch).await;
+        let _ = glance::patch_status(&api(walk), &one.name_any(), &patch).await;
     }
 }
 

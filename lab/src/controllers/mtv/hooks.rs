@@ -9,7 +9,7 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PostParams};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +18,7 @@ use super::execute::Walk;
 use super::{Mtv, MtvVersion, jobs, target};
 use crate::api::forklift::{Hook, HookStatus, Migration, Plan};
 use crate::apiserver::LOG_ANNOTATION;
+use crate::controllers::glance;
 use crate::controllers::kubelet::playbook;
 use crate::controllers::objects::{Restart, one_task_each};
 use crate::controllers::pod_status::{self, Stage};
@@ -173,7 +174,7 @@ impl Runner<'_> {
         let made = jobs.create(&PostParams::default(), &job).await?;
         let owner = json!([{"apiVersion": "batch/v1", "kind": "Job", "name": made.name_any(), "uid": made.uid()}]);
         let patch = Patch::Merge(json!({"metadata": {"ownerReferences": owner}}));
-        maps.patch(&map.name_any(), &PatchParams::default(), &patch).await?;
+        glance::patch(&maps, &map.name_any(), &patch).await?;
         Ok(made)
     }
 
@@ -223,7 +224,7 @@ impl Runner<'_> {
         self.mtv.clock.sleep(playbook::takes(&text)).await;
         for pod in works {
             let log = Patch::Merge(json!({"metadata": {"annotations": {LOG_ANNOTATION: playbook::output(&text)}}}));
-            let _ = pods.patch(&pod.name_any(), &PatchParams::default(), &log).await;
+            let _ = glance::patch(&pods, &pod.name_any(), &log).await;
             let _ = pod_status::tell(&pods, pod, Stage::Over(&playbook::ended(&text)), None).await;
         }
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, Patch};
 use kube::runtime::watcher::{self, Event};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,7 @@ use super::Mtv;
 use super::conditions::{condition, durable, settle, write_status};
 use crate::api::condition::Conditions;
 use crate::api::forklift::{Migration, MigrationStatus, Plan, VmStatus};
+use crate::controllers::glance;
 
 /// Namespace and name of a Plan.
 type PlanKey = (String, String);
@@ -127,7 +128,7 @@ pub(super) async fn adopt(mtv: &Mtv, plan: &Plan, migration: &Migration) {
     };
     let api: Api<Migration> = Api::namespaced(mtv.client.clone(), &migration.namespace().unwrap_or_default());
     let patch = serde_json::json!({"metadata": {"ownerReferences": [owner]}});
-    let _ = api.patch(&migration.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await;
+    let _ = glance::patch(&api, &migration.name_any(), &Patch::Merge(patch)).await;
 }
 
 /// Writes the Migration's status. `end`: `Succeeded`, `Failed`, `Canceled`; `None` while it runs.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PostParams};
 use kube::runtime::watcher::{self, Event};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -113,7 +113,7 @@ impl Workers {
         for (pod, log) in self.pods.iter().zip(&mut self.logs) {
             log.copied(percent);
             let log = json!({"metadata": {"annotations": {LOG_ANNOTATION: log.text()}}});
-            let _ = api.patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(log)).await;
+            let _ = glance::patch(&api, &pod.name_any(), &Patch::Merge(log)).await;
         }
         if self.worker == Worker::Populator {
             for claim in &self.claims {
@@ -226,7 +226,7 @@ async fn print(walk: &Walk<'_>, pod: &str, until: Until<'_>) {
         in_place: !walk.has("DiskTransferV2v"),
     };
     let log = json!({"metadata": {"annotations": {LOG_ANNOTATION: job.log(until)}}});
-    let _ = api(walk).patch(pod, &PatchParams::default(), &Patch::Merge(log)).await;
+    let _ = glance::patch(&api(walk), pod, &Patch::Merge(log)).await;
 }
 
 fn api(walk: &Walk<'_>) -> Api<Pod> {

@@ -3,9 +3,7 @@
 //! openstack at 2.12.5). Those that have an array copy are in [`super::offload`].
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use kube::api::{
-    Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams,
-};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PostParams};
 use kube::{Resource as _, ResourceExt};
 use serde_json::{Value, json};
 
@@ -17,6 +15,7 @@ use super::pods::Worker;
 use super::{offload, target, transfers};
 use crate::api::forklift::Plan;
 use crate::apiserver::LOG_ANNOTATION;
+use crate::controllers::glance;
 use crate::controllers::pod_status::{self, Ended, Stage};
 
 fn resource(kind: &str) -> ApiResource {
@@ -70,7 +69,7 @@ pub(super) async fn belongs_to(walk: &Walk<'_>, claim: &PersistentVolumeClaim) {
     let owner =
         json!([{"apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": claim.name_any(), "uid": claim.uid()}]);
     let patch = Patch::Merge(json!({"metadata": {"ownerReferences": owner}}));
-    let _ = api(walk, kind).patch(&name, &PatchParams::default(), &patch).await;
+    let _ = glance::patch(&api(walk, kind), &name, &patch).await;
 }
 
 /// So much of the claim is filled, of a hundred.
@@ -146,7 +145,7 @@ pub(super) async fn fail(walk: &Walk<'_>, reason: &str) {
         log.fatal(reason);
         let text = pod.annotations().get(LOG_ANNOTATION).cloned().unwrap_or_default() + log.text();
         let patch = Patch::Merge(json!({"metadata": {"annotations": {LOG_ANNOTATION: text}}}));
-        let _ = pods.patch(&pod.name_any(), &PatchParams::default(), &patch).await;
+        let _ = glance::patch(&pods, &pod.name_any(), &patch).await;
         super::pods::tell(&pods, &pod.name_any(), Stage::Over(&Ended::Badly(String::new()))).await;
     }
 }
@@ -193,7 +192,7 @@ fn of(walk: &Walk<'_>, claim: &PersistentVolumeClaim) -> Option<(&'static str, S
 /// Their controller reads the pods' metrics. These kinds have no `/status`.
 async fn told(api: &Api<DynamicObject>, name: &str, progress: &str) {
     let patch = Patch::Merge(json!({"status": {"progress": progress}}));
-    if let Err(error) = api.patch(name, &PatchParams::default(), &patch).await {
+    if let Err(error) = glance::patch(api, name, &patch).await {
         tracing::debug!(name, %error, "a populator's progress was not told");
     }
 }

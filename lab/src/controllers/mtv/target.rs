@@ -353,7 +353,7 @@ pub(super) async fn create_vm(walk: &Walk<'_>) -> Result<(), String> {
     for volume in volumes {
         populators::belongs_to(walk, &volume).await;
         let patch = kube::api::Patch::Merge(json!({"metadata": {"ownerReferences": owner}}));
-        let _ = claims.patch(&volume.name_any(), &kube::api::PatchParams::default(), &patch).await;
+        let _ = glance::patch(&claims, &volume.name_any(), &patch).await;
     }
     if walk.vm.name != made.name_any() {
         walk.run.update(walk.index, |vm| vm.new_name = Some(made.name_any()));
@@ -367,7 +367,7 @@ pub(super) async fn start(walk: &Walk<'_>) -> Result<(), String> {
     let name = walk.run.statuses().get(walk.index).and_then(|vm| vm.new_name.clone());
     let name = name.unwrap_or_else(|| walk.vm.name.clone());
     let patch = kube::api::Patch::Merge(json!({"spec": {"runStrategy": "Always"}}));
-    let started = api.patch(&name, &kube::api::PatchParams::default(), &patch).await;
+    let started = glance::patch(&api, &name, &patch).await;
     started.map(drop).map_err(|e| format!("failed to start the VM: {}", said::by(e)))
 }
 

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, Patch};
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
 use super::{
     Again, Hands, TEMPLATE_HASH, condition, create, delete, hash, is_over, is_ready, owned, pod, tell, tolerate,
 };
+use crate::controllers::glance;
 use crate::controllers::told::Teller;
 
 const REVISION: &str = "deployment.kubernetes.io/revision";
@@ -57,7 +58,7 @@ async fn scale(
         return Ok(());
     }
     let patch = Patch::Merge(json!({"spec": {"replicas": to}}));
-    tolerate(sets.patch(&set.name_any(), &PatchParams::default(), &patch).await, 404)?;
+    tolerate(glance::patch(sets, &set.name_any(), &patch).await, 404)?;
     tell_scaled(deployment, events, &set.name_any(), from, to).await;
     Ok(())
 }
@@ -88,7 +89,7 @@ pub(super) async fn deployment(
     };
     if revision(current) < newest {
         let patch = Patch::Merge(json!({"metadata": {"annotations": {REVISION: (newest + 1).to_string()}}}));
-        tolerate(sets.patch(&current.name_any(), &PatchParams::default(), &patch).await, 404)?;
+        tolerate(glance::patch(&sets, &current.name_any(), &patch).await, 404)?;
     }
     scale((&deployment, &events), &sets, current, wanted).await?;
     let complete = available(current) >= wanted;
@@ -131,7 +132,7 @@ pub(super) async fn deployment(
         let api: Api<Deployment> = Api::namespaced(client.clone(), &namespace);
         let patch =
             Patch::Merge(json!({"metadata": {"annotations": {REVISION: revision(current).max(1).to_string()}}}));
-        tolerate(api.patch(&deployment.name_any(), &PatchParams::default(), &patch).await, 404)?;
+        tolerate(glance::patch(&api, &deployment.name_any(), &patch).await, 404)?;
     }
     tell(&Api::<Deployment>::namespaced(client, &namespace), &deployment.name_any(), old, status).await?;
     Ok(None)

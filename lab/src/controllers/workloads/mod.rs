@@ -15,7 +15,7 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PostParams};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::watcher;
 use kube::{Client, Resource, ResourceExt};
@@ -26,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::told::Teller;
 use crate::clock::Clock;
+use crate::controllers::glance;
+use crate::controllers::storage::tolerate;
 
 mod cron_jobs;
 mod deployments;
@@ -102,25 +104,17 @@ fn retry(error: &kube::Error) -> Action {
     Action::requeue(RETRY)
 }
 
-/// The result of a write that somebody else may have made needless.
-fn tolerate<T>(result: Result<T, kube::Error>, code: u16) -> Result<(), kube::Error> {
-    match result {
-        Err(kube::Error::Api(status)) if status.code == code => Ok(()),
-        other => other.map(drop),
-    }
-}
-
 /// A status as the kind's own controller would write it; `None` when it is there already.
 async fn tell<K>(api: &Api<K>, name: &str, old: &Value, status: Value) -> Result<(), kube::Error>
 where
-    K: Clone + DeserializeOwned + Debug,
+    K: Resource + Clone,
 {
     let news = status.as_object().into_iter().flatten().any(|(field, value)| &old[field] != value);
     if !news {
         return Ok(());
     }
     let patch = Patch::Merge(json!({ "status": status }));
-    tolerate(api.patch_status(name, &PatchParams::default(), &patch).await, 404)
+    tolerate(glance::patch_status(api, name, &patch).await, 404)
 }
 
 /// The children that an object controls.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DynamicObject, ListParams, Patch, PostParams};
 use kube::{Resource as _, ResourceExt};
 use serde_json::{Value, json};
 
@@ -16,6 +16,7 @@ use super::{Job, base_file, resource};
 use crate::api::forklift::ForkliftController;
 use crate::apiserver::LOG_ANNOTATION;
 use crate::controllers::copiers::node;
+use crate::controllers::glance;
 use crate::controllers::pod_status::{self, Ended, Stage};
 use crate::controllers::said;
 use crate::defects::Defect;
@@ -129,7 +130,7 @@ impl Populator<'_> {
     /// Shows the log so far.
     async fn write(&self) {
         let patch = Patch::Merge(json!({"metadata": {"annotations": {LOG_ANNOTATION: self.log.text()}}}));
-        let _ = self.pods.patch(&self.name, &PatchParams::default(), &patch).await;
+        let _ = glance::patch(&self.pods, &self.name, &patch).await;
     }
 
     /// The pod stays as it ended, and its claim says how.
@@ -150,7 +151,7 @@ impl Populator<'_> {
         let namespace = &self.walk.run.plan.spec.target_namespace;
         let api: Api<DynamicObject> = Api::namespaced_with(self.walk.run.target.clone(), namespace, &resource());
         let patch = Patch::Merge(json!({"status": status}));
-        let _ = api.patch(&self.job.claim.name_any(), &PatchParams::default(), &patch).await;
+        let _ = glance::patch(&api, &self.job.claim.name_any(), &patch).await;
     }
 
     async fn copy(&mut self, step: &str) -> Result<(), String> {
