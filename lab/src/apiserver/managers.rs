@@ -57,30 +57,11 @@ impl Entry {
     }
 
     fn write(&self) -> Line {
-        self.with(fields::Tree::from(&self.fields).text())
+        self.with(&fields::Tree::from(&self.fields).text())
     }
 
-    fn with(&self, fields: String) -> Line {
-        let mut text = vec![b'{'];
-        for (key, value) in [
-            ("manager", &self.manager),
-            ("operation", &self.operation),
-            ("apiVersion", &self.api_version),
-            ("time", &self.time),
-        ] {
-            name(&mut text, key);
-            append(&mut text, value);
-        }
-        text.extend_from_slice(br#","fieldsType":"FieldsV1","fieldsV1":"#);
-        text.extend_from_slice(fields.as_bytes());
-        if !self.subresource.is_empty() {
-            name(&mut text, "subresource");
-            append(&mut text, &self.subresource);
-        }
-        text.push(b'}');
-        let order = [&self.operation, &self.time, &self.manager, &self.subresource].map(String::clone);
-        // What was written as JSON is text.
-        Line { order, text: String::from_utf8(text).unwrap_or_default() }
+    fn with(&self, fields: &str) -> Line {
+        Line::new([&self.manager, &self.operation, &self.api_version, &self.time, &self.subresource], fields)
     }
 
     /// How a conflict names its owner.
@@ -115,27 +96,28 @@ struct Told<'a> {
 }
 
 impl Told<'_> {
+    fn text(&self) -> &str {
+        self.fields.map_or("{}", RawValue::get)
+    }
+
     fn tree(&self) -> std::sync::Arc<fields::Tree> {
-        fields::Tree::read(self.fields.map_or("{}", RawValue::get))
+        fields::Tree::read(self.text())
     }
 
     fn entry(&self) -> Entry {
-        self.entry_of(self.tree().fields())
-    }
-
-    fn entry_of(&self, fields: Fields) -> Entry {
         Entry {
             manager: self.manager.to_string(),
             operation: self.operation.to_string(),
             api_version: self.api_version.to_string(),
             subresource: self.subresource.to_string(),
             time: self.time.to_string(),
-            fields,
+            fields: self.tree().fields(),
         }
     }
 
-    fn order(&self) -> [String; 4] {
-        [&self.operation, &self.time, &self.manager, &self.subresource].map(|text| text.to_string())
+    /// With these fields.
+    fn line(&self, fields: &str) -> Line {
+        Line::new([&self.manager, &self.operation, &self.api_version, &self.time, &self.subresource], fields)
     }
 }
 
@@ -145,17 +127,36 @@ struct Line {
     text: String,
 }
 
-/// What a text of managers tells, each with its own part of it. What is no entry is left out.
-fn told(text: &str) -> Vec<(Told<'_>, &str)> {
-    let all: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
-    let mut found = Vec::new();
-    for entry in all {
-        match serde_json::from_str::<Told<'_>>(entry.get()) {
-            Ok(told) if !told.operation.is_empty() => found.push((told, entry.get())),
-            _ => {}
+impl Line {
+    fn new([manager, operation, api_version, time, subresource]: [&str; 5], fields: &str) -> Self {
+        let mut text = vec![b'{'];
+        for (key, value) in
+            [("manager", manager), ("operation", operation), ("apiVersion", api_version), ("time", time)]
+        {
+            name(&mut text, key);
+            append(&mut text, value);
         }
+        text.extend_from_slice(br#","fieldsType":"FieldsV1","fieldsV1":"#);
+        text.extend_from_slice(fields.as_bytes());
+        if !subresource.is_empty() {
+            name(&mut text, "subresource");
+            append(&mut text, subresource);
+        }
+        text.push(b'}');
+        let order = [operation, time, manager, subresource].map(str::to_owned);
+        // What was written as JSON is text.
+        Self { order, text: String::from_utf8(text).unwrap_or_default() }
     }
-    found
+}
+
+/// What a text of managers tells. What is no entry is left out.
+fn told(text: &str) -> Vec<Told<'_>> {
+    let all = serde_json::from_str::<Vec<Told<'_>>>(text).or_else(|_| {
+        // One that is none spoils the others.
+        let each: Vec<&RawValue> = serde_json::from_str(text)?;
+        Ok::<_, serde_json::Error>(each.iter().filter_map(|one| serde_json::from_str(one.get()).ok()).collect())
+    });
+    all.unwrap_or_default().into_iter().filter(|told| !told.operation.is_empty()).collect()
 }
 
 /// The managers of an object as text, whichever way it has them.
@@ -183,13 +184,12 @@ pub(super) fn whole(object: &Value) -> Value {
 
 /// Whether two texts of managers tell the same but for their times.
 pub(super) fn same(a: &str, b: &str) -> bool {
-    let entry = |(a, _): &(Told<'_>, &str), (b, _): &(Told<'_>, &str)| {
-        let fields = |told: &Told<'_>| told.fields.map(|fields| fields.get().to_owned());
+    let entry = |a: &Told<'_>, b: &Told<'_>| {
         a.manager == b.manager
             && a.operation == b.operation
             && a.api_version == b.api_version
             && a.subresource == b.subresource
-            && fields(a) == fields(b)
+            && a.text() == b.text()
     };
     let all = |a: &[_], b: &[_]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| entry(a, b));
     a == b || all(&told(a), &told(b))
@@ -204,7 +204,7 @@ pub(super) fn pack(object: &mut Value) {
 
 pub(super) fn read(object: &Value) -> Vec<Entry> {
     let text = text_of(object).unwrap_or_default();
-    told(&text).iter().map(|(told, _)| told.entry()).collect()
+    told(&text).iter().map(Told::entry).collect()
 }
 
 pub(super) fn write(object: &mut Value, entries: Vec<Entry>) {
@@ -279,7 +279,7 @@ pub(super) fn updated(def: &ResourceDef, by: Writer<'_>, old: Option<&Value>, ne
     if old.is_none() && sent.is_none() {
         let mut set_by = fields::Tree::made(schema, &nothing, new);
         set_by.retain(|names| is_ownable(def, part, names));
-        let entries = if set_by.is_empty() { Vec::new() } else { vec![own.with(set_by.text())] };
+        let entries = if set_by.is_empty() { Vec::new() } else { vec![own.with(&set_by.text())] };
         return set(new, entries);
     }
     let mut found = match old {
@@ -314,9 +314,8 @@ fn empty_structs(schema: Option<Schema<'_>>, new: &Value) -> Value {
 impl Entry {
     /// Whether nothing becomes of the managers `there`: all that was changed is this writer's already, and nobody
     /// else's. A status that goes on is so each time, and need not be taken apart and put together again.
-    fn has(&self, found: &Comparison, there: &[(Told<'_>, &str)]) -> bool {
-        let (own, others): (Vec<&Told<'_>>, Vec<&Told<'_>>) =
-            there.iter().map(|(told, _)| told).partition(|told| self.is_of(told));
+    fn has(&self, found: &Comparison, there: &[Told<'_>]) -> bool {
+        let (own, others): (Vec<&Told<'_>>, Vec<&Told<'_>>) = there.iter().partition(|told| self.is_of(told));
         let [own] = own.as_slice() else { return false };
         let is_same = found.added.is_empty() && found.removed.is_empty();
         is_same && {
@@ -335,10 +334,10 @@ impl Entry {
 
     /// All entries after this writer's change, who owns what it set and changed, and no more what is gone. `as_stored`:
     /// the others were written by this server, so that one that loses nothing stays as it is.
-    fn among(mut self, before: &[(Told<'_>, &str)], found: &Comparison, as_stored: bool) -> Vec<Line> {
+    fn among(mut self, before: &[Told<'_>], found: &Comparison, as_stored: bool) -> Vec<Line> {
         let mut entries = Vec::new();
         let mut own = None;
-        for (told, text) in before {
+        for told in before {
             if own.is_none() && self.is_of(told) {
                 own = Some(told);
                 continue;
@@ -346,14 +345,14 @@ impl Entry {
             let tree = told.tree();
             let changed = || found.modified.iter().chain(&found.added).chain(&found.removed);
             if as_stored && !changed().any(|path| tree.holds(path)) {
-                entries.push(Line { order: told.order(), text: (*text).to_owned() });
+                entries.push(told.line(told.text()));
                 continue;
             }
             let mut left = fields::Tree::clone(&tree);
             for path in changed() {
                 left.remove(path);
             }
-            entries.extend((!left.is_empty()).then(|| told.entry_of(Fields::new()).with(left.text())));
+            entries.extend((!left.is_empty()).then(|| told.line(&left.text())));
         }
         let mut tree = own.map(|own| fields::Tree::clone(&own.tree())).unwrap_or_default();
         let mut is_other = false;
@@ -367,7 +366,7 @@ impl Entry {
             self.time = own.time.to_string();
         }
         if !tree.is_empty() {
-            entries.push(self.with(tree.text()));
+            entries.push(self.with(&tree.text()));
         }
         entries
     }

@@ -17,8 +17,8 @@ use super::super::platform::{ConnectError, Login};
 /// One request; to connect, where requests take as long as they say themselves.
 const REQUEST: Duration = Duration::from_secs(30);
 /// Connections to one host that wait for a next request, and how long; real time. A thousand Plans may wait for their
-/// turn: none of them keeps one.
-const IDLE: usize = 4;
+/// turn: none of them keeps one. The twenty VMs that MTV has in flight ask at once, and need not connect anew each time.
+const IDLE: usize = 32;
 const IDLE_FOR: Duration = Duration::from_secs(15);
 /// How many are kept. A lab has a few sources; one whose CAs change often does not grow.
 const KEPT: usize = 8;
