@@ -80,10 +80,12 @@ pub(super) fn patched(
     patch: &Value,
     schema: Option<Schema<'_>>,
 ) -> Result<Value, ApiError> {
-    if kind.of_status(patch) == Some(OfStatus::Replaces) {
+    if kind.of_status(patch) == Some(OfStatus::Replaces)
+        && let Some(status) = patch[0].get("value")
+    {
         // Nothing is applied to what is thrown away: a status is large, and goes on many times.
         let mut object = current.clone();
-        object["status"] = patch[0]["value"].clone();
+        object["status"] = status.clone();
         return Ok(object);
     }
     // Hardly ever is it the managers that are patched.

@@ -16,7 +16,7 @@ use super::written::{self, Text};
 /// Changes that a resource remembers; a watch from before them gets 410.
 const HISTORY: usize = 8192;
 /// Bytes, about, of the objects in them: states of large objects are forgotten sooner.
-const HISTORY_BYTES: usize = 2 << 20;
+const HISTORY_BYTES: usize = 4 << 20;
 /// Changes that a slow watch may lag behind before it gets 410.
 const LIVE: usize = 4096;
 

@@ -1,5 +1,7 @@
 //! Tables for `kubectl get`: a Name column, then the resource's printer columns.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use super::columns::{age, computed};
@@ -97,6 +99,10 @@ pub(super) fn table(def: &ResourceDef, include: &str, objects: &[&Value], versio
     let rows: Vec<Value> = objects
         .iter()
         .map(|object| {
+            // A column may be made of what is stored as text.
+            let whole = columns.iter().any(|column| column.path.contains("managedFields"));
+            let object = if whole { Cow::Owned(managers::whole(object)) } else { Cow::Borrowed(*object) };
+            let object: &Value = &object;
             let name = json!(object["metadata"]["name"].as_str().unwrap_or_default());
             let cells: Vec<Value> = std::iter::once(name)
                 .skip(usize::from(named))

@@ -19,6 +19,7 @@ use super::store::{Action, ObjectKey, has_finalizers, is_deleting, metadata};
 use super::validate;
 use super::webhooks::{self, Admission};
 
+const MANAGERS: &str = "/metadata/managedFields";
 /// Characters of a generated name's end.
 const SUFFIX: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
@@ -166,6 +167,8 @@ pub(super) fn complete(
         return Ok(());
     }
     if let Some(decided) = admission.decided().filter(|decided| !decided.patches.is_empty()) {
+        // What webhooks were shown is what they patch.
+        *object = managers::whole(object);
         decided.apply(object)?;
         prune::prune(schema, object, &mut Vec::new());
         prune::tidy(schema, object);
@@ -354,8 +357,9 @@ impl State {
     ) -> Result<Arc<Value>, ApiError> {
         let admitted = |current: &Value| {
             let mut wanted = change(current)?;
-            // They are checked as what they are elsewhere, not as the text that is stored.
-            let packed = wanted.pointer_mut("/metadata/managedFields").filter(|f| f.is_string()).map(Value::take);
+            // A text in its place is refused, unless it is what is stored, which the change has left as it was.
+            let stored = current.pointer(MANAGERS).filter(|stored| stored.is_string() && write.verb != Verb::Update);
+            let packed = wanted.pointer_mut(MANAGERS).filter(|wanted| Some(&**wanted) == stored).map(Value::take);
             if write.verb == Verb::Patch && !def.custom {
                 check_types(def, &mut wanted).map_err(|e| {
                     // After a patch it is the result that is refused.

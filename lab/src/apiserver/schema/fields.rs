@@ -264,17 +264,46 @@ pub(in crate::apiserver) fn twice(schema: Option<Schema<'_>>, value: &Value, pat
 }
 
 /// A set of fields as a tree.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(in crate::apiserver) struct Tree {
     member: bool,
     below: BTreeMap<String, Tree>,
 }
 
 /// Trees that were read lately. Most objects of a kind are written by the same writers, who set the same fields: a thousand
-/// Plans have three texts.
-static READ: LazyLock<Mutex<HashMap<String, Arc<Tree>>>> = LazyLock::new(Mutex::default);
-/// How many of them are remembered.
-const REMEMBERED: usize = 512;
+/// Plans have three texts. Those of owned objects are each their own, but written several times.
+#[derive(Default)]
+struct Read {
+    now: HashMap<String, Arc<Tree>>,
+    /// Those of before, of which what is read again comes back.
+    before: HashMap<String, Arc<Tree>>,
+}
+
+static READ: LazyLock<Mutex<Read>> = LazyLock::new(Mutex::default);
+/// How many of each are remembered, and how long their texts may be.
+const REMEMBERED: (usize, usize) = (256, 16 << 10);
+
+impl Read {
+    fn get(&mut self, text: &str) -> Option<Arc<Tree>> {
+        if let Some(tree) = self.now.get(text) {
+            return Some(tree.clone());
+        }
+        let (text, tree) = self.before.remove_entry(text)?;
+        self.put(text, tree.clone());
+        Some(tree)
+    }
+
+    fn put(&mut self, text: String, tree: Arc<Tree>) {
+        let (many, long) = REMEMBERED;
+        if text.len() > long {
+            return;
+        }
+        if self.now.len() >= many {
+            self.before = std::mem::take(&mut self.now);
+        }
+        self.now.insert(text, tree);
+    }
+}
 
 impl Tree {
     /// What a writer sets who makes `new` where there was only `nothing`: the same as [`compare`] tells, without a path for
@@ -333,15 +362,15 @@ impl Tree {
 
     /// What a `fieldsV1` stands for: a node with `.` is itself in the set, beside what is below it.
     pub fn read(text: &str) -> Arc<Self> {
-        let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(tree) = read.get(text) {
-            return tree.clone();
+        let read = || READ.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tree) = read().get(text) {
+            return tree;
         }
-        let tree = Arc::new(Self::of(&serde_json::from_str(text).unwrap_or_default()));
-        if read.len() >= REMEMBERED {
-            read.clear();
-        }
-        read.insert(text.to_owned(), tree.clone());
+        let mut tree = Self::of(&serde_json::from_str(text).unwrap_or_default());
+        // The object itself is no field.
+        tree.member = false;
+        let tree = Arc::new(tree);
+        read().put(text.to_owned(), tree.clone());
         tree
     }
 
@@ -511,6 +540,29 @@ mod tests {
             let path: Path = path.iter().map(|segment| (*segment).to_owned()).collect();
             assert_eq!(tree.holds(&path), all.contains(&path), "{path:?}");
         }
+    }
+
+    #[test]
+    fn a_set_without_fields_is_empty_however_it_is_told() {
+        for text in ["{}", "null", r#"{".":{}}"#, "7"] {
+            let mut tree = Tree::clone(&Tree::read(text));
+            assert!(tree.is_empty(), "{text}");
+            tree.insert(&vec!["f:a".to_owned()]);
+            assert_eq!(tree.text(), r#"{"f:a":{}}"#);
+        }
+    }
+
+    #[test]
+    fn what_is_read_again_is_remembered_while_others_come_and_go() {
+        let mut read = Read::default();
+        read.put("kept".to_owned(), Arc::default());
+        for other in 0..10 * REMEMBERED.0 {
+            read.put(other.to_string(), Arc::default());
+            assert!(read.get("kept").is_some(), "{other}");
+        }
+        assert!(read.get("0").is_none() && read.now.len() + read.before.len() <= 2 * REMEMBERED.0);
+        read.put("x".repeat(REMEMBERED.1 + 1), Arc::default());
+        assert!(read.now.keys().all(|text| text.len() <= REMEMBERED.1));
     }
 
     #[test]

@@ -108,6 +108,81 @@ async fn an_object_that_is_put_as_it_was_got_is_the_same_and_one_with_forged_man
 }
 
 #[tokio::test]
+async fn a_text_in_the_place_of_managers_is_refused_as_by_any_server() {
+    let world = world().await;
+    let map = json!({"metadata": {"name": "a"}, "data": {"x": "1"}});
+    let (_, made) = world.post(&format!("{MAPS}?fieldManager=writer"), map).await;
+    let forged = r#"[{"manager":"evil","operation":"Update","fieldsV1":{"f:data":{}}}]"#;
+    for text in ["garbage", forged] {
+        let mut put = made.clone();
+        put["metadata"]["managedFields"] = json!(text);
+        let patch = json!({"metadata": {"managedFields": text}});
+        for (method, kind, body) in [
+            ("PUT", "application/json", &put),
+            ("PATCH", "application/merge-patch+json", &patch),
+            ("PATCH", "application/strategic-merge-patch+json", &patch),
+        ] {
+            let (code, refused) = world.send(TOKEN, method, &format!("{MAPS}/a"), kind, body).await;
+            let told = refused["message"].as_str().unwrap_or_default();
+            assert!(code >= 400 && told.contains("cannot unmarshal string into"), "{method} {kind}: {code} {told}");
+        }
+    }
+    assert_eq!(world.get(&format!("{MAPS}/a"), "application/json").await, made);
+}
+
+#[tokio::test]
+async fn a_manager_without_fields_is_none_and_the_order_of_fields_is_no_change() {
+    let world = world().await;
+    let map = json!({"metadata": {"name": "a"}, "data": {"x": "1", "y": "2"}});
+    let (_, made) = world.post(&format!("{MAPS}?fieldManager=writer"), map).await;
+    let put = async |body: &Value| {
+        world.send(TOKEN, "PUT", &format!("{MAPS}/a?fieldManager=writer"), "application/json", body).await
+    };
+    let mut turned = made.clone();
+    turned["metadata"]["managedFields"][0]["fieldsV1"] =
+        serde_json::from_str(r#"{"f:data":{"f:y":{},"f:x":{},".":{}}}"#).unwrap();
+    assert_eq!(put(&turned).await, (200, made.clone()));
+    let mut more = made.clone();
+    let idle = json!({"manager": "idle", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1",
+        "time": "2026-01-01T00:00:00Z", "fieldsV1": {}});
+    more["metadata"]["managedFields"].as_array_mut().unwrap().push(idle);
+    let (_, answer) = put(&more).await;
+    let names: Vec<&Value> =
+        answer["metadata"]["managedFields"].as_array().unwrap().iter().map(|entry| &entry["manager"]).collect();
+    assert_eq!(names, ["writer"]);
+}
+
+#[tokio::test]
+async fn a_column_may_be_made_of_the_managers() {
+    let world = world().await;
+    let column = |name: &str, path: &str| json!({"name": name, "type": "string", "jsonPath": path});
+    let crd = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "things.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced", "names": {"plural": "things", "kind": "Thing"},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+                "additionalPrinterColumns": [column("Writer", ".metadata.managedFields[0].manager")]}]},
+    });
+    world.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd).await;
+    let things = "/apis/example.com/v1/namespaces/default/things";
+    let thing = json!({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "t"}, "spec": {"a": 1}});
+    world.post(&format!("{things}?fieldManager=writer"), thing).await;
+    let table = world.get(things, "application/json;as=Table;v=v1;g=meta.k8s.io").await;
+    assert_eq!(table["rows"][0]["cells"], json!(["t", "writer"]));
+}
+
+#[tokio::test]
+async fn a_status_that_is_replaced_by_nothing_is_refused() {
+    let world = world().await;
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    world.post("/api/v1/namespaces/default/pods", pod).await;
+    let path = "/api/v1/namespaces/default/pods/p/status";
+    let nothing = json!([{"op": "add", "path": "/status"}]);
+    assert_eq!(world.send(TOKEN, "PATCH", path, "application/json-patch+json", &nothing).await.0, 422);
+}
+
+#[tokio::test]
 async fn a_state_that_was_kept_is_told_as_before() {
     let (first, second) = (world().await, world().await);
     let map = json!({"metadata": {"name": "a"}, "data": {"x": "1"}});

@@ -86,6 +86,26 @@ async fn a_mutating_webhook_changes_what_is_stored_on_create_update_and_apply() 
 }
 
 #[tokio::test]
+async fn what_a_webhook_was_shown_is_what_it_patches() {
+    let world = world().await;
+    let hooks = hooks(&world, |request| match &request["object"]["metadata"]["managedFields"] {
+        Value::Array(_) if request["operation"] == "UPDATE" => {
+            patch(&json!([{"op": "replace", "path": "/metadata/managedFields/0/manager", "value": "hook"}]))
+        }
+        _ => json!({"allowed": true}),
+    })
+    .await;
+    let url = format!("https://{}/mutate", hooks.endpoint.addr());
+    world.register("MutatingWebhookConfiguration", &url, json!({})).await;
+    let maps: Api<ConfigMap> = Api::namespaced(world.outside(), "default");
+    maps.create(&PostParams::default(), &config_map("a")).await.unwrap();
+    let merge = Patch::Merge(json!({"data": {"a": "2"}}));
+    let patched = maps.patch("a", &PatchParams::default(), &merge).await.unwrap();
+    let managers = patched.metadata.managed_fields.unwrap();
+    assert_eq!(managers[0].manager.as_deref(), Some("hook"));
+}
+
+#[tokio::test]
 async fn a_validating_webhook_refuses_in_its_own_words() {
     let world = world().await;
     let hooks = hooks(&world, |request| {
