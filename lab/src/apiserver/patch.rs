@@ -80,14 +80,6 @@ pub(super) fn patched(
     patch: &Value,
     schema: Option<Schema<'_>>,
 ) -> Result<Value, ApiError> {
-    if kind.of_status(patch) == Some(OfStatus::Replaces)
-        && let Some(status) = patch[0].get("value")
-    {
-        // Nothing is applied to what is thrown away: a status is large, and goes on many times.
-        let mut object = current.clone();
-        object["status"] = status.clone();
-        return Ok(object);
-    }
     // Hardly ever is it the managers that are patched.
     let mut object = if kind.may_reach_managers(patch) { managers::whole(current) } else { current.clone() };
     match kind {

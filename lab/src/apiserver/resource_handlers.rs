@@ -1,5 +1,6 @@
 //! The verbs on resources.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use axum::response::Response;
@@ -19,7 +20,7 @@ use super::schema::validate::Cause;
 use super::selectors::Selector;
 use super::store::{ObjectKey, metadata};
 use super::webhooks::Admission;
-use super::write::{DeleteOptions, Part, Verb, Write, key};
+use super::write::{DeleteOptions, OfStatus, Part, Verb, Write, key};
 use super::written::{Written, append_partial};
 use super::{State, apply, auth, logs, metrics, options, paging, project_requests, scale, watch};
 
@@ -302,7 +303,7 @@ pub(super) fn put(state: &State, call: &Call) -> Result<Response, ApiError> {
         return Ok(call.written(201, &created, &write));
     }
     // Asked for once: a PUT is of the whole object.
-    let body = std::cell::Cell::new(body);
+    let body = Cell::new(body);
     let updated = state.update(&call.def, &key, part, &write, |_| Ok(body.take()))?;
     Ok(call.written(200, &updated, &write))
 }
@@ -324,13 +325,15 @@ pub(super) fn patch(state: &State, call: &Call) -> Result<Response, ApiError> {
     call.name()?;
     let (key, part) = (call.key()?, call.part()?);
     let write = call.write(if kind == PatchKind::Apply { Verb::Apply } else { Verb::Patch })?;
-    let body = if kind == PatchKind::Apply {
-        parse_body(&call.body, "application/yaml", &call.def.kind)?.0
-    } else {
-        serde_json::from_slice(&call.body).map_err(|e| {
+    let parsed = || {
+        serde_json::from_slice::<Value>(&call.body).map_err(|e| {
             let why = if e.is_eof() { "unexpected end of JSON input".to_owned() } else { e.to_string() };
             ApiError::bad_request(format!("error decoding patch: {why}"))
-        })?
+        })
+    };
+    let mut body = match kind {
+        PatchKind::Apply => parse_body(&call.body, "application/yaml", &call.def.kind)?.0,
+        _ => parsed()?,
     };
     if part == Part::Scale {
         return Ok(json_response(200, &scale::change(state, &call.def, &key, Some(kind), &body, &write)?));
@@ -341,9 +344,20 @@ pub(super) fn patch(state: &State, call: &Call) -> Result<Response, ApiError> {
         let (object, created) = apply::apply(state, &call.def, &key, body, &request, &write)?;
         return Ok(call.written(if created { 201 } else { 200 }, &object, &write));
     }
-    let change = |current: &Value| patched(kind, current, &body, call.def.schema());
     let write = Write { of_status: kind.of_status(&body), ..write };
-    let updated = state.update(&call.def, &key, part, &write, change)?;
+    // Nothing is applied to what is thrown away, and no copy made: a status is large, and goes on many times.
+    let status = body.pointer_mut("/0/value").filter(|_| write.of_status == Some(OfStatus::Replaces)).map(Value::take);
+    let updated = if status.is_some() {
+        let status = Cell::new(status);
+        state.update(&call.def, &key, part, &write, |current| {
+            let mut object = current.clone();
+            // It is gone where this is tried again.
+            object["status"] = status.take().map_or_else(|| Ok(parsed()?[0]["value"].take()), Ok)?;
+            Ok(object)
+        })?
+    } else {
+        state.update(&call.def, &key, part, &write, |current| patched(kind, current, &body, call.def.schema()))?
+    };
     Ok(call.written(200, &updated, &write))
 }
 

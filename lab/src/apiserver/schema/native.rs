@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{At, Schema};
 
-fn is(schema: Schema<'_>, value: &Value) -> bool {
+pub(super) fn is(schema: Schema<'_>, value: &Value) -> bool {
     if schema.is_int_or_string() {
         return value.is_string() || value.is_number();
     }

@@ -66,7 +66,7 @@ pub(in crate::apiserver) struct Limits {
 pub(in crate::apiserver) struct Properties {
     /// In the order of the schema.
     all: Vec<(String, Node)>,
-    /// Places in `all`, by name.
+    /// Places in `all`, by the length of the name and by name: most names are told apart by their length.
     sorted: Vec<usize>,
 }
 
@@ -153,13 +153,14 @@ impl Properties {
         let fields = json.as_object().into_iter().flatten();
         let all: Vec<(String, Node)> = fields.map(|(name, json)| (name.clone(), Node::new(json, custom))).collect();
         let mut sorted: Vec<usize> = (0..all.len()).collect();
-        sorted.sort_by_key(|place| all.get(*place).map(|(name, _)| name.as_str()));
+        sorted.sort_by_key(|place| all.get(*place).map(|(name, _)| (name.len(), name.as_str())));
         Self { all, sorted }
     }
 
     pub fn get(&self, name: &str) -> Option<&Node> {
         let of = |place: &usize| self.all.get(*place).map_or("", |(name, _)| name.as_str());
-        let place = self.sorted.binary_search_by(|place| of(place).cmp(name)).ok()?;
+        let by_length = |own: &str| own.len().cmp(&name.len()).then_with(|| own.cmp(name));
+        let place = self.sorted.binary_search_by(|place| by_length(of(place))).ok()?;
         Some(&self.all.get(*self.sorted.get(place)?)?.1)
     }
 
