@@ -157,10 +157,12 @@ impl TransportLayer {
         let (mut renewed, mut believed) = (false, false);
         let lives = Lives::of(&parts);
         loop {
+            let turn = if lives == Lives::Shortly { self.peer.turn().await } else { None };
+            // Last, so that what has its turn is sent at once: those who wait for a slow server have none saved up for
+            // when it is well again.
             if let Some(rate) = &self.rate {
                 rate.turn().await;
             }
-            let turn = if lives == Lives::Shortly { self.peer.turn().await } else { None };
             let answer = self.once(inner, &parts, &body, token.as_ref()).await;
             drop(turn);
             let refused = answer.as_ref().is_ok_and(|a| a.status() == StatusCode::UNAUTHORIZED);
@@ -412,6 +414,31 @@ mod tests {
         let all = futures::future::join_all((0..50).map(get)).await;
         assert!(all.iter().all(Result::is_ok));
         assert_eq!(begun.elapsed().as_millis(), 4900);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_for_a_slow_server_does_not_come_all_at_once_when_it_is_well_again() {
+        let slow = Duration::from_secs(10);
+        let (begun, sent) = (Instant::now(), Arc::new(Mutex::new(Vec::new())));
+        let seen = Arc::clone(&sent);
+        let inner = tower::service_fn(move |_: Request<Body>| {
+            seen.lock().unwrap().push(begun.elapsed());
+            async move {
+                pauses::pause(slow.saturating_sub(begun.elapsed())).await;
+                Ok::<_, BoxError>(status(200, "fine"))
+            }
+        });
+        let layer = TransportLayer::new(Arc::new(Tokens::new(Source::None)), 3 * slow).at_most(10);
+        let client = kube::Client::new(layer.layer(inner), "default");
+        let get = |_| client.request_text(Request::get("/x").body(Vec::new()).unwrap());
+        let all = futures::future::join_all((0..100).map(get)).await;
+        assert!(all.iter().all(Result::is_ok));
+        let sent = sent.lock().unwrap();
+        let second = Duration::from_secs(1);
+        let busiest =
+            sent.iter().map(|from| sent.iter().filter(|at| (*from..*from + second).contains(*at)).count()).max();
+        // Ten, and ten that were saved up.
+        assert!(busiest.is_some_and(|most| most <= 20), "{busiest:?} in a second: {sent:?}");
     }
 
     #[tokio::test(start_paused = true)]
