@@ -361,7 +361,9 @@ impl State {
         let admitted = |current: &Value| {
             let mut wanted = change(current)?;
             // A text in its place is refused, unless it is what is stored, which the change has left as it was.
-            let stored = current.pointer(MANAGERS).filter(|stored| stored.is_string() && write.verb != Verb::Update);
+            // A PUT brings all of an object, but of its scale.
+            let made_of_it = write.verb != Verb::Update || part == Part::Scale;
+            let stored = current.pointer(MANAGERS).filter(|stored| stored.is_string() && made_of_it);
             let packed = wanted.pointer_mut(MANAGERS).filter(|wanted| Some(&**wanted) == stored).map(Value::take);
             if write.verb == Verb::Patch && !def.custom {
                 check_types(def, &mut wanted).map_err(|e| {

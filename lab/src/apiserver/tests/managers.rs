@@ -173,6 +173,30 @@ async fn a_column_may_be_made_of_the_managers() {
 }
 
 #[tokio::test]
+async fn a_scale_is_put_and_patched_beside_the_managers() {
+    let world = world().await;
+    let labels = json!({"app": "a"});
+    let spec = json!({"replicas": 1, "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}}});
+    let sets = "/apis/apps/v1/namespaces/default/deployments";
+    world.post(&format!("{sets}?fieldManager=writer"), json!({"metadata": {"name": "d"}, "spec": spec})).await;
+    let scale = |replicas: u32| {
+        json!({"kind": "Scale", "apiVersion": "autoscaling/v1",
+            "metadata": {"name": "d", "namespace": "default"}, "spec": {"replicas": replicas}})
+    };
+    let path = format!("{sets}/d/scale?fieldManager=scaler");
+    for (method, kind, replicas) in [("PUT", "application/json", 2), ("PATCH", "application/merge-patch+json", 3)] {
+        let (code, told) = world.send(TOKEN, method, &path, kind, &scale(replicas)).await;
+        assert_eq!(code, 200, "{told}");
+        let now = world.get(&format!("{sets}/d"), "application/json").await;
+        assert_eq!(now["spec"]["replicas"], replicas);
+        let entries = now["metadata"]["managedFields"].as_array().unwrap();
+        let scaler = entries.iter().find(|entry| entry["manager"] == "scaler").unwrap();
+        assert_eq!(scaler["fieldsV1"], json!({"f:spec": {"f:replicas": {}}}));
+    }
+}
+
+#[tokio::test]
 async fn a_status_that_is_replaced_by_nothing_is_refused() {
     let world = world().await;
     let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
