@@ -4,6 +4,7 @@
 //! although hardly anybody looks at them. Only this file and those that write objects out (`written`) know that text.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -100,7 +101,7 @@ impl Told<'_> {
         self.fields.map_or("{}", RawValue::get)
     }
 
-    fn tree(&self) -> std::sync::Arc<fields::Tree> {
+    fn tree(&self) -> Arc<fields::Tree> {
         fields::Tree::read(self.text())
     }
 

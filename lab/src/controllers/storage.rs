@@ -96,6 +96,7 @@ pub(super) fn retry(error: &kube::Error) -> Action {
     Action::requeue(RETRY)
 }
 
+/// The result of a write that somebody else may have made needless.
 pub(super) fn tolerate<T>(result: Result<T, kube::Error>, code: u16) -> Result<(), kube::Error> {
     match result {
         Err(kube::Error::Api(status)) if status.code == code => Ok(()),

@@ -15,6 +15,7 @@ use super::program::env;
 use super::{Ended, KubeletOptions};
 use crate::apiserver::LOG_ANNOTATION;
 use crate::controllers::glance;
+use crate::controllers::storage::tolerate;
 use crate::guests::gathered::SCRIPT;
 use crate::guests::inspected;
 
@@ -81,8 +82,5 @@ pub async fn gather_for_oc(options: &KubeletOptions, pod: &Pod) -> Result<(), ku
             "finishedAt": super::now()}});
     }
     let patch: Patch<Value> = Patch::Merge(json!({"status": {"containerStatuses": statuses}}));
-    match glance::patch_status(&pods, &name, &patch).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        other => other.map(drop),
-    }
+    tolerate(glance::patch_status(&pods, &name, &patch).await, 404)
 }

@@ -9,6 +9,7 @@ use super::{Ended, KubeletOptions, LOOK, Ports, SHORT, inspection, must_gather, 
 use crate::apiserver::LOG_ANNOTATION;
 use crate::controllers::glance;
 use crate::controllers::kubevirt::vmi_resource;
+use crate::controllers::storage::tolerate;
 
 /// The programs that the lab knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,10 +122,7 @@ fn said_by_file(path: &str) -> String {
 async fn print(options: &KubeletOptions, pod: &Pod, text: &str) -> Result<(), kube::Error> {
     let pods: Api<Pod> = Api::namespaced(options.client.clone(), &pod.namespace().unwrap_or_default());
     let log = json!({"metadata": {"annotations": {LOG_ANNOTATION: text}}});
-    match glance::patch(&pods, &pod.name_any(), &Patch::Merge(log)).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        told => told.map(drop),
-    }
+    tolerate(glance::patch(&pods, &pod.name_any(), &Patch::Merge(log)).await, 404)
 }
 
 /// A converted Windows restarts once by itself, soon after it first runs.

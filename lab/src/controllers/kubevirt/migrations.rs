@@ -54,7 +54,7 @@ async fn live(options: &KubevirtOptions, migration: &DynamicObject) -> Result<()
     let instance = text(&object, "/spec/vmiName").to_owned();
     let tell = async |phase: &str| {
         let patch = Patch::Merge(json!({"status": {"phase": phase}}));
-        glance::patch_status(&api, &name, &patch).await.map(drop)
+        glance::patch_status(&api, &name, &patch).await
     };
     let begun = now();
     for phase in PHASES {

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::glance;
+use super::storage::tolerate;
 use super::told::Teller;
 use crate::clock::Clock;
 use crate::defects::{Defect, Defects};
@@ -124,10 +125,7 @@ fn value(object: &DynamicObject) -> Value {
 
 /// Takes a 404 for done: somebody else was faster.
 fn unless_gone<T>(result: Result<T, kube::Error>) -> Result<(), kube::Error> {
-    match result {
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        other => other.map(drop),
-    }
+    tolerate(result, 404)
 }
 
 /// An instance has no status subresource; a server that has one ignores the first write.
