@@ -1,14 +1,82 @@
 //! Objects of which a part alone is looked at, or that are only written: the rest is not decoded, which for a pod or a
 //! node is most of it. Knows nothing of what the part is for.
 
+use std::borrow::Cow;
+use std::marker::PhantomData;
+
 use http::HeaderValue;
 use http::header::ACCEPT;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::api::{Api, DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams};
 use kube::core::Request;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// An object as a watch brings it: which one it is has been read, the rest is read by who wants it.
+#[derive(Debug, Clone)]
+pub(super) struct Unread<K> {
+    /// Its name, namespace, uid, generation and version, no more.
+    metadata: ObjectMeta,
+    text: Box<RawValue>,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K> Unread<K> {
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(self.text.get())
+    }
+}
+
+impl<'de, K> Deserialize<'de> for Unread<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Object {
+            #[serde(default)]
+            metadata: Which,
+        }
+        #[derive(Deserialize, Default)]
+        #[serde(rename_all = "camelCase", default)]
+        struct Which {
+            name: Option<String>,
+            namespace: Option<String>,
+            uid: Option<String>,
+            generation: Option<i64>,
+            resource_version: Option<String>,
+        }
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        let Object { metadata } = serde_json::from_str(text.get()).map_err(serde::de::Error::custom)?;
+        let Which { name, namespace, uid, generation, resource_version } = metadata;
+        let metadata = ObjectMeta { name, namespace, uid, generation, resource_version, ..ObjectMeta::default() };
+        Ok(Self { metadata, text, kind: PhantomData })
+    }
+}
+
+impl<K: Resource> Resource for Unread<K> {
+    type DynamicType = K::DynamicType;
+    type Scope = K::Scope;
+
+    fn kind(of: &K::DynamicType) -> Cow<'_, str> {
+        K::kind(of)
+    }
+    fn group(of: &K::DynamicType) -> Cow<'_, str> {
+        K::group(of)
+    }
+    fn version(of: &K::DynamicType) -> Cow<'_, str> {
+        K::version(of)
+    }
+    fn plural(of: &K::DynamicType) -> Cow<'_, str> {
+        K::plural(of)
+    }
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
 
 /// A list, of whose items `T` is wanted.
 #[derive(Deserialize)]
@@ -58,7 +126,8 @@ pub(super) async fn delete_all<K: Resource + Clone>(
 }
 
 /// Of an answer no more is asked for than an API server sends in any case.
-const METADATA: HeaderValue = HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+pub(super) const METADATA: HeaderValue =
+    HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
 
 /// Sends a request whose answer nobody reads.
 async fn send<K: Resource + Clone>(
@@ -102,6 +171,19 @@ mod tests {
 
     use super::*;
     use crate::{Lab, LabOptions};
+
+    #[test]
+    fn of_an_unread_object_it_is_known_which_one_it_is_and_the_rest_is_read_on_demand() {
+        let text = r#"{"data":{"k":"v"},"metadata":{"name":"a","namespace":"n","uid":"u","generation":3,
+            "resourceVersion":"7","labels":{"own":"yes"}}}"#;
+        let unread: Unread<ConfigMap> = serde_json::from_str(text).unwrap();
+        assert_eq!(unread.meta().uid.as_deref(), Some("u"));
+        assert_eq!((unread.meta().generation, unread.meta().resource_version.as_deref()), (Some(3), Some("7")));
+        let map: ConfigMap = unread.read().unwrap();
+        assert_eq!((map.metadata.labels.unwrap()["own"].as_str(), map.data.unwrap()["k"].as_str()), ("yes", "v"));
+        assert!(unread.read::<Vec<String>>().is_err());
+        assert_eq!(Unread::<ConfigMap>::url_path(&(), Some("n")), ConfigMap::url_path(&(), Some("n")));
+    }
 
     #[tokio::test]
     async fn a_glance_sees_the_part_alone_and_tells_what_is_not_there_from_what_can_not_be_asked() {

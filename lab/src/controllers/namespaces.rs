@@ -17,9 +17,8 @@ const DESCRIPTION: &str = "Contains a CA bundle that can be used to verify the k
 
 /// Runs until `stop`.
 pub async fn run(client: kube::Client, ca_pem: String, stop: CancellationToken) {
-    let namespaces: Api<Namespace> = Api::all(client.clone());
     let work = |namespace: Namespace| publish(client.clone(), ca_pem.clone(), namespace.name_any());
-    one_task_each(namespaces, Restart::Never(&|_| {}), stop, work, |_| {}).await;
+    one_task_each(client.clone(), &(), Restart::Never(&|_| {}), stop, work, |_| {}).await;
 }
 
 async fn publish(client: kube::Client, ca_pem: String, namespace: String) {

@@ -185,9 +185,7 @@ impl World {
 impl GuestDirectory for World {
     fn by_mac(&self, mac: &str) -> Option<GuestProfile> {
         let mac = mac.to_ascii_lowercase();
-        self.read(|state| {
-            state.vms.values().find(|vm| vm.nics.iter().any(|nic| nic.mac == mac)).map(|vm| profile(state, vm))
-        })
+        self.read(|state| state.macs.vm(&mac).and_then(|id| state.vms.get(id)).map(|vm| profile(state, vm)))
     }
     fn by_name(&self, name: &str) -> Option<GuestProfile> {
         self.read(|state| state.vms.values().find(|vm| vm.name == name).map(|vm| profile(state, vm)))

@@ -1,6 +1,7 @@
 //! What the world consists of.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ use crate::weather::Sky;
 #[derive(Debug, Clone, Default)]
 pub struct State {
     pub vms: Tracked<Vm>,
+    pub(super) macs: Macs,
     pub folders: Tracked<Folder>,
     pub networks: Vec<Network>,
     pub datastores: Vec<Datastore>,
@@ -328,6 +330,38 @@ impl Vm {
     }
 }
 
+/// Which VMs have a MAC.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Macs {
+    vms: HashMap<String, BTreeSet<String>>,
+    of: HashMap<String, Vec<String>>,
+}
+
+impl Macs {
+    /// The VM is so now; `None`: it is gone.
+    fn follow(&mut self, id: &str, vm: Option<&Vm>) {
+        for mac in self.of.remove(id).into_iter().flatten() {
+            if let Entry::Occupied(mut vms) = self.vms.entry(mac) {
+                vms.get_mut().remove(id);
+                if vms.get().is_empty() {
+                    vms.remove();
+                }
+            }
+        }
+        let Some(vm) = vm else { return };
+        let macs: Vec<String> = vm.nics.iter().map(|nic| nic.mac.clone()).collect();
+        for mac in &macs {
+            self.vms.entry(mac.clone()).or_default().insert(id.to_owned());
+        }
+        self.of.insert(id.to_owned(), macs);
+    }
+
+    /// The first by its id.
+    pub(super) fn vm(&self, mac: &str) -> Option<&str> {
+        self.vms.get(mac)?.first().map(String::as_str)
+    }
+}
+
 impl State {
     /// Writes down what was touched; the answer is the ids.
     pub(super) fn record(&mut self) -> Vec<String> {
@@ -340,6 +374,9 @@ impl State {
             kinds.into_iter().flat_map(|(kind, ids)| ids.into_iter().map(move |id| (kind, id))).collect();
         if touched.is_empty() {
             return Vec::new();
+        }
+        for (_, id) in touched.iter().filter(|(kind, _)| *kind == EntityKind::Vm) {
+            self.macs.follow(id, self.vms.get(id));
         }
         let ids = touched.iter().map(|(_, id)| id.clone()).collect();
         self.log.push(touched);

@@ -39,8 +39,11 @@ fn a_clone_has_its_own_macs_and_uuids_and_its_guest_is_found_by_them() {
     assert!(guest.nics[0].is_static);
     assert_eq!(guest.nics[0].addresses[0].0.to_string(), "192.168.100.19");
     assert_eq!(guest.nics[0].gateway.unwrap().to_string(), "192.168.100.1");
+    let other = "00:50:56:3f:00:01";
+    world.change(|state| state.vms.get_mut(&id).unwrap().nics[0].mac = other.to_owned());
+    assert!(world.by_mac(other).is_some() && world.by_mac(&clone.nics[0].mac).is_none(), "a card with another MAC");
     world.change(|state| state.destroy(&id)).unwrap();
-    assert_eq!(world.by_mac(&clone.nics[0].mac), None);
+    assert_eq!(world.by_mac(other), None);
     assert_eq!(world.baseline_diff(), Vec::<String>::new());
 }
 

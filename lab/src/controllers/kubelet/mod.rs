@@ -140,11 +140,11 @@ impl Drop for Ports {
 
 /// Runs until `stop`.
 pub async fn run(options: KubeletOptions) {
-    let api: Api<Pod> = Api::all(options.client.clone());
-    let stop = options.stop.clone();
+    let (client, stop) = (options.client.clone(), options.stop.clone());
     let options = Arc::new(options);
     one_task_each(
-        api,
+        client,
+        &(),
         Restart::Never(&|_| {}),
         stop,
         move |pod| {

@@ -30,9 +30,8 @@ pub(super) fn request(instance: &str) -> Value {
 
 /// Runs until it is stopped.
 pub(super) async fn run(options: Arc<KubevirtOptions>) {
-    let api: Api<DynamicObject> = Api::all_with(options.client.clone(), &resource());
     let (worker, stop) = (options.clone(), options.stop.clone());
-    let work = move |migration| {
+    let work = move |migration: DynamicObject| {
         let options = worker.clone();
         async move {
             if let Err(error) = live(&options, &migration).await {
@@ -40,7 +39,7 @@ pub(super) async fn run(options: Arc<KubevirtOptions>) {
             }
         }
     };
-    one_task_each(api, Restart::Never(&|_| {}), stop, work, |_| {}).await;
+    one_task_each(options.client.clone(), &resource(), Restart::Never(&|_| {}), stop, work, |_| {}).await;
 }
 
 async fn live(options: &KubevirtOptions, migration: &DynamicObject) -> Result<(), kube::Error> {

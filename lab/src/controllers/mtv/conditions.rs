@@ -8,6 +8,7 @@ use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 
 use crate::api::condition::Condition;
+use crate::controllers::glance::METADATA;
 
 /// A condition that holds now.
 pub fn condition(type_: &str, category: &str, reason: &str, message: impl Into<String>) -> Condition {
@@ -49,7 +50,6 @@ pub fn settle(mut new: Vec<Condition>, old: &[Condition]) -> Vec<Condition> {
 }
 
 const JSON_PATCH: &str = "application/json-patch+json";
-const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
 /// Real time between two tries at a status that a busy server refused, and how often.
 const AGAIN: Duration = Duration::from_secs(1);

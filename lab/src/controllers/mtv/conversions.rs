@@ -39,10 +39,9 @@ pub(super) async fn run(mtv: Arc<Mtv>, stop: CancellationToken) {
         stop.cancelled().await;
         return;
     }
-    let api: Api<Conversion> = Api::all(mtv.client.clone());
     let worker = mtv.clone();
     let work = move |conversion| reconcile(worker.clone(), conversion);
-    one_task_each(api, Restart::OnNewGeneration, stop, work, |_| {}).await;
+    one_task_each(mtv.client.clone(), &(), Restart::OnNewGeneration, stop, work, |_| {}).await;
 }
 
 async fn reconcile(mtv: Arc<Mtv>, conversion: Conversion) {

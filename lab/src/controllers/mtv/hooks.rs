@@ -35,9 +35,9 @@ const SHORTEST: Duration = Duration::from_millis(20);
 const RETRIES: i32 = 3;
 
 pub(super) async fn run(mtv: Arc<Mtv>, stop: CancellationToken) {
-    let api: Api<Hook> = Api::all(mtv.client.clone());
     let worker = mtv.clone();
-    one_task_each(api, Restart::OnNewGeneration, stop, move |hook| reconcile(worker.clone(), hook), |_| {}).await;
+    let work = move |hook| reconcile(worker.clone(), hook);
+    one_task_each(mtv.client.clone(), &(), Restart::OnNewGeneration, stop, work, |_| {}).await;
 }
 
 async fn reconcile(mtv: Arc<Mtv>, hook: Hook) {

@@ -116,9 +116,8 @@ pub(super) async fn run(mtv: Arc<Mtv>, stop: CancellationToken) {
 }
 
 async fn run_kind<K: MtvMap>(mtv: &Arc<Mtv>, stop: CancellationToken) {
-    let api: Api<K> = Api::all(mtv.client.clone());
     let work = |map| reconcile::<K>(mtv.clone(), map);
-    one_task_each(api, Restart::OnNewGeneration, stop, work, |_| {}).await;
+    one_task_each(mtv.client.clone(), &(), Restart::OnNewGeneration, stop, work, |_| {}).await;
 }
 
 /// The provider that a reference names.

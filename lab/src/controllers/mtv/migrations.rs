@@ -4,18 +4,19 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use futures::StreamExt;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::ResourceExt;
 use kube::api::{Api, Patch};
 use kube::runtime::watcher::{self, Event};
+use serde::Deserialize;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::Mtv;
 use super::conditions::{condition, durable, settle, write_status};
-use crate::api::condition::Conditions;
-use crate::api::forklift::{Migration, MigrationStatus, Plan, VmStatus};
-use crate::controllers::glance;
+use crate::api::condition::{Condition, Conditions};
+use crate::api::forklift::{Migration, MigrationSpec, MigrationStatus, Plan, VmStatus};
+use crate::controllers::glance::{self, Unread};
 
 /// Namespace and name of a Plan.
 type PlanKey = (String, String);
@@ -93,6 +94,29 @@ impl Migrations {
     }
 }
 
+/// What the index keeps of a Migration. Of its status the conditions alone: what it tells of VMs is the Plan's, and
+/// changes at every step.
+#[derive(Deserialize)]
+struct Kept {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: MigrationSpec,
+    #[serde(default)]
+    status: Option<Stands>,
+}
+
+#[derive(Deserialize)]
+struct Stands {
+    #[serde(default)]
+    conditions: Vec<Condition>,
+}
+
+fn kept(migration: &Unread<Migration>) -> Option<Migration> {
+    let Kept { metadata, spec, status } = migration.read().ok()?;
+    let status = status.map(|Stands { conditions }| MigrationStatus { conditions, ..MigrationStatus::default() });
+    Some(Migration { metadata, spec, status })
+}
+
 fn has_ended(migration: &Migration) -> bool {
     let conditions = migration.status.as_ref().map_or(&[][..], |s| s.conditions.as_slice());
     ["Succeeded", "Failed", "Canceled"].iter().any(|end| conditions.holds(end))
@@ -100,7 +124,7 @@ fn has_ended(migration: &Migration) -> bool {
 
 /// Keeps the index. The status is written by the Plan's own task, so that there is one writer.
 pub(super) async fn run(mtv: Arc<Mtv>, stop: CancellationToken) {
-    let api: Api<Migration> = Api::all(mtv.client.clone());
+    let api: Api<Unread<Migration>> = Api::all(mtv.client.clone());
     let mut events = watcher::watcher(api, watcher::Config::default()).boxed();
     loop {
         let event = tokio::select! {
@@ -108,8 +132,8 @@ pub(super) async fn run(mtv: Arc<Mtv>, stop: CancellationToken) {
             event = events.next() => event,
         };
         match event {
-            Some(Ok(Event::Apply(m) | Event::InitApply(m))) => mtv.migrations.put(m),
-            Some(Ok(Event::Delete(m))) => mtv.migrations.remove(&m),
+            Some(Ok(Event::Apply(m) | Event::InitApply(m))) => kept(&m).into_iter().for_each(|m| mtv.migrations.put(m)),
+            Some(Ok(Event::Delete(m))) => kept(&m).iter().for_each(|m| mtv.migrations.remove(m)),
             Some(Ok(Event::Init | Event::InitDone)) => {}
             Some(Err(_)) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
             None => return,
@@ -131,14 +155,22 @@ pub(super) async fn adopt(mtv: &Mtv, plan: &Plan, migration: &Migration) {
     let _ = glance::patch(&api, &migration.name_any(), &Patch::Merge(patch)).await;
 }
 
+/// What its status tells of VMs.
+async fn told(mtv: &Mtv, migration: &Migration) -> Vec<VmStatus> {
+    let api: Api<Migration> = Api::namespaced(mtv.client.clone(), &migration.namespace().unwrap_or_default());
+    let there = api.get_opt(&migration.name_any()).await.ok().flatten();
+    there.and_then(|there| there.status).unwrap_or_default().vms
+}
+
 /// Writes the Migration's status. `end`: `Succeeded`, `Failed`, `Canceled`; `None` while it runs.
 /// A cancelled one gets neither `completed` nor fresh VMs, as MTV's does not.
 pub(super) async fn reflect(mtv: &Mtv, migration: &Migration, vms: &[VmStatus], started: &str, end: Option<&str>) {
-    let old = mtv.migrations.get(migration).and_then(|m| m.status.clone()).unwrap_or_default();
+    let old = mtv.migrations.get(migration).and_then(|m| m.status.clone()).unwrap_or_default().conditions;
+    let vms = if end == Some("Canceled") { told(mtv, migration).await } else { vms.to_vec() };
     let mut status = MigrationStatus {
         observed_generation: migration.metadata.generation.unwrap_or_default(),
         started: Some(started.to_owned()),
-        vms: if end == Some("Canceled") { old.vms.clone() } else { vms.to_vec() },
+        vms,
         ..MigrationStatus::default()
     };
     let mut conditions = vec![condition("Ready", "Required", "", "The migration is ready.")];
@@ -150,6 +182,6 @@ pub(super) async fn reflect(mtv: &Mtv, migration: &Migration, vms: &[VmStatus], 
             status.completed = Some(super::conditions::now());
         }
     }
-    status.conditions = settle(conditions, &old.conditions);
+    status.conditions = settle(conditions, &old);
     write_status(&mtv.client, migration, &status).await;
 }

@@ -23,7 +23,6 @@ use crate::defects::conduct::Conduct;
 use crate::inventory::model::Inventory;
 
 pub(super) async fn run(mtv: Arc<Mtv>, stop: CancellationToken) {
-    let api: Api<Plan> = Api::all(mtv.client.clone());
     let worker = mtv.clone();
     let gone = |plan: &Plan| {
         mtv.migrations.forget(&plan.namespace().unwrap_or_default(), &plan.name_any());
@@ -46,7 +45,15 @@ pub(super) async fn run(mtv: Arc<Mtv>, stop: CancellationToken) {
         }
     };
     let ring = |plan: &Plan| mtv.migrations.ring(&plan.namespace().unwrap_or_default(), &plan.name_any());
-    one_task_each(api, Restart::Never(&ring), stop, move |plan| live(worker.clone(), &plan), gone).await;
+    one_task_each(
+        mtv.client.clone(),
+        &(),
+        Restart::Never(&ring),
+        stop,
+        move |plan: Plan| live(worker.clone(), &plan),
+        gone,
+    )
+    .await;
 }
 
 /// Real time between two looks of a Plan at what it refers to, once it is ready.

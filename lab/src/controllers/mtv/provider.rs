@@ -30,11 +30,10 @@ const LOAD: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_secs(120);
 
 pub(super) async fn run(mtv: Arc<Mtv>, stop: CancellationToken) {
-    let api: Api<Provider> = Api::all(mtv.client.clone());
     let worker = mtv.clone();
     let work = move |provider| reconcile(worker.clone(), provider);
     let gone = |provider: &Provider| mtv.db.remove(&provider.uid().unwrap_or_default());
-    one_task_each(api, Restart::OnNewGeneration, stop, work, gone).await;
+    one_task_each(mtv.client.clone(), &(), Restart::OnNewGeneration, stop, work, gone).await;
 }
 
 struct Writer {

@@ -128,7 +128,7 @@ impl VsphereClient {
     }
 
     /// Takes up what has changed; waits `seconds` for something to change.
-    async fn follow(&self, seconds: u64) -> Result<Inventory, String> {
+    async fn follow<T>(&self, seconds: u64, read: impl FnOnce(&Known) -> T) -> Result<T, String> {
         let mut held = self.watch.lock().await;
         let mut watch = match held.take() {
             Some(watch) => watch,
@@ -144,9 +144,9 @@ impl VsphereClient {
             }
             patience = 0;
         }
-        let inventory = watch.known.inventory(&self.content);
+        let read = read(&watch.known);
         *held = Some(watch);
-        Ok(inventory)
+        Ok(read)
     }
 
     fn call<'a>(&'a self, body: String) -> BoxFuture<'a, Result<Vec<Element>, String>> {
@@ -530,12 +530,12 @@ fn machine(vm_id: &str) -> MoRef {
 #[async_trait]
 impl PlatformClient for VsphereClient {
     async fn collect(&self) -> Result<Inventory, String> {
-        self.follow(0).await
+        self.follow(0, |known| known.inventory(&self.content)).await
     }
 
     async fn changed(&self) -> Result<bool, String> {
         // No answer within the poll is "after a while".
-        self.follow(POLL_SECONDS).await.map(|_| true)
+        self.follow(POLL_SECONDS, |_| true).await
     }
 
     fn pushes(&self) -> bool {
