@@ -77,7 +77,7 @@ impl Execution<'_> {
         let what = format!("Plan {}/{} to end", self.namespace, self.plan);
         self.watch(&what, patience, progress, |plan, last| match ended(plan) {
             Some(end) => Look::Done(end),
-            None => Look::NotYet(describe(last, conditions(plan).summary())),
+            None => Look::NotYet(describe(last, || conditions(plan).summary())),
         })
         .await
     }
@@ -320,9 +320,9 @@ pub(super) fn vm_progress(vm: &VmStatus) -> VmProgress {
     }
 }
 
-fn describe(vms: &[VmProgress], otherwise: String) -> String {
+fn describe(vms: &[VmProgress], otherwise: impl FnOnce() -> String) -> String {
     if vms.is_empty() {
-        return otherwise;
+        return otherwise();
     }
     let lines: Vec<String> = vms
         .iter()

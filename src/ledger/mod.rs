@@ -8,10 +8,10 @@
 //! line is in the file at once, which a killed process leaves whole, and on the disk with the next intent: what
 //! the crash of a machine takes of those is looked for once more.
 
+mod entries;
 pub mod guard;
 pub mod mark;
 
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::names::{CellId, RunId};
 use crate::clock;
+use entries::Entries;
 use mark::Marker;
 
 /// Number of an entry in its ledger, from 1.
@@ -213,7 +214,7 @@ struct State {
     /// Bytes of whole lines: what a failed write left behind them is cut off before the next one.
     whole: u64,
     next: u64,
-    entries: BTreeMap<EntryId, OpenEntry>,
+    entries: Entries,
 }
 
 impl Ledger {
@@ -238,7 +239,7 @@ impl Ledger {
             marker,
             unreadable: Vec::new(),
             last_line: None,
-            state: Mutex::new(State { file, whole: 0, next: 1, entries: BTreeMap::new() }),
+            state: Mutex::new(State { file, whole: 0, next: 1, entries: Entries::default() }),
             synced: Mutex::new(synced),
         };
         ledger.write(|_| Line::Opened { version: VERSION, run: run.clone(), at: clock::now(), secret }, |_| ())?;
@@ -307,7 +308,7 @@ impl Ledger {
             let id = EntryId(state.next);
             state.next += 1;
             let (cell, thing) = (cell.cloned(), thing.clone());
-            state.entries.insert(id, OpenEntry { id, cell, thing, done: false, platform_id: None, kept: false, at });
+            state.entries.insert(OpenEntry { id, cell, thing, done: false, platform_id: None, kept: false, at });
             id
         })?;
         self.sync()?;
@@ -319,52 +320,40 @@ impl Ledger {
         let line = Line::Done { entry: id, at: clock::now(), platform_id: platform_id.clone() };
         self.write(
             |_| line,
-            |state| {
-                if let Some(entry) = state.entries.get_mut(&id) {
-                    (entry.done, entry.platform_id) = (true, platform_id);
-                }
-            },
+            |state| state.entries.change(id, |entry| (entry.done, entry.platform_id) = (true, platform_id)),
         )
     }
 
     /// Writes down that it was verified to be gone (or, for a setting, given back).
     pub fn gone(&self, id: EntryId) -> Result<(), LedgerError> {
         let line = Line::Gone { entry: id, at: clock::now() };
-        self.write(|_| line, |state| drop(state.entries.remove(&id)))
+        self.write(|_| line, |state| state.entries.remove(id))
     }
 
     /// Writes down that it stays because the user asked for it.
     pub fn kept(&self, id: EntryId) -> Result<(), LedgerError> {
         let line = Line::Kept { entry: id, at: clock::now() };
-        self.write(
-            |_| line,
-            |state| {
-                if let Some(entry) = state.entries.get_mut(&id) {
-                    entry.kept = true;
-                }
-            },
-        )
+        self.write(|_| line, |state| state.entries.change(id, |entry| entry.kept = true))
     }
 
     /// Everything not gone, newest intent first: the order in which to undo.
     pub fn open_entries(&self) -> Vec<OpenEntry> {
-        self.state.lock().map(|s| s.entries.values().rev().cloned().collect()).unwrap_or_default()
+        self.state.lock().map(|s| s.entries.all().rev().cloned().collect()).unwrap_or_default()
     }
 
     /// Likewise, of one cell only (`None`: what belongs to the run itself).
     pub fn open_entries_of(&self, cell: Option<&CellId>) -> Vec<OpenEntry> {
-        let of_cell = |entry: &&OpenEntry| entry.cell.as_ref() == cell;
-        self.state.lock().map(|s| s.entries.values().rev().filter(of_cell).cloned().collect()).unwrap_or_default()
+        self.state.lock().map(|s| s.entries.of(cell).rev().cloned().collect()).unwrap_or_default()
     }
 
     /// Whether anything is open that `is`.
     pub fn holds(&self, is: impl FnMut(&OpenEntry) -> bool) -> bool {
-        self.state.lock().is_ok_and(|state| state.entries.values().any(is))
+        self.state.lock().is_ok_and(|state| state.entries.all().any(is))
     }
 
     /// Whether this entry is open.
     pub fn is_open(&self, id: EntryId) -> bool {
-        self.state.lock().is_ok_and(|state| state.entries.contains_key(&id))
+        self.state.lock().is_ok_and(|state| state.entries.has(id))
     }
 
     /// Writes a line; what it says is so once the file says it.
@@ -423,7 +412,7 @@ struct Replayed {
     marker: Option<Marker>,
     /// Number of the next entry.
     next: u64,
-    entries: BTreeMap<EntryId, OpenEntry>,
+    entries: Entries,
     /// Length in bytes up to the end of the last whole line.
     whole: u64,
     unreadable: Vec<usize>,
@@ -437,7 +426,7 @@ fn replay(path: &Path) -> Result<Replayed, LedgerError> {
     let mut reader = BufReader::new(File::open(path).map_err(read_error)?);
     let mut header: Option<(RunId, Option<Marker>)> = None;
     let mut next = 1;
-    let mut entries: BTreeMap<EntryId, OpenEntry> = BTreeMap::new();
+    let mut entries = Entries::default();
     let mut bytes = Vec::new();
     let mut number = 0;
     let mut whole = 0;
@@ -473,22 +462,16 @@ fn replay(path: &Path) -> Result<Replayed, LedgerError> {
             }
             Line::Intent { entry: id, at, cell, thing } => {
                 next = next.max(id.0 + 1);
-                entries
-                    .insert(id, OpenEntry { id, cell, thing: *thing, done: false, platform_id: None, kept: false, at });
+                entries.insert(OpenEntry { id, cell, thing: *thing, done: false, platform_id: None, kept: false, at });
             }
             Line::Done { entry: id, platform_id, .. } => {
-                if let Some(entry) = entries.get_mut(&id) {
-                    entry.done = true;
-                    entry.platform_id = platform_id;
-                }
+                entries.change(id, |entry| (entry.done, entry.platform_id) = (true, platform_id));
             }
             Line::Gone { entry: id, .. } => {
-                entries.remove(&id);
+                entries.remove(id);
             }
             Line::Kept { entry: id, .. } => {
-                if let Some(entry) = entries.get_mut(&id) {
-                    entry.kept = true;
-                }
+                entries.change(id, |entry| entry.kept = true);
             }
         }
         whole += bytes.len() as u64;
@@ -614,10 +597,15 @@ mod tests {
             let path = dir.path().join("ledger.jsonl");
             let ledger = Ledger::create(&path, &RunId::random()).unwrap();
             let mut ids = Vec::new();
+            // The fourth is the run itself.
+            let cells = ["a", "b", "c"].map(|scenario| CellId::new("vsphere", scenario, None));
             for (what, which) in steps {
                 let chosen = ids.get(which).copied();
                 match (what, chosen) {
-                    (0, _) => ids.push(ledger.intent(None, vm(&format!("vm{which}"))).unwrap()),
+                    (0, _) => {
+                        let cell = cells.get(which % 4);
+                        ids.push(ledger.intent(cell, vm(&format!("vm{which}"))).unwrap());
+                    }
                     (1, Some(id)) => ledger.done(id, Some(which.to_string())).unwrap(),
                     (2, Some(id)) => ledger.gone(id).unwrap(),
                     (3, Some(id)) => ledger.kept(id).unwrap(),
@@ -631,6 +619,10 @@ mod tests {
             }
             let reopened = Ledger::reopen(&path).unwrap();
             prop_assert_eq!(&reopened.open_entries(), &known);
+            for cell in cells.iter().map(Some).chain([None]) {
+                let own: Vec<OpenEntry> = known.iter().filter(|entry| entry.cell.as_ref() == cell).cloned().collect();
+                prop_assert_eq!(&reopened.open_entries_of(cell), &own);
+            }
             reopened.intent(None, vm("after the crash")).unwrap();
             drop(reopened);
             prop_assert_eq!(Ledger::reopen(&path).unwrap().open_entries().len(), known.len() + 1);

@@ -97,7 +97,12 @@ impl Hub {
         let mut state = self.state();
         state.own.remove(&(name_in(namespace, name), kind_of(kind)));
         if kind.plural == "namespaces" {
-            state.own.retain(|(at, _)| at.0 != name);
+            // What was in it stands together.
+            let first = ((name.to_owned(), String::new()), Kind::default());
+            let in_it: Vec<_> = state.own.range(first..).take_while(|(at, _)| at.0 == name).cloned().collect();
+            for own in in_it {
+                state.own.remove(&own);
+            }
         }
     }
 
@@ -204,8 +209,7 @@ impl Shared {
 impl Joined {
     fn new(shared: Arc<Shared>, about: About, wide: bool) -> Self {
         let mut known = shared.known();
-        known.waiters.retain(|_, waiters| waiters.receiver_count() > 0);
-        let changes = known.waiters.entry(about.clone()).or_insert_with(|| watch::channel(()).0).subscribe();
+        let changes = known.waiter(&about);
         drop(known);
         Self { shared, about, wide, changes }
     }

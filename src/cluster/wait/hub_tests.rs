@@ -258,3 +258,28 @@ async fn an_answer_that_no_watch_confirms_is_not_believed_for_ever() {
     tokio::time::advance(TOLD_HOLDS).await;
     assert!(known.find(&a).is_none());
 }
+
+#[test]
+fn those_who_wait_no_more_are_forgotten_before_they_are_many() {
+    let mut known = nothing_known();
+    let about = |n: usize| About::Object(name_in(Some("ns"), &n.to_string()));
+    let stays: Vec<_> = (0..100).map(|n| known.waiter(&about(n))).collect();
+    (100..10_000).for_each(|n| drop(known.waiter(&about(n))));
+    assert!(known.crowd() <= 256, "{} are remembered", known.crowd());
+    known.take(Event::Apply(told("7", "1", 5)));
+    let woken: Vec<usize> = (0..100).filter(|&n| stays[n].has_changed().unwrap()).collect();
+    assert_eq!(woken, [7], "who waits still wakes for its own");
+}
+
+#[test]
+fn what_was_in_a_namespace_is_gone_with_it_and_nothing_beside_it() {
+    let hub = Hub::default();
+    let namespaces = ApiResource::erase::<k8s_openapi::api::core::v1::Namespace>(&());
+    for namespace in ["a", "ab", "b"] {
+        hub.own("mm-abcdefghij", &namespaces, None, namespace);
+        ["x", "y"].iter().for_each(|name| hub.own("mm-abcdefghij", &kind(), Some(namespace), name));
+    }
+    hub.gone(&namespaces, None, "a");
+    let left: Vec<String> = hub.state().own.iter().map(|(at, _)| format!("{}/{}", at.0, at.1)).collect();
+    assert_eq!(left, ["/ab", "/b", "ab/x", "ab/y", "b/x", "b/y"]);
+}

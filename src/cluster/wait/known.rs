@@ -26,8 +26,13 @@ pub(super) struct Known {
     pub(super) seen: u64,
     /// Since when nothing works, and the last error.
     pub(super) trouble: Option<Trouble>,
-    pub(super) waiters: HashMap<About, watch::Sender<()>>,
+    waiters: HashMap<About, watch::Sender<()>>,
+    /// With so many waiters those who have gone are forgotten.
+    crowd: usize,
 }
+
+/// Fewer waiters than these are not looked through.
+const CROWD: usize = 64;
 
 pub(super) struct Trouble {
     pub(super) since: Instant,
@@ -65,7 +70,22 @@ impl Known {
             seen: 0,
             trouble: None,
             waiters: HashMap::new(),
+            crowd: CROWD,
         }
+    }
+
+    /// Somebody begins to wait. Not each looks through all others: a thousand may wait.
+    pub(super) fn waiter(&mut self, about: &About) -> watch::Receiver<()> {
+        if self.waiters.len() >= self.crowd {
+            self.waiters.retain(|_, waiters| waiters.receiver_count() > 0);
+            self.crowd = CROWD.max(self.waiters.len() * 2);
+        }
+        self.waiters.entry(about.clone()).or_insert_with(|| watch::channel(()).0).subscribe()
+    }
+
+    #[cfg(test)]
+    pub(super) fn crowd(&self) -> usize {
+        self.waiters.len()
     }
 
     pub(super) fn find(&self, name: &Name) -> Option<Arc<Held>> {

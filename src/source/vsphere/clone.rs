@@ -71,6 +71,14 @@ struct NewDisk {
     path: Option<String>,
 }
 
+/// A clone that has not been asked for.
+struct Draft {
+    /// The call.
+    body: String,
+    /// Where its disks go.
+    datastore: MoRef,
+}
+
 /// The configuration part of a clone. `Err`: why it cannot be made.
 fn config(
     hardware: &Hardware,
@@ -195,41 +203,7 @@ impl VsphereDriver {
             return Err(self.unsupported("cloning on an ESXi host itself (it has no CloneVM)"));
         }
         let raw: Vec<RdmType> = request.add_disks.iter().filter_map(|disk| disk.rdm_type).collect();
-        let base = self.require(request.base).await?;
-        let object = self.props(&base, BASE).await?;
-        let hardware = Hardware::of(&object.props);
-        if let Some("inaccessible" | "orphaned" | "invalid") = object.text("runtime.connectionState") {
-            let state = object.text("runtime.connectionState").unwrap_or_default();
-            return Err(self
-                .session
-                .refused(what, format!("{} is {state}: its datastore cannot be read", request.base)));
-        }
-        if !object.props.contains_key("config.hardware.device") {
-            return Err(self
-                .session
-                .refused(what, format!("{} has no configuration (missing vmx file)", request.base)));
-        }
-        let (datastore, host) = self.target(request, &object, &what).await?;
-        let map_on = datastore.clone();
-        let pool = self.pool(&object, host.as_ref()).await?;
-        let folder = object.moref("parent").ok_or_else(|| {
-            self.session.refused(&what, format!("{} lies in a vApp: no folder to clone into", request.base))
-        })?;
-        let new_disks = self.new_disks(request, &datastore, &what).await?;
-        for disk in &new_disks {
-            if let Some(path) = &disk.path {
-                self.make_directory(&disk.datastore_name, path, &folder).await?;
-            }
-        }
-        let annotation = match ledger.marker() {
-            Some(marker) => marker.note(request.cell, &marker.by_name(VM, &request.name)),
-            None => mark::plain_note(request.run, request.cell),
-        };
-        let spec = CloneSpec {
-            location: location(&hardware, datastore, pool, host, request.disk_type),
-            config: config(&hardware, &request.name, annotation, &new_disks, request.warm, request.add_nic)
-                .map_err(|cause| self.session.refused(&what, cause))?,
-        };
+        let Draft { body, datastore } = self.draft(request, ledger, &what).await?;
         let instance = self.instance().await?;
         let entry = ledger.intent(
             Some(request.cell),
@@ -241,7 +215,10 @@ impl VsphereDriver {
                 instance,
             },
         )?;
-        let values = match self.session.call(|_| op::clone_vm(&base, &folder, &request.name, &spec)).await {
+        let cloned = self.session.call(|_| body.clone()).await;
+        // Others clone, too, and what follows takes long.
+        drop(body);
+        let values = match cloned {
             Ok(values) => values,
             // The answer was lost, the clone may be on its way: looked for, never asked for twice.
             Err(error) if error.is_in_doubt() => {
@@ -252,7 +229,7 @@ impl VsphereDriver {
                 ledger.done(entry, Some(vm.id.clone()))?;
                 self.remember(&request.name, &vm);
                 let made = self.vm_ref(&request.name, &vm);
-                self.map_luns(&made, &map_on, &raw).await?;
+                self.map_luns(&made, &datastore, &raw).await?;
                 return Ok(made);
             }
             Err(error) => return Err(self.session.failed(&what, error)),
@@ -274,8 +251,47 @@ impl VsphereDriver {
         self.mark_by_id(request, &vm, ledger).await;
         self.remember(&request.name, &vm);
         let made = self.vm_ref(&request.name, &vm);
-        self.map_luns(&made, &map_on, &raw).await?;
+        self.map_luns(&made, &datastore, &raw).await?;
         Ok(made)
+    }
+
+    /// Reads the base and writes the call. A base's devices are many times as large, and nobody keeps them while it clones.
+    async fn draft(&self, request: &CloneRequest<'_>, ledger: &Ledger, what: &str) -> Result<Draft, SourceError> {
+        let base = self.require(request.base).await?;
+        let object = self.props(&base, BASE).await?;
+        let hardware = Hardware::of(&object.props);
+        if let Some("inaccessible" | "orphaned" | "invalid") = object.text("runtime.connectionState") {
+            let state = object.text("runtime.connectionState").unwrap_or_default();
+            return Err(self
+                .session
+                .refused(what, format!("{} is {state}: its datastore cannot be read", request.base)));
+        }
+        if !object.props.contains_key("config.hardware.device") {
+            return Err(self
+                .session
+                .refused(what, format!("{} has no configuration (missing vmx file)", request.base)));
+        }
+        let (datastore, host) = self.target(request, &object, what).await?;
+        let pool = self.pool(&object, host.as_ref()).await?;
+        let folder = object.moref("parent").ok_or_else(|| {
+            self.session.refused(what, format!("{} lies in a vApp: no folder to clone into", request.base))
+        })?;
+        let new_disks = self.new_disks(request, &datastore, what).await?;
+        for disk in &new_disks {
+            if let Some(path) = &disk.path {
+                self.make_directory(&disk.datastore_name, path, &folder).await?;
+            }
+        }
+        let annotation = match ledger.marker() {
+            Some(marker) => marker.note(request.cell, &marker.by_name(VM, &request.name)),
+            None => mark::plain_note(request.run, request.cell),
+        };
+        let spec = CloneSpec {
+            location: location(&hardware, datastore.clone(), pool, host, request.disk_type),
+            config: config(&hardware, &request.name, annotation, &new_disks, request.warm, request.add_nic)
+                .map_err(|cause| self.session.refused(what, cause))?,
+        };
+        Ok(Draft { body: op::clone_vm(&base, &folder, &request.name, &spec), datastore })
     }
 
     async fn map_luns(&self, vm: &VmRef, datastore: &MoRef, kinds: &[RdmType]) -> Result<(), SourceError> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use tracing::Instrument;
 
+use super::wait::Polls;
 use crate::api::vim::op::{self, ServiceContent};
 use crate::api::vim::property::{self, FilterSpec};
 use crate::api::vim::{self, Element, Fault, MoRef, ObjectContent, WireError, envelope};
@@ -93,13 +94,14 @@ pub(super) struct Session {
     options: DriverOptions,
     endpoint: String,
     slot: Slot<Live>,
+    pub(super) polls: Polls,
 }
 
 impl Session {
     pub(super) fn new(profile: Arc<ProviderProfile>, options: DriverOptions) -> Self {
         let endpoint =
             if profile.api_url.is_empty() { format!("https://{}/sdk", profile.fqdn) } else { profile.api_url.clone() };
-        Self { slot: Slot::new(&profile.name), profile, options, endpoint }
+        Self { slot: Slot::new(&profile.name), profile, options, endpoint, polls: Polls::default() }
     }
 
     pub(super) fn profile_name(&self) -> &str {
