@@ -22,6 +22,7 @@ import (
 // What sits at a workstation: oc and virtctl, in the order in which somebody uses them.
 
 func TestOcWorksWithTheLab(t *testing.T) {
+	t.Parallel()
 	path := harness.Oc(t)
 	lab := harness.StartLab(t, "--clock-scale", "600")
 	home := t.TempDir()
@@ -108,6 +109,7 @@ func gathered(t *testing.T, oc *tool, home string) {
 }
 
 func TestKubectlForwardsPortsOfThePodsInTheLab(t *testing.T) {
+	t.Parallel()
 	path := harness.Tool(t, "kubectl", harness.KubernetesVersion())
 	lab := harness.StartLab(t, "--clock-scale", "600")
 	env := []string{"KUBECONFIG=" + lab.Kubeconfig, "HOME=" + t.TempDir()}
@@ -120,7 +122,7 @@ func TestKubectlForwardsPortsOfThePodsInTheLab(t *testing.T) {
 	for _, way := range []string{"true", "false"} {
 		// By WebSockets, and as kubectl did before 1.31.
 		by := &tool{t: t, path: path, env: append(env, "KUBECTL_PORT_FORWARD_WEBSOCKETS="+way, "KUBECTL_REMOTE_COMMAND_WEBSOCKETS="+way)}
-		port := free(t)
+		port := harness.FreePort(t)
 		by.serves(t, fmt.Sprint(port), "SSH-2.0", "port-forward", launcher, fmt.Sprintf("%d:22", port))
 		by.run(launcher, "exec", launcher, "--", "hostname")
 		by.fed("hostname\n", launcher, "exec", "-i", launcher, "--", "sh")
@@ -128,7 +130,7 @@ func TestKubectlForwardsPortsOfThePodsInTheLab(t *testing.T) {
 		kubectl.steps += by.steps
 	}
 	// The inventory, as its Service finds it.
-	port := free(t)
+	port := harness.FreePort(t)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	forward := exec.CommandContext(ctx, path, "port-forward", "-n", "openshift-mtv", "svc/forklift-inventory", fmt.Sprintf("%d:8443", port))
@@ -158,6 +160,7 @@ func TestKubectlForwardsPortsOfThePodsInTheLab(t *testing.T) {
 }
 
 func TestVirtctlWorksWithTheLab(t *testing.T) {
+	t.Parallel()
 	path := harness.Tool(t, "virtctl", harness.Version("virtctl", "kubevirt.io/kubevirt"))
 	kubectlPath := harness.Tool(t, "kubectl", harness.KubernetesVersion())
 	if _, err := exec.LookPath("ssh"); err != nil {
@@ -212,9 +215,9 @@ func TestVirtctlWorksWithTheLab(t *testing.T) {
 		t.Fatalf("scp brought back %q", text)
 	}
 
-	port := free(t)
+	port := harness.FreePort(t)
 	virtctl.serves(t, fmt.Sprint(port), "SSH-2.0", "port-forward", "vm/"+vm, fmt.Sprintf("%d:22", port))
-	screen := free(t)
+	screen := harness.FreePort(t)
 	virtctl.serves(t, fmt.Sprint(screen), "RFB 003.008", "vnc", vm, "--proxy-only", "--port", fmt.Sprint(screen))
 	picture := filepath.Join(home, "screen.png")
 	virtctl.run("", "vnc", "screenshot", vm, "--file", picture)
@@ -251,17 +254,6 @@ func TestVirtctlWorksWithTheLab(t *testing.T) {
 	kubectl.run("", "wait", "--for=delete", "--timeout=60s", "vmi/"+vm)
 	virtctl.refused("does not support manual restart", "restart", vm)
 	fmt.Printf("virtctl: %d commands against the lab, %d of kubectl beside them\n", virtctl.steps, kubectl.steps)
-}
-
-// free is a port that nobody has now.
-func free(t *testing.T) int {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
 }
 
 // serves starts a client that listens, and reads from its port how the other end greets.

@@ -3,11 +3,13 @@ package harness
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -24,6 +26,8 @@ type Process struct {
 	pid  int
 	done chan struct{}
 	err  error
+	// lasted is how long it ran.
+	lasted time.Duration
 }
 
 // StartProcess starts a command whose output goes to dir/name.log. It ends with the test.
@@ -33,7 +37,13 @@ func StartProcess(t testing.TB, dir, name string, cmd *exec.Cmd) *Process {
 	if err != nil {
 		t.Fatalf("failed to start %s: %v", name, err)
 	}
-	t.Cleanup(process.Stop)
+	t.Cleanup(func() {
+		process.Stop()
+		// With `-v` a test tells what it costs: it is mostly what its processes do, or wait for.
+		if state := cmd.ProcessState; state != nil {
+			t.Logf("%s: %.1f s of CPU in %.1f s", name, (state.UserTime() + state.SystemTime()).Seconds(), process.lasted.Seconds())
+		}
+	})
 	return process
 }
 
@@ -56,8 +66,10 @@ func startProcess(dir, name string, cmd *exec.Cmd) (*Process, error) {
 			return
 		}
 		process.pid = cmd.Process.Pid
+		began := time.Now()
 		started <- nil
 		process.err = cmd.Wait()
+		process.lasted = time.Since(began)
 		close(process.done)
 	}()
 	if err := <-started; err != nil {
@@ -93,19 +105,47 @@ func (p *Process) Tail() string {
 	return string(bytes.Join(lines, []byte("\n")))
 }
 
-// freePorts are loopback ports that nobody listens on now.
+// Ports for those who can't take any that is free and say which. They lie below those that the kernel gives to clients and to
+// listeners that ask for any: tests run beside each other, and one of those would be taken between asking and listening.
+const firstPort, lastPort = 20_000, 32_000
+
+var given = struct {
+	sync.Mutex
+	ports map[int]bool
+}{ports: map[int]bool{}}
+
+// freePorts are loopback ports that nobody listens on now. None comes twice; another package begins elsewhere.
 func freePorts(count int) ([]int, error) {
+	given.Lock()
+	defer given.Unlock()
 	var ports []int
-	for range count {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
+	for tries := 0; len(ports) < count; tries++ {
+		port := firstPort + rand.IntN(lastPort-firstPort)
+		if given.ports[port] {
+			continue
 		}
-		// Closed at the end, so that no port comes twice.
-		defer listener.Close()
-		ports = append(ports, listener.Addr().(*net.TCPAddr).Port)
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			if tries > 1000 {
+				return nil, err
+			}
+			continue
+		}
+		listener.Close()
+		given.ports[port] = true
+		ports = append(ports, port)
 	}
 	return ports, nil
+}
+
+// FreePort is a loopback port that nobody listens on now.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	ports, err := freePorts(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ports[0]
 }
 
 // Eventually asks until the answer is nil, for so long at most.
