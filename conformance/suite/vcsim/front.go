@@ -27,24 +27,51 @@ type front struct {
 	proxy *httputil.ReverseProxy
 	// after is done when a task has ended.
 	after func()
+	news  *news
 }
 
-// askAgain is the pause of a wait for updates.
-const askAgain = 20 * time.Millisecond
+// A question costs the simulator a tenth of a second of computing, as it looks at everything anew, and is a turn that a call with work to do does not have.
+const (
+	// askAgain is the pause of a wait for updates that nobody told of news: calls that change something do, and tools.
+	askAgain = 5 * time.Second
+	// askSoon is its pause where there were news.
+	askSoon = 250 * time.Millisecond
+)
+
+// news wakes those who wait for updates.
+type news struct {
+	mutex sync.Mutex
+	next  chan struct{}
+}
+
+// come is closed with the next news.
+func (n *news) come() <-chan struct{} {
+	n.mutex.Lock()
+	defer n.mutex.Unlock()
+	return n.next
+}
+
+func (n *news) tell() {
+	n.mutex.Lock()
+	defer n.mutex.Unlock()
+	close(n.next)
+	n.next = make(chan struct{})
+}
 
 var (
 	maxWait  = regexp.MustCompile(`<((?:\w+:)?maxWaitSeconds)>(\d+)</`)
 	version  = regexp.MustCompile(`<((?:\w+:)?)version>[^<]*</(?:\w+:)?version>|<((?:\w+:)?)version\s*/>`)
+	reading  = regexp.MustCompile(`<(?:\w+:)?(?:WaitForUpdatesEx|Retrieve|ContinueRetrieve|Find|Query|Login|Logout|CurrentTime|CreateFilter|CreatePropertyCollector|CreateContainerView|DestroyPropertyCollector|DestroyPropertyFilter|DestroyView)`)
 	taskMade = regexp.MustCompile(`<returnval type="Task">([^<]+)</returnval>`)
 )
 
 // newFront listens with this certificate in front of the simulator's own endpoint.
-func newFront(simulated *url.URL, ctx *simulator.Context, turn *sync.Mutex, after func(), certificate tls.Certificate) *httptest.Server {
+func newFront(simulated *url.URL, ctx *simulator.Context, turn *sync.Mutex, after func(), news *news, certificate tls.Certificate) *httptest.Server {
 	bare := url.URL{Scheme: simulated.Scheme, Host: simulated.Host}
 	proxy := httputil.NewSingleHostReverseProxy(&bare)
 	// Between the two there is nothing but this process.
 	proxy.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
-	server := httptest.NewUnstartedServer(&front{turn: turn, ctx: ctx, proxy: proxy, after: after})
+	server := httptest.NewUnstartedServer(&front{turn: turn, ctx: ctx, proxy: proxy, after: after, news: news})
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
 	server.StartTLS()
 	return server
@@ -62,6 +89,8 @@ func (f *front) ServeHTTP(writer http.ResponseWriter, request *http.Request) {
 	limit, body := withoutWait(body)
 	deadline := time.Now().Add(limit)
 	for {
+		// Before it is asked: news that come meanwhile are not missed.
+		come, asked := f.news.come(), time.Now()
 		answer := f.pass(request, body)
 		if answer.Code != http.StatusOK || strings.Contains(answer.Body.String(), "<returnval>") || time.Now().After(deadline) {
 			answer.copyTo(writer)
@@ -70,6 +99,8 @@ func (f *front) ServeHTTP(writer http.ResponseWriter, request *http.Request) {
 		select {
 		case <-request.Context().Done():
 			return
+		case <-come:
+			time.Sleep(time.Until(asked.Add(askSoon)))
 		case <-time.After(askAgain):
 		}
 	}
@@ -118,6 +149,9 @@ func (f *front) pass(request *http.Request, body []byte) answer {
 			task.Wait()
 			f.after()
 		}
+	}
+	if !reading.Match(body) {
+		f.news.tell()
 	}
 	return answer{recorder}
 }

@@ -61,9 +61,10 @@ func Start(t testing.TB, certificate tls.Certificate) *Simulator {
 	if sim.names, err = sim.machines(ctx); err != nil {
 		t.Fatal(err)
 	}
-	tools := startTools(model.Service.Context, sim.turn)
+	news := &news{next: make(chan struct{})}
+	tools := startTools(model.Service.Context, sim.turn, news)
 	t.Cleanup(tools.stop)
-	entrance := newFront(server.URL, model.Service.Context, sim.turn, tools.look, certificate)
+	entrance := newFront(server.URL, model.Service.Context, sim.turn, tools.look, news, certificate)
 	t.Cleanup(entrance.Close)
 	sim.URL = entrance.URL + "/sdk"
 	return sim
@@ -249,6 +250,7 @@ const tick = 20 * time.Millisecond
 // addresses.
 type tools struct {
 	ctx  *simulator.Context
+	news *news
 	quit chan struct{}
 	done chan struct{}
 	// reported are VMs whose guests have answered since they were started.
@@ -256,8 +258,8 @@ type tools struct {
 	cloned   map[types.ManagedObjectReference]bool
 }
 
-func startTools(ctx *simulator.Context, turn *sync.Mutex) *tools {
-	t := &tools{ctx: ctx, quit: make(chan struct{}), done: make(chan struct{}),
+func startTools(ctx *simulator.Context, turn *sync.Mutex, news *news) *tools {
+	t := &tools{ctx: ctx, news: news, quit: make(chan struct{}), done: make(chan struct{}),
 		reported: map[types.ManagedObjectReference]bool{}, cloned: map[types.ManagedObjectReference]bool{}}
 	go func() {
 		defer close(t.done)
@@ -322,6 +324,7 @@ func (t *tools) attend(vm *simulator.VirtualMachine) {
 	}
 	if len(changes) > 0 {
 		t.ctx.Update(vm, changes)
+		t.news.tell()
 	}
 }
 
