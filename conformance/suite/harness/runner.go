@@ -311,7 +311,7 @@ func environment() []string {
 
 // OnCluster are the arguments of a run on a cluster that a lab lives on.
 func OnCluster(kubeconfig, providers string, more ...string) []string {
-	return append([]string{"--providers-json", providers, "run", "-j", "8",
+	return append([]string{"--providers-json", providers, "run", "--set", "jobs=8",
 		"--set", "kubeconfig=" + kubeconfig, "--storage-class", StorageClass,
 		// As `run --lab` sets them: the lab's time is not the wall's.
 		"--set", "cutover_after_precopies=2", "--set", "remote_ocp_cluster=127.0.0.1"}, more...)

@@ -107,32 +107,43 @@ func measureRights(t *testing.T, cluster *harness.Cluster, lab *harness.Lab, kub
 	defective := harness.StartLab(t, "--on", cluster.Kubeconfig, "--defect", "lost-disk")
 	kubeconfig, _ = jobAccess(t, cluster, defective, nil)
 	access := []string{"--set", "kubeconfig=" + kubeconfig, "--providers-json", defective.Providers}
-	kept := func(scenario string) *harness.Result {
+	kept := func(t *testing.T, scenario string) *harness.Result {
+		t.Helper()
 		arguments := harness.OnCluster(kubeconfig, defective.Providers, "-p", "vsphere", "-s", scenario, "--keep", "always")
 		arguments = slices.DeleteFunc(arguments, func(a string) bool { return a == "--storage-class" || a == harness.StorageClass })
 		result := harness.Run(t, arguments...)
 		report(t, "kept", result)
 		return result
 	}
-	failed := kept("test_cold_migration_comprehensive")
-	if failed.ExitCode != 1 {
-		t.Errorf("exit code %d of a run with a defect\n%s", failed.ExitCode, failed.Output)
-	}
-	harness.Command(t, 0, append([]string{"clean", "--results", failed.Dir}, access...)...)
-	nothingLeft(t, cluster, failed.Run)
-	// What populators tell is watched from the migration on.
-	offloaded := harness.Run(t, harness.OnCluster(kubeconfig, defective.Providers, "-p", "vsphere", "-s", "test_copyoffload_thin_migration")...)
-	report(t, "copy-offload", offloaded)
-	if offloaded.ExitCode != 1 {
-		t.Errorf("exit code %d of a copy-offload run with a defect\n%s", offloaded.ExitCode, offloaded.Output)
-	}
-	nothingLeft(t, cluster, offloaded.Run)
-	lost := kept("test_post_hook_retain_failed_vm")
-	// Without its ledger, a clone on a source platform is listed; it goes when that is asked for.
-	harness.Command(t, 4, append([]string{"clean", "--run-id", lost.Run}, access...)...)
-	harness.Command(t, 0, append([]string{"clean", "--run-id", lost.Run, "--yes"}, access...)...)
+	t.Run("of failed and of kept runs", func(t *testing.T) {
+		beside(t, "cleaned by their ledger", func(t *testing.T) {
+			failed := kept(t, "test_cold_migration_comprehensive")
+			if failed.ExitCode != 1 {
+				t.Errorf("exit code %d of a run with a defect\n%s", failed.ExitCode, failed.Output)
+			}
+			whole(t, failed)
+			harness.Command(t, 0, append([]string{"clean", "--results", failed.Dir}, access...)...)
+			nothingLeft(t, cluster, failed.Run)
+		})
+		beside(t, "by copy-offload", func(t *testing.T) {
+			// What populators tell is watched from the migration on.
+			offloaded := harness.Run(t, harness.OnCluster(kubeconfig, defective.Providers, "-p", "vsphere", "-s", "test_copyoffload_thin_migration")...)
+			report(t, "copy-offload", offloaded)
+			if offloaded.ExitCode != 1 {
+				t.Errorf("exit code %d of a copy-offload run with a defect\n%s", offloaded.ExitCode, offloaded.Output)
+			}
+			whole(t, offloaded)
+			nothingLeft(t, cluster, offloaded.Run)
+		})
+		beside(t, "cleaned by their label", func(t *testing.T) {
+			lost := kept(t, "test_post_hook_retain_failed_vm")
+			// Without its ledger, a clone on a source platform is listed; it goes when that is asked for.
+			harness.Command(t, 4, append([]string{"clean", "--run-id", lost.Run}, access...)...)
+			harness.Command(t, 0, append([]string{"clean", "--run-id", lost.Run, "--yes"}, access...)...)
+			nothingLeft(t, cluster, lost.Run)
+		})
+	})
 	harness.Command(t, 0, append([]string{"clean", "--older-than", "24h"}, access...)...)
-	nothingLeft(t, cluster, lost.Run)
 	copying := func(ctx context.Context) error {
 		claims, err := cluster.Kubernetes(t).CoreV1().PersistentVolumeClaims("").List(ctx, metav1.ListOptions{})
 		if err != nil {
@@ -176,6 +187,18 @@ func measureRights(t *testing.T, cluster *harness.Cluster, lab *harness.Lab, kub
 	}
 }
 
+// whole holds that what was gathered of a failed cell is all there: logs that nobody answers for take the collecting's time.
+func whole(t *testing.T, failed *harness.Result) {
+	t.Helper()
+	if strings.Contains(failed.Output, "artifacts are incomplete") {
+		t.Errorf("artifacts are incomplete:\n%s", failed.Output)
+	}
+	logs := filepath.Join(failed.Dir, "artifacts", "*", "*", "namespaces", "openshift-mtv", "pods", "*", "*", "*", "logs", "current.log")
+	if found, _ := filepath.Glob(logs); len(found) == 0 {
+		t.Errorf("no log of MTV's pods among the artifacts in %s", failed.Dir)
+	}
+}
+
 // remove deletes an object of MTV's namespace.
 func remove(t *testing.T, cluster *harness.Cluster, group, version, resource, name string) {
 	t.Helper()
@@ -186,6 +209,7 @@ func remove(t *testing.T, cluster *harness.Cluster, group, version, resource, na
 }
 
 func TestAVerbThatIsTakenFromTheRoleIsNamed(t *testing.T) {
+	t.Parallel()
 	cluster := harness.Start(t)
 	lab := harness.StartLab(t, "--on", cluster.Kubeconfig)
 	for _, each := range []struct{ resource, verb, scenario string }{
