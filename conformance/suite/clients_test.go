@@ -199,6 +199,7 @@ func (k *kubectl) watch(ns string) {
 }
 
 func TestKubectlSaysTheSameOfBothServers(t *testing.T) {
+	t.Parallel()
 	path := harness.Tool(t, "kubectl", harness.KubernetesVersion())
 	listed := listedDifferences(t)
 	cluster := harness.Start(t)
@@ -221,6 +222,7 @@ func TestKubectlSaysTheSameOfBothServers(t *testing.T) {
 }
 
 func TestThePythonClientWorksTheSameOnBothServers(t *testing.T) {
+	t.Parallel()
 	python := harness.Python(t)
 	cluster := harness.Start(t)
 	lab := harness.StartLab(t, "--without", "nodes")
@@ -269,6 +271,7 @@ func vsphere(t *testing.T, lab *harness.Lab) *url.URL {
 }
 
 func TestGovcManagesTheLabsVirtualMachines(t *testing.T) {
+	t.Parallel()
 	path := harness.Tool(t, "govc", harness.Version("govc", "github.com/vmware/govmomi"))
 	lab := harness.StartLab(t, "--without", "nodes")
 	endpoint := vsphere(t, lab)
@@ -337,6 +340,7 @@ func TestGovcManagesTheLabsVirtualMachines(t *testing.T) {
 }
 
 func TestPyvmomiManagesTheLabsVirtualMachines(t *testing.T) {
+	t.Parallel()
 	python := harness.Python(t)
 	lab := harness.StartLab(t, "--without", "nodes")
 	endpoint := vsphere(t, lab)

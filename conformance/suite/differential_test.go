@@ -36,6 +36,7 @@ type found struct {
 }
 
 func TestTheEmbeddedServerAnswersAsTheRealOne(t *testing.T) {
+	t.Parallel()
 	listed := listedDifferences(t)
 	cluster := harness.Start(t)
 	lab := harness.StartLab(t, "--without", "nodes")

@@ -14,6 +14,7 @@ import (
 )
 
 func TestTheControlPlaneServesTheRealCRDsAndEndsNamespaces(t *testing.T) {
+	t.Parallel()
 	cluster := harness.Start(t)
 	client := cluster.Kubernetes(t)
 	ctx := context.Background()

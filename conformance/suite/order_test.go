@@ -66,6 +66,7 @@ func recorder(t *testing.T, lab *harness.Lab, endpoint *url.URL, dir string) str
 }
 
 func TestEveryRequestToVSphereIsInTheOrderOfTheWSDL(t *testing.T) {
+	t.Parallel()
 	python := harness.Python(t)
 	lab := harness.StartLab(t)
 	dir := t.TempDir()

@@ -2,7 +2,6 @@ package suite
 
 import (
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,6 +39,7 @@ spec: {restartPolicy: Never, containers: [{name: try, image: registry.example/tr
 }
 
 func TestHelmInstallsUpgradesAndUninstallsInTheLab(t *testing.T) {
+	t.Parallel()
 	path := harness.Tool(t, "helm", harness.Version("helm", "helm.sh/helm/v3"))
 	lab := harness.StartLab(t)
 	dir := t.TempDir()
@@ -75,6 +75,7 @@ func TestHelmInstallsUpgradesAndUninstallsInTheLab(t *testing.T) {
 }
 
 func TestAJavaInformerIsToldOfEachChange(t *testing.T) {
+	t.Parallel()
 	classes := harness.Java(t)
 	lab := harness.StartLab(t, "--without", "nodes")
 	code, out, errors := program(t, nil, "", "java", "-cp", classes, "Informer", lab.Kubeconfig)
@@ -85,6 +86,7 @@ func TestAJavaInformerIsToldOfEachChange(t *testing.T) {
 }
 
 func TestOpenshiftPythonWrapperWorksWithTheLab(t *testing.T) {
+	t.Parallel()
 	python := harness.FurtherPython(t)
 	lab := harness.StartLab(t, "--clock-scale", "600")
 	script := filepath.Join(harness.Root(), "conformance", "python", "further", "wrapper.py")
@@ -94,34 +96,4 @@ func TestOpenshiftPythonWrapperWorksWithTheLab(t *testing.T) {
 		t.Fatalf("exit %d\n%s\n%s", code, out, errors)
 	}
 	fmt.Printf("openshift-python-wrapper: %d steps against the lab\n", strings.Count(out, "\n"))
-}
-
-func TestAnsiblePlaysItsKubernetesModulesOnTheLab(t *testing.T) {
-	python := harness.FurtherPython(t)
-	lab := harness.StartLab(t)
-	fmt.Printf("ansible: %d tasks against the lab\n", play(t, python, "play.yaml", "K8S_AUTH_KUBECONFIG="+lab.Kubeconfig))
-}
-
-func TestAnsiblePlaysItsVmwareModulesOnTheLabsVcenter(t *testing.T) {
-	python := harness.FurtherPython(t)
-	lab := harness.StartLab(t, "--clock-scale", "600")
-	url, err := url.Parse(platformURL(t, lab, "vsphere"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	fmt.Printf("ansible: %d tasks against the lab's vCenter\n", play(t, python, "vmware.yaml", "LAB_PORT="+url.Port()))
-}
-
-// play runs a playbook of python/further and counts its tasks.
-func play(t *testing.T, python, name string, env ...string) int {
-	t.Helper()
-	env = append(env, "HOME="+t.TempDir(), "ANSIBLE_NOCOLOR=1", "ANSIBLE_LOCALHOST_WARNING=False",
-		"ANSIBLE_INVENTORY_UNPARSED_WARNING=False", "LC_ALL=C.UTF-8")
-	ansible := filepath.Join(filepath.Dir(python), "ansible-playbook")
-	path := filepath.Join(harness.Root(), "conformance", "python", "further", name)
-	code, out, errors := program(t, env, "", ansible, "-e", "ansible_python_interpreter="+python, path)
-	if code != 0 {
-		t.Fatalf("exit %d\n%s\n%s", code, out, errors)
-	}
-	return strings.Count(out, "TASK [")
 }

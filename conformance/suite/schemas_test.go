@@ -15,6 +15,7 @@ import (
 // unknown fields, wrong types, and how lists merge are judged by it. With
 // MTV_CONFORMANCE_UPDATE=1 the file is written anew.
 func TestTheLabHasTheRealSchemasOfNativeKinds(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(harness.Root(), "lab", "src", "apiserver", "schema", "native.json")
 	cluster := harness.Start(t)
 	lab := harness.StartLab(t)

@@ -14,6 +14,7 @@ import (
 
 // Every kustomization, as `kubectl apply -k --dry-run=server` with strict validation would see it.
 func TestEveryKustomizationIsStrictlyValidOnARealAPIServer(t *testing.T) {
+	t.Parallel()
 	cluster := harness.Start(t)
 	// MTV and OpenShift's monitoring bring these.
 	for _, name := range []string{"openshift-mtv", "openshift-monitoring"} {

@@ -22,6 +22,7 @@ var further = []string{
 }
 
 func TestFurtherScenariosOnVcsim(t *testing.T) {
+	t.Parallel()
 	sim := vcsim.Start(t, harness.ServerCertificate(t))
 	lab := harness.StartLab(t, "--mtv-version", "2.12", "--clock-scale", "1500")
 	providers := filepath.Join(t.TempDir(), "providers.json")

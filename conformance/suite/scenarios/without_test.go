@@ -12,6 +12,7 @@ import (
 
 // Who runs MTV on the same API server gets everything around it: platforms, KubeVirt, storage.
 func TestALabWithoutMTVLeavesMTVToOthers(t *testing.T) {
+	t.Parallel()
 	cluster := harness.Start(t)
 	lab := harness.StartLab(t, "--on", cluster.Kubeconfig, "--without", "mtv")
 	ctx := context.Background()

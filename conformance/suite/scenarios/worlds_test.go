@@ -242,6 +242,7 @@ func unlike(path string, one, other any) []string {
 }
 
 func TestAWorldRecordedFromVcsimPlayedAgainHasTheSameInventory(t *testing.T) {
+	t.Parallel()
 	binary := harness.Binary(t)
 	sim := vcsim.Start(t, harness.ServerCertificate(t))
 	first := harness.StartLab(t, "--clock-scale", "1500")
