@@ -3,6 +3,10 @@
 //!
 //! Secrets and ConfigMaps are never read.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use futures::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -22,6 +26,9 @@ const AT_ONCE: usize = 6;
 /// Lines, and bytes, of each container's log.
 const LOG_LINES: i64 = 20_000;
 const LOG_BYTES: i64 = 8 << 20;
+/// Longest time for one log. Whose kubelet does not answer is asked again by the client for as long as it may, and what
+/// comes after it would not be gathered at all.
+const LOG_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Group, version, kind, plural.
 pub(super) type Kind = (&'static str, &'static str, &'static str, &'static str);
@@ -224,7 +231,8 @@ pub(super) async fn logs(cluster: &Cluster, namespace: &str, since: Option<Times
             return Gathered { unread, ..Gathered::default() };
         }
     };
-    let each = stream::iter(pods).map(|pod| of_pod(&api, namespace, pod, since)).buffered(AT_ONCE);
+    let silent = Mutex::default();
+    let each = stream::iter(pods).map(|pod| of_pod(&api, namespace, pod, since, &silent)).buffered(AT_ONCE);
     each.fold(Gathered::default(), |mut all, one| async {
         all.add(one);
         all
@@ -264,7 +272,15 @@ pub(super) fn gone(namespace: &str, pods: &[SeenPod], objects: Vec<Value>) -> Ga
     all
 }
 
-async fn of_pod(api: &Api<Pod>, namespace: &str, mut pod: Pod, since: Option<Timestamp>) -> Gathered {
+/// `silent`: nodes whose kubelet has not answered.
+async fn of_pod(
+    api: &Api<Pod>,
+    namespace: &str,
+    mut pod: Pod,
+    since: Option<Timestamp>,
+    silent: &Mutex<BTreeSet<String>>,
+) -> Gathered {
+    let silent = || silent.lock().unwrap_or_else(PoisonError::into_inner);
     let name = pod.name_any();
     let folder = format!("namespaces/{}/pods/{}", part(namespace), part(&name));
     pod.metadata.managed_fields = None;
@@ -276,7 +292,9 @@ async fn of_pod(api: &Api<Pod>, namespace: &str, mut pod: Pod, since: Option<Tim
     let told = status.init_container_statuses.into_iter().chain(status.container_statuses).flatten();
     let restarted: Vec<String> = told.filter(|one| one.restart_count > 0).map(|one| one.name).collect();
     let spec = pod.spec.unwrap_or_default();
-    for container in spec.init_containers.into_iter().flatten().chain(spec.containers).map(|container| container.name) {
+    let node = spec.node_name.unwrap_or_default();
+    let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+    for container in containers.map(|container| container.name.clone()) {
         for previous in [false, true] {
             if previous && !restarted.contains(&container) {
                 continue;
@@ -289,7 +307,16 @@ async fn of_pod(api: &Api<Pod>, namespace: &str, mut pod: Pod, since: Option<Tim
                 previous,
                 ..LogParams::default()
             };
-            match api.logs(&name, &params).await {
+            if silent().contains(&node) {
+                all.unread.push(format!("log of {name}/{container}: {node} tells none"));
+                continue;
+            }
+            let Ok(read) = tokio::time::timeout(LOG_PATIENCE, api.logs(&name, &params)).await else {
+                silent().insert(node.clone());
+                all.unread.push(format!("log of {name}/{container}: none came within {} s", LOG_PATIENCE.as_secs()));
+                continue;
+            };
+            match read {
                 Ok(text) if !text.is_empty() => {
                     let log = if previous { "previous.log" } else { "current.log" };
                     let path = format!("{folder}/{0}/{0}/logs/{log}", part(&container));
@@ -307,9 +334,9 @@ async fn of_pod(api: &Api<Pod>, namespace: &str, mut pod: Pod, since: Option<Tim
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use std::sync::{Arc, Mutex};
-    use std::time::Duration;
 
     use http::{Request, Response};
     use kube::client::Body;
@@ -322,12 +349,12 @@ mod tests {
             let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
             seen.lock().unwrap().push(path.clone());
             let pod = json!({"metadata": {"name": "forklift-controller-x", "namespace": "mtv"},
-                "spec": {"containers": [{"name": "main"}, {"name": "inventory"}], "initContainers": [{"name": "first"}]},
+                "spec": {"nodeName": "worker-0", "containers": [{"name": "main"}, {"name": "inventory"}], "initContainers": [{"name": "first"}]},
                 "status": {"containerStatuses": [{"name": "main", "restartCount": 2, "image": "", "imageID": "", "ready": true}]}});
             let plan = json!({"metadata": {"name": "../up", "namespace": "mtv", "managedFields": [{"manager": "x"}]},
                 "spec": {"userData": "secret"}});
             let (code, body) = match path.split('?').next().unwrap_or_default() {
-                "/api/v1/namespaces/mtv/pods" => {
+                "/api/v1/namespaces/mtv/pods" | "/api/v1/namespaces/dead/pods" => {
                     (200, json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [pod]}))
                 }
                 "/apis/forklift.konveyor.io/v1beta1/namespaces/mtv/plans" => (
@@ -349,7 +376,13 @@ mod tests {
                 ),
             };
             let body = Body::from(serde_json::to_vec(&body).unwrap());
-            async move { Ok::<_, tower::BoxError>(Response::builder().status(code).body(body)?) }
+            async move {
+                // Its kubelet does not answer.
+                if path.starts_with("/api/v1/namespaces/dead/pods/") {
+                    std::future::pending::<()>().await;
+                }
+                Ok::<_, tower::BoxError>(Response::builder().status(code).body(body)?)
+            }
         });
         let client = kube::Client::new(service, "default");
         (Cluster::from_client(client, "https://lab", Duration::from_secs(1)).unwrap(), asked)
@@ -402,5 +435,22 @@ mod tests {
         let asked = asked.lock().unwrap();
         let windows = asked.iter().filter(|path| path.contains("sinceTime=2026-11-29T14")).count();
         assert_eq!(windows, 3, "what was told before the window is left out: {asked:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_whose_kubelet_does_not_answer_costs_the_logs_of_its_pods_and_fifteen_seconds() {
+        let (cluster, _) = cluster();
+        let begun = tokio::time::Instant::now();
+        let all = logs(&cluster, "dead", None).await;
+        assert_eq!(begun.elapsed().as_secs(), 15);
+        assert_eq!(all.files.len(), 1, "the pod itself is there");
+        let pod = "log of forklift-controller-x";
+        let wanted = [
+            format!("{pod}/first: none came within 15 s"),
+            format!("{pod}/main: worker-0 tells none"),
+            format!("{pod}/main: worker-0 tells none"),
+            format!("{pod}/inventory: worker-0 tells none"),
+        ];
+        assert_eq!(all.unread, wanted);
     }
 }
