@@ -12,6 +12,7 @@ pub mod host;
 mod lookup;
 mod offload;
 mod placement;
+mod polls;
 mod power;
 mod session;
 mod shared;

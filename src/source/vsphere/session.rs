@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use tracing::Instrument;
 
-use super::wait::Polls;
+use super::polls::Polls;
 use crate::api::vim::op::{self, ServiceContent};
 use crate::api::vim::property::{self, FilterSpec};
 use crate::api::vim::{self, Element, Fault, MoRef, ObjectContent, WireError, envelope};
