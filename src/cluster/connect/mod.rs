@@ -34,7 +34,10 @@ pub use read_error::ReadError;
 use retry::chain;
 pub use time::server_time;
 use token::{Account, Plugin, Source, Tokens};
+#[cfg(test)]
+pub(crate) use transport::TransportError;
 use transport::TransportLayer;
+pub use transport::had_no_answer;
 
 /// For whatever needs a bearer token that the connection has not.
 pub const NO_TOKEN: &str = "it wants a bearer token, and this login has none (a client certificate): set \

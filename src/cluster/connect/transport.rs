@@ -23,10 +23,10 @@ use tokio::time::{Instant, Sleep};
 use tower::{BoxError, Layer, Service};
 use tracing::Instrument;
 
-use super::retry::chain;
 use super::token::Tokens;
 use crate::net::fetch::{CUT, is_cut};
 use crate::net::rate::Rate;
+use crate::net::words::chain;
 use crate::net::{Failed, Peer, pauses, repeat};
 
 /// What a watch may take beyond the time that it asked for before it counts as dead.
@@ -178,6 +178,10 @@ impl TransportLayer {
             if lives != Lives::Shortly {
                 return answer;
             }
+            // What the kubelet behind the API server does not tell, it does not tell in the next seconds either.
+            if is_log(&parts) && is_silence(&answer) {
+                return answer;
+            }
             // Taken out first: a borrowed answer must not live across an await.
             let (failed, cause) = match &answer {
                 // The same login had been taken before, and nothing was done: a server whose webhook for tokens did not
@@ -247,10 +251,40 @@ impl TransportLayer {
             };
             Ok(Response::from_parts(head, body))
         };
-        match tokio::time::timeout(self.request_timeout, call).await {
+        let limit = if is_log(parts) { self.request_timeout.min(LOG_TIMEOUT) } else { self.request_timeout };
+        match tokio::time::timeout(limit, call).await {
             Ok(answer) => answer,
-            Err(_) => Err(TransportError::NoAnswer(self.request_timeout).into()),
+            Err(_) => Err(TransportError::NoAnswer(limit).into()),
         }
+    }
+}
+
+/// Whether nothing came back in time.
+pub fn had_no_answer(error: &kube::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(TransportError::NoAnswer(_)) = error.downcast_ref() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// Longest time for a pod's log: the API server asks the kubelet of its node, which may be down.
+const LOG_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A pod's log so far.
+fn is_log(parts: &Parts) -> bool {
+    let path = parts.uri.path();
+    path.contains("/pods/") && path.ends_with("/log") && Lives::of(parts) == Lives::Shortly
+}
+
+/// Whether the API server had no answer from whom it asked.
+fn is_silence<T>(answer: &Result<Response<T>, BoxError>) -> bool {
+    match answer {
+        Ok(answer) => matches!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR | StatusCode::GATEWAY_TIMEOUT),
+        Err(error) => matches!(error.downcast_ref(), Some(TransportError::NoAnswer(_))),
     }
 }
 
@@ -453,6 +487,31 @@ mod tests {
         calls.store(0, Ordering::SeqCst);
         assert!(client.request_text(Request::post("/x").body(Vec::new()).unwrap()).await.is_err());
         assert_eq!(calls.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_that_a_kubelet_does_not_tell_is_asked_for_once_and_fifteen_seconds_long() {
+        let calls = Arc::new(AtomicU32::new(0));
+        let seen = Arc::clone(&calls);
+        let answered = client(Tokens::new(Source::None), move |_| {
+            if seen.fetch_add(1, Ordering::SeqCst) == 0 { status(503, "{}") } else { status(500, "dial tcp: refused") }
+        });
+        let log = || Request::get("/api/v1/namespaces/n/pods/p/log?container=c").body(Vec::new()).unwrap();
+        let error = answered.request_text(log()).await.unwrap_err();
+        assert_eq!(calls.load(Ordering::SeqCst), 2, "the API server itself was busy once: {error}");
+        assert!(!had_no_answer(&error));
+        let silent = client_of_silence();
+        let begun = tokio::time::Instant::now();
+        let error = silent.request_text(log()).await.unwrap_err();
+        assert_eq!(begun.elapsed().as_secs(), 15);
+        assert!(had_no_answer(&error), "{error:?}");
+    }
+
+    /// Whoever is asked says nothing.
+    fn client_of_silence() -> kube::Client {
+        let layer = TransportLayer::new(Arc::new(Tokens::new(Source::None)), Duration::from_secs(30));
+        let silent = tower::service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Body>, BoxError>>());
+        kube::Client::new(layer.layer(silent), "default")
     }
 
     /// A server that closes each connection after writing what `answer` gives for the n-th request.

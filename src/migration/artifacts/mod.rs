@@ -74,17 +74,19 @@ async fn collect_all(context: &RunContext, cell: &Cell, attempt: u32) {
         "mtv-matrix": env!("CARGO_PKG_VERSION"), "run": run, "cell": cell.id, "attempt": attempt});
     let versions = serde_json::to_string_pretty(&versions).unwrap_or_default();
     save(context, cell, &folder.dir, &folder.relative, "versions.json", "versions", &versions);
-    for (root, cluster) in [("", Some(&context.parts.cluster)), (REMOTE, other.as_ref())] {
+    let (silent, silent_there) = (gather::Silent::default(), gather::Silent::default());
+    let clusters = [("", Some(&context.parts.cluster), &silent), (REMOTE, other.as_ref(), &silent_there)];
+    for (root, cluster, silent) in clusters {
         let Some(cluster) = cluster else { continue };
         for name in &namespaces {
-            folder.keep(root, gather::logs(cluster, name, None).await, true, &mut unread);
+            folder.keep(root, gather::logs(cluster, name, None, silent).await, true, &mut unread);
         }
     }
     let (cluster, mtv) = (&parts.cluster, parts.settings.mtv_namespace.as_str());
     folder.keep("", gather::namespace(cluster, mtv).await.0, false, &mut unread);
     folder.keep("", gather::objects(cluster, &OF_MTV, Some(mtv)).await, false, &mut unread);
     // The attempt's namespace is the first that it makes: what MTV told before is of others.
-    folder.keep("", gather::logs(cluster, mtv, begun).await, false, &mut unread);
+    folder.keep("", gather::logs(cluster, mtv, begun, &silent).await, false, &mut unread);
     folder.tell(&format!("namespaces/{mtv}"), "MTV's own namespace");
     for (root, cluster) in [("", Some(cluster)), (REMOTE, other.as_ref())] {
         let Some(cluster) = cluster else { continue };

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 
 /// Longest single poll in seconds.
 const POLL_SECONDS: u64 = 20;
@@ -33,14 +34,15 @@ impl Drop for OneOf<'_> {
 }
 
 impl Polls {
-    /// Runs one poll, told how many seconds it may last: so few that everybody has a turn within the time of the longest.
-    pub(super) async fn turn<T>(&self, poll: impl AsyncFnOnce(u64) -> T) -> T {
+    /// Runs one poll, told how many seconds it may last: so few that each of two thousand has a turn within the time of the
+    /// longest. `None`: the deadline came before the turn.
+    pub(super) async fn turn<T>(&self, deadline: Instant, poll: impl AsyncFnOnce(u64) -> T) -> Option<T> {
         self.crowd.fetch_add(1, Ordering::Relaxed);
         let _one = OneOf(&self.crowd);
         // It is never closed.
-        let _turn = self.turns.acquire().await;
+        let _turn = timeout_at(deadline, self.turns.acquire()).await.ok()?;
         let crowd = u64::try_from(self.crowd.load(Ordering::Relaxed).div_ceil(POLLS)).unwrap_or(POLL_SECONDS);
-        poll((POLL_SECONDS / crowd.max(1)).max(1)).await
+        Some(poll((POLL_SECONDS / crowd.max(1)).max(1)).await)
     }
 }
 
@@ -48,8 +50,6 @@ impl Polls {
 mod tests {
     use std::sync::atomic::AtomicU64;
     use std::time::Duration;
-
-    use tokio::time::Instant;
 
     use super::*;
     use crate::net::pauses::pause;
@@ -61,7 +61,7 @@ mod tests {
         let begun = Instant::now();
         let turn = async || {
             polls
-                .turn(async |seconds| {
+                .turn(begun + Duration::from_secs(1000), async |seconds| {
                     most.fetch_max(at_once.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
                     let at = begun.elapsed().as_secs();
                     pause(Duration::from_secs(seconds)).await;
@@ -69,6 +69,7 @@ mod tests {
                     (at, seconds)
                 })
                 .await
+                .unwrap()
         };
         assert_eq!(turn().await, (0, POLL_SECONDS), "who is alone polls as long as may be");
         let one = async || {
@@ -87,5 +88,19 @@ mod tests {
         let longest = longest.load(Ordering::Relaxed);
         assert!((POLL_SECONDS / 2..=POLL_SECONDS + 2).contains(&longest), "one had no turn for {longest} s");
         assert_eq!(turn().await.1, POLL_SECONDS, "those who have gone do not count");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_no_turn_before_the_deadline_goes_without() {
+        let polls = Polls::default();
+        let begun = Instant::now();
+        let hold = || polls.turn(begun + Duration::from_secs(60), async |_| pause(Duration::from_secs(30)).await);
+        let held = futures::future::join_all((0..POLLS).map(|_| hold()));
+        let late = async {
+            let turn = polls.turn(begun + Duration::from_secs(5), async |_| ()).await;
+            (turn, begun.elapsed().as_secs())
+        };
+        let (_, late) = tokio::join!(held, late);
+        assert_eq!(late, (None, 5));
     }
 }

@@ -99,13 +99,29 @@ impl Session {
         let mut known: BTreeMap<MoRef, Props> = BTreeMap::new();
         let mut version = String::new();
         loop {
-            let poll = async |longest: u64| {
+            let poll = |longest: u64| {
                 let left = deadline.saturating_duration_since(Instant::now());
                 let seconds = left.as_secs().clamp(1, longest);
-                let poll = op::wait_for_updates(collector, &version, seconds);
-                self.steady(live, poll, Duration::from_secs(seconds)).await
+                (op::wait_for_updates(collector, &version, seconds), Duration::from_secs(seconds))
             };
-            let values = match self.polls.turn(poll).await {
+            // The first is answered at once. Who is lost in a turn is asked again without one: others wait for it.
+            let once = async |longest: u64| {
+                let (poll, seconds) = poll(longest);
+                self.post(live, poll, seconds).await
+            };
+            let turned = if version.is_empty() { None } else { self.polls.turn(deadline, once).await };
+            let polled = match turned {
+                Some(Err(error)) if error.is_in_doubt() => None,
+                other => other,
+            };
+            let polled = match polled {
+                Some(polled) => polled,
+                None => {
+                    let (poll, seconds) = poll(1);
+                    self.steady(live, poll, seconds).await
+                }
+            };
+            let values = match polled {
                 // An answer was lost on the way, and the collector is past the version that is known here: anew.
                 Err(error) if error.is("InvalidCollectorVersion") && !version.is_empty() => {
                     version.clear();
