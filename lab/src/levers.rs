@@ -108,14 +108,21 @@ impl<D> Levered<D> {
         Self { inner, levers }
     }
 
+    /// How the conversion of a guest fails now, if it does.
+    fn failure(&self, guest: &GuestProfile) -> Option<Failure> {
+        let macs: Vec<&str> = guest.nics.iter().map(|nic| nic.mac.as_str()).collect();
+        self.levers.is_pulled_for(Lever::Conversion, &macs).then(|| Failure {
+            at: "ImageConversion".to_owned(),
+            // In MTV's words.
+            error: "Guest conversion failed. See pod logs for details.".to_owned(),
+        })
+    }
+
     /// virt-v2v knows its VM by name alone: whose guest it is the adapters tell.
     fn with(&self, guest: Option<GuestProfile>) -> Option<GuestProfile> {
         let mut guest = guest?;
-        let macs: Vec<&str> = guest.nics.iter().map(|nic| nic.mac.as_str()).collect();
-        if self.levers.is_pulled_for(Lever::Conversion, &macs) {
-            // In MTV's words.
-            let error = "Guest conversion failed. See pod logs for details.".to_owned();
-            guest.fails = Some(Failure { at: "ImageConversion".to_owned(), error });
+        if let Some(failure) = self.failure(&guest) {
+            guest.fails = Some(failure);
         }
         Some(guest)
     }
@@ -124,6 +131,13 @@ impl<D> Levered<D> {
 impl<D: GuestDirectory> GuestDirectory for Levered<D> {
     fn by_mac(&self, mac: &str) -> Option<GuestProfile> {
         self.with(self.inner.by_mac(mac))
+    }
+    fn failure_by_mac(&self, mac: &str) -> Option<Option<Failure>> {
+        // Which adapters it has beside this one counts only then.
+        if self.levers.locked().contains_key(&Lever::Conversion) {
+            return self.by_mac(mac).map(|guest| guest.fails);
+        }
+        self.inner.failure_by_mac(mac)
     }
     fn by_name(&self, name: &str) -> Option<GuestProfile> {
         self.with(self.inner.by_name(name))
@@ -183,6 +197,8 @@ mod tests {
         let fails = |guest: Option<GuestProfile>| guest.is_some_and(|guest| guest.fails.is_some());
         assert!(fails(guests.by_name("bad")) && fails(guests.by_mac("00:50:56:00:00:01")));
         assert!(!fails(guests.by_name("good")) && !fails(guests.by_mac("00:50:56:00:00:02")));
+        let waits = |mac: &str| guests.failure_by_mac(mac).is_some_and(|failure| failure.is_some());
+        assert!(waits("00:50:56:00:00:01") && !waits("00:50:56:00:00:02"));
     }
 
     #[tokio::test(start_paused = true)]

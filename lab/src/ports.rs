@@ -153,6 +153,11 @@ impl SharedDisk {
 pub trait GuestDirectory: Send + Sync {
     /// The guest that has an adapter with this MAC.
     fn by_mac(&self, mac: &str) -> Option<GuestProfile>;
+    /// Which failure of a migration waits in that guest; the outer `None`: there is no such guest. It is asked again and
+    /// again, and the rest of a guest is much to copy.
+    fn failure_by_mac(&self, mac: &str) -> Option<Option<Failure>> {
+        self.by_mac(mac).map(|guest| guest.fails)
+    }
     /// The guest of the VM of this name, where a platform is asked by name.
     fn by_name(&self, name: &str) -> Option<GuestProfile> {
         let _ = name;

@@ -162,6 +162,7 @@ pub async fn start_lab(args: &LabArgs) -> Result<Option<Lab>, Stop> {
     if let (Mtv::Own, Some(version)) = (&options.mtv, &args.lab_mtv_version) {
         options.mtv_version.clone_from(version);
     }
+    super::pages::huge();
     Lab::start(options).await.map(Some).map_err(|error| match error {
         LabError::UnknownDefect { .. } | LabError::UnknownWeather { .. } | LabError::UnknownVersion { .. } => {
             Stop::usage(error)

@@ -39,6 +39,7 @@ pub async fn run(args: &LabServerArgs) -> Result<u8, Stop> {
     if let (Mtv::Own, Some(version)) = (&options.mtv, &args.mtv_version) {
         options.mtv_version.clone_from(version);
     }
+    super::pages::huge();
     let lab = Lab::start(options).await.map_err(Stop::environment)?;
     let kubeconfig = lab.write_client_files(&args.dir).map_err(Stop::environment)?;
     common::log_faults(&lab, &args.dir);

@@ -21,6 +21,7 @@ mod lab_cmd;
 pub mod list_cmd;
 mod manual;
 mod otel;
+mod pages;
 mod record_cmd;
 mod report_cmd;
 mod retell_cmd;
@@ -62,6 +63,7 @@ impl Stop {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    pages::small();
     let args = Args::parse();
     // One provider for every TLS client and server of the process; two compiled in would panic at
     // the first handshake.

@@ -34,7 +34,7 @@ pub(super) fn serve(registry: &Registry, path: &[&str], accept: &str) -> Respons
             json_response(200, &json!({ "paths": paths }))
         }
         ["v3", "api", version] | ["v3", "apis", _, version]
-            if registry.in_version(path.get(2).filter(|_| path.len() == 4).unwrap_or(&""), version).is_empty() =>
+            if !registry.serves(path.get(2).filter(|_| path.len() == 4).unwrap_or(&""), version) =>
         {
             bare_response(404)
         }

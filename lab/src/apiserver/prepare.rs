@@ -176,24 +176,9 @@ pub(super) fn prepare(
             None => drop(object.as_object_mut().and_then(|fields| fields.shift_remove("status"))),
         }
     }
-    for field in ["apiVersion", "kind"] {
-        object[field] = current[field].clone();
-    }
-    const IDENTITY: [&str; 8] = [
-        "name",
-        "namespace",
-        "uid",
-        "creationTimestamp",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "generation",
-        "resourceVersion",
-    ];
-    for field in IDENTITY {
-        match current["metadata"].get(field) {
-            Some(value) => object["metadata"][field] = value.clone(),
-            None => drop(object["metadata"].as_object_mut().and_then(|m| m.shift_remove(field))),
-        }
+    // Of the other parts the object has been made of the stored one.
+    if part == Part::Main {
+        keep_identity(current, &mut object);
     }
     if is_deleting(current) {
         let had: Vec<&Value> = current["metadata"]["finalizers"].as_array().into_iter().flatten().collect();
@@ -209,6 +194,29 @@ pub(super) fn prepare(
     normalise(def, &mut object);
     validate::refuse(def, &key.name, &validate::metadata(def, &object))?;
     Ok(object)
+}
+
+/// What no writer may change is as it is stored.
+fn keep_identity(current: &Value, object: &mut Value) {
+    const IDENTITY: [&str; 8] = [
+        "name",
+        "namespace",
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+        "resourceVersion",
+    ];
+    for field in ["apiVersion", "kind"] {
+        object[field] = current[field].clone();
+    }
+    for field in IDENTITY {
+        match current["metadata"].get(field) {
+            Some(value) => object["metadata"][field] = value.clone(),
+            None => drop(object["metadata"].as_object_mut().and_then(|m| m.shift_remove(field))),
+        }
+    }
 }
 
 /// Any difference outside metadata and status.

@@ -216,6 +216,11 @@ impl Registry {
         groups
     }
 
+    /// Whether anything is served in this version of a group.
+    pub fn serves(&self, group: &str, version: &str) -> bool {
+        self.table.read().is_ok_and(|table| table.iter().any(|d| d.group == group && d.version == version))
+    }
+
     pub fn in_version(&self, group: &str, version: &str) -> Vec<Arc<ResourceDef>> {
         let mut defs: Vec<_> = self.all().into_iter().filter(|d| d.group == group && d.version == version).collect();
         defs.sort_by(|a, b| a.plural.cmp(&b.plural));

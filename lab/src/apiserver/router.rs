@@ -142,7 +142,7 @@ async fn resource(
         }
         _ => path,
     };
-    if state.registry.in_version(group, version).is_empty() {
+    if !state.registry.serves(group, version) {
         return Err(discovery::unserved(&state.registry, group));
     }
     let target = Target::parse(path).ok_or_else(ApiError::no_such_resource)?;

@@ -115,9 +115,54 @@ const READ: [&str; 7] = [
     "statefulsets",
 ];
 
+/// The objects of a resource by namespace and name: what is looked up is compared, not copied first.
+#[derive(Default, Clone)]
+struct Shelf(BTreeMap<String, BTreeMap<String, Arc<Value>>>);
+
+impl Shelf {
+    fn get(&self, namespace: &str, name: &str) -> Option<&Arc<Value>> {
+        self.0.get(namespace)?.get(name)
+    }
+    fn put(&mut self, namespace: &str, name: &str, object: Arc<Value>) {
+        let Some(within) = self.0.get_mut(namespace) else {
+            self.0.insert(namespace.to_owned(), BTreeMap::from([(name.to_owned(), object)]));
+            return;
+        };
+        match within.get_mut(name) {
+            Some(there) => *there = object,
+            None => drop(within.insert(name.to_owned(), object)),
+        }
+    }
+    fn remove(&mut self, namespace: &str, name: &str) {
+        let Some(within) = self.0.get_mut(namespace) else { return };
+        within.remove(name);
+        if within.is_empty() {
+            self.0.remove(namespace);
+        }
+    }
+    fn is_in(&self, namespace: &str) -> bool {
+        self.0.contains_key(namespace)
+    }
+    /// Those of one namespace by name.
+    fn within(&self, namespace: &str) -> impl Iterator<Item = (&String, &Arc<Value>)> {
+        self.0.get(namespace).into_iter().flatten()
+    }
+    /// Those of one namespace, or of all, ordered.
+    fn select(&self, namespace: Option<&str>) -> Vec<Arc<Value>> {
+        match namespace {
+            None => self.all().map(|(_, _, object)| object.clone()).collect(),
+            Some(wanted) => self.within(wanted).map(|(_, object)| object.clone()).collect(),
+        }
+    }
+    /// All by namespace and name, in this order.
+    fn all(&self) -> impl Iterator<Item = (&String, &String, &Arc<Value>)> {
+        self.0.iter().flat_map(|(namespace, within)| within.iter().map(move |(name, object)| (namespace, name, object)))
+    }
+}
+
 #[derive(Default)]
 struct Bucket {
-    objects: BTreeMap<(String, String), Arc<Value>>,
+    objects: Shelf,
     history: VecDeque<Past>,
     /// Of the objects in `history`, about.
     history_bytes: usize,
@@ -171,26 +216,26 @@ pub(super) fn owner_uids(object: &Value) -> Vec<&str> {
     owners.filter_map(|o| o["uid"].as_str()).collect()
 }
 
-fn namespaces() -> StorageKey {
-    (String::new(), "namespaces".to_owned())
-}
+static NAMESPACES: LazyLock<StorageKey> = LazyLock::new(|| (String::new(), "namespaces".to_owned()));
 
 impl Objects {
     pub fn get(&self, key: &ObjectKey) -> Option<&Arc<Value>> {
-        self.buckets.get(&key.storage)?.objects.get(&(key.namespace.clone(), key.name.clone()))
+        self.buckets.get(&key.storage)?.objects.get(&key.namespace, &key.name)
     }
     pub fn namespace(&self, name: &str) -> Option<&Arc<Value>> {
-        self.buckets.get(&namespaces())?.objects.get(&(String::new(), name.to_owned()))
+        self.buckets.get(&*NAMESPACES)?.objects.get("", name)
     }
     pub fn has_uid(&self, uid: &str) -> bool {
         self.uids.contains_key(uid)
     }
     fn index(&mut self, key: &ObjectKey, old: Option<&Value>, new: Option<&Value>) -> Vec<Work> {
         let mut work = Vec::new();
-        let owners = |object: Option<&Value>| -> BTreeSet<String> {
-            object.map(owner_uids).unwrap_or_default().into_iter().map(str::to_owned).collect()
-        };
-        let (before, after) = (owners(old), owners(new));
+        let [before, after] = [old, new].map(|object| object.map(owner_uids).unwrap_or_default());
+        // Hardly any write changes them.
+        if before == after {
+            return work;
+        }
+        let [before, after] = [before, after].map(|uids| uids.into_iter().map(str::to_owned).collect::<BTreeSet<_>>());
         for uid in before.difference(&after) {
             let Some(set) = self.dependents.get_mut(uid) else { continue };
             set.remove(key);
@@ -211,12 +256,8 @@ impl Objects {
     /// Whether a quota or a disruption budget of the namespace may have to tell of this change. Most have none.
     fn is_counted(&self, key: &ObjectKey, kind: ChangeKind) -> bool {
         let read = kind != ChangeKind::Modified || READ.contains(&key.storage.1.as_str());
-        let counters = || COUNTERS.iter().filter_map(|storage| self.buckets.get(storage));
-        let has = |bucket: &Bucket| {
-            let mut first = bucket.objects.range((key.namespace.clone(), String::new())..);
-            first.next().is_some_and(|((namespace, _), _)| *namespace == key.namespace)
-        };
-        read && !key.namespace.is_empty() && counters().filter(|bucket| !bucket.objects.is_empty()).any(has)
+        let mut counters = COUNTERS.iter().filter_map(|storage| self.buckets.get(storage));
+        read && !key.namespace.is_empty() && counters.any(|bucket| bucket.objects.is_in(&key.namespace))
     }
 
     /// What a resource has. Its history begins when somebody first looks: who asks for changes from
@@ -228,11 +269,12 @@ impl Objects {
 
     fn record(&mut self, key: &ObjectKey, change: Past) {
         let bucket = self.bucket(&key.storage);
-        let place = (key.namespace.clone(), key.name.clone());
         match change.kind {
-            ChangeKind::Deleted => bucket.objects.remove(&place),
-            _ => bucket.objects.insert(place, change.object.clone()),
-        };
+            ChangeKind::Deleted => bucket.objects.remove(&key.namespace, &key.name),
+            ChangeKind::Added | ChangeKind::Modified => {
+                bucket.objects.put(&key.namespace, &key.name, change.object.clone());
+            }
+        }
         bucket.history_bytes += change.weight;
         bucket.history.push_back(change.clone());
         while bucket.history.len() > HISTORY || bucket.history_bytes > HISTORY_BYTES {
@@ -326,14 +368,13 @@ impl Store {
         }
         let mut then = bucket.objects.clone();
         for change in bucket.history.iter().rev().take_while(|change| change.version > version) {
-            let place = (metadata(&change.object, "namespace").to_owned(), metadata(&change.object, "name").to_owned());
+            let (namespace, name) = (metadata(&change.object, "namespace"), metadata(&change.object, "name"));
             match &change.previous {
-                Some(previous) => drop(then.insert(place, previous.clone())),
-                None => drop(then.remove(&place)),
+                Some(previous) => then.put(namespace, name, previous.clone()),
+                None => then.remove(namespace, name),
             }
         }
-        then.retain(|(ns, _), _| namespace.is_none_or(|wanted| ns == wanted));
-        Some(then.into_values().collect())
+        Some(then.select(namespace))
     }
 
     pub fn version(&self) -> u64 {
@@ -344,7 +385,7 @@ impl Store {
     pub fn everything(&self) -> Vec<(ObjectKey, Arc<Value>)> {
         let objects = self.lock();
         let all = objects.buckets.iter().flat_map(|(storage, bucket)| {
-            bucket.objects.iter().map(|((namespace, name), object)| {
+            bucket.objects.all().map(|(namespace, name, object)| {
                 let key = ObjectKey { storage: storage.clone(), namespace: namespace.clone(), name: name.clone() };
                 (key, object.clone())
             })
@@ -362,9 +403,8 @@ impl Store {
         let objects = self.lock();
         let mut found = Vec::new();
         for (storage, bucket) in &objects.buckets {
-            let range = bucket.objects.range((namespace.to_owned(), String::new())..);
-            for ((ns, name), _) in range.take_while(|((ns, _), _)| ns == namespace) {
-                found.push(ObjectKey { storage: storage.clone(), namespace: ns.clone(), name: name.clone() });
+            for (name, _) in bucket.objects.within(namespace) {
+                found.push(ObjectKey { storage: storage.clone(), namespace: namespace.to_owned(), name: name.clone() });
             }
         }
         found
@@ -406,9 +446,11 @@ impl Store {
             }
         } else {
             work.extend(objects.index(key, previous.as_deref(), Some(&object)));
-            objects.uids.insert(uid, key.clone());
+            if kind == ChangeKind::Added {
+                objects.uids.insert(uid, key.clone());
+            }
             if is_deleting(&object) {
-                work.push(if key.storage == namespaces() {
+                work.push(if key.storage == *NAMESPACES {
                     Work::Namespace(key.name.clone())
                 } else {
                     Work::Foreground(key.clone())
@@ -473,7 +515,7 @@ impl Store {
             // Owners are all there: nothing is without one that was not before.
             work.extend(objects.index(&key, None, Some(&object)));
             if is_deleting(&object) {
-                work.push(if key.storage == namespaces() {
+                work.push(if key.storage == *NAMESPACES {
                     Work::Namespace(key.name.clone())
                 } else {
                     Work::Foreground(key.clone())
@@ -481,7 +523,7 @@ impl Store {
             }
             let bucket = objects.bucket(&key.storage);
             bucket.forgotten = version;
-            bucket.objects.insert((key.namespace, key.name), object);
+            bucket.objects.put(&key.namespace, &key.name, object);
         }
         drop(guard);
         for item in work {
@@ -504,16 +546,7 @@ impl Store {
 
 impl Objects {
     fn select(&self, storage: &StorageKey, namespace: Option<&str>) -> Vec<Arc<Value>> {
-        let Some(bucket) = self.buckets.get(storage) else { return Vec::new() };
-        match namespace {
-            None => bucket.objects.values().cloned().collect(),
-            Some(wanted) => bucket
-                .objects
-                .range((wanted.to_owned(), String::new())..)
-                .take_while(|((ns, _), _)| ns == wanted)
-                .map(|(_, object)| object.clone())
-                .collect(),
-        }
+        self.buckets.get(storage).map(|bucket| bucket.objects.select(namespace)).unwrap_or_default()
     }
 }
 

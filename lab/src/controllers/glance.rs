@@ -98,9 +98,25 @@ struct Uid {
 /// Which object has this name now.
 pub(super) async fn uid_of<K: Resource + Clone>(api: &Api<K>, name: &str) -> Result<Option<String>, kube::Error> {
     let request = Request::new(api.resource_url()).get_metadata(name, &GetParams::default());
+    let known = asked::<_, Known>(api, request).await?;
+    Ok(known.map(|known| known.metadata.uid))
+}
+
+/// That part of an object; `None` where it is not there.
+pub(super) async fn one<K: Resource + Clone, T: DeserializeOwned>(
+    api: &Api<K>,
+    name: &str,
+) -> Result<Option<T>, kube::Error> {
+    asked(api, Request::new(api.resource_url()).get(name, &GetParams::default())).await
+}
+
+async fn asked<K: Resource + Clone, T: DeserializeOwned>(
+    api: &Api<K>,
+    request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+) -> Result<Option<T>, kube::Error> {
     let request = request.map_err(kube::Error::BuildRequest)?;
-    match api.clone().into_client().request::<Known>(request).await {
-        Ok(known) => Ok(Some(known.metadata.uid)),
+    match api.clone().into_client().request::<T>(request).await {
+        Ok(part) => Ok(Some(part)),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }
@@ -196,11 +212,15 @@ mod tests {
         }
         assert_eq!(uid_of(&api, "a").await.unwrap(), api.get("a").await.unwrap().metadata.uid);
         assert_eq!(uid_of(&api, "none").await.unwrap(), None);
+        let there = one::<_, Value>(&api, "a").await.unwrap().unwrap();
+        assert_eq!(there["metadata"]["uid"].as_str(), api.get("a").await.unwrap().metadata.uid.as_deref());
+        assert_eq!(one::<_, Value>(&api, "none").await.unwrap(), None);
         let stranger: Api<kube::api::DynamicObject> = Api::all_with(
             lab.client(),
             &kube::core::ApiResource::from_gvk(&kube::core::GroupVersionKind::gvk("", "v1", "Nothing")),
         );
         assert!(each::<_, Value>(&stranger, &ListParams::default()).await.is_err());
+        assert!(one::<_, Vec<String>>(&api, "a").await.is_err(), "it is no list");
         let own = ListParams::default().labels("own=yes");
         let data = each::<_, Value>(&api, &own).await.unwrap();
         assert_eq!(data.iter().map(|one| one["data"]["k"].clone()).collect::<Vec<_>>(), ["a", "b"]);

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::clock::Clock;
-use crate::api::world::{Kind, Vm, World};
+use crate::api::world::{Failure, Kind, Vm, World};
 use crate::error::LabError;
 use crate::esxi::EsxiHost;
 use crate::faults::Faults;
@@ -140,6 +140,9 @@ pub struct AllGuests(pub Vec<Arc<dyn GuestDirectory>>);
 impl GuestDirectory for AllGuests {
     fn by_mac(&self, mac: &str) -> Option<GuestProfile> {
         self.0.iter().find_map(|directory| directory.by_mac(mac))
+    }
+    fn failure_by_mac(&self, mac: &str) -> Option<Option<Failure>> {
+        self.0.iter().find_map(|directory| directory.failure_by_mac(mac))
     }
     fn by_name(&self, name: &str) -> Option<GuestProfile> {
         self.0.iter().find_map(|directory| directory.by_name(name))

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::api::world::Source;
+use crate::api::world::{Failure, Source};
 use crate::esxi::{EsxiHost, EsxiHosts};
 use crate::ports::{GuestDirectory, GuestNic, GuestProfile, SharedDisk};
 use crate::weather::Sky;
@@ -186,6 +186,10 @@ impl GuestDirectory for World {
     fn by_mac(&self, mac: &str) -> Option<GuestProfile> {
         let mac = mac.to_ascii_lowercase();
         self.read(|state| state.macs.vm(&mac).and_then(|id| state.vms.get(id)).map(|vm| profile(state, vm)))
+    }
+    fn failure_by_mac(&self, mac: &str) -> Option<Option<Failure>> {
+        let mac = mac.to_ascii_lowercase();
+        self.read(|state| state.macs.vm(&mac).and_then(|id| state.vms.get(id)).map(|vm| vm.os.fails.clone()))
     }
     fn by_name(&self, name: &str) -> Option<GuestProfile> {
         self.read(|state| state.vms.values().find(|vm| vm.name == name).map(|vm| profile(state, vm)))

@@ -64,8 +64,29 @@ fn passing(error: &kube::Error) -> bool {
     }
 }
 
-/// Replaces the status of `object`. What a busy server refuses is written again, as a controller's queue brings back what
-/// failed; the last status of a Plan has nobody else who would. What is refused for good is left to the caller's next pass.
+/// How often something is asked again, as a controller's queue brings back what failed.
+pub(super) struct Patience(u32);
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self(TRIES)
+    }
+}
+
+impl Patience {
+    /// Whether to ask again, after a while.
+    pub async fn again(&mut self, error: &kube::Error) -> bool {
+        if self.0 == 0 || !passing(error) {
+            return false;
+        }
+        self.0 -= 1;
+        tokio::time::sleep(AGAIN).await;
+        true
+    }
+}
+
+/// Replaces the status of `object`. What a busy server refuses is written again: the last status of a Plan has nobody else
+/// who would. What is refused for good is left to the caller's next pass.
 ///
 /// The status goes as it is written, and of the answer nothing but the metadata is asked for: MTV writes one every few
 /// seconds for each VM that it moves.
@@ -76,7 +97,7 @@ where
 {
     let name = object.name_any();
     let url = format!("{}/{name}/status", K::url_path(&(), object.namespace().as_deref()));
-    let mut left = TRIES;
+    let mut patience = Patience::default();
     loop {
         let error = match request(&url, status) {
             Ok(request) => match client.request_text(request).await {
@@ -85,12 +106,10 @@ where
             },
             Err(error) => error,
         };
-        if !passing(&error) || left == 0 {
+        if !patience.again(&error).await {
             tracing::warn!(kind = %K::kind(&()), name, %error, "a status was not written");
             return false;
         }
-        left -= 1;
-        tokio::time::sleep(AGAIN).await;
     }
 }
 

@@ -203,13 +203,11 @@ impl Run {
             .await;
             done.cancel();
         };
+        let mut told = self.untold(started);
         let writer = async {
-            let mut last = Vec::new();
             loop {
-                let now = self.statuses();
-                if now != last {
-                    self.write(&conditions, &now, started, None).boxed().await;
-                    last = now;
+                if !self.is_told(&told) {
+                    self.write(&mut told, &conditions, self.statuses(), None).boxed().await;
                 }
                 let next = async {
                     self.touched.notified().await;
@@ -221,7 +219,7 @@ impl Run {
         tokio::join!(walks, writer);
         // It is not executing any more.
         conditions.pop();
-        self.finish(conditions, started).boxed().await;
+        self.finish(told, conditions).boxed().await;
         if self.plan.spec.warm && self.resolved.kind.removes_snapshots_late() {
             // Not this Plan's task: that ends with the Plan, and the snapshots go all the same.
             let late = warm::remove_late(mtv.clone(), self.client.clone(), sources);
@@ -428,19 +426,26 @@ impl Walk<'_> {
         loop {
             // Asked for before looking, so that a step that begins meanwhile is not missed.
             let begun = self.begun.notified();
-            let fails = match self.guest().and_then(|guest| guest.fails) {
+            let fails = match self.failure() {
                 Some(fails) => Some(fails),
                 None => keys::refused(self).await.map(|refused| self.refused.get_or_init(|| refused).clone()),
             };
             if let Some(fails) = fails {
                 let runs = |step: &Step| step.phase == "Running" && fails.is_in(&step.name);
-                if self.run.statuses().get(self.index).is_some_and(|vm| vm.pipeline.iter().any(runs)) {
+                if self.has_step(runs) {
                     self.pause(PHASE / 2).await;
                     return Halt::Failed(fails.error);
                 }
             }
             begun.await;
         }
+    }
+
+    /// How the VM's migration fails, if it does: as the world or a lever says now.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        let guests = &self.run.mtv.guests;
+        let known = self.vm.nics.iter().find_map(|nic| guests.failure_by_mac(&nic.mac));
+        known.or_else(|| guests.by_name(&self.vm.name).map(|guest| guest.fails)).flatten()
     }
 
     pub fn guest(&self) -> Option<GuestProfile> {

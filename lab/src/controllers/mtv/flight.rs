@@ -3,7 +3,7 @@
 //!
 //! A VM counts until its disks are copied; a warm one until its first precopy, as MTV leaves out those that pause.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,15 +31,21 @@ pub(super) struct Flights {
 
 #[derive(Default)]
 struct State {
-    held: HashMap<Key, usize>,
-    waiting: Vec<Waiting>,
+    lines: HashMap<Key, Line>,
     /// When somebody last went to look at the limit.
     looked: Option<Instant>,
     limit: usize,
 }
 
+/// Those who count together.
+#[derive(Default)]
+struct Line {
+    held: usize,
+    /// The first comes first, but one who costs less may pass one who does not fit.
+    waiting: VecDeque<Waiting>,
+}
+
 struct Waiting {
-    key: Key,
     cost: usize,
     seat: oneshot::Sender<Seat>,
 }
@@ -53,24 +59,36 @@ pub(super) struct Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        if let Some(count) = self.mtv.flights.lock().held.get_mut(&self.key) {
-            *count = count.saturating_sub(self.cost);
+        if let Some(line) = self.mtv.flights.lock().lines.get_mut(&self.key) {
+            line.held = line.held.saturating_sub(self.cost);
         }
-        seat(&self.mtv);
+        seat(&self.mtv, &self.key);
+    }
+}
+
+impl Line {
+    /// A VM that costs more than the limit flies alone.
+    fn fits(&self, cost: usize, limit: usize) -> bool {
+        self.held == 0 || self.held + cost <= limit
+    }
+
+    /// Those who have a place now; nobody is looked at where there is none. Who does not wait any more is forgotten.
+    fn seated(&mut self, limit: usize) -> Vec<Waiting> {
+        let (mut seated, mut at) = (Vec::new(), 0);
+        while let Some(one) = self.waiting.get(at).filter(|_| self.fits(1, limit)) {
+            let is_gone = one.seat.is_closed();
+            if !is_gone && !self.fits(one.cost, limit) {
+                at += 1;
+            } else if let Some(one) = self.waiting.remove(at).filter(|_| !is_gone) {
+                self.held += one.cost;
+                seated.push(one);
+            }
+        }
+        seated
     }
 }
 
 impl State {
-    /// A VM that costs more than the limit flies alone.
-    fn try_take(&mut self, key: &Key, cost: usize) -> bool {
-        let count = self.held.get(key).copied().unwrap_or_default();
-        let fits = count == 0 || count + cost <= self.limit;
-        if fits {
-            self.held.insert(key.clone(), count + cost);
-        }
-        fits
-    }
-
     /// Whether whoever asks is to look at the limit, because nobody has for so long.
     fn looks(&mut self, after: Duration) -> bool {
         let is_due = self.looked.is_none_or(|at| at.elapsed() >= after);
@@ -80,12 +98,8 @@ impl State {
         is_due
     }
 
-    /// Those who have a place now. Who does not wait any more is forgotten.
-    fn seated(&mut self) -> Vec<Waiting> {
-        let waiting = std::mem::take(&mut self.waiting).into_iter().filter(|one| !one.seat.is_closed());
-        let (seated, waiting) = waiting.partition(|one| self.try_take(&one.key, one.cost));
-        self.waiting = waiting;
-        seated
+    fn seated(&mut self, key: &Key) -> Vec<Waiting> {
+        self.lines.get_mut(key).map(|line| line.seated(self.limit)).unwrap_or_default()
     }
 }
 
@@ -95,12 +109,12 @@ impl Flights {
     }
 }
 
-/// Gives what is free to those who wait, the first first. A freed place wakes nobody else: a thousand may wait.
-fn seat(mtv: &Arc<Mtv>) {
-    let seated = mtv.flights.lock().seated();
-    for Waiting { key, cost, seat } in seated {
+/// Gives what is free to those who wait there. A freed place wakes nobody else: a thousand may wait.
+fn seat(mtv: &Arc<Mtv>, key: &Key) {
+    let seated = mtv.flights.lock().seated(key);
+    for Waiting { cost, seat } in seated {
         // Who has just gone frees it again.
-        drop(seat.send(Seat { mtv: mtv.clone(), key, cost }));
+        drop(seat.send(Seat { mtv: mtv.clone(), key: key.clone(), cost }));
     }
 }
 
@@ -110,9 +124,9 @@ pub(super) async fn take(mtv: &Arc<Mtv>, key: Key, cost: usize) -> Seat {
     // Boxed: who waits does not keep the room for it.
     look(mtv).boxed().await;
     let (seat_of, mut place) = oneshot::channel();
-    mtv.flights.lock().waiting.push(Waiting { key, cost, seat: seat_of });
+    mtv.flights.lock().lines.entry(key.clone()).or_default().waiting.push_back(Waiting { cost, seat: seat_of });
     loop {
-        seat(mtv);
+        seat(mtv, &key);
         let looks = async {
             loop {
                 mtv.clock.sleep(LOOK).await;
@@ -130,16 +144,22 @@ pub(super) async fn take(mtv: &Arc<Mtv>, key: Key, cost: usize) -> Seat {
 }
 
 /// Looks at what the limit is now.
-async fn look(mtv: &Mtv) {
+async fn look(mtv: &Arc<Mtv>) {
     let told = mtv.settings().await;
-    let mut state = mtv.flights.lock();
-    match told {
-        _ if mtv.defects.behaves(Conduct::IgnoresLimit) => state.limit = usize::MAX,
-        Ok(settings) => state.limit = limit(&settings),
-        // It is what it was.
-        Err(_) if state.limit > 0 => {}
-        Err(_) => state.limit = LIMIT,
-    }
+    let lines: Vec<Key> = {
+        let mut state = mtv.flights.lock();
+        let before = state.limit;
+        match told {
+            _ if mtv.defects.behaves(Conduct::IgnoresLimit) => state.limit = usize::MAX,
+            Ok(settings) => state.limit = limit(&settings),
+            // It is what it was.
+            Err(_) if state.limit > 0 => {}
+            Err(_) => state.limit = LIMIT,
+        }
+        if state.limit > before { state.lines.keys().cloned().collect() } else { Vec::new() }
+    };
+    // One that was raised has places for all.
+    lines.iter().for_each(|key| seat(mtv, key));
 }
 
 fn limit(settings: &Value) -> usize {
@@ -152,34 +172,44 @@ fn limit(settings: &Value) -> usize {
 mod tests {
     use super::*;
 
+    fn line(costs: &[usize]) -> (Line, Vec<oneshot::Receiver<Seat>>) {
+        let (waiting, places) = costs
+            .iter()
+            .map(|cost| {
+                let (seat, place) = oneshot::channel();
+                (Waiting { cost: *cost, seat }, place)
+            })
+            .unzip();
+        (Line { held: 0, waiting }, places)
+    }
+
+    fn costs(seated: &[Waiting]) -> Vec<usize> {
+        seated.iter().map(|one| one.cost).collect()
+    }
+
     #[test]
     fn a_host_takes_as_many_as_the_limit_says_and_one_that_is_too_big_alone() {
-        let mut flights = State { limit: 2, ..State::default() };
-        let (one, other) = (("p".to_owned(), "h1".to_owned()), ("p".to_owned(), "h2".to_owned()));
-        assert!(flights.try_take(&one, 1) && flights.try_take(&one, 1));
-        assert!(!flights.try_take(&one, 1), "the third waits");
-        assert!(flights.try_take(&other, 5), "another host is another limit, and one too big flies alone");
-        assert!(!flights.try_take(&other, 1));
+        let (mut host, _places) = line(&[1, 1, 1]);
+        assert_eq!(costs(&host.seated(2)), [1, 1], "the third waits");
+        assert!(host.seated(2).is_empty());
+        let (mut other, _places) = line(&[5, 1]);
+        assert_eq!(costs(&other.seated(2)), [5], "another host is another line, and one too big flies alone");
+        other.held = 0;
+        assert_eq!(costs(&other.seated(2)), [1]);
+        let (mut third, _places) = line(&[1, 2, 1]);
+        assert_eq!(costs(&third.seated(2)), [1, 1], "who costs less passes who does not fit");
+        assert_eq!(third.waiting.len(), 1);
     }
 
     #[test]
     fn the_first_who_waits_has_the_first_place_and_who_has_gone_has_none() {
-        let mut flights = State { limit: 1, ..State::default() };
-        let mut wait = |host: &str| {
-            let (seat, place) = oneshot::channel();
-            flights.waiting.push(Waiting { key: ("p".to_owned(), host.to_owned()), cost: 1, seat });
-            place
-        };
-        let places = [wait("h1"), wait("h1"), wait("h1"), wait("h2")];
-        let hosts = |seated: Vec<Waiting>| seated.into_iter().map(|one| one.key.1).collect::<Vec<_>>();
-        assert_eq!(hosts(flights.seated()), ["h1", "h2"], "one of each host");
-        assert_eq!(flights.waiting.len(), 2);
-        let [_, second, _third, _] = places;
-        drop(second);
-        assert!(flights.seated().is_empty(), "none is free");
-        assert_eq!(flights.waiting.len(), 1, "the second has gone");
-        flights.limit = 2;
-        assert_eq!(hosts(flights.seated()), ["h1"], "the third, by a limit that was raised");
+        let (mut host, mut places) = line(&[1, 1, 1]);
+        assert_eq!(host.seated(1).len(), 1);
+        drop(places.remove(1));
+        assert!(host.seated(1).is_empty(), "none is free");
+        assert_eq!(host.waiting.len(), 2, "and nobody is looked at");
+        assert_eq!(host.seated(2).len(), 1, "the third, by a limit that was raised");
+        assert!(host.waiting.is_empty(), "the second has gone");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::Mtv;
-use super::conditions::{condition, durable, settle, write_status};
+use super::conditions::{Patience, condition, durable, settle, write_status};
 use crate::api::condition::{Condition, Conditions};
 use crate::api::forklift::{Migration, MigrationSpec, MigrationStatus, Plan, VmStatus};
 use crate::controllers::glance::{self, Unread};
@@ -112,7 +112,13 @@ struct Stands {
 }
 
 fn kept(migration: &Unread<Migration>) -> Option<Migration> {
-    let Kept { metadata, spec, status } = migration.read().ok()?;
+    let Kept { metadata, spec, status } = match migration.read() {
+        Ok(kept) => kept,
+        Err(error) => {
+            tracing::warn!(name = migration.name_any(), %error, "a Migration can't be read: nobody executes it");
+            return None;
+        }
+    };
     let status = status.map(|Stands { conditions }| MigrationStatus { conditions, ..MigrationStatus::default() });
     Some(Migration { metadata, spec, status })
 }
@@ -156,32 +162,60 @@ pub(super) async fn adopt(mtv: &Mtv, plan: &Plan, migration: &Migration) {
 }
 
 /// What its status tells of VMs.
-async fn told(mtv: &Mtv, migration: &Migration) -> Vec<VmStatus> {
+async fn told(mtv: &Mtv, migration: &Migration) -> Result<Vec<VmStatus>, kube::Error> {
     let api: Api<Migration> = Api::namespaced(mtv.client.clone(), &migration.namespace().unwrap_or_default());
-    let there = api.get_opt(&migration.name_any()).await.ok().flatten();
-    there.and_then(|there| there.status).unwrap_or_default().vms
+    let mut patience = Patience::default();
+    loop {
+        match api.get_opt(&migration.name_any()).await {
+            Ok(there) => return Ok(there.and_then(|there| there.status).unwrap_or_default().vms),
+            Err(error) if patience.again(&error).await => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
-/// Writes the Migration's status. `end`: `Succeeded`, `Failed`, `Canceled`; `None` while it runs.
-/// A cancelled one gets neither `completed` nor fresh VMs, as MTV's does not.
-pub(super) async fn reflect(mtv: &Mtv, migration: &Migration, vms: &[VmStatus], started: &str, end: Option<&str>) {
+/// Writes the Migration's status; `vms` are as they were afterwards. `end`: `Succeeded`, `Failed`, `Canceled`; `None` while
+/// it runs. A cancelled one gets neither `completed` nor fresh VMs, as MTV's does not.
+pub(super) async fn reflect(
+    mtv: &Mtv,
+    migration: &Migration,
+    vms: &mut Vec<VmStatus>,
+    started: &str,
+    end: Option<&str>,
+) {
     let old = mtv.migrations.get(migration).and_then(|m| m.status.clone()).unwrap_or_default().conditions;
-    let vms = if end == Some("Canceled") { told(mtv, migration).await } else { vms.to_vec() };
     let mut status = MigrationStatus {
         observed_generation: migration.metadata.generation.unwrap_or_default(),
         started: Some(started.to_owned()),
-        vms,
         ..MigrationStatus::default()
     };
     let mut conditions = vec![condition("Ready", "Required", "", "The migration is ready.")];
+    let mut fresh = true;
     match end {
         None => conditions.push(condition("Running", "Advisory", "", "The migration is RUNNING.")),
-        Some("Canceled") => conditions.push(durable("Canceled", "The plan execution has been CANCELED.")),
+        Some("Canceled") => {
+            match told(mtv, migration).await {
+                Ok(told) => (fresh, status.vms) = (false, told),
+                Err(error) => {
+                    let name = migration.name_any();
+                    tracing::warn!(name, %error, "a Migration's VMs can't be read: it is given fresh ones");
+                }
+            }
+            conditions.push(durable("Canceled", "The plan execution has been CANCELED."));
+        }
         Some(word) => {
             conditions.push(durable(word, &format!("The migration has {}.", word.to_uppercase())));
             status.completed = Some(super::conditions::now());
         }
     }
     status.conditions = settle(conditions, &old);
+    // Lent, not copied: there is one for each step of each VM.
+    let mut lend = |status: &mut MigrationStatus| {
+        if fresh {
+            std::mem::swap(vms, &mut status.vms);
+        }
+    };
+    lend(&mut status);
     write_status(&mtv.client, migration, &status).await;
+    lend(&mut status);
 }

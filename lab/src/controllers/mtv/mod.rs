@@ -45,6 +45,7 @@ use kube::api::{Api, Patch, PatchParams};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::glance;
 use super::told::Teller;
 use crate::api::forklift::ForkliftController;
 use crate::api::names::LAB_CLOCK_SCALE;
@@ -137,9 +138,14 @@ impl Mtv {
     }
     /// What the ForkliftController says; nothing where there is none.
     async fn settings(&self) -> Result<serde_json::Value, kube::Error> {
+        #[derive(serde::Deserialize)]
+        struct Settings {
+            #[serde(default)]
+            spec: serde_json::Value,
+        }
         let api: Api<ForkliftController> = Api::namespaced(self.client.clone(), &self.namespace);
-        let controller = api.get_opt("forklift-controller").await?;
-        Ok(controller.map(|controller| controller.spec.fields).unwrap_or_default())
+        let controller = glance::one::<_, Settings>(&api, "forklift-controller").await?;
+        Ok(controller.map(|controller| controller.spec).unwrap_or_default())
     }
     /// What it says of something; nothing where it can't be asked, too.
     async fn setting(&self, key: &str) -> Option<serde_json::Value> {

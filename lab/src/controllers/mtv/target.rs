@@ -364,7 +364,7 @@ pub(super) async fn create_vm(walk: &Walk<'_>) -> Result<(), String> {
 /// The VM runs from now on, as its source did (`kubevirt.io/restore-run-strategy`).
 pub(super) async fn start(walk: &Walk<'_>) -> Result<(), String> {
     let api: Api<VirtualMachine> = Api::namespaced(walk.run.target.clone(), &walk.run.plan.spec.target_namespace);
-    let name = walk.run.statuses().get(walk.index).and_then(|vm| vm.new_name.clone());
+    let name = walk.run.vm(walk.index, |vm| vm.new_name.clone()).flatten();
     let name = name.unwrap_or_else(|| walk.vm.name.clone());
     let patch = kube::api::Patch::Merge(json!({"spec": {"runStrategy": "Always"}}));
     let started = glance::patch(&api, &name, &patch).await;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use kube::ResourceExt;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::super::again::{self, Before};
@@ -11,12 +12,24 @@ use super::super::conditions::{durable, now, settle, write_status};
 use super::super::{migrations, pipeline, plan::content};
 use super::{RECONCILE, Run};
 use crate::api::condition::Condition;
-use crate::api::forklift::{PlanMigration, PlanStatus, VmStatus, Warm};
+use crate::api::forklift::{PlanMigration, VmStatus, Warm};
 use crate::defects::Defect;
 use crate::inventory::model::{InvVm, Inventory};
 
 /// Real time in which the inventory shows what was done to a source.
 const SHOWN: Duration = Duration::from_secs(30);
+
+/// What an execution has told the Plan, and tells it again with what has changed: written as a `PlanStatus`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Told {
+    /// The Plan's conditions of before.
+    #[serde(skip)]
+    before: Vec<Condition>,
+    conditions: Vec<Condition>,
+    observed_generation: i64,
+    migration: PlanMigration,
+}
 
 /// Which state of an object an execution was made from.
 fn snapshot<K: kube::Resource>(object: &K) -> Value {
@@ -47,7 +60,7 @@ impl Run {
         conditions.retain(|c| c.type_ != "Failed");
         conditions.push(failed);
         self.mtv.migrations.mark_ended(&self.migration);
-        self.write(&conditions, &old.vms, started, Some("Failed")).await;
+        self.write(&mut self.untold(started), &conditions, old.vms, Some("Failed")).await;
     }
 
     fn initial(&self, index: usize, vm: &InvVm) -> VmStatus {
@@ -76,10 +89,16 @@ impl Run {
         self.vms.lock().map(|v| v.clone()).unwrap_or_default()
     }
 
-    pub(super) async fn write(&self, conditions: &[Condition], vms: &[VmStatus], started: &str, end: Option<&str>) {
-        let old = self.plan.status.clone().unwrap_or_default();
+    /// What one VM's status says now; nothing of one that is not there.
+    pub(in crate::controllers::mtv) fn vm<T>(&self, index: usize, look: impl FnOnce(&VmStatus) -> T) -> Option<T> {
+        self.vms.lock().ok()?.get(index).map(look)
+    }
+
+    /// Before anything is told: the executions of before stay as they ended, and the last one is this (`NewSnapshot`).
+    pub(super) fn untold(&self, started: &str) -> Told {
+        let old = self.plan.status.as_ref();
         let executed = json!({
-            "conditions": conditions.iter().filter(|c| c.durable == Some(true)).collect::<Vec<_>>(),
+            "conditions": [],
             "migration": snapshot(self.migration.as_ref()),
             "plan": snapshot(&self.plan),
             "map": {"network": snapshot(&self.resolved.network), "storage": snapshot(&self.resolved.storage)},
@@ -88,25 +107,38 @@ impl Run {
                 "destination": snapshot(&self.resolved.destination),
             },
         });
-        // The last one is this execution's; those of before stay as they ended (`NewSnapshot`).
-        let mut history = old.migration.map(|migration| migration.history).unwrap_or_default();
-        history.retain(|entry| entry.pointer("/migration/uid") != executed.pointer("/migration/uid"));
+        let history = old.and_then(|old| old.migration.as_ref()).map(|migration| migration.history.as_slice());
+        let of_before = |entry: &&Value| entry.pointer("/migration/uid") != executed.pointer("/migration/uid");
+        let mut history: Vec<Value> = history.unwrap_or_default().iter().filter(of_before).cloned().collect();
         history.push(executed);
-        let status = PlanStatus {
-            conditions: settle(conditions.to_vec(), &old.conditions),
-            observed_generation: self.plan.metadata.generation.unwrap_or_default(),
-            migration: Some(PlanMigration {
-                started: Some(started.to_owned()),
-                completed: end.map(|_| now()),
-                history,
-                vms: vms.to_vec(),
-            }),
-        };
-        write_status(&self.mtv.client, &self.plan, &status).await;
-        migrations::reflect(&self.mtv, &self.migration, vms, started, end).await;
+        let observed_generation = self.plan.metadata.generation.unwrap_or_default();
+        Told {
+            before: old.map(|old| old.conditions.clone()).unwrap_or_default(),
+            conditions: Vec::new(),
+            observed_generation,
+            migration: PlanMigration { started: Some(started.to_owned()), history, ..PlanMigration::default() },
+        }
     }
 
-    pub(super) async fn finish(&self, mut conditions: Vec<Condition>, started: &str) {
+    /// Whether the VMs are as they were told last.
+    pub(super) fn is_told(&self, told: &Told) -> bool {
+        self.vms.lock().is_ok_and(|vms| *vms == told.migration.vms)
+    }
+
+    /// Tells of VMs in the Plan and in its Migration.
+    pub(super) async fn write(&self, told: &mut Told, conditions: &[Condition], vms: Vec<VmStatus>, end: Option<&str>) {
+        told.conditions = settle(conditions.to_vec(), &told.before);
+        told.migration.vms = vms;
+        told.migration.completed = end.map(|_| now());
+        if let Some(executed) = told.migration.history.last_mut() {
+            executed["conditions"] = conditions.iter().filter(|c| c.durable == Some(true)).map(|c| json!(c)).collect();
+        }
+        write_status(&self.mtv.client, &self.plan, told).await;
+        let started = told.migration.started.as_deref().unwrap_or_default();
+        migrations::reflect(&self.mtv, &self.migration, &mut told.migration.vms, started, end).await;
+    }
+
+    pub(super) async fn finish(&self, mut told: Told, mut conditions: Vec<Condition>) {
         let vms = self.statuses();
         let any = |type_: &str| vms.iter().any(|vm| vm.conditions.iter().any(|c| c.type_ == type_));
         let (word, text) = if any("Failed") {
@@ -122,7 +154,7 @@ impl Run {
         }
         if self.current().is_none() {
             // Its Migration was deleted: MTV gives the Plan no end then.
-            self.write(&conditions, &vms, started, None).await;
+            self.write(&mut told, &conditions, vms, None).await;
             return;
         }
         conditions.push(durable(word, text));
@@ -130,7 +162,7 @@ impl Run {
             conditions.extend(again::resumable(self.mtv.version, &vms));
         }
         self.mtv.migrations.mark_ended(&self.migration);
-        self.write(&conditions, &vms, started, Some(word)).await;
+        self.write(&mut told, &conditions, vms, Some(word)).await;
     }
 
     /// Switches the sources on again, and waits until the inventory shows it: of some platforms nobody sees more.

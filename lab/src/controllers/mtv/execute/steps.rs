@@ -36,10 +36,8 @@ impl Walk<'_> {
 
     /// Whether the VM fails in a step that runs.
     fn is_doomed(&self) -> bool {
-        let told = self.guest().and_then(|guest| guest.fails);
-        let Some(fails) = told.or_else(|| self.refused.get().cloned()) else { return false };
-        let runs = |step: &Step| step.phase == "Running" && fails.is_in(&step.name);
-        self.run.statuses().get(self.index).is_some_and(|vm| vm.pipeline.iter().any(runs))
+        let Some(fails) = self.failure().or_else(|| self.refused.get().cloned()) else { return false };
+        self.has_step(|step| step.phase == "Running" && fails.is_in(&step.name))
     }
 
     /// Simulated time passes, and more of it while the controller's pod is gone. A step that fails does not end: on a busy
@@ -64,8 +62,11 @@ impl Walk<'_> {
     }
 
     pub fn has(&self, step: &str) -> bool {
-        let statuses = self.run.statuses();
-        statuses.get(self.index).is_some_and(|vm| vm.pipeline.iter().any(|s| s.name == step))
+        self.has_step(|own| own.name == step)
+    }
+
+    pub(super) fn has_step(&self, such: impl Fn(&Step) -> bool) -> bool {
+        self.run.vm(self.index, |vm| vm.pipeline.iter().any(such)).unwrap_or(false)
     }
 
     pub(super) fn step(&self, name: &str, change: impl FnOnce(&mut Step)) {
