@@ -157,7 +157,7 @@ impl TransportLayer {
         let (mut renewed, mut believed) = (false, false);
         let lives = Lives::of(&parts);
         loop {
-            let turn = if lives == Lives::Shortly { self.peer.turn().await } else { None };
+            let turn = if lives.is_short() { self.peer.turn().await } else { None };
             // Last, so that what has its turn is sent at once: those who wait for a slow server have none saved up for
             // when it is well again.
             if let Some(rate) = &self.rate {
@@ -175,11 +175,11 @@ impl TransportLayer {
                 }
             }
             // A waiter has its own pauses; an upgrade belongs to its caller.
-            if lives != Lives::Shortly {
+            if !lives.is_short() {
                 return answer;
             }
             // What the kubelet behind the API server does not tell, it does not tell in the next seconds either.
-            if is_log(&parts) && is_silence(&answer) {
+            if lives == Lives::Log && is_silence(&answer) {
                 return answer;
             }
             // Taken out first: a borrowed answer must not live across an await.
@@ -239,7 +239,7 @@ impl TransportLayer {
             let (head, body) = started.await?.await?.into_parts();
             self.peer.has_answered();
             let body = match lives {
-                Lives::Shortly => {
+                Lives::Shortly | Lives::Log => {
                     let whole = body.collect().await.map_err(Into::into)?.to_bytes();
                     if is_cut(&head.headers, &whole) {
                         return Err(TransportError::Cut.into());
@@ -251,7 +251,10 @@ impl TransportLayer {
             };
             Ok(Response::from_parts(head, body))
         };
-        let limit = if is_log(parts) { self.request_timeout.min(LOG_TIMEOUT) } else { self.request_timeout };
+        let limit = match lives {
+            Lives::Log => self.request_timeout.min(LOG_TIMEOUT),
+            Lives::Shortly | Lives::AtMost(_) | Lives::Upgraded => self.request_timeout,
+        };
         match tokio::time::timeout(limit, call).await {
             Ok(answer) => answer,
             Err(_) => Err(TransportError::NoAnswer(limit).into()),
@@ -274,12 +277,6 @@ pub fn had_no_answer(error: &kube::Error) -> bool {
 /// Longest time for a pod's log: the API server asks the kubelet of its node, which may be down.
 const LOG_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A pod's log so far.
-fn is_log(parts: &Parts) -> bool {
-    let path = parts.uri.path();
-    path.contains("/pods/") && path.ends_with("/log") && Lives::of(parts) == Lives::Shortly
-}
-
 /// Whether the API server had no answer from whom it asked.
 fn is_silence<T>(answer: &Result<Response<T>, BoxError>) -> bool {
     match answer {
@@ -293,6 +290,8 @@ fn is_silence<T>(answer: &Result<Response<T>, BoxError>) -> bool {
 enum Lives {
     /// Within one request's time.
     Shortly,
+    /// Likewise: a pod's log so far, which the API server asks a kubelet for.
+    Log,
     /// A watch, or a log that is followed.
     AtMost(Duration),
     /// A connection of the caller's own.
@@ -306,10 +305,20 @@ impl Lives {
         }
         let pairs = || parts.uri.query().unwrap_or_default().split('&');
         if !pairs().any(|pair| matches!(pair, "watch=1" | "watch=true" | "follow=true")) {
-            return Self::Shortly;
+            let path = parts.uri.path();
+            let is_log = path.contains("/pods/") && path.ends_with("/log");
+            return if is_log { Self::Log } else { Self::Shortly };
         }
         let asked = pairs().find_map(|pair| pair.strip_prefix("timeoutSeconds=")?.parse().ok());
         Self::AtMost(asked.map_or(WATCH_LONGEST, Duration::from_secs) + WATCH_SLACK)
+    }
+
+    /// Whether the whole answer is read within the request's time.
+    fn is_short(self) -> bool {
+        match self {
+            Self::Shortly | Self::Log => true,
+            Self::AtMost(_) | Self::Upgraded => false,
+        }
     }
 }
 
@@ -600,7 +609,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_watch_that_the_server_does_not_end_is_dead_soon_after_its_time() {
         let request = Request::get("/api/v1/pods?watch=true&timeoutSeconds=45").body(Body::empty()).unwrap();
-        assert_eq!(Lives::of(&request.into_parts().0), Lives::AtMost(Duration::from_secs(55)));
+        let of = |request: Request<Body>| Lives::of(&request.into_parts().0);
+        assert_eq!(of(request), Lives::AtMost(Duration::from_secs(55)));
+        let log = |query: &str| Request::get(format!("/api/v1/namespaces/n/pods/p/log{query}")).body(Body::empty());
+        assert_eq!(of(log("").unwrap()), Lives::Log);
+        assert!(!of(log("?follow=true").unwrap()).is_short());
         let silent = http_body_util::StreamBody::new(futures::stream::pending::<Result<Frame<Bytes>, BoxError>>());
         let begun = Instant::now();
         let said = Bounded::new(silent, Some(Duration::from_secs(55))).collect().await.unwrap_err().to_string();

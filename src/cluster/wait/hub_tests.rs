@@ -265,7 +265,7 @@ fn those_who_wait_no_more_are_forgotten_before_they_are_many() {
     let about = |n: usize| About::Object(name_in(Some("ns"), &n.to_string()));
     let stays: Vec<_> = (0..100).map(|n| known.waiter(&about(n))).collect();
     (100..10_000).for_each(|n| drop(known.waiter(&about(n))));
-    assert!(known.crowd() <= 256, "{} are remembered", known.crowd());
+    assert!(known.remembered() <= 256, "{} are remembered", known.remembered());
     known.take(Event::Apply(told("7", "1", 5)));
     let woken: Vec<usize> = (0..100).filter(|&n| stays[n].has_changed().unwrap()).collect();
     assert_eq!(woken, [7], "who waits still wakes for its own");

@@ -84,7 +84,7 @@ impl Known {
     }
 
     #[cfg(test)]
-    pub(super) fn crowd(&self) -> usize {
+    pub(super) fn remembered(&self) -> usize {
         self.waiters.len()
     }
 
