@@ -1,8 +1,8 @@
 //! How large the pages of the program's memory are. The allocator asks for huge ones (2 MiB) where the system has them on
 //! demand; whether it gets them is a switch of the whole process. Knows nothing of what the memory is for.
 //!
-//! Measured with 100 and 300 cells (docs/performance.md): a lab takes half the CPU time with them and a tenth more memory, a
-//! run an eighth less and a third more. Where the switch can't be had, it costs no more than that.
+//! Measured with 100 and 300 cells, each a process of its own (docs/performance.md): a lab takes half the CPU time with them
+//! and a tenth more memory, a run an eighth less and a third more. A run with its lab in one process was not measured. Where the switch can't be had, it costs no more than that.
 
 /// For a program of which most waits: a huge page is cleared and kept whole for a few bytes.
 pub(super) fn small() {
