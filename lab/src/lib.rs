@@ -480,8 +480,44 @@ impl Lab {
             (dir.join("providers.json"), self.providers_json()),
             (dir.join("ca.pem"), self.ca_pem().to_owned()),
         ] {
-            std::fs::write(path, text).map_err(failed)?;
+            appears(dir, &path, &text).map_err(failed)?;
         }
         Ok(kubeconfig)
+    }
+}
+
+/// Writes a file that others wait for: it is there whole, or not yet.
+fn appears(dir: &Path, path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    // As any file that is made: what the umask leaves.
+    let readable = std::fs::Permissions::from_mode(0o666);
+    let mut beside = tempfile::Builder::new().permissions(readable).tempfile_in(dir)?;
+    beside.write_all(text.as_bytes())?;
+    beside.persist(path).map(drop).map_err(|e| e.error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_a_clients_file_never_reads_a_part_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "server: https://127.0.0.1\n".repeat(100_000);
+        for n in 0..20 {
+            let path = dir.path().join(format!("kubeconfig-{n}"));
+            std::thread::scope(|scope| {
+                let reader = scope.spawn(|| {
+                    loop {
+                        if let Ok(read) = std::fs::read_to_string(&path) {
+                            break read;
+                        }
+                    }
+                });
+                appears(dir.path(), &path, &text).unwrap();
+                assert_eq!(reader.join().unwrap().len(), text.len());
+            });
+        }
     }
 }

@@ -27,10 +27,8 @@ impl Server {
             .spawn()
             .unwrap();
         let server = Self { child, dir };
-        // The kubeconfig comes when clients can connect; its last line tells that it is whole.
-        eventually("the lab is up", || {
-            std::fs::read_to_string(server.file("ca.pem")).is_ok_and(|text| text.contains("-----END CERTIFICATE"))
-        });
+        // The last of the files for clients; each is there whole, or not yet.
+        eventually("the lab is up", || server.file("ca.pem").is_file());
         server
     }
     /// Ends it as a service manager does, and waits for that.
@@ -104,6 +102,19 @@ fn provider(name: &str, url: &str, password: &str) -> String {
 
 const PAIR: &str =
     "provider: {source: {name: vc, namespace: mig}, destination: {name: host, namespace: openshift-mtv}}";
+
+#[test]
+fn a_lab_gives_memory_back_by_whole_huge_pages() {
+    let lab = Server::start();
+    let of_the_allocator = |server: &Server| {
+        let environment = std::fs::read(format!("/proc/{}/environ", server.child.id())).unwrap();
+        let set = environment.split(|byte| *byte == 0).filter(|set| set.starts_with(b"MIMALLOC_"));
+        set.map(|set| String::from_utf8_lossy(set).into_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(of_the_allocator(&lab), ["MIMALLOC_ALLOW_THP=2"]);
+    let name = std::fs::read_to_string(format!("/proc/{}/comm", lab.child.id())).unwrap();
+    assert_eq!(name.trim(), "mtv-matrix");
+}
 
 #[test]
 fn kubectl_makes_and_removes_the_kinds_it_sends_as_protobuf() {
