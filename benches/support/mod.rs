@@ -28,6 +28,8 @@ impl LabProcess {
 
     /// The same with a command that is the program, or runs it in its own place.
     pub fn begin(mut program: Command, dir: &Path, scale: &str) -> Result<Self, Failure> {
+        // As a lab would set it for itself and start again, which valgrind does not follow (src/cli/pages.rs).
+        program.env("MIMALLOC_ALLOW_THP", "2");
         let mut child =
             program.args(["lab", "--clock-scale", scale, "--dir"]).arg(dir).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().ok_or("the lab has no output")?;

@@ -65,6 +65,9 @@ impl Stop {
 pub fn main() -> ExitCode {
     pages::small();
     let args = Args::parse();
+    if matches!(args.command, Command::Lab(_)) {
+        pages::kept_whole();
+    }
     // One provider for every TLS client and server of the process; two compiled in would panic at
     // the first handshake.
     let _ = rustls::crypto::ring::default_provider().install_default();
